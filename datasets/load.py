@@ -1,0 +1,32 @@
+"""One door for images: a DICOM file, a DICOM folder or a NIfTI file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medscore.datasets.dicom import is_dicom, read_dicom
+from medscore.datasets.nifti import read_nifti
+from medscore.datasets.volume import Volume
+from medscore.errors import MedscoreError
+
+
+def load_image(path: Path) -> Volume:
+    """Read an image by its content: folder or DICOM marker, else NIfTI by its name.
+
+    Raises:
+        MedscoreError: no such file, not an image, or what the reader found wrong.
+    """
+    if not path.exists():
+        raise MedscoreError("no such file or folder", where=path, mend="check the path")
+    try:
+        if path.is_dir() or is_dicom(path):
+            return read_dicom(path)
+    except PermissionError as error:
+        raise MedscoreError("cannot be opened", where=path, mend="check permissions") from error
+    if path.name.endswith((".nii", ".nii.gz")):
+        return read_nifti(path)
+    raise MedscoreError(
+        "is not an image this command reads",
+        where=path,
+        mend="give a DICOM file, a folder of DICOM files, or a .nii or .nii.gz file",
+    )

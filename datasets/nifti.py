@@ -1,0 +1,77 @@
+"""NIfTI in and out."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from medscore.datasets.volume import Source, Volume, check_values
+from medscore.errors import MedscoreError
+from medscore.files import atomic_path
+
+
+def read_nifti(path: Path) -> Volume:
+    """Read a 3-D NIfTI volume as axial slices, shown as radiologists do (patient right at left).
+
+    The voxel grid is only permuted and flipped; the affine follows.
+
+    Raises:
+        MedscoreError: unreadable, truncated, or not 3-D.
+    """
+    try:
+        image = nib.load(path)
+        if len(image.shape) not in (2, 3) and not (len(image.shape) == 4 and image.shape[3] == 1):
+            raise MedscoreError(
+                f"has shape {image.shape}, a 3-D volume is needed",
+                where=path,
+                mend="extract one volume",
+            )
+        oriented = _to_lps(image)
+        data = np.asarray(oriented.dataobj, dtype=np.float32)
+        content = path.read_bytes()
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise MedscoreError(
+            f"cannot be read as NIfTI ({reason})",
+            where=path,
+            mend="check that the file is NIfTI and complete",
+        ) from error
+    data = data.reshape(data.shape[0], data.shape[1], -1)
+    values = np.ascontiguousarray(data.transpose(2, 1, 0))
+    check_values(values, path)
+    return Volume(
+        values=values,
+        affine=np.asarray(oriented.affine, dtype=np.float64),
+        modality="unknown",
+        source=Source(kind="nifti", sha256=hashlib.sha256(content).hexdigest()),
+    )
+
+
+def write_nifti(path: Path, values: NDArray[np.float32], affine: NDArray[np.float64]) -> None:
+    """Write slices (n, rows, columns) as NIfTI in millimetres, atomically.
+
+    Compressed without a time stamp, so equal content gives equal bytes.
+    """
+    image = nib.Nifti1Image(np.ascontiguousarray(values.transpose(2, 1, 0)), affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    with atomic_path(path) as partial:
+        partial.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
+
+
+def _to_lps(image: nib.spatialimages.SpatialImage) -> nib.spatialimages.SpatialImage:
+    """Axes to left, posterior, superior: columns, rows and slices as displayed."""
+    if len(image.shape) == 2:
+        image = nib.Nifti1Image(np.asarray(image.dataobj)[..., None], image.affine)
+    target = nib.orientations.axcodes2ornt(("L", "P", "S"))
+    change = nib.orientations.ornt_transform(nib.orientations.io_orientation(image.affine), target)
+    return image.as_reoriented(change)

@@ -1,0 +1,56 @@
+"""The typer application, and how errors leave it: one line, exit code 2."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+import medscore
+from medscore.cli.demo import demo
+from medscore.cli.priors import priors
+from medscore.cli.recon import recon
+from medscore.cli.simulate import simulate
+from medscore.cli.train import train
+from medscore.errors import MedscoreError
+
+app = typer.Typer(
+    name="medscore",
+    help="Medical image reconstruction from partial measurements with score-based priors.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.command()(simulate)
+app.command()(recon)
+app.command()(demo)
+app.command()(train)
+app.add_typer(priors, name="priors")
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"medscore {medscore.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one line on standard error and exit code 2."""
+    try:
+        app()
+    except MedscoreError as error:
+        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,65 @@
+"""``medscore priors list | info | verify``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from medscore import checkpoint
+from medscore.cli import registry
+
+priors = typer.Typer(help="The shipped priors.", no_args_is_help=True)
+
+_Name = Annotated[str, typer.Argument(help="Name of a shipped prior, or a path.")]
+
+
+@priors.command("list")
+def list_() -> None:
+    """List the shipped priors.
+
+    Example: medscore priors list
+    """
+    table = Table("name", "modality", "size", "range", "spacing (mm)", "SDE", "patients")
+    for name, path in registry.shipped_priors().items():
+        c = checkpoint.read_checkpoint(path).contract
+        table.add_row(
+            name,
+            c.modality,
+            f"{c.size}x{c.size}",
+            f"{c.low:g}..{c.high:g} {c.quantity}",
+            f"{c.spacing_mm[0]:g}..{c.spacing_mm[1]:g}",
+            c.sde.kind,
+            str(c.provenance.patients),
+        )
+    _out(table)
+
+
+@priors.command()
+def info(name: _Name) -> None:
+    """Print a prior's data contract as JSON.
+
+    Example: medscore priors info ct-128
+    """
+    found = checkpoint.read_checkpoint(registry.prior_path(name))
+    typer.echo(found.contract.model_dump_json(indent=2))
+
+
+@priors.command()
+def verify(name: _Name) -> None:
+    """Check a prior's weights against the hash in its header, and load them.
+
+    Example: medscore priors verify ct-128
+    """
+    path = registry.prior_path(name)
+    found = checkpoint.verify(path)
+    checkpoint.load_prior(path)
+    count = sum(tensor.numel() for tensor in found.weights.values())
+    typer.echo(f"{name}: {count} weights, sha256 {found.sha256}: intact")
+
+
+def _out(table: Table) -> None:
+    from rich.console import Console
+
+    Console().print(table)

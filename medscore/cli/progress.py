@@ -1,0 +1,60 @@
+"""A progress bar with the number of network evaluations and the time left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from medscore.engine import StepInfo
+
+console = Console(stderr=True)
+"""Everything that is not a result goes to standard error."""
+
+
+@contextmanager
+def sampling_bar(title: str) -> Iterator[Callable[[StepInfo], None]]:
+    """Show sampling steps, NFE and ETA; yields the callback for the engine."""
+    with _bar("NFE {task.fields[info]}") as bar:
+        task = bar.add_task(title, total=None, info=0)
+
+        def show(info: StepInfo) -> None:
+            bar.update(task, completed=info.done, total=info.total, info=info.nfe)
+
+        yield show
+
+
+@contextmanager
+def training_bar(title: str, total: int) -> Iterator[Callable[[int, float], None]]:
+    """Show training steps, a running loss and ETA; yields a callback (step, loss)."""
+    with _bar("loss {task.fields[info]}") as bar:
+        task = bar.add_task(title, total=total, info="-")
+        smooth: list[float] = []
+
+        def show(step: int, loss: float) -> None:
+            smooth.append(loss)
+            del smooth[:-100]
+            bar.update(task, completed=step, info=f"{sum(smooth) / len(smooth):.4f}")
+
+        yield show
+
+
+def _bar(text: str) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(text),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )

@@ -1,0 +1,142 @@
+"""Names on the command line and in configurations: one dict per kind, nowhere else.
+
+A new operator, sampler, conditioner or noise model is a file of its own and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from medscore.conditioners.base import Conditioner
+from medscore.conditioners.proximal import Proximal
+from medscore.datasets.measurement import Measurement
+from medscore.errors import MedscoreError
+from medscore.operators.base import Operator
+from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
+from medscore.operators.projector import ParallelBeam
+from medscore.operators.radon import Radon
+from medscore.samplers.base import Sampler
+from medscore.samplers.langevin import LangevinCorrector
+from medscore.samplers.predictor_corrector import PredictorCorrector
+from medscore.samplers.reverse_diffusion import ReverseDiffusion
+
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True)
+class SamplerOptions:
+    """What the command line may say about a sampler."""
+
+    snr: float
+
+
+SAMPLERS: dict[str, Callable[[SamplerOptions], Sampler]] = {
+    "pc": lambda o: PredictorCorrector(ReverseDiffusion(), LangevinCorrector(o.snr)),
+    "reverse-diffusion": lambda o: ReverseDiffusion(),
+}
+
+CONDITIONERS: dict[str, Callable[[Operator, Tensor, float], Conditioner]] = {
+    "proximal": Proximal,
+}
+
+NOISES: dict[str, Callable[[float], NoiseModel]] = {
+    "gaussian": GaussianNoise,
+    "poisson": PoissonNoise,
+}
+
+TASKS = ("sparse-ct",)
+
+
+def sampler(name: str, options: SamplerOptions) -> Sampler:
+    """The sampler of that name."""
+    return _pick(SAMPLERS, name, "sampler")(options)
+
+
+def conditioner(name: str) -> Callable[[Operator, Tensor, float], Conditioner]:
+    """The conditioner of that name, to be given operator, measurements and lambda."""
+    return _pick(CONDITIONERS, name, "conditioner")
+
+
+def noise(text: str) -> NoiseModel:
+    """``none``, ``gaussian:STD`` or ``poisson:PHOTONS``.
+
+    Raises:
+        MedscoreError: another name, or not a positive number.
+    """
+    if text == "none":
+        return Noiseless()
+    name, _, value = text.partition(":")
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if name not in NOISES or not 0 < number < float("inf"):
+        raise MedscoreError(
+            f"--noise {text!r} is not known", mend="use none, gaussian:0.01 or poisson:1e5"
+        )
+    return NOISES[name](number)
+
+
+def operator(measurement: Measurement, where: Path) -> Radon:
+    """The operator a measurement file describes.
+
+    Raises:
+        MedscoreError: another kind, an impossible grid, or data of another shape.
+    """
+    spec = measurement.operator
+    if spec.kind != "parallel-beam":
+        raise MedscoreError(
+            f"operator kind {spec.kind!r} is not known", where=where, mend="use parallel-beam"
+        )
+    try:
+        geometry = ParallelBeam(spec.size, spec.spacing_mm, spec.views)
+    except ValueError as error:
+        raise MedscoreError(str(error), where=where, mend="simulate again") from error
+    if measurement.data.shape[3] != geometry.detectors:
+        raise MedscoreError(
+            f"data have {measurement.data.shape[3]} detectors, the geometry has "
+            f"{geometry.detectors}",
+            where=where,
+            mend="simulate again",
+        )
+    return Radon(geometry, torch.from_numpy(measurement.mask).bool())
+
+
+def prior_folder() -> Path:
+    """Where the shipped priors lie."""
+    return Path(str(files("medscore.priors")))
+
+
+def shipped_priors() -> dict[str, Path]:
+    """The shipped priors by name."""
+    return {path.stem: path for path in sorted(prior_folder().glob("*.safetensors"))}
+
+
+def prior_path(name: str) -> Path:
+    """The file of a prior given by name or path.
+
+    Raises:
+        MedscoreError: neither.
+    """
+    shipped = shipped_priors()
+    if name in shipped:
+        return shipped[name]
+    path = Path(name)
+    if path.is_file():
+        return path
+    raise MedscoreError(
+        f"no prior {name!r}", mend=f"use a path or one of: {', '.join(shipped) or 'none shipped'}"
+    )
+
+
+def _pick(table: dict[str, Entry], name: str, kind: str) -> Entry:
+    if name not in table:
+        raise MedscoreError(f"no {kind} {name!r}", mend=f"use one of: {', '.join(table)}")
+    return table[name]

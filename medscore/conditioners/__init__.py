@@ -1,0 +1,1 @@
+"""Conditioners: turn an unconditional (prior, sampler) pair into one that heeds measurements."""

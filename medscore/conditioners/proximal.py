@@ -1,0 +1,71 @@
+r"""The thesis's method (Song et al. 2022, Alg. 8.2): a proximal step before every sampler step.
+
+.. math:: \hat y_t = \alpha(t) y + \sigma(t) A z, \qquad
+          \hat x'_t = T^{-1}[\lambda\Lambda \hat y_t + (1-\lambda)\Lambda T\hat x_t
+                      + (I-\Lambda)T\hat x_t]
+
+with z white in the image, so that the noise of :math:`\hat y_t` is that of a noisy image's
+measurement. In predictor-corrector sampling it precedes the predictor and every corrector step
+(B.6.4), and the score is taken at the projected point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from medscore.conditioners.base import Conditioner
+from medscore.noise import Noise
+from medscore.operators.base import Operator
+from medscore.prior import Prior
+from medscore.samplers.base import Memory, Sampler
+from medscore.sde import expand
+from medscore.types import State, Times
+
+
+@final
+@dataclass(frozen=True)
+class Proximal(Conditioner):
+    """Data consistency of strength ``lam`` in [0, 1]; 1 for noise-free measurements.
+
+    Args:
+        operator: A on images in the prior's range.
+        y: measurements in the same unit, full grid, one per sample.
+        lam: lambda of Eq. 8.8.
+    """
+
+    operator: Operator
+    y: Tensor
+    lam: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lam <= 1:
+            raise ValueError(f"lam must be in [0, 1], got {self.lam}")
+
+    def sampler(self, sampler: Sampler) -> Sampler:
+        return sampler.map(lambda part: _Projected(part, self))
+
+    def project(self, prior: Prior, x: State, t: Times, noise: Noise) -> State:
+        """Lines 4 and 5 of Alg. 8.2."""
+        alpha, sigma = prior.sde.alpha(t), prior.sde.sigma(t)
+        z = self.operator.forward(noise(x))
+        y_t = expand(alpha, self.y) * self.y + expand(sigma, z) * z
+        return self.operator.proximal(x, y_t, self.lam)
+
+
+@final
+@dataclass(frozen=True)
+class _Projected(Sampler):
+    inner: Sampler
+    conditioner: Proximal
+
+    def init(self, x: State) -> Memory:
+        return self.inner.init(x)
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        x = self.conditioner.project(prior, x, t, noise)
+        return self.inner.step(prior, x, t, s, noise, memory)

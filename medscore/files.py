@@ -1,0 +1,87 @@
+"""Writes that are whole or not there at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from medscore.errors import MedscoreError
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write ``content`` beside ``path`` and move it into place.
+
+    Raises:
+        MedscoreError: the folder is missing or cannot be written.
+    """
+    with atomic_path(path) as partial:
+        partial.write_bytes(content)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path in the folder of ``path`` that replaces it on success, else is removed.
+
+    Raises:
+        MedscoreError: the folder is missing or cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=_suffix(path))
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path`` that becomes it on success, else is removed.
+
+    Raises:
+        MedscoreError: ``path`` exists already, or its parent cannot be written.
+    """
+    if path.exists():
+        raise MedscoreError(
+            "the output folder exists already", where=path, mend="choose a new one or remove it"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".part-{path.name}-"))
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        yield partial
+        partial.chmod(0o777 & ~_umask())
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _suffix(path: Path) -> str:
+    return ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _cannot_write(path: Path, error: OSError) -> MedscoreError:
+    return MedscoreError(
+        f"cannot be written ({error.strerror or error})",
+        where=path,
+        mend="check that the folder exists, its permissions and the free space",
+    )

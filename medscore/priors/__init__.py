@@ -1,0 +1,1 @@
+"""Shipped priors: weights, cards, recipes and loss logs."""

@@ -1,0 +1,32 @@
+r"""Reverse diffusion predictor (Song et al. 2022, Eq. B.32; lines 3-5 of Alg. B.4 and B.5).
+
+The forward step from s to t is :math:`x_t = a x_s + b z`; discretising the reverse SDE the same
+way gives
+
+.. math:: x_s = (2 - a) x_t + b^2 \nabla \log p_t(x_t) + b z.
+
+For VE a = 1 and b^2 = sigma_t^2 - sigma_s^2; for VP a^2 = 1 - b^2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from medscore.noise import Noise
+from medscore.prior import Prior
+from medscore.samplers.base import Memory, Sampler
+from medscore.sde import expand
+from medscore.types import State, Times
+
+
+@final
+@dataclass(frozen=True)
+class ReverseDiffusion(Sampler):
+    """First order; one evaluation a step."""
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        a, b = (expand(value, x) for value in prior.sde.transition(s, t))
+        return (2 - a) * x + b**2 * prior.score(x, t) + b * noise(x), memory

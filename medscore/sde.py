@@ -1,0 +1,188 @@
+r"""Forward diffusions :math:`dx = f(t) x\,dt + g(t)\,dw` on [0, 1] (Song et al. 2022, Eq. 8.1).
+
+Each has a Gaussian perturbation kernel :math:`x_t = \alpha(t) x_0 + \sigma(t) z` (Eq. B.18), and is
+fixed by alpha and sigma alone:
+
+.. math:: f = (\log \alpha)', \qquad g^2 = (\sigma^2)' - 2 f \sigma^2.
+
+The thesis writes the standard deviation :math:`\beta(t)` in chapter 8 and :math:`\sqrt{...}` in
+B.18; here it is always ``sigma``, and ``beta`` is only the rate of the VP SDE.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from medscore.types import AnyFloat, State, Times
+
+
+class SDE(ABC):
+    """A linear forward SDE with closed forms only. Times are tensors of any shape in [0, 1]."""
+
+    eps: float
+    """Smallest time at which sampling is solved; the marginal at ``eps`` stands for the data."""
+
+    @abstractmethod
+    def alpha(self, t: AnyFloat) -> AnyFloat:
+        """Scale of the data in the perturbation kernel, Eq. B.18."""
+
+    @abstractmethod
+    def sigma(self, t: AnyFloat) -> AnyFloat:
+        """Standard deviation of the noise in the perturbation kernel, Eq. B.18."""
+
+    @abstractmethod
+    def drift(self, t: AnyFloat) -> AnyFloat:
+        """f(t), the drift being f(t) x."""
+
+    @abstractmethod
+    def diffusion(self, t: AnyFloat) -> AnyFloat:
+        """g(t)."""
+
+    @abstractmethod
+    def time(self, ratio: AnyFloat) -> AnyFloat:
+        """The time at which sigma(t) / alpha(t) equals ``ratio`` (the inverse noise schedule)."""
+
+    @property
+    @abstractmethod
+    def prior_std(self) -> float:
+        r"""Standard deviation of :math:`\pi`, the Gaussian that stands for p_1."""
+
+    def marginal(self, x0: State, t: Times, z: State) -> State:
+        """x_t = alpha(t) x_0 + sigma(t) z for one time per sample, shape of ``x0``."""
+        return expand(self.alpha(t), x0) * x0 + expand(self.sigma(t), x0) * z
+
+    def transition(self, s: AnyFloat, t: AnyFloat) -> tuple[AnyFloat, AnyFloat]:
+        """(a, b) of the exact forward step x_t = a x_s + b z, for s < t."""
+        a = self.alpha(t) / self.alpha(s)
+        variance = self.sigma(t) ** 2 - (a * self.sigma(s)) ** 2
+        return a, torch.sqrt(variance.clamp_min(0))
+
+    def prior_sample(self, z: State) -> State:
+        r"""Turn standard normal ``z`` into a draw from :math:`\pi`."""
+        return self.prior_std * z
+
+    def prior_logp(self, x: State) -> Times:
+        r""":math:`\log \pi(x)` in nats, one value per sample."""
+        d = x[0].numel()
+        norm = d * math.log(2 * math.pi * self.prior_std**2)
+        return -0.5 * (x.flatten(1).square().sum(1) / self.prior_std**2 + norm)
+
+
+def expand(t: Tensor, like: Tensor) -> Tensor:
+    """Give a per-sample value (batch,) trailing axes so that it multiplies ``like``."""
+    return t.reshape(t.shape + (1,) * (like.ndim - t.ndim))
+
+
+@final
+@dataclass(frozen=True)
+class VE(SDE):
+    r"""Variance exploding: alpha = 1, sigma(t) = sigma_min (sigma_max/sigma_min)^t (Eq. B.19-B.20).
+
+    The kernel of Eq. B.20 is used, so sigma(0) = sigma_min: the data at t = 0 carry that noise.
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise ValueError(
+                f"VE needs 0 < sigma_min < sigma_max, got {self.sigma_min}, {self.sigma_max}"
+            )
+
+    def alpha(self, t: AnyFloat) -> AnyFloat:
+        return torch.ones_like(t)
+
+    def sigma(self, t: AnyFloat) -> AnyFloat:
+        return self.sigma_min * torch.exp(t * self._log_range)
+
+    def drift(self, t: AnyFloat) -> AnyFloat:
+        return torch.zeros_like(t)
+
+    def diffusion(self, t: AnyFloat) -> AnyFloat:
+        return self.sigma(t) * math.sqrt(2 * self._log_range)
+
+    def time(self, ratio: AnyFloat) -> AnyFloat:
+        return torch.log(ratio / self.sigma_min) / self._log_range
+
+    @property
+    def prior_std(self) -> float:
+        return self.sigma_max
+
+    @property
+    def _log_range(self) -> float:
+        return math.log(self.sigma_max / self.sigma_min)
+
+
+@dataclass(frozen=True)
+class _LinearBeta(SDE):
+    """What VP and sub-VP share: beta(t) = beta_min + t (beta_max - beta_min), prior N(0, I)."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    eps: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta_min < self.beta_max:
+            raise ValueError(f"0 < beta_min < beta_max, got {self.beta_min}, {self.beta_max}")
+
+    def beta(self, t: AnyFloat) -> AnyFloat:
+        """The noise rate beta(t)."""
+        return self.beta_min + t * (self.beta_max - self.beta_min)
+
+    def log_alpha(self, t: AnyFloat) -> AnyFloat:
+        r""":math:`-\tfrac12 \int_0^t \beta`, Eq. B.22."""
+        return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
+
+    def alpha(self, t: AnyFloat) -> AnyFloat:
+        return torch.exp(self.log_alpha(t))
+
+    def drift(self, t: AnyFloat) -> AnyFloat:
+        return -0.5 * self.beta(t)
+
+    def _time_of_log_alpha(self, log_alpha: AnyFloat) -> AnyFloat:
+        rise = self.beta_max - self.beta_min
+        root = torch.sqrt(0.25 * self.beta_min**2 - rise * log_alpha)
+        return -2 * log_alpha / (0.5 * self.beta_min + root)
+
+    @property
+    def prior_std(self) -> float:
+        return 1.0
+
+
+@final
+@dataclass(frozen=True)
+class VP(_LinearBeta):
+    r"""Variance preserving: sigma^2 = 1 - alpha^2, g^2 = beta (Eq. B.21-B.22)."""
+
+    def sigma(self, t: AnyFloat) -> AnyFloat:
+        return torch.sqrt(-torch.expm1(2 * self.log_alpha(t)))
+
+    def diffusion(self, t: AnyFloat) -> AnyFloat:
+        return torch.sqrt(self.beta(t))
+
+    def time(self, ratio: AnyFloat) -> AnyFloat:
+        return self._time_of_log_alpha(-0.5 * torch.log1p(ratio**2))
+
+
+@final
+@dataclass(frozen=True)
+class SubVP(_LinearBeta):
+    r"""Sub-VP: sigma = 1 - alpha^2, g^2 = beta (1 - alpha^4) (Eq. B.16, B.23)."""
+
+    def sigma(self, t: AnyFloat) -> AnyFloat:
+        return -torch.expm1(2 * self.log_alpha(t))
+
+    def diffusion(self, t: AnyFloat) -> AnyFloat:
+        return torch.sqrt(self.beta(t) * -torch.expm1(4 * self.log_alpha(t)))
+
+    def time(self, ratio: AnyFloat) -> AnyFloat:
+        # sigma / alpha = r  <=>  alpha^2 + r alpha - 1 = 0
+        return self._time_of_log_alpha(-torch.asinh(0.5 * ratio))

@@ -1,0 +1,18 @@
+"""Array shapes, written once. The tests check every annotated call against them at run time."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+State = Float[Tensor, "batch *shape"]
+"""A batch of points of the diffusion: images (batch, channel, H, W) or vectors (batch, D)."""
+
+Times = Float[Tensor, "batch"]
+"""One diffusion time per sample, from 0 (data) to 1 (noise)."""
+
+Images = Float[Tensor, "batch channel height width"]
+"""Real images."""
+
+AnyFloat = Float[Tensor, "..."]
+"""Real numbers of any shape."""

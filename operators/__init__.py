@@ -1,0 +1,1 @@
+"""Measurement processes A = P(Lambda) T and their simulation."""

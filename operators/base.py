@@ -1,0 +1,112 @@
+r"""A measurement process in the factored form A = P(Lambda) T (Song et al. 2022, Prop. 8.1).
+
+T takes the image to the full measurement grid (Radon, Fourier); Lambda, a 0/1 mask on that grid,
+says what was measured. Measurements keep the full grid with zeros where nothing was measured, so
+P(Lambda) and its right inverse are both "multiply by the mask", and Lambda may differ per sample.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from medscore.operators.linalg import Solution, cgls
+from medscore.types import Images
+
+
+class Operator(ABC):
+    """A = P(Lambda) T on images (batch, channel, H, W); every method is linear and batched.
+
+    Args:
+        mask: diag Lambda, 0 or 1, broadcastable to the output of ``T``.
+
+    Raises:
+        ValueError: the mask has values other than 0 and 1, or no 1 at all.
+    """
+
+    T_is_onto: bool
+    """Whether every full measurement grid is T of some image (T square). Where it is not, as in
+    the discrete Radon transform, data consistency is reached by ``pinv``, not by ``T_inv``."""
+
+    def __init__(self, mask: Tensor) -> None:
+        if not bool(((mask == 0) | (mask == 1)).all()) or not bool(mask.any()):
+            raise ValueError("the mask must hold 0 and 1, and at least one 1")
+        self._mask = mask.to(torch.float32)
+        self.calls = 0
+        """Batched applications of A, its adjoint or T_inv so far."""
+
+    @abstractmethod
+    def T(self, x: Images) -> Tensor:
+        """The full, noise-free measurement of ``x``."""
+
+    @abstractmethod
+    def T_adjoint(self, z: Tensor) -> Images:
+        """The exact adjoint of ``T``."""
+
+    @abstractmethod
+    def T_inv(self, z: Tensor) -> Images:
+        """A linear left inverse of ``T``, exact or with a stated loss."""
+
+    def mask(self, like: Tensor) -> Tensor:
+        """diag Lambda in the dtype and on the device of ``like``."""
+        return self._mask.to(dtype=like.dtype, device=like.device)
+
+    def forward(self, x: Images) -> Tensor:
+        """A x, zero where nothing is measured."""
+        self.calls += 1
+        z = self.T(x)
+        return self.mask(z) * z
+
+    def adjoint(self, y: Tensor) -> Images:
+        """A^T y."""
+        self.calls += 1
+        return self.T_adjoint(self.mask(y) * y)
+
+    def zero_filled(self, y: Tensor) -> Images:
+        """T^-1 P^-1(Lambda) y: unmeasured entries taken as zero."""
+        self.calls += 1
+        return self.T_inv(self.mask(y) * y)
+
+    def pinv(self, y: Tensor, *, tol: float | Tensor = 1e-5, max_iter: int = 600) -> Solution:
+        """A^+ y, the least-squares solution of least norm, by conjugate gradients from zero.
+
+        Stops per sample when ``|y - A x| <= tol |y|``, or when the normal equations hold to
+        ``0.001 tol``.
+        """
+        y = self.mask(y) * y
+        return cgls(self.forward, self.adjoint, y, tol=tol, max_iter=max_iter)
+
+    def proximal(self, x: Images, y: Tensor, lam: float) -> Images:
+        r"""One data-consistency step, Theorem 8.1 / Eq. 8.9.
+
+        .. math:: x' = T^{-1}[\lambda\Lambda y + (1-\lambda)\Lambda T x + (I-\Lambda) T x]
+                     = x + \lambda\, T^{-1} \Lambda (y - T x).
+
+        The second form is used: it is equal where T_inv T = I, and where T_inv loses something the
+        loss then touches the correction and not ``x`` itself. It is the minimiser of Eq. 8.8 when
+        ``T_is_onto``; otherwise that minimiser is approached from a distance.
+        """
+        return x + lam * self.zero_filled(y - self.forward(x))
+
+    def exact_step(self, x: Images, y: Tensor, *, tol: float = 1e-5) -> Solution:
+        """The image nearest to ``x`` that fits the measurements: x + A^+ (y - A x).
+
+        Stops at a residual of ``tol`` relative to ``y``; the solution holds the one reached.
+        """
+        y = self.mask(y) * y
+        gap = y - self.forward(x)
+        relative = _norm(gap) / _norm(y).clamp_min(1e-30)
+        change = self.pinv(gap, tol=tol / relative.clamp_min(1e-30))
+        fitted = x + change.x
+        return Solution(fitted, self.residual(fitted, y), change.iterations)
+
+    def residual(self, x: Images, y: Tensor) -> Tensor:
+        """|y - A x| / |y| of each sample, shape (batch,)."""
+        y = self.mask(y) * y
+        return _norm(y - self.forward(x)) / _norm(y).clamp_min(1e-30)
+
+
+def _norm(z: Tensor) -> Tensor:
+    return z.flatten(1).norm(dim=1)

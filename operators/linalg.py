@@ -1,0 +1,71 @@
+"""Conjugate gradients for least squares, batched so that no sample sees another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A least-squares solution.
+
+    Attributes:
+        x: the solution. residual: |b - A x| / |b| of each sample. iterations: the most any took.
+    """
+
+    x: Tensor
+    residual: Tensor
+    iterations: int
+
+
+def cgls(
+    forward: Callable[[Tensor], Tensor],
+    adjoint: Callable[[Tensor], Tensor],
+    b: Tensor,
+    *,
+    tol: float | Tensor,
+    max_iter: int,
+) -> Solution:
+    """Least-norm solution of min |b - A x|, from x = 0 (Hestenes and Stiefel 1952).
+
+    A sample whose residual falls to ``tol`` of |b|, or whose normal equations are solved to
+    ``tol``, stands still from then on, so results do not depend on the batch.
+
+    Args:
+        forward, adjoint: A and its adjoint on batched arrays.
+        b: right-hand sides, (batch, ...).
+        tol: relative tolerance, one number or one per sample.
+    """
+    r = b
+    gradient = adjoint(r)
+    x, p = torch.zeros_like(gradient), gradient
+    gamma = _dot(gradient, gradient)
+    b_norm2, first = _dot(b, b), gamma
+    tol2 = torch.as_tensor(tol, dtype=b.dtype, device=b.device) ** 2
+    iteration = 0
+    for iteration in range(max_iter + 1):
+        active = (_dot(r, r) > tol2 * b_norm2) & (gamma > 1e-6 * tol2 * first)
+        if iteration == max_iter or not bool(active.any()):
+            break
+        q = forward(p)
+        step = torch.where(active, gamma / _dot(q, q).clamp_min(1e-38), 0.0)
+        x = x + _wide(step, x) * p
+        r = r - _wide(step, r) * q
+        gradient = adjoint(r)
+        gamma_new = _dot(gradient, gradient)
+        p = gradient + _wide(gamma_new / gamma.clamp_min(1e-38), p) * p
+        gamma = torch.where(active, gamma_new, gamma)
+    relative = torch.sqrt(_dot(r, r) / b_norm2.clamp_min(1e-38))
+    return Solution(x, relative, iteration)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a.conj() * b).real.flatten(1).sum(1) if a.is_complex() else (a * b).flatten(1).sum(1)
+
+
+def _wide(value: Tensor, like: Tensor) -> Tensor:
+    return value.reshape(-1, *(1,) * (like.ndim - 1)).to(like.dtype)
