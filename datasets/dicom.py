@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from medscore.datasets.volume import AIR, Source, Volume, check_values
 from medscore.errors import MedscoreError
@@ -27,6 +29,21 @@ def read_dicom(path: Path) -> Volume:
         MedscoreError: not DICOM, truncated, colour, multi-frame, no pixel spacing, several series,
             slices that differ in shape or orientation, or uneven slice distances.
     """
+    with _reading(path), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        volume = _read(path)
+    said = (" ".join(str(w.message).split()) for w in caught)
+    notes = tuple(dict.fromkeys([*volume.source.notes, *said]))
+    return replace(volume, source=replace(volume.source, notes=notes))
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the file starts as DICOM files do (128 bytes, then DICM)."""
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _read(path: Path) -> Volume:
     datasets = _read_folder(path) if path.is_dir() else [(path, _read_header(path))]
     digest = hashlib.sha256()
     for file, _ in datasets:
@@ -45,15 +62,24 @@ def read_dicom(path: Path) -> Volume:
             sha256=digest.hexdigest(),
             uids={k: str(first[k].value) for k in _SERIES_UIDS if first.get(k)},
             instances=tuple(str(ds.get("SOPInstanceUID", "")) for _, ds in datasets),
-            notes=tuple(dict.fromkeys(notes)),
+            notes=tuple(notes),
         ),
     )
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether the file starts as DICOM files do (128 bytes, then DICM)."""
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Whatever pydicom raises on a broken file becomes one error that names ``path``."""
+    try:
+        yield
+    except MedscoreError:
+        raise
+    except Exception as error:
+        raise MedscoreError(
+            f"cannot be read as DICOM ({_reason(error)})",
+            where=path,
+            mend="check that the file is DICOM and complete",
+        ) from error
 
 
 def _read_folder(folder: Path) -> list[tuple[Path, Dataset]]:
@@ -72,14 +98,13 @@ def _read_folder(folder: Path) -> list[tuple[Path, Dataset]]:
 
 
 def _read_header(path: Path) -> Dataset:
-    try:
+    with _reading(path):
         dataset = pydicom.dcmread(path)
-    except (InvalidDicomError, OSError, EOFError, ValueError) as error:
-        raise MedscoreError(
-            f"cannot be read as DICOM ({_reason(error)})",
-            where=path,
-            mend="check that the file is DICOM and complete",
-        ) from error
+        _check_header(path, dataset)
+    return dataset
+
+
+def _check_header(path: Path, dataset: Dataset) -> None:
     if "PixelData" not in dataset:
         raise MedscoreError(
             "holds no image (no PixelData), or is truncated", where=path, mend="export it again"
@@ -100,26 +125,30 @@ def _read_header(path: Path) -> Dataset:
         raise MedscoreError(
             "stores inverted grey values (MONOCHROME1)", where=path, mend="export as MONOCHROME2"
         )
-    if len(dataset.get("PixelSpacing") or ()) != 2:
+    spacing = dataset.get("PixelSpacing") or ()
+    if len(spacing) != 2 or not min(spacing) > 0:
         raise MedscoreError(
             "has no PixelSpacing", where=path, mend="line integrals need millimetres: export it"
         )
-    return dataset
+    cosines = _orientation(dataset).reshape(2, 3)
+    if not np.allclose(cosines @ cosines.T, np.eye(2), atol=1e-2):
+        raise MedscoreError(
+            "ImageOrientationPatient is not two perpendicular unit vectors",
+            where=path,
+            mend="export it again",
+        )
 
 
 def _pixels(path: Path, dataset: Dataset, notes: list[str]) -> NDArray[np.float32]:
     """Rescaled values of one slice; padding becomes air."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            raw = dataset.pixel_array
-        except Exception as error:  # decoders raise anything; all of it means unreadable pixels
-            raise MedscoreError(
-                f"the pixels cannot be decoded ({_reason(error)})",
-                where=path,
-                mend="the file is truncated or its compression is not supported: export it again",
-            ) from error
-    notes += [" ".join(str(w.message).split()) for w in caught]
+    try:
+        raw = dataset.pixel_array
+    except Exception as error:  # decoders raise anything; all of it means unreadable pixels
+        raise MedscoreError(
+            f"the pixels cannot be decoded ({_reason(error)})",
+            where=path,
+            mend="the file is truncated or its compression is not supported: export it again",
+        ) from error
     slope = float(dataset.get("RescaleSlope", 1) or 1)
     values = raw.astype(np.float32) * slope + float(dataset.get("RescaleIntercept", 0) or 0)
     padding = dataset.get("PixelPaddingValue")

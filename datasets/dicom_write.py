@@ -42,7 +42,7 @@ def write_dicom_series(
         ds.ImageOrientationPatient = [*_ds(lps[:3, 0] / column), *_ds(lps[:3, 1] / row)]
         ds.ImagePositionPatient = _ds(lps[:3, 3] + index * lps[:3, 2])
         ds.PixelSpacing = _ds([row, column])
-        ds.SliceThickness = _ds([slice_])[0]
+        ds.SliceThickness, ds.SpacingBetweenSlices = None, _ds([slice_])[0]
         ds.Rows, ds.Columns = image.shape
         stored = np.clip(np.rint((image - INTERCEPT) / SLOPE), 0, 2**16 - 1).astype("<u2")
         ds.PixelData = stored.tobytes()

@@ -115,7 +115,7 @@ def read_measurement(path: Path) -> Measurement:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise _broken(path, f"operator.{field}: {first['msg']}") from None
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise _broken(path, f"cannot be read ({str(error).splitlines()[0]})") from error
     _check(path, measurement)
     return measurement
@@ -132,10 +132,15 @@ def _parse(path: Path, file: Any) -> Measurement:
     data = file["data"]
     if data.size * 4 > 2**34:
         raise _broken(path, f"declares {data.size * 4 / 2**30:.0f} GiB of data")
+    if data.dtype.kind not in "iuf":
+        raise _broken(path, f"data are {data.dtype}, expected real numbers")
+    mask = file["mask"][()]
+    if not np.isin(mask, (0, 1)).all():
+        raise _broken(path, "mask must be 0/1")
     geometry = file["geometry"]
     return Measurement(
         data=np.asarray(data[()], dtype=np.float32),
-        mask=np.asarray(file["mask"][()], dtype=np.uint8),
+        mask=np.asarray(mask, dtype=np.uint8),
         operator=OperatorSpec.model_validate(
             {k: v.item() if hasattr(v, "item") else v for k, v in file["operator"].attrs.items()}
         ),
@@ -162,8 +167,8 @@ def _check(path: Path, m: Measurement) -> None:
             path,
             f"data have shape {m.data.shape}, expected (slices, 1, {m.operator.views}, detectors)",
         )
-    if m.mask.shape != (m.operator.views,) or not set(np.unique(m.mask)) <= {0, 1}:
-        raise _broken(path, f"mask must be 0/1 of shape ({m.operator.views},)")
+    if m.mask.shape != (m.operator.views,):
+        raise _broken(path, f"mask has shape {m.mask.shape}, expected ({m.operator.views},)")
     if not m.mask.any():
         raise _broken(path, "mask is zero everywhere: nothing was measured")
     if not np.isfinite(m.data).all():
@@ -172,6 +177,9 @@ def _check(path: Path, m: Measurement) -> None:
         raise _broken(path, "data are zero everywhere")
     if m.affine.shape != (4, 4) or not np.isfinite(m.affine).all():
         raise _broken(path, "geometry/affine is not a finite 4x4 matrix")
+    pixel = np.linalg.norm(m.affine[:3, :2], axis=0)
+    if abs(np.linalg.det(m.affine)) < 1e-9 or not np.allclose(pixel, m.operator.spacing_mm, 2e-3):
+        raise _broken(path, f"geometry/affine does not have pixels of {m.operator.spacing_mm:g} mm")
     if not 0.01 < m.mu_water < 0.05:
         raise _broken(path, f"mu_water_per_mm is {m.mu_water:g}, water has 0.015 to 0.03 per mm")
 

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import logging
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.orientations import OrientationError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from medscore.datasets.volume import Source, Volume, check_values
 from medscore.errors import MedscoreError
 from medscore.files import atomic_path
+
+_UNREADABLE = (
+    ImageFileError,
+    HeaderDataError,
+    OrientationError,
+    OSError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    ValueError,
+    zlib.error,
+)
 
 
 def read_nifti(path: Path) -> Volume:
@@ -27,17 +43,24 @@ def read_nifti(path: Path) -> Volume:
         MedscoreError: unreadable, truncated, or not 3-D.
     """
     try:
-        image = nib.load(path)
+        with _quiet():
+            image = nib.load(path)
         if len(image.shape) not in (2, 3) and not (len(image.shape) == 4 and image.shape[3] == 1):
             raise MedscoreError(
                 f"has shape {image.shape}, a 3-D volume is needed",
                 where=path,
                 mend="extract one volume",
             )
+        if image.get_data_dtype().kind not in "iuf":
+            raise MedscoreError(
+                f"holds {image.get_data_dtype()} values, one real number per voxel is needed",
+                where=path,
+                mend="export a greyscale image",
+            )
         oriented = _to_lps(image)
         data = np.asarray(oriented.dataobj, dtype=np.float32)
         content = path.read_bytes()
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+    except _UNREADABLE as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise MedscoreError(
             f"cannot be read as NIfTI ({reason})",
@@ -66,6 +89,18 @@ def write_nifti(path: Path, values: NDArray[np.float32], affine: NDArray[np.floa
     image.set_sform(affine, code=1)
     with atomic_path(path) as partial:
         partial.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """nibabel logs what it corrects in a header; what it cannot correct it raises."""
+    logger = nib.imageglobals.logger
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _to_lps(image: nib.spatialimages.SpatialImage) -> nib.spatialimages.SpatialImage:

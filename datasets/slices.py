@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from medscore.errors import MedscoreError
+
+_UNREADABLE = (
+    OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile, ImageFileError
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,8 @@ def load_slices(
     and clipped; slices with next to no content (standard deviation below 0.02) are left out.
 
     Raises:
-        MedscoreError: no file matches, a file is unreadable, or a slice is not square or its
-            side is not a multiple of ``side``.
+        MedscoreError: no file matches, a file is unreadable, a slice is not square or its side is
+            not a multiple of ``side``, or no slice has content.
     """
     images: list[Tensor] = []
     spacings: list[float] = []
@@ -60,13 +65,17 @@ def load_slices(
                 mend=f"square slices whose side is a multiple of {side} are needed",
             )
         factor = height // side
-        scaled = ((torch.from_numpy(volume).float() - low) / (high - low)).clamp(0, 1)
+        scaled = ((torch.from_numpy(volume) - low) / (high - low)).clamp(0, 1)
         reduced = functional.avg_pool2d(scaled[:, None], factor)[:, 0]
         for image, mm, name in zip(reduced, spacing, names, strict=True):
             if image.std() >= 0.02:
                 images.append(image.half())
                 spacings.append(float(mm) * factor)
                 patients.append(name)
+    if not images:
+        raise MedscoreError(
+            "no slice has content", where=root, mend="check the data and the range low..high"
+        )
     return Slices(torch.stack(images), np.array(spacings), tuple(patients))
 
 
@@ -107,18 +116,25 @@ def _matching(patterns: Sequence[str], root: Path) -> list[Path]:
     return found
 
 
-def _read(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64], list[str]]:
+def _read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 names = [str(name) for name in archive["patient"]]
-                return archive["hu"], archive["pixel_spacing_mm"].astype(np.float64), names
-        image = nib.as_closest_canonical(nib.load(path))
-        volume = np.asarray(image.dataobj).transpose(2, 1, 0)[:, ::-1].copy()
-        n = len(volume)
-        name = path.name.removesuffix(".nii.gz").removesuffix(".nii")
-        return volume, np.full(n, float(image.header.get_zooms()[0])), [name] * n
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, ImageFileError) as error:
+                volume = np.asarray(archive["hu"], dtype=np.float32)
+                spacing = np.asarray(archive["pixel_spacing_mm"], dtype=np.float64)
+        else:
+            image = nib.as_closest_canonical(nib.load(path))
+            data = np.asarray(image.dataobj, dtype=np.float32)
+            volume = data.transpose(2, 1, 0)[:, ::-1].copy()
+            spacing = np.full(len(volume), float(image.header.get_zooms()[0]))
+            names = [path.name.removesuffix(".nii.gz").removesuffix(".nii")] * len(volume)
+        if volume.ndim != 3 or spacing.shape != (len(volume),) or len(names) != len(volume):
+            raise ValueError("images, spacings and patients differ in number")
+        if not np.isfinite(volume).all():
+            raise ValueError("NaN or infinity")
+        return volume, spacing, names
+    except _UNREADABLE as error:
         raise MedscoreError(
             f"cannot be read as slices ({error})", where=path, mend="NIfTI or .npz is needed"
         ) from error

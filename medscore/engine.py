@@ -183,11 +183,12 @@ def _walk(
             _watch(prior.sde, x, s, step + 1, items, state.history)
             state.x, state.memory, state.noise = x, memory, noise.state()
             state.step, state.nfe = step + 1, prior.nfe
+            due = state.step % job.save_every == 0
+            if due and batch.residual is not None:
+                worst = float(batch.residual(state.x).max())
+                state.history.append(Residual(len(state.done), state.step, worst))
             on_step(state)
-            if state.step % job.save_every == 0:
-                if batch.residual is not None:
-                    worst = float(batch.residual(state.x).max())
-                    state.history.append(Residual(len(state.done), state.step, worst))
+            if due:
                 _save(job, state)
         x0 = prior.denoise(state.x, grid[-1].expand(len(items)))
     state.nfe = prior.nfe

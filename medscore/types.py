@@ -14,5 +14,8 @@ Times = Float[Tensor, "batch"]
 Images = Float[Tensor, "batch channel height width"]
 """Real images."""
 
+Sinogram = Float[Tensor, "batch channel views detectors"]
+"""Line integrals on the full grid of views."""
+
 AnyFloat = Float[Tensor, "..."]
 """Real numbers of any shape."""

@@ -69,7 +69,7 @@ class Operator(ABC):
         self.calls += 1
         return self.T_inv(self.mask(y) * y)
 
-    def pinv(self, y: Tensor, *, tol: float | Tensor = 1e-5, max_iter: int = 600) -> Solution:
+    def pinv(self, y: Tensor, *, tol: float | Tensor = 8e-6, max_iter: int = 2000) -> Solution:
         """A^+ y, the least-squares solution of least norm, by conjugate gradients from zero.
 
         Stops per sample when ``|y - A x| <= tol |y|``, or when the normal equations hold to
@@ -90,7 +90,7 @@ class Operator(ABC):
         """
         return x + lam * self.zero_filled(y - self.forward(x))
 
-    def exact_step(self, x: Images, y: Tensor, *, tol: float = 1e-5) -> Solution:
+    def exact_step(self, x: Images, y: Tensor, *, tol: float = 8e-6) -> Solution:
         """The image nearest to ``x`` that fits the measurements: x + A^+ (y - A x).
 
         Stops at a residual of ``tol`` relative to ``y``; the solution holds the one reached.

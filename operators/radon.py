@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medscore.operators.base import Operator
 from medscore.operators.projector import ParallelBeam, backproject, project
-from medscore.types import Images
+from medscore.types import Images, Sinogram
 
 REFINEMENTS = 4
 """Chebyshev steps after filtered back-projection in ``T_inv``."""
@@ -56,13 +56,13 @@ class Radon(Operator):
             f"{g.views} views over 180 degrees, {g.detectors} detectors)"
         )
 
-    def T(self, x: Images) -> Images:
+    def T(self, x: Images) -> Sinogram:
         return project(x, self.geometry)
 
-    def T_adjoint(self, z: Images) -> Images:
+    def T_adjoint(self, z: Sinogram) -> Images:
         return backproject(z, self.geometry)
 
-    def T_inv(self, z: Images) -> Images:
+    def T_inv(self, z: Sinogram) -> Images:
         r"""Filtered back-projection, refined: a fixed polynomial in the normal operator.
 
         With F the ramp filter and M = T^T F T, filtered back-projection x_0 = T^T F z solves
@@ -85,11 +85,11 @@ class Radon(Operator):
             rho = rho_next
         return x
 
-    def filtered_backprojection(self, z: Images) -> Images:
+    def filtered_backprojection(self, z: Sinogram) -> Images:
         """T^T F z with the ramp filter over the full grid: the first approximation of T_inv."""
         return self.T_adjoint(ramp(z, self.geometry))
 
-    def fbp(self, y: Images) -> Images:
+    def fbp(self, y: Sinogram) -> Images:
         """Filtered back-projection of the measured views alone, each weighted pi / (their number).
 
         The classical reconstruction, and the baseline to beat.
@@ -106,7 +106,7 @@ def sparse_view(size: int, spacing: float, views: int) -> Radon:
     return Radon(ParallelBeam(size, spacing, grid), measured)
 
 
-def ramp(sinogram: Images, geometry: ParallelBeam) -> Images:
+def ramp(sinogram: Sinogram, geometry: ParallelBeam) -> Sinogram:
     """The Ram-Lak filter along detectors (Kak and Slaney 1988, Eq. 3.61), scaled so that the
     adjoint of the filtered sinogram is the filtered back-projection in the image's unit.
     """

@@ -6,6 +6,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 import medscore
 from medscore.cli.demo import demo
@@ -50,7 +51,15 @@ def main() -> None:
     try:
         app()
     except MedscoreError as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
-        sys.exit(2)
+        _fail(error)
+    except OSError as error:  # a path too long, a full disk
+        where = error.filename or "a file"
+        _fail(MedscoreError(error.strerror or str(error), where=where, mend="check path and disk"))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(error: MedscoreError) -> None:
+    text = Text(f"error: {error}", style="red")
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text)
+    sys.exit(2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -24,10 +24,13 @@ console = Console(stderr=True)
 @contextmanager
 def sampling_bar(title: str) -> Iterator[Callable[[StepInfo], None]]:
     """Show sampling steps, NFE and ETA; yields the callback for the engine."""
-    with _bar("NFE {task.fields[info]}") as bar:
-        task = bar.add_task(title, total=None, info=0)
+    bar = _bar("NFE {task.fields[info]}")
+    task = bar.add_task(title, total=None, info=0)
+    with ExitStack() as stack:
 
         def show(info: StepInfo) -> None:
+            if not bar.live.is_started:  # bad input is refused before the first step, in one line
+                stack.enter_context(bar)
             bar.update(task, completed=info.done, total=info.total, info=info.nfe)
 
         yield show

@@ -158,7 +158,7 @@ def reconstruct_file(
     noise_free = measurement.noise == "none"
     lam = settings.lam if settings.lam is not None else (1.0 if noise_free else 0.5)
     conditioner = registry.conditioner(settings.conditioner)
-    fingerprint = _fingerprint(path, checkpoint.sha256, settings)
+    fingerprint = _fingerprint(path, checkpoint.sha256, settings, batch_size)
     plan = Plan(
         sampler=registry.sampler(settings.sampler, registry.SamplerOptions(settings.snr)),
         conditioner=lambda a, y: conditioner(a, y, lam),
@@ -213,7 +213,8 @@ def _device(name: str) -> str:
     return name
 
 
-def _fingerprint(path: Path, prior_hash: str, settings: Settings) -> str:
+def _fingerprint(path: Path, prior_hash: str, settings: Settings, batch_size: int) -> str:
     digest = hashlib.sha256(path.read_bytes())
-    digest.update(json.dumps([prior_hash, settings.__dict__], sort_keys=True).encode())
+    run = [prior_hash, settings.__dict__, batch_size]
+    digest.update(json.dumps(run, sort_keys=True).encode())
     return digest.hexdigest()

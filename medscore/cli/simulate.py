@@ -46,6 +46,8 @@ def simulate(
         raise MedscoreError(f"no task {task!r}", mend=f"use one of: {', '.join(registry.TASKS)}")
     if not 1 <= views <= 10_000:
         raise MedscoreError(f"--views is {views}", mend="use a number from 1 to 10000")
+    if not 0 <= seed < 2**40:
+        raise MedscoreError(f"--seed is {seed}", mend="use 0 to 1099511627775")
     if size is not None and size < 8:
         raise MedscoreError(f"--size is {size}", mend="use at least 8")
     if output.exists():

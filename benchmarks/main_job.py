@@ -1,0 +1,232 @@
+"""The main job in numbers: sparse-view CT with the shipped prior, from real slices.
+
+    python benchmarks/main_job.py                 # the table
+    python benchmarks/main_job.py --json out.json
+    python benchmarks/main_job.py --check         # exit code 1 when a number is missed
+
+Images: the COVID-19-NY-SBU validation patients (TCIA, CC BY 4.0; 10 slices of 512 x 512) when
+--data holds them, else the two head CT slices that ship with pydicom, for which the quality
+thresholds do not apply (the prior has learnt chests and abdomens). The peer is filtered
+back-projection in the same run. Takes about 20 minutes on 2 cores with the validation patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medscore.attenuation import MU_WATER, hu_to_mu
+from medscore.checkpoint import load_prior
+from medscore.cli import registry
+from medscore.cli.demo import image_paths
+from medscore.cli.recon import DEFAULTS, Settings
+from medscore.cli.simulate import prepare_ct
+from medscore.cli.progress import sampling_bar
+from medscore.datasets.volume import Volume
+from medscore.metrics import CT_CONVENTION, Quality, quality
+from medscore.operators.noise import Noiseless
+from medscore.operators.phantoms import Ellipse, exact_sinogram, rasterize
+from medscore.operators.projector import ParallelBeam, project
+from medscore.operators.radon import sparse_view
+from medscore.reconstruction import Plan, Reconstruction, reconstruct, reconstruct_fbp
+from medscore.samplers.grids import uniform
+from medscore.simulation import simulate_sparse_ct
+
+VIEWS, SIZE = 23, 128
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A measured number and what is asked of it; ``None`` where nothing is."""
+
+    name: str
+    value: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def met(self) -> bool:
+        """Whether the bounds hold."""
+        low = self.at_least is None or self.value >= self.at_least
+        return low and (self.at_most is None or self.value <= self.at_most)
+
+    def __str__(self) -> str:
+        asked = [f">= {self.at_least:g}"] * (self.at_least is not None)
+        asked += [f"<= {self.at_most:g}"] * (self.at_most is not None)
+        verdict = ("ok" if self.met else "MISSED") if asked else ""
+        return f"{self.name:<58} {self.value:>12.5g}  {' '.join(asked):<12} {verdict}"
+
+
+def images(data: Path) -> tuple[str, list[Path], bool]:
+    """What the numbers are measured on, and whether it is the validation set."""
+    found = sorted(data.glob("ct/covid-19-ny-sbu/*/*.dcm"))
+    if found:
+        return f"COVID-19-NY-SBU, {len(found)} slices of 5 patients", found, True
+    return "2 head CT slices shipped with pydicom", image_paths(), False
+
+
+def volume(paths: list[Path], size: int, limit: int | None = None) -> list[Volume]:
+    """Each slice reduced to ``size``, in HU."""
+    return [prepare_ct(path, size=size) for path in paths[:limit]]
+
+
+def operator_numbers(paths: list[Path]) -> list[Number]:
+    """Exactness of the operator: adjoint, line integrals, T_inv."""
+    numbers = []
+    for dtype, bound in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+        operator = sparse_view(64, 2.0, VIEWS)
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(4, 1, 64, 64, generator=generator, dtype=torch.float64).to(dtype)
+        y = torch.randn(
+            operator.T(x).shape, generator=generator, dtype=torch.float64
+        ).to(dtype)
+        ax = operator.forward(x)
+        gap = ((ax * y).sum() - (x * operator.adjoint(y)).sum()).abs() / (ax.norm() * y.norm())
+        numbers.append(Number(f"adjoint dot-test, {dtype}", float(gap), at_most=bound))
+    shapes = {
+        "disc": Ellipse(0.02, 0.0, 0.0, 100.0, 100.0),
+        "off-centre ellipse": Ellipse(0.02, 30.0, -20.0, 60.0, 35.0, 0.6),
+    }
+    for name, shape in shapes.items():
+        geometry = ParallelBeam(512, 300 / 512, 60)
+        exact = exact_sinogram([shape], geometry)
+        found = project(rasterize([shape], 512, 300 / 512), geometry)
+        error = float((found - exact).norm() / exact.norm())
+        numbers.append(Number(f"Radon of a {name}, relative L2 error", error, at_most=0.005))
+    for size in (128, 256, 512):
+        psnr = []
+        for v in volume(paths, size):
+            operator = sparse_view(size, v.spacing[0], VIEWS)
+            mu = torch.from_numpy(hu_to_mu(v.values)).float()[None]
+            back = operator.T_inv(operator.T(mu))[0].numpy()
+            hu = 1000 * (back / MU_WATER - 1)
+            psnr.append(quality(hu, v.values, CT_CONVENTION).psnr)
+        name = f"T_inv(T x) at {size}, {operator.geometry.views} views, mean PSNR (dB)"
+        numbers.append(Number(name, float(np.mean(psnr)), at_least=42.0))
+    return numbers
+
+
+def run(v: Volume, settings: Settings, samples: int, batch: int) -> tuple[
+    Reconstruction, np.ndarray
+]:
+    """Simulate, reconstruct and back-project one slice."""
+    measurement = simulate_sparse_ct(
+        v, views=VIEWS, noise=Noiseless(), noise_name="none", seed=0
+    )
+    operator = registry.operator(measurement, Path("simulated"))
+    path = registry.prior_path(settings.prior)
+    prior = load_prior(path)
+    assert prior.contract is not None
+    conditioner = registry.conditioner(settings.conditioner)
+    plan = Plan(
+        sampler=registry.sampler(settings.sampler, registry.SamplerOptions(settings.snr)),
+        conditioner=lambda a, y: conditioner(a, y, 1.0),
+        times=uniform(prior.sde, settings.steps),
+        samples=samples,
+        seed=settings.seed,
+        batch_size=batch,
+        state=Path(tempfile.gettempdir()) / f"medscore-bench-{v.source.sha256[:16]}.safetensors",
+        fingerprint=f"{settings} {samples} {batch} {prior.contract.provenance}",
+    )
+    with sampling_bar("reconstruct") as show:
+        result = reconstruct(measurement, operator, prior, prior.contract, plan, show)
+    return result, reconstruct_fbp(measurement, operator)
+
+
+def reconstruction_numbers(
+    paths: list[Path], settings: Settings, samples: int, validation: bool
+) -> list[Number]:
+    """Quality of FBP, one sample and the mean; what it costs."""
+    per: dict[str, list[Quality]] = {"FBP": [], "one": [], "mean": []}
+    seconds, residuals, nfe, calls = 0.0, [], 0, 0
+    for v in volume(paths, SIZE):
+        r, fbp = run(v, settings, samples, batch=8)
+        per["FBP"].append(quality(fbp, v.values, CT_CONVENTION))
+        every = [quality(r.samples[:, k], v.values, CT_CONVENTION) for k in range(samples)]
+        per["one"].append(
+            Quality(
+                float(np.mean([q.psnr for q in every])), float(np.mean([q.ssim for q in every]))
+            )
+        )
+        per["mean"].append(quality(r.mean, v.values, CT_CONVENTION))
+        seconds, nfe = seconds + r.seconds, r.nfe
+        calls += r.operator_calls
+        residuals.append(float(r.residual.max()))
+    asked = {"FBP": (None, None), "one": (32.5, 0.90), "mean": (33.6, 0.918)}
+    title = {"FBP": "FBP", "one": "one sample", "mean": f"mean of {samples}"}
+    numbers = []
+    for key, found in per.items():
+        low_psnr, low_ssim = asked[key] if validation else (None, None)
+        psnr, ssim = np.mean([q.psnr for q in found]), np.mean([q.ssim for q in found])
+        numbers += [
+            Number(f"{title[key]}, PSNR (dB)", float(psnr), at_least=low_psnr),
+            Number(f"{title[key]}, SSIM", float(ssim), at_least=low_ssim),
+        ]
+    gain = numbers[4].value - numbers[0].value
+    numbers += [
+        Number(f"gain of the mean of {samples} over FBP (dB)", gain, at_least=3.0),
+        Number("largest relative residual", max(residuals), at_most=1e-3),
+        Number("network evaluations per sample (NFE)", nfe),
+        Number("batched operator calls per slice", calls / len(paths)),
+        Number(f"seconds per slice of {samples} samples", seconds / len(paths)),
+    ]
+    return numbers
+
+
+def invariance_numbers(paths: list[Path], settings: Settings) -> list[Number]:
+    """Same seed twice, and batch 1 against batch 8, with few steps; in the prior's range."""
+    from dataclasses import replace
+
+    v = volume(paths, SIZE, 1)[0]
+    short = replace(settings, steps=10)
+    eight, again = (run(v, short, 8, batch=8)[0].samples for _ in range(2))
+    one = run(v, short, 8, batch=1)[0].samples
+    width = CT_CONVENTION.high - CT_CONVENTION.low
+    return [
+        Number("same seed twice, largest difference", float(np.abs(eight - again).max()), None, 0),
+        Number(
+            "batch 1 against batch 8, largest difference",
+            float(np.abs(eight - one).max()) / width,
+            at_most=1e-4,
+        ),
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of validation data")
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=DEFAULTS.steps)
+    parser.add_argument("--json", type=Path, help="write the numbers here as JSON")
+    parser.add_argument("--check", action="store_true", help="exit 1 when a number is missed")
+    args = parser.parse_args()
+    settings = Settings(**{**DEFAULTS.__dict__, "steps": args.steps})
+    title, paths, validation = images(args.data)
+    print(f"{title}; {VIEWS} views, {SIZE} x {SIZE}, noise-free; {settings}")
+    print(f"metric: {CT_CONVENTION}")
+    numbers = operator_numbers(paths) + invariance_numbers(paths, settings)
+    numbers += reconstruction_numbers(paths, settings, args.samples, validation)
+    for number in numbers:
+        print(number)
+    if args.json:
+        content = {
+            "images": title,
+            "settings": settings.__dict__,
+            "metric": str(CT_CONVENTION),
+            "numbers": [{**n.__dict__, "met": n.met} for n in numbers],
+        }
+        args.json.write_text(json.dumps(content, indent=2) + "\n")
+    missed = [n for n in numbers if not n.met]
+    return 1 if args.check and missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""A command line to call in-process, a tiny CT volume and a tiny untrained prior."""
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import torch
+
+from medscore.checkpoint import build_prior, save_prior
+from medscore.cli import main
+from medscore.contract import DataContract, Provenance, UNetSpec, VESpec
+from medscore.engine import StepInfo
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left behind: exit code, standard output and standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Result]
+
+
+def _call(*args: object) -> Result:
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["medscore", *map(str, args)])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def medscore() -> Command:
+    """Call the command line with these arguments."""
+    return _call
+
+
+@pytest.fixture(scope="session")
+def done() -> Command:
+    """Call the command line and check that it succeeds."""
+
+    def call(*args: object) -> Result:
+        result = _call(*args)
+        assert result.code == 0, result.err
+        return result
+
+    return call
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Callable[..., str]:
+    """Call the command line; check that it refuses in one line and leaves nothing behind."""
+
+    def call(*args: object) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        result = _call(*args)
+        assert result.code == 2, result
+        assert result.err.startswith("error: ")
+        assert result.err.count("\n") == 1
+        assert " - " in result.err
+        assert sorted(tmp_path.rglob("*")) == before
+        return result.err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what every test reads and none changes."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="session")
+def scan(shared: Path) -> Path:
+    """Two slices of 32 x 32: a disc of water with bone and air in it, pixels of 3 mm."""
+    y, x = np.mgrid[-15.5:16, -15.5:16]
+    hu = np.where(np.hypot(x, y) < 13, 0.0, -1000.0)
+    hu[np.hypot(x - 5, y + 2) < 3] = 800
+    hu[np.hypot(x + 6, y - 1) < 3] = -700
+    volume = np.stack([hu, np.where(np.hypot(x, y - 4) < 3, 300, hu)]).astype(np.float32)
+    affine = np.diag([-3.0, -3.0, 5.0, 1.0])
+    affine[:3, 3] = 46.5, 40, -30
+    nib.save(nib.Nifti1Image(volume.transpose(2, 1, 0), affine), shared / "scan.nii.gz")
+    return shared / "scan.nii.gz"
+
+
+@pytest.fixture(scope="session")
+def dicom_scan() -> Path:
+    """A head CT of 128 x 128 that ships with pydicom."""
+    return Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"
+
+
+@pytest.fixture(scope="session")
+def make_prior() -> Callable[..., Path]:
+    """Write an untrained prior; keywords change its contract."""
+
+    def make(path: Path, **changes: Any) -> Path:
+        contract = DataContract(
+            **{
+                "name": "tiny", "modality": "CT", "quantity": "HU", "low": -1000, "high": 1500,
+                "size": 32, "spacing_mm": (1.0, 6.0), "data_mean": 0.3, "data_std": 0.3,
+                "sde": VESpec(sigma_min=0.01, sigma_max=20.0),
+                "network": UNetSpec(channels=(16, 16), fold=2, groups=8),
+                "provenance": Provenance(
+                    data="none", patients=1, slices=1, steps=0, seed=0, licence="CC0"
+                ),
+            } | changes
+        )  # fmt: skip
+        torch.manual_seed(0)
+        save_prior(path, contract, build_prior(contract).network.state_dict())
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prior(shared: Path, make_prior: Callable[..., Path]) -> Path:
+    """A prior that fits ``scan``."""
+    return make_prior(shared / "tiny.safetensors")
+
+
+@pytest.fixture(scope="session")
+def measurement(done: Command, scan: Path, shared: Path) -> Path:
+    """Noise-free views of ``scan``, so many that they fix the image."""
+    done("simulate", scan, "--views", 45, "-o", shared / "meas.h5")
+    return shared / "meas.h5"
+
+
+@pytest.fixture(scope="session")
+def noisy(done: Command, scan: Path, shared: Path) -> Path:
+    """Nine noisy views of ``scan``: quick to reconstruct, there is no exact step at the end."""
+    done("simulate", scan, "--views", 9, "--noise", "gaussian:0.02", "-o", shared / "noisy.h5")
+    return shared / "noisy.h5"
+
+
+@pytest.fixture(scope="session")
+def exact_args(measurement: Path, prior: Path) -> list[object]:
+    """A reconstruction of noise-free data in eight steps; later options override."""
+    return ["recon", measurement, "--prior", prior, "--steps", 8, "--device", "cpu"]
+
+
+@pytest.fixture(scope="session")
+def recon_args(noisy: Path, prior: Path) -> list[object]:
+    """A reconstruction of noisy data in eight steps; later options override."""
+    return ["recon", noisy, "--prior", prior, "--steps", 8, "--device", "cpu"]
+
+
+@pytest.fixture(scope="session")
+def exact(done: Command, exact_args: list[object], shared: Path) -> Path:
+    """The folder written from noise-free data."""
+    done(*exact_args, "-o", shared / "exact")
+    return shared / "exact"
+
+
+@pytest.fixture(scope="session")
+def reconstructed(done: Command, recon_args: list[object], shared: Path) -> Path:
+    """The folder written from noisy data."""
+    done(*recon_args, "-o", shared / "recon")
+    return shared / "recon"
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let Ctrl-C arrive after that many sampling steps."""
+
+    def after(steps: int) -> None:
+        @contextlib.contextmanager
+        def bar(title: str) -> Iterator[Callable[[StepInfo], None]]:
+            def show(info: StepInfo) -> None:
+                if info.done == steps:
+                    raise KeyboardInterrupt
+
+            yield show
+
+        monkeypatch.setattr("medscore.cli.recon.sampling_bar", bar)
+
+    return after

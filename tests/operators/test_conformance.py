@@ -1,0 +1,192 @@
+"""What every operator must satisfy. A new operator joins by one line in OPERATORS."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from medscore.operators.base import Operator
+from medscore.operators.projector import ParallelBeam
+from medscore.operators.radon import Radon, sparse_view
+
+OPERATORS: dict[str, Callable[[], tuple[Operator, int]]] = {
+    "radon, 7 views": lambda: (sparse_view(32, 2.5, 7), 32),
+    "radon, 10 views, odd size": lambda: (sparse_view(31, 0.7, 10), 31),
+    "radon, full": lambda: (Radon(ParallelBeam(24, 1.0, 64), torch.ones(64).bool()), 24),
+    "radon, limited angle": lambda: (Radon(ParallelBeam(24, 1.0, 64), torch.arange(64) < 40), 24),
+}
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+
+operators = pytest.mark.parametrize("name", OPERATORS)
+dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "float64"])
+
+
+def image(n: int, dtype: torch.dtype, batch: int = 2, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, 1, n, n, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def smooth(n: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
+    """Noise blurred to about the sharpness of a medical image: what conjugate gradients can fit
+    to 1e-5. White noise has parts that a few views see too faintly for that.
+    """
+    x = image(n, torch.float64, seed=seed)
+    for _ in range(3):
+        x = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1)
+    return x.to(dtype)
+
+
+def measurement(operator: Operator, like: Tensor, seed: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    z = operator.T(like)
+    return torch.randn(z.shape, generator=generator, dtype=torch.float64).to(z.dtype)
+
+
+def relative(a: Tensor, b: Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+@operators
+@dtypes
+def test_adjoint_passes_the_dot_test_and_returns_the_images_shape(
+    name: str, dtype: torch.dtype
+) -> None:
+    operator, n = OPERATORS[name]()
+    x = image(n, dtype)
+    y = measurement(operator, x)
+    assert operator.adjoint(y).shape == x.shape
+    left, right = (operator.forward(x) * y).sum(), (x * operator.adjoint(y)).sum()
+    scale = operator.forward(x).norm() * y.norm()
+    assert float((left - right).abs() / scale) <= TOLERANCE[dtype]
+
+
+@operators
+@dtypes
+def test_t_and_its_adjoint_pass_the_dot_test(name: str, dtype: torch.dtype) -> None:
+    operator, n = OPERATORS[name]()
+    x = image(n, dtype)
+    z = measurement(operator, x)
+    left, right = (operator.T(x) * z).sum(), (x * operator.T_adjoint(z)).sum()
+    assert float((left - right).abs() / (operator.T(x).norm() * z.norm())) <= TOLERANCE[dtype]
+
+
+@operators
+def test_forward_is_the_mask_times_t(name: str) -> None:
+    operator, n = OPERATORS[name]()
+    x = image(n, torch.float64)
+    z = operator.T(x)
+    assert torch.equal(operator.forward(x), operator.mask(z) * z)
+
+
+@operators
+@pytest.mark.parametrize("method", ["T", "T_adjoint", "T_inv", "forward", "adjoint", "zero_filled"])
+def test_every_map_is_linear(name: str, method: str) -> None:
+    operator, n = OPERATORS[name]()
+    f = getattr(operator, method)
+    a, b = image(n, torch.float64, seed=2), image(n, torch.float64, seed=3)
+    if method in ("T_adjoint", "T_inv", "adjoint", "zero_filled"):
+        a, b = measurement(operator, a, 4), measurement(operator, b, 5)
+    torch.testing.assert_close(f(2 * a - 3 * b), 2 * f(a) - 3 * f(b))
+
+
+@operators
+@pytest.mark.parametrize("method", ["T", "T_adjoint", "T_inv"])
+def test_no_sample_sees_its_neighbours(name: str, method: str) -> None:
+    operator, n = OPERATORS[name]()
+    f = getattr(operator, method)
+    a = image(n, torch.float32, batch=8)
+    a = a if method == "T" else measurement(operator, a)
+    together, alone = f(a), torch.cat([f(a[i : i + 1]) for i in range(8)])
+    assert relative(together, alone) <= 1e-6
+
+
+@operators
+@pytest.mark.parametrize("method", ["T", "T_adjoint", "T_inv"])
+def test_gradients_are_those_of_the_map(name: str, method: str) -> None:
+    """For a linear map the gradient along a direction is the map of the direction."""
+    operator, n = OPERATORS[name]()
+    f = getattr(operator, method)
+    a = image(n, torch.float64)
+    a = a if method == "T" else measurement(operator, a)
+    a.requires_grad_()
+    out = f(a)
+    cotangent = torch.randn(
+        out.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64
+    )
+    gradient = torch.autograd.grad(out, a, cotangent)[0]
+    direction = torch.randn_like(a)
+    torch.testing.assert_close((gradient * direction).sum(), (cotangent * f(direction)).sum())
+
+
+@operators
+@dtypes
+def test_dtype_is_preserved(name: str, dtype: torch.dtype) -> None:
+    operator, n = OPERATORS[name]()
+    x = image(n, dtype)
+    y = operator.forward(x)
+    assert {y.dtype, operator.adjoint(y).dtype, operator.zero_filled(y).dtype} == {dtype}
+
+
+@operators
+def test_pinv_is_a_generalised_inverse(name: str) -> None:
+    """A A+ A = A, to the tolerance of the conjugate gradients."""
+    operator, n = OPERATORS[name]()
+    y = operator.forward(smooth(n, torch.float64))
+    assert relative(operator.forward(operator.pinv(y).x), y) <= 1e-5
+
+
+@operators
+def test_pinv_has_least_norm(name: str) -> None:
+    """Any other image with the same measurements is longer."""
+    operator, n = OPERATORS[name]()
+    x = image(n, torch.float64)
+    short = operator.pinv(operator.forward(x), tol=1e-4).x
+    assert bool((short.flatten(1).norm(dim=1) <= x.flatten(1).norm(dim=1)).all())
+
+
+@operators
+@dtypes
+def test_exact_step_fits_the_measurements(name: str, dtype: torch.dtype) -> None:
+    operator, n = OPERATORS[name]()
+    y = operator.forward(smooth(n, dtype))
+    start = smooth(n, dtype, seed=7)
+    solution = operator.exact_step(start, y)
+    assert float(operator.residual(solution.x, y).max()) <= 1e-5
+    torch.testing.assert_close(solution.residual, operator.residual(solution.x, y))
+
+
+@operators
+def test_exact_step_leaves_a_fitting_image_alone(name: str) -> None:
+    operator, n = OPERATORS[name]()
+    x = smooth(n, torch.float64)
+    assert relative(operator.exact_step(x, operator.forward(x)).x, x) <= 1e-9
+
+
+@operators
+def test_proximal_is_equation_8_9_up_to_the_loss_of_t_inv(name: str) -> None:
+    """T_inv[lam mask y + (1 - lam) mask T x + (1 - mask) T x] + (x - T_inv T x)."""
+    operator, n = OPERATORS[name]()
+    x = image(n, torch.float64)
+    y, lam = operator.forward(image(n, torch.float64, seed=8)), 0.7
+    z = operator.T(x)
+    mask = operator.mask(z)
+    blended = lam * mask * y + (1 - lam) * mask * z + (1 - mask) * z
+    loss = x - operator.T_inv(z)
+    torch.testing.assert_close(operator.proximal(x, y, lam), operator.T_inv(blended) + loss)
+
+
+@operators
+def test_proximal_with_lam_zero_changes_nothing(name: str) -> None:
+    operator, n = OPERATORS[name]()
+    x = image(n, torch.float64)
+    assert torch.equal(operator.proximal(x, measurement(operator, x), 0.0), x)
+
+
+@operators
+def test_declared_onto_agrees_with_the_rank_of_t(name: str) -> None:
+    """T is onto when it has as many outputs as its rank; a tall T cannot be."""
+    operator, n = OPERATORS[name]()
+    outputs = operator.T(image(n, torch.float32, batch=1)).numel()
+    assert operator.T_is_onto == (outputs <= n * n)
+    assert outputs >= n * n, "T must not lose information"
