@@ -3,6 +3,7 @@
     python benchmarks/main_job.py                 # the table
     python benchmarks/main_job.py --json out.json
     python benchmarks/main_job.py --check         # exit code 1 when a number is missed
+    python benchmarks/main_job.py --page docs/results.md
 
 Images: the COVID-19-NY-SBU validation patients (TCIA, CC BY 4.0; 10 slices of 512 x 512) when
 --data holds them, else the two head CT slices that ship with pydicom, for which the quality
@@ -14,9 +15,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +28,9 @@ from medscore.attenuation import MU_WATER, hu_to_mu
 from medscore.checkpoint import load_prior
 from medscore.cli import registry
 from medscore.cli.demo import image_paths
+from medscore.cli.progress import sampling_bar
 from medscore.cli.recon import DEFAULTS, Settings
 from medscore.cli.simulate import prepare_ct
-from medscore.cli.progress import sampling_bar
 from medscore.datasets.volume import Volume
 from medscore.metrics import CT_CONVENTION, Quality, quality
 from medscore.operators.noise import Noiseless
@@ -85,9 +87,7 @@ def operator_numbers(paths: list[Path]) -> list[Number]:
         operator = sparse_view(64, 2.0, VIEWS)
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(4, 1, 64, 64, generator=generator, dtype=torch.float64).to(dtype)
-        y = torch.randn(
-            operator.T(x).shape, generator=generator, dtype=torch.float64
-        ).to(dtype)
+        y = torch.randn(operator.T(x).shape, generator=generator, dtype=torch.float64).to(dtype)
         ax = operator.forward(x)
         gap = ((ax * y).sum() - (x * operator.adjoint(y)).sum()).abs() / (ax.norm() * y.norm())
         numbers.append(Number(f"adjoint dot-test, {dtype}", float(gap), at_most=bound))
@@ -114,13 +114,11 @@ def operator_numbers(paths: list[Path]) -> list[Number]:
     return numbers
 
 
-def run(v: Volume, settings: Settings, samples: int, batch: int) -> tuple[
-    Reconstruction, np.ndarray
-]:
+def run(
+    v: Volume, settings: Settings, samples: int, batch: int
+) -> tuple[Reconstruction, np.ndarray]:
     """Simulate, reconstruct and back-project one slice."""
-    measurement = simulate_sparse_ct(
-        v, views=VIEWS, noise=Noiseless(), noise_name="none", seed=0
-    )
+    measurement = simulate_sparse_ct(v, views=VIEWS, noise=Noiseless(), noise_name="none", seed=0)
     operator = registry.operator(measurement, Path("simulated"))
     path = registry.prior_path(settings.prior)
     prior = load_prior(path)
@@ -183,8 +181,6 @@ def reconstruction_numbers(
 
 def invariance_numbers(paths: list[Path], settings: Settings) -> list[Number]:
     """Same seed twice, and batch 1 against batch 8, with few steps; in the prior's range."""
-    from dataclasses import replace
-
     v = volume(paths, SIZE, 1)[0]
     short = replace(settings, steps=10)
     eight, again = (run(v, short, 8, batch=8)[0].samples for _ in range(2))
@@ -200,12 +196,41 @@ def invariance_numbers(paths: list[Path], settings: Settings) -> list[Number]:
     ]
 
 
+def page(title: str, settings: Settings, numbers: list[Number]) -> str:
+    """The results page of the docs."""
+    chosen = ", ".join(f"{k} {v}" for k, v in settings.__dict__.items() if v is not None)
+    lines = [
+        "# Results: sparse-view CT",
+        "",
+        "Written by `python benchmarks/main_job.py --page docs/results.md`; do not edit by hand.",
+        "",
+        f"Images: {title}. {VIEWS} views, {SIZE} x {SIZE}, noise-free.",
+        "",
+        f"Settings: {chosen}.",
+        "",
+        f"Metric: {CT_CONVENTION}.",
+        "",
+        f"Machine: {platform.machine()}, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}.",
+        "",
+        "| number | measured | asked | met |",
+        "| --- | --- | --- | --- |",
+    ]
+    for n in numbers:
+        asked = [f">= {n.at_least:g}"] * (n.at_least is not None)
+        asked += [f"<= {n.at_most:g}"] * (n.at_most is not None)
+        verdict = ("yes" if n.met else "**no**") if asked else ""
+        lines.append(f"| {n.name} | {n.value:.4g} | {' '.join(asked)} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA, help="folder of validation data")
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--steps", type=int, default=DEFAULTS.steps)
     parser.add_argument("--json", type=Path, help="write the numbers here as JSON")
+    parser.add_argument("--page", type=Path, help="write the numbers here as a Markdown page")
     parser.add_argument("--check", action="store_true", help="exit 1 when a number is missed")
     args = parser.parse_args()
     settings = Settings(**{**DEFAULTS.__dict__, "steps": args.steps})
@@ -224,6 +249,8 @@ def main() -> int:
             "numbers": [{**n.__dict__, "met": n.met} for n in numbers],
         }
         args.json.write_text(json.dumps(content, indent=2) + "\n")
+    if args.page:
+        args.page.write_text(page(title, settings, numbers))
     missed = [n for n in numbers if not n.met]
     return 1 if args.check and missed else 0
 

@@ -31,7 +31,7 @@ def write_dicom_series(
     to the instance it was made from.
     """
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-    column, row, slice_ = (np.linalg.norm(lps[:3, i]) for i in range(3))
+    column, row, slice_ = (float(np.linalg.norm(lps[:3, i])) for i in range(3))
     seeds = [source.sha256, description, values.tobytes().hex()[:4096]]
     series = generate_uid(entropy_srcs=["series", *seeds])
     for index, image in enumerate(values):

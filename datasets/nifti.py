@@ -9,12 +9,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import OrientationError
-from nibabel.spatialimages import HeaderDataError
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
 from medscore.datasets.volume import Source, Volume, check_values
@@ -44,7 +45,7 @@ def read_nifti(path: Path) -> Volume:
     """
     try:
         with _quiet():
-            image = nib.load(path)
+            image = cast(SpatialImage, nib.load(path))
         if len(image.shape) not in (2, 3) and not (len(image.shape) == 4 and image.shape[3] == 1):
             raise MedscoreError(
                 f"has shape {image.shape}, a 3-D volume is needed",
@@ -103,7 +104,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _to_lps(image: nib.spatialimages.SpatialImage) -> nib.spatialimages.SpatialImage:
+def _to_lps(image: SpatialImage) -> SpatialImage:
     """Axes to left, posterior, superior: columns, rows and slices as displayed."""
     if len(image.shape) == 2:
         image = nib.Nifti1Image(np.asarray(image.dataobj)[..., None], image.affine)

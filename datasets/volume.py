@@ -138,7 +138,8 @@ def area_weights(n: int, size: int) -> NDArray[np.float64]:
     edges = np.arange(size + 1) * (n / size)
     old = np.arange(n)
     overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
-    return np.clip(overlap, 0, None) * (size / n)
+    weights: NDArray[np.float64] = np.clip(overlap, 0, None) * (size / n)
+    return weights
 
 
 def align(volume: Volume, affine: NDArray[np.float64], count: int, where: Path) -> Volume:

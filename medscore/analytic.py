@@ -31,7 +31,8 @@ class GaussianPrior(Prior):
         alpha, sigma = self.sde.alpha(t)[:, None], self.sde.sigma(t)[:, None]
         centred = (x.flatten(1) - alpha * self.mean) @ self.vectors
         gain = alpha * self.values / (alpha**2 * self.values + sigma**2)
-        return (self.mean + (gain * centred) @ self.vectors.T).reshape(x.shape)
+        denoised: Tensor = self.mean + (gain * centred) @ self.vectors.T
+        return denoised.reshape(x.shape)
 
     def marginal(self, t: float) -> tuple[Tensor, Tensor]:
         """Mean (D,) and covariance (D, D) of p_t."""

@@ -88,7 +88,7 @@ def preview(outcome: Outcome, *, low: float = -1000.0, high: float = 1000.0) -> 
     """Columns FBP, reconstruction, standard deviation, reference; up to four slices."""
     r = outcome.reconstruction
     chosen = np.linspace(0, len(r.mean) - 1, min(4, len(r.mean))).round().astype(int)
-    columns: dict[str, NDArray[np.float32]] = {
+    columns: dict[str, NDArray[np.floating]] = {
         "FBP": (outcome.fbp - low) / (high - low),
         "medscore": (r.mean - low) / (high - low),
     }

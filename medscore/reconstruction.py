@@ -71,7 +71,8 @@ class Reconstruction:
     @property
     def mean(self) -> NDArray[np.float32]:
         """Posterior mean (slices, H, W)."""
-        return self.samples.mean(axis=1)
+        mean: NDArray[np.float32] = self.samples.mean(axis=1)
+        return mean
 
     @property
     def std(self) -> NDArray[np.float32]:

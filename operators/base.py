@@ -109,4 +109,5 @@ class Operator(ABC):
 
 
 def _norm(z: Tensor) -> Tensor:
-    return z.flatten(1).norm(dim=1)
+    norm: Tensor = z.flatten(1).norm(dim=1)
+    return norm

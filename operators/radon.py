@@ -112,7 +112,7 @@ def ramp(sinogram: Sinogram, geometry: ParallelBeam) -> Sinogram:
     """
     response, length = _ramp_response(geometry)
     spectrum = torch.fft.rfft(sinogram, n=length)
-    filtered = torch.fft.irfft(
+    filtered: Tensor = torch.fft.irfft(
         spectrum * response.to(dtype=sinogram.dtype, device=sinogram.device), n=length
     )
     return filtered[..., : geometry.detectors]

@@ -31,10 +31,11 @@ app.command()(train)
 app.add_typer(priors, name="priors")
 
 
-def _version(value: bool) -> None:
+def _version(value: bool) -> bool:
     if value:
         typer.echo(f"medscore {medscore.__version__}")
         raise typer.Exit
+    return value
 
 
 @app.callback()

@@ -57,6 +57,8 @@ def demo(
 
     Example: medscore demo -o /tmp/demo
     """
+    settings = replace(DEFAULTS, steps=steps, samples=samples, seed=seed)
+    settings.check()
     table = Table("image", "method", "PSNR (dB)", "SSIM", "NFE", "seconds")
     previews = []
     with atomic_folder(output) as folder:
@@ -64,7 +66,6 @@ def demo(
             target = folder / path.stem
             measurement = folder / f"{path.stem}.h5"
             simulate(path, measurement, views=views, size=128)
-            settings = replace(DEFAULTS, steps=steps, samples=samples, seed=seed)
             outcome = reconstruct_file(measurement, target, settings, reference=path)
             for row in outcome.rows():
                 seconds = f"{row.seconds:.1f}" if row.nfe else "-"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.markup import escape
 
@@ -38,7 +37,7 @@ class Settings:
     sampler: str = "pc"
     conditioner: str = "proximal"
     steps: int = 200
-    snr: float = 0.16
+    snr: float = 0.45
     lam: float | None = None
     samples: int = 1
     seed: int = 0
@@ -153,12 +152,13 @@ def reconstruct_file(
     contract = checkpoint.contract
     check_compatible(contract, measurement, prior_name=settings.prior, where=path)
     truth = None if reference is None else _reference(reference, measurement, contract)
-    chosen = _device(device)
+    chosen = registry.device(device)
     network = load_prior(prior_file, device=chosen)
     noise_free = measurement.noise == "none"
     lam = settings.lam if settings.lam is not None else (1.0 if noise_free else 0.5)
     conditioner = registry.conditioner(settings.conditioner)
     fingerprint = _fingerprint(path, checkpoint.sha256, settings, batch_size)
+    state = output.parent / f".{output.name}.resume.safetensors"
     plan = Plan(
         sampler=registry.sampler(settings.sampler, registry.SamplerOptions(settings.snr)),
         conditioner=lambda a, y: conditioner(a, y, lam),
@@ -169,15 +169,20 @@ def reconstruct_file(
         batch_size=batch_size,
         device=chosen,
         bf16=settings.precision == "bf16",
-        state=output.parent / f".{output.name}.resume.safetensors",
+        state=state,
         fingerprint=fingerprint,
     )
+    resumable = state.exists()
     with atomic_folder(output) as folder:
         try:
             with sampling_bar(output.name) as show:
                 result = reconstruct(measurement, operator, network, contract, plan, show)
         except KeyboardInterrupt:
             console.print("interrupted: repeat the same command to go on where it stopped")
+            raise
+        except MedscoreError:
+            if not resumable:
+                state.unlink(missing_ok=True)
             raise
         outcome = Outcome(
             measurement=measurement,
@@ -199,18 +204,6 @@ def reconstruct_file(
 def _reference(path: Path, measurement: Measurement, contract: DataContract) -> Volume:
     volume = prepare_ct(path, size=contract.size)
     return align(volume, measurement.affine, len(measurement.data), path)
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise MedscoreError(
-            f"--device {name} is not available here", mend="use auto or cpu"
-        ) from error
-    return name
 
 
 def _fingerprint(path: Path, prior_hash: str, settings: Settings, batch_size: int) -> str:

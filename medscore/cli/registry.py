@@ -109,6 +109,23 @@ def operator(measurement: Measurement, where: Path) -> Radon:
     return Radon(geometry, torch.from_numpy(measurement.mask).bool())
 
 
+def device(name: str) -> str:
+    """``auto``, or a device that PyTorch has here.
+
+    Raises:
+        MedscoreError: there is no such device.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise MedscoreError(
+            f"--device {name} is not available here", mend="use auto or cpu"
+        ) from error
+    return name
+
+
 def prior_folder() -> Path:
     """Where the shipped priors lie."""
     return Path(str(files("medscore.priors")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from medscore.checkpoint import save_prior
+from medscore.cli import registry
 from medscore.cli.progress import console, training_bar
 from medscore.errors import MedscoreError
 from medscore.recipe import prepare
@@ -23,7 +25,7 @@ def train(
     steps: Annotated[
         int | None, typer.Option(help="Train this many steps instead of the recipe's.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
 ) -> None:
     """Train a score prior; repeat the same command to go on after an interruption.
 
@@ -33,10 +35,11 @@ def train(
     """
     if steps is not None and steps < 1:
         raise MedscoreError(f"--steps is {steps}", mend="use 1 or more")
-    job = prepare(recipe, data, device=device, steps=steps)
+    job = prepare(recipe, data, device=registry.device(device), steps=steps)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(recipe, output / "recipe.yaml")
+        with suppress(shutil.SameFileError):
+            shutil.copyfile(recipe, output / "recipe.yaml")
     except OSError as error:
         raise MedscoreError(
             f"cannot be written ({error.strerror})", where=output, mend="choose another folder"

@@ -33,7 +33,9 @@ class UNet(nn.Module):
         groups: int = 8,
     ) -> None:
         super().__init__()
-        from monai.networks.nets import DiffusionModelUNet  # slow to import: 2-4 s
+        from monai.networks.nets.diffusion_model_unet import (
+            DiffusionModelUNet,
+        )  # slow to import: 2-4 s
 
         self.unfold, self.refold = nn.PixelUnshuffle(fold), nn.PixelShuffle(fold)
         self.body = DiffusionModelUNet(

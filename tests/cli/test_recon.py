@@ -129,6 +129,15 @@ def test_a_reference_adds_metrics(
     assert "-1000..1500 HU" in metrics["convention"]
 
 
+def test_a_reference_may_hold_more_slices_than_were_measured(
+    done: Command, prior: Path, scan: Path, tmp_path: Path
+) -> None:
+    meas, out = tmp_path / "m.h5", tmp_path / "out"
+    done("simulate", scan, "--slices", "1:2", "--noise", "gaussian:0.02", "-o", meas)
+    done("recon", meas, "--prior", prior, "--steps", 4, "--reference", scan, "-o", out)
+    assert "metrics.json" in _files(out)
+
+
 def test_a_reference_of_another_place_is_refused(
     refused: Callable[..., str], recon_args: Args, dicom_scan: Path, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ Command = Callable[..., object]
 
 
 def test_the_measurement_has_the_views_asked_for(measurement: Path) -> None:
-    assert read_measurement(measurement).mask.sum() == 9
+    assert read_measurement(measurement).mask.sum() == 45
 
 
 def test_the_geometry_is_the_images(measurement: Path, scan: Path) -> None:
@@ -28,7 +28,7 @@ def test_only_the_measurement_is_written(done: Command, scan: Path, tmp_path: Pa
 def test_a_range_of_slices_moves_the_geometry(
     done: Command, scan: Path, measurement: Path, tmp_path: Path
 ) -> None:
-    done("simulate", scan, "--views", 9, "--slices", "1:2", "-o", tmp_path / "m.h5")
+    done("simulate", scan, "--views", 45, "--slices", "1:2", "-o", tmp_path / "m.h5")
     part, whole = read_measurement(tmp_path / "m.h5"), read_measurement(measurement)
     np.testing.assert_array_equal(part.data, whole.data[1:])
     np.testing.assert_allclose(part.affine[:3, 3], (whole.affine @ (0, 0, 1, 1))[:3])

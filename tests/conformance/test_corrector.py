@@ -1,6 +1,7 @@
 """The Langevin corrector and predictor-corrector sampling on Gaussian data."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -87,7 +88,7 @@ def test_predictor_corrector_reproduces_the_data(sde: SDE) -> None:
     x = mean + torch.sqrt(covariance[0, 0]) * noise(torch.zeros(N, D))
     grid = uniform(sde, 200)
     memory = sampler.init(x)
-    for t, s in zip(grid[:-1], grid[1:], strict=True):
+    for t, s in pairwise(grid):
         x, memory = sampler.step(prior, x, t.expand(N), s.expand(N), noise, memory)
     mean, covariance = prior.marginal(sde.eps)
     std = math.sqrt(float(covariance[0, 0]))

@@ -5,6 +5,8 @@ and covariance follow from its own update. They are read off by stepping basis v
 without noise; nothing is sampled, so nothing can fail by chance.
 """
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -46,7 +48,7 @@ def final_moments(sampler: Sampler, prior: GaussianPrior, steps: int) -> tuple[T
     grid = torch.linspace(1.0, prior.sde.eps, steps + 1, dtype=torch.float64)
     zero, eye = torch.zeros(D + 1, D).double(), torch.eye(D).double()
     points = torch.cat([torch.zeros(1, D).double(), eye])
-    for t, s in zip(grid[:-1], grid[1:], strict=True):
+    for t, s in pairwise(grid):
         times = (t.expand(D + 1), s.expand(D + 1))
         still, _ = sampler.step(prior, points, *times, Fixed(zero), {})
         kicked, _ = sampler.step(prior, torch.zeros_like(points), *times, Fixed(points), {})
@@ -100,7 +102,7 @@ def test_drawn_samples_have_the_propagated_moments(name: str) -> None:
     noise = Shared()
     x = start_mean + noise(torch.zeros(n, D).double()) @ torch.linalg.cholesky(start_covariance).T
     grid = torch.linspace(1.0, sde.eps, steps + 1, dtype=torch.float64)
-    for t, s in zip(grid[:-1], grid[1:], strict=True):
+    for t, s in pairwise(grid):
         x, _ = sampler.step(prior, x, t.expand(n), s.expand(n), noise, {})
     standard = torch.sqrt(covariance.diagonal())
     assert bool(((x.mean(0) - mean).abs() < 6 * standard / n**0.5).all())

@@ -1,6 +1,7 @@
 """The proximal conditioner where the posterior is known: independent pixels, some measured."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -62,7 +63,7 @@ def sample(sde: SDE, y: Tensor, lam: float) -> Tensor:
     sampler, noise = conditioner.sampler(plain), Shared(0)
     x = sde.prior_sample(noise(torch.zeros(N, 1, SIDE, SIDE)))
     grid, memory = uniform(sde, 200), sampler.init(x)
-    for t, s in zip(grid[:-1], grid[1:], strict=True):
+    for t, s in pairwise(grid):
         x, memory = sampler.step(prior, x, t.expand(N), s.expand(N), noise, memory)
     return prior.denoise(x, grid[-1].expand(N))
 
@@ -128,7 +129,9 @@ def test_the_noisy_measurement_is_that_of_a_noisy_image() -> None:
     y, t = torch.zeros(N, 1, SIDE, SIDE), torch.full((N,), 0.5)
     x = Proximal(operator, y).project(white(sde), torch.zeros_like(y), t, Shared(1))
     noise = x[..., : SIDE // 2]
-    assert float(noise.std() / sde.sigma(t[0])) == pytest.approx(1.0, abs=5 / (2 * noise.numel()) ** 0.5)
+    assert float(noise.std() / sde.sigma(t[0])) == pytest.approx(
+        1.0, abs=5 / (2 * noise.numel()) ** 0.5
+    )
     assert torch.equal(x[..., SIDE // 2 :], torch.zeros_like(x[..., SIDE // 2 :]))
 
 

@@ -1,5 +1,6 @@
 """DICOM in: what is refused, always in one line that names the file and a mend."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from medscore.datasets.dicom import read_dicom
+from medscore.errors import MedscoreError
 
 Bundled = Callable[[str], Path]
 Refused = Callable[..., str]
@@ -70,6 +72,18 @@ def test_refuses_a_file_cut_short(
     cut = tmp_path / "cut.dcm"
     cut.write_bytes(content[: int(kept * len(content))])
     assert refused(read_dicom, cut)
+
+
+@pytest.mark.parametrize("name", ["JPEG2000.dcm", "MR_small_RLE.dcm"])
+@pytest.mark.parametrize("lost", [1, 8, 60, 200])
+def test_a_compressed_file_cut_short_is_refused_or_has_lost_no_pixel(
+    bundled: Bundled, tmp_path: Path, name: str, lost: int
+) -> None:
+    cut = tmp_path / "cut.dcm"
+    cut.write_bytes(bundled(name).read_bytes()[:-lost])
+    with contextlib.suppress(MedscoreError):
+        found = read_dicom(cut)
+        np.testing.assert_array_equal(found.values, read_dicom(bundled(name)).values)
 
 
 @pytest.mark.parametrize(

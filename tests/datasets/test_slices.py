@@ -17,7 +17,7 @@ Arrays = dict[str, NDArray[np.generic]]
 
 
 def _load(root: Path, *patterns: str, side: int = 4) -> Slices:
-    return load_slices(patterns, root=root, side=side, low=-1000, high=1500)
+    return load_slices(patterns, root=root, side=side, low=-1000.0, high=1500.0)
 
 
 def _load_one(path: Path) -> Slices:

@@ -27,7 +27,9 @@ def test_restored_noise_goes_on_where_it_was() -> None:
     assert torch.equal(other(like), following)
 
 
-@given(st.lists(st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 999)), unique=True, max_size=50))
+@given(
+    st.lists(st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 999)), unique=True, max_size=50)
+)
 def test_derived_seeds_differ_and_fit_a_generator(parts: list[tuple[int, int]]) -> None:
     seeds = [derive_seed(*p) for p in parts]
     assert len(set(seeds)) == len(seeds)

@@ -1,0 +1,109 @@
+"""``medscore priors``: what is shipped, what a prior is, whether it is whole."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from medscore.checkpoint import read_checkpoint
+from medscore.cli import registry
+
+Command = Callable[..., Any]
+Refused = Callable[..., str]
+MakePrior = Callable[..., Path]
+
+
+@pytest.fixture
+def shelf(prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of shipped priors that holds the tiny one."""
+    (tmp_path / "tiny.safetensors").write_bytes(prior.read_bytes())
+    monkeypatch.setattr(registry, "prior_folder", lambda: tmp_path)
+    return tmp_path
+
+
+def test_the_list_names_every_shipped_prior(done: Command, shelf: Path) -> None:
+    out = done("priors", "list").out
+    assert all(word in out for word in ("tiny", "CT", "32x32", "HU", "ve"))
+
+
+def test_a_shipped_prior_is_known_by_its_name(done: Command, shelf: Path) -> None:
+    assert json.loads(done("priors", "info", "tiny").out)["name"] == "tiny"
+
+
+def test_info_is_the_contract(done: Command, prior: Path) -> None:
+    contract = read_checkpoint(prior).contract.model_dump(mode="json")
+    assert json.loads(done("priors", "info", prior).out) == contract
+
+
+def test_a_whole_prior_is_verified(done: Command, prior: Path) -> None:
+    out = done("priors", "verify", prior).out
+    assert out.endswith("intact\n")
+    assert read_checkpoint(prior).sha256 in out
+
+
+@pytest.mark.parametrize("command", ["info", "verify"])
+def test_an_unknown_prior_is_refused_with_the_known_ones(
+    refused: Refused, shelf: Path, command: str
+) -> None:
+    message = refused("priors", command, "none-such")
+    assert "no prior 'none-such'" in message
+    assert "tiny" in message
+
+
+def test_altered_weights_are_refused(refused: Refused, prior: Path, tmp_path: Path) -> None:
+    content = bytearray(prior.read_bytes())
+    content[-2] ^= 1
+    (tmp_path / "p.safetensors").write_bytes(content)
+    assert "weights hash to" in refused("priors", "verify", tmp_path / "p.safetensors")
+
+
+def test_weights_of_another_network_are_refused(
+    refused: Refused, make_prior: MakePrior, tmp_path: Path
+) -> None:
+    path = make_prior(tmp_path / "p.safetensors")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(rb"\"channels\":[16,16]", rb"\"channels\":[16,32]"))
+    assert "weights do not fit" in refused("priors", "verify", path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (rb"\"modality\":\"CT\"", rb"\"modality\":\"XX\"", "broken data contract"),
+        (rb"\"data_std\":0.3", rb"\"data_std\":0.0", "broken data contract"),
+        (rb"\"preprocessing\":1", rb"\"preprocessing\":2", "preprocessing version 2"),
+        (b"medscore-prior-1", b"medscore-prior-9", "format is 'medscore-prior-9'"),
+    ],
+)
+def test_another_contract_is_refused(
+    refused: Refused, prior: Path, tmp_path: Path, old: bytes, new: bytes, why: str
+) -> None:
+    content = prior.read_bytes()
+    assert old in content
+    (tmp_path / "p.safetensors").write_bytes(content.replace(old, new))
+    assert why in refused("priors", "info", tmp_path / "p.safetensors")
+
+
+def test_a_foreign_safetensors_file_is_refused(refused: Refused, tmp_path: Path) -> None:
+    save_file({"w": np.zeros(3, np.float32)}, tmp_path / "p.safetensors")
+    assert load_file(tmp_path / "p.safetensors")
+    assert "format is None" in refused("priors", "info", tmp_path / "p.safetensors")
+
+
+def test_a_pickled_checkpoint_is_refused(refused: Refused, tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(3)}, tmp_path / "p.pt")
+    assert "pickled ones are refused" in refused("priors", "info", tmp_path / "p.pt")
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.01, 0.9])
+def test_a_prior_cut_short_is_refused(
+    refused: Refused, prior: Path, tmp_path: Path, kept: float
+) -> None:
+    content = prior.read_bytes()
+    (tmp_path / "p.safetensors").write_bytes(content[: int(kept * len(content))])
+    assert "not a safetensors file" in refused("priors", "verify", tmp_path / "p.safetensors")

@@ -1,0 +1,198 @@
+"""``medscore train``: a recipe and slices in, a prior out that ``recon`` takes."""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+
+from medscore.checkpoint import read_checkpoint
+
+Command = Callable[..., Any]
+Refused = Callable[..., str]
+Recipe = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two patients of three slices of 64 x 64: discs of water in air, pixels of 2 mm."""
+    folder = tmp_path_factory.mktemp("data")
+    y, x = np.mgrid[-31.5:32, -31.5:32]
+    for patient in (1, 2):
+        slices = [np.where(np.hypot(x, y) < 10 + 5 * k + patient, 40.0, -1000.0) for k in range(3)]
+        image = nib.Nifti1Image(np.float32(slices).transpose(2, 1, 0), np.diag([2, 2, 5, 1.0]))
+        nib.save(image, folder / f"p{patient}.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return {
+        "name": "tiny-trained", "modality": "CT", "quantity": "HU", "low": -1000, "high": 1500,
+        "size": 32, "zoom": [0.8, 1.25], "data": ["*.nii.gz"], "licence": "CC0",
+        "sde": {"kind": "ve", "sigma_min": 0.01, "sigma_max": 10.0},
+        "network": {"kind": "unet", "channels": [16, 16], "blocks": 1, "fold": 2, "groups": 8},
+        "plan": {"steps": 4, "batch": 2, "learning_rate": 1e-3, "warmup": 2, "save_every": 2},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def train(medscore: Command, recipe: Recipe, data: Path, tmp_path: Path) -> Command:
+    """Train into a folder beside the recipe; further arguments are options."""
+
+    def call(name: str, *options: object) -> Any:
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        args = [tmp_path / "recipe.yaml", "--data", data, "-o", tmp_path / name]
+        return medscore("train", *args, *options)
+
+    return call
+
+
+def _trained(folder: Path) -> Path:
+    return folder / "tiny-trained.safetensors"
+
+
+def _hash(folder: Path) -> str:
+    return read_checkpoint(_trained(folder)).sha256
+
+
+def test_training_leaves_recipe_state_and_prior(train: Command, tmp_path: Path) -> None:
+    assert train("run").code == 0
+    found = {path.name for path in (tmp_path / "run").iterdir()}
+    assert found == {"recipe.yaml", "state.safetensors", "tiny-trained.safetensors"}
+
+
+def test_the_contract_says_what_was_trained_on(train: Command, tmp_path: Path) -> None:
+    train("run")
+    contract = read_checkpoint(_trained(tmp_path / "run")).contract
+    assert (contract.size, contract.modality, contract.quantity) == (32, "CT", "HU")
+    assert contract.spacing_mm == (3.2, 5.0)  # 2 x 2 mm, magnified by 1.25 down to 0.8
+    assert (contract.provenance.patients, contract.provenance.slices) == (2, 6)
+    assert contract.provenance.steps == 4
+
+
+def test_a_trained_prior_reconstructs(
+    train: Command, done: Command, noisy: Path, data: Path, tmp_path: Path
+) -> None:
+    train("run")
+    image, meas = data / "p1.nii.gz", tmp_path / "m.h5"
+    done("simulate", image, "--size", 32, "--noise", "gaussian:0.02", "-o", meas)
+    prior = _trained(tmp_path / "run")
+    done("priors", "verify", prior)
+    done("recon", meas, "--prior", prior, "--steps", 8, "-o", tmp_path / "out")
+    assert (tmp_path / "out" / "recon.nii.gz").is_file()
+
+
+def test_a_killed_run_goes_on_to_the_same_prior(
+    train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def bar(title: str, total: int) -> Iterator[Callable[[int, float], None]]:
+        def show(step: int, loss: float) -> None:
+            if step == 3:  # the state of step 2 is on disk
+                raise KeyboardInterrupt
+
+        yield show
+
+    train("whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("medscore.cli.train.training_bar", bar)
+        assert train("killed").code == 130
+    assert not _trained(tmp_path / "killed").exists()
+    assert train("killed").code == 0
+    assert _hash(tmp_path / "killed") == _hash(tmp_path / "whole")
+
+
+def test_the_recipe_kept_in_the_folder_continues_it(
+    train: Command, medscore: Command, data: Path, tmp_path: Path
+) -> None:
+    train("run")
+    kept = tmp_path / "run" / "recipe.yaml"
+    result = medscore("train", kept, "--data", data, "-o", kept.parent, "--steps", 5)
+    assert result.code == 0, result.err
+    assert read_checkpoint(_trained(kept.parent)).contract.provenance.steps == 5
+
+
+def test_steps_on_the_command_line_come_first(train: Command, tmp_path: Path) -> None:
+    train("run", "--steps", 1)
+    assert read_checkpoint(_trained(tmp_path / "run")).contract.provenance.steps == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("size", 0, "size"),
+        ("size", 24, "do not reduce to 48x48"),
+        ("modality", "PET", "modality"),
+        ("low", "air", "low"),
+        ("data", [], "data"),
+        ("data", ["*.npz"], "no file matches"),
+        ("colour", "red", "colour"),
+        ("sde", {"kind": "vp", "sigma_min": 1}, "sde"),
+        ("network", {"kind": "unet", "depth": 3}, "network"),
+        ("plan", {"batch": 2}, "plan.steps"),
+    ],
+)
+def test_refuses_a_recipe_with(
+    refused: Refused, recipe: Recipe, data: Path, tmp_path: Path, key: str, value: Any, why: str
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe | {key: value}))
+    assert why in refused("train", path, "--data", data, "-o", tmp_path / "run")
+
+
+@pytest.mark.parametrize("content", ["a: [", "", "- 1", "\x00"])
+def test_refuses_what_is_not_a_recipe(
+    refused: Refused, data: Path, tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(content)
+    assert str(path) in refused("train", path, "--data", data, "-o", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--steps", 0), "--steps is 0"),
+        (("--device", "abacus"), "--device abacus"),
+        (("--data", "/no/such/folder"), "no file matches"),
+    ],
+    ids=["steps", "device", "data"],
+)
+def test_refuses_a_command_with(
+    refused: Refused,
+    recipe: Recipe,
+    data: Path,
+    tmp_path: Path,
+    options: tuple[object, ...],
+    why: str,
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    args = [path, "--data", data, "-o", tmp_path / "run", *options]
+    assert why in refused("train", *args)
+
+
+def test_refuses_a_file_for_the_output_folder(
+    refused: Refused, recipe: Recipe, data: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    assert "cannot be written" in refused("train", path, "--data", data, "-o", path / "run")
+
+
+def test_a_folder_of_another_network_is_refused(
+    train: Command, recipe: Recipe, tmp_path: Path
+) -> None:
+    train("run")
+    shutil.copy(_trained(tmp_path / "run"), tmp_path / "before")
+    recipe["network"]["channels"] = [16, 32]
+    result = train("run")
+    assert result.code == 2
+    assert "the saved state is of another network" in result.err
+    assert _trained(tmp_path / "run").read_bytes() == (tmp_path / "before").read_bytes()

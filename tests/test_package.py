@@ -1,0 +1,168 @@
+"""The package as a whole: what it ships, what imports what, what it must not contain."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from medscore.cli import registry
+from medscore.conditioners.base import Conditioner
+from medscore.samplers.base import Sampler
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted(
+    p for folder in ("medscore", "operators", "datasets") for p in (ROOT / folder).rglob("*.py")
+)
+
+
+def imported(path: Path) -> set[str]:
+    """Modules a file imports, by full name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("folder", ["operators", "datasets"])
+def test_operators_and_datasets_import_no_core_and_not_each_other(folder: str) -> None:
+    allowed = (f"medscore.{folder}", "medscore.errors", "medscore.types", "medscore.files")
+    for path in (ROOT / folder).rglob("*.py"):
+        ours = {name for name in imported(path) if name.startswith("medscore.")}
+        assert {n for n in ours if not n.startswith(allowed)} == set(), path
+
+
+def test_no_library_module_imports_the_command_line() -> None:
+    for path in SOURCES:
+        if "cli" not in path.parts:
+            assert not {n for n in imported(path) if n.startswith("medscore.cli")}, path
+
+
+def test_nothing_pickles() -> None:
+    for path in SOURCES:
+        assert not imported(path) & {"pickle", "dill", "joblib", "torch.load", "torch.save"}, path
+        assert "torch.load(" not in path.read_text(), path
+
+
+def test_torchvision_is_absent() -> None:
+    """Its builds do not match the CPU build of torch and break what imports both."""
+    assert find_spec("torchvision") is None
+
+
+def test_modules_stay_short() -> None:
+    long = {p.name: n for p in SOURCES if (n := len(p.read_text().splitlines())) > 300}
+    assert long == {}
+
+
+def concrete(base: type) -> set[type]:
+    """Public subclasses defined in the package."""
+    kinds = {c for c in base.__subclasses__() if c.__module__.startswith("medscore.")}
+    kinds |= {d for c in kinds for d in concrete(c)}
+    return {c for c in kinds if not c.__name__.startswith("_")}
+
+
+def test_every_conditioner_and_noise_model_has_a_name() -> None:
+    assert concrete(Conditioner) == set(registry.CONDITIONERS.values())
+
+
+def test_every_sampler_is_reached_by_a_name() -> None:
+    used: set[type] = set()
+
+    def visit(part: Sampler) -> Sampler:
+        used.add(type(part))
+        return part
+
+    for build in registry.SAMPLERS.values():
+        used.add(type(build(registry.SamplerOptions(snr=0.1)).map(visit)))
+    assert used == concrete(Sampler)
+
+
+def test_the_readme_shows_the_two_commands() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert "pip install -c constraints.txt . && medscore demo" in readme
+    assert 'pip install -c constraints.txt ".[test]" && pytest' in readme
+
+
+def test_every_command_in_the_docs_exists_with_its_options() -> None:
+    """``medscore X --option`` in README and docs against the command line's own help."""
+    import typer
+
+    from medscore.cli.app import app
+
+    root = typer.main.get_command(app)
+    context = typer.Context(root)
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages += sorted((ROOT / "medscore" / "priors").glob("*.md"))
+    checked = 0
+    for page in pages:
+        for line in re.findall(r"^\s*(?:\$ )?medscore (.+)$", page.read_text(), re.MULTILINE):
+            words = line.split()
+            command = root.get_command(context, words[0])  # type: ignore[attr-defined]
+            assert command is not None, line
+            if hasattr(command, "get_command"):
+                command = command.get_command(context, words[1])
+                assert command is not None, line
+            known = {option for p in command.params for option in p.opts}
+            used = {word for word in words if word.startswith("-")}
+            assert used <= known, line
+            checked += 1
+    assert checked >= 2
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_wheel_holds_everything_and_imports_outside_the_repository(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "-w", str(tmp_path), str(ROOT)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("medscore-*.whl")
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        archive.extractall(site)
+    wanted = {
+        f"medscore/{p.relative_to(ROOT / 'medscore')}"
+        for p in SOURCES
+        if "medscore" in p.relative_to(ROOT).parts
+    }
+    for folder in ("operators", "datasets"):
+        wanted |= {f"medscore/{p.relative_to(ROOT)}" for p in (ROOT / folder).rglob("*.py")}
+    shipped = {"medscore/py.typed", "medscore/configs/train/ct-128.yaml"}
+    shipped |= {f"medscore/priors/ct-128.{kind}" for kind in ("safetensors", "md", "jsonl")}
+    assert wanted | shipped <= names
+    code = (
+        "import importlib, pkgutil, sys, medscore\n"
+        f"assert medscore.__file__.startswith({str(site)!r}), medscore.__file__\n"
+        "for m in pkgutil.walk_packages(medscore.__path__, 'medscore.'):\n"
+        "    importlib.import_module(m.name)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(site), "PATH": ""},
+    )
+
+
+def test_every_folder_of_the_repository_is_listed_in_the_package() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    mapped = settings["package-dir"]
+    for name in settings["packages"]:
+        parent, _, leaf = name.partition(".")
+        folder = ROOT / mapped.get(name, f"{mapped[parent]}/{leaf.replace('.', '/')}")
+        assert (folder / "__init__.py").is_file(), name
+    present = {
+        f"medscore.{p.name}" for p in (ROOT / "medscore").iterdir() if (p / "__init__.py").is_file()
+    }
+    assert present <= set(settings["packages"])
