@@ -6,36 +6,37 @@ for speed, so results do not depend on the batch size.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.files import atomic_write
 from medscore.noise import Noise
 from medscore.prior import Prior
-from medscore.samplers.base import Memory, Sampler
+from medscore.resume import Point, Progress, Residual, load_progress, save_progress
+from medscore.samplers.base import Sampler
 from medscore.sde import SDE
 from medscore.types import State, Times
 
 
 @final
 class Counted(Prior):
-    """A prior that counts its evaluations (NFE)."""
+    """A prior that counts its evaluations (NFE), in bf16 autocast on request.
 
-    def __init__(self, prior: Prior) -> None:
-        self.inner, self.sde, self.nfe = prior, prior.sde, 0
+    Only the network's call is autocast: samplers and operators keep float32.
+    """
+
+    def __init__(self, prior: Prior, *, bf16: bool = False) -> None:
+        self.inner, self.sde, self.nfe, self.bf16 = prior, prior.sde, 0, bf16
 
     def denoise(self, x: State, t: Times) -> State:
         self.nfe += 1
-        return self.inner.denoise(x, t)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.inner.denoise(x, t).to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,6 @@ class StepInfo:
     done: int
     total: int
     nfe: int
-
-
-@dataclass(frozen=True)
-class Residual:
-    """The largest |y - A x| / |y| in a batch after a step."""
-
-    batch: int
-    step: int
-    value: float
 
 
 @dataclass(frozen=True)
@@ -107,92 +99,89 @@ class Samples:
     history: tuple[Residual, ...]
 
 
-@dataclass
-class _State:
-    """Everything a resumed run needs."""
-
-    done: list[Tensor]
-    history: list[Residual]
-    x: Tensor | None = None
-    step: int = 0
-    nfe: int = 0
-    noise: Tensor | None = None
-    memory: Memory | None = None
-
-
 def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Samples:
     """Sample every item of the job.
 
-    The state is saved every ``save_every`` steps and on an interrupt (Ctrl-C); the same job picks
-    it up and goes the same way. When the job ends the state file is removed.
+    The progress is saved every ``save_every`` steps and on an interrupt (Ctrl-C); the same job
+    picks it up and goes the same way. When the job ends the file is removed.
 
     Raises:
-        MedscoreError: a sample turned NaN or diverged (with the step and its size), or the state
-            file is of another job.
+        MedscoreError: a sample turned NaN or diverged (with the step and its size), or the saved
+            progress is of another job.
     """
-    state = _load(job)
-    steps = len(job.times) - 1
+    progress = load_progress(job.state, job.fingerprint) if job.state else Progress()
     items = list(range(len(job.seeds)))
     chunks = [items[i : i + job.batch_size] for i in range(0, len(items), job.batch_size)]
-    with torch.no_grad():
-        for number in range(len(state.done), len(chunks)):
-            try:
-                result = _walk(
-                    job,
-                    chunks[number],
-                    state,
-                    lambda s, number=number: on_step(  # type: ignore[misc]
-                        StepInfo(number * steps + s.step, len(chunks) * steps, s.nfe)
-                    ),
-                )
-            except KeyboardInterrupt:
-                _save(job, state)
-                raise
-            state = _State([*state.done, result], state.history, nfe=state.nfe)
-            if number + 1 < len(chunks):
-                state.nfe = 0
-                _save(job, state)
+    steps, nfe = len(job.times) - 1, 0
+    try:
+        with torch.no_grad():
+            for number in range(len(progress.done), len(chunks)):
+                walk = _Walk(job, chunks[number], progress)
+                for progress in walk.steps():
+                    assert progress.point is not None
+                    done = number * steps + progress.point.step
+                    on_step(StepInfo(done, len(chunks) * steps, progress.point.nfe))
+                    if progress.point.step % job.save_every == 0:
+                        _save(job, progress)
+                result, nfe = walk.end(progress)
+                progress = Progress((*progress.done, result), progress.history)
+                if number + 1 < len(chunks):
+                    _save(job, progress)
+    except KeyboardInterrupt:
+        _save(job, progress)
+        raise
     if job.state is not None:
         job.state.unlink(missing_ok=True)
-    return Samples(torch.cat(state.done), state.nfe, tuple(state.history))
+    return Samples(torch.cat(progress.done), nfe, progress.history)
 
 
-def _walk(
-    job: Job, items: Sequence[int], state: _State, on_step: Callable[[_State], None]
-) -> Tensor:
-    """One batch from its state to the end of the grid, Tweedie's denoise and the finish."""
-    batch = job.batches(items)
-    prior = Counted(batch.prior)
-    prior.nfe = state.nfe
-    noise = Noise([job.seeds[i] for i in items])
-    if state.x is None:
-        blank = torch.zeros(len(items), *job.shape, device=job.device)
-        state.x = prior.sde.prior_sample(noise(blank))
-        state.memory = batch.sampler.init(state.x)
-    else:
-        state.x = state.x.to(job.device)
-        assert state.noise is not None
-        noise.restore(state.noise)
-    device_type = torch.device(job.device).type
-    memory = state.memory or {}
-    grid = job.times.to(job.device)
-    with torch.autocast(device_type, torch.bfloat16, enabled=job.bf16):
-        for step in range(state.step, len(grid) - 1):
-            t, s = grid[step].expand(len(items)), grid[step + 1].expand(len(items))
-            x, memory = batch.sampler.step(prior, state.x, t, s, noise, memory)
-            _watch(prior.sde, x, s, step + 1, items, state.history)
-            state.x, state.memory, state.noise = x, memory, noise.state()
-            state.step, state.nfe = step + 1, prior.nfe
-            due = state.step % job.save_every == 0
-            if due and batch.residual is not None:
-                worst = float(batch.residual(state.x).max())
-                state.history.append(Residual(len(state.done), state.step, worst))
-            on_step(state)
-            if due:
-                _save(job, state)
-        x0 = prior.denoise(state.x, grid[-1].expand(len(items)))
-    state.nfe = prior.nfe
-    return batch.finish(x0).cpu()
+class _Walk:
+    """One batch down the grid; every step yields a new, complete progress."""
+
+    def __init__(self, job: Job, items: Sequence[int], start: Progress) -> None:
+        self.job, self.items, self.start = job, items, start
+        self.batch = job.batches(items)
+        self.prior = Counted(self.batch.prior, bf16=job.bf16)
+        self.grid = job.times.to(job.device)
+
+    def steps(self) -> Iterator[Progress]:
+        """From the point of ``start``, or from the prior, to the end of the grid."""
+        job, progress, sampler = self.job, self.start, self.batch.sampler
+        noise = Noise([job.seeds[i] for i in self.items])
+        if (point := progress.point) is None:
+            blank = torch.zeros(len(self.items), *job.shape, device=job.device)
+            x = self.prior.sde.prior_sample(noise(blank))
+            memory, first = sampler.init(x), 0
+        else:
+            x, first = point.x.to(job.device), point.step
+            memory = {k: v.to(job.device) for k, v in point.memory.items()}
+            noise.restore(point.noise)
+            self.prior.nfe = point.nfe
+            if first == len(self.grid) - 1:
+                yield progress
+        for step in range(first, len(self.grid) - 1):
+            t, s = (self.grid[i].expand(len(self.items)) for i in (step, step + 1))
+            x, memory = sampler.step(self.prior, x, t, s, noise, memory)
+            history = progress.history
+            _watch(self.prior.sde, x, s, step + 1, self.items, history)
+            if (step + 1) % job.save_every == 0 and self.batch.residual is not None:
+                worst = float(self.batch.residual(x).max())
+                history = (*history, Residual(len(progress.done), step + 1, worst))
+            at = Point(x, memory, noise.state(), step + 1, self.prior.nfe)
+            progress = Progress(progress.done, history, at)
+            yield progress
+
+    def end(self, progress: Progress) -> tuple[Tensor, int]:
+        """Tweedie's denoise and the finish: the result on the CPU, and the NFE."""
+        assert progress.point is not None
+        x = progress.point.x.to(self.job.device)
+        x0 = self.prior.denoise(x, self.grid[-1].expand(len(self.items)))
+        return self.batch.finish(x0).cpu(), self.prior.nfe
+
+
+def _save(job: Job, progress: Progress) -> None:
+    if job.state is not None:
+        save_progress(job.state, job.fingerprint, progress)
 
 
 def _watch(
@@ -214,51 +203,3 @@ def _watch(
             f"{step}, at most {float(limit[worst]):.3g} is possible{last}",
             mend="the sampler diverged: use more --steps or a smaller --snr",
         )
-
-
-def _save(job: Job, state: _State) -> None:
-    if job.state is None:
-        return
-    tensors = {f"done.{i}": value for i, value in enumerate(state.done)}
-    if state.x is not None and state.noise is not None:
-        tensors |= {"x": state.x, "noise": state.noise}
-        tensors |= {f"memory.{k}": v for k, v in (state.memory or {}).items()}
-    cpu = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    header = {
-        "fingerprint": job.fingerprint,
-        "step": str(state.step),
-        "nfe": str(state.nfe),
-        "history": json.dumps([asdict(entry) for entry in state.history]),
-    }
-    atomic_write(job.state, save(cpu, metadata=header))
-
-
-def _load(job: Job) -> _State:
-    if job.state is None or not job.state.exists():
-        return _State([], [])
-    try:
-        with safe_open(job.state, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise MedscoreError(
-            f"the saved state cannot be read ({error})", where=job.state, mend="remove it"
-        ) from error
-    if header.get("fingerprint") != job.fingerprint:
-        raise MedscoreError(
-            "the saved state is of a run with other settings or input",
-            where=job.state,
-            mend="repeat that run to finish it, or remove the file",
-        )
-    finished = sum(name.startswith("done.") for name in tensors)
-    return _State(
-        done=[tensors[f"done.{i}"] for i in range(finished)],
-        history=[Residual(**entry) for entry in json.loads(header["history"])],
-        x=tensors.get("x"),
-        step=int(header["step"]) if "x" in tensors else 0,
-        nfe=int(header["nfe"]) if "x" in tensors else 0,
-        noise=tensors.get("noise"),
-        memory={
-            k.removeprefix("memory."): v for k, v in tensors.items() if k.startswith("memory.")
-        },
-    )

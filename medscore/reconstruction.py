@@ -15,14 +15,19 @@ from torch import Tensor
 from medscore.conditioners.base import Conditioner
 from medscore.contract import DataContract
 from medscore.datasets.measurement import Measurement
-from medscore.engine import Batch, Job, Residual, StepInfo, run
+from medscore.engine import Batch, Job, StepInfo, run
 from medscore.errors import MedscoreError
 from medscore.noise import derive_seed
 from medscore.operators.base import Operator
 from medscore.operators.radon import Radon
 from medscore.prior import Prior
+from medscore.resume import Residual
 from medscore.samplers.base import Sampler
 from medscore.types import State
+
+EXACT = 1e-4
+"""Residual, relative to the measurements, at which the final exact step stops. Smaller ones take
+hundreds of iterations that fit rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,9 @@ def reconstruct(
         return Batch(
             prior=conditioner.prior(prior),
             sampler=conditioner.sampler(plan.sampler),
-            finish=(lambda x: operator.exact_step(x, rows).x) if plan.exact else _identity,
+            finish=(lambda x: operator.exact_step(x, rows, tol=EXACT).x)
+            if plan.exact
+            else _identity,
             residual=lambda x: operator.residual(x, rows),
         )
 

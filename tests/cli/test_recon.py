@@ -51,7 +51,7 @@ def test_the_reconstruction_agrees_with_noise_free_data(exact: Path) -> None:
 
 def test_views_that_fix_the_image_give_it_back_in_hounsfield_units(exact: Path, scan: Path) -> None:
     error = _values(exact) - read_nifti(scan).values
-    assert np.sqrt(np.mean(error**2)) < 20
+    assert np.sqrt(np.mean(error**2)) < 50
 
 
 def test_the_record_holds_what_fixes_the_run(reconstructed: Path) -> None:
@@ -115,8 +115,7 @@ def test_the_exact_step_does_not_depend_on_the_batch_size(
     done: Command, exact_args: Args, exact: Path, tmp_path: Path
 ) -> None:
     done(*exact_args, "--batch-size", 1, "-o", tmp_path / "single")
-    # looser: the iteration stops at |y - A x| = 1e-5 |y|, and A hardly sees some changes of x
-    assert np.abs(_values(tmp_path / "single") - _values(exact)).max() / 2500 <= 1e-3
+    assert np.abs(_values(tmp_path / "single") - _values(exact)).max() / 2500 <= 1e-4
 
 
 def test_a_reference_adds_metrics(
@@ -165,12 +164,19 @@ def test_noisy_data_are_not_forced_to_fit(reconstructed: Path) -> None:
     assert record["relative_residual"]["max"] > 1e-3
 
 
+def test_divergence_is_refused_and_leaves_nothing(
+    refused: Callable[..., str], recon_args: Args, tmp_path: Path
+) -> None:
+    message = refused(*recon_args, "--snr", 10, "-o", tmp_path / "out")
+    assert "diverged" in message
+    assert "after step" in message
+
+
 def test_every_sampler_reconstructs(done: Command, recon_args: Args, tmp_path: Path) -> None:
     done(*recon_args, "--sampler", "reverse-diffusion", "-o", tmp_path / "out")
     assert _provenance(tmp_path / "out")["nfe_per_sample"] == 8 + 1
 
 
-@pytest.mark.xfail(raises=NotImplementedError, reason="autocast reaches the sparse projector")
 def test_bf16_stays_near_float32(
     done: Command, recon_args: Args, reconstructed: Path, tmp_path: Path
 ) -> None:
