@@ -124,7 +124,7 @@ def reduce(volume: Volume, size: int, where: Path) -> Volume:
     if size == n:
         return volume
     weights = area_weights(n, size)
-    values = np.einsum("ij,njk,lk->nil", weights, volume.values.astype(np.float64), weights)
+    values = weights @ volume.values.astype(np.float64) @ weights.T
     factor = n / size
     affine = volume.affine.copy()
     affine[:3, :2] *= factor
