@@ -26,8 +26,8 @@ from medscore.samplers.base import Sampler
 from medscore.types import State
 
 EXACT = 9e-4
-"""Residual, relative to the measurements, at which the final exact step stops: about ten iterations.
-Twenty and more amplify rounding until results depend on the batch size in the fourth digit."""
+"""Relative residual at which the final exact step stops: about ten iterations. Twenty and more
+amplify rounding until results depend on the batch size in the fourth digit."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
 BASIS = 32
 """Gradients kept for reorthogonalisation: memory of as many image batches."""
 
