@@ -47,7 +47,7 @@ def demo(
         "medscore-demo"
     ),
     views: Annotated[int, typer.Option(help="Views of the sparse scan.")] = 23,
-    steps: Annotated[int, typer.Option(help="Noise scales.")] = DEFAULTS.steps,
+    steps: Annotated[int, typer.Option(help="Noise scales.")] = 150,
     samples: Annotated[int, typer.Option(help="Posterior samples per slice.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
 ) -> None:
