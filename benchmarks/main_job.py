@@ -61,11 +61,15 @@ class Number:
         low = self.at_least is None or self.value >= self.at_least
         return low and (self.at_most is None or self.value <= self.at_most)
 
+    @property
+    def asked(self) -> str:
+        """The bounds in words; empty where there are none."""
+        bounds = ((">=", self.at_least), ("<=", self.at_most))
+        return " ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
+
     def __str__(self) -> str:
-        asked = [f">= {self.at_least:g}"] * (self.at_least is not None)
-        asked += [f"<= {self.at_most:g}"] * (self.at_most is not None)
-        verdict = ("ok" if self.met else "MISSED") if asked else ""
-        return f"{self.name:<58} {self.value:>12.5g}  {' '.join(asked):<12} {verdict}"
+        verdict = ("ok" if self.met else "MISSED") if self.asked else ""
+        return f"{self.name:<58} {self.value:>12.5g}  {self.asked:<12} {verdict}"
 
 
 def images(data: Path) -> tuple[str, list[Path], bool]:
@@ -218,10 +222,8 @@ def page(title: str, settings: Settings, numbers: list[Number], remark: str) -> 
         "| --- | --- | --- | --- |",
     ]
     for n in numbers:
-        asked = [f">= {n.at_least:g}"] * (n.at_least is not None)
-        asked += [f"<= {n.at_most:g}"] * (n.at_most is not None)
-        verdict = ("yes" if n.met else "**no**") if asked else ""
-        lines.append(f"| {n.name} | {n.value:.4g} | {' '.join(asked)} | {verdict} |")
+        verdict = ("yes" if n.met else "**no**") if n.asked else ""
+        lines.append(f"| {n.name} | {n.value:.4g} | {n.asked} | {verdict} |")
     return "\n".join(lines) + "\n"
 
 
