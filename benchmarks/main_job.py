@@ -150,7 +150,7 @@ def reconstruction_numbers(
     """Quality of FBP, one sample and the mean; what it costs."""
     per: dict[str, list[Quality]] = {"FBP": [], "one": [], "mean": []}
     seconds, residuals, nfe, calls = 0.0, [], 0, 0
-    for v in volume(paths, SIZE):
+    for path, v in zip(paths, volume(paths, SIZE), strict=True):
         r, fbp = run(v, settings, samples, batch=8)
         per["FBP"].append(quality(fbp, v.values, CT_CONVENTION))
         every = [quality(r.samples[:, k], v.values, CT_CONVENTION) for k in range(samples)]
@@ -160,6 +160,11 @@ def reconstruction_numbers(
             )
         )
         per["mean"].append(quality(r.mean, v.values, CT_CONVENTION))
+        print(
+            f"{path.stem}, {r.seconds:.0f} s: "
+            + ", ".join(f"{k} {q[-1].psnr:.2f} dB {q[-1].ssim:.4f}" for k, q in per.items()),
+            flush=True,
+        )
         seconds, nfe = seconds + r.seconds, r.nfe
         calls += r.operator_calls
         residuals.append(float(r.residual.max()))
@@ -249,10 +254,6 @@ def main() -> int:
         title, paths, validation = images(args.data)
         numbers = operator_numbers(paths) + invariance_numbers(paths, settings)
         numbers += reconstruction_numbers(paths, settings, args.samples, validation)
-    print(f"{title}; {VIEWS} views, {SIZE} x {SIZE}, noise-free; {settings}")
-    print(f"metric: {CT_CONVENTION}")
-    for number in numbers:
-        print(number)
     if args.json:
         content = {
             "images": title,
@@ -261,6 +262,10 @@ def main() -> int:
             "numbers": [{**n.__dict__, "met": n.met} for n in numbers],
         }
         args.json.write_text(json.dumps(content, indent=2) + "\n")
+    print(f"{title}; {VIEWS} views, {SIZE} x {SIZE}, noise-free; {settings}")
+    print(f"metric: {CT_CONVENTION}")
+    for number in numbers:
+        print(number)
     if args.page:
         args.page.write_text(page(title, settings, numbers, args.remark))
     missed = [n for n in numbers if not n.met]

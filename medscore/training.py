@@ -31,6 +31,8 @@ class TrainingPlan:
         steps: optimiser steps. batch: images per step.
         learning_rate: of Adam, reached after ``warmup`` steps; it falls linearly to zero over
             the last ``cooldown`` steps.
+        restarts: steps after which that warm-up and cool-down begin anew, to train a finished
+            network further.
         ema_power: the exponential moving average after step k forgets with (1 - 1/k)^(power + 1)
             (Karras et al. 2024, Eq. 2: its width is a fixed share of the run).
         log_ratio_mean, log_ratio_std: of the log noise-to-signal ratio drawn for training.
@@ -42,6 +44,7 @@ class TrainingPlan:
     learning_rate: float = 5e-4
     warmup: int = 100
     cooldown: int = 0
+    restarts: tuple[int, ...] = ()
     clip: float = 1.0
     ema_power: float = 12.0
     log_ratio_mean: float = -1.5
@@ -133,8 +136,10 @@ def averaged_weights(folder: Path) -> tuple[int, dict[str, Tensor]]:
 
 
 def _learning_rate(plan: TrainingPlan, step: int) -> float:
-    warm = min(1.0, step / max(1, plan.warmup))
-    cool = min(1.0, (plan.steps - step + 1) / max(1, plan.cooldown)) if plan.cooldown else 1.0
+    start = max((r for r in plan.restarts if r < step), default=0)
+    end = min((r for r in plan.restarts if r >= step), default=plan.steps)
+    warm = min(1.0, (step - start) / max(1, plan.warmup))
+    cool = min(1.0, (end - step + 1) / max(1, plan.cooldown)) if plan.cooldown else 1.0
     return plan.learning_rate * warm * cool
 
 

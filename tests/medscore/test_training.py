@@ -123,6 +123,18 @@ def test_the_learning_rate_warms_up_and_cools_down(tmp_path: Path) -> None:
     assert rates[16:] == pytest.approx([0.008, 0.006, 0.004, 0.002])
 
 
+def test_a_restart_repeats_the_schedule(tmp_path: Path) -> None:
+    """Going on from step 8: the first 8 rates are those of a run of 8 steps."""
+    once = replace(PLAN, steps=8, warmup=2, cooldown=3)
+    first = [report.learning_rate for report in train(prior(), stripes, once, tmp_path)]
+    further = replace(once, steps=14, restarts=(8,))
+    after = [report.learning_rate for report in train(prior(), stripes, further, tmp_path)]
+    (tmp_path / "state.safetensors").unlink()
+    rates = [report.learning_rate for report in train(prior(), stripes, further, tmp_path)]
+    assert rates == first + after
+    assert rates[8:] == pytest.approx([0.005, 0.01, 0.01, 0.01, 0.02 / 3, 0.01 / 3])
+
+
 def test_data_statistics_and_largest_distance() -> None:
     images = torch.tensor([[0.0, 0.0], [3.0, 4.0], [1.0, 1.0]])
     mean, std = data_statistics(images)
