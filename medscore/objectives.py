@@ -25,7 +25,7 @@ Weighting = Callable[[Tensor], Tensor]
 
 
 def score_weighting(ratio: Tensor) -> Tensor:
-    r""":math:`\lambda = \sigma^2` (Table 9.1): every noise level's score error counts alike."""
+    r""":math:`\lambda = \sigma^2`, the inverse of the score's mean square (below Eq. 7.7)."""
     return ratio**-2
 
 
@@ -68,7 +68,7 @@ class LogNormalTimes:
 
 @dataclass(frozen=True)
 class UniformTimes:
-    """t ~ U[eps, 1], the thesis's choice."""
+    """t ~ U[eps, 1], as in Eq. 7.7."""
 
     def __call__(self, sde: SDE, u: Tensor) -> Tensor:
         """Map uniform draws ``u`` in [0, 1) to times."""

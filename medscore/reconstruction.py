@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medscore.attenuation import mu_to_hu
 from medscore.conditioners.base import Conditioner
 from medscore.contract import DataContract
 from medscore.datasets.measurement import Measurement
@@ -137,7 +138,7 @@ class NetworkUnits:
 
     def to_hu(self, x: Tensor) -> Tensor:
         """Images in the prior's range as HU."""
-        return 1000 * ((self.shift + self.unit * x) / self.mu_water - 1)
+        return mu_to_hu(self.shift + self.unit * x, self.mu_water)
 
 
 def reconstruct(
@@ -200,7 +201,7 @@ def reconstruct(
 def reconstruct_fbp(measurement: Measurement, operator: Radon) -> NDArray[np.float32]:
     """Filtered back-projection in HU (slices, H, W): the classical reconstruction."""
     mu = operator.fbp(torch.from_numpy(measurement.data))[:, 0]
-    return (1000 * (mu / measurement.mu_water - 1)).numpy()
+    return mu_to_hu(mu, measurement.mu_water).numpy()
 
 
 def _identity(x: State) -> State:

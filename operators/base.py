@@ -35,7 +35,8 @@ class Operator(ABC):
             raise ValueError("the mask must hold 0 and 1, and at least one 1")
         self._mask = mask.to(torch.float32)
         self.calls = 0
-        """Batched applications of A, its adjoint or T_inv so far."""
+        """Batched calls of A, its adjoint or T_inv so far, residuals included; a call of an
+        iterated T_inv is one, whatever it takes (Radon: five T and six T^T)."""
 
     @abstractmethod
     def T(self, x: Images) -> Tensor:
@@ -72,8 +73,8 @@ class Operator(ABC):
     def pinv(self, y: Tensor, *, tol: float | Tensor = 8e-6, max_iter: int = 2000) -> Solution:
         """A^+ y, the least-squares solution of least norm, by conjugate gradients from zero.
 
-        Stops per sample when ``|y - A x| <= tol |y|``, or when the normal equations hold to
-        ``0.001 tol``.
+        Stops per sample when ``|y - A x| <= tol |y|``, or when the gradient A^T (y - A x) has
+        fallen to ``0.001 tol`` of the first (data that no image has).
         """
         y = self.mask(y) * y
         return cgls(self.forward, self.adjoint, y, tol=tol, max_iter=max_iter)
@@ -93,21 +94,21 @@ class Operator(ABC):
     def exact_step(self, x: Images, y: Tensor, *, tol: float = 8e-6) -> Solution:
         """The image nearest to ``x`` that fits the measurements: x + A^+ (y - A x).
 
-        Stops at a residual of ``tol`` relative to ``y``; the solution holds the one reached. Where
-        A is nearly singular, a ``tol`` that takes more than some 20 iterations also amplifies the
-        rounding of ``x``: conjugate gradients lose their orthogonality.
+        Stops at a residual of ``tol`` relative to ``y`` (to A x where ``y`` is next to nothing, as
+        in a slice of air); the solution holds the one reached. Where A is nearly singular, a
+        ``tol`` that takes more than some 20 iterations also amplifies the rounding of ``x``:
+        conjugate gradients lose their orthogonality.
         """
-        y = self.mask(y) * y
-        gap = y - self.forward(x)
-        relative = _norm(gap) / _norm(y).clamp_min(1e-30)
-        change = self.pinv(gap, tol=tol / relative.clamp_min(1e-30))
+        y, now = self.mask(y) * y, self.forward(x)
+        size = torch.where(_norm(y) > 1e-3 * _norm(now), _norm(y), _norm(now))
+        change = self.pinv(y - now, tol=tol * size / _norm(y - now).clamp_min(1e-30))
         fitted = x + change.x
         return Solution(fitted, self.residual(fitted, y), change.iterations)
 
     def residual(self, x: Images, y: Tensor) -> Tensor:
-        """|y - A x| / |y| of each sample, shape (batch,)."""
+        """|y - A x| / |y| of each sample, shape (batch,); |A x| where y is zero."""
         y = self.mask(y) * y
-        return _norm(y - self.forward(x)) / _norm(y).clamp_min(1e-30)
+        return _norm(y - self.forward(x)) / torch.where(_norm(y) > 0, _norm(y), 1.0)
 
 
 def _norm(z: Tensor) -> Tensor:

@@ -39,8 +39,8 @@ def cgls(
     twenty iterations, after which two runs that differ in the last digit part ways; so each
     gradient is made orthogonal to the first ``BASIS`` ones again.
 
-    A sample whose residual falls to ``tol`` of |b|, or whose normal equations are solved to
-    ``tol``, stands still from then on, so results do not depend on the batch.
+    A sample whose residual falls to ``tol`` of |b|, or whose gradient falls to ``0.001 tol`` of
+    the first, stands still from then on, so results do not depend on the batch.
 
     Args:
         forward, adjoint: A and its adjoint on batched arrays.

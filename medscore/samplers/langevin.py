@@ -4,7 +4,8 @@ r"""Langevin corrector with the step-size rule of Alg. B.6 (Song et al. 2022).
           \epsilon = 2 (r \|z\| / \|G\|)^2, \quad G = \nabla \log p_t(x).
 
 As the text advises for small batches, :math:`\sqrt d` stands for the norm of z; the norm of G is
-each sample's own, so no sample depends on its neighbours.
+each sample's own, so no sample depends on its neighbours. Alg. B.7's factor alpha_i for VP, close
+to 1 where the scales are close, is left out: the rule is the same for every SDE.
 """
 
 from __future__ import annotations

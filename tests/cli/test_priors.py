@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,17 @@ def shelf(prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_list_names_every_shipped_prior(done: Command, shelf: Path) -> None:
     out = done("priors", "list").out
     assert all(word in out for word in ("tiny", "CT", "32x32", "HU", "ve"))
+
+
+def test_what_is_needed_to_rebuild_a_shipped_prior_lies_beside_it() -> None:
+    """The recipe is the one the prior was trained with; the loss log ends where training did."""
+    for path in sorted(registry.prior_folder().glob("*.safetensors")):
+        contract, recipe = read_checkpoint(path).contract, path.with_suffix(".yaml").read_bytes()
+        assert sha256(recipe).hexdigest() == contract.provenance.config_sha256
+        shipped = resources.files("medscore.configs") / "train" / f"{path.stem}.yaml"
+        assert shipped.read_bytes() == recipe
+        last = path.with_suffix(".jsonl").read_text().splitlines()[-1]
+        assert json.loads(last)["step"] == contract.provenance.steps
 
 
 def test_a_shipped_prior_is_known_by_its_name(done: Command, shelf: Path) -> None:

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import pytest
 import torch
+from support import FixedNoise, SharedNoise
 from torch import Tensor
 
 from medscore.analytic import GaussianPrior
-from medscore.noise import Noise
 from medscore.samplers.base import Sampler
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
 from medscore.sde import SDE, VE, VP, SubVP
@@ -24,16 +24,6 @@ PREDICTORS: dict[str, tuple[Sampler, float]] = {"reverse diffusion": (ReverseDif
 SDES: list[SDE] = [VE(0.05, 10.0), VP(), SubVP()]
 all_predictors = pytest.mark.parametrize("name", PREDICTORS)
 all_sdes = pytest.mark.parametrize("sde", SDES, ids=repr)
-
-
-class Fixed(Noise):
-    """Returns given draws instead of random ones."""
-
-    def __init__(self, draw: Tensor) -> None:
-        self.draw = draw
-
-    def __call__(self, like: Tensor) -> Tensor:
-        return self.draw
 
 
 def gaussian(sde: SDE) -> GaussianPrior:
@@ -50,8 +40,8 @@ def final_moments(sampler: Sampler, prior: GaussianPrior, steps: int) -> tuple[T
     points = torch.cat([torch.zeros(1, D).double(), eye])
     for t, s in pairwise(grid):
         times = (t.expand(D + 1), s.expand(D + 1))
-        still, _ = sampler.step(prior, points, *times, Fixed(zero), {})
-        kicked, _ = sampler.step(prior, torch.zeros_like(points), *times, Fixed(points), {})
+        still, _ = sampler.step(prior, points, *times, FixedNoise(zero), {})
+        kicked, _ = sampler.step(prior, torch.zeros_like(points), *times, FixedNoise(points), {})
         offset, noise_offset = still[0], kicked[0]
         linear, loading = (still[1:] - offset).T, (kicked[1:] - noise_offset).T
         mean = linear @ mean + offset
@@ -74,6 +64,22 @@ def test_the_error_shrinks_at_the_methods_order(name: str, sde: SDE) -> None:
     assert coarse / fine == pytest.approx(2 ** PREDICTORS[name][1], rel=0.15)
 
 
+@all_sdes
+def test_one_step_of_reverse_diffusion_is_that_of_algorithms_b4_and_b5(sde: SDE) -> None:
+    """Lines 3 to 5: for VE x + (s_t^2 - s_s^2) S + sqrt(s_t^2 - s_s^2) z; for VP and sub-VP
+    (2 - sqrt(1 - b)) x + ... with the coefficients of the kernel from s to t.
+    """
+    prior, t, s = gaussian(sde), torch.tensor([0.7]).double(), torch.tensor([0.6]).double()
+    x = torch.tensor([[0.4, -1.0, 2.0]]).double()
+    z = torch.tensor([[1.0, 0.5, -2.0]]).double()
+    score = prior.score(x, t)
+    a = sde.alpha(t) / sde.alpha(s)
+    variance = sde.sigma(t) ** 2 - a**2 * sde.sigma(s) ** 2
+    expected = (2 - a) * x + variance * score + torch.sqrt(variance) * z
+    found, _ = ReverseDiffusion().step(prior, x, t, s, FixedNoise(z), {})
+    torch.testing.assert_close(found, expected)
+
+
 @all_predictors
 @all_sdes
 def test_a_thousand_steps_reproduce_the_data(name: str, sde: SDE) -> None:
@@ -90,16 +96,7 @@ def test_drawn_samples_have_the_propagated_moments(name: str) -> None:
     prior = gaussian(sde)
     mean, covariance = final_moments(sampler, prior, steps)
     start_mean, start_covariance = prior.marginal(1.0)
-    generator = torch.Generator().manual_seed(0)
-
-    class Shared(Noise):
-        def __init__(self) -> None:
-            pass
-
-        def __call__(self, like: Tensor) -> Tensor:
-            return torch.randn(like.shape, generator=generator, dtype=like.dtype)
-
-    noise = Shared()
+    noise = SharedNoise(0)
     x = start_mean + noise(torch.zeros(n, D).double()) @ torch.linalg.cholesky(start_covariance).T
     grid = torch.linspace(1.0, sde.eps, steps + 1, dtype=torch.float64)
     for t, s in pairwise(grid):

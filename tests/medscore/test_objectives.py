@@ -64,7 +64,8 @@ class Shifted(Prior):
 @all_sdes
 @pytest.mark.parametrize("shift", [-0.1, 0.1])
 def test_any_other_denoiser_loses(sde: SDE, shift: float) -> None:
-    """A shift c adds c^2 to the mean loss; paired draws, 5 standard errors."""
+    """A shift c adds c^2 to the mean loss; paired draws, 5 standard errors: false-alarm rate
+    below 1e-6 for each case."""
     exact = GaussianPrior(sde, torch.zeros(2).double(), torch.eye(2).double())
     n = 20_000
     x0, z, t = draw(n, 2), draw(n, 3), torch.full((n,), 0.5, dtype=torch.float64)

@@ -6,30 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from support import Square
+
 from medscore.operators.base import Operator
-
-
-class Square(Operator):
-    """A well-conditioned random T on 3x3 images, with five of nine entries measured."""
-
-    T_is_onto = True
-
-    def __init__(self, seed: int = 0) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        mask = torch.zeros(1, 9)
-        mask[0, torch.randperm(9, generator=generator)[:5]] = 1
-        super().__init__(mask)
-        noise = torch.randn(9, 9, generator=generator, dtype=torch.float64)
-        self.matrix = torch.eye(9, dtype=torch.float64) + 0.3 * noise
-
-    def T(self, x: Tensor) -> Tensor:
-        return x.flatten(1) @ self.matrix.T
-
-    def T_adjoint(self, z: Tensor) -> Tensor:
-        return (z @ self.matrix).reshape(-1, 1, 3, 3)
-
-    def T_inv(self, z: Tensor) -> Tensor:
-        return torch.linalg.solve(self.matrix, z.T).T.reshape(-1, 1, 3, 3)
 
 
 def problem(seed: int) -> tuple[Square, Tensor, Tensor]:

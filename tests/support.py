@@ -1,0 +1,52 @@
+"""Pieces that several tests share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from medscore.noise import Noise
+from medscore.operators.base import Operator
+
+
+class SharedNoise(Noise):
+    """One generator for a whole batch: fast where samples need not be separable."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=self.generator, dtype=like.dtype)
+
+
+class FixedNoise(Noise):
+    """Returns given draws instead of random ones."""
+
+    def __init__(self, draw: Tensor) -> None:
+        self.draw = draw
+
+    def __call__(self, like: Tensor) -> Tensor:
+        return self.draw
+
+
+class Square(Operator):
+    """A well-conditioned random T on 3x3 images, with five of nine entries measured."""
+
+    T_is_onto = True
+
+    def __init__(self, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        mask = torch.zeros(1, 9)
+        mask[0, torch.randperm(9, generator=generator)[:5]] = 1
+        super().__init__(mask)
+        noise = torch.randn(9, 9, generator=generator, dtype=torch.float64)
+        self.matrix = torch.eye(9, dtype=torch.float64) + 0.3 * noise
+
+    def T(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.matrix.T
+
+    def T_adjoint(self, z: Tensor) -> Tensor:
+        return (z @ self.matrix).reshape(-1, 1, 3, 3)
+
+    def T_inv(self, z: Tensor) -> Tensor:
+        return torch.linalg.solve(self.matrix, z.T).T.reshape(-1, 1, 3, 3)
