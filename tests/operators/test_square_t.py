@@ -4,9 +4,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
-
 from support import Square
+from torch import Tensor
 
 from medscore.operators.base import Operator
 
