@@ -76,13 +76,13 @@ class Reconstruction:
 
     @property
     def mean(self) -> NDArray[np.float32]:
-        """Posterior mean (slices, H, W)."""
+        """Mean over the samples (slices, H, W)."""
         mean: NDArray[np.float32] = self.samples.mean(axis=1)
         return mean
 
     @property
     def std(self) -> NDArray[np.float32]:
-        """Posterior standard deviation (slices, H, W); needs at least two samples."""
+        """Standard deviation over the samples (slices, H, W); needs at least two."""
         deviation: NDArray[np.float32] = self.samples.std(axis=1, ddof=1)
         return deviation
 

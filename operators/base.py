@@ -36,7 +36,7 @@ class Operator(ABC):
         self._mask = mask.to(torch.float32)
         self.calls = 0
         """Batched calls of A, its adjoint or T_inv so far, residuals included; a call of an
-        iterated T_inv is one, whatever it takes (Radon: five T and six T^T)."""
+        iterated T_inv is one, whatever it takes (Radon: four T and five T^T)."""
 
     @abstractmethod
     def T(self, x: Images) -> Tensor:
@@ -90,6 +90,19 @@ class Operator(ABC):
         ``T_is_onto``; otherwise that minimiser is approached from a distance.
         """
         return x + lam * self.zero_filled(y - self.forward(x))
+
+    def consistent(self, x: Images, y: Tensor, lam: float, *, iterations: int = 8) -> Images:
+        """One data-consistency step of strength ``lam``, as the samplers take it.
+
+        Where ``T_is_onto`` this is Eq. 8.9. Elsewhere T_inv mask T is no projection: it would leave
+        a residual and, repeated on a noisy state, eat the state's noise. There the step is
+        x + lam A^+ (y - A x) with ``iterations`` of conjugate gradients, a projection as far as
+        they reach.
+        """
+        if self.T_is_onto:
+            return self.proximal(x, y, lam)
+        gap = self.mask(y) * y - self.forward(x)
+        return x + lam * self.pinv(gap, tol=1e-3, max_iter=iterations).x
 
     def exact_step(self, x: Images, y: Tensor, *, tol: float = 8e-6) -> Solution:
         """The image nearest to ``x`` that fits the measurements: x + A^+ (y - A x).

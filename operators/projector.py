@@ -102,8 +102,8 @@ class _Backproject(torch.autograd.Function):
 def _project(x: Tensor, geometry: ParallelBeam) -> Tensor:
     n, lead = geometry.size, x.shape[:-2]
     images = x.reshape(-1, n, n)
-    octet = torch.stack(_octet(images), dim=0)  # (8, batch, n, n)
-    columns = octet.flatten(0, 1).flatten(1).t().contiguous()
+    turned = torch.stack(octet(images), dim=0)  # (8, batch, n, n)
+    columns = turned.flatten(0, 1).flatten(1).t().contiguous()
     rays = _matrices(geometry, x.dtype, x.device)[0] @ columns
     quarter, half = geometry.views // 4 + 1, geometry.detectors // 2
     eighths = rays.t().reshape(2, 4, -1, quarter, half)  # (half turn, symmetry, batch, view, s)
@@ -129,11 +129,11 @@ def _backproject(sinogram: Tensor, geometry: ParallelBeam) -> Tensor:
     eighths = torch.stack([both[..., half:], both[..., :half].flip(-1)])
     columns = eighths.reshape(-1, quarter * half).t().contiguous()
     pixels = _matrices(geometry, sinogram.dtype, sinogram.device)[1] @ columns
-    octet = pixels.t().reshape(8, -1, n, n)
-    return _octet_adjoint(octet).reshape(*lead, n, n)
+    turned = pixels.t().reshape(8, -1, n, n)
+    return _octet_adjoint(turned).reshape(*lead, n, n)
 
 
-def _octet(x: Tensor) -> list[Tensor]:
+def octet(x: Tensor) -> list[Tensor]:
     """x composed with the 8 symmetries of the square; rows grow downwards, y upwards."""
     t = x.transpose(-1, -2)
     # identity, (x, y) -> (y, x), quarter turn (x, y) -> (-y, x), (x, y) -> (-x, y)
@@ -141,9 +141,9 @@ def _octet(x: Tensor) -> list[Tensor]:
     return four + [image.flip(-1, -2) for image in four]
 
 
-def _octet_adjoint(octet: Tensor) -> Tensor:
+def _octet_adjoint(images: Tensor) -> Tensor:
     """Sum of the inverse symmetries applied to (8, batch, n, n)."""
-    four = octet[:4] + octet[4:].flip(-1, -2)
+    four = images[:4] + images[4:].flip(-1, -2)
     turned = (four[1].flip(-1, -2) + four[2].flip(-1)).transpose(-1, -2)
     return four[0] + turned + four[3].flip(-1)
 
@@ -153,11 +153,12 @@ def _matrices(
     geometry: ParallelBeam, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """The stored eighth of the projection matrix and its transpose, as CSR."""
-    matrix = _joseph(geometry)
-    return _csr(matrix, dtype, device), _csr(matrix.T.tocsr(), dtype, device)
+    matrix = stored_eighth(geometry)
+    return csr(matrix, dtype, device), csr(matrix.T.tocsr(), dtype, device)
 
 
-def _joseph(geometry: ParallelBeam) -> Any:
+@lru_cache(maxsize=4)
+def stored_eighth(geometry: ParallelBeam) -> Any:
     """Rays (quarter, half) x pixels by Joseph (1982): linear interpolation once per image row.
 
     For theta in [0, pi/4] the ray crosses the row at height y at x = s / cos - y tan, and each
@@ -183,7 +184,8 @@ def _joseph(geometry: ParallelBeam) -> Any:
     )
 
 
-def _csr(matrix: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+def csr(matrix: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A SciPy matrix as torch CSR."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*[Ss]parse.*", category=UserWarning)
         return torch.sparse_csr_tensor(

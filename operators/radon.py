@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medscore.operators.base import Operator
 from medscore.operators.projector import ParallelBeam, backproject, project
+from medscore.operators.view_subset import backproject_views, project_views
 from medscore.types import Images, Sinogram
 
 REFINEMENTS = 4
@@ -48,6 +49,9 @@ class Radon(Operator):
             )
         super().__init__(measured.reshape(1, 1, -1, 1))
         self.geometry, self.measured = geometry, measured.bool()
+        indices = tuple(self.measured.nonzero()[:, 0].tolist())
+        self._few = indices if 4 * len(indices) <= geometry.views else ()
+        """The measured views, where A is worth a matrix of its own; it takes up to twice T's."""
 
     def __repr__(self) -> str:
         g = self.geometry
@@ -61,6 +65,22 @@ class Radon(Operator):
 
     def T_adjoint(self, z: Sinogram) -> Images:
         return backproject(z, self.geometry)
+
+    def forward(self, x: Images) -> Sinogram:
+        if not self._few:
+            return super().forward(x)
+        self.calls += 1
+        z = x.new_zeros(*x.shape[:-2], self.geometry.views, self.geometry.detectors)
+        return z.index_copy(-2, self._rows(x), project_views(x, self.geometry, self._few))
+
+    def adjoint(self, y: Sinogram) -> Images:
+        if not self._few:
+            return super().adjoint(y)
+        self.calls += 1
+        return backproject_views(y.index_select(-2, self._rows(y)), self.geometry, self._few)
+
+    def _rows(self, like: Tensor) -> Tensor:
+        return torch.tensor(self._few, device=like.device)
 
     def T_inv(self, z: Sinogram) -> Images:
         r"""Filtered back-projection, refined: a fixed polynomial in the normal operator.
