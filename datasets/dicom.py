@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,7 +127,7 @@ def _check_header(path: Path, dataset: Dataset) -> None:
             "stores inverted grey values (MONOCHROME1)", where=path, mend="export as MONOCHROME2"
         )
     spacing = dataset.get("PixelSpacing") or ()
-    if len(spacing) != 2 or not min(spacing) > 0:
+    if len(spacing) != 2 or not min(spacing) > 0 or not math.isfinite(sum(spacing)):
         raise MedscoreError(
             "has no PixelSpacing", where=path, mend="line integrals need millimetres: export it"
         )

@@ -20,12 +20,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydicom.uid import UID
 
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
 from medscore.files import atomic_write
 
 FORMAT = "medscore-measurement-1"
+
+LARGEST = 1e6
+"""Line integrals beyond this (a metre of lead has some 10^4) come from no scan."""
 
 LINE_INTEGRAL = "1"
 """Unit of CT data: attenuation (1/mm) integrated over mm has none."""
@@ -134,12 +138,17 @@ def _parse(path: Path, file: Any) -> Measurement:
         raise _broken(path, f"declares {data.size * 4 / 2**30:.0f} GiB of data")
     if data.dtype.kind not in "iuf":
         raise _broken(path, f"data are {data.dtype}, expected real numbers")
-    mask = file["mask"][()]
+    mask = file["mask"]
+    if mask.ndim != 1 or mask.size > 2**20:
+        raise _broken(path, f"mask has shape {mask.shape}, expected one number per view")
+    mask = mask[()]
     if not np.isin(mask, (0, 1)).all():
         raise _broken(path, "mask must be 0/1")
     geometry = file["geometry"]
+    with np.errstate(over="ignore"):  # becomes infinite, which is refused
+        values = np.asarray(data[()], dtype=np.float32)
     return Measurement(
-        data=np.asarray(data[()], dtype=np.float32),
+        data=values,
         mask=np.asarray(mask, dtype=np.uint8),
         operator=OperatorSpec.model_validate(
             {k: v.item() if hasattr(v, "item") else v for k, v in file["operator"].attrs.items()}
@@ -173,10 +182,17 @@ def _check(path: Path, m: Measurement) -> None:
         raise _broken(path, "mask is zero everywhere: nothing was measured")
     if not np.isfinite(m.data).all():
         raise _broken(path, "data hold NaN or infinity")
+    if np.abs(m.data).max() > LARGEST:
+        raise _broken(path, f"data reach {np.abs(m.data).max():g}, no line integral does")
     if not m.data.any():
         raise _broken(path, "data are zero everywhere")
     if m.affine.shape != (4, 4) or not np.isfinite(m.affine).all():
         raise _broken(path, "geometry/affine is not a finite 4x4 matrix")
+    if tuple(m.affine[3]) != (0, 0, 0, 1):
+        raise _broken(path, f"geometry/affine ends in {m.affine[3].tolist()}, not in 0, 0, 0, 1")
+    for name, uid in m.source.uids.items():
+        if not UID(uid).is_valid:
+            raise _broken(path, f"geometry/uids/{name} is {uid[:70]!r}, no DICOM UID")
     pixel = np.linalg.norm(m.affine[:3, :2], axis=0)
     if abs(np.linalg.det(m.affine)) < 1e-9 or not np.allclose(pixel, m.operator.spacing_mm, 2e-3):
         raise _broken(path, f"geometry/affine does not have pixels of {m.operator.spacing_mm:g} mm")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,11 +12,25 @@ PREPROCESSING = 1
 """Version of the path from file to network range; a checkpoint of another version is refused."""
 
 
+Positive = Annotated[int, Field(gt=0)]
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class VESpec(_Strict):
+class _SDE(_Strict):
+    @model_validator(mode="after")
+    def _builds(self) -> Self:
+        self.build()
+        return self
+
+    def build(self) -> SDE:
+        """The SDE; ValueError where its parameters are impossible."""
+        raise NotImplementedError
+
+
+class VESpec(_SDE):
     """Parameters of :class:`medscore.sde.VE`."""
 
     kind: Literal["ve"] = "ve"
@@ -27,7 +41,7 @@ class VESpec(_Strict):
         return VE(self.sigma_min, self.sigma_max)
 
 
-class VPSpec(_Strict):
+class VPSpec(_SDE):
     """Parameters of :class:`medscore.sde.VP`."""
 
     kind: Literal["vp"] = "vp"
@@ -38,7 +52,7 @@ class VPSpec(_Strict):
         return VP(self.beta_min, self.beta_max)
 
 
-class SubVPSpec(_Strict):
+class SubVPSpec(_SDE):
     """Parameters of :class:`medscore.sde.SubVP`."""
 
     kind: Literal["subvp"] = "subvp"
@@ -56,10 +70,25 @@ class UNetSpec(_Strict):
     """Parameters of :class:`medscore.nets.unet.UNet`."""
 
     kind: Literal["unet"] = "unet"
-    channels: tuple[int, ...] = (48, 48, 96, 128)
-    blocks: int = 1
-    fold: int = 2
-    groups: int = 8
+    channels: tuple[Positive, ...] = Field((48, 48, 96, 128), min_length=1)
+    blocks: Positive = 1
+    fold: Positive = 2
+    groups: Positive = 8
+
+    @model_validator(mode="after")
+    def _groups_divide_channels(self) -> Self:
+        if any(channel % self.groups for channel in self.channels):
+            raise ValueError(f"channels {self.channels} must be multiples of groups {self.groups}")
+        return self
+
+    def check_size(self, size: int) -> None:
+        """ValueError where images of ``size`` cannot be folded and halved down to the last level."""
+        step = self.fold * 2 ** (len(self.channels) - 1)
+        if size % step:
+            raise ValueError(
+                f"size {size} must be a multiple of {step} (fold {self.fold}, then halved "
+                f"{len(self.channels) - 1} times)"
+            )
 
 
 class Provenance(_Strict):
@@ -101,6 +130,7 @@ class DataContract(_Strict):
             raise ValueError(f"low {self.low} must be below high {self.high}")
         if not 0 < self.spacing_mm[0] <= self.spacing_mm[1]:
             raise ValueError(f"spacing_mm {self.spacing_mm} must be positive and increasing")
+        self.network.check_size(self.size)
         return self
 
     @property

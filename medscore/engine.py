@@ -110,6 +110,7 @@ def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Sa
             progress is of another job.
     """
     progress = load_progress(job.state, job.fingerprint) if job.state else Progress()
+    _check_fits(job, progress)
     items = list(range(len(job.seeds)))
     chunks = [items[i : i + job.batch_size] for i in range(0, len(items), job.batch_size)]
     steps, nfe = len(job.times) - 1, 0
@@ -177,6 +178,24 @@ class _Walk:
         x = progress.point.x.to(self.job.device)
         x0 = self.prior.denoise(x, self.grid[-1].expand(len(self.items)))
         return self.batch.finish(x0).cpu(), self.prior.nfe
+
+
+def _check_fits(job: Job, progress: Progress) -> None:
+    """Refuse a saved progress whose arrays are not this job's."""
+    todo = len(job.seeds) - sum(len(done) for done in progress.done)
+    shapes = [done.shape[1:] for done in progress.done]
+    fits = todo >= 0
+    if (point := progress.point) is not None:
+        shapes.append(point.x.shape[1:])
+        expected = min(job.batch_size, todo)
+        generator = torch.Generator().get_state()
+        fits &= len(point.x) == expected and point.noise.dtype == generator.dtype
+        fits &= point.noise.shape == (expected, len(generator))
+        fits &= 0 < point.step < len(job.times)
+    if not fits or any(shape != job.shape for shape in shapes):
+        raise MedscoreError(
+            "the saved state does not fit the run", where=job.state or "memory", mend="remove it"
+        )
 
 
 def _save(job: Job, progress: Progress) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medscore.errors import MedscoreError
@@ -52,10 +52,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         MedscoreError: ``path`` exists already, or its parent cannot be written.
     """
-    if path.exists():
+    if os.path.lexists(path):
         raise MedscoreError(
             "the output folder exists already", where=path, mend="choose a new one or remove it"
         )
+    made = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".part-{path.name}-"))
@@ -67,6 +68,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if not path.exists():
+            for parent in made:
+                with suppress(OSError):  # not empty: it holds the state of an interrupted run
+                    parent.rmdir()
 
 
 def _suffix(path: Path) -> str:

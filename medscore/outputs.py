@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,10 @@ class Row:
     ssim: float
     nfe: int
     seconds: float
+
+    def record(self) -> dict[str, Any]:
+        """For JSON, which has no infinity: the PSNR of an image without error is null."""
+        return {**asdict(self), "psnr": self.psnr if math.isfinite(self.psnr) else None}
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def write_outputs(folder: Path, outcome: Outcome, record: dict[str, Any], *, ver
     preview(outcome).save(folder / "preview.png")
     rows = outcome.rows()
     if rows:
-        metrics = {"convention": str(CT_CONVENTION), "rows": [asdict(row) for row in rows]}
+        metrics = {"convention": str(CT_CONVENTION), "rows": [row.record() for row in rows]}
         _write_json(folder / "metrics.json", metrics)
     _write_json(folder / "provenance.json", _provenance(outcome, record, version))
 

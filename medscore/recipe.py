@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,13 +18,13 @@ from medscore.contract import DataContract, Provenance, SDESpec, UNetSpec
 from medscore.datasets.slices import Slices, augment, load_slices
 from medscore.errors import MedscoreError
 from medscore.prior import NetworkPrior
-from medscore.training import TrainingPlan, data_statistics
+from medscore.training import TrainingPlan, data_statistics, largest_distance
 
 
 class Recipe(BaseModel):
     """What a training configuration may say; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     modality: Literal["CT"]
@@ -39,6 +39,15 @@ class Recipe(BaseModel):
     network: UNetSpec
     plan: TrainingPlan
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self.network.check_size(self.size)
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low} must be below high {self.high}")
+        if not 0 < self.zoom[0] <= self.zoom[1]:
+            raise ValueError(f"zoom {self.zoom} must be positive and increasing")
+        return self
+
 
 @dataclass(frozen=True)
 class Run:
@@ -49,6 +58,10 @@ class Run:
     plan: TrainingPlan
     slices: Slices
     zoom: tuple[float, float]
+
+    def largest_distance(self) -> float:
+        """Between two training images at the prior's size: what sigma_max should be about."""
+        return largest_distance(functional.avg_pool2d(self.slices.images[:, None].float(), 2))
 
     def batch(self, generator: torch.Generator) -> Tensor:
         """Draw augmented images (batch, 1, size, size) in [0, 1]."""
@@ -88,7 +101,9 @@ def prepare(path: Path, data_root: Path, *, device: str = "cpu", steps: int | No
         MedscoreError: as :func:`read_recipe` and :func:`~medscore.datasets.slices.load_slices`.
     """
     recipe = read_recipe(path)
-    plan = recipe.plan if steps is None else _with_steps(recipe.plan, steps)
+    plan = recipe.plan
+    if steps is not None:
+        plan = replace(plan, steps=steps, restarts=tuple(r for r in plan.restarts if r < steps))
     slices = load_slices(
         recipe.data, root=data_root, side=2 * recipe.size, low=recipe.low, high=recipe.high
     )
@@ -122,9 +137,3 @@ def prepare(path: Path, data_root: Path, *, device: str = "cpu", steps: int | No
     torch.manual_seed(plan.seed)  # network initialisation takes no generator
     prior = build_prior(contract).to(device)
     return Run(prior, contract, plan, slices, recipe.zoom)
-
-
-def _with_steps(plan: TrainingPlan, steps: int) -> TrainingPlan:
-    from dataclasses import replace
-
-    return replace(plan, steps=steps)

@@ -81,6 +81,15 @@ def load_progress(path: Path, fingerprint: str) -> Progress:
             where=path,
             mend="repeat that run to finish it, or remove the file",
         )
+    try:
+        return _parse(header, tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise MedscoreError(
+            f"the saved state is incomplete ({error})", where=path, mend="remove it"
+        ) from error
+
+
+def _parse(header: dict[str, str], tensors: dict[str, Tensor]) -> Progress:
     finished = sum(name.startswith("done.") for name in tensors)
     prefix = "memory."
     point = None

@@ -37,6 +37,9 @@ class TrainingPlan:
             (Karras et al. 2024, Eq. 2: its width is a fixed share of the run).
         log_ratio_mean, log_ratio_std: of the log noise-to-signal ratio drawn for training.
         save_every: steps between checkpoints.
+
+    Raises:
+        ValueError: a number that no run can have, by name.
     """
 
     steps: int
@@ -51,6 +54,19 @@ class TrainingPlan:
     log_ratio_std: float = 1.4
     save_every: int = 100
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least = {"steps": 1, "batch": 1, "save_every": 1, "warmup": 0, "cooldown": 0, "seed": 0}
+        for name, least in at_least.items():
+            if not least <= getattr(self, name) < 2**63:
+                raise ValueError(f"{name} is {getattr(self, name)}, {least} or more is needed")
+        for name in ("learning_rate", "clip", "ema_power", "log_ratio_std"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}, a number above 0 is needed")
+        if not math.isfinite(self.log_ratio_mean):
+            raise ValueError(f"log_ratio_mean is {self.log_ratio_mean}, a number is needed")
+        if not all(0 < restart < self.steps for restart in self.restarts):
+            raise ValueError(f"restarts {self.restarts} must lie between 0 and steps {self.steps}")
 
 
 Batches = Callable[[torch.Generator], Tensor]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
@@ -48,7 +49,14 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one line on standard error and exit code 2."""
+    """Run the command line; bad input ends with one line on standard error and exit code 2.
+
+    A termination signal or a closed terminal stops it as Ctrl-C does: resumable, tidy.
+    """
+    for name in ("SIGTERM", "SIGHUP"):
+        kind = getattr(signal, name, None)  # Windows has no SIGHUP
+        if kind is not None and signal.getsignal(kind) == signal.SIG_DFL:
+            signal.signal(kind, signal.default_int_handler)
     try:
         app()
     except MedscoreError as error:

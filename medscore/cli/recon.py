@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -141,7 +142,7 @@ def reconstruct_file(
     settings.check()
     if batch_size < 1:
         raise MedscoreError(f"--batch-size is {batch_size}", mend="use 1 or more")
-    if output.exists():
+    if os.path.lexists(output):
         raise MedscoreError(
             "the output folder exists already", where=output, mend="choose a new one or remove it"
         )
@@ -208,6 +209,6 @@ def _reference(path: Path, measurement: Measurement, contract: DataContract) -> 
 
 def _fingerprint(path: Path, prior_hash: str, settings: Settings, batch_size: int) -> str:
     digest = hashlib.sha256(path.read_bytes())
-    run = [prior_hash, settings.__dict__, batch_size]
+    run = [medscore.__version__, prior_hash, settings.__dict__, batch_size]
     digest.update(json.dumps(run, sort_keys=True).encode())
     return digest.hexdigest()

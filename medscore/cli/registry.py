@@ -118,6 +118,8 @@ def device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if torch.device(name).type not in ("cpu", "cuda"):
+            raise RuntimeError("another kind of device")
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise MedscoreError(

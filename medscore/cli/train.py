@@ -44,6 +44,11 @@ def train(
         raise MedscoreError(
             f"cannot be written ({error.strerror})", where=output, mend="choose another folder"
         ) from error
+    from_whom = job.contract.provenance
+    console.print(
+        f"{from_whom.slices} slices of {from_whom.patients} patients; the largest distance between "
+        f"two of them is {job.largest_distance():.1f} (Technique 1: a good sigma_max)"
+    )
     with training_bar(job.contract.name, job.plan.steps) as show:
         for report in run_training(job.prior, job.batch, job.plan, output):
             show(report.step, report.loss)

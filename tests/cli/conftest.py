@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -175,15 +176,17 @@ def reconstructed(done: Command, recon_args: list[object], shared: Path) -> Path
 
 
 @pytest.fixture
-def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Let Ctrl-C arrive after that many sampling steps."""
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let Ctrl-C, or another signal, arrive after that many sampling steps."""
 
-    def after(steps: int) -> None:
+    def after(steps: int, kind: signal.Signals | None = None) -> None:
         @contextlib.contextmanager
         def bar(title: str) -> Iterator[Callable[[StepInfo], None]]:
             def show(info: StepInfo) -> None:
                 if info.done == steps:
-                    raise KeyboardInterrupt
+                    if kind is None:
+                        raise KeyboardInterrupt
+                    signal.raise_signal(kind)
 
             yield show
 

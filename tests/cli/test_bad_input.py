@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from medscore.errors import MedscoreError
+
 Refused = Callable[..., str]
 MakePrior = Callable[..., Path]
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -114,6 +116,8 @@ def test_simulate_refuses_an_output(
         ("--batch-size", 0),
         ("--precision", "int8"),
         ("--device", "abacus"),
+        ("--device", "meta"),
+        ("--device", "hpu"),
         ("--prior", "none-such"),
         ("--reference", "/no/such/image.nii"),
     ],
@@ -132,6 +136,24 @@ def test_recon_refuses_an_output(
     (tmp_path / "exists").mkdir()
     (tmp_path / "file").write_text("not a folder")
     assert str(tmp_path / name) in refused(*recon_args, "-o", tmp_path / name)
+
+
+def test_recon_refuses_a_link_to_nowhere_as_output(
+    refused: Refused, recon_args: list[object], tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert "exists already" in refused(*recon_args, "-o", tmp_path / "link")
+
+
+def test_a_run_that_fails_takes_the_folders_it_made_with_it(
+    refused: Refused, recon_args: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*args: object) -> None:
+        raise MedscoreError("sample 0 diverged", mend="use more --steps")
+
+    monkeypatch.setattr("medscore.cli.recon.reconstruct", diverge)
+    refused(*recon_args, "-o", tmp_path / "new" / "deep" / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

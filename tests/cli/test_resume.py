@@ -1,5 +1,6 @@
 """Ctrl-C and the same command again: nothing lost, nothing half done, nothing mixed up."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 Command = Callable[..., Any]
 Args = list[object]
-Interrupt = Callable[[int], None]
+Interrupt = Callable[..., None]
 
 
 @pytest.fixture
@@ -44,6 +45,24 @@ def test_an_interrupted_run_says_how_to_go_on(
 ) -> None:
     interrupt(3)
     assert "repeat the same command" in medscore(*recon_args, "-o", tmp_path / "out").err
+
+
+def test_a_termination_signal_is_as_good_as_ctrl_c(
+    medscore: Command,
+    done: Command,
+    recon_args: Args,
+    interrupt: Interrupt,
+    reconstructed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    interrupt(3, signal.SIGTERM)
+    assert medscore(*recon_args, "-o", tmp_path / "out").code == 130
+    assert _names(tmp_path) == [".out.resume.safetensors"]
+    monkeypatch.undo()
+    done(*recon_args, "-o", tmp_path / "out")
+    expected = (reconstructed / "recon.nii.gz").read_bytes()
+    assert (tmp_path / "out" / "recon.nii.gz").read_bytes() == expected
 
 
 @pytest.mark.parametrize("steps", [1, 5, 8])

@@ -67,6 +67,10 @@ def test_training_leaves_recipe_state_and_prior(train: Command, tmp_path: Path) 
     assert found == {"recipe.yaml", "state.safetensors", "tiny-trained.safetensors"}
 
 
+def test_training_says_what_sigma_max_should_be(train: Command) -> None:
+    assert "6 slices of 2 patients; the largest distance" in " ".join(train("run").err.split())
+
+
 def test_the_contract_says_what_was_trained_on(train: Command, tmp_path: Path) -> None:
     train("run")
     contract = read_checkpoint(_trained(tmp_path / "run")).contract
@@ -144,6 +148,49 @@ def test_refuses_a_recipe_with(
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe | {key: value}))
     assert why in refused("train", path, "--data", data, "-o", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("plan", "steps", 0),
+        ("plan", "batch", 0),
+        ("plan", "save_every", 0),
+        ("plan", "learning_rate", -1.0),
+        ("plan", "learning_rate", float("nan")),
+        ("plan", "clip", 0.0),
+        ("plan", "ema_power", -5.0),
+        ("plan", "log_ratio_std", 0.0),
+        ("plan", "log_ratio_mean", float("nan")),
+        ("plan", "warmup", -1),
+        ("plan", "seed", 2**63),
+        ("plan", "restarts", [9]),
+        ("network", "channels", []),
+        ("network", "channels", [0, 16]),
+        ("network", "channels", [16, 20]),
+        ("network", "channels", [16] * 6),
+        ("network", "blocks", 0),
+        ("network", "fold", 3),
+        ("network", "groups", 0),
+        ("sde", "sigma_min", 0.0),
+        ("sde", "sigma_max", 0.001),
+        ("sde", "sigma_max", float("inf")),
+    ],
+)
+def test_refuses_a_number_no_run_can_have(
+    refused: Refused,
+    recipe: Recipe,
+    data: Path,
+    tmp_path: Path,
+    section: str,
+    key: str,
+    value: object,
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    recipe[section][key] = value
+    path.write_text(yaml.safe_dump(recipe))
+    message = refused("train", path, "--data", data, "-o", tmp_path / "run")
+    assert key.split("_")[0] in message
 
 
 @pytest.mark.parametrize("content", ["a: [", "", "- 1", "\x00"])

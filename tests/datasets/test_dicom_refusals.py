@@ -39,6 +39,7 @@ def test_refuses_bundled(bundled: Bundled, refused: Refused, name: str, why: str
         ({"PhotometricInterpretation": "MONOCHROME1"}, "MONOCHROME1"),
         ({"PixelSpacing": None}, "PixelSpacing"),
         ({"PixelSpacing": [0, 0.5]}, "PixelSpacing"),
+        ({"PixelSpacing": [0.5, float("inf")]}, "PixelSpacing"),
         ({"NumberOfFrames": 2}, "multi-frame"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "colour"),
         ({"Rows": None}, "cannot be decoded"),

@@ -108,6 +108,11 @@ def test_refuses_a_file_without(stored: Path, refused: Refused, field: str) -> N
         ("mask", np.full(180, 257), "mask must be 0/1"),
         ("mask", np.full(180, 0.5), "mask must be 0/1"),
         ("mask", np.zeros(180), "mask is zero everywhere"),
+        ("mask", np.ones((180, 1)), "mask has shape"),
+        ("data", np.full((2, 1, 180, 24), 1e35), "no line integral"),
+        ("data", np.full((2, 1, 180, 24), 1e300), "infinity"),
+        ("geometry/affine", np.diag([-2.0, -2, 3, 2]), "not in 0, 0, 0, 1"),
+        ("geometry/uids@StudyInstanceUID", "none", "no DICOM UID"),
     ],
 )
 def test_refuses_a_file_with(
@@ -145,6 +150,13 @@ def test_refuses_a_file_that_declares_more_than_memory(stored: Path, refused: Re
         del file["data"]
         file.create_dataset("data", (2**20, 1, 180, 24), "f4", chunks=True)
     assert "GiB" in refused(read_measurement, stored)
+
+
+def test_refuses_a_mask_that_is_larger_than_memory(stored: Path, refused: Refused) -> None:
+    with h5py.File(stored, "r+") as file:
+        del file["mask"]
+        file.create_dataset("mask", (10**12,), "u1", chunks=(1000,))
+    assert "mask has shape" in refused(read_measurement, stored)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.9, 0.999])

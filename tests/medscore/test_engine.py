@@ -1,11 +1,13 @@
 """The loop: independent of batching, resumable anywhere, watchful."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from medscore.analytic import GaussianPrior
@@ -126,6 +128,37 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
     state.write_bytes(b"not a state")
     with pytest.raises(MedscoreError, match="cannot be read"):
+        run(job(state=state))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header, tensors: header.pop("step"),
+        lambda header, tensors: header.update(step="x"),
+        lambda header, tensors: header.update(step="0"),
+        lambda header, tensors: header.update(step="1000"),
+        lambda header, tensors: header.pop("history"),
+        lambda header, tensors: header.update(history="{"),
+        lambda header, tensors: header.update(history='[{"a": 1}]'),
+        lambda header, tensors: tensors.pop("noise"),
+        lambda header, tensors: tensors.update(noise=tensors["noise"][:, :-1].clone()),
+        lambda header, tensors: tensors.update(x=tensors["x"][:1].clone()),
+        lambda header, tensors: tensors.update(x=tensors["x"][..., None].clone()),
+        lambda header, tensors: tensors.update({"done.7": tensors["x"].clone()}),
+    ],
+)
+def test_a_state_with_something_missing_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, str], dict[str, Tensor]], object]
+) -> None:
+    state = tmp_path / "state.safetensors"
+    interrupted(job(state=state), 5)
+    with safe_open(state, framework="pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(header, tensors)
+    save_file(tensors, state, metadata=header)
+    with pytest.raises(MedscoreError, match=r"state\.safetensors: the saved state"):
         run(job(state=state))
 
 
