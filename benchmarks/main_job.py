@@ -15,6 +15,7 @@ back-projection in the same run. Takes about 25 minutes on 2 cores with the vali
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import sys
@@ -25,8 +26,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from medscore.attenuation import MU_WATER, hu_to_mu
-from medscore.checkpoint import load_prior
+from medscore.attenuation import hu_to_mu, mu_to_hu
+from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.cli import registry
 from medscore.cli.demo import image_paths
 from medscore.cli.progress import sampling_bar
@@ -76,7 +77,8 @@ def images(data: Path) -> tuple[str, list[Path], bool]:
     """What the numbers are measured on, and whether it is the validation set."""
     found = sorted(data.glob("ct/covid-19-ny-sbu/*/*.dcm"))
     if found:
-        return f"COVID-19-NY-SBU, {len(found)} slices of 5 patients", found, True
+        patients = len({path.parent for path in found})
+        return f"COVID-19-NY-SBU, {len(found)} slices of {patients} patients", found, True
     return "2 head CT slices shipped with pydicom", image_paths(), False
 
 
@@ -122,7 +124,7 @@ def operator_numbers(paths: list[Path]) -> list[Number]:
             operator = sparse_view(size, v.spacing[0], VIEWS)
             mu = torch.from_numpy(hu_to_mu(v.values)).float()[None]
             back = operator.T_inv(operator.T(mu))[0].numpy()
-            hu = 1000 * (back / MU_WATER - 1)
+            hu = mu_to_hu(back)
             psnr.append(quality(hu, v.values, CT_CONVENTION).psnr)
         name = f"T_inv(T x) at {size}, {operator.geometry.views} views, mean PSNR (dB)"
         numbers.append(Number(name, float(np.mean(psnr)), at_least=42.0))
@@ -137,6 +139,9 @@ def run(
     operator = registry.operator(measurement, Path("simulated"))
     path = registry.prior_path(settings.prior)
     prior = load_prior(path)
+    fingerprint = hashlib.sha256(
+        f"{settings} {samples} {batch} {v.source.sha256} {read_checkpoint(path).sha256}".encode()
+    ).hexdigest()
     assert prior.contract is not None
     conditioner = registry.conditioner(settings.conditioner)
     plan = Plan(
@@ -146,8 +151,8 @@ def run(
         samples=samples,
         seed=settings.seed,
         batch_size=batch,
-        state=Path(tempfile.gettempdir()) / f"medscore-bench-{v.source.sha256[:16]}.safetensors",
-        fingerprint=f"{settings} {samples} {batch} {prior.contract.provenance}",
+        state=Path(tempfile.gettempdir()) / f"medscore-bench-{fingerprint[:16]}.safetensors",
+        fingerprint=fingerprint,
     )
     with sampling_bar("reconstruct") as show:
         result = reconstruct(measurement, operator, prior, prior.contract, plan, show)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,8 @@ def write_dicom_series(
     """
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     column, row, slice_ = (float(np.linalg.norm(lps[:3, i])) for i in range(3))
-    seeds = [source.sha256, description, values.tobytes().hex()[:4096]]
+    content = hashlib.sha256(values.tobytes() + affine.tobytes()).hexdigest()
+    seeds = [source.sha256, description, content]
     series = generate_uid(entropy_srcs=["series", *seeds])
     for index, image in enumerate(values):
         ds = _header(source, series, index, version)

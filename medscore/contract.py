@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -21,7 +21,7 @@ class _Strict(BaseModel):
 
 class _SDE(_Strict):
     @model_validator(mode="after")
-    def _builds(self) -> Self:
+    def _builds(self) -> _SDE:
         self.build()
         return self
 
@@ -76,18 +76,18 @@ class UNetSpec(_Strict):
     groups: Positive = 8
 
     @model_validator(mode="after")
-    def _groups_divide_channels(self) -> Self:
+    def _groups_divide_channels(self) -> UNetSpec:
         if any(channel % self.groups for channel in self.channels):
             raise ValueError(f"channels {self.channels} must be multiples of groups {self.groups}")
         return self
 
     def check_size(self, size: int) -> None:
-        """ValueError where images of ``size`` cannot be folded and halved down to the last level."""
+        """ValueError where images of ``size`` cannot be folded, then halved at every level."""
         step = self.fold * 2 ** (len(self.channels) - 1)
         if size % step:
             raise ValueError(
-                f"size {size} must be a multiple of {step} (fold {self.fold}, then halved "
-                f"{len(self.channels) - 1} times)"
+                f"size {size} must be a multiple of {step}: fold {self.fold}, then halved between "
+                f"{len(self.channels)} levels of channels"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import yaml
@@ -40,7 +40,7 @@ class Recipe(BaseModel):
     plan: TrainingPlan
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> Recipe:
         self.network.check_size(self.size)
         if not self.low < self.high:
             raise ValueError(f"low {self.low} must be below high {self.high}")

@@ -56,7 +56,9 @@ class TrainingPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least = {"steps": 1, "batch": 1, "save_every": 1, "warmup": 0, "cooldown": 0, "seed": 0}
+        if not 0 <= self.seed < 2**40:  # every step's own seed still fits 63 bits
+            raise ValueError(f"seed is {self.seed}, 0 to 2^40 is needed")
+        at_least = {"steps": 1, "batch": 1, "save_every": 1, "warmup": 0, "cooldown": 0}
         for name, least in at_least.items():
             if not least <= getattr(self, name) < 2**63:
                 raise ValueError(f"{name} is {getattr(self, name)}, {least} or more is needed")
@@ -92,13 +94,20 @@ def train(
     20 steps.
 
     Raises:
-        MedscoreError: the loss is not finite, or the saved state is of another network.
+        MedscoreError: the loss is not finite, or the saved state is of another network or beyond
+            the plan's last step.
     """
     device = next(prior.parameters()).device
     optimiser = torch.optim.Adam(prior.network.parameters(), lr=plan.learning_rate)
     average = {k: v.detach().clone() for k, v in prior.network.state_dict().items()}
     state, log = folder / "state.safetensors", folder / "loss.jsonl"
     first = _load_state(state, prior.network, optimiser, average) if state.exists() else 0
+    if first > plan.steps:
+        raise MedscoreError(
+            f"the saved state is of step {first}, beyond the {plan.steps} asked",
+            where=state,
+            mend="ask for more steps or use another folder",
+        )
     _trim_log(log, first)
     times = LogNormalTimes(plan.log_ratio_mean, plan.log_ratio_std)
     weighting = EDMWeighting(prior.data_std)

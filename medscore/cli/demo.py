@@ -66,7 +66,9 @@ def demo(
             target = folder / path.stem
             measurement = folder / f"{path.stem}.h5"
             simulate(path, measurement, views=views, size=128)
-            outcome = reconstruct_file(measurement, target, settings, reference=path)
+            outcome = reconstruct_file(
+                measurement, target, settings, reference=path, resumable=False
+            )
             for row in outcome.rows():
                 seconds = f"{row.seconds:.1f}" if row.nfe else "-"
                 table.add_row(

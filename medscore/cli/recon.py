@@ -133,8 +133,12 @@ def reconstruct_file(
     device: str = "auto",
     batch_size: int = 8,
     reference: Path | None = None,
+    resumable: bool = True,
 ) -> Outcome:
     """Everything ``medscore recon`` does, all or nothing.
+
+    Args:
+        resumable: keep the state of an interrupted run beside ``output``.
 
     Raises:
         MedscoreError: what is wrong with the input, the settings or the output folder.
@@ -170,19 +174,20 @@ def reconstruct_file(
         batch_size=batch_size,
         device=chosen,
         bf16=settings.precision == "bf16",
-        state=state,
+        state=state if resumable else None,
         fingerprint=fingerprint,
     )
-    resumable = state.exists()
+    continued = state.exists()
     with atomic_folder(output) as folder:
         try:
             with sampling_bar(output.name) as show:
                 result = reconstruct(measurement, operator, network, contract, plan, show)
         except KeyboardInterrupt:
-            console.print("interrupted: repeat the same command to go on where it stopped")
+            if resumable:
+                console.print("interrupted: repeat the same command to go on where it stopped")
             raise
         except MedscoreError:
-            if not resumable:
+            if not continued:
                 state.unlink(missing_ok=True)
             raise
         outcome = Outcome(

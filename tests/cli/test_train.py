@@ -122,6 +122,15 @@ def test_the_recipe_kept_in_the_folder_continues_it(
     assert read_checkpoint(_trained(kept.parent)).contract.provenance.steps == 5
 
 
+def test_a_run_beyond_the_steps_asked_is_refused(train: Command, tmp_path: Path) -> None:
+    train("run")
+    before = _trained(tmp_path / "run").read_bytes()
+    result = train("run", "--steps", 1)
+    assert result.code == 2
+    assert "of step 4, beyond the 1 asked" in " ".join(result.err.split())
+    assert _trained(tmp_path / "run").read_bytes() == before
+
+
 def test_steps_on_the_command_line_come_first(train: Command, tmp_path: Path) -> None:
     train("run", "--steps", 1)
     assert read_checkpoint(_trained(tmp_path / "run")).contract.provenance.steps == 1

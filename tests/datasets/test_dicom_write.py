@@ -113,7 +113,9 @@ def test_equal_content_gives_equal_files(
 def test_other_content_gets_other_identifiers(
     headers: list[pydicom.Dataset], values: NDArray[np.float32], tmp_path: Path
 ) -> None:
-    other = pydicom.dcmread(_write(tmp_path / "other", values + 1) / "0001.dcm")
+    changed = values.copy()
+    changed[-1, -1, -1] += 10  # the last pixel of the last slice; the first slice is the same
+    other = pydicom.dcmread(_write(tmp_path / "other", changed) / "0001.dcm")
     assert other.SOPInstanceUID != headers[0].SOPInstanceUID
     assert other.SeriesInstanceUID != headers[0].SeriesInstanceUID
 

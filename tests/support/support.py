@@ -43,10 +43,10 @@ class Square(Operator):
         self.matrix = torch.eye(9, dtype=torch.float64) + 0.3 * noise
 
     def T(self, x: Tensor) -> Tensor:
-        return x.flatten(1) @ self.matrix.T
+        return x.flatten(1) @ self.matrix.to(x).T
 
     def T_adjoint(self, z: Tensor) -> Tensor:
-        return (z @ self.matrix).reshape(-1, 1, 3, 3)
+        return (z @ self.matrix.to(z)).reshape(-1, 1, 3, 3)
 
     def T_inv(self, z: Tensor) -> Tensor:
-        return torch.linalg.solve(self.matrix, z.T).T.reshape(-1, 1, 3, 3)
+        return torch.linalg.solve(self.matrix.to(z), z.T).T.reshape(-1, 1, 3, 3)
