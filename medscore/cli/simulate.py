@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.markup import escape
 
@@ -13,7 +14,7 @@ import medscore
 from medscore.cli import registry
 from medscore.cli.progress import console
 from medscore.datasets.load import load_image
-from medscore.datasets.measurement import write_measurement
+from medscore.datasets.measurement import LARGEST, write_measurement
 from medscore.datasets.volume import Volume, check_values, reduce, require_ct
 from medscore.errors import MedscoreError
 from medscore.simulation import simulate_sparse_ct
@@ -57,6 +58,12 @@ def simulate(
     model = registry.noise(noise)
     volume = prepare_ct(image, size=size, slices=slices)
     measurement = simulate_sparse_ct(volume, views=views, noise=model, noise_name=noise, seed=seed)
+    if not np.abs(measurement.data).max() <= LARGEST:  # NaN too
+        raise MedscoreError(
+            f"with --noise {noise} the data reach {np.abs(measurement.data).max():g}",
+            where=image,
+            mend="use an image in HU and the noise of a scan",
+        )
     operator = registry.operator(measurement, output)
     write_measurement(output, measurement, version=medscore.__version__)
     for note in volume.source.notes:
@@ -77,6 +84,7 @@ def prepare_ct(image: Path, *, size: int | None, slices: str | None = None) -> V
         volume = volume.select(*_range(slices, len(volume.values)))
     check_values(volume.values, image)
     volume = replace(volume, values=volume.values.clip(min=-1000.0))
+    check_values(volume.values, image)  # nothing but padding is constant now
     return volume if size is None else reduce(volume, size, image)
 
 

@@ -28,6 +28,8 @@ BUNDLED = {
 VOLUMES: dict[str, tuple[np.ndarray, str]] = {
     "nan": (np.where(np.eye(16)[..., None] > 0, np.nan, -1000.0), "NaN"),
     "constant": (np.full((16, 16, 2), -1000.0), "constant"),
+    "padding": (np.random.default_rng(0).uniform(-3000, -1001, (16, 16, 2)), "constant"),
+    "huge": (np.linspace(-1000, 1e30, 512).reshape(16, 16, 2), "reach"),
     "magnitude": (np.random.default_rng(0).uniform(0, 900, (16, 16, 2)), "Hounsfield"),
     "4-d": (np.random.default_rng(0).uniform(-1000, 900, (16, 16, 2, 2)), "3-D volume"),
     "oblong": (np.random.default_rng(0).uniform(-1000, 900, (16, 12, 2)), "12x16"),
@@ -82,6 +84,8 @@ def test_simulate_refuses_a_truncated_dicom(refused: Refused, tmp_path: Path, ke
         ("--noise", "gaussian"),
         ("--noise", "gaussian:-1"),
         ("--noise", "gaussian:nan"),
+        ("--noise", "gaussian:1e20"),
+        ("--noise", "gaussian:1e300"),
         ("--noise", "poisson:inf"),
     ],
 )
