@@ -37,8 +37,9 @@ from medscore.datasets.volume import Volume
 from medscore.metrics import CT_CONVENTION, Quality, quality
 from medscore.operators.noise import Noiseless
 from medscore.operators.phantoms import Ellipse, exact_sinogram, rasterize
-from medscore.operators.projector import ParallelBeam, project
-from medscore.operators.radon import sparse_view
+from medscore.operators.geometry import ParallelBeam
+from medscore.operators.projector import project
+from medscore.operators.scans import sparse_view
 from medscore.reconstruction import Plan, Reconstruction, reconstruct, reconstruct_fbp
 from medscore.samplers.grids import uniform
 from medscore.simulation import simulate_sparse_ct

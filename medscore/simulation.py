@@ -9,7 +9,7 @@ from medscore.attenuation import MU_WATER, hu_to_mu
 from medscore.datasets.measurement import LINE_INTEGRAL, Measurement, OperatorSpec
 from medscore.datasets.volume import Volume
 from medscore.operators.noise import NoiseModel
-from medscore.operators.radon import sparse_view
+from medscore.operators.scans import sparse_view
 
 
 def simulate_sparse_ct(

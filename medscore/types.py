@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 State = Float[Tensor, "batch *shape"]
@@ -19,3 +19,9 @@ Sinogram = Float[Tensor, "batch channel views detectors"]
 
 AnyFloat = Float[Tensor, "..."]
 """Real numbers of any shape."""
+
+ComplexImages = Complex[Tensor, "batch channel height width"]
+"""Complex images."""
+
+Kspace = Complex[Tensor, "batch coil ky kx"]
+"""Centred k-space on the full Cartesian grid; one coil where there is but one."""

@@ -1,4 +1,4 @@
-"""Conjugate gradients for least squares, batched so that no sample sees another."""
+"""Linear solvers on batches, in which no sample sees another."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def cgls(
     """
     r = b
     gradient = adjoint(r)
-    basis = [_unit(gradient)]
+    basis = gradient.new_empty(min(BASIS, max_iter + 1), *gradient.shape).flatten(2)
+    basis[0] = _unit(gradient).flatten(1)
+    kept = 1
     x, p = torch.zeros_like(gradient), gradient
     gamma = _dot(gradient, gradient)
     b_norm2, first = _dot(b, b), gamma
@@ -64,15 +66,53 @@ def cgls(
         x = x + _wide(step, x) * p
         r = r - _wide(step, r) * q
         gradient = adjoint(r)
-        for q in basis:
-            gradient = gradient - _wide(_dot(q, gradient), q) * q
-        if len(basis) < BASIS:
-            basis.append(_unit(gradient))
+        shares = torch.einsum("kbn,bn->kb", basis[:kept].conj(), gradient.flatten(1))
+        gradient = gradient - torch.einsum("kb,kbn->bn", shares, basis[:kept]).view_as(gradient)
+        if kept < len(basis):
+            basis[kept] = _unit(gradient).flatten(1)
+            kept += 1
         gamma_new = _dot(gradient, gradient)
         p = gradient + _wide(gamma_new / gamma.clamp_min(1e-38), p) * p
         gamma = torch.where(active, gamma_new, gamma)
     relative = torch.sqrt(_dot(r, r) / b_norm2.clamp_min(1e-38))
     return Solution(x, relative, iteration)
+
+
+def chebyshev(
+    apply: Callable[[Tensor], Tensor], b: Tensor, *, low: float, high: float, steps: int
+) -> Tensor:
+    """x with M x = b nearly, by a fixed polynomial in M: linear in ``b`` (Golub and Varga 1961).
+
+    Starts from x = b, which suits an M near the identity. What M scales by a factor in [low, high]
+    is off by at most 1 / cosh(steps arccosh((high + low) / (high - low))) of the first error.
+
+    Args:
+        apply: M, with real positive eigenvalues.
+    """
+    centre, radius = (high + low) / 2, (high - low) / 2
+    x, remainder = b, b - apply(b)
+    change, rho = remainder / centre, radius / centre
+    for step in range(steps):
+        x = x + change
+        if step == steps - 1:
+            break
+        remainder = remainder - apply(change)
+        rho_next = 1 / (2 * centre / radius - rho)
+        change = rho_next * rho * change + (2 * rho_next / radius) * remainder
+        rho = rho_next
+    return x
+
+
+def largest_eigenvalue(
+    apply: Callable[[Tensor], Tensor], start: Tensor, *, steps: int = 30
+) -> float:
+    """The largest eigenvalue of M, by power iteration; from below."""
+    v, value = start / torch.linalg.vector_norm(start), 1.0
+    for _ in range(steps):
+        w = apply(v)
+        value = float(torch.linalg.vector_norm(w))
+        v = w / value
+    return value
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

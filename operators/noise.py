@@ -11,10 +11,10 @@ from torch import Tensor
 
 @runtime_checkable
 class NoiseModel(Protocol):
-    """Turns ideal line integrals into noisy ones."""
+    """Turns ideal measurements into noisy ones."""
 
     def __call__(self, y: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
-        """Noisy ``y`` (batch, channel, views, detectors), still zero where ``mask`` is zero."""
+        """Noisy ``y`` on the full grid, still zero where ``mask`` is zero."""
 
 
 @dataclass(frozen=True)
@@ -27,25 +27,69 @@ class Noiseless:
 
 @dataclass(frozen=True)
 class GaussianNoise:
-    """Independent normal noise of standard deviation ``std`` on each line integral."""
+    """Independent normal noise of standard deviation ``std`` on each real measurement."""
 
     std: float
 
+    def __post_init__(self) -> None:
+        _positive(std=self.std)
+
     def __call__(self, y: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+        if y.is_complex():
+            raise ValueError("GaussianNoise is for real data: use ComplexGaussianNoise")
         noise = torch.randn(y.shape, generator=generator, dtype=y.dtype)
         return mask * (y + self.std * noise.to(y.device))
 
 
 @dataclass(frozen=True)
+class ComplexGaussianNoise:
+    """Thermal noise of an MRI receiver: independent normal noise of standard deviation ``std`` on
+    the real part and on the imaginary part of each k-space sample and coil.
+    """
+
+    std: float
+
+    def __post_init__(self) -> None:
+        _positive(std=self.std)
+
+    def __call__(self, y: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+        if not y.is_complex():
+            raise ValueError("ComplexGaussianNoise is for complex data: use GaussianNoise")
+        parts = torch.randn((*y.shape, 2), generator=generator, dtype=y.dtype.to_real())
+        return mask * (y + self.std * torch.view_as_complex(parts).to(y.device))
+
+
+@dataclass(frozen=True)
 class PoissonNoise:
-    """Photon counting: N ~ Poisson(I0 exp(-y)), measured as -log(max(N, 1) / I0).
+    r"""Low-dose CT: photon counting with electronic noise, then the logarithm.
+
+    .. math:: N \sim \mathrm{Poisson}(I_0 e^{-y}) + \mathcal N(0, \sigma_e^2), \qquad
+              y' = -\log(\max(N, 1) / I_0).
 
     A ray that no photon survives is recorded as one photon.
+
+    Attributes:
+        photons: I_0, per ray. electronic: sigma_e, in photons (Yu et al. 2012).
     """
 
     photons: float
+    electronic: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive(photons=self.photons)
+        if not 0 <= self.electronic < float("inf"):
+            raise ValueError(f"electronic is {self.electronic}, expected 0 or more")
 
     def __call__(self, y: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         expected = self.photons * torch.exp(-y.cpu().double())
-        counts = torch.poisson(expected, generator=generator).clamp_min(1)
-        return mask * -torch.log(counts / self.photons).to(y)
+        counts = torch.poisson(expected, generator=generator)
+        if self.electronic:
+            readout = torch.randn(y.shape, generator=generator, dtype=torch.float64)
+            counts = counts + self.electronic * readout
+        return mask * -torch.log(counts.clamp_min(1) / self.photons).to(y)
+
+
+def _positive(**value: float) -> None:
+    for name, number in value.items():
+        if not 0 < number < float("inf"):
+            raise ValueError(f"{name} is {number}, expected a positive number")

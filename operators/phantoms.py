@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from medscore.operators.projector import ParallelBeam
+from medscore.operators.geometry import Geometry
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,21 @@ def rasterize(
     return torch.nn.functional.avg_pool2d(image[None, None], samples)
 
 
-def exact_sinogram(ellipses: Sequence[Ellipse], geometry: ParallelBeam) -> Tensor:
-    r"""Exact line integrals (1, 1, views, detectors) (Kak and Slaney 1988, Eq. 3.8).
+def exact_sinogram(ellipses: Sequence[Ellipse], geometry: Geometry) -> Tensor:
+    r"""Exact line integrals (1, 1, views, detectors), float64, of any beam.
 
-    With :math:`h^2 = a^2\cos^2(\theta-\phi) + b^2\sin^2(\theta-\phi)` and s measured from the
-    projected centre, an ellipse gives :math:`2 v a b \sqrt{h^2 - s^2} / h^2`.
+    In coordinates where the ellipse is the unit circle the ray is p + l d; it is inside between the
+    roots of :math:`|d|^2 l^2 + 2 (p \cdot d) l + |p|^2 - 1`.
     """
-    theta, s = geometry.angles[:, None], geometry.offsets[None, :]
-    total = torch.zeros(geometry.views, geometry.detectors, dtype=torch.float64)
+    view = torch.arange(geometry.views).repeat_interleave(geometry.detectors)
+    rays = geometry.rays(view, torch.arange(geometry.detectors).repeat(geometry.views))
+    total = torch.zeros(len(view), dtype=torch.float64)
     for e in ellipses:
-        h2 = (e.a * torch.cos(theta - e.angle)) ** 2 + (e.b * torch.sin(theta - e.angle)) ** 2
-        shifted = s - e.x * torch.cos(theta) - e.y * torch.sin(theta)
-        chord = torch.sqrt((h2 - shifted**2).clamp_min(0))
-        total += 2 * e.value * e.a * e.b * chord / h2
-    return total[None, None]
+        cos, sin = math.cos(e.angle), math.sin(e.angle)
+        axes = torch.tensor([[cos / e.a, -sin / e.b], [sin / e.a, cos / e.b]], dtype=torch.float64)
+        p = (rays.point - torch.tensor([e.x, e.y], dtype=torch.float64)) @ axes
+        d = rays.direction @ axes
+        square, half, rest = (d * d).sum(1), (p * d).sum(1), (p * p).sum(1) - 1
+        inside = (half**2 - square * rest).clamp_min(0)
+        total += 2 * e.value * inside.sqrt() / square
+    return total.reshape(1, 1, geometry.views, geometry.detectors)

@@ -1,16 +1,19 @@
-r"""Parallel-beam CT: T = Radon transform on an equiangular grid, Lambda = the measured views."""
+r"""CT: T = Radon transform over a full grid of views, Lambda = what was measured of it."""
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
-from medscore.operators.projector import ParallelBeam, backproject, project
-from medscore.operators.view_subset import backproject_views, project_views
+from medscore.operators.fbp import ramp_filter
+from medscore.operators.geometry import FanBeam, Geometry, warn_if_truncated
+from medscore.operators.linalg import chebyshev, largest_eigenvalue
+from medscore.operators.noise import NoiseModel
+from medscore.operators.projector import MEMORY, backproject, project
 from medscore.types import Images, Sinogram
 
 REFINEMENTS = 4
@@ -21,142 +24,135 @@ SMALLEST_EIGENVALUE = 0.2
 is the loss of ``T_inv``. T_inv(T x) is at least 42 dB on CT slices: benchmarks/main_job.py."""
 
 
-def full_grid(measured: int, size: int) -> int:
-    """Views of the full grid: the smallest multiple of ``measured`` that is >= 180, >= ``size``
-    and divisible by 4.
-
-    With as many views as pixels per side the transform has more samples than unknowns, so it has
-    a left inverse; and every measured view lies on the grid, so Lambda is exact.
-    """
-    step = math.lcm(measured, 4)
-    return step * math.ceil(max(180, size) / step)
-
-
 class Radon(Operator):
     """Line integrals (batch, channel, views, detectors) of images (batch, channel, size, size).
 
+    Warns if the detector does not cover the image.
+
     Args:
-        geometry: the full grid; lengths in mm, so an image in 1/mm gives numbers without unit.
-        measured: boolean (views,): which views of the full grid were measured.
+        geometry: the full grid of views, a parallel or a fan beam; lengths in mm, so an image in
+            1/mm gives numbers without unit.
+        mask: what was measured: (views, 1) or (views, detectors), or one for each sample,
+            (batch, 1, views, 1 or detectors).
+        noise: of the scan. backend, memory: see :func:`medscore.operators.projector.choose`.
     """
 
     T_is_onto = False
 
-    def __init__(self, geometry: ParallelBeam, measured: Tensor) -> None:
-        if measured.shape != (geometry.views,):
-            raise ValueError(
-                f"measured has shape {tuple(measured.shape)}, expected ({geometry.views},)"
-            )
-        super().__init__(measured.reshape(1, 1, -1, 1))
-        self.geometry, self.measured = geometry, measured.bool()
-        indices = tuple(self.measured.nonzero()[:, 0].tolist())
-        self._few = indices if 4 * len(indices) <= geometry.views else ()
+    def __init__(
+        self,
+        geometry: Geometry,
+        mask: Tensor,
+        noise: NoiseModel | None = None,
+        *,
+        backend: str = "auto",
+        memory: int = MEMORY,
+    ) -> None:
+        super().__init__(
+            mask,
+            image_shape=(geometry.size, geometry.size),
+            grid_shape=(geometry.views, geometry.detectors),
+            noise=noise,
+        )
+        warn_if_truncated(geometry)
+        self.geometry = geometry
+        self._backend: dict[str, Any] = {"backend": backend, "memory": memory}
+        views = self._mask.any(dim=-1).reshape(-1, self._mask.shape[-2]).any(dim=0)
+        self.measured = views.expand(geometry.views)
+        """Views of which anything was measured, in any sample: (views,) bool."""
+        self._rows = self.measured.nonzero()[:, 0]
+        few = 4 * len(self._rows) <= geometry.views
+        self._few = tuple(self._rows.tolist()) if few else None
         """The measured views, where A is worth a matrix of its own; it takes up to twice T's."""
 
     def __repr__(self) -> str:
         g = self.geometry
+        share = float(self._mask.expand(*self._mask.shape[:-2], *self.grid_shape).float().mean())
+        beam = (
+            f"fan beam, source at {g.source_distance:g} mm, {g.detector_shape} detector at "
+            f"{g.detector_distance:g} mm, {g.views} views over 360 degrees"
+            if isinstance(g, FanBeam)
+            else f"parallel beam, {g.views} views over 180 degrees"
+        )
         return (
-            f"Radon({g.size}x{g.size} pixels of {g.spacing:g} mm, {int(self.measured.sum())} of "
-            f"{g.views} views over 180 degrees, {g.detectors} detectors)"
+            f"Radon({g.size}x{g.size} pixels of {g.spacing:g} mm; {beam}, {g.detectors} detectors "
+            f"of {g.detector_spacing:g} mm; {len(self._rows)} views and {100 * share:.3g} % of the "
+            f"rays measured{_with(self.noise_model)})"
         )
 
+    def settings(self) -> dict[str, Any]:
+        return {"geometry": self.geometry, "mask": self._mask, "noise": self.noise_model}
+
     def T(self, x: Images) -> Sinogram:
-        return project(x, self.geometry)
+        return project(x, self.geometry, **self._backend)
 
     def T_adjoint(self, z: Sinogram) -> Images:
-        return backproject(z, self.geometry)
+        return backproject(z, self.geometry, **self._backend)
 
     def forward(self, x: Images) -> Sinogram:
-        if not self._few:
+        if self._few is None:
             return super().forward(x)
-        self.calls += 1
+        self._count[0] += 1
+        rays = project(x, self.geometry, views=self._few, **self._backend)
         z = x.new_zeros(*x.shape[:-2], self.geometry.views, self.geometry.detectors)
-        return z.index_copy(-2, self._rows(x), project_views(x, self.geometry, self._few))
+        z = z.index_copy(-2, self._rows.to(x.device), rays)
+        return self.mask(z) * z
 
     def adjoint(self, y: Sinogram) -> Images:
-        if not self._few:
+        if self._few is None:
             return super().adjoint(y)
-        self.calls += 1
-        return backproject_views(y.index_select(-2, self._rows(y)), self.geometry, self._few)
-
-    def _rows(self, like: Tensor) -> Tensor:
-        return torch.tensor(self._few, device=like.device)
+        self._count[0] += 1
+        rays = (self.mask(y) * y).index_select(-2, self._rows.to(y.device))
+        return backproject(rays, self.geometry, views=self._few, **self._backend)
 
     def T_inv(self, z: Sinogram) -> Images:
         r"""Filtered back-projection, refined: a fixed polynomial in the normal operator.
 
-        With F the ramp filter and M = T^T F T, filtered back-projection x_0 = T^T F z solves
-        M x = T^T F z but for M's distance from the identity; Chebyshev's iteration on the spectrum
-        [0.2, lambda_max] (Golub and Varga 1961) then shrinks that error by the same polynomial for
-        every z, so ``T_inv`` stays linear.
+        With F the ramp filter, filtered back-projection x_0 = T^T F z solves M x = T^T F z, with
+        M = T^T F T, but for M's distance from the identity; Chebyshev's iteration on the spectrum
+        [0.2, lambda_max] shrinks that error by the same polynomial for every z, so ``T_inv`` stays
+        linear.
         """
-        low, high = SMALLEST_EIGENVALUE, 1.02 * _largest_eigenvalue(self.geometry)
-        centre, radius = (high + low) / 2, (high - low) / 2
-        x = target = self.filtered_backprojection(z)
-        remainder = target - self.filtered_backprojection(self.T(x))
-        change, rho = remainder / centre, radius / centre
-        for step in range(REFINEMENTS):
-            x = x + change
-            if step == REFINEMENTS - 1:
-                break
-            remainder = remainder - self.filtered_backprojection(self.T(change))
-            rho_next = 1 / (2 * centre / radius - rho)
-            change = rho_next * rho * change + (2 * rho_next / radius) * remainder
-            rho = rho_next
-        return x
+        g = self.geometry
+        high = 1.02 * _largest_eigenvalue(g)
+        return chebyshev(
+            lambda x: self.filtered_backprojection(self.T(x)),
+            self.filtered_backprojection(z),
+            low=SMALLEST_EIGENVALUE,
+            high=high,
+            steps=REFINEMENTS,
+        )
 
     def filtered_backprojection(self, z: Sinogram) -> Images:
         """T^T F z with the ramp filter over the full grid: the first approximation of T_inv."""
-        return self.T_adjoint(ramp(z, self.geometry))
+        ramp = ramp_filter(self.geometry)
+        return ramp.amplify(self.T_adjoint(ramp(z)))
 
     def fbp(self, y: Sinogram) -> Images:
-        """Filtered back-projection of the measured views alone, each weighted pi / (their number).
-
-        The classical reconstruction, and the baseline to beat.
+        """Filtered back-projection of the measured views alone, each weighted by its share of the
+        arc: the classical reconstruction, and the baseline to beat.
         """
-        share = self.geometry.views / self.measured.sum().item()
-        return share * self.filtered_backprojection(self.mask(y) * y)
-
-
-def sparse_view(size: int, spacing: float, views: int) -> Radon:
-    """A scan with ``views`` equally spaced views over 180 degrees, on its :func:`full_grid`."""
-    grid = full_grid(views, size)
-    measured = torch.zeros(grid, dtype=torch.bool)
-    measured[:: grid // views] = True
-    return Radon(ParallelBeam(size, spacing, grid), measured)
-
-
-def ramp(sinogram: Sinogram, geometry: ParallelBeam) -> Sinogram:
-    """The Ram-Lak filter along detectors (Kak and Slaney 1988, Eq. 3.61), scaled so that the
-    adjoint of the filtered sinogram is the filtered back-projection in the image's unit.
-    """
-    response, length = _ramp_response(geometry)
-    spectrum = torch.fft.rfft(sinogram, n=length)
-    filtered: Tensor = torch.fft.irfft(
-        spectrum * response.to(dtype=sinogram.dtype, device=sinogram.device), n=length
-    )
-    return filtered[..., : geometry.detectors]
+        views = tuple(self._rows.tolist())
+        ramp = ramp_filter(self.geometry, views)
+        filtered = ramp((self.mask(y) * y).index_select(-2, self._rows.to(y.device)))
+        if self._few is not None:
+            return ramp.amplify(backproject(filtered, self.geometry, views=views, **self._backend))
+        rows = torch.zeros_like(y).index_copy(-2, self._rows.to(y.device), filtered)
+        return ramp.amplify(self.T_adjoint(rows))
 
 
 @lru_cache(maxsize=8)
-def _ramp_response(geometry: ParallelBeam) -> tuple[Tensor, int]:
-    length = 2 ** math.ceil(math.log2(2 * geometry.detectors))
-    k = torch.arange(length)
-    k = torch.minimum(k, length - k).double()
-    odd = -1 / (math.pi * k.clamp_min(1)) ** 2
-    kernel = torch.where(k == 0, 0.25, torch.where(k % 2 == 1, odd, 0.0))
-    response = torch.fft.rfft(kernel).real
-    return response * math.pi / (geometry.views * geometry.spacing**2), length
-
-
-@lru_cache(maxsize=8)
-def _largest_eigenvalue(geometry: ParallelBeam) -> float:
+def _largest_eigenvalue(geometry: Geometry) -> float:
     """lambda_max of M = T^T F T, by power iteration from a fixed start."""
-    start = torch.Generator().manual_seed(0)
-    v = torch.randn(1, 1, geometry.size, geometry.size, generator=start)
-    value = 1.0
-    for _ in range(30):
-        w = backproject(ramp(project(v, geometry), geometry), geometry)
-        value = float(w.norm() / v.norm())
-        v = w / w.norm()
-    return value
+    ramp = ramp_filter(geometry)
+    start = torch.randn(
+        1, geometry.size, geometry.size, generator=torch.Generator().manual_seed(0)
+    )
+    return largest_eigenvalue(
+        lambda v: ramp.amplify(backproject(ramp(project(v, geometry)), geometry)), start
+    )
+
+
+def _with(noise: NoiseModel) -> str:
+    text = repr(noise)
+    return "" if text == "Noiseless()" else f"; {text}"

@@ -1,5 +1,17 @@
 """Every annotated call is checked for shapes and dtypes at run time while the tests run."""
 
+import importlib
+import os
+import tempfile
+from importlib.util import find_spec
+
+import torch
 from jaxtyping import install_import_hook
+
+os.environ["MEDSCORE_CACHE"] = tempfile.mkdtemp(prefix="medscore-cache-")
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # GPU kernels run on the CPU
+if find_spec("triton"):  # before the hook: its compiler reads the kernels' own source
+    importlib.import_module("medscore.operators.backends.triton_kernels")
 
 install_import_hook("medscore", "beartype.beartype").__enter__()

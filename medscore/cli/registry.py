@@ -20,7 +20,7 @@ from medscore.datasets.measurement import Measurement
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
-from medscore.operators.projector import ParallelBeam
+from medscore.operators.geometry import ParallelBeam
 from medscore.operators.radon import Radon
 from medscore.samplers.base import Sampler
 from medscore.samplers.langevin import LangevinCorrector
@@ -106,7 +106,7 @@ def operator(measurement: Measurement, where: Path) -> Radon:
             where=where,
             mend="simulate again",
         )
-    return Radon(geometry, torch.from_numpy(measurement.mask).bool())
+    return Radon(geometry, torch.from_numpy(measurement.mask).bool()[:, None])
 
 
 def device(name: str) -> str:

@@ -5,7 +5,7 @@ import torch
 
 from medscore.attenuation import MU_WATER, hu_to_mu, mu_to_hu
 from medscore.contract import DataContract, Provenance, UNetSpec, VESpec
-from medscore.operators.radon import sparse_view
+from medscore.operators.scans import sparse_view
 from medscore.reconstruction import NetworkUnits
 
 SIZE = 16

@@ -1,250 +1,510 @@
-"""What every operator must satisfy. A new operator joins by one line in OPERATORS."""
+"""What every operator must satisfy, for every backend and dtype.
 
+A new operator joins by one line in OPERATORS.
+"""
+
+import importlib
+import pkgutil
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from support import Square
 from torch import Tensor
 
+import medscore.operators
+from medscore.operators import store
+from medscore.operators.backends.astra import Astra
+from medscore.operators.backends.triton import Triton
 from medscore.operators.base import Operator
-from medscore.operators.projector import ParallelBeam
-from medscore.operators.radon import Radon, sparse_view
+from medscore.operators.blur import Blur, gaussian_kernel, motion_kernel
+from medscore.operators.colorization import Colorization
+from medscore.operators.geometry import FanBeam, ParallelAngles, ParallelBeam
+from medscore.operators.inpainting import Inpainting
+from medscore.operators.noise import GaussianNoise, PoissonNoise
+from medscore.operators.padded import Padded
+from medscore.operators.radon import Radon
+from medscore.operators.restricted import Restricted
+from medscore.operators.scans import fan_sparse_view, limited_angle, sparse_view, view_list
+from medscore.operators.stack import Stack
+from medscore.operators.super_resolution import SuperResolution
 
-OPERATORS: dict[str, Callable[[], tuple[Operator, int]]] = {
-    "radon, 7 views": lambda: (sparse_view(32, 2.5, 7), 32),
-    "radon, 10 views, odd size": lambda: (sparse_view(31, 0.7, 10), 31),
-    "radon, full": lambda: (Radon(ParallelBeam(24, 1.0, 64), torch.ones(64).bool()), 24),
-    "square T": lambda: (Square(), 3),
-    "radon, limited angle": lambda: (Radon(ParallelBeam(24, 1.0, 64), torch.arange(64) < 40), 24),
+
+def bits(*shape: int, seed: int = 0, share: float = 0.6) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < share
+
+
+def views(count: int, every: int = 1, stop: int | None = None) -> Tensor:
+    k = torch.arange(count)
+    return ((k % every == 0) & (k < (count if stop is None else stop)))[:, None]
+
+
+def on(backend: str, size: int = 16, count: int = 32) -> Radon:
+    return Radon(ParallelBeam(size, 1.0, count), views(count), backend=backend)
+
+
+FAN = FanBeam(20, 1.0, 48, 60.0, 100.0)
+
+OPERATORS: dict[str, Callable[[], Operator]] = {
+    "square T": Square,
+    "radon, 7 views": lambda: sparse_view(20, 2.5, 7, PoissonNoise(1e4, 5.0)),
+    "radon, 10 views, odd size": lambda: sparse_view(17, 0.7, 10),
+    "radon, full": lambda: Radon(ParallelBeam(24, 1.0, 64), views(64)),
+    "radon, limited angle": lambda: limited_angle(16, 1.0, 0.0, 2.0),
+    "radon, odd number of views": lambda: Radon(ParallelBeam(16, 1.0, 45), views(45, 2)),
+    "radon, fine detector": lambda: Radon(ParallelBeam(16, 1.0, 40, 60, 0.5), views(40, 4)),
+    "radon, list of views": lambda: view_list(16, 1.0, [0.1, 0.4, 0.45, 1.6, 2.5]),
+    "radon, metal trace": lambda: Radon(ParallelBeam(16, 1.0, 32), bits(32, 24)),
+    "radon, mask per sample": lambda: Radon(ParallelBeam(16, 1.0, 32), bits(2, 1, 32, 1)),
+    "radon, chunked": lambda: on("chunked"),
+    "fan beam, flat": lambda: fan_sparse_view(
+        16, 1.0, 15, source_distance=50.0, detector_distance=80.0
+    ),
+    "fan beam, curved": lambda: Radon(
+        FanBeam(16, 1.0, 64, 50.0, 80.0, detector_shape="curved"), views(64, 2)
+    ),
+    "inpainting": lambda: Inpainting(bits(9, 12), GaussianNoise(0.1)),
+    "inpainting, mask per sample": lambda: Inpainting(bits(2, 1, 9, 12)),
+    "colorization": lambda: Colorization(7, 8),
+    "super-resolution": lambda: SuperResolution(12, 9, 3),
+    "blur, gaussian": lambda: Blur(gaussian_kernel(1.3), 16, 13),
+    "blur, motion": lambda: Blur(motion_kernel(4.0, 0.6), 14, 12),
+    "restricted": lambda: Restricted(SuperResolution(8, 8, 2), bits(8, 8)),
+    "stack": lambda: Stack(Radon(ParallelBeam(12, 1.0, 24), bits(3, 1, 24, 1)), 3),
+    "padded": lambda: Padded(sparse_view(18, 1.0, 12), 13, 16),
 }
+COMPLEX: set[str] = set()
+
+ON_BACKENDS: dict[str, Callable[[], Operator]] = {}
+"""Slow or single-precision projectors: the maps alone, not the iterations built on them."""
+
+if Astra.is_at_hand():
+    ON_BACKENDS["radon, astra"] = lambda: on("astra")
+    ON_BACKENDS["list of views, astra"] = lambda: Radon(
+        ParallelAngles(16, 0.8, (0.1, 0.5, 2.2, 3.0), 21, 1.1), views(4), backend="astra"
+    )
+if Triton.is_at_hand():
+    ON_BACKENDS["radon, triton"] = lambda: on("triton", 6, 6)
+    ON_BACKENDS["fan beam, triton"] = lambda: Radon(
+        FanBeam(6, 1.0, 5, 30.0, 50.0), views(5), backend="triton"
+    )
+    ON_BACKENDS["curved fan beam, triton"] = lambda: Radon(
+        FanBeam(5, 1.0, 6, 30.0, 50.0, detector_shape="curved"), views(6), backend="triton"
+    )
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+LABELS = {dtype: label for label, dtype in DTYPES.items()}
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
-
-MAPS = ["T", "T_adjoint", "T_inv", "forward", "adjoint"]
-
-operators = pytest.mark.parametrize("name", OPERATORS)
-dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "float64"])
-
-
-def image(n: int, dtype: torch.dtype, batch: int = 2, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(batch, 1, n, n, generator=generator, dtype=torch.float64).to(dtype)
+DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+IMAGE_MAPS = ["T", "forward"]
+GRID_MAPS = ["T_adjoint", "T_inv", "adjoint", "zero_filled"]
+MAPS = IMAGE_MAPS + GRID_MAPS
 
 
-def smooth(n: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
-    """Noise blurred to about the sharpness of a medical image: what conjugate gradients can fit
-    to 1e-5. White noise has parts that a few views see too faintly for that.
-    """
-    x = image(n, torch.float64, seed=seed)
-    for _ in range(3):
-        x = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1)
-    return x.to(dtype)
+@dataclass(frozen=True)
+class Case:
+    name: str
+    dtype: torch.dtype
+    device: str
+
+    def __repr__(self) -> str:
+        return f"{self.name}-{LABELS[self.dtype]}-{self.device}"
+
+    @property
+    def tolerance(self) -> float:
+        return TOLERANCE[self.dtype]
+
+    def operator(self, batch: int = 2) -> Operator:
+        """The operator for a batch; where masks differ, they repeat."""
+        made = (OPERATORS | ON_BACKENDS)[self.name]()
+        return made.rows([i % 2 for i in range(batch)])
+
+    def draw(self, *shape: int, seed: int = 0) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        values = torch.randn(*shape, generator=generator, dtype=torch.float64)
+        if self.name in COMPLEX:
+            imaginary = torch.randn(*shape, generator=generator, dtype=torch.float64)
+            return torch.complex(values, imaginary).to(self.device, self.dtype.to_complex())
+        return values.to(self.device, self.dtype)
+
+    def image(self, operator: Operator, batch: int = 2, seed: int = 0) -> Tensor:
+        lead = () if isinstance(operator, Colorization) else (1,)
+        return self.draw(batch, *lead, *operator.image_shape, seed=seed)
+
+    def smooth(self, operator: Operator, seed: int = 0) -> Tensor:
+        """Noise blurred to about the sharpness of a medical image: what conjugate gradients can
+        fit to 1e-5. White noise has parts that a few views see too faintly for that.
+        """
+        x = self.image(operator, seed=seed)
+        parts = torch.view_as_real(x).movedim(-1, 0) if x.is_complex() else x[None]
+        flat = parts.reshape(-1, 1, *x.shape[-2:])
+        for _ in range(3):
+            flat = torch.nn.functional.avg_pool2d(flat, 3, stride=1, padding=1)
+        parts = flat.reshape(parts.shape)
+        return torch.complex(parts[0], parts[1]) if x.is_complex() else parts[0]
+
+    def measurement(self, operator: Operator, batch: int = 2, seed: int = 1) -> Tensor:
+        shape = operator.T(self.image(operator, batch)).shape
+        return self.draw(*shape, seed=seed)
 
 
-def measurement(operator: Operator, like: Tensor, seed: int = 1) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    z = operator.T(like)
-    return torch.randn(z.shape, generator=generator, dtype=torch.float64).to(z.dtype)
+def _cases(names: dict[str, Callable[[], Operator]]) -> list[Case]:
+    return [
+        Case(name, dtype, device)
+        for name in names
+        for dtype in DTYPES.values()
+        for device in DEVICES
+        if "astra" not in name or dtype == torch.float32
+    ]
+
+
+every_backend = pytest.mark.parametrize("case", _cases(OPERATORS | ON_BACKENDS), ids=repr)
+every_operator = pytest.mark.parametrize("case", _cases(OPERATORS), ids=repr)
+every_map = pytest.mark.parametrize(
+    ("case", "method"),
+    [(case, method) for case in _cases(OPERATORS) for method in MAPS]
+    + [(case, method) for case in _cases(ON_BACKENDS) for method in ("T", "T_adjoint")],
+    ids=repr,
+)
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a.conj() * b).sum()
 
 
 def relative(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
-@operators
-@dtypes
+@every_backend
+@pytest.mark.parametrize(("map_", "back"), [("forward", "adjoint"), ("T", "T_adjoint")])
 def test_adjoint_passes_the_dot_test_and_returns_the_images_shape(
-    name: str, dtype: torch.dtype
+    case: Case, map_: str, back: str
 ) -> None:
-    operator, n = OPERATORS[name]()
-    x = image(n, dtype)
-    y = measurement(operator, x)
-    assert operator.adjoint(y).shape == x.shape
-    left, right = (operator.forward(x) * y).sum(), (x * operator.adjoint(y)).sum()
-    scale = operator.forward(x).norm() * y.norm()
-    assert float((left - right).abs() / scale) <= TOLERANCE[dtype]
+    operator = case.operator()
+    x = case.image(operator)
+    y = case.measurement(operator)
+    ax, ay = getattr(operator, map_)(x), getattr(operator, back)(y)
+    assert ay.shape == x.shape
+    assert ax.shape == y.shape
+    assert float((dot(ax, y) - dot(x, ay)).abs() / (ax.norm() * y.norm())) <= case.tolerance
 
 
-@operators
-@dtypes
-def test_t_and_its_adjoint_pass_the_dot_test(name: str, dtype: torch.dtype) -> None:
-    operator, n = OPERATORS[name]()
-    x = image(n, dtype)
-    z = measurement(operator, x)
-    left, right = (operator.T(x) * z).sum(), (x * operator.T_adjoint(z)).sum()
-    assert float((left - right).abs() / (operator.T(x).norm() * z.norm())) <= TOLERANCE[dtype]
-
-
-@operators
-def test_forward_is_the_mask_times_t(name: str) -> None:
-    operator, n = OPERATORS[name]()
-    x = image(n, torch.float64)
-    z = operator.T(x)
-    y = operator.forward(x)
-    torch.testing.assert_close(y, operator.mask(z) * z)
+@every_backend
+def test_forward_is_the_mask_times_t(case: Case) -> None:
+    operator = case.operator()
+    x = case.image(operator)
+    z, y = operator.T(x), operator.forward(x)
+    assert relative(y, operator.mask(z) * z) <= case.tolerance
     assert torch.equal(y, operator.mask(y) * y)
+    if case.name in OPERATORS:
+        assert torch.equal(operator.zero_filled(z), operator.T_inv(operator.mask(z) * z))
+    adjoint = operator.T_adjoint(operator.mask(z) * z)
+    assert relative(operator.adjoint(z), adjoint) <= case.tolerance
 
 
-@operators
-@pytest.mark.parametrize("method", ["T", "T_adjoint", "T_inv", "forward", "adjoint", "zero_filled"])
-def test_every_map_is_linear(name: str, method: str) -> None:
-    operator, n = OPERATORS[name]()
+@every_map
+def test_every_map_is_linear(case: Case, method: str) -> None:
+    operator = case.operator()
     f = getattr(operator, method)
-    a, b = image(n, torch.float64, seed=2), image(n, torch.float64, seed=3)
-    if method in ("T_adjoint", "T_inv", "adjoint", "zero_filled"):
-        a, b = measurement(operator, a, 4), measurement(operator, b, 5)
-    torch.testing.assert_close(f(2 * a - 3 * b), 2 * f(a) - 3 * f(b))
+    draw = case.image if method in IMAGE_MAPS else case.measurement
+    a, b = draw(operator, seed=2), draw(operator, seed=3)
+    expected = 2 * f(a) - 3 * f(b)
+    assert relative(f(2 * a - 3 * b), expected) <= 10 * case.tolerance
 
 
-@operators
-@pytest.mark.parametrize("method", MAPS)
-def test_no_sample_sees_its_neighbours(name: str, method: str) -> None:
-    operator, n = OPERATORS[name]()
-    f = getattr(operator, method)
-    a = image(n, torch.float32, batch=8)
-    a = a if method in ("T", "forward") else measurement(operator, a)
-    together, alone = f(a), torch.cat([f(a[i : i + 1]) for i in range(8)])
-    assert relative(together, alone) <= 1e-6
+@every_map
+def test_no_sample_sees_its_neighbours(case: Case, method: str) -> None:
+    batch = 3 if "triton" in case.name else 9  # with the symmetries more than one call's worth
+    operator = case.operator(batch)
+    draw = case.image if method in IMAGE_MAPS else case.measurement
+    a = draw(operator, batch)
+    together = getattr(operator, method)(a)
+    alone = torch.cat([getattr(operator.rows([i]), method)(a[i : i + 1]) for i in range(batch)])
+    assert relative(together, alone) <= case.tolerance / 10
 
 
-@operators
-@pytest.mark.parametrize("method", MAPS)
-def test_gradients_are_those_of_the_map(name: str, method: str) -> None:
+@every_map
+def test_gradients_are_those_of_the_map(case: Case, method: str) -> None:
     """For a linear map the gradient along a direction is the map of the direction."""
-    operator, n = OPERATORS[name]()
+    operator = case.operator()
     f = getattr(operator, method)
-    a = image(n, torch.float64)
-    a = a if method in ("T", "forward") else measurement(operator, a)
-    a.requires_grad_()
+    draw = case.image if method in IMAGE_MAPS else case.measurement
+    a = draw(operator).requires_grad_()
     out = f(a)
-    cotangent = torch.randn(
-        out.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64
-    )
-    gradient = torch.autograd.grad(out, a, cotangent)[0]
-    direction = torch.randn(
-        a.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64
-    )
-    torch.testing.assert_close((gradient * direction).sum(), (cotangent * f(direction)).sum())
+    cotangent = case.draw(*out.shape, seed=6)
+    (gradient,) = torch.autograd.grad(out, a, cotangent)
+    direction = draw(operator, seed=7)
+    found, expected = dot(gradient, direction), dot(cotangent, f(direction))
+    scale = cotangent.norm() * f(direction).norm()
+    assert float((found - expected).abs() / scale) <= case.tolerance
 
 
-@operators
-@dtypes
-def test_dtype_is_preserved(name: str, dtype: torch.dtype) -> None:
-    operator, n = OPERATORS[name]()
-    x = image(n, dtype)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_gradcheck(name: str) -> None:
+    case = Case(name, torch.float64, "cpu")
+    operator = case.operator()
+    x, y = case.image(operator).requires_grad_(), case.measurement(operator).requires_grad_()
+    assert torch.autograd.gradcheck(operator.forward, x, fast_mode=True)
+    assert torch.autograd.gradcheck(operator.zero_filled, y, fast_mode=True)
+
+
+@every_backend
+def test_dtype_and_device_are_preserved(case: Case) -> None:
+    operator = case.operator()
+    x = case.image(operator)
     y = operator.forward(x)
-    assert {y.dtype, operator.adjoint(y).dtype, operator.zero_filled(y).dtype} == {dtype}
+    outs = [y, operator.T(x), operator.adjoint(y)]
+    if case.name in OPERATORS:
+        outs += [operator.T_inv(y), operator.zero_filled(y)]
+    for out in outs:
+        assert out.dtype == x.dtype
+        assert out.device == x.device
+    assert operator.mask(y).dtype == case.dtype
+    assert operator.mask(y).device == x.device
 
 
-@operators
-def test_pinv_is_a_generalised_inverse(name: str) -> None:
+@every_operator
+def test_a_measurement_is_zero_where_nothing_is_measured_and_repeats(case: Case) -> None:
+    operator = case.operator()
+    x = case.image(operator)
+    y = operator.measure(x, torch.Generator().manual_seed(5))
+    assert torch.equal(y, operator.measure(x, torch.Generator().manual_seed(5)))
+    assert torch.equal(y, operator.mask(y) * y)
+    operator.check(y)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_data_of_another_scan_are_refused(name: str) -> None:
+    case = Case(name, torch.float32, "cpu")
+    operator = case.operator()
+    y = operator.forward(case.image(operator))
+    with pytest.raises(ValueError, match="shape"):
+        operator.check(y[..., :-1])
+    spoilt = y.clone()
+    spoilt[operator.mask(y).expand(y.shape) == 1] = float("nan")
+    with pytest.raises(ValueError, match="NaN"):
+        operator.check(spoilt)
+    if not bool(operator.diagonal.all()):
+        with pytest.raises(ValueError, match="not zero where"):
+            operator.check(y + 1)
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATORS if name != "square T"])
+def test_a_file_brings_the_operator_back(name: str, tmp_path: Path) -> None:
+    case = Case(name, torch.float64, "cpu")
+    made = OPERATORS[name]()
+    store.save(tmp_path / "operator.h5", made)
+    again = store.load(tmp_path / "operator.h5")
+    assert type(again) is type(made)
+    assert repr(again) == repr(made)
+    assert again.noise_model == made.noise_model
+    rows = [0, 1]
+    x = case.image(made)
+    assert torch.equal(again.rows(rows).forward(x), made.rows(rows).forward(x))
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATORS if name != "square T"])
+def test_an_operator_tells_what_it_measures(name: str) -> None:
+    operator = OPERATORS[name]()
+    assert repr(operator).startswith(type(operator).__name__)
+    assert str(operator.image_shape[-1]) in repr(operator)
+
+
+def test_every_operator_is_tested_here_and_known_to_files() -> None:
+    for module in pkgutil.walk_packages(medscore.operators.__path__, "medscore.operators."):
+        if "triton_kernels" not in module.name:
+            importlib.import_module(module.name)
+    written = {c for c in _subclasses(Operator) if c.__module__.startswith("medscore.")}
+    assert written == {type(make()) for make in OPERATORS.values()} - {Square}
+    assert written == {c for c in store.KINDS.values() if issubclass(c, Operator)}
+
+
+def _subclasses(of: type) -> set[type]:
+    return {c for child in of.__subclasses__() for c in {child} | _subclasses(child)}
+
+
+@every_operator
+def test_pinv_is_a_generalised_inverse(case: Case) -> None:
     """A A+ A = A, to the tolerance of the conjugate gradients."""
-    operator, n = OPERATORS[name]()
-    y = operator.forward(smooth(n, torch.float64))
-    assert relative(operator.forward(operator.pinv(y).x), y) <= 1e-5
+    operator = case.operator()
+    y = operator.forward(case.smooth(operator))
+    solution = operator.pinv(y)
+    assert relative(operator.forward(solution.x), y) <= 1e-5
+    assert float(solution.residual.max()) <= 1e-5
 
 
-@operators
-def test_pinv_has_least_norm(name: str) -> None:
+@every_operator
+def test_pinv_has_least_norm(case: Case) -> None:
     """Any other image with the same measurements is longer."""
-    operator, n = OPERATORS[name]()
-    x = image(n, torch.float64)
+    operator = case.operator()
+    x = case.image(operator)
     short = operator.pinv(operator.forward(x), tol=1e-4).x
-    assert bool((short.flatten(1).norm(dim=1) <= x.flatten(1).norm(dim=1)).all())
+    slack = 1 + case.tolerance
+    assert bool((short.flatten(1).norm(dim=1) <= slack * x.flatten(1).norm(dim=1)).all())
 
 
-@operators
-@dtypes
-def test_exact_step_fits_the_measurements(name: str, dtype: torch.dtype) -> None:
-    operator, n = OPERATORS[name]()
-    y = operator.forward(smooth(n, dtype))
-    start = smooth(n, dtype, seed=7)
+@every_operator
+def test_exact_step_fits_the_measurements(case: Case) -> None:
+    operator = case.operator()
+    y = operator.forward(case.smooth(operator))
+    start = case.smooth(operator, seed=7)
     solution = operator.exact_step(start, y)
     assert float(operator.residual(solution.x, y).max()) <= 1e-5
     torch.testing.assert_close(solution.residual, operator.residual(solution.x, y))
 
 
-@operators
-def test_exact_step_leaves_a_fitting_image_alone(name: str) -> None:
-    operator, n = OPERATORS[name]()
-    x = smooth(n, torch.float64)
-    assert relative(operator.exact_step(x, operator.forward(x)).x, x) <= 1e-9
+@every_operator
+def test_exact_step_leaves_a_fitting_image_alone(case: Case) -> None:
+    operator = case.operator()
+    x = case.smooth(operator)
+    found = operator.exact_step(x, operator.forward(x)).x
+    assert relative(found, x) <= (1e-4 if case.dtype == torch.float32 else 1e-9)
 
 
-@operators
-def test_proximal_is_equation_8_9_up_to_the_loss_of_t_inv(name: str) -> None:
+@every_operator
+def test_proximal_is_equation_8_9_up_to_the_loss_of_t_inv(case: Case) -> None:
     """T_inv[lam mask y + (1 - lam) mask T x + (1 - mask) T x] + (x - T_inv T x)."""
-    operator, n = OPERATORS[name]()
-    x = image(n, torch.float64)
-    y, lam = operator.forward(image(n, torch.float64, seed=8)), 0.7
+    operator = case.operator()
+    x = case.image(operator)
+    y, lam = operator.forward(case.image(operator, seed=8)), 0.7
     z = operator.T(x)
     mask = operator.mask(z)
     blended = lam * mask * y + (1 - lam) * mask * z + (1 - mask) * z
     loss = x - operator.T_inv(z)
-    torch.testing.assert_close(operator.proximal(x, y, lam), operator.T_inv(blended) + loss)
+    expected = operator.T_inv(blended) + loss
+    assert relative(operator.proximal(x, y, lam), expected) <= 100 * case.tolerance
 
 
-@operators
-def test_proximal_with_lam_zero_changes_nothing(name: str) -> None:
-    operator, n = OPERATORS[name]()
-    x = image(n, torch.float64)
-    assert torch.equal(operator.proximal(x, measurement(operator, x), 0.0), x)
+@every_operator
+def test_proximal_with_lam_zero_changes_nothing(case: Case) -> None:
+    operator = case.operator()
+    x = case.image(operator)
+    assert torch.equal(operator.proximal(x, case.measurement(operator), 0.0), x)
 
 
-@pytest.mark.parametrize("name", [name for name in OPERATORS if name != "square T"])
+ONTO = [name for name, make in OPERATORS.items() if make().T_is_onto]
+NOT_ONTO = [name for name in OPERATORS if name not in ONTO]
+
+
+@pytest.mark.parametrize("name", ONTO)
+@pytest.mark.parametrize("lam", [0.3, 0.9])
+def test_where_t_is_onto_brute_force_finds_no_better_point_than_proximal(
+    name: str, lam: float
+) -> None:
+    """Theorem 8.1: the closed form minimises Eq. 8.8, found here by descent from elsewhere."""
+    case = Case(name, torch.float64, "cpu")
+    operator = case.operator()
+    x = case.image(operator)
+    y = operator.forward(case.image(operator, seed=8))
+    best = operator.proximal(x, y, lam)
+    z = case.image(operator, seed=9).requires_grad_()
+    search = torch.optim.LBFGS(
+        [z], max_iter=3000, tolerance_grad=1e-9, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        search.zero_grad()
+        value = equation_8_8(operator, z, x, y, lam)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    search.step(closure)
+    assert relative(z.detach(), best) <= 1e-4
+
+
+def equation_8_8(operator: Operator, z: Tensor, x: Tensor, y: Tensor, lam: float) -> Tensor:
+    """With the inner minimum over {u : A u = y} solved: for T onto only measured entries differ."""
+    to_x = operator.T(z - x).abs().square().sum()
+    to_fit = (operator.mask(y) * (operator.T(z) - y)).abs().square().sum()
+    return (1 - lam) * to_x + lam * to_fit
+
+
+@pytest.mark.parametrize("name", NOT_ONTO)
+def test_where_t_is_not_onto_proximal_stops_short_of_the_nearest_fit(name: str) -> None:
+    """It comes nearer, and A^+ is what gets there."""
+    case = Case(name, torch.float64, "cpu")
+    operator = case.operator()
+    x, y = case.smooth(operator), operator.forward(case.smooth(operator, seed=8))
+    fit = operator.exact_step(x, y).x
+    step = operator.proximal(x, y, 1.0)
+    assert 1e-6 < relative(step, fit)
+    assert float((step - fit).norm()) < float((x - fit).norm())
+
+
+@pytest.mark.parametrize("name", NOT_ONTO)
 def test_data_consistency_keeps_the_noise_of_a_noisy_state(name: str) -> None:
     """Where T is not onto: at full strength white noise in x is replaced by that of a measurement
     of fresh noise, again and again; x' = (I - P) x + P fresh keeps its variance if P is an
     orthogonal projection.
 
-    2 x n^2 >= 1,152 numbers: the standard error of their variance is at most 4.2 %, the bound 6 of
-    them (false-alarm rate below 1e-8).
+    N numbers: the standard error of their variance is sqrt(2 / N), the bound 6 of them (false-alarm
+    rate below 1e-8 for each operator).
     """
-    operator, n = OPERATORS[name]()
-    x = image(n, torch.float64)
+    case = Case(name, torch.float64, "cpu")
+    operator = case.operator()
+    x = case.image(operator)
     for seed in range(1, 6):
-        y = operator.forward(image(n, torch.float64, seed=seed))
+        y = operator.forward(case.image(operator, seed=seed))
         x = operator.consistent(x, y, 1.0)
-    assert float(x.square().mean()) == pytest.approx(1.0, abs=6 * (2 / x.numel()) ** 0.5)
+    numbers = torch.view_as_real(x) if x.is_complex() else x
+    variance = float(numbers.square().mean())
+    assert variance == pytest.approx(1.0, abs=6 * (2 / numbers.numel()) ** 0.5)
 
 
-@operators
-def test_data_consistency_moves_by_its_strength(name: str) -> None:
-    operator, n = OPERATORS[name]()
-    x = smooth(n, torch.float64)
-    y = operator.forward(smooth(n, torch.float64, seed=7))
+@every_operator
+def test_data_consistency_moves_by_its_strength(case: Case) -> None:
+    operator = case.operator()
+    x = case.smooth(operator)
+    y = operator.forward(case.smooth(operator, seed=7))
     full, half = operator.consistent(x, y, 1.0), operator.consistent(x, y, 0.5)
-    torch.testing.assert_close(half, (x + full) / 2)
+    assert relative(half, (x + full) / 2) <= 10 * case.tolerance
     assert torch.equal(operator.consistent(x, y, 0.0), x)
     assert float((operator.residual(full, y) / operator.residual(x, y)).max()) <= 0.1
 
 
-@operators
-def test_t_is_onto_where_it_says_so(name: str) -> None:
+@every_operator
+def test_t_is_onto_where_it_says_so(case: Case) -> None:
     """T T_inv z = z for every z of the full grid if T is onto, and for few z if it is not."""
-    operator, n = OPERATORS[name]()
-    z = measurement(operator, image(n, torch.float64), 9)
+    operator = case.operator()
+    z = case.measurement(operator, seed=9)
     loss = relative(operator.T(operator.T_inv(z)), z)
-    assert loss <= 1e-6 if operator.T_is_onto else loss >= 0.05
+    assert loss <= 100 * case.tolerance if operator.T_is_onto else loss >= 0.05
 
 
-@operators
-def test_t_loses_nothing_that_an_image_has(name: str) -> None:
+@every_operator
+def test_t_loses_nothing_that_an_image_has(case: Case) -> None:
     """T_inv T x is x up to the stated loss of T_inv."""
-    operator, n = OPERATORS[name]()
-    x = smooth(n, torch.float64)
-    assert relative(operator.T_inv(operator.T(x)), x) <= (1e-9 if operator.T_is_onto else 0.05)
+    operator = case.operator()
+    x = case.smooth(operator)
+    loss = relative(operator.T_inv(operator.T(x)), x)
+    assert loss <= (100 * case.tolerance if operator.T_is_onto else 0.05)
 
 
-@operators
-def test_an_empty_slice_does_not_hold_up_its_neighbours(name: str) -> None:
+@every_operator
+def test_the_closed_form_of_the_pseudo_inverse_is_true_where_it_is_claimed(case: Case) -> None:
+    """A^+ A is an orthogonal projection: its image and its remainder are at right angles."""
+    operator = case.operator()
+    if not operator.zero_filled_is_pinv:
+        pytest.skip("no closed form claimed")
+    x = case.image(operator)
+    seen = operator.zero_filled(operator.forward(x))
+    cosine = dot(seen, x - seen).abs() / x.norm() ** 2
+    assert float(cosine) <= 10 * case.tolerance
+
+
+@every_operator
+def test_an_empty_slice_does_not_hold_up_its_neighbours(case: Case) -> None:
     """y = 0 in one row of the batch: few iterations, a finite residual, the other row as alone."""
-    operator, n = OPERATORS[name]()
-    start = smooth(n, torch.float32, seed=7)
-    y = operator.forward(smooth(n, torch.float32))
+    operator = case.operator()
+    start = case.smooth(operator, seed=7)
+    y = operator.forward(case.smooth(operator))
     y[1] = 0
     both = operator.exact_step(start, y, tol=1e-2)
-    alone = operator.exact_step(start[:1], y[:1], tol=1e-2)
+    first, second = operator.rows([0]), operator.rows([1])
+    alone = first.exact_step(start[:1], y[:1], tol=1e-2)
     assert both.iterations <= 3 * alone.iterations
-    assert float(both.residual[1]) <= 1e-2 * float(operator.forward(start[1:]).norm())
+    assert float(both.residual[1]) <= 1e-2 * float(second.forward(start[1:]).norm())
     assert relative(both.x[:1], alone.x) <= 1e-4

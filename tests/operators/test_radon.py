@@ -21,8 +21,10 @@ from medscore.operators.phantoms import (
     rasterize,
     scaled,
 )
-from medscore.operators.projector import ParallelBeam, project
-from medscore.operators.radon import Radon, full_grid, sparse_view
+from medscore.operators.geometry import ParallelBeam
+from medscore.operators.projector import project
+from medscore.operators.radon import Radon
+from medscore.operators.scans import full_grid, sparse_view
 
 PHANTOMS = {
     "disc": (Ellipse(0.02, 0.0, 0.0, 100.0, 100.0),),

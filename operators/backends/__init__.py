@@ -1,0 +1,1 @@
+"""Ways to compute line integrals, behind the one interface of :mod:`.base`."""

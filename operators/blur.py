@@ -1,0 +1,138 @@
+r"""Deblurring: a circular convolution is diagonal in Fourier space.
+
+With h the transform of the kernel, A = P(Lambda) T where T = F diag(h) and Lambda keeps the
+frequencies that the blur leaves above a threshold; elsewhere T has 1 for h and stays invertible.
+For F a real transform is taken, Hartley's, H x = Re F x - Im F x with the orthonormal F: it is
+orthogonal and its own inverse, and since |h(-k)| = |h(k)| the mask means the same in both. So real
+images have real measurements, and every measurement is of some image.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medscore.operators.base import Operator
+from medscore.operators.noise import NoiseModel
+from medscore.types import Images
+
+
+class Blur(Operator):
+    """Circular convolution of real images (batch, channel, H, W), measured as the Hartley
+    transform of the blurred image.
+
+    Args:
+        kernel: (k, l), odd sides, no larger than the image; its centre is its origin.
+        height, width: of the image.
+        threshold: frequencies that the blur leaves under this share of the strongest count as not
+            measured.
+        noise: of the Hartley transform; white noise in the blurred image is the same there.
+
+    Raises:
+        ValueError: the kernel is even-sided, too large, not finite or zero.
+    """
+
+    T_is_onto = True
+    zero_filled_is_pinv = True
+
+    def __init__(
+        self,
+        kernel: Tensor,
+        height: int,
+        width: int,
+        threshold: float = 0.01,
+        noise: NoiseModel | None = None,
+    ) -> None:
+        k, l = kernel.shape
+        if not (k % 2 and l % 2) or k > height or l > width:
+            raise ValueError(
+                f"the kernel has {k}x{l} pixels, expected odd sides of at most {height}x{width}"
+            )
+        if not bool(torch.isfinite(kernel).all()) or not bool(kernel.any()):
+            raise ValueError("the kernel must hold finite numbers, not all zero")
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold is {threshold}, expected a number between 0 and 1")
+        self.kernel, self.threshold = kernel, threshold
+        placed = torch.zeros(height, width, dtype=torch.float64)
+        placed[:k, :l] = kernel
+        h = torch.fft.fft2(placed.roll((-(k // 2), -(l // 2)), (0, 1)))
+        passed = h.abs() > threshold * h.abs().max()
+        passed = passed & passed.roll((-1, -1), (0, 1)).flip(0, 1)  # rounding may split a pair
+        half = width // 2 + 1
+        self._response = torch.where(passed, h, 1.0)[:, :half]
+        shape = (height, width)
+        super().__init__(passed, image_shape=shape, grid_shape=shape, noise=noise)
+
+    def __repr__(self) -> str:
+        h, w = self.image_shape
+        k, l = self.kernel.shape
+        share = 100 * float(self._mask.float().mean())
+        return f"Blur({h}x{w}, kernel {k}x{l}, {share:.3g} % of the frequencies pass)"
+
+    def settings(self) -> dict[str, Any]:
+        h, w = self.image_shape
+        return {
+            "kernel": self.kernel,
+            "height": h,
+            "width": w,
+            "threshold": self.threshold,
+            "noise": self.noise_model,
+        }
+
+    def T(self, x: Images) -> Images:
+        return hartley(self._filter(x, self._response))
+
+    def T_adjoint(self, z: Images) -> Images:
+        return self._filter(hartley(z), self._response.conj())
+
+    def T_inv(self, z: Images) -> Images:
+        return self._filter(hartley(z), 1 / self._response)
+
+    def measurement(self, blurred: Images) -> Images:
+        """A blurred image (batch, channel, H, W) as a measurement."""
+        return self.mask(blurred) * hartley(blurred)
+
+    def blurred(self, y: Images) -> Images:
+        """The blurred image that a measurement shows, without the frequencies that are lost."""
+        return hartley(self.mask(y) * y)
+
+    def _filter(self, x: Tensor, response: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft2(x)
+        return torch.fft.irfft2(spectrum * response.to(spectrum), s=self.image_shape)
+
+
+def hartley(x: Tensor) -> Tensor:
+    """The orthonormal Hartley transform over the last two axes; its own inverse."""
+    spectrum = torch.fft.fft2(x, norm="ortho")
+    return spectrum.real - spectrum.imag
+
+
+def gaussian_kernel(std: float) -> Tensor:
+    """A Gaussian of standard deviation ``std`` pixels, cut off at four of them; sums to 1."""
+    reach = math.ceil(4 * std)
+    line = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    weights = torch.exp(-0.5 * (line / std) ** 2)
+    kernel = weights[:, None] * weights
+    return kernel / kernel.sum()
+
+
+def motion_kernel(length: float, angle: float) -> Tensor:
+    """A straight motion of ``length`` pixels at ``angle`` radians from the x axis; sums to 1.
+
+    Points along it share their weight among the four pixels around them.
+    """
+    reach = math.ceil(length / 2) + 1
+    n = 2 * reach + 1
+    along = (torch.arange(256, dtype=torch.float64) + 0.5) / 256 - 0.5
+    x, y = reach + length * along * math.cos(angle), reach - length * along * math.sin(angle)
+    kernel = torch.zeros(n, n, dtype=torch.float64)
+    column, row = x.floor(), y.floor()
+    for down in (0, 1):
+        for right in (0, 1):
+            share = (1 - (x - column - right).abs()) * (1 - (y - row - down).abs())
+            place = (row.long() + down, column.long() + right)
+            kernel.index_put_(place, share, accumulate=True)
+    return kernel / kernel.sum()

@@ -1,0 +1,171 @@
+r"""Non-Cartesian MRI: T = the Fourier transform at any points of k-space.
+
+.. math:: z_j = \frac{1}{\sqrt{HW}} \sum_n x_n\, e^{-i \omega_j \cdot (n - c)}, \qquad
+          c = (\lfloor H/2\rfloor, \lfloor W/2\rfloor),
+
+computed by torchkbnufft (Muckley et al. 2020), the extra ``medscore[nufft]``: gridding with a
+Kaiser-Bessel kernel, whose error is some 1e-4 of the exact sum in its default setting. Its adjoint
+is that of the gridding, exactly.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medscore.errors import MedscoreError
+from medscore.operators.base import Operator
+from medscore.operators.linalg import chebyshev, largest_eigenvalue
+from medscore.operators.noise import NoiseModel
+from medscore.types import ComplexImages
+
+REFINEMENTS = 10
+"""Chebyshev steps after the density-compensated adjoint in ``T_inv``."""
+
+SMALLEST_EIGENVALUE = 0.1
+"""Lower end of the Chebyshev interval; what lies below it (the corners that a radial trajectory
+leaves out) is the loss of ``T_inv``."""
+
+
+class NonuniformFourier(Operator):
+    """k-space samples (batch, channel, samples) of complex images (batch, channel, H, W).
+
+    T is the whole trajectory, dense enough to hold the image; Lambda says which of its samples were
+    taken, some spokes of a radial one say. ``T_inv`` is the adjoint with density compensation (Pipe
+    and Menon 1999), refined by Chebyshev steps.
+
+    Args:
+        trajectory: (2, samples), the ky and kx of each in radians per pixel, within [-pi, pi].
+        mask: (samples,) or (batch, 1, samples).
+        height, width: of the image. noise: of the receiver.
+
+    Raises:
+        MedscoreError: torchkbnufft is not installed.
+        ValueError: a trajectory of another shape, or outside of [-pi, pi].
+    """
+
+    T_is_onto = False
+
+    def __init__(
+        self,
+        trajectory: Tensor,
+        mask: Tensor,
+        height: int,
+        width: int,
+        noise: NoiseModel | None = None,
+    ) -> None:
+        if find_spec("torchkbnufft") is None:
+            raise MedscoreError(
+                "a non-uniform Fourier transform needs torchkbnufft",
+                mend='pip install "medscore[nufft]"',
+            )
+        if trajectory.ndim != 2 or trajectory.shape[0] != 2:
+            raise ValueError(f"the trajectory has shape {tuple(trajectory.shape)}, not (2, samples)")
+        if not bool((trajectory.abs() <= math.pi + 1e-6).all()):  # NaN too
+            raise ValueError("the trajectory leaves [-pi, pi]: give radians per pixel")
+        super().__init__(
+            mask, image_shape=(height, width), grid_shape=(trajectory.shape[1],), noise=noise
+        )
+        self.trajectory = trajectory.double()
+        self._compensation: Tensor | None = None
+        self._high = 0.0
+
+    def __repr__(self) -> str:
+        (h, w), (samples,) = self.image_shape, self.grid_shape
+        share = 100 * float(self._mask.float().mean())
+        return f"NonuniformFourier({h}x{w}, {share:.3g} % of {samples} samples measured)"
+
+    def settings(self) -> dict[str, Any]:
+        h, w = self.image_shape
+        return {
+            "trajectory": self.trajectory,
+            "mask": self._mask,
+            "height": h,
+            "width": w,
+            "noise": self.noise_model,
+        }
+
+    def T(self, x: ComplexImages) -> Tensor:
+        forward, _ = _modules(self.image_shape, x.dtype)
+        z: Tensor = forward.to(x.device)(x, self._points(x))
+        return z / math.sqrt(math.prod(self.image_shape))
+
+    def T_adjoint(self, z: Tensor) -> ComplexImages:
+        _, adjoint = _modules(self.image_shape, z.dtype)
+        x: Tensor = adjoint.to(z.device)(z, self._points(z))
+        return x / math.sqrt(math.prod(self.image_shape))
+
+    def T_inv(self, z: Tensor) -> ComplexImages:
+        def compensated(samples: Tensor) -> Tensor:
+            return self.T_adjoint(self._density(samples) * samples)
+
+        return chebyshev(
+            lambda x: compensated(self.T(x)),
+            compensated(z),
+            low=SMALLEST_EIGENVALUE,
+            high=1.02 * self._largest(),
+            steps=REFINEMENTS,
+        )
+
+    def _points(self, like: Tensor) -> Tensor:
+        return self.trajectory.to(like.device, like.dtype.to_real())
+
+    def _density(self, like: Tensor) -> Tensor:
+        if self._compensation is None:
+            self._compensation = density_compensation(self.trajectory, self.image_shape)
+        return self._compensation.to(like.device, like.dtype.to_real())
+
+    def _largest(self) -> float:
+        if not self._high:
+            generator = torch.Generator().manual_seed(0)
+            start = torch.randn(1, 1, *self.image_shape, 2, generator=generator)
+            self._high = largest_eigenvalue(
+                lambda v: self.T_adjoint(self._density(v) * self.T(v)),
+                torch.view_as_complex(start),
+            )
+        return self._high
+
+
+def density_compensation(trajectory: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Weights (samples,) that make T^H diag(w) T nearly the identity (Pipe and Menon 1999), scaled
+    to a mean gain of 1.
+    """
+    forward, adjoint = _modules(tuple(shape), torch.complex128)
+    import torchkbnufft  # after its warnings have been dealt with
+
+    points = trajectory.double()
+    weights = torchkbnufft.calc_density_compensation_function(points, im_size=tuple(shape))
+    weights = weights.abs()[0, 0]
+    parts = torch.randn(
+        4, 1, *shape, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    x = torch.view_as_complex(parts)
+    again = adjoint(weights * forward(x, points), points) / math.prod(shape)
+    return weights * float(x.abs().square().sum() / (x.conj() * again).sum().real)
+
+
+def radial_trajectory(size: int, spokes: int) -> Tensor:
+    """``spokes`` lines through the centre over 180 degrees with 2 ``size`` samples each:
+    (2, spokes * 2 size), spoke after spoke.
+    """
+    r = (torch.arange(2 * size, dtype=torch.float64) - size) * (math.pi / size)
+    angle = torch.arange(spokes, dtype=torch.float64)[:, None] * (math.pi / spokes)
+    return torch.stack([(r * angle.sin()).flatten(), (r * angle.cos()).flatten()])
+
+
+@lru_cache(maxsize=4)
+def _modules(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Any, Any]:
+    with warnings.catch_warnings():  # of its use of torch.jit and of torch.meshgrid
+        warnings.filterwarnings("ignore", message=".*(torch.jit|meshgrid).*")
+        import torchkbnufft
+
+        return (
+            torchkbnufft.KbNufft(im_size=shape, dtype=dtype),
+            torchkbnufft.KbNufftAdjoint(im_size=shape, dtype=dtype),
+        )

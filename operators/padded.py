@@ -1,0 +1,65 @@
+"""Images of any shape for an operator that wants another: zeros around them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.nn.functional import pad
+
+from medscore.operators.base import Operator
+
+
+class Padded(Operator):
+    """``inner`` on images (batch, channel, height, width), centred in its own larger ones.
+
+    The same mask, measurements and noise; T_inv cuts the padding off again. T is not onto: it
+    reaches only measurements of images with an empty rim.
+
+    Args:
+        inner: an operator on larger images, a square :class:`Radon` say.
+
+    Raises:
+        ValueError: the image is larger than those of ``inner``.
+    """
+
+    T_is_onto = False
+
+    def __init__(self, inner: Operator, height: int, width: int) -> None:
+        rows, columns = inner.image_shape[-2:]
+        if not (1 <= height <= rows and 1 <= width <= columns):
+            raise ValueError(f"{height}x{width} does not fit into {rows}x{columns}")
+        top, left = (rows - height) // 2, (columns - width) // 2
+        self.inner = inner
+        self._rim = (left, columns - width - left, top, rows - height - top)
+        super().__init__(
+            inner.diagonal,
+            image_shape=(*inner.image_shape[:-2], height, width),
+            grid_shape=inner.grid_shape,
+            noise=inner.noise_model,
+        )
+
+    def __repr__(self) -> str:
+        height, width = self.image_shape[-2:]
+        return f"Padded({height}x{width} in {self.inner!r})"
+
+    def settings(self) -> dict[str, Any]:
+        height, width = self.image_shape[-2:]
+        return {"inner": self.inner, "height": height, "width": width}
+
+    def rows(self, samples: Sequence[int]) -> Operator:
+        chosen = copy.copy(super().rows(samples))
+        assert isinstance(chosen, Padded)
+        chosen.inner = self.inner.rows(samples)
+        return chosen
+
+    def T(self, x: Tensor) -> Tensor:
+        return self.inner.T(pad(x, self._rim))
+
+    def T_adjoint(self, z: Tensor) -> Tensor:
+        return pad(self.inner.T_adjoint(z), tuple(-n for n in self._rim))
+
+    def T_inv(self, z: Tensor) -> Tensor:
+        return pad(self.inner.T_inv(z), tuple(-n for n in self._rim))

@@ -1,0 +1,51 @@
+"""Fewer measurements than an operator makes: held-out views, lines or pixels."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from medscore.operators.base import Operator
+
+
+class Restricted(Operator):
+    """``inner`` with the mask Lambda and ``to``: the same T.
+
+    Args:
+        to: 0 or 1, broadcastable to the grid: which of its measurements to keep.
+    """
+
+    def __init__(self, inner: Operator, to: Tensor) -> None:
+        self.inner, self.to = inner, to.bool()
+        self.T_is_onto, self.zero_filled_is_pinv = inner.T_is_onto, inner.zero_filled_is_pinv
+        super().__init__(
+            inner.diagonal & self.to.to(inner.diagonal.device),
+            image_shape=inner.image_shape,
+            grid_shape=inner.grid_shape,
+            noise=inner.noise_model,
+        )
+
+    def __repr__(self) -> str:
+        kept = self.diagonal.sum() / self.inner.diagonal.expand_as(self.diagonal).sum()
+        return f"Restricted({100 * float(kept):.3g} % of {self.inner!r})"
+
+    def settings(self) -> dict[str, Any]:
+        return {"inner": self.inner, "to": self.to}
+
+    def rows(self, samples: Sequence[int]) -> Operator:
+        chosen = copy.copy(super().rows(samples))
+        assert isinstance(chosen, Restricted)
+        chosen.inner = self.inner.rows(samples)
+        return chosen
+
+    def T(self, x: Tensor) -> Tensor:
+        return self.inner.T(x)
+
+    def T_adjoint(self, z: Tensor) -> Tensor:
+        return self.inner.T_adjoint(z)
+
+    def T_inv(self, z: Tensor) -> Tensor:
+        return self.inner.T_inv(z)

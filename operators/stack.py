@@ -1,0 +1,63 @@
+"""A stack of slices, each measured by the same kind of operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from medscore.operators.base import Operator
+
+
+class Stack(Operator):
+    """``inner`` on every slice of volumes (batch, channel, slices, H, W).
+
+    Measurements are (batch, channel or coil, slices, ...). Where ``inner`` has a mask for each
+    sample, its samples are the slices.
+
+    Args:
+        inner: an operator on images (batch, channel, H, W). slices: how many.
+
+    Raises:
+        ValueError: ``inner`` has masks for another number of slices.
+    """
+
+    def __init__(self, inner: Operator, slices: int) -> None:
+        mask = inner.diagonal
+        if mask.ndim > 3:  # (slices or 1, channel, ...) to (1, channel, slices or 1, ...)
+            mask = mask.transpose(0, 1)[None]
+        self.inner, self.slices = inner, slices
+        self.T_is_onto, self.zero_filled_is_pinv = inner.T_is_onto, inner.zero_filled_is_pinv
+        super().__init__(
+            mask,
+            image_shape=(slices, *inner.image_shape[-2:]),
+            grid_shape=(slices, *inner.grid_shape[-2:]),
+            noise=inner.noise_model,
+        )
+
+    def __repr__(self) -> str:
+        return f"Stack({self.slices} slices of {self.inner!r})"
+
+    def settings(self) -> dict[str, Any]:
+        return {"inner": self.inner, "slices": self.slices}
+
+    def T(self, x: Tensor) -> Tensor:
+        return _unfold(self._inner(x).T(_fold(x)), x)
+
+    def T_adjoint(self, z: Tensor) -> Tensor:
+        return _unfold(self._inner(z).T_adjoint(_fold(z)), z)
+
+    def T_inv(self, z: Tensor) -> Tensor:
+        return _unfold(self._inner(z).T_inv(_fold(z)), z)
+
+    def _inner(self, volumes: Tensor) -> Operator:
+        return self.inner.rows(list(range(self.slices)) * len(volumes))
+
+
+def _fold(x: Tensor) -> Tensor:
+    """(batch, channel, slices, ...) to (batch * slices, channel, ...)."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def _unfold(x: Tensor, like: Tensor) -> Tensor:
+    return x.unflatten(0, (len(like), -1)).transpose(1, 2)

@@ -1,0 +1,153 @@
+"""An operator in an HDF5 file and back: its class and the arguments that made it.
+
+A file keeps ``Operator.settings()``: numbers and text as attributes, arrays as datasets, and every
+part that is itself made from arguments (a geometry, a noise model, an operator) as a group whose
+attribute ``kind`` names its class. A new operator that files should know is a line in ``KINDS``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medscore.errors import MedscoreError
+from medscore.files import atomic_write
+from medscore.operators import geometry, noise
+from medscore.operators.base import Operator
+from medscore.operators.blur import Blur
+from medscore.operators.colorization import Colorization
+from medscore.operators.inpainting import Inpainting
+from medscore.operators.padded import Padded
+from medscore.operators.radon import Radon
+from medscore.operators.restricted import Restricted
+from medscore.operators.stack import Stack
+from medscore.operators.super_resolution import SuperResolution
+
+KINDS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        Radon,
+        Inpainting,
+        Colorization,
+        SuperResolution,
+        Blur,
+        Stack,
+        Padded,
+        Restricted,
+        geometry.ParallelBeam,
+        geometry.ParallelAngles,
+        geometry.FanBeam,
+        noise.Noiseless,
+        noise.GaussianNoise,
+        noise.ComplexGaussianNoise,
+        noise.PoissonNoise,
+    )
+}
+"""What a file may hold, by the name of its class. Nothing else is ever made from a file."""
+
+FORMAT = "medscore-operator-1"
+
+
+def save(path: Path, operator: Operator) -> None:
+    """Write an operator to an HDF5 file of its own, atomically.
+
+    Raises:
+        MedscoreError: the folder cannot be written.
+    """
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.attrs["format"] = FORMAT
+        write(file.create_group("operator"), operator)
+    atomic_write(path, buffer.getvalue())
+
+
+def load(path: Path) -> Operator:
+    """Read an operator that :func:`save` wrote.
+
+    Raises:
+        MedscoreError: no such file, another format, or contents that make no operator.
+    """
+    if not path.is_file():
+        raise MedscoreError("no such operator file", where=path, mend="see operators.store.save")
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT:
+                raise ValueError(f"format is {file.attrs.get('format')!r}, expected {FORMAT!r}")
+            return read(file["operator"])
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        what = " ".join(str(error).split())
+        raise MedscoreError(
+            f"holds no operator ({what})", where=path, mend="save it again"
+        ) from error
+
+
+def write(group: Any, part: object) -> None:
+    """Write an operator, or a part of one, into an open HDF5 group."""
+    kind = type(part).__name__
+    if KINDS.get(kind) is not type(part):
+        raise ValueError(f"{kind} is not in operators.store.KINDS")
+    group.attrs["kind"] = kind
+    for name, value in _settings(part).items():
+        match value:
+            case None:
+                continue
+            case Tensor():
+                group.create_dataset(name, data=_compact(value), compression="gzip", shuffle=True)
+            case bool() | int() | float() | str():
+                group.attrs[name] = value
+            case tuple():
+                group.attrs[name] = np.asarray(value)
+            case _:
+                write(group.create_group(name), value)
+
+
+def read(group: Any) -> Any:
+    """The operator, or the part of one, that :func:`write` put into a group.
+
+    Raises:
+        ValueError: an unknown kind, or arguments that its class refuses.
+    """
+    attributes = dict(group.attrs)
+    kind = attributes.pop("kind", None)
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}, expected one of {', '.join(sorted(KINDS))}")
+    arguments: dict[str, Any] = {name: _python(value) for name, value in attributes.items()}
+    for name, item in group.items():
+        arguments[name] = read(item) if isinstance(item, h5py.Group) else _tensor(item)
+    return KINDS[kind](**arguments)
+
+
+def _settings(part: object) -> dict[str, Any]:
+    if isinstance(part, Operator):
+        return part.settings()
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        return {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    raise ValueError(f"{type(part).__name__} is neither an operator nor a dataclass")
+
+
+def _compact(value: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = value.detach().cpu().numpy()
+    return array.astype(np.uint8) if array.dtype == np.bool_ else array
+
+
+def _tensor(dataset: Any) -> Tensor:
+    if dataset.size > 2**31:
+        raise ValueError(f"{dataset.name} declares {dataset.size:,} entries")
+    array = np.asarray(dataset[()])
+    if array.dtype.kind not in "uifc":
+        raise ValueError(f"{dataset.name} holds {array.dtype}, expected numbers")
+    return torch.from_numpy(array)
+
+
+def _python(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return tuple(value.tolist())
+    return value.item() if hasattr(value, "item") else value

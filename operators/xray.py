@@ -1,0 +1,100 @@
+"""What X-rays are made of and what stops them: tube spectra and attenuation coefficients.
+
+Spectra from spekpy (Poludniowski et al. 2021), attenuation from xraydb (tables of Elam et al.
+2002): the extra ``medscore[metal]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medscore.errors import MedscoreError
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Photons per energy.
+
+    Attributes:
+        energies: in keV. weights: the share of the photons at each, which sum to 1.
+    """
+
+    energies: tuple[float, ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Material:
+    """A density in g/cm3 and the mass fractions of its elements."""
+
+    density: float
+    fractions: tuple[tuple[str, float], ...]
+
+
+MATERIALS = {
+    "water": Material(1.0, (("H", 0.111898), ("O", 0.888102))),
+    "bone": Material(  # cortical bone, ICRU 44
+        1.92,
+        (
+            ("H", 0.034), ("C", 0.155), ("N", 0.042), ("O", 0.435), ("Na", 0.001),
+            ("Mg", 0.002), ("P", 0.103), ("S", 0.003), ("Ca", 0.225),
+        ),
+    ),
+    "titanium": Material(4.506, (("Ti", 1.0),)),
+    "iron": Material(7.874, (("Fe", 1.0),)),
+    "copper": Material(8.96, (("Cu", 1.0),)),
+    "gold": Material(19.3, (("Au", 1.0),)),
+}  # fmt: skip
+
+
+def monochromatic(energy: float = 70.0) -> Spectrum:
+    """All photons at one energy in keV."""
+    return Spectrum((energy,), (1.0,))
+
+
+def tube_spectrum(kvp: float = 120.0, *, aluminium: float = 6.0, step: float = 2.0) -> Spectrum:
+    """A tungsten tube at ``kvp`` kV behind ``aluminium`` mm of filter, in bins of ``step`` keV.
+
+    Raises:
+        MedscoreError: spekpy is not installed.
+    """
+    tube = _library("spekpy").Spek(kvp=kvp, th=12, dk=step)
+    tube.filter("Al", aluminium)
+    energies, fluence = tube.get_spectrum(edges=False)
+    weights = fluence / fluence.sum()
+    seen = weights > 1e-6
+    return Spectrum(
+        tuple(float(e) for e in energies[seen]),
+        tuple(float(w) for w in weights[seen] / weights[seen].sum()),
+    )
+
+
+def attenuation(material: str, energies: Sequence[float]) -> Tensor:
+    """Linear attenuation in 1/mm at energies in keV, (energies,) float64.
+
+    Raises:
+        ValueError: a material that is not in ``MATERIALS``. MedscoreError: xraydb is not installed.
+    """
+    if material not in MATERIALS:
+        raise ValueError(f"no material {material!r}, use one of {', '.join(MATERIALS)}")
+    xraydb, m = _library("xraydb"), MATERIALS[material]
+    per_gram = [  # cm2/g
+        sum(share * float(xraydb.mu_elam(element, 1000 * energy)) for element, share in m.fractions)
+        for energy in energies
+    ]
+    return torch.tensor(per_gram, dtype=torch.float64) * m.density / 10
+
+
+def _library(name: str) -> Any:
+    if find_spec(name) is None:
+        raise MedscoreError(
+            f"X-ray physics needs {name}", mend='pip install "medscore[metal]"'
+        )
+    return import_module(name)
