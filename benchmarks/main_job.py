@@ -35,9 +35,9 @@ from medscore.cli.recon import DEFAULTS, Settings
 from medscore.cli.simulate import prepare_ct
 from medscore.datasets.volume import Volume
 from medscore.metrics import CT_CONVENTION, Quality, quality
+from medscore.operators.geometry import ParallelBeam
 from medscore.operators.noise import Noiseless
 from medscore.operators.phantoms import Ellipse, exact_sinogram, rasterize
-from medscore.operators.geometry import ParallelBeam
 from medscore.operators.projector import project
 from medscore.operators.scans import sparse_view
 from medscore.reconstruction import Plan, Reconstruction, reconstruct, reconstruct_fbp

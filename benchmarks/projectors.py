@@ -215,9 +215,7 @@ def gpu() -> list[Number]:
         return lambda: (call(), torch.cuda.synchronize())
 
     calls = {
-        f"{backend} {way}": timed(
-            lambda f=f, a=a, backend=backend: f(a, geometry, backend=backend)
-        )
+        f"{backend} {way}": timed(lambda f=f, a=a, backend=backend: f(a, geometry, backend=backend))
         for backend in ("triton", "csr")
         for way, f, a in (("forward", project, x), ("back", backproject, y))
     }
@@ -258,7 +256,10 @@ def page(numbers: list[Number]) -> str:
         "",
     ]
     if not torch.cuda.is_available():
-        lines += ["No GPU was at hand: the Triton kernels were tested in their interpreter only.", ""]
+        lines += [
+            "No GPU was at hand: the Triton kernels were tested in their interpreter only.",
+            "",
+        ]
     return "\n".join(lines)
 
 

@@ -25,7 +25,7 @@ class Blur(Operator):
     transform of the blurred image.
 
     Args:
-        kernel: (k, l), odd sides, no larger than the image; its centre is its origin.
+        kernel: (m, n), odd sides, no larger than the image; its centre is its origin.
         height, width: of the image.
         threshold: frequencies that the blur leaves under this share of the strongest count as not
             measured.
@@ -46,10 +46,10 @@ class Blur(Operator):
         threshold: float = 0.01,
         noise: NoiseModel | None = None,
     ) -> None:
-        k, l = kernel.shape
-        if not (k % 2 and l % 2) or k > height or l > width:
+        m, n = kernel.shape
+        if not (m % 2 and n % 2) or m > height or n > width:
             raise ValueError(
-                f"the kernel has {k}x{l} pixels, expected odd sides of at most {height}x{width}"
+                f"the kernel has {m}x{n} pixels, expected odd sides of at most {height}x{width}"
             )
         if not bool(torch.isfinite(kernel).all()) or not bool(kernel.any()):
             raise ValueError("the kernel must hold finite numbers, not all zero")
@@ -57,8 +57,8 @@ class Blur(Operator):
             raise ValueError(f"threshold is {threshold}, expected a number between 0 and 1")
         self.kernel, self.threshold = kernel, threshold
         placed = torch.zeros(height, width, dtype=torch.float64)
-        placed[:k, :l] = kernel
-        h = torch.fft.fft2(placed.roll((-(k // 2), -(l // 2)), (0, 1)))
+        placed[:m, :n] = kernel
+        h = torch.fft.fft2(placed.roll((-(m // 2), -(n // 2)), (0, 1)))
         passed = h.abs() > threshold * h.abs().max()
         passed = passed & passed.roll((-1, -1), (0, 1)).flip(0, 1)  # rounding may split a pair
         half = width // 2 + 1
@@ -68,9 +68,9 @@ class Blur(Operator):
 
     def __repr__(self) -> str:
         h, w = self.image_shape
-        k, l = self.kernel.shape
+        m, n = self.kernel.shape
         share = 100 * float(self._mask.float().mean())
-        return f"Blur({h}x{w}, kernel {k}x{l}, {share:.3g} % of the frequencies pass)"
+        return f"Blur({h}x{w}, kernel {m}x{n}, {share:.3g} % of the frequencies pass)"
 
     def settings(self) -> dict[str, Any]:
         h, w = self.image_shape
@@ -101,13 +101,15 @@ class Blur(Operator):
 
     def _filter(self, x: Tensor, response: Tensor) -> Tensor:
         spectrum = torch.fft.rfft2(x)
-        return torch.fft.irfft2(spectrum * response.to(spectrum), s=self.image_shape)
+        filtered: Tensor = torch.fft.irfft2(spectrum * response.to(spectrum), s=self.image_shape)
+        return filtered
 
 
 def hartley(x: Tensor) -> Tensor:
     """The orthonormal Hartley transform over the last two axes; its own inverse."""
     spectrum = torch.fft.fft2(x, norm="ortho")
-    return spectrum.real - spectrum.imag
+    transform: Tensor = spectrum.real - spectrum.imag
+    return transform
 
 
 def gaussian_kernel(std: float) -> Tensor:

@@ -3,12 +3,13 @@ r"""Filtered back-projection of parallel and fan beams, from the projector's own
 The textbook formula for a flat detector (Kak and Slaney 1988, Eq. 3.81), with U the distance of the
 pixel from the source along the central ray in units of the source's distance R,
 
-.. math:: f(x) = \tfrac12 \int_0^{2\pi} U^{-2} \int p(\beta, u)\cos\gamma\, h(u_x - u)\, du\, d\beta,
+.. math:: f(x) = \tfrac12 \int_0^{2\pi} U^{-2}
+                 \int p(\beta, u)\cos\gamma\, h(u_x - u)\, du\, d\beta,
 
 and for a curved one with the distance from the source itself and :math:`h (\gamma/\sin\gamma)^2`.
-The adjoint of the projector adds up a ray with the weight (pixel area) / (ray spacing at the pixel),
-so it brings one factor :math:`U^{-1}` along; the other one is replaced by its mean over a full turn,
-a gain of the pixel. In a parallel beam U = 1 and cos gamma = 1.
+The adjoint of the projector adds up a ray with the weight (pixel area) / (ray spacing at the
+pixel), so it brings one factor :math:`U^{-1}` along; the other one is replaced by its mean over a
+full turn, a gain of the pixel. In a parallel beam U = 1 and cos gamma = 1.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Filter:
         """Filtered and weighted views; their back-projection times ``gain`` is the image."""
         response = _like(self.response, sinogram)
         spectrum = torch.fft.rfft(_like(self.before, sinogram) * sinogram, n=self.length)
-        filtered = torch.fft.irfft(spectrum * response, n=self.length)[..., : len(self.before)]
+        filtered: Tensor = torch.fft.irfft(spectrum * response, n=self.length)[
+            ..., : len(self.before)
+        ]
         return _like(self.weights, sinogram)[:, None] * _like(self.after, sinogram) * filtered
 
     def amplify(self, image: Tensor) -> Tensor:
@@ -60,9 +63,7 @@ def ramp_filter(geometry: Geometry, views: tuple[int, ...] | None = None) -> Fil
         weights = _arc_shares(angles, math.pi)
         ones = torch.ones(d, dtype=torch.float64)
         response, length = _ramp(d, torch.zeros(d))
-        return Filter(
-            ones, response, length, ones, weights / geometry.spacing**2, torch.ones(())
-        )
+        return Filter(ones, response, length, ones, weights / geometry.spacing**2, torch.ones(()))
     if not isinstance(geometry, FanBeam):
         raise ValueError(f"no filtered back-projection of {geometry}")
     cosine = geometry.fan_angles.cos()

@@ -72,7 +72,8 @@ class Fourier(Operator):
     def adjoint(self, y: Kspace) -> ComplexImages:
         self._count[0] += 1
         before, _ = _phases(self.image_shape, y.dtype, y.device)
-        return torch.fft.ifft2(self._masked_phase(y).conj() * y, norm="forward") * before.conj()
+        image: Tensor = torch.fft.ifft2(self._masked_phase(y).conj() * y, norm="forward")
+        return image * before.conj()
 
     def rows(self, samples: Any) -> Operator:
         chosen = super().rows(samples)
@@ -91,13 +92,15 @@ class Fourier(Operator):
 def fft2c(x: Tensor) -> Tensor:
     """The centred orthonormal transform over the last two axes of a complex array, of any size."""
     before, after = _phases((x.shape[-2], x.shape[-1]), x.dtype, x.device)
-    return torch.fft.fft2(before * x, norm="ortho").mul_(after)
+    spectrum: Tensor = torch.fft.fft2(before * x, norm="ortho")
+    return spectrum.mul_(after)
 
 
 def ifft2c(z: Tensor) -> Tensor:
     """Its inverse and adjoint."""
     before, after = _phases((z.shape[-2], z.shape[-1]), z.dtype, z.device)
-    return torch.fft.ifft2(after.conj() * z, norm="ortho").mul_(before.conj())
+    image: Tensor = torch.fft.ifft2(after.conj() * z, norm="ortho")
+    return image.mul_(before.conj())
 
 
 def _modulated_fft(x: Tensor, factor: Tensor) -> Tensor:
@@ -108,11 +111,13 @@ def _modulated_fft(x: Tensor, factor: Tensor) -> Tensor:
     """
     before, _ = _phases((x.shape[-2], x.shape[-1]), x.dtype, x.device)
     if torch.is_grad_enabled() and x.requires_grad:
-        return torch.fft.fft2(before * x) * factor
+        spectrum: Tensor = torch.fft.fft2(before * x)
+        return spectrum * factor
     if getattr(_scratch, "image", None) is None or not _alike(_scratch.image, x):
         _scratch.image = torch.empty_like(x, memory_format=torch.contiguous_format)
     torch.mul(before, x, out=_scratch.image)
-    return torch.fft.fft2(_scratch.image).mul_(factor)
+    result: Tensor = torch.fft.fft2(_scratch.image)
+    return result.mul_(factor)
 
 
 _scratch = threading.local()

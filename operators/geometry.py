@@ -16,6 +16,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -249,9 +250,11 @@ def check_angles(angles: Sequence[float], *, span: float) -> None:
     """
     if not angles or not all(math.isfinite(a) for a in angles):
         raise ValueError("the angles must be finite numbers, at least one")
-    for index, (a, b) in enumerate(zip(angles, angles[1:], strict=False)):
+    for index, (a, b) in enumerate(pairwise(angles)):
         if not b > a:
-            raise ValueError(f"the angles must increase, but number {index + 1} is {b:g} after {a:g}")
+            raise ValueError(
+                f"the angles must increase, but number {index + 1} is {b:g} after {a:g}"
+            )
     if max(abs(angles[0]), abs(angles[-1])) > 2 * math.pi + 1e-9:
         raise ValueError(
             f"the angles run from {angles[0]:g} to {angles[-1]:g}: they look like degrees - "
@@ -300,9 +303,7 @@ def _complete_parallel(g: ParallelBeam | ParallelAngles) -> None:
     _complete(g, spacing=g.spacing, half_width=g.size * g.spacing / math.sqrt(2))
 
 
-def _complete(
-    g: Geometry, *, spacing: float, half_width: float
-) -> None:
+def _complete(g: Geometry, *, spacing: float, half_width: float) -> None:
     """Fill in the detector's defaults: these spacing and half width in mm."""
     if not g.detector_spacing:
         object.__setattr__(g, "detector_spacing", spacing)
@@ -316,7 +317,5 @@ def _centred(n: int) -> Tensor:
 
 
 def _pairs(views: range, detectors: range) -> tuple[Tensor, Tensor]:
-    view, detector = torch.meshgrid(
-        torch.tensor(views), torch.tensor(detectors), indexing="ij"
-    )
+    view, detector = torch.meshgrid(torch.tensor(views), torch.tensor(detectors), indexing="ij")
     return view.flatten(), detector.flatten()

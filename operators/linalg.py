@@ -55,7 +55,7 @@ def cgls(
     x, p = torch.zeros_like(gradient), gradient
     gamma = _dot(gradient, gradient)
     b_norm2, first = _dot(b, b), gamma
-    tol2 = torch.as_tensor(tol, dtype=b.dtype, device=b.device) ** 2
+    tol2 = torch.as_tensor(tol, dtype=gamma.dtype, device=b.device) ** 2
     iteration = 0
     for iteration in range(max_iter + 1):
         active = (_dot(r, r) > tol2 * b_norm2) & (gamma > 1e-6 * tol2 * first)
@@ -116,7 +116,8 @@ def largest_eigenvalue(
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a.conj() * b).real.flatten(1).sum(1) if a.is_complex() else (a * b).flatten(1).sum(1)
+    product = (a.conj() * b).real if a.is_complex() else a * b
+    return product.flatten(1).sum(1)
 
 
 def _unit(a: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ Cartesian lines run along ky, so a line is a column (Song et al. 2022, B.6.3). T
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -18,13 +19,13 @@ def centre_fraction(acceleration: float) -> float:
     """Share of the lines in the fully sampled centre: 0.08, 0.04 and 0.02 at 4, 8 and 24 fold,
     linear in between on a logarithmic scale (4 and 8 as in Zbontar et al. 2018).
     """
-    known = [(4.0, 0.08), (8.0, 0.04), (24.0, 0.02)]
+    known: list[tuple[float, float]] = [(4.0, 0.08), (8.0, 0.04), (24.0, 0.02)]
     if acceleration <= 4:
         return min(1 / acceleration, 0.32 / acceleration)
-    for (a, f), (b, g) in zip(known, known[1:], strict=False):
+    for (a, f), (b, g) in pairwise(known):
         if acceleration <= b:
             share = math.log(acceleration / a) / math.log(b / a)
-            return f * (g / f) ** share
+            return float(f * (g / f) ** share)
     return 0.48 / acceleration
 
 

@@ -124,8 +124,10 @@ def _transmission(paths: dict[str, Tensor], spectrum: Spectrum) -> Tensor:
     coefficients = {name: attenuation(name, spectrum.energies) for name in paths}
     total = torch.zeros_like(next(iter(paths.values())))
     for index, weight in enumerate(spectrum.weights):
-        stopped = sum(float(coefficients[name][index]) * path for name, path in paths.items())
-        total += weight * torch.exp(-torch.as_tensor(stopped))
+        stopped = torch.zeros_like(total)
+        for name, path in paths.items():
+            stopped += float(coefficients[name][index]) * path
+        total += weight * torch.exp(-stopped)
     return total
 
 
@@ -139,6 +141,8 @@ def _correct_water(y: Tensor, spectrum: Spectrum) -> Tensor:
     solution = torch.linalg.lstsq(powers, ideal[:, None]).solution[:, 0]
     # beyond 600 mm of water, in the shadow of metal, the curve goes on straight
     top = (y / scale).clamp(max=1)
-    value = sum(c * top ** (p + 1) for p, c in enumerate(solution.tolist()))
-    slope = sum((p + 1) * c for p, c in enumerate(solution.tolist()))
-    return torch.as_tensor(value) + slope * (y / scale - top)
+    value, slope = torch.zeros_like(y), 0.0
+    for power, coefficient in enumerate(solution.tolist(), start=1):
+        value = value + coefficient * top**power
+        slope += power * coefficient
+    return value + slope * (y / scale - top)

@@ -36,9 +36,7 @@ class MulticoilFourier(Operator):
 
     T_is_onto = False
 
-    def __init__(
-        self, sensitivity: Tensor, mask: Tensor, noise: NoiseModel | None = None
-    ) -> None:
+    def __init__(self, sensitivity: Tensor, mask: Tensor, noise: NoiseModel | None = None) -> None:
         shape = kspace_shape(mask)
         if not sensitivity.is_complex() or sensitivity.ndim not in (3, 4):
             raise ValueError(

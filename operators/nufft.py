@@ -66,7 +66,9 @@ class NonuniformFourier(Operator):
                 mend='pip install "medscore[nufft]"',
             )
         if trajectory.ndim != 2 or trajectory.shape[0] != 2:
-            raise ValueError(f"the trajectory has shape {tuple(trajectory.shape)}, not (2, samples)")
+            raise ValueError(
+                f"the trajectory has shape {tuple(trajectory.shape)}, not (2, samples)"
+            )
         if not bool((trajectory.abs() <= math.pi + 1e-6).all()):  # NaN too
             raise ValueError("the trajectory leaves [-pi, pi]: give radians per pixel")
         super().__init__(
@@ -147,7 +149,9 @@ def density_compensation(trajectory: Tensor, shape: tuple[int, ...]) -> Tensor:
     )
     x = torch.view_as_complex(parts)
     again = adjoint(weights * forward(x, points), points) / math.prod(shape)
-    return weights * float(x.abs().square().sum() / (x.conj() * again).sum().real)
+    scale = float(x.abs().square().sum() / (x.conj() * again).sum().real)
+    compensation: Tensor = scale * weights
+    return compensation
 
 
 def radial_trajectory(size: int, spokes: int) -> Tensor:

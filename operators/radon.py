@@ -145,9 +145,7 @@ class Radon(Operator):
 def _largest_eigenvalue(geometry: Geometry) -> float:
     """lambda_max of M = T^T F T, by power iteration from a fixed start."""
     ramp = ramp_filter(geometry)
-    start = torch.randn(
-        1, geometry.size, geometry.size, generator=torch.Generator().manual_seed(0)
-    )
+    start = torch.randn(1, geometry.size, geometry.size, generator=torch.Generator().manual_seed(0))
     return largest_eigenvalue(
         lambda v: ramp.amplify(backproject(ramp(project(v, geometry)), geometry)), start
     )

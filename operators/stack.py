@@ -60,4 +60,5 @@ def _fold(x: Tensor) -> Tensor:
 
 
 def _unfold(x: Tensor, like: Tensor) -> Tensor:
-    return x.unflatten(0, (len(like), -1)).transpose(1, 2)
+    stacked: Tensor = x.unflatten(0, (len(like), -1))
+    return stacked.transpose(1, 2)

@@ -24,7 +24,10 @@ from medscore.operators import geometry, noise
 from medscore.operators.base import Operator
 from medscore.operators.blur import Blur
 from medscore.operators.colorization import Colorization
+from medscore.operators.fourier import Fourier
 from medscore.operators.inpainting import Inpainting
+from medscore.operators.multicoil import MulticoilFourier
+from medscore.operators.nufft import NonuniformFourier
 from medscore.operators.padded import Padded
 from medscore.operators.radon import Radon
 from medscore.operators.restricted import Restricted
@@ -35,6 +38,9 @@ KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         Radon,
+        Fourier,
+        MulticoilFourier,
+        NonuniformFourier,
         Inpainting,
         Colorization,
         SuperResolution,
@@ -81,7 +87,8 @@ def load(path: Path) -> Operator:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:
                 raise ValueError(f"format is {file.attrs.get('format')!r}, expected {FORMAT!r}")
-            return read(file["operator"])
+            operator: Operator = read(file["operator"])
+            return operator
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         what = " ".join(str(error).split())
         raise MedscoreError(

@@ -40,9 +40,7 @@ class SuperResolution(Operator):
         self.factor = factor
         rows, columns = torch.arange(height) % factor == 0, torch.arange(width) % factor == 0
         shape = (height, width)
-        super().__init__(
-            rows[:, None] & columns, image_shape=shape, grid_shape=shape, noise=noise
-        )
+        super().__init__(rows[:, None] & columns, image_shape=shape, grid_shape=shape, noise=noise)
 
     def __repr__(self) -> str:
         h, w = self.image_shape

@@ -11,7 +11,11 @@ from jaxtyping import install_import_hook
 os.environ["MEDSCORE_CACHE"] = tempfile.mkdtemp(prefix="medscore-cache-")
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # GPU kernels run on the CPU
-if find_spec("triton"):  # before the hook: its compiler reads the kernels' own source
+# Before the hook: the innermost loops, whose annotations have no shapes to check, and the GPU
+# kernels, whose compiler reads their own source.
+importlib.import_module("medscore.operators.linalg")
+importlib.import_module("medscore.operators.backends.matrix")
+if find_spec("triton"):
     importlib.import_module("medscore.operators.backends.triton_kernels")
 
 install_import_hook("medscore", "beartype.beartype").__enter__()

@@ -19,8 +19,8 @@ from medscore.conditioners.proximal import Proximal
 from medscore.datasets.measurement import Measurement
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
-from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
 from medscore.operators.geometry import ParallelBeam
+from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
 from medscore.operators.radon import Radon
 from medscore.samplers.base import Sampler
 from medscore.samplers.langevin import LangevinCorrector

@@ -130,8 +130,9 @@ class _Pieces:
         return joseph(rays, self.geometry.size, self.geometry.spacing, like.dtype)
 
     def times(self, x: Tensor) -> Tensor:
-        return torch.cat([multiply(_on(self._piece(rows, x), x.device), x)
-                          for rows in self._pieces(x)])
+        return torch.cat(
+            [multiply(_on(self._piece(rows, x), x.device), x) for rows in self._pieces(x)]
+        )
 
     def transposed_times(self, y: Tensor) -> Tensor:
         image = y.new_zeros(self.geometry.size**2, y.shape[1])
@@ -209,5 +210,7 @@ def _pair(
 def _on(matrix: Csr, device: torch.device) -> Csr:
     if device.type == "cpu":
         return matrix
-    parts = (part.to(device) for part in (matrix.start, matrix.columns, matrix.values))
-    return Csr(*parts, matrix.width)
+    start, columns, values = (
+        part.to(device) for part in (matrix.start, matrix.columns, matrix.values)
+    )
+    return Csr(start, columns, values, matrix.width)

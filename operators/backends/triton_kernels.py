@@ -66,9 +66,7 @@ def _project(
         right_in = (place >= -1) & (place < size - 1) & real
         at = x + pixel[:, None] * batch + column[None, :]
         a = tl.load(at, mask=left_in[:, None] & own[None, :], other=0.0)
-        b = tl.load(
-            at + step[:, None] * batch, mask=right_in[:, None] & own[None, :], other=0.0
-        )
+        b = tl.load(at + step[:, None] * batch, mask=right_in[:, None] & own[None, :], other=0.0)
         total += (1 - right_share)[:, None] * a + right_share[:, None] * b
     to = out + ray[:, None] * batch + column[None, :]
     tl.store(to, length[:, None] * total, mask=real[:, None] & own[None, :])

@@ -11,6 +11,7 @@ from medscore.analytic import GaussianPrior
 from medscore.conditioners.proximal import Proximal
 from medscore.noise import Noise
 from medscore.operators.base import Operator
+from medscore.operators.inpainting import Inpainting
 from medscore.samplers.base import Memory, Sampler
 from medscore.samplers.grids import uniform
 from medscore.samplers.langevin import LangevinCorrector
@@ -23,24 +24,11 @@ SIDE = 8
 N = 500
 
 
-class Pixels(Operator):
-    """T = I: the left half of the pixels is measured."""
-
-    T_is_onto = True
-
-    def __init__(self) -> None:
-        mask = torch.zeros(1, 1, SIDE, SIDE)
-        mask[..., : SIDE // 2] = 1
-        super().__init__(mask)
-
-    def T(self, x: Tensor) -> Tensor:
-        return x
-
-    def T_adjoint(self, z: Tensor) -> Tensor:
-        return z
-
-    def T_inv(self, z: Tensor) -> Tensor:
-        return z
+def left_half() -> Operator:
+    """The left half of the pixels is measured."""
+    mask = torch.zeros(SIDE, SIDE)
+    mask[:, : SIDE // 2] = 1
+    return Inpainting(mask)
 
 
 def white(sde: SDE) -> GaussianPrior:
@@ -49,7 +37,7 @@ def white(sde: SDE) -> GaussianPrior:
 
 def sample(sde: SDE, y: Tensor, lam: float) -> Tensor:
     """200 scales of predictor-corrector, then Tweedie's denoise, as in Alg. 8.2 and B.6.4."""
-    prior, operator = white(sde), Pixels()
+    prior, operator = white(sde), left_half()
     plain = PredictorCorrector(ReverseDiffusion(), LangevinCorrector(0.05))
     conditioner = Proximal(operator, y.expand(N, 1, SIDE, SIDE), lam)
     sampler, noise = conditioner.sampler(plain), SharedNoise(0)
@@ -108,7 +96,7 @@ class Recorder(Sampler):
 def test_every_sub_step_starts_from_a_projected_point() -> None:
     """B.6.4: lines 4 and 5 of Alg. 8.2 run before the predictor and before each corrector step."""
     predictor, corrector = Recorder(), Recorder()
-    y, operator = torch.ones(2, 1, SIDE, SIDE), Pixels()
+    y, operator = torch.ones(2, 1, SIDE, SIDE), left_half()
     sde = VE(1e-8, 10.0)
     plain = PredictorCorrector(predictor, corrector, corrections=2)
     sampler = Proximal(operator, y).sampler(plain)
@@ -147,4 +135,4 @@ def test_projecting_is_lines_4_and_5_of_algorithm_8_2(sde: SDE) -> None:
 @pytest.mark.parametrize("lam", [-0.1, 1.1, float("nan")])
 def test_a_strength_outside_0_1_is_refused(lam: float) -> None:
     with pytest.raises(ValueError, match="lam"):
-        Proximal(Pixels(), torch.zeros(1, 1, SIDE, SIDE), lam)
+        Proximal(left_half(), torch.zeros(1, 1, SIDE, SIDE), lam)

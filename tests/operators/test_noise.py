@@ -1,11 +1,18 @@
 """Noise models have the distribution they state, on measured entries only."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
+from medscore.operators.noise import (
+    ComplexGaussianNoise,
+    GaussianNoise,
+    Noiseless,
+    NoiseModel,
+    PoissonNoise,
+)
 
 N = 40_000
 MODELS: list[NoiseModel] = [Noiseless(), GaussianNoise(0.1), PoissonNoise(1e4)]
@@ -50,3 +57,47 @@ def test_a_ray_without_photons_reads_as_one_photon() -> None:
     y = torch.full((10,), 200.0)
     noisy = PoissonNoise(1e5)(y, torch.ones(1), generator())
     torch.testing.assert_close(noisy, torch.full((10,), math.log(1e5)))
+
+
+def test_complex_noise_has_its_standard_deviation_in_each_part() -> None:
+    """6 standard errors, four times: false-alarm rate below 1e-7."""
+    y, one = torch.zeros(N, dtype=torch.complex64), torch.ones(1)
+    noisy = ComplexGaussianNoise(0.1)(y, one, generator())
+    for part in (noisy.real, noisy.imag):
+        assert abs(float(part.mean())) < 6 * 0.1 / math.sqrt(N)
+        assert float(part.std()) == pytest.approx(0.1, rel=6 / math.sqrt(2 * N))
+    correlation = float((noisy.real * noisy.imag).mean()) / 0.01
+    assert abs(correlation) < 6 / math.sqrt(N)
+
+
+def test_electronic_noise_adds_its_variance() -> None:
+    """To first order var(-log(N / I0)) = (m + sigma_e^2) / m^2, with m photons expected; the next
+    order is 0.2 %. 6 standard errors: false-alarm rate below 1e-8.
+    """
+    y, one = torch.full((N,), 1.0, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    expected, electronic = 1e4 * math.exp(-1.0), 60.0
+    noisy = PoissonNoise(1e4, electronic)(y, one, generator())
+    variance = (expected + electronic**2) / expected**2
+    assert float(noisy.var()) == pytest.approx(variance, rel=6 * math.sqrt(2 / N) + 0.005)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: GaussianNoise(-1.0), "std is -1"),
+        (lambda: ComplexGaussianNoise(float("nan")), "std is nan"),
+        (lambda: PoissonNoise(0.0), "photons is 0"),
+        (lambda: PoissonNoise(1e4, -1.0), "electronic is -1"),
+    ],
+)
+def test_impossible_noise_is_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_real_noise_is_not_added_to_complex_data_nor_the_other_way() -> None:
+    one = torch.ones(1)
+    with pytest.raises(ValueError, match="use ComplexGaussianNoise"):
+        GaussianNoise(0.1)(torch.zeros(4, dtype=torch.complex64), one, generator())
+    with pytest.raises(ValueError, match="use GaussianNoise"):
+        ComplexGaussianNoise(0.1)(torch.zeros(4), one, generator())

