@@ -6,8 +6,8 @@
     python benchmarks/projectors.py --page docs/speed.md
 
 Peers: ASTRA's CPU projector ``linear`` (the same Joseph's method, float32, through its OpTomo) and
-bare torch.fft. Both sides get two threads, though ASTRA's CPU code uses one; times are medians of
-alternating runs. Needs ``pip install astra-toolbox`` (the extra ``bench``). About 3 minutes.
+bare torch.fft. Both sides get two threads, though ASTRA's CPU code uses one; times are medians.
+Needs ``pip install astra-toolbox`` (the extra ``bench``). About 2 minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,7 +32,7 @@ from medscore.operators.joseph import joseph
 from medscore.operators.projector import backproject, project
 from medscore.operators.symmetry import plan
 
-THREADS, REPEATS, ASTRA_REPEATS = 2, 9, 5
+THREADS, ROUNDS = 2, 3
 
 
 @dataclass(frozen=True)
@@ -71,14 +70,16 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, run in turn so that all see the same machine."""
-    for call in calls.values():
-        call()
+def medians(
+    calls: dict[str, Callable[[], object]], rounds: int, *, burst: int = 5
+) -> dict[str, float]:
+    """Median seconds of each. In every round each runs ``burst`` times in a row, as a solver runs
+    it, and all take turns, so that they see the same machine.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):
+    for _ in range(rounds):
         for name, call in calls.items():
-            times[name].append(seconds(call))
+            times[name] += [seconds(call) for _ in range(burst)]
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -105,7 +106,7 @@ def projectors(size: int, views: int, single: float, batched: float) -> list[Num
             "forward of 16": lambda: project(many, geometry),
             "back of 16": lambda: backproject(y_many, geometry),
         },
-        ASTRA_REPEATS,
+        ROUNDS,
     )
     label = f"{size}x{size}, {views} views"
     rows = [
@@ -158,19 +159,21 @@ def set_up(size: int, views: int) -> dict[str, float]:
     backproject(project(torch.rand(16, 32, 32), tiny), tiny)  # libraries and their threads
     many = torch.rand(16, size, size)
     y = torch.zeros(16, views, geometry.detectors)
-    before = peak()
+    before = memory("VmRSS")
     seconds_ = seconds(lambda: project(many[:1], geometry))
     backproject(y[:1], geometry)
-    one = peak() - before
+    one = memory("VmHWM") - before
     y = project(many, geometry)
     backproject(y, geometry)
-    return {"set_up": seconds_, "one": one, "sixteen": peak() - before}
+    return {"set_up": seconds_, "one": one, "sixteen": memory("VmHWM") - before}
 
 
-def peak() -> float:
-    """Peak resident memory so far in MB (2^20 bytes)."""
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes / (2**20 if sys.platform == "darwin" else 2**10)
+def memory(what: str) -> float:
+    """Resident memory now (VmRSS) or at its peak (VmHWM) in MB (2^20 bytes); on Linux."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(what):
+            return int(line.split()[1]) / 2**10
+    raise RuntimeError(f"no {what} in /proc/self/status")
 
 
 def fourier() -> list[Number]:
@@ -189,7 +192,8 @@ def fourier() -> list[Number]:
                 "bare": lambda x=x: torch.fft.fft2(x, norm="ortho"),
                 "unscaled": lambda x=x: torch.fft.fft2(x),
             },
-            30 * REPEATS,
+            200 * ROUNDS,
+            burst=1,
         )
         label = f"320x320 FFT with mask, batch {batch}"
         rows += [
@@ -219,9 +223,9 @@ def gpu() -> list[Number]:
         for backend in ("triton", "csr")
         for way, f, a in (("forward", project, x), ("back", backproject, y))
     }
-    found = medians(calls, REPEATS)
+    found = medians(calls, ROUNDS)
     block = torch.empty(2**28, device="cuda")  # 1 GiB
-    copy = medians({"copy": timed(lambda: block.clone())}, REPEATS)["copy"]
+    copy = medians({"copy": timed(lambda: block.clone())}, ROUNDS)["copy"]
     floor = 4 * (x.numel() + y.numel()) / (2 * 4 * block.numel() / copy)
     label = f"GPU, {size}x{size}, {views} views, batch {batch}"
     rows = [Number(f"{label}: {name}", 1000 * value, "ms") for name, value in found.items()]
@@ -247,7 +251,7 @@ def page(numbers: list[Number]) -> str:
         "Written by `python benchmarks/projectors.py --check --page docs/speed.md`; do not edit.",
         "",
         f"{platform.machine()}, {os.cpu_count()} cores, {THREADS} threads, Python "
-        f"{platform.python_version()}, torch {torch.__version__}. Medians of alternating runs; "
+        f"{platform.python_version()}, torch {torch.__version__}. Medians; "
         "ASTRA is its CPU projector `linear`, the same interpolation, which uses one thread.",
         "",
         "| what | measured | asked |",

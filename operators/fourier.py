@@ -14,6 +14,7 @@ from __future__ import annotations
 import cmath
 import math
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -46,7 +47,7 @@ class Fourier(Operator):
     def __init__(self, mask: Tensor, noise: NoiseModel | None = None) -> None:
         shape = kspace_shape(mask)
         super().__init__(mask, image_shape=shape, grid_shape=shape, noise=noise)
-        self._factors: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self._made: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
 
     def __repr__(self) -> str:
         h, w = self.image_shape
@@ -67,26 +68,33 @@ class Fourier(Operator):
 
     def forward(self, x: ComplexImages) -> Kspace:
         self._count[0] += 1
-        return _modulated_fft(_complex(x), self._masked_phase(x))
+        before, after = self._factors(_complex(x))
+        if torch.is_grad_enabled() and x.requires_grad:
+            spectrum: Tensor = torch.fft.fft2(before * x)
+            return spectrum * after
+        spectrum = torch.fft.fft2(torch.mul(before, x, out=_workspace(x)))
+        return spectrum.mul_(after)
 
     def adjoint(self, y: Kspace) -> ComplexImages:
         self._count[0] += 1
-        before, _ = _phases(self.image_shape, y.dtype, y.device)
-        image: Tensor = torch.fft.ifft2(self._masked_phase(y).conj() * y, norm="forward")
+        before, after = self._factors(y)
+        image: Tensor = torch.fft.ifft2(after.conj() * y, norm="forward")
         return image * before.conj()
 
-    def rows(self, samples: Any) -> Operator:
+    def rows(self, samples: Sequence[int]) -> Operator:
         chosen = super().rows(samples)
         if isinstance(chosen, Fourier) and chosen is not self:
-            chosen._factors = {}
+            chosen._made = {}
         return chosen
 
-    def _masked_phase(self, like: Tensor) -> Tensor:
+    def _factors(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """What to multiply with before and after an unscaled FFT; the second holds the mask."""
         key = (like.dtype, like.device)
-        if key not in self._factors:
-            _, after = _phases(self.image_shape, like.dtype, like.device)
-            self._factors[key] = self.mask(like) * after / math.sqrt(math.prod(self.image_shape))
-        return self._factors[key]
+        if key not in self._made:
+            before, after = _phases(self.image_shape, like.dtype, like.device)
+            scale = 1 / math.sqrt(math.prod(self.image_shape))
+            self._made[key] = before, self.mask(like) * after * scale
+        return self._made[key]
 
 
 def fft2c(x: Tensor) -> Tensor:
@@ -103,28 +111,20 @@ def ifft2c(z: Tensor) -> Tensor:
     return image.mul_(before.conj())
 
 
-def _modulated_fft(x: Tensor, factor: Tensor) -> Tensor:
-    """``factor`` times the FFT of the modulated ``x``.
+_memory = threading.local()
 
-    Where no gradient is asked for the modulated image is kept in memory that is used again: taking
-    fresh memory from the system costs a third of the FFT.
+
+def _workspace(like: Tensor) -> Tensor:
+    """Memory of that shape that each call overwrites, one for each thread: to take fresh memory
+    from the system costs a third of an FFT.
     """
-    before, _ = _phases((x.shape[-2], x.shape[-1]), x.dtype, x.device)
-    if torch.is_grad_enabled() and x.requires_grad:
-        spectrum: Tensor = torch.fft.fft2(before * x)
-        return spectrum * factor
-    if getattr(_scratch, "image", None) is None or not _alike(_scratch.image, x):
-        _scratch.image = torch.empty_like(x, memory_format=torch.contiguous_format)
-    torch.mul(before, x, out=_scratch.image)
-    result: Tensor = torch.fft.fft2(_scratch.image)
-    return result.mul_(factor)
-
-
-_scratch = threading.local()
-
-
-def _alike(a: Tensor, b: Tensor) -> bool:
-    return (a.shape, a.dtype, a.device) == (b.shape, b.dtype, b.device)
+    kept: Tensor | None = getattr(_memory, "workspace", None)
+    if kept is None or (kept.shape, kept.dtype, kept.device) != (
+        like.shape, like.dtype, like.device
+    ):  # fmt: skip
+        kept = torch.empty_like(like, memory_format=torch.contiguous_format)
+        _memory.workspace = kept
+    return kept
 
 
 @lru_cache(maxsize=16)

@@ -13,7 +13,6 @@ symmetries of the square, :func:`seeds` names the views and detectors that gener
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -52,7 +51,7 @@ class ParallelBeam:
 
     Attributes:
         size: pixels per side. spacing: of the pixels, in mm. views: V.
-        detectors: their number; by default even, and enough to cover the image's diagonal.
+        detectors: by default even, and enough to cover the image's diagonal.
         detector_spacing: in mm; by default the pixels'.
 
     Raises:
@@ -137,18 +136,15 @@ class ParallelAngles:
         return torch.tensor(self.list_of_angles, dtype=torch.float64)
 
     @property
-    def offsets(self) -> Tensor:
-        """Detector offsets s in mm, (detectors,) float64."""
-        return _centred(self.detectors) * self.detector_spacing
-
-    @property
     def field_of_view(self) -> float:
         """Radius in mm of the circle that every view sees."""
         return self.detectors * self.detector_spacing / 2
 
     def rays(self, views: Tensor, detectors: Tensor) -> Rays:
         """The rays of those views and detectors, index arrays of one shape (rays,)."""
-        return _parallel(self.angles[views], self.offsets[detectors])
+        return _parallel(
+            self.angles[views], _centred(self.detectors)[detectors] * self.detector_spacing
+        )
 
     def seeds(self) -> None:
         """None: the views have no symmetry."""
@@ -236,10 +232,8 @@ class FanBeam:
 
 
 Geometry = ParallelBeam | ParallelAngles | FanBeam
-"""What a projector takes. All have ``size`` pixels of ``spacing`` mm per side, ``views`` at
-``angles``, ``detectors`` of ``detector_spacing`` mm, a ``field_of_view`` (radius in mm) outside of
-which not every view sees, ``rays(views, detectors)`` for index arrays of one shape, and ``seeds()``
-where the views have the symmetry of the square."""
+"""What a projector takes: ``size`` pixels of ``spacing`` mm per side, ``views`` at ``angles``,
+``detectors`` of ``detector_spacing`` mm, ``field_of_view``, ``rays`` and ``seeds``."""
 
 
 def check_angles(angles: Sequence[float], *, span: float) -> None:
@@ -264,20 +258,6 @@ def check_angles(angles: Sequence[float], *, span: float) -> None:
         raise ValueError(
             f"the angles span {angles[-1] - angles[0]:g} radians, expected less than {span:g}: "
             "beyond that the views repeat"
-        )
-
-
-def warn_if_truncated(geometry: Geometry) -> None:
-    """Warn, with the share, if pixels lie outside what every view sees."""
-    y = _centred(geometry.size) * geometry.spacing
-    lost = (y[:, None] ** 2 + y**2).sqrt() > geometry.field_of_view + geometry.spacing / 2
-    share = float(lost.double().mean())
-    if share > 0:
-        warnings.warn(
-            f"the detector covers a circle of radius {geometry.field_of_view:g} mm: "
-            f"{100 * share:.1f} % of the image's pixels lie outside it, and what they attenuate "
-            "is missing in some views",
-            stacklevel=3,
         )
 
 
@@ -308,8 +288,7 @@ def _complete(g: Geometry, *, spacing: float, half_width: float) -> None:
     if not g.detector_spacing:
         object.__setattr__(g, "detector_spacing", spacing)
     if not g.detectors:
-        count = 2 * math.ceil(half_width / g.detector_spacing - 1e-9)
-        object.__setattr__(g, "detectors", count)
+        object.__setattr__(g, "detectors", 2 * math.ceil(half_width / g.detector_spacing - 1e-9))
 
 
 def _centred(n: int) -> Tensor:
@@ -317,5 +296,5 @@ def _centred(n: int) -> Tensor:
 
 
 def _pairs(views: range, detectors: range) -> tuple[Tensor, Tensor]:
-    view, detector = torch.meshgrid(torch.tensor(views), torch.tensor(detectors), indexing="ij")
-    return view.flatten(), detector.flatten()
+    pairs = torch.cartesian_prod(torch.tensor(views), torch.tensor(detectors))
+    return pairs[:, 0], pairs[:, 1]

@@ -2,6 +2,7 @@ r"""CT: T = Radon transform over a full grid of views, Lambda = what was measure
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from medscore.operators.base import Operator
 from medscore.operators.fbp import ramp_filter
-from medscore.operators.geometry import FanBeam, Geometry, warn_if_truncated
+from medscore.operators.geometry import FanBeam, Geometry
 from medscore.operators.linalg import chebyshev, largest_eigenvalue
 from medscore.operators.noise import NoiseModel
 from medscore.operators.projector import MEMORY, backproject, project
@@ -54,7 +55,7 @@ class Radon(Operator):
             grid_shape=(geometry.views, geometry.detectors),
             noise=noise,
         )
-        warn_if_truncated(geometry)
+        _warn_if_truncated(geometry)
         self.geometry = geometry
         self._backend: dict[str, Any] = {"backend": backend, "memory": memory}
         views = self._mask.any(dim=-1).reshape(-1, self._mask.shape[-2]).any(dim=0)
@@ -66,18 +67,22 @@ class Radon(Operator):
         """The measured views, where A is worth a matrix of its own; it takes up to twice T's."""
 
     def __repr__(self) -> str:
-        g = self.geometry
+        g, few = self.geometry, len(self._rows)
+        beam = "parallel beam"
+        if isinstance(g, FanBeam):
+            beam = (
+                f"fan beam from {g.source_distance:g} mm to a {g.detector_shape} detector at "
+                f"{g.detector_distance:g} mm"
+            )
+        turn = 360 if isinstance(g, FanBeam) else 180
         share = float(self._mask.expand(*self._mask.shape[:-2], *self.grid_shape).float().mean())
-        beam = (
-            f"fan beam, source at {g.source_distance:g} mm, {g.detector_shape} detector at "
-            f"{g.detector_distance:g} mm, {g.views} views over 360 degrees"
-            if isinstance(g, FanBeam)
-            else f"parallel beam, {g.views} views over 180 degrees"
-        )
+        rest = f", {100 * share * g.views / few:.3g} % of their rays"
+        noise = repr(self.noise_model)
         return (
-            f"Radon({g.size}x{g.size} pixels of {g.spacing:g} mm; {beam}, {g.detectors} detectors "
-            f"of {g.detector_spacing:g} mm; {len(self._rows)} views and {100 * share:.3g} % of the "
-            f"rays measured{_with(self.noise_model)})"
+            f"Radon({g.size}x{g.size} pixels of {g.spacing:g} mm, {beam}, {few} of {g.views} views "
+            f"over {turn} degrees, {g.detectors} detectors of {g.detector_spacing:g} mm"
+            f"{rest if share * g.views < few - 1e-6 else ''}"
+            f"{'' if noise == 'Noiseless()' else f', {noise}'})"
         )
 
     def settings(self) -> dict[str, Any]:
@@ -141,6 +146,20 @@ class Radon(Operator):
         return ramp.amplify(self.T_adjoint(rows))
 
 
+def _warn_if_truncated(geometry: Geometry) -> None:
+    """Warn, with the share, if pixels lie outside what every view sees."""
+    y = (torch.arange(geometry.size) - (geometry.size - 1) / 2) * geometry.spacing
+    lost = (y[:, None] ** 2 + y**2).sqrt() > geometry.field_of_view + geometry.spacing / 2
+    share = float(lost.double().mean())
+    if share > 0:
+        warnings.warn(
+            f"the detector covers a circle of radius {geometry.field_of_view:g} mm: "
+            f"{100 * share:.1f} % of the image's pixels lie outside it, and what they attenuate "
+            "is missing in some views",
+            stacklevel=3,
+        )
+
+
 @lru_cache(maxsize=8)
 def _largest_eigenvalue(geometry: Geometry) -> float:
     """lambda_max of M = T^T F T, by power iteration from a fixed start."""
@@ -149,8 +168,3 @@ def _largest_eigenvalue(geometry: Geometry) -> float:
     return largest_eigenvalue(
         lambda v: ramp.amplify(backproject(ramp(project(v, geometry)), geometry)), start
     )
-
-
-def _with(noise: NoiseModel) -> str:
-    text = repr(noise)
-    return "" if text == "Noiseless()" else f"; {text}"

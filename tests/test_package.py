@@ -35,6 +35,7 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("folder", ["operators", "datasets"])
 def test_operators_and_datasets_import_no_core_and_not_each_other(folder: str) -> None:
     allowed = (f"medscore.{folder}", "medscore.errors", "medscore.types", "medscore.files")
+    allowed += ("medscore.attenuation",)  # what HU mean
     for path in (ROOT / folder).rglob("*.py"):
         ours = {name for name in imported(path) if name.startswith("medscore.")}
         assert {n for n in ours if not n.startswith(allowed)} == set(), path
@@ -147,7 +148,8 @@ def test_the_wheel_holds_everything_and_imports_outside_the_repository(tmp_path:
         "import importlib, pkgutil, sys, medscore\n"
         f"assert medscore.__file__.startswith({str(site)!r}), medscore.__file__\n"
         "for m in pkgutil.walk_packages(medscore.__path__, 'medscore.'):\n"
-        "    importlib.import_module(m.name)\n"
+        "    if not m.name.endswith('triton_kernels'):  # needs the extra gpu\n"
+        "        importlib.import_module(m.name)\n"
     )
     subprocess.run(
         [sys.executable, "-c", code],
@@ -161,10 +163,13 @@ def test_every_folder_of_the_repository_is_listed_in_the_package() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     mapped = settings["package-dir"]
     for name in settings["packages"]:
-        parent, _, leaf = name.partition(".")
-        folder = ROOT / mapped.get(name, f"{mapped[parent]}/{leaf.replace('.', '/')}")
+        base = max((m for m in mapped if f"{name}.".startswith(f"{m}.")), key=len)
+        folder = ROOT / mapped[base] / name.removeprefix(base).lstrip(".").replace(".", "/")
         assert (folder / "__init__.py").is_file(), name
     present = {
         f"medscore.{p.name}" for p in (ROOT / "medscore").iterdir() if (p / "__init__.py").is_file()
     }
+    for root in ("operators", "datasets"):
+        inner = (p.parent for p in (ROOT / root).rglob("__init__.py"))
+        present |= {f"medscore.{p.relative_to(ROOT)}".replace("/", ".") for p in inner}
     assert present <= set(settings["packages"])

@@ -8,13 +8,15 @@ warning is logged.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from medscore.errors import MedscoreError
@@ -54,11 +56,30 @@ def get(key: str, build: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as partial:
-            save_file(arrays, partial)
+            _write(partial, arrays)
         _forget_the_oldest(path)
     except (OSError, MedscoreError, SafetensorError) as error:
         log.warning("%s: cannot be kept for the next time (%s)", path, error)
     return arrays
+
+
+def _write(path: Path, arrays: dict[str, Tensor]) -> None:
+    """A safetensors file, written without the copy in memory that safetensors itself makes."""
+    names = {torch.float32: "F32", torch.float64: "F64", torch.int32: "I32"}
+    header, offset = {}, 0
+    for name, array in arrays.items():
+        end = offset + array.nbytes
+        header[name] = {
+            "dtype": names[array.dtype],
+            "shape": list(array.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in arrays.values():
+            array.contiguous().numpy().tofile(file)
 
 
 def _forget_the_oldest(newest: Path) -> None:

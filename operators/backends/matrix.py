@@ -24,9 +24,13 @@ from medscore.operators.geometry import Geometry, Rays
 from medscore.operators.joseph import Csr, joseph
 from medscore.operators.symmetry import Plan, plan
 
-WIDTH = 64
-"""Columns multiplied at a time: more would push the images out of the processor's cache, fewer
-would read the matrix more often (measured with benchmarks/projectors.py)."""
+
+def width(geometry: Geometry) -> int:
+    """Columns multiplied at a time: more would push the images out of the processor's cache, fewer
+    would read the matrix more often (measured with benchmarks/projectors.py).
+    """
+    return 64 if geometry.size <= 384 else 32
+
 
 FEW = 16
 """Columns from which an embedding bag beats MKL's sparse product."""
@@ -81,7 +85,7 @@ def _project(x: Tensor, geometry: Geometry, p: Plan, matrix: Matrix) -> Tensor:
         rays = matrix.times(turned).reshape(-1, len(images))
         return rays.index_select(0, p.take).t()
 
-    sinogram = torch.cat([part(images) for images in x.split(WIDTH // p.order)])
+    sinogram = torch.cat([part(images) for images in x.split(width(geometry) // p.order)])
     return sinogram.reshape(len(x), -1, geometry.detectors)
 
 
@@ -95,7 +99,7 @@ def _backproject(sinogram: Tensor, geometry: Geometry, p: Plan, matrix: Matrix) 
         turned = matrix.transposed_times(seeds).reshape(-1, len(rays))
         return _gathered_sum(p.unturn, turned).t()
 
-    image = torch.cat([part(rays) for rays in sinogram.split(WIDTH // p.order)])
+    image = torch.cat([part(rays) for rays in sinogram.split(width(geometry) // p.order)])
     return image.reshape(len(sinogram), geometry.size, geometry.size)
 
 

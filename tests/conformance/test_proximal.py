@@ -119,7 +119,7 @@ def test_projecting_is_lines_4_and_5_of_algorithm_8_2(sde: SDE) -> None:
     x, z, image = torch.randn(3, 9, generator=generator, dtype=torch.float64)
     t = torch.tensor([0.4], dtype=torch.float64)
     alpha, sigma = sde.alpha(t), sde.sigma(t)
-    measured, matrix = torch.diag(operator.mask(image)[0]), operator.matrix
+    measured, matrix = torch.diag(operator.mask(image)), operator.matrix
     y = measured @ matrix @ image
     y_t = alpha * y + sigma * measured @ matrix @ z
     rest = torch.eye(9, dtype=torch.float64) - measured
