@@ -25,7 +25,8 @@ def estimate_metal(hu: Images, *, threshold: float = METAL_HU, smallest: int = 2
     """Pixels (batch, 1, H, W) bool of an artifact-affected image in HU that look like metal.
 
     Args:
-        threshold: in HU. smallest: connected pixels, corners included, that a piece must have.
+        threshold: in HU. Tooth enamel can exceed the default. smallest: connected pixels, corners
+            included, that a piece must have.
     """
     bright = (hu > threshold).cpu().numpy()
     kept = np.zeros_like(bright)
@@ -40,7 +41,12 @@ def estimate_metal(hu: Images, *, threshold: float = METAL_HU, smallest: int = 2
 def metal_trace(metal: Tensor, geometry: Geometry, *, margin: int = 0) -> Tensor:
     """Rays (batch, 1, views, detectors) bool that cross the metal (batch, 1, H, W), and ``margin``
     more detectors on each side.
+
+    Raises:
+        ValueError: ``margin`` is negative.
     """
+    if margin < 0:
+        raise ValueError(f"margin is {margin}, expected 0 or more detectors")
     trace = project(metal.to(torch.float32), geometry) > 0
     if not margin:
         return trace
@@ -68,13 +74,15 @@ def without_metal(measured: Tensor, trace: Tensor) -> Tensor:
 def interpolate_trace(sinogram: Sinogram, mask: Tensor) -> Sinogram:
     """LI: the missing rays by linear interpolation along the detectors of their view (Kalender et
     al. 1987); towards the detector's end, the nearest ray. Views without any ray are interpolated
-    between the nearest views that have some, so sparse views come out filled too.
+    between the nearest views that have some, so sparse views come out filled too; a sinogram
+    without any stays zero.
 
     Args:
-        sinogram: (batch, channel, views, detectors). mask: 1 where it was measured.
+        sinogram: (batch, channel, views, detectors); what it holds where nothing was measured,
+            be it NaN, is not used. mask: 1 where it was measured.
     """
     taken = mask.bool().expand(sinogram.shape)
-    along = _interpolate(sinogram, taken)
+    along = _interpolate(torch.where(taken, sinogram, 0), taken)
     filled = taken.any(-1, keepdim=True).expand(sinogram.shape)
     return _interpolate(along.transpose(-1, -2), filled.transpose(-1, -2)).transpose(-1, -2)
 
@@ -88,6 +96,6 @@ def _interpolate(y: Tensor, taken: Tensor) -> Tensor:
     nothing = (before < 0) & (after >= n)
     left = torch.where(before < 0, after, before).clamp(0, n - 1)
     right = torch.where(after >= n, before, after).clamp(0, n - 1)
-    share = (place - left) / (right - left).clamp_min(1)
-    line = y.gather(-1, left) * (1 - share).to(y) + y.gather(-1, right) * share.to(y)
+    share = (place - left).to(y) / (right - left).clamp_min(1).to(y)
+    line = y.gather(-1, left) * (1 - share) + y.gather(-1, right) * share
     return torch.where(taken | nothing, y, line)

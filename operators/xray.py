@@ -6,12 +6,14 @@ Spectra from spekpy (Poludniowski et al. 2021), attenuation from xraydb (tables 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,10 +26,22 @@ class Spectrum:
 
     Attributes:
         energies: in keV. weights: the share of the photons at each, which sum to 1.
+
+    Raises:
+        ValueError: not one weight for each energy, an energy that is not positive, a negative
+            weight, or another sum.
     """
 
     energies: tuple[float, ...]
     weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.energies or len(self.energies) != len(self.weights):
+            raise ValueError(f"{len(self.energies)} energies but {len(self.weights)} weights")
+        if not min(self.energies) > 0:
+            raise ValueError(f"an energy is {min(self.energies)} keV, expected more than 0")
+        if not (min(self.weights) >= 0 and math.isclose(sum(self.weights), 1, abs_tol=1e-6)):
+            raise ValueError(f"the weights sum to {sum(self.weights):g}, expected shares of 1")
 
 
 @dataclass(frozen=True)
@@ -85,11 +99,9 @@ def attenuation(material: str, energies: Sequence[float]) -> Tensor:
     if material not in MATERIALS:
         raise ValueError(f"no material {material!r}, use one of {', '.join(MATERIALS)}")
     xraydb, m = _library("xraydb"), MATERIALS[material]
-    per_gram = [  # cm2/g
-        sum(share * float(xraydb.mu_elam(element, 1000 * energy)) for element, share in m.fractions)
-        for energy in energies
-    ]
-    return torch.tensor(per_gram, dtype=torch.float64) * m.density / 10
+    electronvolts = 1000 * np.asarray(energies, dtype=np.float64)
+    per_gram = sum(share * xraydb.mu_elam(e, electronvolts) for e, share in m.fractions)  # cm2/g
+    return torch.as_tensor(per_gram, dtype=torch.float64) * m.density / 10
 
 
 def _library(name: str) -> Any:

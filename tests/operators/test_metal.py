@@ -69,6 +69,8 @@ def test_a_margin_widens_the_trace_along_the_detectors() -> None:
     trace, wide = (metal_trace(METAL > 0.5, GEOMETRY, margin=m) for m in (0, 2))
     assert torch.equal(wide, torch.nn.functional.max_pool2d(trace.double(), (1, 5), 1, (0, 2)) > 0)
     assert int(wide.sum()) > int(trace.sum())
+    with pytest.raises(ValueError, match="margin is -1"):
+        metal_trace(METAL > 0.5, GEOMETRY, margin=-1)
 
 
 def test_what_the_trace_leaves_does_not_depend_on_the_metal() -> None:
@@ -122,6 +124,16 @@ def test_interpolation_keeps_what_was_measured_and_repeats_the_nearest_at_the_en
     assert torch.equal(found[mask == 1], y[mask == 1])
     torch.testing.assert_close(found[0, 0, 1, :3], y[0, 0, 1, 3].expand(3))
     torch.testing.assert_close(found[1, 0, 2, 6:], y[1, 0, 2, 5].expand(3))
+
+
+def test_interpolation_keeps_double_precision_and_ignores_what_was_not_measured() -> None:
+    y = (0.37 * torch.arange(301, dtype=torch.float64) + 1).expand(1, 1, 4, 301)
+    mask = torch.ones(1, 1, 4, 301)
+    mask[..., 7:290] = mask[0, 0, 2] = 0
+    for rubbish in (1e6, math.nan):
+        found = interpolate_trace(torch.where(mask == 1, y, rubbish), mask)
+        torch.testing.assert_close(found, y.clone(), rtol=1e-14, atol=0)
+        assert not bool(interpolate_trace(torch.full_like(y, rubbish), 0 * mask).any())
 
 
 def test_views_without_a_ray_are_interpolated_between_their_neighbours() -> None:
