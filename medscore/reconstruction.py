@@ -133,8 +133,8 @@ class NetworkUnits:
 
     def measurements(self, operator: Operator, y: Tensor, size: int) -> Tensor:
         """y in the prior's range: (y - A shift) / unit."""
-        background = operator.forward(torch.full((1, 1, size, size), self.shift, device=y.device))
-        return (y - background) / self.unit
+        background = operator.T(torch.full((1, 1, size, size), self.shift, device=y.device))
+        return (y - operator.mask(y) * background) / self.unit
 
     def to_hu(self, x: Tensor) -> Tensor:
         """Images in the prior's range as HU."""
@@ -160,15 +160,14 @@ def reconstruct(
     slices, k = len(y), plan.samples
 
     def pair(items: Sequence[int]) -> Batch:
-        rows = y[[item // k for item in items]]
-        conditioner = plan.conditioner(operator, rows)
+        slices_of = [item // k for item in items]
+        rows, chosen = y[slices_of], operator.rows(slices_of)
+        conditioner = plan.conditioner(chosen, rows)
         return Batch(
             prior=conditioner.prior(prior),
             sampler=conditioner.sampler(plan.sampler),
-            finish=(lambda x: operator.exact_step(x, rows, tol=EXACT).x)
-            if plan.exact
-            else _identity,
-            residual=lambda x: operator.residual(x, rows),
+            finish=(lambda x: chosen.exact_step(x, rows, tol=EXACT).x) if plan.exact else _identity,
+            residual=lambda x: chosen.residual(x, rows),
         )
 
     job = Job(
@@ -185,7 +184,10 @@ def reconstruct(
     result = run(job, on_step)
     x = result.x.to(plan.device)
     residual = torch.cat(
-        [operator.residual(x[i : i + 1], y[i // k : i // k + 1]) for i in range(len(x))]
+        [
+            operator.rows([i // k]).residual(x[i : i + 1], y[i // k : i // k + 1])
+            for i in range(len(x))
+        ]
     )
     hu = units.to_hu(x).reshape(slices, k, contract.size, contract.size)
     return Reconstruction(
