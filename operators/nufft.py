@@ -75,8 +75,6 @@ class NonuniformFourier(Operator):
             mask, image_shape=(height, width), grid_shape=(trajectory.shape[1],), noise=noise
         )
         self.trajectory = trajectory.double()
-        self._compensation: Tensor | None = None
-        self._high = 0.0
 
     def __repr__(self) -> str:
         (h, w), (samples,) = self.image_shape, self.grid_shape
@@ -119,19 +117,28 @@ class NonuniformFourier(Operator):
         return self.trajectory.to(like.device, like.dtype.to_real())
 
     def _density(self, like: Tensor) -> Tensor:
-        if self._compensation is None:
-            self._compensation = density_compensation(self.trajectory, self.image_shape)
-        return self._compensation.to(like.device, like.dtype.to_real())
+        return self._compensation()[0].to(like.device, like.dtype.to_real())
 
     def _largest(self) -> float:
-        if not self._high:
-            generator = torch.Generator().manual_seed(0)
-            start = torch.randn(1, 1, *self.image_shape, 2, generator=generator)
-            self._high = largest_eigenvalue(
-                lambda v: self.T_adjoint(self._density(v) * self.T(v)),
-                torch.view_as_complex(start),
-            )
-        return self._high
+        return self._compensation()[1]
+
+    def _compensation(self) -> tuple[Tensor, float]:
+        return _weights_and_gain(self.trajectory.cpu().numpy().tobytes(), self.image_shape)
+
+
+@lru_cache(maxsize=4)
+def _weights_and_gain(trajectory: bytes, shape: tuple[int, ...]) -> tuple[Tensor, float]:
+    """The density compensation w of float64 points, and the largest eigenvalue of T^H w T."""
+    points = torch.frombuffer(bytearray(trajectory), dtype=torch.float64).reshape(2, -1)
+    weights = density_compensation(points, shape)
+    forward, adjoint = _modules(shape, torch.complex64)
+    single, pixels = points.float(), math.prod(shape)
+    parts = torch.randn(1, 1, *shape, 2, generator=torch.Generator().manual_seed(0))
+    gain = largest_eigenvalue(
+        lambda v: adjoint(weights.float() * forward(v, single), single) / pixels,
+        torch.view_as_complex(parts),
+    )
+    return weights, gain
 
 
 def density_compensation(trajectory: Tensor, shape: tuple[int, ...]) -> Tensor:

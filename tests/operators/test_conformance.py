@@ -97,8 +97,8 @@ OPERATORS: dict[str, Callable[[], Operator]] = {
     "inpainting, mask per sample": lambda: Inpainting(bits(2, 1, 9, 12)),
     "colorization": lambda: Colorization(7, 8),
     "super-resolution": lambda: SuperResolution(12, 9, 3),
-    "blur, gaussian": lambda: Blur(gaussian_kernel(1.3), 16, 13),
-    "blur, motion": lambda: Blur(motion_kernel(4.0, 0.6), 14, 12),
+    "blur, gaussian": lambda: Blur(gaussian_kernel(1.0), 11, 10, threshold=0.1),
+    "blur, motion": lambda: Blur(motion_kernel(3.0, 0.6), 9, 8, threshold=0.1),
     "restricted": lambda: Restricted(SuperResolution(8, 8, 2), bits(8, 8)),
     "stack of coils": lambda: Stack(
         MulticoilFourier(torch.stack([maps(3, 6, 8), maps(3, 6, 8).flip(0)]), bits(6, 8)), 2
