@@ -41,7 +41,6 @@ from medscore.operators.phantoms import Ellipse, exact_sinogram, rasterize
 from medscore.operators.projector import project
 from medscore.operators.scans import sparse_view
 from medscore.reconstruction import Plan, Reconstruction, reconstruct, reconstruct_fbp
-from medscore.samplers.grids import uniform
 from medscore.simulation import simulate_sparse_ct
 
 VIEWS, SIZE = 23, 128
@@ -146,9 +145,11 @@ def run(
     assert prior.contract is not None
     conditioner = registry.conditioner(settings.conditioner)
     plan = Plan(
-        sampler=registry.sampler(settings.sampler, registry.SamplerOptions(settings.snr)),
+        sampler=registry.sampler(
+            settings.sampler, registry.SamplerOptions(settings.snr, settings.steps, prior.sde)
+        ),
         conditioner=lambda a, y: conditioner(a, y, 1.0),
-        times=uniform(prior.sde, settings.steps),
+        times=registry.grid(settings.grid)(prior.sde, settings.steps),
         samples=samples,
         seed=settings.seed,
         batch_size=batch,

@@ -1,7 +1,13 @@
-"""Priors known in closed form: the oracles every sampler and conditioner is proven against."""
+r"""Priors known in closed form: the oracles every sampler and conditioner is proven against.
+
+Data distributed as a mixture of Gaussians :math:`\sum_k w_k N(m_k, C_k)` stay one under a linear
+SDE: :math:`p_t = \sum_k w_k N(\alpha m_k, \alpha^2 C_k + \sigma^2 I)`. So score, denoiser, density
+and the posterior given linear measurements are exact. States may have any shape with D numbers.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import torch
@@ -12,31 +18,110 @@ from medscore.sde import SDE
 from medscore.types import State, Times
 
 
+class GMMPrior(Prior):
+    """A mixture of K Gaussians with full covariances.
+
+    Args:
+        sde: the forward diffusion. weights: (K,), positive; they are normalised.
+        means: (K, D). covariances: (K, D, D), symmetric positive semi-definite.
+
+    Raises:
+        ValueError: shapes that do not fit, or a weight that is not positive.
+    """
+
+    def __init__(self, sde: SDE, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
+        k, d = means.shape
+        if weights.shape != (k,) or covariances.shape != (k, d, d):
+            raise ValueError(
+                f"shapes {tuple(weights.shape)}, {tuple(means.shape)}, "
+                f"{tuple(covariances.shape)} are not (K,), (K, D), (K, D, D)"
+            )
+        if not bool((weights > 0).all()):
+            raise ValueError(f"weights must be positive, got {weights.tolist()}")
+        self.sde, self.weights = sde, weights / weights.sum()
+        self.means, self.covariances = means, covariances
+        self.values, self.vectors = torch.linalg.eigh(covariances)
+        self.values = self.values.clamp_min(0)
+
+    def denoise(self, x: State, t: Times) -> State:
+        alpha, sigma, centred = self._centred(x, t)
+        gain = alpha * self.values / (alpha**2 * self.values + sigma**2)
+        each = self.means + torch.einsum("kde,bke->bkd", self.vectors, gain * centred)
+        shares = torch.softmax(self._log_terms(alpha, sigma, centred), 1)
+        return torch.einsum("bk,bkd->bd", shares, each).reshape(x.shape)
+
+    def log_density(self, x: State, t: Times) -> Times:
+        """log p_t(x) in nats, one value per sample."""
+        return torch.logsumexp(self._log_terms(*self._centred(x, t)), 1)
+
+    def responsibilities(self, x: State, t: Times) -> Tensor:
+        """The probability of each component given x_t = x, (batch, K)."""
+        return torch.softmax(self._log_terms(*self._centred(x, t)), 1)
+
+    def sample(self, n: int, t: float, generator: torch.Generator) -> Tensor:
+        """Exact draws (n, D) from p_t."""
+        like = self.means
+        k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        z = torch.randn(n, like.shape[1], generator=generator, dtype=like.dtype)
+        time = torch.tensor(t, dtype=like.dtype)
+        alpha, sigma = self.sde.alpha(time), self.sde.sigma(time)
+        std = torch.sqrt(alpha**2 * self.values + sigma**2)[k]
+        draws: Tensor = alpha * like[k] + torch.einsum("nde,ne->nd", self.vectors[k], std * z)
+        return draws
+
+    def marginal(self, t: float) -> tuple[Tensor, Tensor]:
+        """Mean (D,) and covariance (D, D) of p_t."""
+        time = torch.tensor(t, dtype=self.means.dtype)
+        alpha, sigma = self.sde.alpha(time), self.sde.sigma(time)
+        mean = self.weights @ self.means
+        apart = self.means - mean
+        spread = torch.einsum("k,kd,ke->de", self.weights, apart, apart)
+        within = torch.einsum("k,kde->de", self.weights, self.covariances)
+        eye = torch.eye(len(mean), dtype=mean.dtype)
+        return alpha * mean, alpha**2 * (spread + within) + sigma**2 * eye
+
+    def posterior(self, matrix: Tensor, y: Tensor, noise_std: float) -> GMMPrior:
+        r"""The data's distribution given :math:`y = A x_0 + n`, n ~ N(0, noise_std^2 I).
+
+        Args:
+            matrix: A (M, D). y: (M,). noise_std: 0 for noise-free measurements, if A C A^T is
+                invertible.
+        """
+        eye = torch.eye(len(y), dtype=y.dtype)
+        means, covariances, logs = [], [], []
+        for weight, m, c in zip(self.weights, self.means, self.covariances, strict=True):
+            s = matrix @ c @ matrix.T + noise_std**2 * eye
+            gain = torch.linalg.solve(s, matrix @ c).T
+            means.append(m + gain @ (y - matrix @ m))
+            left = c - gain @ matrix @ c
+            covariances.append((left + left.T) / 2)
+            normal = torch.distributions.MultivariateNormal(matrix @ m, s)
+            logs.append(torch.log(weight) + normal.log_prob(y))
+        shares = torch.softmax(torch.stack(logs), 0).clamp_min(torch.finfo(y.dtype).tiny)
+        return GMMPrior(self.sde, shares, torch.stack(means), torch.stack(covariances))
+
+    def _centred(self, x: State, t: Times) -> tuple[Tensor, Tensor, Tensor]:
+        """alpha, sigma (batch, 1, 1), and x - alpha m_k in the axes of C_k (batch, K, D)."""
+        alpha, sigma = self.sde.alpha(t)[:, None, None], self.sde.sigma(t)[:, None, None]
+        apart = x.flatten(1)[:, None] - alpha * self.means
+        return alpha, sigma, torch.einsum("bkd,kde->bke", apart, self.vectors)
+
+    def _log_terms(self, alpha: Tensor, sigma: Tensor, centred: Tensor) -> Tensor:
+        """log w_k N(x; alpha m_k, alpha^2 C_k + sigma^2 I), (batch, K)."""
+        variance = alpha**2 * self.values + sigma**2
+        square = centred.square() / variance + torch.log(variance) + math.log(2 * math.pi)
+        return torch.log(self.weights) - 0.5 * square.sum(2)
+
+
 @final
-class GaussianPrior(Prior):
-    r"""Data distributed as N(m, C), so that p_t is N(alpha m, alpha^2 C + sigma^2 I).
+class GaussianPrior(GMMPrior):
+    r"""Data distributed as N(m, C): the mixture of one, whose score is linear.
 
     .. math:: E[x_0 | x_t] = m + \alpha C (\alpha^2 C + \sigma^2 I)^{-1} (x_t - \alpha m).
 
     Args:
-        sde: the forward diffusion. mean: (D,). covariance: (D, D), symmetric positive definite.
-        States may have any shape with D numbers per sample.
+        sde: the forward diffusion. mean: (D,). covariance: (D, D), symmetric, semi-definite.
     """
 
     def __init__(self, sde: SDE, mean: Tensor, covariance: Tensor) -> None:
-        self.sde, self.mean, self.covariance = sde, mean, covariance
-        self.values, self.vectors = torch.linalg.eigh(covariance)
-
-    def denoise(self, x: State, t: Times) -> State:
-        alpha, sigma = self.sde.alpha(t)[:, None], self.sde.sigma(t)[:, None]
-        centred = (x.flatten(1) - alpha * self.mean) @ self.vectors
-        gain = alpha * self.values / (alpha**2 * self.values + sigma**2)
-        denoised: Tensor = self.mean + (gain * centred) @ self.vectors.T
-        return denoised.reshape(x.shape)
-
-    def marginal(self, t: float) -> tuple[Tensor, Tensor]:
-        """Mean (D,) and covariance (D, D) of p_t."""
-        time = torch.tensor(t, dtype=self.mean.dtype)
-        alpha, sigma = self.sde.alpha(time), self.sde.sigma(time)
-        eye = torch.eye(len(self.mean), dtype=self.mean.dtype)
-        return alpha * self.mean, alpha**2 * self.covariance + sigma**2 * eye
+        super().__init__(sde, mean.new_ones(1), mean[None], covariance[None])

@@ -28,13 +28,24 @@ class Counted(Prior):
     """A prior that counts its evaluations (NFE), in bf16 autocast on request.
 
     Only the network's call is autocast: samplers and operators keep float32.
+
+    Args:
+        items: samples walked together, so that a sampler that takes them one by one is not
+            charged for each; by default as many as the first call evaluates.
     """
 
-    def __init__(self, prior: Prior, *, bf16: bool = False) -> None:
-        self.inner, self.sde, self.nfe, self.bf16 = prior, prior.sde, 0, bf16
+    def __init__(self, prior: Prior, *, items: int | None = None, bf16: bool = False) -> None:
+        self.inner, self.sde, self.items, self.bf16 = prior, prior.sde, items, bf16
+        self.evaluations = 0
+
+    @property
+    def nfe(self) -> int:
+        """Evaluations per sample; where samples differ, their mean, rounded up."""
+        return -(-self.evaluations // (self.items or 1))
 
     def denoise(self, x: State, t: Times) -> State:
-        self.nfe += 1
+        self.items = self.items or len(x)
+        self.evaluations += len(x)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             return self.inner.denoise(x, t).to(x.dtype)
 
@@ -54,7 +65,7 @@ class Batch:
 
     Attributes:
         prior, sampler: conditioned or not.
-        finish: after the Tweedie denoise, e.g. the exact data-consistency step.
+        finish: at the very end, after the Tweedie denoise, e.g. the exact data-consistency step.
         residual: distance of a state from the measurements, one per item, for the history.
     """
 
@@ -76,6 +87,8 @@ class Job:
         state: file for an interrupted run's state; ``None`` to keep none.
         fingerprint: identifies the job; a state of another job is refused.
         save_every: steps between saves of the state, and between entries of the history.
+        denoise: end with Tweedie's denoised image, one more evaluation (B.5.7); otherwise with the
+            state at the last time, which still holds that time's noise.
     """
 
     seeds: Sequence[int]
@@ -88,6 +101,7 @@ class Job:
     state: Path | None = None
     fingerprint: str = ""
     save_every: int = 20
+    denoise: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,7 +135,7 @@ def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Sa
                 for progress in walk.steps():
                     assert progress.point is not None
                     done = number * steps + progress.point.step
-                    on_step(StepInfo(done, len(chunks) * steps, progress.point.nfe))
+                    on_step(StepInfo(done, len(chunks) * steps, walk.prior.nfe))
                     if progress.point.step % job.save_every == 0:
                         _save(job, progress)
                 result, nfe = walk.end(progress)
@@ -142,7 +156,7 @@ class _Walk:
     def __init__(self, job: Job, items: Sequence[int], start: Progress) -> None:
         self.job, self.items, self.start = job, items, start
         self.batch = job.batches(items)
-        self.prior = Counted(self.batch.prior, bf16=job.bf16)
+        self.prior = Counted(self.batch.prior, items=len(items), bf16=job.bf16)
         self.grid = job.times.to(job.device)
 
     def steps(self) -> Iterator[Progress]:
@@ -157,7 +171,7 @@ class _Walk:
             x, first = point.x.to(job.device), point.step
             memory = {k: v.to(job.device) for k, v in point.memory.items()}
             noise.restore(point.noise)
-            self.prior.nfe = point.nfe
+            self.prior.evaluations = point.evaluations
             if first == len(self.grid) - 1:
                 yield progress
         for step in range(first, len(self.grid) - 1):
@@ -168,16 +182,17 @@ class _Walk:
             if (step + 1) % job.save_every == 0 and self.batch.residual is not None:
                 worst = float(self.batch.residual(x).max())
                 history = (*history, Residual(len(progress.done), step + 1, worst))
-            at = Point(x, memory, noise.state(), step + 1, self.prior.nfe)
+            at = Point(x, memory, noise.state(), step + 1, self.prior.evaluations)
             progress = Progress(progress.done, history, at)
             yield progress
 
     def end(self, progress: Progress) -> tuple[Tensor, int]:
-        """Tweedie's denoise and the finish: the result on the CPU, and the NFE."""
+        """Tweedie's denoise if asked, and the finish: the result on the CPU, and the NFE."""
         assert progress.point is not None
         x = progress.point.x.to(self.job.device)
-        x0 = self.prior.denoise(x, self.grid[-1].expand(len(self.items)))
-        return self.batch.finish(x0).cpu(), self.prior.nfe
+        if self.job.denoise:
+            x = self.prior.denoise(x, self.grid[-1].expand(len(self.items)))
+        return self.batch.finish(x).cpu(), self.prior.nfe
 
 
 def _check_fits(job: Job, progress: Progress) -> None:

@@ -17,8 +17,9 @@ from medscore.checkpoint import build_prior
 from medscore.contract import DataContract, Provenance, SDESpec, UNetSpec
 from medscore.datasets.slices import Slices, augment, load_slices
 from medscore.errors import MedscoreError
+from medscore.ncsnv2 import largest_distance
 from medscore.prior import NetworkPrior
-from medscore.training import TrainingPlan, data_statistics, largest_distance
+from medscore.training import TrainingPlan, data_statistics
 
 
 class Recipe(BaseModel):

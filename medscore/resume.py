@@ -26,13 +26,15 @@ class Residual:
 
 @dataclass(frozen=True)
 class Point:
-    """Where a batch stands: its state after ``step`` steps and the generators' states."""
+    """Where a batch stands: its state after ``step`` steps, the generators' states, and how many
+    single samples the network has evaluated.
+    """
 
     x: Tensor
     memory: Memory
     noise: Tensor
     step: int
-    nfe: int
+    evaluations: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def save_progress(path: Path, fingerprint: str, progress: Progress) -> None:
     if (point := progress.point) is not None:
         tensors |= {"x": point.x, "noise": point.noise}
         tensors |= {f"memory.{k}": v for k, v in point.memory.items()}
-        header |= {"step": str(point.step), "nfe": str(point.nfe)}
+        header |= {"step": str(point.step), "evaluations": str(point.evaluations)}
     cpu = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     atomic_write(path, save(cpu, metadata=header))
 
@@ -99,7 +101,7 @@ def _parse(header: dict[str, str], tensors: dict[str, Tensor]) -> Progress:
             memory={k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)},
             noise=tensors["noise"],
             step=int(header["step"]),
-            nfe=int(header["nfe"]),
+            evaluations=int(header["evaluations"]),
         )
     return Progress(
         done=tuple(tensors[f"done.{i}"] for i in range(finished)),

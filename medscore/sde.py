@@ -48,6 +48,12 @@ class SDE(ABC):
     def time(self, ratio: AnyFloat) -> AnyFloat:
         """The time at which sigma(t) / alpha(t) equals ``ratio`` (the inverse noise schedule)."""
 
+    @abstractmethod
+    def score_gain(self, s: AnyFloat, t: AnyFloat) -> AnyFloat:
+        r"""How much of a constant score the reverse SDE adds to the state from t to s < t:
+        :math:`\int_s^t g(\tau)^2 \alpha(s)/\alpha(\tau)\,d\tau`.
+        """
+
     @property
     @abstractmethod
     def prior_std(self) -> float:
@@ -112,6 +118,9 @@ class VE(SDE):
     def time(self, ratio: AnyFloat) -> AnyFloat:
         return torch.log(ratio / self.sigma_min) / self._log_range
 
+    def score_gain(self, s: AnyFloat, t: AnyFloat) -> AnyFloat:
+        return self.sigma(t) ** 2 - self.sigma(s) ** 2
+
     @property
     def prior_std(self) -> float:
         return self.sigma_max
@@ -171,6 +180,9 @@ class VP(_LinearBeta):
     def time(self, ratio: AnyFloat) -> AnyFloat:
         return self._time_of_log_alpha(-0.5 * torch.log1p(ratio**2))
 
+    def score_gain(self, s: AnyFloat, t: AnyFloat) -> AnyFloat:
+        return 2 * torch.expm1(self.log_alpha(s) - self.log_alpha(t))
+
 
 @final
 @dataclass(frozen=True)
@@ -186,3 +198,8 @@ class SubVP(_LinearBeta):
     def time(self, ratio: AnyFloat) -> AnyFloat:
         # sigma / alpha = r  <=>  alpha^2 + r alpha - 1 = 0
         return self._time_of_log_alpha(-torch.asinh(0.5 * ratio))
+
+    def score_gain(self, s: AnyFloat, t: AnyFloat) -> AnyFloat:
+        # g^2 / alpha dt = d(2 / alpha + 2 alpha^3 / 3)
+        rise, cube = self.log_alpha(s) - self.log_alpha(t), self.alpha(s) ** 4
+        return 2 * torch.expm1(rise) + 2 / 3 * cube * torch.expm1(-3 * rise)

@@ -228,12 +228,6 @@ def _trim_log(log: Path, step: int) -> None:
         atomic_write(log, "".join(line + "\n" for line in lines).encode())
 
 
-def largest_distance(images: Tensor) -> float:
-    """Largest Euclidean distance between two images (n, ...): sigma_max by Technique 1."""
-    flat = images.flatten(1).float()
-    return max(float(torch.cdist(flat[i : i + 64], flat).max()) for i in range(0, len(flat), 64))
-
-
 def data_statistics(images: Tensor) -> tuple[float, float]:
     """Mean and standard deviation over all pixels, for the preconditioning."""
     values = images.double()

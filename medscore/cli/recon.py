@@ -24,7 +24,6 @@ from medscore.errors import MedscoreError
 from medscore.files import atomic_folder
 from medscore.outputs import Outcome, write_outputs
 from medscore.reconstruction import Plan, check_compatible, reconstruct, reconstruct_fbp
-from medscore.samplers.grids import uniform
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Settings:
     sampler: str = "pc"
     conditioner: str = "proximal"
     steps: int = 200
+    grid: str = "uniform"
     snr: float = 0.45
     lam: float | None = None
     samples: int = 1
@@ -79,6 +79,9 @@ def recon(
         str, typer.Option(help=f"One of: {', '.join(registry.CONDITIONERS)}.")
     ] = DEFAULTS.conditioner,
     steps: Annotated[int, typer.Option(help="Noise scales.")] = DEFAULTS.steps,
+    grid: Annotated[
+        str, typer.Option(help=f"Their spacing, one of: {', '.join(registry.GRIDS)}.")
+    ] = DEFAULTS.grid,
     samples: Annotated[
         int, typer.Option(help="Posterior samples; their mean is the reconstruction.")
     ] = DEFAULTS.samples,
@@ -107,7 +110,9 @@ def recon(
 
     Example: medscore recon meas.h5 -o out --steps 100 --seed 1 --reference scan.dcm
     """
-    settings = Settings(prior, sampler, conditioner, steps, snr, lam, samples, seed, precision)
+    settings = Settings(
+        prior, sampler, conditioner, steps, grid, snr, lam, samples, seed, precision
+    )
     outcome = reconstruct_file(
         measurement,
         output,
@@ -165,9 +170,11 @@ def reconstruct_file(
     fingerprint = _fingerprint(path, checkpoint.sha256, settings, batch_size)
     state = output.parent / f".{output.name}.resume.safetensors"
     plan = Plan(
-        sampler=registry.sampler(settings.sampler, registry.SamplerOptions(settings.snr)),
+        sampler=registry.sampler(
+            settings.sampler, registry.SamplerOptions(settings.snr, settings.steps, network.sde)
+        ),
         conditioner=lambda a, y: conditioner(a, y, lam),
-        times=uniform(network.sde, settings.steps),
+        times=registry.grid(settings.grid)(network.sde, settings.steps),
         samples=settings.samples,
         seed=settings.seed,
         exact=noise_free,

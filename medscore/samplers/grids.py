@@ -1,13 +1,87 @@
-"""Time grids: the decreasing times 1 = t_N > ... > t_0 = eps that a sampler visits."""
+r"""Time grids: the decreasing times 1 = t_N > ... > t_0 = eps that a sampler visits.
+
+Each makes another measure of noise equally spaced: the time itself, log sigma, the half-log
+signal-to-noise ratio log(alpha/sigma), or (sigma/alpha)^(1/rho). On VE the first three agree.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
+from torch import Tensor
 
 from medscore.sde import SDE
 from medscore.types import AnyFloat
 
+Grid = Callable[[SDE, int], AnyFloat]
+"""Makes (steps + 1,) times."""
+
 
 def uniform(sde: SDE, steps: int) -> AnyFloat:
-    """(steps + 1,) equally spaced times; on VE the noise levels are then geometric."""
+    """Equally spaced times."""
     return torch.linspace(1.0, sde.eps, steps + 1)
+
+
+def geometric(sde: SDE, steps: int) -> AnyFloat:
+    """Noise levels sigma in geometric progression (Song et al. 2022, section 6.3.2)."""
+    return _levels(sde, steps, sde.sigma, torch.log, torch.exp)
+
+
+def log_snr(sde: SDE, steps: int) -> AnyFloat:
+    """Equal steps in log(alpha/sigma) (Lu et al. 2022, section 3.4)."""
+    return _levels(sde, steps, lambda t: sde.sigma(t) / sde.alpha(t), torch.log, torch.exp)
+
+
+def karras(sde: SDE, steps: int, rho: float = 7.0) -> AnyFloat:
+    """Equal steps in (sigma/alpha)^(1/rho): finer at low noise (Karras et al. 2022, Eq. 5)."""
+    return _levels(
+        sde,
+        steps,
+        lambda t: sde.sigma(t) / sde.alpha(t),
+        lambda v: v ** (1 / rho),
+        lambda v: v**rho,
+    )
+
+
+def ladder(sde: SDE, sigmas: Sequence[float]) -> AnyFloat:
+    """The times of given decreasing noise levels, the first of them twice: annealed Langevin
+    dynamics works at the level it steps to, so it works at the first one too.
+
+    Raises:
+        ValueError: not decreasing, or outside the SDE's own levels.
+    """
+    levels = torch.tensor(sigmas, dtype=torch.float64)
+    ends = sde.sigma(torch.tensor([0.0, 1.0], dtype=torch.float64))
+    low, high = ends[0] * (1 - 1e-6), ends[1] * (1 + 1e-6)
+    if len(levels) == 0 or bool((levels < low).any() | (levels > high).any()):
+        raise ValueError(f"levels must lie in {float(ends[0]):g} to {float(ends[1]):g}: {sigmas}")
+    if bool((levels.diff() >= 0).any()):
+        raise ValueError(f"levels must decrease: {sigmas}")
+    times = _invert(sde.sigma, levels, 0.0)
+    return torch.cat([times[:1], times]).float()
+
+
+def _levels(
+    sde: SDE,
+    steps: int,
+    measure: Callable[[Tensor], Tensor],
+    bend: Callable[[Tensor], Tensor],
+    unbend: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Times at which ``bend(measure(t))`` is equally spaced."""
+    ends = bend(measure(torch.tensor([1.0, sde.eps], dtype=torch.float64)))
+    share = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    times = _invert(measure, unbend(torch.lerp(ends[0], ends[1], share)), sde.eps)
+    times[0], times[-1] = 1.0, sde.eps
+    return times.float()
+
+
+def _invert(measure: Callable[[Tensor], Tensor], values: Tensor, lowest: float) -> Tensor:
+    """The times in [lowest, 1] at which an increasing measure has these values, by bisection."""
+    low, high = torch.full_like(values, lowest), torch.ones_like(values)
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = measure(middle) < values
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return high

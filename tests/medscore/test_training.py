@@ -15,7 +15,6 @@ from medscore.training import (
     TrainingPlan,
     averaged_weights,
     data_statistics,
-    largest_distance,
     train,
 )
 
@@ -135,8 +134,7 @@ def test_a_restart_repeats_the_schedule(tmp_path: Path) -> None:
     assert rates[8:] == pytest.approx([0.005, 0.01, 0.01, 0.01, 0.02 / 3, 0.01 / 3])
 
 
-def test_data_statistics_and_largest_distance() -> None:
+def test_data_statistics() -> None:
     images = torch.tensor([[0.0, 0.0], [3.0, 4.0], [1.0, 1.0]])
     mean, std = data_statistics(images)
     assert (mean, std) == pytest.approx((1.5, float(images.double().std(correction=0))))
-    assert largest_distance(images) == pytest.approx(5.0)

@@ -1,0 +1,47 @@
+r"""Denoising diffusion implicit models (Song, Meng and Ermon 2021, Eq. 12 and 16).
+
+.. math:: x_s = \alpha_s D + \sqrt{\sigma_s^2 - v}\, \frac{x_t - \alpha_t D}{\sigma_t}
+                + \sqrt v\, z,
+          \qquad v = \eta^2 b^2 \sigma_s^2 / \sigma_t^2,
+
+with D the denoised image and b the noise of the forward step from s to t. eta = 1 is ancestral
+sampling by Eq. B.33 of Song et al. 2022; eta = 0 is deterministic, and DPM-Solver-1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+
+from medscore.noise import Noise
+from medscore.prior import Prior
+from medscore.samplers.base import Memory, Sampler
+from medscore.sde import expand
+from medscore.types import State, Times
+
+
+@final
+@dataclass(frozen=True)
+class DDIM(Sampler):
+    """First order; one evaluation a step. ``eta`` in [0, 1] scales the noise."""
+
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must be in [0, 1], got {self.eta}")
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        sde = prior.sde
+        _, b = sde.transition(s, t)
+        sigma_t, sigma_s = sde.sigma(t), sde.sigma(s)
+        std = self.eta * b * sigma_s / sigma_t
+        rest = torch.sqrt((sigma_s**2 - std**2).clamp_min(0))
+        denoised = prior.denoise(x, t)
+        direction = (x - expand(sde.alpha(t), x) * denoised) / expand(sigma_t, x)
+        x = expand(sde.alpha(s), x) * denoised + expand(rest, x) * direction
+        return (x + expand(std, x) * noise(x) if self.eta else x), memory

@@ -1,0 +1,44 @@
+r"""DPM-Solver++(2M): second order with one evaluation a step (Lu et al. 2022b, Alg. 2).
+
+The denoised image is extrapolated from this step and the last; with
+:math:`\lambda = \log(\alpha/\sigma)`, h the step in it and r the last step as a share of h,
+
+.. math:: x_s = \frac{\sigma_s}{\sigma_t} x_t + \alpha_s (1 - e^{-h})
+                \Bigl[\bigl(1 + \tfrac{1}{2r}\bigr) D_t - \tfrac{1}{2r} D_{\text{last}}\Bigr].
+
+The first step has no last one and takes D_t alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+
+from medscore.noise import Noise
+from medscore.prior import Prior
+from medscore.samplers.base import Memory, Sampler
+from medscore.sde import expand
+from medscore.types import State, Times
+
+
+@final
+@dataclass(frozen=True)
+class DPMSolverPP2M(Sampler):
+    """Deterministic; its memory holds the last denoised image and the last lambda."""
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        sde = prior.sde
+        now = torch.log(sde.alpha(t) / sde.sigma(t))
+        h = torch.log(sde.alpha(s) / sde.sigma(s)) - now
+        denoised = prior.denoise(x, t)
+        guess = denoised
+        if memory:
+            slope = expand(0.5 * h / (now - memory["half_log_snr"]), x)
+            guess = denoised + slope * (denoised - memory["denoised"])
+        kept = expand(sde.sigma(s) / sde.sigma(t), x)
+        gain = expand(-sde.alpha(s) * torch.expm1(-h), x)
+        return kept * x + gain * guess, {"denoised": denoised, "half_log_snr": now}

@@ -1,0 +1,34 @@
+r"""Exponential integrator of the reverse SDE (Chen et al. 2023; Zhang and Chen 2023).
+
+The score is held over the step, and the SDE that is then linear is solved exactly:
+
+.. math:: x_s = \frac{x_t}{a} + \left[\int_s^t g(\tau)^2 \frac{\alpha(s)}{\alpha(\tau)} d\tau\right]
+                \nabla \log p_t(x_t) + \frac{b}{a} z,
+
+where :math:`x_t = a x_s + b z` is the forward step. On the Ornstein-Uhlenbeck process, with h the
+step, that is :math:`e^h x + 2 (e^h - 1) \nabla\log p + \sqrt{e^{2h} - 1}\, z`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from medscore.noise import Noise
+from medscore.prior import Prior
+from medscore.samplers.base import Memory, Sampler
+from medscore.sde import expand
+from medscore.types import State, Times
+
+
+@final
+@dataclass(frozen=True)
+class ExponentialIntegrator(Sampler):
+    """First order; one evaluation a step."""
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        a, b = (expand(value, x) for value in prior.sde.transition(s, t))
+        gain = expand(prior.sde.score_gain(s, t), x)
+        return x / a + gain * prior.score(x, t) + b / a * noise(x), memory

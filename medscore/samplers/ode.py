@@ -1,0 +1,92 @@
+r"""The probability-flow ODE by an adaptive black-box solver (Song et al. 2022, Eq. 7.13, B.28).
+
+.. math:: \frac{dx}{dt} = f(t) x - \tfrac12 g(t)^2 \nabla \log p_t(x),
+
+solved by torchdiffeq's Dormand-Prince method of order 5(4), from noise to data or from data to
+noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+from torchdiffeq import odeint
+
+from medscore.errors import MedscoreError
+from medscore.noise import Noise
+from medscore.prior import Prior
+from medscore.samplers.base import Memory, Sampler
+from medscore.sde import expand
+from medscore.types import State, Times
+
+
+def solve(
+    prior: Prior, x: State, t: float, s: float, *, rtol: float = 1e-5, atol: float = 1e-5
+) -> State:
+    """Carry ``x`` from time ``t`` to ``s``; s < t generates, s > t encodes.
+
+    The batch is one system: its samples share the steps, each kept within the tolerances (the
+    error of a step is the largest of the samples' root mean squares). So samples depend on their
+    neighbours, within the tolerances; :class:`AdaptiveFlow` solves each alone.
+
+    Raises:
+        MedscoreError: the solver's step underflowed.
+    """
+
+    low, high = min(t, s), max(t, s)
+
+    def velocity(time: Tensor, x: Tensor) -> Tensor:
+        times = time.clamp(low, high).to(x).expand(len(x))  # the first step's trial may leave
+        f, g = expand(prior.sde.drift(times), x), expand(prior.sde.diffusion(times), x)
+        return f * x - 0.5 * g**2 * prior.score(x, times)
+
+    def worst(error: Tensor) -> Tensor:
+        return error.flatten(1).square().mean(1).sqrt().max()
+
+    ends = torch.tensor([t, s], dtype=torch.float64, device=x.device)
+    options = {"norm": worst, "dtype": torch.float64, "step_t": ends[1:]}
+    try:
+        path = odeint(velocity, x, ends, rtol=rtol, atol=atol, method="dopri5", options=options)
+    except AssertionError as error:
+        raise MedscoreError(
+            f"the ODE from time {t:g} to {s:g} was not solved ({error})",
+            mend="loosen rtol and atol, or use float64",
+        ) from error
+    end: Tensor = path[1]
+    return end
+
+
+@final
+@dataclass(frozen=True)
+class AdaptiveFlow(Sampler):
+    """:func:`solve` from t to s, every sample alone, whatever steps it takes in between.
+
+    A grid of one step from 1 to eps is all it needs.
+    """
+
+    rtol: float = 1e-5
+    atol: float = 1e-5
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        ends = [
+            solve(prior, x[i : i + 1], float(t[i]), float(s[i]), rtol=self.rtol, atol=self.atol)
+            for i in range(len(x))
+        ]
+        return torch.cat(ends), memory
+
+    def map(self, wrap: object) -> Sampler:
+        """Refused: its steps are its own.
+
+        Raises:
+            MedscoreError: always.
+        """
+        raise MedscoreError(
+            "an adaptive ODE solver chooses its own steps, between which no method on the state "
+            "(such as proximal) can act",
+            mend="use probability-flow, dpm-solver++ or heun instead",
+        )

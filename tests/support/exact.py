@@ -1,0 +1,164 @@
+"""Every sampler with what is known of it, and the exact distribution it ends with on a Gaussian.
+
+On a Gaussian prior the score is affine in x, so a sampler with fixed step sizes maps a Gaussian to
+a Gaussian. Its mean and covariance are read off by walking basis vectors, one per number of the
+start and one per number drawn, down the whole grid at once: nothing is sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from medscore.analytic import GaussianPrior, GMMPrior
+from medscore.noise import Noise
+from medscore.prior import Prior
+from medscore.samplers import grids
+from medscore.samplers.analytic_dpm import AnalyticDPM
+from medscore.samplers.ancestral import AncestralVE, AncestralVP
+from medscore.samplers.annealed_langevin import AnnealedLangevin, ScaledLangevin
+from medscore.samplers.base import Sampler
+from medscore.samplers.ddim import DDIM
+from medscore.samplers.dpm_solver import DPMSolver1, DPMSolver2, DPMSolver3
+from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
+from medscore.samplers.euler_maruyama import EulerMaruyama
+from medscore.samplers.exponential_integrator import ExponentialIntegrator
+from medscore.samplers.heun import EDMStochastic, Heun, churn
+from medscore.samplers.langevin import Langevin, LangevinCorrector
+from medscore.samplers.ode import AdaptiveFlow
+from medscore.samplers.predictor_corrector import PredictorCorrector
+from medscore.samplers.probability_flow import ProbabilityFlow
+from medscore.samplers.reverse_diffusion import ReverseDiffusion
+from medscore.sde import SDE, VE, VP, SubVP
+
+SDES: list[SDE] = [VE(0.05, 10.0), VP(), SubVP()]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """sigma^2 Gamma of a mixture known exactly where it is one Gaussian: E|score|^2 = tr(C_t^-1)."""
+
+    prior: GMMPrior
+
+    def __call__(self, t: Tensor, score: Tensor, sde: SDE) -> Tensor:
+        _, covariance = self.prior.marginal(float(t[0]))
+        gamma = torch.linalg.inv(covariance).diagonal().mean()
+        return (sde.sigma(t) ** 2 * gamma).to(t)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A sampler and what is claimed of it.
+
+    Attributes:
+        make: builds it for a number of steps and a prior.
+        order: of the bias in the steps, for predictors.
+        grid: the times it is meant for.
+        coarse: steps at which the order shows.
+        steps: at which its samples are right within their own scatter.
+    """
+
+    make: Callable[[int, GMMPrior], Sampler]
+    order: int | None
+    grid: grids.Grid = grids.uniform
+    coarse: int = 200
+    steps: int = 400
+
+
+def _annealed(sde: SDE, steps: int) -> Tensor:
+    return torch.cat([torch.ones(1), grids.log_snr(sde, steps)])
+
+
+CASES: dict[str, Case] = {
+    "euler-maruyama": Case(lambda n, p: EulerMaruyama(), 1, steps=1000),
+    "reverse diffusion": Case(lambda n, p: ReverseDiffusion(), 1, steps=1000),
+    "ancestral, VP": Case(lambda n, p: AncestralVP(), 1, steps=1000),
+    "ancestral, VE": Case(lambda n, p: AncestralVE(), 1, steps=1000),
+    "exponential integrator": Case(lambda n, p: ExponentialIntegrator(), 1, steps=1000),
+    "probability flow": Case(lambda n, p: ProbabilityFlow(), 1, steps=1000),
+    "ddim, eta 0": Case(lambda n, p: DDIM(), 1, grids.log_snr),
+    "ddim, eta 0.5": Case(lambda n, p: DDIM(0.5), 1, grids.log_snr),
+    "ddim, eta 1": Case(lambda n, p: DDIM(1.0), 1, grids.log_snr),
+    "analytic-dpm": Case(lambda n, p: AnalyticDPM(1.0, Moments(p)), 1, grids.log_snr),
+    "analytic-dpm, eta 0": Case(lambda n, p: AnalyticDPM(0.0, Moments(p)), 1, grids.log_snr),
+    "dpm-solver-1": Case(lambda n, p: DPMSolver1(), 1, grids.log_snr),
+    "dpm-solver-2": Case(lambda n, p: DPMSolver2(), 2, grids.log_snr, 50, 50),
+    "dpm-solver-3": Case(lambda n, p: DPMSolver3(), 3, grids.log_snr, 30, 30),
+    "dpm-solver++ (2M)": Case(lambda n, p: DPMSolverPP2M(), 2, grids.log_snr, 100, 50),
+    "heun": Case(lambda n, p: Heun(), 2, grids.karras, 50, 50),
+    "edm stochastic": Case(lambda n, p: EDMStochastic(churn(10, n)), 2, grids.karras, 100, 100),
+    "predictor-corrector": Case(
+        lambda n, p: PredictorCorrector(ReverseDiffusion(), ScaledLangevin(4 / n)), 1
+    ),
+    "annealed langevin": Case(
+        lambda n, p: AnnealedLangevin(ScaledLangevin(0.05), 10), None, _annealed, steps=100
+    ),
+    "langevin": Case(lambda n, p: Langevin(0.02), None, steps=200),
+    "langevin corrector": Case(lambda n, p: LangevinCorrector(0.1), None, steps=200),
+    "adaptive flow": Case(lambda n, p: AdaptiveFlow(), None, steps=1),
+}
+"""Each concrete sampler of the package is in here: a test sees to that."""
+
+
+def gaussian(sde: SDE) -> GaussianPrior:
+    """A Gaussian in three dimensions with correlations and a mean, in float64."""
+    root = torch.tensor([[0.9, 0.2, 0.0], [0.0, 0.7, -0.4], [0.3, 0.0, 0.5]], dtype=torch.float64)
+    mean = torch.tensor([0.3, -0.6, 0.5], dtype=torch.float64)
+    return GaussianPrior(sde, mean, root @ root.T)
+
+
+class _Counting(Noise):
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, like: Tensor) -> Tensor:
+        self.calls += 1
+        return torch.zeros_like(like)
+
+
+class _Probing(Noise):
+    """Call c draws unit vector d for member ``first + c D + d`` of the batch, else zeros."""
+
+    def __init__(self, first: int) -> None:
+        self.next = first
+
+    def __call__(self, like: Tensor) -> Tensor:
+        draw, d = torch.zeros_like(like), like.shape[1]
+        draw[self.next : self.next + d] = torch.eye(d, dtype=like.dtype)
+        self.next += d
+        return draw
+
+
+def walk(sampler: Sampler, prior: Prior, x: Tensor, grid: Tensor, noise: Noise) -> Tensor:
+    """Down the grid, without the engine."""
+    memory, n = sampler.init(x), len(x)
+    for t, s in pairwise(grid.to(x)):
+        x, memory = sampler.step(prior, x, t.expand(n), s.expand(n), noise, memory)
+    return x
+
+
+def propagate(
+    sampler: Sampler, prior: Prior, grid: Tensor, mean: Tensor, covariance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean and covariance that N(mean, covariance) has at the end of the grid, exactly."""
+    d, counting = len(mean), _Counting()
+    walk(sampler, prior, torch.zeros(1, d, dtype=mean.dtype), grid, counting)
+    x = torch.zeros(1 + d + counting.calls * d, d, dtype=mean.dtype)
+    x[1 : 1 + d] = torch.eye(d, dtype=mean.dtype)
+    x = walk(sampler, prior, x, grid, _Probing(1 + d))
+    offset = x[0]
+    linear, loading = (x[1 : 1 + d] - offset).T, (x[1 + d :] - offset).T
+    return linear @ mean + offset, linear @ covariance @ linear.T + loading @ loading.T
+
+
+def bias(name: str, sde: SDE, steps: int) -> float:
+    """Distance of mean and covariance from those of p_eps, from the exact p_1."""
+    case, prior = CASES[name], gaussian(sde)
+    grid = case.grid(sde, steps)
+    found = propagate(case.make(steps, prior), prior, grid, *prior.marginal(float(grid[0])))
+    exact = prior.marginal(float(grid[-1]))
+    return sum(float((a - b).norm()) for a, b in zip(found, exact, strict=True))

@@ -1,0 +1,208 @@
+"""What the conformance tests assert, as functions that the mutation check can call too."""
+
+from __future__ import annotations
+
+import math
+
+import formulas
+import torch
+from exact import CASES, SDES, bias, gaussian, propagate, walk
+from formulas import Schedule, Step
+from support import FixedNoise
+
+from medscore.analytic import GaussianPrior
+from medscore.samplers.analytic_dpm import AnalyticDPM, MomentTable
+from medscore.samplers.ancestral import AncestralVE, AncestralVP
+from medscore.samplers.annealed_langevin import AnnealedLangevin, ScaledLangevin
+from medscore.samplers.base import Sampler
+from medscore.samplers.ddim import DDIM
+from medscore.samplers.dpm_solver import DPMSolver1, DPMSolver2, DPMSolver3
+from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
+from medscore.samplers.euler_maruyama import EulerMaruyama
+from medscore.samplers.exponential_integrator import ExponentialIntegrator
+from medscore.samplers.heun import EDMStochastic, Heun
+from medscore.samplers.langevin import Langevin, LangevinCorrector
+from medscore.samplers.ode import AdaptiveFlow, solve
+from medscore.samplers.predictor_corrector import PredictorCorrector
+from medscore.samplers.probability_flow import ProbabilityFlow
+from medscore.samplers.reverse_diffusion import ReverseDiffusion
+from medscore.sde import SDE, VE, VP, SubVP
+
+CANCELS = {("euler-maruyama", VE)}
+"""On a Gaussian the first-order bias of Euler-Maruyama on geometric VE vanishes: per variance c it
+is proportional to the difference of w / (c + w)^2, w = sigma^2, between both ends, which is ~0."""
+
+
+def order(name: str, sde: SDE) -> None:
+    """Twice the steps divide the bias by 2 to the order, within 8 %; so the bias goes to zero."""
+    claimed, steps = CASES[name].order, CASES[name].coarse
+    assert claimed is not None
+    rate = math.log2(bias(name, sde, steps) / bias(name, sde, 2 * steps))
+    if (name, type(sde)) in CANCELS:
+        assert rate > claimed - 0.08, rate
+    else:
+        assert abs(rate - claimed) < 0.08 * claimed, rate
+
+
+def written(sde: SDE) -> Schedule:
+    """The same SDE in plain numbers."""
+    if isinstance(sde, VE):
+        return formulas.ve(sde.sigma_min, sde.sigma_max)
+    return formulas.vp() if isinstance(sde, VP) else formulas.subvp()
+
+
+def _table(eta: float) -> Sampler:
+    return AnalyticDPM(eta, _exact_moment)
+
+
+def _exact_moment(t: torch.Tensor, score: torch.Tensor, sde: SDE) -> torch.Tensor:
+    """sigma^2 / (alpha^2 C + sigma^2)."""
+    signal = sde.alpha(t) ** 2 * formulas.C
+    return sde.sigma(t) ** 2 / (signal + sde.sigma(t) ** 2)
+
+
+ONE_STEP: dict[str, tuple[Sampler, Step]] = {
+    "euler-maruyama": (EulerMaruyama(), formulas.euler_maruyama),
+    "reverse diffusion": (ReverseDiffusion(), formulas.reverse_diffusion),
+    "probability flow": (ProbabilityFlow(), formulas.probability_flow),
+    "ancestral, VP": (AncestralVP(), formulas.ancestral_vp),
+    "ancestral, VE": (AncestralVE(), formulas.ancestral_ve),
+    "exponential integrator": (ExponentialIntegrator(), formulas.exponential_integrator),
+    "ddim, eta 0": (DDIM(), formulas.ddim(0.0)),
+    "ddim, eta 0.7": (DDIM(0.7), formulas.ddim(0.7)),
+    "ddim, eta 1": (DDIM(1.0), formulas.ddim(1.0)),
+    "analytic-dpm, eta 0": (_table(0.0), formulas.analytic_dpm(0.0)),
+    "analytic-dpm, eta 0.7": (_table(0.7), formulas.analytic_dpm(0.7)),
+    "dpm-solver-1": (DPMSolver1(), formulas.dpm_solver_1),
+    "dpm-solver-2": (DPMSolver2(), formulas.dpm_solver_2),
+    "dpm-solver-3": (DPMSolver3(), formulas.dpm_solver_3),
+    "heun": (Heun(), formulas.heun),
+    "edm stochastic": (EDMStochastic(0.2, inflate=1.1), formulas.edm_stochastic(0.2, 1.1)),
+    "langevin": (Langevin(0.03), formulas.langevin(lambda k, s, g: 0.03)),
+    "scaled langevin": (
+        ScaledLangevin(0.2),
+        formulas.langevin(lambda k, s, g: 0.2 * k.sigma(s) ** 2),
+    ),
+    "langevin corrector": (
+        LangevinCorrector(0.3, scales=500),
+        # Alg. B.6; B.7 with alpha_i = 1 - beta_i, beta_i = 1 - exp(-(integral of beta) / N)
+        formulas.langevin(lambda k, s, g: 2 * math.exp(2 * k.f(s) / 500) * (0.3 / abs(g)) ** 2),
+    ),
+}
+
+
+def one_step(name: str, sde: SDE) -> None:
+    """A step of size 0.1 from t = 0.7 equals its source's formula to 10 digits."""
+    sampler, formula = ONE_STEP[name]
+    k, x, t, s, z = written(sde), 1.3, 0.7, 0.6, -0.8
+    prior = GaussianPrior(sde, _one(formulas.M), _one(formulas.C)[None])
+    found, _ = sampler.step(prior, _one(x)[None], _one(t), _one(s), FixedNoise(_one(z)[None]), {})
+    expected = formula(k, x, t, s, z)
+    assert abs(float(found) - expected) < 1e-10 * max(1.0, abs(expected)), (found, expected)
+
+
+def second_step_of_2m(sde: SDE) -> None:
+    """DPM-Solver++ extrapolates from the second step on."""
+    k, t, s = written(sde), 0.7, 0.6
+    prior = GaussianPrior(sde, _one(formulas.M), _one(formulas.C)[None])
+    start, silent = _one(-0.9)[None], FixedNoise(_one(0.0)[None])
+    sampler, t0 = DPMSolverPP2M(), (1 + t) / 2
+    x, memory = sampler.step(prior, start, _one(t0), _one(t), silent, sampler.init(start))
+    found, _ = sampler.step(prior, x, _one(t), _one(s), silent, memory)
+    expected = formulas.dpm_solver_pp_2m(k, float(x), t, s, 0.0)
+    assert abs(float(found) - expected) < 1e-9 * max(1.0, abs(expected)), (found, expected)
+
+
+def adaptive_flow(sde: SDE) -> None:
+    """dopri5 maps the Gaussian p_1 to p_eps, within ten times its tolerance per unit of size."""
+    prior = gaussian(sde)
+    mean, covariance = prior.marginal(1.0)
+    x = torch.cat([mean[None], mean + torch.linalg.cholesky(covariance).T])
+    size = float(covariance.diagonal().max()) ** 0.5
+    end = solve(prior, x / 1.0, 1.0, sde.eps, rtol=1e-8, atol=1e-8)
+    root = end[1:] - end[0]
+    exact_mean, exact = prior.marginal(sde.eps)
+    assert float((end[0] - exact_mean).abs().max()) < 1e-7 * max(1, size)
+    assert float((root.T @ root - exact).abs().max()) < 1e-6 * max(1, size)
+
+
+def annealed_langevin(sde: SDE) -> None:
+    """On one data point the variance after each level is Eq. 6.4's, from the level before."""
+    relative, steps, levels = 0.3, 4, [10.0, 6.0, 3.6]
+    prior = GaussianPrior(sde, torch.zeros(1).double(), torch.zeros(1, 1).double())
+    if not isinstance(sde, VE):
+        levels = [0.9, 0.6, 0.4]
+    times = torch.stack([_time_of(sde, level) for level in levels])
+    variance, before = _one(levels[0] ** 2)[None], levels[0] ** 2
+    sampler = AnnealedLangevin(ScaledLangevin(relative), steps)
+    for i in (1, 2):
+        grid = times[i - 1 : i + 1]
+        _, variance = propagate(sampler, prior, grid, torch.zeros(1).double(), variance)
+        rest = 2 * relative / (1 - (1 - relative) ** 2)
+        left = (1 - relative) ** (2 * steps) * (before / levels[i] ** 2 - rest) + rest
+        before = float(variance)
+        assert abs(before / levels[i] ** 2 - left) < 1e-9, (before, left)
+
+
+def stationary_langevin(sde: SDE) -> None:
+    """The variance that fixed steps keep is v / (1 - eps / (2 v)), v that of p_t, per axis."""
+    prior, t = gaussian(sde), torch.full((2,), 0.3, dtype=torch.float64)
+    mean, covariance = prior.marginal(0.3)
+    values, vectors = torch.linalg.eigh(covariance)
+    epsilon = 0.4 * float(values.min())
+    kept = vectors @ torch.diag(values / (1 - epsilon / (2 * values))) @ vectors.T
+    for sampler in (Langevin(epsilon), ScaledLangevin(epsilon / float(sde.sigma(t[0])) ** 2)):
+        found = propagate(sampler, prior, t, mean, kept)
+        assert float((found[0] - mean).abs().max()) < 1e-10
+        assert float((found[1] - kept).abs().max()) < 1e-10
+
+
+def corrector_order(sde: SDE) -> None:
+    """Predictor-corrector predicts to s and then corrects at s: by hand, with draws z and w."""
+    prior = GaussianPrior(sde, _one(formulas.M), _one(formulas.C)[None])
+    k, x, t, s, z = written(sde), 1.3, 0.7, 0.6, -0.8
+    sampler = PredictorCorrector(ReverseDiffusion(), ScaledLangevin(0.2), corrections=2)
+    start = _one(x)[None]
+    found, _ = sampler.step(prior, start, _one(t), _one(s), FixedNoise(_one(z)[None]), {})
+    expected = formulas.reverse_diffusion(k, x, t, s, z)
+    fixed = formulas.langevin(lambda k, s, g: 0.2 * k.sigma(s) ** 2)
+    for _ in range(2):
+        expected = fixed(k, expected, s, s, z)
+    assert abs(float(found) - expected) < 1e-10 * max(1.0, abs(expected))
+
+
+def moment_table() -> None:
+    """Linear between its times, flat beyond them."""
+    table = MomentTable((0.2, 0.4, 0.8), (1.0, 2.0, 0.0))
+    t = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.7, 0.9])
+    found = table(t, torch.zeros(6, 1), VP())
+    torch.testing.assert_close(found, torch.tensor([1.0, 1.0, 1.5, 2.0, 0.5, 0.0]))
+
+
+def samples_alone() -> None:
+    """AdaptiveFlow gives a sample the same bits whatever its neighbours."""
+    prior = gaussian(VP())
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).double()
+    t, s = torch.ones(4).double(), torch.full((4,), 0.1).double()
+    silent = FixedNoise(torch.zeros(4, 3).double())
+    whole, _ = AdaptiveFlow().step(prior, x, t, s, silent, {})
+    alone, _ = AdaptiveFlow().step(prior, x[2:3], t[2:3], s[2:3], silent, {})
+    assert torch.equal(whole[2:3], alone)
+
+
+def _one(value: float) -> torch.Tensor:
+    return torch.tensor([value], dtype=torch.float64)
+
+
+def _time_of(sde: SDE, sigma: float) -> torch.Tensor:
+    low, high = 0.0, 1.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        if float(sde.sigma(_one(middle))) < sigma:
+            low = middle
+        else:
+            high = middle
+    return _one(high)[0]
+
+
+__all__ = ["ONE_STEP", "SDES", "walk"]
