@@ -5,6 +5,9 @@ At each noise level sigma_i of the grid, T steps of Langevin dynamics
 .. math:: x \leftarrow x + \alpha_i \nabla \log p_{\sigma_i}(x) + \sqrt{2 \alpha_i} z, \qquad
           \alpha_i = \epsilon\, \sigma_i^2 / \sigma_L^2.
 
+The algorithm is of data plus noise, alpha = 1. Where alpha changes from one level to the next, the
+state is scaled with it first: steps as short as the lowest levels' could not make up for it.
+
 Alg. 5.1 writes the same steps with half of its own step size: its epsilon is twice this one. The
 grid is ``ladder``'s, which visits the first level too; the thesis's denoising step at the end is
 the engine's.
@@ -66,6 +69,7 @@ class AnnealedLangevin(Sampler):
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
+        x = expand(prior.sde.alpha(s) / prior.sde.alpha(t), x) * x
         for _ in range(self.steps):
             x, memory = self.inner.step(prior, x, s, s, noise, memory)
         return x, memory

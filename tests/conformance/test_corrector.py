@@ -9,7 +9,7 @@ from support import SharedNoise
 
 from medscore.analytic import GaussianPrior
 from medscore.samplers.grids import uniform
-from medscore.samplers.langevin import LangevinCorrector
+from medscore.samplers.langevin import LangevinCorrector, batch_ratio
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
 from medscore.sde import SDE, VE, VP, SubVP
@@ -24,14 +24,28 @@ def white(sde: SDE, std: float = 0.5) -> GaussianPrior:
 
 
 @all_sdes
-def test_the_step_size_is_that_of_algorithm_b6(sde: SDE) -> None:
-    """x' - x = eps G + sqrt(2 eps) z with eps = 2 (r sqrt(d) / |G|)^2, for each sample alone."""
+def test_the_step_size_is_that_of_algorithms_b6_and_b7(sde: SDE) -> None:
+    """x' - x = eps G + sqrt(2 eps) z with eps = 2 alpha_i (r sqrt(d) / |G|)^2, each sample alone.
+
+    alpha_i is 1 on VE, and 1 - beta_i for beta_i = beta(t) / N, up to beta_i^2, on the others.
+    """
     prior, r, noise = white(sde), 0.3, SharedNoise(0)
     x, t = SharedNoise(1)(torch.zeros(5, D)), torch.full((5,), 0.4)
     z = SharedNoise(0)(x)
-    found, _ = LangevinCorrector(r).step(prior, x, t, t, noise, {})
+    found, _ = LangevinCorrector(r, scales=100).step(prior, x, t, t, noise, {})
     g = prior.score(x, t)
-    eps = 2 * (r * math.sqrt(D) / g.norm(dim=1, keepdim=True)) ** 2
+    alpha = 1.0 if isinstance(sde, VE) else math.exp(-(0.1 + 0.4 * 19.9) / 100)
+    eps = 2 * alpha * (r * math.sqrt(D) / g.norm(dim=1, keepdim=True)) ** 2
+    torch.testing.assert_close(found, x + eps * g + torch.sqrt(2 * eps) * z)
+
+
+def test_the_texts_norms_are_averages_over_the_batch() -> None:
+    """B.5.7: the average norm across the mini-batch stands for the norms of z and of G."""
+    prior, t = white(VE()), torch.full((5,), 0.4)
+    x, z = SharedNoise(1)(torch.zeros(5, D)), SharedNoise(0)(torch.zeros(5, D))
+    g = prior.score(x, t)
+    found, _ = LangevinCorrector(0.3, ratio=batch_ratio).step(prior, x, t, t, SharedNoise(0), {})
+    eps = 2 * (0.3 * z.norm(dim=1).mean() / g.norm(dim=1).mean()) ** 2
     torch.testing.assert_close(found, x + eps * g + torch.sqrt(2 * eps) * z)
 
 

@@ -6,11 +6,12 @@ import math
 
 import formulas
 import torch
-from exact import CASES, SDES, bias, gaussian, propagate, walk
+from exact import CASES, bias, gaussian, propagate
 from formulas import Schedule, Step
 from support import FixedNoise
 
 from medscore.analytic import GaussianPrior
+from medscore.samplers import analytic_dpm, ode
 from medscore.samplers.analytic_dpm import AnalyticDPM, MomentTable
 from medscore.samplers.ancestral import AncestralVE, AncestralVP
 from medscore.samplers.annealed_langevin import AnnealedLangevin, ScaledLangevin
@@ -22,11 +23,11 @@ from medscore.samplers.euler_maruyama import EulerMaruyama
 from medscore.samplers.exponential_integrator import ExponentialIntegrator
 from medscore.samplers.heun import EDMStochastic, Heun
 from medscore.samplers.langevin import Langevin, LangevinCorrector
-from medscore.samplers.ode import AdaptiveFlow, solve
+from medscore.samplers.ode import AdaptiveFlow
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.probability_flow import ProbabilityFlow
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
-from medscore.sde import SDE, VE, VP, SubVP
+from medscore.sde import SDE, VE, VP
 
 CANCELS = {("euler-maruyama", VE)}
 """On a Gaussian the first-order bias of Euler-Maruyama on geometric VE vanishes: per variance c it
@@ -119,7 +120,7 @@ def adaptive_flow(sde: SDE) -> None:
     mean, covariance = prior.marginal(1.0)
     x = torch.cat([mean[None], mean + torch.linalg.cholesky(covariance).T])
     size = float(covariance.diagonal().max()) ** 0.5
-    end = solve(prior, x / 1.0, 1.0, sde.eps, rtol=1e-8, atol=1e-8)
+    end = ode.solve(prior, x, 1.0, sde.eps, rtol=1e-8, atol=1e-8)
     root = end[1:] - end[0]
     exact_mean, exact = prior.marginal(sde.eps)
     assert float((end[0] - exact_mean).abs().max()) < 1e-7 * max(1, size)
@@ -127,7 +128,10 @@ def adaptive_flow(sde: SDE) -> None:
 
 
 def annealed_langevin(sde: SDE) -> None:
-    """On one data point the variance after each level is Eq. 6.4's, from the level before."""
+    """On one data point the variance after each level is Eq. 6.4's, from the level before.
+
+    Where alpha changes the state is scaled with it first.
+    """
     relative, steps, levels = 0.3, 4, [10.0, 6.0, 3.6]
     prior = GaussianPrior(sde, torch.zeros(1).double(), torch.zeros(1, 1).double())
     if not isinstance(sde, VE):
@@ -138,6 +142,8 @@ def annealed_langevin(sde: SDE) -> None:
     for i in (1, 2):
         grid = times[i - 1 : i + 1]
         _, variance = propagate(sampler, prior, grid, torch.zeros(1).double(), variance)
+        k, (t, s) = written(sde), grid.tolist()
+        before = before * (k.alpha(s) / k.alpha(t)) ** 2
         rest = 2 * relative / (1 - (1 - relative) ** 2)
         left = (1 - relative) ** (2 * steps) * (before / levels[i] ** 2 - rest) + rest
         before = float(variance)
@@ -179,6 +185,15 @@ def moment_table() -> None:
     torch.testing.assert_close(found, torch.tensor([1.0, 1.0, 1.5, 2.0, 0.5, 0.0]))
 
 
+def own_moment() -> None:
+    """A sample's own sigma^2 |score|^2 / d, by hand."""
+    sde, t = VP(), torch.tensor([0.3, 0.6]).double()
+    score = torch.tensor([[1.0, 2.0, 3.0], [0.0, 1.0, 0.0]]).double()
+    sigma = [written(sde).sigma(float(v)) for v in t]
+    expected = torch.tensor([sigma[0] ** 2 * 14 / 3, sigma[1] ** 2 / 3]).double()
+    assert float((analytic_dpm.own_moment(t, score, sde) - expected).abs().max()) < 1e-6
+
+
 def samples_alone() -> None:
     """AdaptiveFlow gives a sample the same bits whatever its neighbours."""
     prior = gaussian(VP())
@@ -203,6 +218,3 @@ def _time_of(sde: SDE, sigma: float) -> torch.Tensor:
         else:
             high = middle
     return _one(high)[0]
-
-
-__all__ = ["ONE_STEP", "SDES", "walk"]

@@ -1,0 +1,232 @@
+"""The proofs fail for wrong code: defects planted one at a time, each must be caught.
+
+A mutant is a line of the package's source changed. Its module is compiled again with the change and
+the functions of its classes replace those of the real ones; then the proofs run until one fails.
+Only a failed assertion counts: a mutant that cannot be run proves nothing, and unchanged modules
+go through the same planting and must pass.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import proofs
+import pytest
+import torch
+from exact import SDES
+
+from medscore.analytic import GaussianPrior
+from medscore.engine import Batch, Job, run
+from medscore.samplers.euler_maruyama import EulerMaruyama
+from medscore.samplers.grids import uniform
+from medscore.sde import VE, VP
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """``old`` in the source of ``module`` becomes ``new``; ``proof`` is to notice."""
+
+    module: str
+    old: str
+    new: str
+    proof: Callable[[], None]
+
+    def __str__(self) -> str:
+        return f"{self.module.removeprefix('medscore.')}: {self.old} -> {self.new}"
+
+
+def one_step(*names: str) -> Callable[[], None]:
+    """The formulas of one step, on every SDE."""
+
+    def check() -> None:
+        for name in names:
+            for sde in SDES:
+                proofs.one_step(name, sde)
+
+    return check
+
+
+def order(name: str) -> Callable[[], None]:
+    """The order of convergence, on VP: it needs no formula of the step."""
+    return lambda: proofs.order(name, SDES[1])
+
+
+def on_each(proof: Callable[..., None]) -> Callable[[], None]:
+    """A proof that takes an SDE, on every one."""
+
+    def check() -> None:
+        for sde in SDES:
+            proof(sde)
+
+    return check
+
+
+def last_step() -> None:
+    """Without a final denoise the engine ends with the last step's state; with it, with E[x_0 | x].
+
+    On a single data point at 0.3 that is 0.3 itself, whatever the noise.
+    """
+    for sde in (VE(0.05, 10.0), VP()):
+        prior = GaussianPrior(sde, torch.full((2,), 0.3), torch.zeros(2, 2))
+        job = Job(
+            seeds=range(4),
+            shape=(2,),
+            times=uniform(sde, 20),
+            batches=lambda items, prior=prior: Batch(prior, EulerMaruyama()),
+        )
+        x = run(job).x
+        assert float((x - 0.3).abs().max()) < 1e-6
+        raw = run(replace(job, denoise=False)).x
+        assert float((raw - 0.3).abs().max()) > 1e-4
+
+
+S = "medscore.samplers."
+MUTANTS = [
+    # factor 2
+    Mutant("medscore.sde", "return -0.5 * self.beta(t)", "return -self.beta(t)",
+           one_step("euler-maruyama")),
+    Mutant("medscore.sde", "return -0.5 * self.beta(t)", "return -self.beta(t)",
+           order("euler-maruyama")),
+    Mutant(S + "probability_flow", "0.5 * b**2", "b**2", order("probability flow")),
+    Mutant(S + "ode", "0.5 * g**2", "g**2", on_each(proofs.adaptive_flow)),
+    Mutant(S + "langevin", "torch.sqrt(2 * epsilon)", "torch.sqrt(epsilon)",
+           on_each(proofs.stationary_langevin)),
+    Mutant(S + "annealed_langevin", "torch.sqrt(2 * alpha)", "torch.sqrt(alpha)",
+           on_each(proofs.annealed_langevin)),
+    Mutant(S + "langevin", "epsilon = 2 * alpha", "epsilon = alpha",
+           one_step("langevin corrector")),
+    # wrong sign
+    Mutant(S + "euler_maruyama", "f * x - g**2", "f * x + g**2", order("euler-maruyama")),
+    Mutant(S + "reverse_diffusion", "(2 - a) * x + b**2", "(2 - a) * x - b**2",
+           order("reverse diffusion")),
+    Mutant(S + "dpm_solver", "- expand(sde.sigma(s) * gain, x)", "+ expand(sde.sigma(s) * gain, x)",
+           order("dpm-solver-1")),
+    Mutant(S + "heun", "(u - prior.denoise(x, t)) / v", "(prior.denoise(x, t) - u) / v",
+           order("heun")),
+    Mutant("medscore.sde", "return torch.exp(self.log_alpha(t))",
+           "return torch.exp(-self.log_alpha(t))", one_step("ddim, eta 0")),
+    # g for g^2, and the like
+    Mutant(S + "euler_maruyama", "g**2 * prior.score", "g * prior.score", order("euler-maruyama")),
+    Mutant(S + "reverse_diffusion", "b**2 * prior.score", "b * prior.score",
+           order("reverse diffusion")),
+    Mutant(S + "ancestral", "b**2 * prior.score", "b * prior.score", order("ancestral, VP")),
+    Mutant("medscore.prior", "- x) / sigma**2", "- x) / sigma", order("euler-maruyama")),
+    Mutant("medscore.prior", "(alpha * self.denoise(x, t) - x)", "(self.denoise(x, t) - x)",
+           order("reverse diffusion")),
+    Mutant("medscore.sde", "self.sigma(t) ** 2 - (a * self.sigma(s)) ** 2",
+           "self.sigma(t) ** 2 - a * self.sigma(s) ** 2", order("reverse diffusion")),
+    # missing square root
+    Mutant(S + "euler_maruyama", "g * torch.sqrt(dt) * noise", "g * dt * noise",
+           order("euler-maruyama")),
+    Mutant("medscore.sde", "return a, torch.sqrt(variance.clamp_min(0))",
+           "return a, variance.clamp_min(0)", order("ancestral, VP")),
+    Mutant("medscore.sde", "return torch.sqrt(self.beta(t))\n", "return self.beta(t)\n",
+           one_step("euler-maruyama")),
+    Mutant("medscore.sde", "return torch.sqrt(-torch.expm1(2 * self.log_alpha(t)))",
+           "return -torch.expm1(2 * self.log_alpha(t))", one_step("ddim, eta 0.7")),
+    Mutant(S + "analytic_dpm", "torch.sqrt(optimal)", "optimal", one_step("analytic-dpm, eta 0.7")),
+    Mutant(S + "ddim", "rest = torch.sqrt((sigma_s**2 - std**2).clamp_min(0))",
+           "rest = (sigma_s**2 - std**2).clamp_min(0)", order("ddim, eta 0.5")),
+    # time off by one
+    Mutant(S + "euler_maruyama", "prior.score(x, t)", "prior.score(x, s)",
+           one_step("euler-maruyama")),
+    Mutant(S + "reverse_diffusion", "transition(s, t)", "transition(t, t)",
+           order("reverse diffusion")),
+    Mutant(S + "ddim", "sde.alpha(s), x) * denoised", "sde.alpha(t), x) * denoised",
+           order("ddim, eta 0")),
+    Mutant(S + "heun", "prior.denoise(alpha_s * ahead, s)", "prior.denoise(alpha_s * ahead, t)",
+           order("heun")),
+    Mutant(S + "langevin", "return _update(x, prior.score(x, s), epsilon",
+           "return _update(x, prior.score(x, 2 * s), epsilon",
+           on_each(proofs.stationary_langevin)),
+    Mutant(S + "predictor_corrector", "self.corrector.step(prior, x, s, s,",
+           "self.corrector.step(prior, x, t, t,", on_each(proofs.corrector_order)),
+    # sigma for sigma^2
+    Mutant(S + "annealed_langevin", "self.relative * prior.sde.sigma(s) ** 2",
+           "self.relative * prior.sde.sigma(s)", one_step("scaled langevin")),
+    Mutant(S + "ancestral", "b * prior.sde.sigma(s) / prior.sde.sigma(t)", "b",
+           one_step("ancestral, VE")),
+    Mutant(S + "analytic_dpm", "sde.sigma(t) ** 2 * score", "sde.sigma(t) * score",
+           proofs.own_moment),
+    # higher orders lost
+    Mutant(S + "dpm_solver", "_epsilon(prior, u, middle)), memory",
+           "_epsilon(prior, x, t)), memory", order("dpm-solver-2")),
+    Mutant(S + "dpm_solver", "bend = (torch.expm1(h) / h - 1) / r2",
+           "bend = (torch.expm1(h) / h - 1) / r1", order("dpm-solver-3")),
+    Mutant(S + "dpm_solver", "r2 / r1 * (torch.expm1(r2 * h)", "(torch.expm1(r2 * h)",
+           order("dpm-solver-3")),
+    Mutant(S + "dpm_solver_pp", "0.5 * h / (now", "h / (now", order("dpm-solver++ (2M)")),
+    Mutant(S + "dpm_solver_pp", "if memory:", "if not memory and memory:",
+           order("dpm-solver++ (2M)")),
+    Mutant(S + "heun", "0.5 * (slope + end)", "slope", order("heun")),
+    Mutant(S + "exponential_integrator", "gain * prior.score", "b**2 * prior.score",
+           one_step("exponential integrator")),
+    Mutant("medscore.sde", "2 / 3 * cube", "2 * cube", one_step("exponential integrator")),
+    # noise
+    Mutant(S + "exponential_integrator", "b / a * noise", "b * noise",
+           one_step("exponential integrator")),
+    Mutant(S + "heun", "self.inflate * b * noise", "self.inflate * noise", order("edm stochastic")),
+    Mutant(S + "heun", "_heun(prior, x, above, s), memory", "_heun(prior, x, t, s), memory",
+           order("edm stochastic")),
+    Mutant(S + "ddim", "x + expand(std, x) * noise(x) if self.eta", "x if self.eta",
+           order("ddim, eta 1")),
+    Mutant("medscore.engine", "return self.batch.finish(x).cpu(), self.prior.nfe",
+           "return self.batch.finish(x + 0.01 * torch.randn_like(x)).cpu(), self.prior.nfe",
+           last_step),
+    Mutant("medscore.engine", "x = self.prior.denoise(x, self.grid[-1]",
+           "x = x + 0 * self.prior.denoise(x, self.grid[-1]", last_step),
+    # the oracle itself
+    Mutant("medscore.analytic", "alpha**2 * self.values + sigma**2)\n        each",
+           "alpha * self.values + sigma**2)\n        each", order("reverse diffusion")),
+]  # fmt: skip
+
+
+def plant(source: str, module: types.ModuleType, patch: pytest.MonkeyPatch) -> None:
+    """Replace the functions of ``module`` and of its classes by those compiled from ``source``."""
+    changed = types.ModuleType("mutant")
+    patch.setitem(sys.modules, "mutant", changed)
+    exec(compile(source, f"{module.__name__} (mutant)", "exec"), changed.__dict__)
+    for name, new in list(changed.__dict__.items()):
+        old = getattr(module, name, None)
+        if getattr(new, "__module__", None) != "mutant":
+            continue
+        if isinstance(new, type):
+            for attribute, value in vars(new).items():
+                code = getattr(value, "__code__", plant.__code__)
+                of_its_own = "__class__" in code.co_freevars  # super() knows its own class alone
+                kind = isinstance(value, types.FunctionType | property)
+                if kind and attribute in vars(old) and not of_its_own:
+                    patch.setattr(old, attribute, value)
+        elif isinstance(new, types.FunctionType):
+            patch.setattr(module, name, new)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+def test_a_planted_defect_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(mutant.module)
+    source = Path(inspect.getfile(module)).read_text()
+    assert source.count(mutant.old) >= 1, "the line to change is gone: adapt the mutant"
+    plant(source.replace(mutant.old, mutant.new), module, monkeypatch)
+    with pytest.raises(AssertionError):
+        mutant.proof()
+
+
+@pytest.mark.parametrize("name", sorted({mutant.module for mutant in MUTANTS}))
+def test_an_unchanged_module_passes_its_proofs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(name)
+    plant(Path(inspect.getfile(module)).read_text(), module, monkeypatch)
+    for proof in {mutant.proof for mutant in MUTANTS if mutant.module == name}:
+        proof()
+
+
+def test_every_sampler_file_has_a_mutant() -> None:
+    folder = Path(inspect.getfile(EulerMaruyama)).parent
+    files = {f"{S}{path.stem}" for path in folder.glob("*.py")}
+    rules = files - {S + name for name in ("__init__", "base", "grids")}
+    assert rules <= {mutant.module for mutant in MUTANTS}

@@ -1,0 +1,51 @@
+"""A sampler that exists but is not in the conformance suite fails it."""
+
+import importlib
+import pkgutil
+
+from exact import CASES, gaussian
+from proofs import ONE_STEP
+
+import medscore.samplers
+from medscore.samplers.annealed_langevin import AnnealedLangevin
+from medscore.samplers.base import Sampler
+from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
+from medscore.samplers.ode import AdaptiveFlow
+from medscore.samplers.predictor_corrector import PredictorCorrector
+from medscore.sde import VE
+
+ELSEWHERE = {PredictorCorrector, AnnealedLangevin, AdaptiveFlow, DPMSolverPP2M}
+"""Proven by functions of their own in proofs.py instead of a formula of one step."""
+
+
+def existing() -> set[type]:
+    """Every sampler defined in the package's files."""
+    for module in pkgutil.iter_modules(medscore.samplers.__path__, "medscore.samplers."):
+        importlib.import_module(module.name)
+    return {
+        kind for kind in Sampler.__subclasses__() if kind.__module__.startswith("medscore.samplers")
+    }
+
+
+def parts(sampler: Sampler) -> set[type]:
+    """The sampler's own type and those of what it is made of."""
+    seen = {type(sampler)}
+    if isinstance(sampler, PredictorCorrector):
+        seen |= parts(sampler.predictor) | parts(sampler.corrector)
+    if isinstance(sampler, AnnealedLangevin):
+        seen |= parts(sampler.inner)
+    return seen
+
+
+def test_every_sampler_is_proven_on_every_sde() -> None:
+    prior = gaussian(VE())
+    cases = [parts(case.make(10, prior)) for case in CASES.values()]
+    assert set.union(*cases) == existing()
+
+
+def test_every_samplers_step_is_compared_with_its_source() -> None:
+    assert {type(sampler) for sampler, _ in ONE_STEP.values()} | ELSEWHERE == existing()
+
+
+def test_there_are_samplers_to_find() -> None:
+    assert len(existing()) > 15
