@@ -34,10 +34,11 @@ def level_ratio(dimension: int, covered: float = 0.5) -> float:
     """gamma = sigma_{i-1} / sigma_i at which :func:`overlap` is ``covered``, Technique 2.
 
     Raises:
-        ValueError: ``covered`` not between 0 and 0.99, ``dimension`` below 1.
+        ValueError: ``covered`` not between 0 and 0.99, or ``dimension`` below 5, where three
+            deviations of a level's radii reach any other level.
     """
-    if not 0 < covered < 0.99 or dimension < 1:
-        raise ValueError(f"0 < covered < 0.99 and dimension >= 1, got {covered}, {dimension}")
+    if not 0 < covered < 0.99 or dimension < 5:
+        raise ValueError(f"0 < covered < 0.99 and dimension >= 5, got {covered}, {dimension}")
     high = 2.0
     while overlap(high, dimension) > covered:
         high *= 2

@@ -186,6 +186,13 @@ def test_nfe_counts_each_evaluation_of_a_sample_and_the_final_denoise() -> None:
     assert run(job()).nfe == 2 * 30 + 1
 
 
+def test_without_the_final_denoise_the_state_at_eps_is_returned() -> None:
+    raw, finished = run(job(denoise=False)), run(job())
+    assert raw.nfe == finished.nfe - 1
+    t = torch.full((5,), SDE.eps)
+    torch.testing.assert_close(PRIOR.denoise(raw.x, t), finished.x)
+
+
 def test_the_history_holds_the_residual_at_each_save() -> None:
     result: Samples = run(job())
     assert [(r.batch, r.step) for r in result.history[:3]] == [(0, 4), (0, 8), (0, 12)]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.integrate import solve_ivp
+from scipy.integrate import quad, solve_ivp
 from torch import Tensor
 
 from medscore.sde import SDE, VE, VP, SubVP, expand
@@ -86,6 +86,17 @@ def test_transitions_compose_to_the_kernel(sde: SDE, p: float, q: float) -> None
     torch.testing.assert_close(a * sde.alpha(s), sde.alpha(t))
     variance = (a * sde.sigma(s)) ** 2 + b**2
     torch.testing.assert_close(variance, sde.sigma(t) ** 2)
+
+
+@all_sdes
+@pytest.mark.parametrize(("s", "t"), [(0.001, 0.002), (0.2, 0.9), (0.5, 0.51)])
+def test_the_gain_of_a_constant_score_is_its_integral(sde: SDE, s: float, t: float) -> None:
+    def rate(u: float) -> float:
+        a, b = torch.tensor(s, dtype=torch.float64), torch.tensor(u, dtype=torch.float64)
+        return float(sde.diffusion(b) ** 2 * sde.alpha(a) / sde.alpha(b))
+
+    ends = (torch.tensor(v, dtype=torch.float64) for v in (s, t))
+    assert float(sde.score_gain(*ends)) == pytest.approx(quad(rate, s, t)[0], rel=1e-9)
 
 
 @all_sdes
