@@ -144,12 +144,13 @@ def run(
     ).hexdigest()
     assert prior.contract is not None
     conditioner = registry.conditioner(settings.conditioner)
+    times = registry.grid(settings.grid)(prior.sde, settings.steps)
     plan = Plan(
         sampler=registry.sampler(
-            settings.sampler, registry.SamplerOptions(settings.snr, settings.steps, prior.sde)
+            settings.sampler, registry.SamplerOptions(settings.snr, times, prior.sde)
         ),
         conditioner=lambda a, y: conditioner(a, y, 1.0),
-        times=registry.grid(settings.grid)(prior.sde, settings.steps),
+        times=times,
         samples=samples,
         seed=settings.seed,
         batch_size=batch,

@@ -50,6 +50,13 @@ class GMMPrior(Prior):
         shares = torch.softmax(self._log_terms(alpha, sigma, centred), 1)
         return torch.einsum("bk,bkd->bd", shares, each).reshape(x.shape)
 
+    def score(self, x: State, t: Times) -> State:
+        # not from the denoiser: at small sigma that difference has no digits left in float32
+        alpha, sigma, centred = self._centred(x, t)
+        each = centred / (alpha**2 * self.values + sigma**2)
+        shares = torch.softmax(self._log_terms(alpha, sigma, centred), 1)
+        return -torch.einsum("bk,kde,bke->bd", shares, self.vectors, each).reshape(x.shape)
+
     def log_density(self, x: State, t: Times) -> Times:
         """log p_t(x) in nats, one value per sample."""
         return torch.logsumexp(self._log_terms(*self._centred(x, t)), 1)
@@ -59,11 +66,12 @@ class GMMPrior(Prior):
         return torch.softmax(self._log_terms(*self._centred(x, t)), 1)
 
     def sample(self, n: int, t: float, generator: torch.Generator) -> Tensor:
-        """Exact draws (n, D) from p_t."""
+        """Exact draws (n, D) from p_t, made on the CPU whatever the device."""
         like = self.means
-        k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        z = torch.randn(n, like.shape[1], generator=generator, dtype=like.dtype)
-        time = torch.tensor(t, dtype=like.dtype)
+        shares = self.weights.cpu()
+        k = torch.multinomial(shares, n, replacement=True, generator=generator).to(like.device)
+        z = torch.randn(n, like.shape[1], generator=generator, dtype=like.dtype).to(like.device)
+        time = torch.tensor(t, dtype=like.dtype, device=like.device)
         alpha, sigma = self.sde.alpha(time), self.sde.sigma(time)
         std = torch.sqrt(alpha**2 * self.values + sigma**2)[k]
         draws: Tensor = alpha * like[k] + torch.einsum("nde,ne->nd", self.vectors[k], std * z)
@@ -71,13 +79,13 @@ class GMMPrior(Prior):
 
     def marginal(self, t: float) -> tuple[Tensor, Tensor]:
         """Mean (D,) and covariance (D, D) of p_t."""
-        time = torch.tensor(t, dtype=self.means.dtype)
+        time = torch.tensor(t, dtype=self.means.dtype, device=self.means.device)
         alpha, sigma = self.sde.alpha(time), self.sde.sigma(time)
         mean = self.weights @ self.means
         apart = self.means - mean
         spread = torch.einsum("k,kd,ke->de", self.weights, apart, apart)
         within = torch.einsum("k,kde->de", self.weights, self.covariances)
-        eye = torch.eye(len(mean), dtype=mean.dtype)
+        eye = torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
         return alpha * mean, alpha**2 * (spread + within) + sigma**2 * eye
 
     def posterior(self, matrix: Tensor, y: Tensor, noise_std: float) -> GMMPrior:
@@ -86,8 +94,11 @@ class GMMPrior(Prior):
         Args:
             matrix: A (M, D). y: (M,). noise_std: 0 for noise-free measurements, if A C A^T is
                 invertible.
+
+        Raises:
+            torch.linalg.LinAlgError: it is not.
         """
-        eye = torch.eye(len(y), dtype=y.dtype)
+        eye = torch.eye(len(y), dtype=y.dtype, device=y.device)
         means, covariances, logs = [], [], []
         for weight, m, c in zip(self.weights, self.means, self.covariances, strict=True):
             s = matrix @ c @ matrix.T + noise_std**2 * eye
@@ -110,7 +121,8 @@ class GMMPrior(Prior):
         """log w_k N(x; alpha m_k, alpha^2 C_k + sigma^2 I), (batch, K)."""
         variance = alpha**2 * self.values + sigma**2
         square = centred.square() / variance + torch.log(variance) + math.log(2 * math.pi)
-        return torch.log(self.weights) - 0.5 * square.sum(2)
+        terms: Tensor = torch.log(self.weights) - 0.5 * square.sum(2)
+        return terms
 
 
 @final

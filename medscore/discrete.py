@@ -27,6 +27,9 @@ class DDPM(SDE):
     :math:`\beta_i = \beta_{min}/N + (i-1)/(N(N-1)) (\beta_{max} - \beta_{min})`;
     :math:`\alpha(i/N) = \prod_{j \le i} \sqrt{1-\beta_j}` (the square root of the text's alpha_i),
     log-linear in between; sigma^2 = 1 - alpha^2.
+
+    Raises:
+        ValueError: fewer than two scales, or betas out of order or above the number of scales.
     """
 
     scales: int = 1000
@@ -150,7 +153,12 @@ class DiscretePrior(Prior):
 def score_of_noise(
     network: Callable[[Tensor, Tensor], Tensor], sde: SDE, trained: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The score of a network that predicts the noise, as DDPM's do: s = -eps / sigma_i."""
+    """The score of a network that predicts the noise, as DDPM's do: s = -eps / sigma_i.
+
+    Args:
+        network: eps(x, i). sde, trained: what it was trained on, N = ``trained`` scales, also
+            where it is to be sampled on more.
+    """
 
     def score(x: Tensor, index: Tensor) -> Tensor:
         t = sde.eps + (1 - sde.eps) * index / (trained - 1)

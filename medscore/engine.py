@@ -106,7 +106,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Samples:
-    """Finished items (n, *shape) in order, the NFE each took, and the residual history."""
+    """Finished items (n, *shape) in order, the NFE each took (their mean, rounded up, where they
+    differ), and the residual history.
+    """
 
     x: Tensor
     nfe: int
@@ -127,7 +129,7 @@ def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Sa
     _check_fits(job, progress)
     items = list(range(len(job.seeds)))
     chunks = [items[i : i + job.batch_size] for i in range(0, len(items), job.batch_size)]
-    steps, nfe = len(job.times) - 1, 0
+    steps = len(job.times) - 1
     try:
         with torch.no_grad():
             for number in range(len(progress.done), len(chunks)):
@@ -138,8 +140,9 @@ def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Sa
                     on_step(StepInfo(done, len(chunks) * steps, walk.prior.nfe))
                     if progress.point.step % job.save_every == 0:
                         _save(job, progress)
-                result, nfe = walk.end(progress)
-                progress = Progress((*progress.done, result), progress.history)
+                result, spent = walk.end(progress)
+                spent += progress.evaluations
+                progress = Progress((*progress.done, result), progress.history, None, spent)
                 if number + 1 < len(chunks):
                     _save(job, progress)
     except KeyboardInterrupt:
@@ -147,6 +150,7 @@ def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Sa
         raise
     if job.state is not None:
         job.state.unlink(missing_ok=True)
+    nfe = -(-progress.evaluations // len(items))
     return Samples(torch.cat(progress.done), nfe, progress.history)
 
 
@@ -183,16 +187,16 @@ class _Walk:
                 worst = float(self.batch.residual(x).max())
                 history = (*history, Residual(len(progress.done), step + 1, worst))
             at = Point(x, memory, noise.state(), step + 1, self.prior.evaluations)
-            progress = Progress(progress.done, history, at)
+            progress = Progress(progress.done, history, at, progress.evaluations)
             yield progress
 
     def end(self, progress: Progress) -> tuple[Tensor, int]:
-        """Tweedie's denoise if asked, and the finish: the result on the CPU, and the NFE."""
+        """Tweedie's denoise if asked, and the finish: the result on the CPU, and what it took."""
         assert progress.point is not None
         x = progress.point.x.to(self.job.device)
         if self.job.denoise:
             x = self.prior.denoise(x, self.grid[-1].expand(len(self.items)))
-        return self.batch.finish(x).cpu(), self.prior.nfe
+        return self.batch.finish(x).cpu(), self.prior.evaluations
 
 
 def _check_fits(job: Job, progress: Progress) -> None:
@@ -234,6 +238,6 @@ def _watch(
         last = f"; last residual {history[-1].value:.3g}" if history else ""
         raise MedscoreError(
             f"sample {items[worst]} has root mean square {float(size[worst]):.3g} after step "
-            f"{step}, at most {float(limit[worst]):.3g} is possible{last}",
-            mend="the sampler diverged: use more --steps or a smaller --snr",
+            f"{step}, the limit is {float(limit[worst]):.3g}{last}",
+            mend="the sampler diverged: use more --steps, another --grid or a smaller --snr",
         )

@@ -1,4 +1,5 @@
-r"""Any diffusion :math:`dx = f(x, t) dt + G(x, t) dw` with diagonal G (Song et al. 2022, B.5.1).
+r"""Any diffusion :math:`dx = f(x, t) dt + G(x, t) dw` with diagonal G (Song et al. 2022, B.5.1),
+each of whose entries depends on its own number of the state alone.
 
 There is no perturbation kernel: the forward process is simulated, and the reverse one carries the
 divergence of G G^T (Eq. B.5, Ito),
@@ -26,7 +27,7 @@ Field = Callable[[Tensor, float], Tensor]
 
 @dataclass(frozen=True)
 class GeneralSDE:
-    """drift f and the diagonal of G, which may depend elementwise on the state."""
+    """The drift f, and the diagonal of G as a function applied to each number of the state."""
 
     drift: Field
     diffusion: Field

@@ -39,11 +39,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Progress:
-    """Results of the finished batches, the residual history, and the batch under way."""
+    """Results of the finished batches and the evaluations of single samples they took, the residual
+    history, and the batch under way.
+    """
 
     done: tuple[Tensor, ...] = ()
     history: tuple[Residual, ...] = ()
     point: Point | None = None
+    evaluations: int = 0
 
 
 def save_progress(path: Path, fingerprint: str, progress: Progress) -> None:
@@ -52,6 +55,7 @@ def save_progress(path: Path, fingerprint: str, progress: Progress) -> None:
     header = {
         "fingerprint": fingerprint,
         "history": json.dumps([asdict(entry) for entry in progress.history]),
+        "finished": str(progress.evaluations),
     }
     if (point := progress.point) is not None:
         tensors |= {"x": point.x, "noise": point.noise}
@@ -107,4 +111,5 @@ def _parse(header: dict[str, str], tensors: dict[str, Tensor]) -> Progress:
         done=tuple(tensors[f"done.{i}"] for i in range(finished)),
         history=tuple(Residual(**entry) for entry in json.loads(header["history"])),
         point=point,
+        evaluations=int(header["finished"]),
     )

@@ -1,6 +1,7 @@
 """The package as a whole: what it ships, what imports what, what it must not contain."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import pytest
 
 from medscore.cli import registry
 from medscore.conditioners.base import Conditioner
+from medscore.samplers import grids
 from medscore.samplers.base import Sampler
+from medscore.samplers.grids import uniform
 from medscore.samplers.langevin import Langevin
 from medscore.samplers.ode import AdaptiveFlow
 from medscore.sde import VE
@@ -87,10 +90,22 @@ def test_every_sampler_is_reached_by_a_name() -> None:
         return part
 
     for build in registry.SAMPLERS.values():
-        made = build(registry.SamplerOptions(snr=0.1, steps=10, sde=VE()))
-        used.add(type(made) if isinstance(made, AdaptiveFlow) else type(made.map(visit)))
-    # plain Langevin is no way down a grid of noise levels
-    assert used == concrete(Sampler) - {Langevin}
+        options = registry.SamplerOptions(snr=0.1, times=uniform(VE(), 10), sde=VE())
+        used.add(type(build(options).map(visit)))
+    # plain Langevin is no way down a grid of noise levels; the adaptive solver refuses methods on
+    # the state, and the command line has no others yet
+    assert used == concrete(Sampler) - {Langevin, AdaptiveFlow}
+
+
+def test_every_grid_is_reached_by_a_name() -> None:
+    made = {
+        name
+        for name, rule in vars(grids).items()
+        if inspect.isfunction(rule)
+        and not name.startswith("_")
+        and list(inspect.signature(rule).parameters)[:2] == ["sde", "steps"]
+    }
+    assert {rule.__name__ for rule in registry.GRIDS.values()} == made
 
 
 def test_the_readme_shows_the_two_commands() -> None:

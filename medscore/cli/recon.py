@@ -167,14 +167,15 @@ def reconstruct_file(
     noise_free = measurement.noise == "none"
     lam = settings.lam if settings.lam is not None else (1.0 if noise_free else 0.5)
     conditioner = registry.conditioner(settings.conditioner)
+    times = registry.grid(settings.grid)(network.sde, settings.steps)
     fingerprint = _fingerprint(path, checkpoint.sha256, settings, batch_size)
     state = output.parent / f".{output.name}.resume.safetensors"
     plan = Plan(
         sampler=registry.sampler(
-            settings.sampler, registry.SamplerOptions(settings.snr, settings.steps, network.sde)
+            settings.sampler, registry.SamplerOptions(settings.snr, times, network.sde)
         ),
         conditioner=lambda a, y: conditioner(a, y, lam),
-        times=registry.grid(settings.grid)(network.sde, settings.steps),
+        times=times,
         samples=settings.samples,
         seed=settings.seed,
         exact=noise_free,

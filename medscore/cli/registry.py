@@ -18,7 +18,6 @@ from medscore.conditioners.base import Conditioner
 from medscore.conditioners.proximal import Proximal
 from medscore.datasets.measurement import Measurement
 from medscore.errors import MedscoreError
-from medscore.ncsnv2 import relative_step
 from medscore.operators.base import Operator
 from medscore.operators.geometry import ParallelBeam
 from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
@@ -26,7 +25,7 @@ from medscore.operators.radon import Radon
 from medscore.samplers import grids
 from medscore.samplers.analytic_dpm import AnalyticDPM
 from medscore.samplers.ancestral import AncestralVE, AncestralVP
-from medscore.samplers.annealed_langevin import AnnealedLangevin, ScaledLangevin
+from medscore.samplers.annealed_langevin import by_technique_4
 from medscore.samplers.base import Sampler
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.dpm_solver import DPMSolver1, DPMSolver2, DPMSolver3
@@ -35,7 +34,6 @@ from medscore.samplers.euler_maruyama import EulerMaruyama
 from medscore.samplers.exponential_integrator import ExponentialIntegrator
 from medscore.samplers.heun import EDMStochastic, Heun, churn
 from medscore.samplers.langevin import LangevinCorrector
-from medscore.samplers.ode import AdaptiveFlow
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.probability_flow import ProbabilityFlow
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
@@ -46,23 +44,27 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True)
 class SamplerOptions:
-    """What a sampler on the command line may depend on: r, the number of steps, and the SDE."""
+    """What a sampler on the command line may depend on: r, the time grid, and the SDE."""
 
     snr: float
-    steps: int
+    times: Tensor
     sde: SDE
+
+    @property
+    def steps(self) -> int:
+        """Of the grid."""
+        return len(self.times) - 1
 
 
 SAMPLERS: dict[str, Callable[[SamplerOptions], Sampler]] = {
-    "pc": lambda o: PredictorCorrector(ReverseDiffusion(), LangevinCorrector(o.snr)),
+    "pc": lambda o: PredictorCorrector(ReverseDiffusion(), LangevinCorrector(o.snr, o.steps)),
     "reverse-diffusion": lambda o: ReverseDiffusion(),
     "euler-maruyama": lambda o: EulerMaruyama(),
     "ancestral-ve": lambda o: AncestralVE(),
     "ancestral-vp": lambda o: AncestralVP(),
     "exponential-integrator": lambda o: ExponentialIntegrator(),
-    "annealed-langevin": lambda o: _annealed(o, steps=3),
+    "annealed-langevin": lambda o: by_technique_4(o.sde, o.times, steps=3),
     "probability-flow": lambda o: ProbabilityFlow(),
-    "ode": lambda o: AdaptiveFlow(),
     "ddim": lambda o: DDIM(),
     "analytic-dpm": lambda o: AnalyticDPM(),
     "dpm-solver-1": lambda o: DPMSolver1(),
@@ -70,7 +72,7 @@ SAMPLERS: dict[str, Callable[[SamplerOptions], Sampler]] = {
     "dpm-solver-3": lambda o: DPMSolver3(),
     "dpm-solver++": lambda o: DPMSolverPP2M(),
     "heun": lambda o: Heun(),
-    "edm-stochastic": lambda o: EDMStochastic(churn(40, o.steps)),
+    "edm-stochastic": lambda o: EDMStochastic(churn(40.0, o.steps)),
 }
 
 GRIDS: dict[str, grids.Grid] = {
@@ -78,6 +80,7 @@ GRIDS: dict[str, grids.Grid] = {
     "geometric": grids.geometric,
     "log-snr": grids.log_snr,
     "karras": grids.karras,
+    "angular": grids.angular,
 }
 
 CONDITIONERS: dict[str, Callable[[Operator, Tensor, float], Conditioner]] = {
@@ -196,13 +199,6 @@ def prior_path(name: str) -> Path:
     raise MedscoreError(
         f"no prior {name!r}", mend=f"use a path or one of: {', '.join(shipped) or 'none shipped'}"
     )
-
-
-def _annealed(options: SamplerOptions, steps: int) -> Sampler:
-    """The levels of the grid with ``steps`` Langevin steps each, their size by Technique 4."""
-    ends = options.sde.sigma(torch.tensor([1.0, options.sde.eps], dtype=torch.float64))
-    ratio = float(ends[0] / ends[1]) ** (1 / options.steps)
-    return AnnealedLangevin(ScaledLangevin(relative_step(steps, ratio)), steps)
 
 
 def _pick(table: dict[str, Entry], name: str, kind: str) -> Entry:

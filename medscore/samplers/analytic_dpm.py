@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import final
 
 import torch
@@ -39,14 +40,24 @@ def own_moment(t: Times, score: State, sde: SDE) -> Times:
 @final
 @dataclass(frozen=True)
 class MomentTable:
-    """Values of sigma^2 Gamma at increasing times, interpolated linearly between them."""
+    """Values of sigma^2 Gamma at increasing times, interpolated linearly between them.
+
+    Raises:
+        ValueError: not two or more increasing times with a value each.
+    """
 
     times: tuple[float, ...]
     values: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        rising = all(a < b for a, b in pairwise(self.times))
+        if len(self.times) < 2 or len(self.times) != len(self.values) or not rising:
+            raise ValueError(f"two or more increasing times are needed, got {self.times}")
+
     def __call__(self, t: Times, score: State, sde: SDE) -> Times:
         """Look ``t`` up; the score is not needed."""
-        knots, values = (torch.tensor(v).to(t) for v in (self.times, self.values))
+        knots = torch.tensor(self.times, dtype=t.dtype, device=t.device)
+        values = torch.tensor(self.values, dtype=t.dtype, device=t.device)
         k = torch.searchsorted(knots, t.contiguous()).clamp(1, len(knots) - 1)
         share = (t - knots[k - 1]) / (knots[k] - knots[k - 1])
         return torch.lerp(values[k - 1], values[k], share.clamp(0, 1))
@@ -66,7 +77,14 @@ def estimate_moments(prior: Prior, x0: State, times: Sequence[float], noise: Noi
 @final
 @dataclass(frozen=True)
 class AnalyticDPM(Sampler):
-    """One evaluation a step. ``eta`` as in DDIM; ``moment`` is where Gamma comes from."""
+    """First order; one evaluation a step.
+
+    Args:
+        eta: as in DDIM. moment: where Gamma comes from.
+
+    Raises:
+        ValueError: ``eta`` is not in [0, 1].
+    """
 
     eta: float = 1.0
     moment: Moment = own_moment

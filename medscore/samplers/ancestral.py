@@ -4,10 +4,9 @@ With the forward step :math:`x_t = a x_s + b z`, Tweedie's formula gives the mea
 
 .. math:: E[x_s | x_t] = (x_t + b^2 \nabla \log p_t(x_t)) / a
 
-for every SDE. The two rules differ in the noise they add: Eq. 7.4 that of the forward step, b, the
-right one for data of unit variance; Eq. B.33 that of :math:`q(x_s | x_t, x_0)`,
-:math:`b \sigma_s / \sigma_t`, the right one for a single data point. On VE the first is reverse
-diffusion.
+for every SDE. The two rules differ in the noise they add: Eq. 7.4 that of the forward step, b,
+which on VP is right for data of unit variance; Eq. B.33 that of :math:`q(x_s | x_t, x_0)`,
+:math:`b \sigma_s / \sigma_t`, right for a single data point. On VE the first is reverse diffusion.
 """
 
 from __future__ import annotations

@@ -18,15 +18,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import final
 
 import torch
 
+from medscore.ncsnv2 import relative_step
 from medscore.noise import Noise
 from medscore.prior import Prior
 from medscore.samplers.base import Memory, Sampler
-from medscore.sde import expand
-from medscore.types import State, Times
+from medscore.sde import SDE, expand
+from medscore.types import AnyFloat, State, Times
 
 
 @final
@@ -34,8 +36,10 @@ from medscore.types import State, Times
 class ScaledLangevin(Sampler):
     r"""One Langevin step whose size is ``relative`` times the noise variance at s.
 
-    ``relative`` is :math:`\epsilon / \sigma_L^2`; Technique 4 chooses it
-    (:func:`medscore.ncsnv2.relative_step`).
+    ``relative`` is :math:`\epsilon / \sigma_L^2`; :func:`by_technique_4` chooses it.
+
+    Raises:
+        ValueError: ``relative`` is not above 0.
     """
 
     relative: float
@@ -54,7 +58,11 @@ class ScaledLangevin(Sampler):
 @final
 @dataclass(frozen=True)
 class AnnealedLangevin(Sampler):
-    """``steps`` = T times ``inner`` at every level that is stepped to; T evaluations a level."""
+    """``steps`` = T times ``inner`` at every level that is stepped to; T evaluations a level.
+
+    Raises:
+        ValueError: ``steps`` is below 1.
+    """
 
     inner: Sampler
     steps: int
@@ -76,3 +84,14 @@ class AnnealedLangevin(Sampler):
 
     def map(self, wrap: Callable[[Sampler], Sampler]) -> Sampler:
         return AnnealedLangevin(self.inner.map(wrap), self.steps)
+
+
+def by_technique_4(sde: SDE, times: AnyFloat, steps: int) -> AnnealedLangevin:
+    """T = ``steps`` a level of the grid ``times``, of the size that Technique 4 gives.
+
+    The ratio gamma of Eq. 6.4 is that of sigma/alpha, since the state is scaled with alpha; where
+    it varies along the grid the largest counts. Equal ratios are those of the ``log_snr`` grid.
+    """
+    ratios = (sde.sigma(times) / sde.alpha(times)).tolist()
+    gamma = max(above / below for above, below in pairwise(ratios) if above > below)
+    return AnnealedLangevin(ScaledLangevin(relative_step(steps, gamma)), steps)

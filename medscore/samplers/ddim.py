@@ -25,7 +25,11 @@ from medscore.types import State, Times
 @final
 @dataclass(frozen=True)
 class DDIM(Sampler):
-    """First order; one evaluation a step. ``eta`` in [0, 1] scales the noise."""
+    """First order; one evaluation a step. ``eta`` scales the noise.
+
+    Raises:
+        ValueError: ``eta`` is not in [0, 1].
+    """
 
     eta: float = 0.0
 

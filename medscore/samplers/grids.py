@@ -1,7 +1,8 @@
 r"""Time grids: the decreasing times 1 = t_N > ... > t_0 = eps that a sampler visits.
 
 Each makes another measure of noise equally spaced: the time itself, log sigma, the half-log
-signal-to-noise ratio log(alpha/sigma), or (sigma/alpha)^(1/rho). On VE the first three agree.
+signal-to-noise ratio log(alpha/sigma), (sigma/alpha)^(1/rho), or an angle. On VE the first three
+agree.
 """
 
 from __future__ import annotations
@@ -41,6 +42,21 @@ def karras(sde: SDE, steps: int, rho: float = 7.0) -> AnyFloat:
         lambda t: sde.sigma(t) / sde.alpha(t),
         lambda v: v ** (1 / rho),
         lambda v: v**rho,
+    )
+
+
+def angular(sde: SDE, steps: int, centre: float = 0.5, width: float = 2.0) -> AnyFloat:
+    """Equal steps in arctan((v / centre)^(1 / width)), v = sigma/alpha: densest in log v where the
+    noise is about as large as the data, and coarse at both ends, where the denoised image hardly
+    changes. ``centre`` is the data's deviation. Width 1 is the cosine schedule (Nichol and Dhariwal
+    2021) for data of that deviation; a large one is ``log_snr``.
+    """
+    return _levels(
+        sde,
+        steps,
+        lambda t: sde.sigma(t) / sde.alpha(t),
+        lambda v: torch.arctan((v / centre) ** (1 / width)),
+        lambda angle: centre * torch.tan(angle) ** width,
     )
 
 

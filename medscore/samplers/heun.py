@@ -44,6 +44,9 @@ class EDMStochastic(Sampler):
             (their S_min, S_max). inflate: standard deviation of the noise added (S_noise).
 
     Noise is not raised beyond the SDE's own largest.
+
+    Raises:
+        ValueError: ``gamma`` is not in [0, sqrt(2) - 1].
     """
 
     gamma: float
@@ -60,9 +63,9 @@ class EDMStochastic(Sampler):
     ) -> tuple[State, Memory]:
         sde = prior.sde
         v = sde.sigma(t) / sde.alpha(t)
-        raised = torch.where((v >= self.low) & (v <= self.high), (1 + self.gamma) * v, v)
-        above = torch.minimum(sde.time(raised), torch.ones_like(t))
-        above = torch.maximum(above, t)
+        within = (v >= self.low) & (v <= self.high) & (self.gamma > 0)
+        above = torch.minimum(sde.time((1 + self.gamma) * v), torch.ones_like(t))
+        above = torch.where(within, torch.maximum(above, t), t)
         a, b = (expand(value, x) for value in sde.transition(t, above))
         x = a * x + self.inflate * b * noise(x)
         return _heun(prior, x, above, s), memory

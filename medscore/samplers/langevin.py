@@ -33,14 +33,14 @@ NormRatio = Callable[[State, State], Times]
 
 def own_ratio(z: State, score: State) -> Times:
     """sqrt(d) over the norm of each sample's own score."""
-    norm: Tensor = score.flatten(1).norm(dim=1).clamp_min(1e-20)
+    norm: Tensor = score.flatten(1).norm(dim=1).clamp_min(1e-12)
     return math.sqrt(z[0].numel()) / norm
 
 
 def batch_ratio(z: State, score: State) -> Times:
     """The mean norm of the draws over the mean norm of the scores: depends on the batch."""
     draws, scores = (v.flatten(1).norm(dim=1).mean() for v in (z, score))
-    ratio: Tensor = draws / scores.clamp_min(1e-20)
+    ratio: Tensor = draws / scores.clamp_min(1e-12)
     return ratio.expand(len(z))
 
 
@@ -50,6 +50,9 @@ class Langevin(Sampler):
     """Langevin dynamics at the noise level of the time it steps to, with a fixed step ``epsilon``.
 
     One evaluation a step; meant for a grid of one repeated time.
+
+    Raises:
+        ValueError: ``epsilon`` is not above 0.
     """
 
     epsilon: float
@@ -74,11 +77,18 @@ class LangevinCorrector(Sampler):
         snr: r, written eta in B.6.4.
         scales: N, on which alpha_i rests for SDEs with a drift.
         ratio: how ||z|| / ||G|| is taken.
+
+    Raises:
+        ValueError: ``snr`` is not above 0, or ``scales`` below 1.
     """
 
     snr: float = 0.16
     scales: int = 1000
     ratio: NormRatio = own_ratio
+
+    def __post_init__(self) -> None:
+        if not 0 < self.snr < math.inf or self.scales < 1:
+            raise ValueError(f"snr > 0 and scales >= 1 are needed, got {self.snr}, {self.scales}")
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory

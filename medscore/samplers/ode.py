@@ -26,7 +26,7 @@ from medscore.types import State, Times
 def solve(
     prior: Prior, x: State, t: float, s: float, *, rtol: float = 1e-5, atol: float = 1e-5
 ) -> State:
-    """Carry ``x`` from time ``t`` to ``s``; s < t generates, s > t encodes.
+    """Carry ``x`` from time ``t`` to ``s``; s < t generates, s > t encodes, s = t does nothing.
 
     The batch is one system: its samples share the steps, each kept within the tolerances (the
     error of a step is the largest of the samples' root mean squares). So samples depend on their
@@ -36,6 +36,8 @@ def solve(
         MedscoreError: the solver's step underflowed.
     """
 
+    if t == s:
+        return x
     low, high = min(t, s), max(t, s)
 
     def velocity(time: Tensor, x: Tensor) -> Tensor:

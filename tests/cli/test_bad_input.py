@@ -110,6 +110,8 @@ def test_simulate_refuses_an_output(
     ("option", "value"),
     [
         ("--sampler", "guess"),
+        ("--sampler", "ode"),
+        ("--grid", "guess"),
         ("--conditioner", "hope"),
         ("--steps", 0),
         ("--samples", 0),

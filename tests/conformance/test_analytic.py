@@ -129,6 +129,42 @@ def test_the_posterior_obeys_bayes(d: int, noise: float) -> None:
     torch.testing.assert_close(rest, rest[:1].expand(6), rtol=1e-6, atol=1e-5)
 
 
+@all_sdes
+@pytest.mark.parametrize("t", [0.05, 0.5])
+def test_the_posterior_diffuses_like_the_data(sde: SDE, t: float) -> None:
+    """log p_t(x|y) = log p_t(x) + log p(y|x_t) + const; y given x_t is a mixture of its own, with
+    each component's E[x_0|x_t] and Cov[x_0|x_t].
+    """
+    prior, matrix, y, noise = mixture(sde, 4), normal(2, 4), normal(2), 0.3
+    posterior, times = prior.posterior(matrix, y, noise), torch.full((6,), t, dtype=torch.float64)
+    x, eye = normal(6, 4), torch.eye(4, dtype=torch.float64)
+    a, s = sde.alpha(times[0]), sde.sigma(times[0])
+    shares, terms = prior.responsibilities(x, times), []
+    for k in range(3):
+        c = prior.covariances[k]
+        gain = a * c @ torch.linalg.inv(a**2 * c + s**2 * eye)
+        mean = prior.means[k] + (x - a * prior.means[k]) @ gain.T
+        left = matrix @ (c - a * gain @ c) @ matrix.T + noise**2 * eye[:2, :2]
+        normal_y = torch.distributions.MultivariateNormal(mean @ matrix.T, left)
+        terms.append(torch.log(shares[:, k]) + normal_y.log_prob(y))
+    fit = torch.logsumexp(torch.stack(terms), 0)
+    rest = prior.log_density(x, times) + fit - posterior.log_density(x, times)
+    torch.testing.assert_close(rest, rest[:1].expand(6), rtol=1e-6, atol=1e-6)
+
+
+@all_sdes
+@pytest.mark.parametrize("t", [0.0, 1e-3, 0.5, 1.0])
+def test_single_precision_keeps_the_score(sde: SDE, t: float) -> None:
+    """Also where sigma is 1e-4 and the denoised image is the state to all digits."""
+    prior = mixture(sde, 2)
+    single = GMMPrior(sde, prior.weights.float(), prior.means.float(), prior.covariances.float())
+    t = max(t, sde.eps)
+    x = prior.sample(200, t, generator())
+    times = torch.full((200,), t, dtype=torch.float64)
+    exact, found = prior.score(x, times), single.score(x.float(), times.float())
+    assert float((found - exact).norm() / exact.norm()) < 1e-3
+
+
 def test_noise_free_measurements_are_met_exactly() -> None:
     prior, matrix = mixture(VP(), 4), normal(2, 4)
     y = torch.tensor([0.5, -0.3], dtype=torch.float64)

@@ -5,9 +5,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from support import SharedNoise
+from support import FixedNoise, SharedNoise
 
 from medscore.analytic import GaussianPrior
+from medscore.discrete import DDPM
 from medscore.samplers.grids import uniform
 from medscore.samplers.langevin import LangevinCorrector, batch_ratio
 from medscore.samplers.predictor_corrector import PredictorCorrector
@@ -37,6 +38,21 @@ def test_the_step_size_is_that_of_algorithms_b6_and_b7(sde: SDE) -> None:
     alpha = 1.0 if isinstance(sde, VE) else math.exp(-(0.1 + 0.4 * 19.9) / 100)
     eps = 2 * alpha * (r * math.sqrt(D) / g.norm(dim=1, keepdim=True)) ** 2
     torch.testing.assert_close(found, x + eps * g + torch.sqrt(2 * eps) * z)
+
+
+def test_on_ddpms_own_scales_alpha_i_is_one_minus_beta_i() -> None:
+    """Alg. B.7 on the chain of 50 scales: beta_i from below Eq. B.20."""
+    scales, r = 50, 0.3
+    sde = DDPM(scales)
+    prior = GaussianPrior(sde, torch.zeros(4).double(), 0.3 * torch.eye(4).double())
+    x, z = torch.ones(1, 4).double(), torch.full((1, 4), 0.5).double()
+    for i in (1, 20, 50):
+        t = torch.tensor([i / scales], dtype=torch.float64)
+        found, _ = LangevinCorrector(r, scales).step(prior, x, t, t, FixedNoise(z), {})
+        beta = 0.1 / scales + (i - 1) / (scales * (scales - 1)) * 19.9
+        g = prior.score(x, t)
+        eps = 2 * (1 - beta) * (r * 2 / g.norm()) ** 2
+        torch.testing.assert_close(found, x + eps * g + torch.sqrt(2 * eps) * z)
 
 
 def test_the_texts_norms_are_averages_over_the_batch() -> None:

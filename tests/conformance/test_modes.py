@@ -13,9 +13,14 @@ from support import SharedNoise
 from torch import Tensor
 
 from medscore.analytic import GMMPrior
-from medscore.samplers.annealed_langevin import AnnealedLangevin, ScaledLangevin
-from medscore.samplers.grids import ladder
+from medscore.samplers.annealed_langevin import (
+    AnnealedLangevin,
+    ScaledLangevin,
+    by_technique_4,
+)
+from medscore.samplers.grids import ladder, log_snr
 from medscore.samplers.langevin import Langevin
+from medscore.samplers.ode import solve
 from medscore.sde import SDE, VE, VP, SubVP
 
 N, WEIGHT = 1280, 0.8
@@ -44,6 +49,22 @@ def test_plain_langevin_gets_the_weights_wrong() -> None:
     x = walk(Langevin(0.05), far_modes(sde), uniform_starts(), grid, SharedNoise(1))
     assert weight(x) == pytest.approx(0.5, abs=0.1)
     assert abs(weight(x) - WEIGHT) > 10 * STANDARD
+
+
+@pytest.mark.parametrize("sde", [VP(), SubVP()], ids=lambda s: type(s).__name__)
+def test_annealed_langevin_gets_them_right_where_alpha_changes(sde: SDE) -> None:
+    prior, grid = far_modes(sde), log_snr(sde, 120)
+    start = prior.sample(N, 1.0, torch.Generator().manual_seed(3))
+    x = walk(by_technique_4(sde, grid, 20), prior, start, grid, SharedNoise(4))
+    assert abs(weight(x) - WEIGHT) < 5 * STANDARD
+
+
+@pytest.mark.parametrize("sde", [VE(0.05, 30.0), VP()], ids=lambda s: type(s).__name__)
+def test_the_adaptive_flow_gets_them_right(sde: SDE) -> None:
+    prior = far_modes(sde)
+    start = prior.sample(N, 1.0, torch.Generator().manual_seed(3))
+    x = solve(prior, start, 1.0, sde.eps, rtol=1e-3, atol=1e-3)
+    assert abs(weight(x) - WEIGHT) < 5 * STANDARD
 
 
 def test_annealed_langevin_gets_them_right() -> None:

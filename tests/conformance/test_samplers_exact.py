@@ -4,6 +4,8 @@ Nothing here is drawn, so nothing can fail by chance. The proofs are functions i
 ``tests/support/proofs.py``, which ``mutants.py`` runs against planted defects.
 """
 
+from collections.abc import Callable
+
 import proofs
 import pytest
 import torch
@@ -12,7 +14,7 @@ from support import SharedNoise
 
 from medscore.analytic import GaussianPrior
 from medscore.engine import Counted
-from medscore.samplers.analytic_dpm import AnalyticDPM
+from medscore.samplers.analytic_dpm import AnalyticDPM, MomentTable
 from medscore.sde import SDE, VP
 
 all_sdes = pytest.mark.parametrize("sde", SDES, ids=lambda sde: type(sde).__name__)
@@ -55,8 +57,34 @@ def test_predictor_corrector_predicts_then_corrects(sde: SDE) -> None:
     proofs.corrector_order(sde)
 
 
-def test_moments_are_interpolated() -> None:
-    proofs.moment_table()
+@all_sdes
+def test_score_and_denoiser_are_two_views(sde: SDE) -> None:
+    proofs.score_from_denoiser(sde)
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [
+        proofs.moment_table,
+        proofs.own_moment,
+        proofs.analytic_bounds,
+        proofs.estimated_moments,
+        proofs.noise_is_not_raised_beyond_the_sdes_own,
+    ],
+    ids=lambda proof: proof.__name__,
+)
+def test_details(proof: Callable[[], None]) -> None:
+    proof()
+
+
+@pytest.mark.parametrize(
+    ("times", "values"), [((0.5,), (1.0,)), ((0.5, 0.5), (1.0, 1.0)), ((0.1, 0.2), (1.0,))]
+)
+def test_moment_tables_without_two_times_are_refused(
+    times: tuple[float, ...], values: tuple[float, ...]
+) -> None:
+    with pytest.raises(ValueError, match="increasing times"):
+        MomentTable(times, values)
 
 
 def test_the_adaptive_ode_solves_each_sample_alone() -> None:

@@ -148,6 +148,17 @@ def test_a_noise_predicting_network_gives_the_score() -> None:
     torch.testing.assert_close(prior.score(x, t), exact.score(x, t))
 
 
+def test_a_noise_predicting_network_keeps_its_own_sigmas_on_more_scales() -> None:
+    """P2000: the network's index counts its own N scales, whatever it is sampled on."""
+    trained, index = DDPM(N), 7
+    ones = torch.ones(1, 2, dtype=torch.float64)
+    score = score_of_noise(lambda x, i: x, trained, N)
+    prior = DiscretePrior(score, DDPM(2 * N), trained=N, scales=2 * N)
+    t = torch.tensor([(2 * index + 1) / (2 * N)], dtype=torch.float64)
+    sigma = (1 - alphas()[index]) ** 0.5
+    torch.testing.assert_close(prior.score(ones, t), -ones / sigma)
+
+
 @pytest.mark.parametrize("i", [2, 20, N])
 def test_ancestral_sampling_of_ddpm_is_eq_7_4(i: int) -> None:
     """From scale i to i - 1, with the chain's own beta_i."""

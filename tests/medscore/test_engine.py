@@ -16,6 +16,7 @@ from medscore.errors import MedscoreError
 from medscore.noise import Noise
 from medscore.prior import Prior
 from medscore.samplers.base import Memory, Sampler
+from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
 from medscore.samplers.grids import uniform
 from medscore.samplers.langevin import LangevinCorrector
 from medscore.samplers.predictor_corrector import PredictorCorrector
@@ -80,7 +81,11 @@ def test_the_same_seeds_give_the_same_bits() -> None:
 
 
 @pytest.mark.parametrize("at", [1, 3, 4, 29, 30, 31, 60, 75, 90])
-@pytest.mark.parametrize("sampler", [PC, Momentum()], ids=["pc", "with memory"])
+@pytest.mark.parametrize(
+    "sampler",
+    [PC, Momentum(), DPMSolverPP2M(), PredictorCorrector(DPMSolverPP2M(), LangevinCorrector(0.1))],
+    ids=["pc", "with memory", "multistep", "pc of a multistep predictor"],
+)
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path, sampler: Sampler, at: int) -> None:
     whole = run(job(sampler))
     state = tmp_path / "state.safetensors"
@@ -184,6 +189,12 @@ def test_divergence_stops_with_the_step_and_the_residual(factor: float) -> None:
 
 def test_nfe_counts_each_evaluation_of_a_sample_and_the_final_denoise() -> None:
     assert run(job()).nfe == 2 * 30 + 1
+
+
+def test_predictor_corrector_keeps_its_predictors_memory() -> None:
+    """With a corrector that does nothing it is the multistep predictor, not its first order."""
+    still = PredictorCorrector(DPMSolverPP2M(), Exploding(1.0))
+    torch.testing.assert_close(run(job(still)).x, run(job(DPMSolverPP2M())).x)
 
 
 def test_without_the_final_denoise_the_state_at_eps_is_returned() -> None:

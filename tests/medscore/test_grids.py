@@ -6,11 +6,11 @@ from torch import Tensor
 
 from medscore.discrete import DDPM
 from medscore.samplers import grids
-from medscore.samplers.grids import Grid, geometric, karras, ladder, log_snr, uniform
+from medscore.samplers.grids import Grid, angular, geometric, karras, ladder, log_snr, uniform
 from medscore.sde import SDE, VE, VP, SubVP
 
 SDES: list[SDE] = [VE(0.01, 50.0), VP(), SubVP(), DDPM(50)]
-GRIDS: list[Grid] = [uniform, geometric, log_snr, karras]
+GRIDS: list[Grid] = [uniform, geometric, log_snr, karras, angular]
 all_sdes = pytest.mark.parametrize("sde", SDES, ids=lambda sde: type(sde).__name__)
 
 
@@ -41,12 +41,19 @@ def test_each_grid_spaces_its_own_measure_equally(sde: SDE) -> None:
     assert spacing(sde.sigma(geometric(sde, 20).double()).log()) < 2e-3
     assert spacing(ratio(log_snr(sde, 20).double()).log()) < 2e-3
     assert spacing(ratio(karras(sde, 20).double()) ** (1 / 7)) < 2e-3
+    angle = torch.arctan((ratio(angular(sde, 20).double()) / 0.5) ** 0.5)
+    assert spacing(angle) < 2e-3
     assert spacing(ratio(karras(sde, 20, rho=3.0).double()) ** (1 / 3)) < 2e-3
 
 
 def test_on_ve_three_of_them_agree() -> None:
     for other in (geometric, log_snr):
         torch.testing.assert_close(other(VE(), 30), uniform(VE(), 30), atol=1e-6, rtol=1e-5)
+
+
+def test_a_wide_angle_is_log_snr() -> None:
+    wide = angular(VP(), 30, centre=1.0, width=1000.0)
+    torch.testing.assert_close(wide, log_snr(VP(), 30), atol=1e-4, rtol=0)
 
 
 def test_a_ladder_visits_its_levels_and_the_first_twice() -> None:

@@ -71,6 +71,7 @@ def test_the_engine_gives_each_sample_the_same_bits_whatever_the_batch() -> None
 
     one, four = run(job(1)), run(job(4))
     assert torch.equal(one.x, four.x)
+    assert one.nfe == four.nfe
 
 
 def test_evaluations_are_counted_per_sample() -> None:
@@ -85,6 +86,11 @@ def test_evaluations_are_counted_per_sample() -> None:
     t, s = torch.ones(2, dtype=torch.float64), torch.full((2,), sde.eps, dtype=torch.float64)
     AdaptiveFlow().step(both, x, t, s, SharedNoise(0), {})
     assert both.nfe == -(-sum(alone) // 2)
+
+
+def test_no_time_is_no_change() -> None:
+    x = start(VP())
+    assert torch.equal(solve(mixture(VP()), x, 0.5, 0.5), x)
 
 
 def test_methods_on_the_state_are_refused() -> None:

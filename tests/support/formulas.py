@@ -166,6 +166,16 @@ def analytic_dpm(eta: float) -> Step:
     return step
 
 
+def analytic_dpm_own(k: Schedule, x: float, t: float, s: float, z: float) -> float:
+    """The slides' variance with eta = 1 and the sample's own squared score for its mean."""
+    a, b, score = k.alpha(t), k.sigma(t), k.score(x, t)
+    v = forward_noise(k, t, s) * k.sigma(s) ** 2 / b**2
+    rest = math.sqrt(k.sigma(s) ** 2 - v)
+    bound = (k.alpha(s) / a * b - rest) ** 2
+    variance = v + bound * min(1.0, max(0.0, 1 - b**2 * score**2))
+    return k.alpha(s) * k.denoise(x, t) + rest * k.noise(x, t) + math.sqrt(variance) * z
+
+
 def dpm_solver_1(k: Schedule, x: float, t: float, s: float, z: float) -> float:
     """Lu et al. 2022, Eq. 3.7."""
     h = k.lam(s) - k.lam(t)

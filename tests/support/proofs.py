@@ -8,9 +8,10 @@ import formulas
 import torch
 from exact import CASES, bias, gaussian, propagate
 from formulas import Schedule, Step
-from support import FixedNoise
+from support import FixedNoise, SharedNoise
 
 from medscore.analytic import GaussianPrior
+from medscore.prior import Prior
 from medscore.samplers import analytic_dpm, ode
 from medscore.samplers.analytic_dpm import AnalyticDPM, MomentTable
 from medscore.samplers.ancestral import AncestralVE, AncestralVP
@@ -28,6 +29,7 @@ from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.probability_flow import ProbabilityFlow
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
 from medscore.sde import SDE, VE, VP
+from medscore.types import State, Times
 
 CANCELS = {("euler-maruyama", VE)}
 """On a Gaussian the first-order bias of Euler-Maruyama on geometric VE vanishes: per variance c it
@@ -74,11 +76,14 @@ ONE_STEP: dict[str, tuple[Sampler, Step]] = {
     "ddim, eta 1": (DDIM(1.0), formulas.ddim(1.0)),
     "analytic-dpm, eta 0": (_table(0.0), formulas.analytic_dpm(0.0)),
     "analytic-dpm, eta 0.7": (_table(0.7), formulas.analytic_dpm(0.7)),
+    "analytic-dpm, own moment": (AnalyticDPM(), formulas.analytic_dpm_own),
     "dpm-solver-1": (DPMSolver1(), formulas.dpm_solver_1),
     "dpm-solver-2": (DPMSolver2(), formulas.dpm_solver_2),
     "dpm-solver-3": (DPMSolver3(), formulas.dpm_solver_3),
     "heun": (Heun(), formulas.heun),
     "edm stochastic": (EDMStochastic(0.2, inflate=1.1), formulas.edm_stochastic(0.2, 1.1)),
+    "edm stochastic, below low": (EDMStochastic(0.2, low=1e4), formulas.heun),
+    "edm stochastic, above high": (EDMStochastic(0.2, high=1e-4), formulas.heun),
     "langevin": (Langevin(0.03), formulas.langevin(lambda k, s, g: 0.03)),
     "scaled langevin": (
         ScaledLangevin(0.2),
@@ -115,7 +120,9 @@ def second_step_of_2m(sde: SDE) -> None:
 
 
 def adaptive_flow(sde: SDE) -> None:
-    """dopri5 maps the Gaussian p_1 to p_eps, within ten times its tolerance per unit of size."""
+    """dopri5 maps the Gaussian p_1 to p_eps: the mean to ten times its tolerance per unit of size,
+    the covariance to a hundred.
+    """
     prior = gaussian(sde)
     mean, covariance = prior.marginal(1.0)
     x = torch.cat([mean[None], mean + torch.linalg.cholesky(covariance).T])
@@ -177,12 +184,67 @@ def corrector_order(sde: SDE) -> None:
     assert abs(float(found) - expected) < 1e-10 * max(1.0, abs(expected))
 
 
+class _Denoiser(Prior):
+    """A prior that only denoises, as networks do."""
+
+    def __init__(self, inner: Prior) -> None:
+        self.inner, self.sde = inner, inner.sde
+
+    def denoise(self, x: State, t: Times) -> State:
+        return self.inner.denoise(x, t)
+
+
+def score_from_denoiser(sde: SDE) -> None:
+    """Tweedie's formula turns the denoiser of a prior into its score."""
+    prior = gaussian(sde)
+    x, t = torch.ones(3, 3, dtype=torch.float64), torch.linspace(0.3, 1, 3, dtype=torch.float64)
+    gap = _Denoiser(prior).score(x, t) - prior.score(x, t)
+    assert float(gap.abs().max()) < 1e-10
+
+
 def moment_table() -> None:
     """Linear between its times, flat beyond them."""
     table = MomentTable((0.2, 0.4, 0.8), (1.0, 2.0, 0.0))
     t = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.7, 0.9])
     found = table(t, torch.zeros(6, 1), VP())
     torch.testing.assert_close(found, torch.tensor([1.0, 1.0, 1.5, 2.0, 0.5, 0.0]))
+
+
+def analytic_bounds() -> None:
+    """Estimates out of range give the bounds: DDIM's variance, and that of an unknown x_0."""
+    sde, x, t, s = VP(), _one(1.3)[None], _one(0.7), _one(0.6)
+    prior = GaussianPrior(sde, _one(formulas.M), _one(formulas.C)[None])
+    k, z = written(sde), FixedNoise(_one(1.0)[None])
+    v = formulas.forward_noise(k, 0.7, 0.6) * k.sigma(0.6) ** 2 / k.sigma(0.7) ** 2
+    slope = k.alpha(0.6) / k.alpha(0.7) * k.sigma(0.7) - math.sqrt(k.sigma(0.6) ** 2 - v)
+    mean = formulas.ddim(1.0)(k, 1.3, 0.7, 0.6, 0.0)
+    for moment, variance in ((7.0, v), (-7.0, v + slope**2)):
+        sampler = AnalyticDPM(1.0, lambda t, score, sde, moment=moment: torch.full_like(t, moment))
+        found, _ = sampler.step(prior, x, t, s, z, {})
+        assert abs(float(found) - mean - math.sqrt(variance)) < 1e-10
+
+
+def noise_is_not_raised_beyond_the_sdes_own() -> None:
+    """At t = 1 churn has nothing to add: the step is Heun's, whatever gamma and the draw."""
+    for sde in (VE(0.05, 10.0), VP()):
+        prior = GaussianPrior(sde, _one(formulas.M), _one(formulas.C)[None])
+        x, ends = _one(1.3)[None], (_one(1.0), _one(0.9))
+        churned, _ = EDMStochastic(0.4).step(prior, x, *ends, FixedNoise(_one(2.0)[None]), {})
+        plain, _ = Heun().step(prior, x, *ends, FixedNoise(_one(2.0)[None]), {})
+        assert float((churned - plain).abs()) < 1e-12
+
+
+def estimated_moments() -> None:
+    """sigma^2 Gamma from 20,000 draws of white data: 6 standard errors, 4 %."""
+    sde = VP()
+    prior = GaussianPrior(sde, torch.zeros(4), 0.3 * torch.eye(4))
+    data = prior.sample(20_000, 0.0, torch.Generator().manual_seed(0))
+    table = analytic_dpm.estimate_moments(prior, data, [0.8, 0.1, 0.4], SharedNoise(0))
+    assert table.times == (0.1, 0.4, 0.8)
+    for time, value in zip(table.times, table.values, strict=True):
+        k = written(sde)
+        exact = k.sigma(time) ** 2 / (k.alpha(time) ** 2 * 0.3 + k.sigma(time) ** 2)
+        assert abs(value / exact - 1) < 0.04
 
 
 def own_moment() -> None:
