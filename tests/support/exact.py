@@ -52,12 +52,12 @@ class Moments:
 
 
 def moments(prior: GMMPrior) -> Moment:
-    """Exact for a Gaussian, else estimated from 20,000 draws of the data at 200 times."""
+    """Exact for a Gaussian, else estimated from 10,000 draws of the data at 60 times."""
     if len(prior.weights) == 1:
         return Moments(prior)
     clean = GMMPrior(VP(), prior.weights, prior.means, prior.covariances)
-    data = clean.sample(20_000, 0.0, torch.Generator().manual_seed(0))
-    times = [float(t) for t in grids.log_snr(prior.sde, 200)]
+    data = clean.sample(10_000, 0.0, torch.Generator().manual_seed(0))
+    times = [float(t) for t in grids.log_snr(prior.sde, 60)]
     return estimate_moments(prior, data, times, SharedNoise(1))
 
 
