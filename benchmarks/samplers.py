@@ -15,7 +15,7 @@
    the same run.
 4. Fig. 5.3 of Song 2022: mode weights by plain and by annealed Langevin dynamics.
 
-Needs no data. About 30 minutes on 2 cores. The plots need matplotlib (the extra ``bench``).
+Needs no data. 20 to 30 minutes on 2 cores. The plots need matplotlib (the extra ``bench``).
 """
 
 from __future__ import annotations
