@@ -44,26 +44,24 @@ class GMMPrior(Prior):
         self.values = self.values.clamp_min(0)
 
     def denoise(self, x: State, t: Times) -> State:
-        alpha, sigma, centred = self._centred(x, t)
-        gain = alpha * self.values / (alpha**2 * self.values + sigma**2)
+        alpha, variance, centred, logs = self._components(x, t)
+        gain = alpha * self.values / variance
         each = self.means + torch.einsum("kde,bke->bkd", self.vectors, gain * centred)
-        shares = torch.softmax(self._log_terms(alpha, sigma, centred), 1)
-        return torch.einsum("bk,bkd->bd", shares, each).reshape(x.shape)
+        return torch.einsum("bk,bkd->bd", torch.softmax(logs, 1), each).reshape(x.shape)
 
     def score(self, x: State, t: Times) -> State:
         # not from the denoiser: at small sigma that difference has no digits left in float32
-        alpha, sigma, centred = self._centred(x, t)
-        each = centred / (alpha**2 * self.values + sigma**2)
-        shares = torch.softmax(self._log_terms(alpha, sigma, centred), 1)
-        return -torch.einsum("bk,kde,bke->bd", shares, self.vectors, each).reshape(x.shape)
+        _, variance, centred, logs = self._components(x, t)
+        each = torch.einsum("kde,bke->bkd", self.vectors, centred / variance)
+        return -torch.einsum("bk,bkd->bd", torch.softmax(logs, 1), each).reshape(x.shape)
 
     def log_density(self, x: State, t: Times) -> Times:
         """log p_t(x) in nats, one value per sample."""
-        return torch.logsumexp(self._log_terms(*self._centred(x, t)), 1)
+        return torch.logsumexp(self._components(x, t)[3], 1)
 
     def responsibilities(self, x: State, t: Times) -> Tensor:
         """The probability of each component given x_t = x, (batch, K)."""
-        return torch.softmax(self._log_terms(*self._centred(x, t)), 1)
+        return torch.softmax(self._components(x, t)[3], 1)
 
     def sample(self, n: int, t: float, generator: torch.Generator) -> Tensor:
         """Exact draws (n, D) from p_t, made on the CPU whatever the device."""
@@ -111,18 +109,16 @@ class GMMPrior(Prior):
         shares = torch.softmax(torch.stack(logs), 0).clamp_min(torch.finfo(y.dtype).tiny)
         return GMMPrior(self.sde, shares, torch.stack(means), torch.stack(covariances))
 
-    def _centred(self, x: State, t: Times) -> tuple[Tensor, Tensor, Tensor]:
-        """alpha, sigma (batch, 1, 1), and x - alpha m_k in the axes of C_k (batch, K, D)."""
+    def _components(self, x: State, t: Times) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """alpha (batch, 1, 1); the variances of component k of p_t and x - alpha m_k in the axes of
+        C_k, (batch, K, D); and log w_k N(x; alpha m_k, alpha^2 C_k + sigma^2 I), (batch, K).
+        """
         alpha, sigma = self.sde.alpha(t)[:, None, None], self.sde.sigma(t)[:, None, None]
         apart = x.flatten(1)[:, None] - alpha * self.means
-        return alpha, sigma, torch.einsum("bkd,kde->bke", apart, self.vectors)
-
-    def _log_terms(self, alpha: Tensor, sigma: Tensor, centred: Tensor) -> Tensor:
-        """log w_k N(x; alpha m_k, alpha^2 C_k + sigma^2 I), (batch, K)."""
+        centred = torch.einsum("bkd,kde->bke", apart, self.vectors)
         variance = alpha**2 * self.values + sigma**2
         square = centred.square() / variance + torch.log(variance) + math.log(2 * math.pi)
-        terms: Tensor = torch.log(self.weights) - 0.5 * square.sum(2)
-        return terms
+        return alpha, variance, centred, torch.log(self.weights) - 0.5 * square.sum(2)
 
 
 @final

@@ -7,7 +7,7 @@ for speed, so results do not depend on the batch size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -41,7 +41,7 @@ class Counted(Prior):
     @property
     def nfe(self) -> int:
         """Evaluations per sample; where samples differ, their mean, rounded up."""
-        return -(-self.evaluations // (self.items or 1))
+        return _per_sample(self.evaluations, self.items or 1)
 
     def denoise(self, x: State, t: Times) -> State:
         self.items = self.items or len(x)
@@ -150,8 +150,13 @@ def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Sa
         raise
     if job.state is not None:
         job.state.unlink(missing_ok=True)
-    nfe = -(-progress.evaluations // len(items))
+    nfe = _per_sample(progress.evaluations, len(items))
     return Samples(torch.cat(progress.done), nfe, progress.history)
+
+
+def _per_sample(evaluations: int, items: int) -> int:
+    """The mean, rounded up."""
+    return -(-evaluations // items)
 
 
 class _Walk:
@@ -187,7 +192,7 @@ class _Walk:
                 worst = float(self.batch.residual(x).max())
                 history = (*history, Residual(len(progress.done), step + 1, worst))
             at = Point(x, memory, noise.state(), step + 1, self.prior.evaluations)
-            progress = Progress(progress.done, history, at, progress.evaluations)
+            progress = replace(progress, history=history, point=at)
             yield progress
 
     def end(self, progress: Progress) -> tuple[Tensor, int]:

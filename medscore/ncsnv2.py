@@ -7,12 +7,16 @@ the unit of the data. Techniques 3 and 5 concern the network and its training.
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtr
 from torch import Tensor
+
+Values = TypeVar("Values", np.float64, NDArray[np.float64])
 
 
 def largest_distance(images: Tensor) -> float:
@@ -67,9 +71,7 @@ def variance_left(relative: float, steps: int, ratio: float) -> float:
     Args:
         relative: :math:`\epsilon / \sigma_L^2`. steps: T. ratio: gamma.
     """
-    decay = 1 - relative
-    rest = 2 * relative / (1 - decay**2)
-    return float(decay ** (2 * steps) * (ratio**2 - rest) + rest)
+    return float(_left(np.float64(relative), steps, ratio))
 
 
 def relative_step(steps: int, ratio: float) -> float:
@@ -83,7 +85,11 @@ def relative_step(steps: int, ratio: float) -> float:
     if steps < 1 or ratio <= 1:
         raise ValueError(f"steps >= 1 and ratio > 1, got {steps}, {ratio}")
     grid = np.geomspace(1e-8, 0.999, 40_001)
-    decay = 1 - grid
-    rest = 2 * grid / (1 - decay**2)
-    left = decay ** (2 * steps) * (ratio**2 - rest) + rest
-    return float(grid[np.abs(left - 1).argmin()])
+    return float(grid[np.abs(_left(grid, steps, ratio) - 1).argmin()])
+
+
+def _left(relative: Values, steps: int, ratio: float) -> Values:
+    """Eq. 6.4 for one step size or many."""
+    decay = 1 - relative
+    rest = 2 * relative / (1 - decay**2)
+    return decay ** (2 * steps) * (ratio**2 - rest) + rest

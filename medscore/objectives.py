@@ -43,7 +43,7 @@ def denoising_loss(prior: Prior, x0: State, t: Times, z: State, weighting: Weigh
     """The weighted denoising error of each sample, mean over its pixels, shape (batch,)."""
     sde = prior.sde
     error = (prior.denoise(sde.marginal(x0, t, z), t) - x0).flatten(1).square().mean(1)
-    return weighting(sde.sigma(t) / sde.alpha(t)) * error
+    return weighting(sde.ratio(t)) * error
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class LogNormalTimes:
     def __call__(self, sde: SDE, u: Tensor) -> Tensor:
         """Map uniform draws ``u`` in [0, 1) to times."""
         ends = torch.tensor([sde.eps, 1.0], dtype=torch.float64)
-        low, high = (torch.log(sde.sigma(ends) / sde.alpha(ends)) - self.mean) / self.std
+        low, high = (torch.log(sde.ratio(ends)) - self.mean) / self.std
         cdf_low, cdf_high = torch.special.ndtr(low), torch.special.ndtr(high)
         q = cdf_low + (cdf_high - cdf_low) * u.double()
         log_ratio = self.mean + self.std * math.sqrt(2) * torch.erfinv(2 * q - 1)

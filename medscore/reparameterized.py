@@ -35,7 +35,7 @@ class Reparameterized(Prior):
 
     def denoise(self, x: State, t: Times) -> State:
         ours, theirs = self.sde, self.inner.sde
-        time = theirs.time(ours.sigma(t) / ours.alpha(t)).clamp(0, 1)
+        time = theirs.time(ours.ratio(t)).clamp(0, 1)
         scale = theirs.alpha(time) / ours.alpha(t)
         return self.inner.denoise(expand(scale, x) * x, time)
 
@@ -47,6 +47,5 @@ def edm(prior: Prior) -> Reparameterized:
 
 
 def _range(sde: SDE) -> tuple[float, float]:
-    ends = torch.tensor([sde.eps, 1.0], dtype=torch.float64)
-    low, high = (sde.sigma(ends) / sde.alpha(ends)).tolist()
+    low, high = sde.ratio(torch.tensor([sde.eps, 1.0], dtype=torch.float64)).tolist()
     return low, high

@@ -44,9 +44,13 @@ class SDE(ABC):
     def diffusion(self, t: AnyFloat) -> AnyFloat:
         """g(t)."""
 
+    def ratio(self, t: AnyFloat) -> AnyFloat:
+        """The noise-to-signal ratio sigma(t) / alpha(t), which every SDE shares with the others."""
+        return self.sigma(t) / self.alpha(t)
+
     @abstractmethod
     def time(self, ratio: AnyFloat) -> AnyFloat:
-        """The time at which sigma(t) / alpha(t) equals ``ratio`` (the inverse noise schedule)."""
+        """The time at which :meth:`ratio` equals ``ratio`` (the inverse noise schedule)."""
 
     @abstractmethod
     def score_gain(self, s: AnyFloat, t: AnyFloat) -> AnyFloat:

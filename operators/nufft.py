@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -117,11 +117,12 @@ class NonuniformFourier(Operator):
         return self.trajectory.to(like.device, like.dtype.to_real())
 
     def _density(self, like: Tensor) -> Tensor:
-        return self._compensation()[0].to(like.device, like.dtype.to_real())
+        return self._compensation[0].to(like.device, like.dtype.to_real())
 
     def _largest(self) -> float:
-        return self._compensation()[1]
+        return self._compensation[1]
 
+    @cached_property
     def _compensation(self) -> tuple[Tensor, float]:
         return _weights_and_gain(self.trajectory.cpu().numpy().tobytes(), self.image_shape)
 

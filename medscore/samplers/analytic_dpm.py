@@ -22,6 +22,7 @@ from torch import Tensor
 from medscore.noise import Noise
 from medscore.prior import Prior
 from medscore.samplers.base import Memory, Sampler
+from medscore.samplers.ddim import implicit_mean
 from medscore.sde import SDE, expand
 from medscore.types import State, Times
 
@@ -97,13 +98,8 @@ class AnalyticDPM(Sampler):
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
         sde = prior.sde
-        a, b = sde.transition(s, t)
-        sigma_t, sigma_s = sde.sigma(t), sde.sigma(s)
-        variance = (self.eta * b * sigma_s / sigma_t) ** 2
-        rest = torch.sqrt((sigma_s**2 - variance).clamp_min(0))
-        denoised = prior.denoise(x, t)
-        direction = (x - expand(sde.alpha(t), x) * denoised) / expand(sigma_t, x)
-        left: Tensor = 1 - self.moment(t, -direction / expand(sigma_t, x), sde)
-        optimal = variance + (sigma_t / a - rest) ** 2 * left.clamp(0, 1)
-        mean = expand(sde.alpha(s), x) * denoised + expand(rest, x) * direction
+        mean, std, rest, direction = implicit_mean(prior, x, t, s, self.eta)
+        left: Tensor = 1 - self.moment(t, -direction / expand(sde.sigma(t), x), sde)
+        most = (sde.alpha(s) * sde.ratio(t) - rest) ** 2
+        optimal = std**2 + most * left.clamp(0, 1)
         return mean + expand(torch.sqrt(optimal), x) * noise(x), memory

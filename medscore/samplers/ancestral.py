@@ -31,8 +31,8 @@ class AncestralVP(Sampler):
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
-        _, b = prior.sde.transition(s, t)
-        return _mean(prior, x, t, s) + expand(b, x) * noise(x), memory
+        a, b = prior.sde.transition(s, t)
+        return _mean(prior, x, t, a, b) + expand(b, x) * noise(x), memory
 
 
 @final
@@ -43,11 +43,10 @@ class AncestralVE(Sampler):
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
-        _, b = prior.sde.transition(s, t)
+        a, b = prior.sde.transition(s, t)
         std = b * prior.sde.sigma(s) / prior.sde.sigma(t)
-        return _mean(prior, x, t, s) + expand(std, x) * noise(x), memory
+        return _mean(prior, x, t, a, b) + expand(std, x) * noise(x), memory
 
 
-def _mean(prior: Prior, x: State, t: Times, s: Times) -> Tensor:
-    a, b = (expand(value, x) for value in prior.sde.transition(s, t))
-    return (x + b**2 * prior.score(x, t)) / a
+def _mean(prior: Prior, x: State, t: Times, a: Tensor, b: Tensor) -> Tensor:
+    return (x + expand(b**2, x) * prior.score(x, t)) / expand(a, x)

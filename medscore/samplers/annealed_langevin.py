@@ -21,12 +21,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import final
 
-import torch
-
 from medscore.ncsnv2 import relative_step
 from medscore.noise import Noise
 from medscore.prior import Prior
 from medscore.samplers.base import Memory, Sampler
+from medscore.samplers.langevin import langevin_update
 from medscore.sde import SDE, expand
 from medscore.types import AnyFloat, State, Times
 
@@ -52,7 +51,7 @@ class ScaledLangevin(Sampler):
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
         alpha = expand(self.relative * prior.sde.sigma(s) ** 2, x)
-        return x + alpha * prior.score(x, s) + torch.sqrt(2 * alpha) * noise(x), memory
+        return langevin_update(x, prior.score(x, s), alpha, noise(x)), memory
 
 
 @final
@@ -92,6 +91,6 @@ def by_technique_4(sde: SDE, times: AnyFloat, steps: int) -> AnnealedLangevin:
     The ratio gamma of Eq. 6.4 is that of sigma/alpha, since the state is scaled with alpha; where
     it varies along the grid the largest counts. Equal ratios are those of the ``log_snr`` grid.
     """
-    ratios = (sde.sigma(times) / sde.alpha(times)).tolist()
-    gamma = max(above / below for above, below in pairwise(ratios) if above > below)
+    ratios = pairwise(sde.ratio(times).tolist())
+    gamma = max(above / below for above, below in ratios if above > below)
     return AnnealedLangevin(ScaledLangevin(relative_step(steps, gamma)), steps)

@@ -40,12 +40,20 @@ class DDIM(Sampler):
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
-        sde = prior.sde
-        _, b = sde.transition(s, t)
-        sigma_t, sigma_s = sde.sigma(t), sde.sigma(s)
-        std = self.eta * b * sigma_s / sigma_t
-        rest = torch.sqrt((sigma_s**2 - std**2).clamp_min(0))
-        denoised = prior.denoise(x, t)
-        direction = (x - expand(sde.alpha(t), x) * denoised) / expand(sigma_t, x)
-        x = expand(sde.alpha(s), x) * denoised + expand(rest, x) * direction
+        x, std, _, _ = implicit_mean(prior, x, t, s, self.eta)
         return (x + expand(std, x) * noise(x) if self.eta else x), memory
+
+
+def implicit_mean(
+    prior: Prior, x: State, t: Times, s: Times, eta: float
+) -> tuple[State, Times, Times, State]:
+    r"""The mean of x_s; sqrt v; sqrt(sigma_s^2 - v); and the noise (x_t - alpha_t D) / sigma_t."""
+    sde = prior.sde
+    _, b = sde.transition(s, t)
+    sigma_t, sigma_s = sde.sigma(t), sde.sigma(s)
+    std = eta * b * sigma_s / sigma_t
+    rest = torch.sqrt((sigma_s**2 - std**2).clamp_min(0))
+    denoised = prior.denoise(x, t)
+    direction = (x - expand(sde.alpha(t), x) * denoised) / expand(sigma_t, x)
+    mean = expand(sde.alpha(s), x) * denoised + expand(rest, x) * direction
+    return mean, std, rest, direction

@@ -45,7 +45,8 @@ class DPMSolver2(Sampler):
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
         sde = prior.sde
-        start, h = _half_log_snr(sde, t), _half_log_snr(sde, s) - _half_log_snr(sde, t)
+        start = _half_log_snr(sde, t)
+        h = _half_log_snr(sde, s) - start
         middle = _time(sde, start + h / 2)
         u = _move(sde, x, t, middle, torch.expm1(h / 2), _epsilon(prior, x, t))
         return _move(sde, x, t, s, torch.expm1(h), _epsilon(prior, u, middle)), memory
@@ -60,7 +61,8 @@ class DPMSolver3(Sampler):
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
         sde, r1, r2 = prior.sde, 1 / 3, 2 / 3
-        start, h = _half_log_snr(sde, t), _half_log_snr(sde, s) - _half_log_snr(sde, t)
+        start = _half_log_snr(sde, t)
+        h = _half_log_snr(sde, s) - start
         first, second = _time(sde, start + r1 * h), _time(sde, start + r2 * h)
         e0 = _epsilon(prior, x, t)
         u1 = _move(sde, x, t, first, torch.expm1(r1 * h), e0)
@@ -85,7 +87,7 @@ def _epsilon(prior: Prior, x: State, t: Times) -> Tensor:
 
 
 def _half_log_snr(sde: SDE, t: Times) -> Tensor:
-    return torch.log(sde.alpha(t) / sde.sigma(t))
+    return -torch.log(sde.ratio(t))
 
 
 def _time(sde: SDE, half_log_snr: Tensor) -> Tensor:

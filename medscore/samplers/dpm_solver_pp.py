@@ -32,8 +32,8 @@ class DPMSolverPP2M(Sampler):
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
         sde = prior.sde
-        now = torch.log(sde.alpha(t) / sde.sigma(t))
-        h = torch.log(sde.alpha(s) / sde.sigma(s)) - now
+        now, then = -torch.log(sde.ratio(t)), -torch.log(sde.ratio(s))
+        h = then - now
         denoised = prior.denoise(x, t)
         guess = denoised
         if memory:

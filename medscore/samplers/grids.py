@@ -31,7 +31,7 @@ def geometric(sde: SDE, steps: int) -> AnyFloat:
 
 def log_snr(sde: SDE, steps: int) -> AnyFloat:
     """Equal steps in log(alpha/sigma) (Lu et al. 2022, section 3.4)."""
-    return _levels(sde, steps, lambda t: sde.sigma(t) / sde.alpha(t), torch.log, torch.exp)
+    return _levels(sde, steps, sde.ratio, torch.log, torch.exp)
 
 
 def karras(sde: SDE, steps: int, rho: float = 7.0) -> AnyFloat:
@@ -39,7 +39,7 @@ def karras(sde: SDE, steps: int, rho: float = 7.0) -> AnyFloat:
     return _levels(
         sde,
         steps,
-        lambda t: sde.sigma(t) / sde.alpha(t),
+        sde.ratio,
         lambda v: v ** (1 / rho),
         lambda v: v**rho,
     )
@@ -54,7 +54,7 @@ def angular(sde: SDE, steps: int, centre: float = 0.5, width: float = 2.0) -> An
     return _levels(
         sde,
         steps,
-        lambda t: sde.sigma(t) / sde.alpha(t),
+        sde.ratio,
         lambda v: torch.arctan((v / centre) ** (1 / width)),
         lambda angle: centre * torch.tan(angle) ** width,
     )

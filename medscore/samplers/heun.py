@@ -62,7 +62,7 @@ class EDMStochastic(Sampler):
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
         sde = prior.sde
-        v = sde.sigma(t) / sde.alpha(t)
+        v = sde.ratio(t)
         within = (v >= self.low) & (v <= self.high) & (self.gamma > 0)
         above = torch.minimum(sde.time((1 + self.gamma) * v), torch.ones_like(t))
         above = torch.where(within, torch.maximum(above, t), t)
@@ -79,7 +79,7 @@ def churn(amount: float, steps: int) -> float:
 def _heun(prior: Prior, x: State, t: Times, s: Times) -> Tensor:
     sde = prior.sde
     alpha_t, alpha_s = expand(sde.alpha(t), x), expand(sde.alpha(s), x)
-    v, w = expand(sde.sigma(t), x) / alpha_t, expand(sde.sigma(s), x) / alpha_s
+    v, w = expand(sde.ratio(t), x), expand(sde.ratio(s), x)
     u = x / alpha_t
     slope = (u - prior.denoise(x, t)) / v
     ahead = u + (w - v) * slope

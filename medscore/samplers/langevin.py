@@ -65,7 +65,7 @@ class Langevin(Sampler):
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
         epsilon = expand(torch.full_like(s, self.epsilon), x)
-        return _update(x, prior.score(x, s), epsilon, noise(x)), memory
+        return langevin_update(x, prior.score(x, s), epsilon, noise(x)), memory
 
 
 @final
@@ -97,8 +97,9 @@ class LangevinCorrector(Sampler):
         # x_i = sqrt(1 - beta_i) x_{i-1} + ..., over 1/N of time: 1 - beta_i = exp(2 f / N)
         alpha = torch.exp(2 * prior.sde.drift(s) / self.scales)
         epsilon = 2 * alpha * (self.snr * self.ratio(z, score)) ** 2
-        return _update(x, score, expand(epsilon, x), z), memory
+        return langevin_update(x, score, expand(epsilon, x), z), memory
 
 
-def _update(x: State, score: State, epsilon: Tensor, z: State) -> Tensor:
+def langevin_update(x: State, score: State, epsilon: Tensor, z: State) -> Tensor:
+    """Eq. 7.2; ``epsilon`` has the axes to multiply ``x``."""
     return x + epsilon * score + torch.sqrt(2 * epsilon) * z

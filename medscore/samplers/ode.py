@@ -35,7 +35,6 @@ def solve(
     Raises:
         MedscoreError: the solver's step underflowed.
     """
-
     if t == s:
         return x
     low, high = min(t, s), max(t, s)
