@@ -1,10 +1,10 @@
 """The Langevin corrector and predictor-corrector sampling on Gaussian data."""
 
 import math
-from itertools import pairwise
 
 import pytest
 import torch
+from exact import walk
 from support import FixedNoise, SharedNoise
 
 from medscore.analytic import GaussianPrior
@@ -110,10 +110,7 @@ def test_predictor_corrector_reproduces_the_data(sde: SDE) -> None:
     mean, covariance = prior.marginal(1.0)
     noise = SharedNoise(4)
     x = mean + torch.sqrt(covariance[0, 0]) * noise(torch.zeros(N, D))
-    grid = uniform(sde, 200)
-    memory = sampler.init(x)
-    for t, s in pairwise(grid):
-        x, memory = sampler.step(prior, x, t.expand(N), s.expand(N), noise, memory)
+    x = walk(sampler, prior, x, uniform(sde, 200), noise)
     mean, covariance = prior.marginal(sde.eps)
     std = math.sqrt(float(covariance[0, 0]))
     assert abs(float((x - mean).mean())) < 0.03 * std

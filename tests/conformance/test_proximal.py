@@ -1,10 +1,10 @@
 """The proximal conditioner where the posterior is known: independent pixels, some measured."""
 
 import math
-from itertools import pairwise
 
 import pytest
 import torch
+from exact import walk
 from support import FixedNoise, SharedNoise, Square
 from torch import Tensor
 
@@ -43,9 +43,8 @@ def sample(sde: SDE, y: Tensor, lam: float) -> Tensor:
     conditioner = Proximal(operator, y.expand(N, 1, SIDE, SIDE), lam)
     sampler, noise = conditioner.sampler(plain), SharedNoise(0)
     x = sde.prior_sample(noise(torch.zeros(N, 1, SIDE, SIDE)))
-    grid, memory = uniform(sde, 200), sampler.init(x)
-    for t, s in pairwise(grid):
-        x, memory = sampler.step(prior, x, t.expand(N), s.expand(N), noise, memory)
+    grid = uniform(sde, 200)
+    x = walk(sampler, prior, x, grid, noise)
     return prior.denoise(x, grid[-1].expand(N))
 
 

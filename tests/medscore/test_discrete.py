@@ -1,10 +1,9 @@
 """Priors on discrete noise scales: SMLD and DDPM (chapter 7, B.5.2, B.5.3, B.5.7)."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
+from exact import walk
 from support import FixedNoise, SharedNoise
 from torch import Tensor
 
@@ -213,8 +212,7 @@ def test_the_whole_chain_ends_at_the_data(sde: SDE, sampler: Sampler) -> None:
     exact, prior = oracle(sde, 1000)
     n, noise = 4000, SharedNoise(0)
     x = exact.sample(n, 1.0, torch.Generator().manual_seed(1))
-    for t, s in pairwise(uniform(sde, 999).double()):
-        x, _ = sampler.step(prior, x, t.expand(n), s.expand(n), noise, {})
+    x = walk(sampler, prior, x, uniform(sde, 999), noise)
     x = prior.denoise(x, torch.full((n,), sde.eps, dtype=torch.float64))
     assert float(x.mean()) == pytest.approx(0.2, abs=0.07 * 0.5)
     assert float(x.std()) == pytest.approx(0.5, rel=0.05)

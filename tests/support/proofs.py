@@ -8,6 +8,7 @@ import formulas
 import torch
 from exact import CASES, bias, gaussian, propagate
 from formulas import Schedule, Step
+from scipy.optimize import brentq
 from support import FixedNoise, SharedNoise
 
 from medscore.analytic import GaussianPrior
@@ -54,10 +55,6 @@ def written(sde: SDE) -> Schedule:
     return formulas.vp() if isinstance(sde, VP) else formulas.subvp()
 
 
-def _table(eta: float) -> Sampler:
-    return AnalyticDPM(eta, _exact_moment)
-
-
 def _exact_moment(t: torch.Tensor, score: torch.Tensor, sde: SDE) -> torch.Tensor:
     """sigma^2 / (alpha^2 C + sigma^2)."""
     signal = sde.alpha(t) ** 2 * formulas.C
@@ -74,8 +71,8 @@ ONE_STEP: dict[str, tuple[Sampler, Step]] = {
     "ddim, eta 0": (DDIM(), formulas.ddim(0.0)),
     "ddim, eta 0.7": (DDIM(0.7), formulas.ddim(0.7)),
     "ddim, eta 1": (DDIM(1.0), formulas.ddim(1.0)),
-    "analytic-dpm, eta 0": (_table(0.0), formulas.analytic_dpm(0.0)),
-    "analytic-dpm, eta 0.7": (_table(0.7), formulas.analytic_dpm(0.7)),
+    "analytic-dpm, eta 0": (AnalyticDPM(0.0, _exact_moment), formulas.analytic_dpm(0.0)),
+    "analytic-dpm, eta 0.7": (AnalyticDPM(0.7, _exact_moment), formulas.analytic_dpm(0.7)),
     "analytic-dpm, own moment": (AnalyticDPM(), formulas.analytic_dpm_own),
     "dpm-solver-1": (DPMSolver1(), formulas.dpm_solver_1),
     "dpm-solver-2": (DPMSolver2(), formulas.dpm_solver_2),
@@ -101,7 +98,7 @@ def one_step(name: str, sde: SDE) -> None:
     """A step of size 0.1 from t = 0.7 equals its source's formula to 10 digits."""
     sampler, formula = ONE_STEP[name]
     k, x, t, s, z = written(sde), 1.3, 0.7, 0.6, -0.8
-    prior = GaussianPrior(sde, _one(formulas.M), _one(formulas.C)[None])
+    prior = _line(sde)
     found, _ = sampler.step(prior, _one(x)[None], _one(t), _one(s), FixedNoise(_one(z)[None]), {})
     expected = formula(k, x, t, s, z)
     assert abs(float(found) - expected) < 1e-10 * max(1.0, abs(expected)), (found, expected)
@@ -110,7 +107,7 @@ def one_step(name: str, sde: SDE) -> None:
 def second_step_of_2m(sde: SDE) -> None:
     """DPM-Solver++ extrapolates from the second step on."""
     k, t, s = written(sde), 0.7, 0.6
-    prior = GaussianPrior(sde, _one(formulas.M), _one(formulas.C)[None])
+    prior = _line(sde)
     start, silent = _one(-0.9)[None], FixedNoise(_one(0.0)[None])
     sampler, t0 = DPMSolverPP2M(), (1 + t) / 2
     x, memory = sampler.step(prior, start, _one(t0), _one(t), silent, sampler.init(start))
@@ -143,13 +140,15 @@ def annealed_langevin(sde: SDE) -> None:
     prior = GaussianPrior(sde, torch.zeros(1).double(), torch.zeros(1, 1).double())
     if not isinstance(sde, VE):
         levels = [0.9, 0.6, 0.4]
-    times = torch.stack([_time_of(sde, level) for level in levels])
+    k = written(sde)
+    found = [brentq(lambda t, v=v: k.sigma(t) - v, 0, 1, xtol=1e-15) for v in levels]
+    times = torch.tensor(found, dtype=torch.float64)
     variance, before = _one(levels[0] ** 2)[None], levels[0] ** 2
     sampler = AnnealedLangevin(ScaledLangevin(relative), steps)
     for i in (1, 2):
         grid = times[i - 1 : i + 1]
         _, variance = propagate(sampler, prior, grid, torch.zeros(1).double(), variance)
-        k, (t, s) = written(sde), grid.tolist()
+        t, s = grid.tolist()
         before = before * (k.alpha(s) / k.alpha(t)) ** 2
         rest = 2 * relative / (1 - (1 - relative) ** 2)
         left = (1 - relative) ** (2 * steps) * (before / levels[i] ** 2 - rest) + rest
@@ -172,7 +171,7 @@ def stationary_langevin(sde: SDE) -> None:
 
 def corrector_order(sde: SDE) -> None:
     """Predictor-corrector predicts to s and then corrects at s: by hand, with draws z and w."""
-    prior = GaussianPrior(sde, _one(formulas.M), _one(formulas.C)[None])
+    prior = _line(sde)
     k, x, t, s, z = written(sde), 1.3, 0.7, 0.6, -0.8
     sampler = PredictorCorrector(ReverseDiffusion(), ScaledLangevin(0.2), corrections=2)
     start = _one(x)[None]
@@ -213,7 +212,7 @@ def moment_table() -> None:
 def analytic_bounds() -> None:
     """Estimates out of range give the bounds: DDIM's variance, and that of an unknown x_0."""
     sde, x, t, s = VP(), _one(1.3)[None], _one(0.7), _one(0.6)
-    prior = GaussianPrior(sde, _one(formulas.M), _one(formulas.C)[None])
+    prior = _line(sde)
     k, z = written(sde), FixedNoise(_one(1.0)[None])
     v = formulas.forward_noise(k, 0.7, 0.6) * k.sigma(0.6) ** 2 / k.sigma(0.7) ** 2
     slope = k.alpha(0.6) / k.alpha(0.7) * k.sigma(0.7) - math.sqrt(k.sigma(0.6) ** 2 - v)
@@ -227,7 +226,7 @@ def analytic_bounds() -> None:
 def noise_is_not_raised_beyond_the_sdes_own() -> None:
     """At t = 1 churn has nothing to add: the step is Heun's, whatever gamma and the draw."""
     for sde in (VE(0.05, 10.0), VP()):
-        prior = GaussianPrior(sde, _one(formulas.M), _one(formulas.C)[None])
+        prior = _line(sde)
         x, ends = _one(1.3)[None], (_one(1.0), _one(0.9))
         churned, _ = EDMStochastic(0.4).step(prior, x, *ends, FixedNoise(_one(2.0)[None]), {})
         plain, _ = Heun().step(prior, x, *ends, FixedNoise(_one(2.0)[None]), {})
@@ -271,12 +270,6 @@ def _one(value: float) -> torch.Tensor:
     return torch.tensor([value], dtype=torch.float64)
 
 
-def _time_of(sde: SDE, sigma: float) -> torch.Tensor:
-    low, high = 0.0, 1.0
-    for _ in range(80):
-        middle = (low + high) / 2
-        if float(sde.sigma(_one(middle))) < sigma:
-            low = middle
-        else:
-            high = middle
-    return _one(high)[0]
+def _line(sde: SDE) -> GaussianPrior:
+    """The one-dimensional data of the formulas."""
+    return GaussianPrior(sde, _one(formulas.M), _one(formulas.C)[None])
