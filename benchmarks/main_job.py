@@ -20,11 +20,12 @@ import json
 import platform
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from number import Number, table
 
 from medscore.attenuation import hu_to_mu, mu_to_hu
 from medscore.checkpoint import load_prior, read_checkpoint
@@ -45,32 +46,6 @@ from medscore.simulation import simulate_sparse_ct
 
 VIEWS, SIZE = 23, 128
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
-@dataclass(frozen=True)
-class Number:
-    """A measured number and what is asked of it; ``None`` where nothing is."""
-
-    name: str
-    value: float
-    at_least: float | None = None
-    at_most: float | None = None
-
-    @property
-    def met(self) -> bool:
-        """Whether the bounds hold."""
-        low = self.at_least is None or self.value >= self.at_least
-        return low and (self.at_most is None or self.value <= self.at_most)
-
-    @property
-    def asked(self) -> str:
-        """The bounds in words; empty where there are none."""
-        bounds = ((">=", self.at_least), ("<=", self.at_most))
-        return " ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
-
-    def __str__(self) -> str:
-        verdict = ("ok" if self.met else "MISSED") if self.asked else ""
-        return f"{self.name:<58} {self.value:>12.5g}  {self.asked:<12} {verdict}"
 
 
 def images(data: Path) -> tuple[str, list[Path], bool]:
@@ -215,7 +190,9 @@ def invariance_numbers(paths: list[Path], settings: Settings) -> list[Number]:
     eight, one = (run(v, settings, k, batch=k)[0].samples for k in (8, 1))
     width = CT_CONVENTION.high - CT_CONVENTION.low
     return [
-        Number("same seed twice, largest difference", float(np.abs(first - again).max()), None, 0),
+        Number(
+            "same seed twice, largest difference", float(np.abs(first - again).max()), at_most=0
+        ),
         Number(
             "batch 1 against batch 8, largest difference",
             float(np.abs(eight[:, :1] - one).max()) / width,
@@ -241,12 +218,8 @@ def page(title: str, settings: Settings, numbers: list[Number], remark: str) -> 
         f"Machine: {platform.machine()}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}. {remark}".rstrip(),
         "",
-        "| number | measured | asked | met |",
-        "| --- | --- | --- | --- |",
+        *table(numbers),
     ]
-    for n in numbers:
-        verdict = ("yes" if n.met else "**no**") if n.asked else ""
-        lines.append(f"| {n.name} | {n.value:.4g} | {n.asked} | {verdict} |")
     return "\n".join(lines) + "\n"
 
 
@@ -265,7 +238,8 @@ def main() -> int:
         earlier = json.loads(args.from_json.read_text())
         title, settings = earlier["images"], Settings(**earlier["settings"])
         numbers = [
-            Number(n["name"], n["value"], n["at_least"], n["at_most"]) for n in earlier["numbers"]
+            Number(n["name"], n["value"], at_least=n["at_least"], at_most=n["at_most"])
+            for n in earlier["numbers"]
         ]
     else:
         settings = Settings(**{**DEFAULTS.__dict__, "steps": args.steps})

@@ -11,7 +11,7 @@ class Number:
 
     name: str
     value: float
-    unit: str
+    unit: str = ""
     at_least: float | None = None
     at_most: float | None = None
 
@@ -23,11 +23,20 @@ class Number:
 
     @property
     def asked(self) -> str:
-        """The bound in words; empty where there is none."""
-        if self.at_least is not None:
-            return f">= {self.at_least:g}"
-        return "" if self.at_most is None else f"<= {self.at_most:g}"
+        """The bounds in words; empty where there are none."""
+        bounds = ((">=", self.at_least), ("<=", self.at_most))
+        return " ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
 
     def __str__(self) -> str:
         verdict = ("ok" if self.met else "MISSED") if self.asked else ""
-        return f"{self.name:<62} {self.value:>9.4g} {self.unit:<4} {self.asked:<8} {verdict}"
+        return f"{self.name:<62} {self.value:>9.5g} {self.unit:<4} {self.asked:<8} {verdict}"
+
+
+def table(numbers: list[Number]) -> list[str]:
+    """The numbers as a Markdown table, with what is asked and whether it is met."""
+    lines = ["| number | measured | asked | met |", "| --- | --- | --- | --- |"]
+    for n in numbers:
+        verdict = ("yes" if n.met else "**no**") if n.asked else ""
+        value = f"{n.value:.4g} {n.unit}".rstrip()
+        lines.append(f"| {n.name} | {value} | {n.asked} | {verdict} |")
+    return lines

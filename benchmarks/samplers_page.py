@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from number import Number
+from number import table as number_table
 
 DRAWN = "exact draws"
 
@@ -96,12 +97,8 @@ def page(found: dict[str, Any], numbers: list[Number]) -> str:
         "what 20 evaluations are to reach is the larger of the two errors, within two standard",
         "errors of the difference, each from 8 independent starts (16 sets of exact draws).",
         "",
-        "| number | measured | asked | met |",
-        "| --- | ---: | --- | --- |",
+        *number_table(numbers),
     ]
-    for n in numbers:
-        verdict = ("yes" if n.met else "**no**") if n.asked else ""
-        lines.append(f"| {n.name} | {n.value:.3g} {n.unit} | {n.asked} | {verdict} |")
     return "\n".join(lines) + "\n"
 
 
