@@ -329,7 +329,7 @@ def overhead_numbers() -> list[Number]:
     prior = load_prior(registry.prior_path("ct-128"))
     network = Timed(prior.network)
     timed = NetworkPrior(
-        network, prior.sde, data_mean=prior.data_mean, data_std=prior.data_std
+        network, prior.sde, preconditioning=prior.preconditioning, data_mean=prior.data_mean
     ).eval()
     numbers = []
     for name, entry in SAMPLERS.items():

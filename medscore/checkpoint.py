@@ -17,7 +17,6 @@ from torch import Tensor
 from medscore.contract import PREPROCESSING, DataContract
 from medscore.errors import MedscoreError
 from medscore.files import atomic_write
-from medscore.nets.unet import UNet
 from medscore.prior import NetworkPrior
 
 FORMAT = "medscore-prior-1"
@@ -44,14 +43,13 @@ def weights_hash(weights: Mapping[str, Tensor]) -> str:
 
 def build_prior(contract: DataContract) -> NetworkPrior:
     """An untrained prior of the contract's network, SDE and data statistics."""
-    spec = contract.network
-    network = UNet(spec.channels, blocks=spec.blocks, fold=spec.fold, groups=spec.groups)
     return NetworkPrior(
-        network,
+        contract.network.build(),
         contract.sde.build(),
         contract,
+        preconditioning=contract.prediction.preconditioning(contract.data_std),
+        condition=contract.prediction.told(),
         data_mean=contract.data_mean,
-        data_std=contract.data_std,
     )
 
 

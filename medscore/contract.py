@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from medscore.ddpm import DDPM
+from medscore.nets.unet import UNetSpec
+from medscore.preconditioning import (
+    EDM,
+    Condition,
+    Level,
+    Preconditioning,
+    clean,
+    log_ratio,
+    log_sigma,
+    noise,
+    scaled_score,
+    score,
+    time_999,
+    velocity,
+)
 from medscore.sde import SDE, VE, VP, SubVP
+from medscore.strict import Strict
 
 PREPROCESSING = 1
 """Version of the path from file to network range; a checkpoint of another version is refused."""
 
 
-Positive = Annotated[int, Field(gt=0)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class _SDE(_Strict):
+class _SDE(Strict):
     @model_validator(mode="after")
     def _builds(self) -> _SDE:
         self.build()
@@ -63,35 +73,52 @@ class SubVPSpec(_SDE):
         return SubVP(self.beta_min, self.beta_max)
 
 
-SDESpec = Annotated[VESpec | VPSpec | SubVPSpec, Field(discriminator="kind")]
+class DDPMSpec(_SDE):
+    """Parameters of :class:`medscore.ddpm.DDPM`."""
+
+    kind: Literal["ddpm"] = "ddpm"
+    scales: int = 1000
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    def build(self) -> SDE:
+        return DDPM(self.scales, self.beta_min, self.beta_max)
 
 
-class UNetSpec(_Strict):
-    """Parameters of :class:`medscore.nets.unet.UNet`."""
+SDESpec = Annotated[VESpec | VPSpec | SubVPSpec | DDPMSpec, Field(discriminator="kind")]
 
-    kind: Literal["unet"] = "unet"
-    channels: tuple[Positive, ...] = Field((48, 48, 96, 128), min_length=1)
-    blocks: Positive = 1
-    fold: Positive = 2
-    groups: Positive = 8
+Network = Annotated[UNetSpec, Field(discriminator="kind")]
+"""A new network is its file and its line here."""
 
-    @model_validator(mode="after")
-    def _groups_divide_channels(self) -> UNetSpec:
-        if any(channel % self.groups for channel in self.channels):
-            raise ValueError(f"channels {self.channels} must be multiples of groups {self.groups}")
-        return self
-
-    def check_size(self, size: int) -> None:
-        """ValueError where images of ``size`` cannot be folded, then halved at every level."""
-        step = self.fold * 2 ** (len(self.channels) - 1)
-        if size % step:
-            raise ValueError(
-                f"size {size} must be a multiple of {step}: fold {self.fold}, then halved between "
-                f"{len(self.channels)} levels of channels"
-            )
+PREDICTIONS: dict[str, Preconditioning] = {
+    "score": score, "scaled_score": scaled_score, "noise": noise, "velocity": velocity,
+    "clean": clean,
+}  # fmt: skip
+CONDITIONS: dict[str, Condition] = {
+    "log_ratio": log_ratio, "log_sigma": log_sigma, "time": time_999,
+}  # fmt: skip
 
 
-class Provenance(_Strict):
+class PredictionSpec(Strict):
+    """What the network predicts and what it is told (:mod:`medscore.preconditioning`).
+
+    ``levels`` is for the condition ``level``: how many noise scales the network was trained on.
+    """
+
+    target: Literal["edm", "score", "scaled_score", "noise", "velocity", "clean"] = "edm"
+    condition: Literal["log_ratio", "log_sigma", "time", "level"] = "log_ratio"
+    levels: int = Field(1000, gt=1)
+
+    def preconditioning(self, data_std: float) -> Preconditioning:
+        """The row of the table."""
+        return EDM(data_std) if self.target == "edm" else PREDICTIONS[self.target]
+
+    def told(self) -> Condition:
+        """The condition."""
+        return Level(self.levels) if self.condition == "level" else CONDITIONS[self.condition]
+
+
+class Provenance(Strict):
     """Where the weights come from."""
 
     data: str
@@ -103,7 +130,7 @@ class Provenance(_Strict):
     config_sha256: str = ""
 
 
-class DataContract(_Strict):
+class DataContract(Strict):
     """What a prior was trained on, and so what it may be used on.
 
     The affine map is x = (value - low) / (high - low): ``low`` and ``high`` become 0 and 1 in the
@@ -121,6 +148,7 @@ class DataContract(_Strict):
     data_std: float = Field(gt=0)
     sde: SDESpec
     network: UNetSpec
+    prediction: PredictionSpec = PredictionSpec()
     preprocessing: int = PREPROCESSING
     provenance: Provenance
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import final
 
-import torch
 from torch import Tensor, nn
 
 from medscore.contract import DataContract
+from medscore.preconditioning import EDM, Condition, Preconditioning, log_ratio
 from medscore.sde import SDE, expand
 from medscore.types import State, Times
+
+UNIT = EDM()
 
 
 class Prior(ABC):
@@ -38,19 +40,15 @@ class Prior(ABC):
 
 @final
 class NetworkPrior(Prior, nn.Module):
-    r"""A trained network with EDM preconditioning (Karras et al. 2022, Table 1), on any SDE.
-
-    With s = sigma/alpha and u = x/alpha - m, where m and d are the mean and the standard deviation
-    of the data in the network's range,
-
-    .. math:: D = m + \frac{d^2}{s^2 + d^2} u
-              + \frac{s d}{\sqrt{s^2 + d^2}} F\!\left(\frac{u}{\sqrt{s^2 + d^2}}, \log s\right).
+    """A network F behind one contract: the denoiser and the score at (x, t), on any SDE.
 
     Args:
-        network: F(u, log_s) with u (batch, channel, H, W) and log_s (batch,).
+        network: F(u, c) with u (batch, channel, H, W) and c (batch,).
         sde: the forward diffusion.
         contract: what the images are (modality, unit, range, size); ``None`` in unit tests.
-        data_mean, data_std: m and d above.
+        preconditioning: what F predicts, a row of :mod:`medscore.preconditioning`.
+        condition: what F is told of the time.
+        data_mean: m of that module, the mean of the data in the network's range.
     """
 
     def __init__(
@@ -59,24 +57,20 @@ class NetworkPrior(Prior, nn.Module):
         sde: SDE,
         contract: DataContract | None = None,
         *,
+        preconditioning: Preconditioning = UNIT,
+        condition: Condition = log_ratio,
         data_mean: float = 0.0,
-        data_std: float = 0.5,
     ) -> None:
         nn.Module.__init__(self)
         self.network, self.sde, self.contract = network, sde, contract
-        self.data_mean, self.data_std = data_mean, data_std
+        self.preconditioning, self.condition = preconditioning, condition
+        self.data_mean = data_mean
 
     def denoise(self, x: State, t: Times) -> State:
-        alpha, sigma = self.sde.alpha(t), self.sde.sigma(t)
-        s = expand(sigma / alpha, x)
-        u = x / expand(alpha, x) - self.data_mean
-        total = torch.sqrt(s**2 + self.data_std**2)
-        residual: Tensor = self.network(u / total, torch.log(sigma / alpha)).to(x.dtype)
-        return (
-            self.data_mean
-            + (self.data_std / total) ** 2 * u
-            + (s * self.data_std / total) * residual
-        )
+        skip, out, into = (expand(c, x) for c in self.preconditioning(self.sde, t))
+        u = x / expand(self.sde.alpha(t), x) - self.data_mean
+        predicted: Tensor = self.network(into * u, self.condition(self.sde, t)).to(x.dtype)
+        return self.data_mean + skip * u + out * predicted
 
     def forward(self, x: State, t: Times) -> State:
         """The denoiser, so that module hooks and data-parallel wrappers see the call."""

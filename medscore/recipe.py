@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from medscore.checkpoint import build_prior
-from medscore.contract import DataContract, Provenance, SDESpec, UNetSpec
+from medscore.contract import DataContract, Provenance, SDESpec
 from medscore.datasets.slices import Slices, augment, load_slices
 from medscore.errors import MedscoreError
 from medscore.ncsnv2 import largest_distance
+from medscore.nets.unet import UNetSpec
 from medscore.prior import NetworkPrior
 from medscore.training import TrainingPlan, data_statistics
 

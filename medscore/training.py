@@ -110,7 +110,7 @@ def train(
         )
     _trim_log(log, first)
     times = LogNormalTimes(plan.log_ratio_mean, plan.log_ratio_std)
-    weighting = EDMWeighting(prior.data_std)
+    weighting = EDMWeighting(prior.preconditioning.std)
     prior.train()
     recent: list[float] = []
     for step in range(first + 1, plan.steps + 1):

@@ -1,4 +1,4 @@
-"""MONAI's DiffusionModelUNet behind the ``network(x, log_s)`` contract.
+"""MONAI's DiffusionModelUNet on folded pixels: what the shipped priors are.
 
 The image is folded ``fold`` x ``fold`` into channels first and unfolded last (pixel unshuffle),
 so the widest layers run on a smaller grid: on a CPU that is most of the cost.
@@ -7,9 +7,40 @@ so the widest layers run on a smaller grid: on a CPU that is most of the cost.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, cast
 
+from pydantic import Field, model_validator
 from torch import Tensor, nn
+
+from medscore.nets.spec import NetworkSpec, Positive
+
+
+class UNetSpec(NetworkSpec):
+    """Parameters of :class:`UNet`."""
+
+    kind: Literal["unet"] = "unet"
+    channels: tuple[Positive, ...] = Field((48, 48, 96, 128), min_length=1)
+    blocks: Positive = 1
+    fold: Positive = 2
+    groups: Positive = 8
+
+    @model_validator(mode="after")
+    def _groups_divide_channels(self) -> UNetSpec:
+        if any(channel % self.groups for channel in self.channels):
+            raise ValueError(f"channels {self.channels} must be multiples of groups {self.groups}")
+        return self
+
+    def build(self) -> nn.Module:
+        return UNet(self.channels, blocks=self.blocks, fold=self.fold, groups=self.groups)
+
+    def check_size(self, size: int) -> None:
+        """ValueError where images of ``size`` cannot be folded, then halved at every level."""
+        step = self.fold * 2 ** (len(self.channels) - 1)
+        if size % step:
+            raise ValueError(
+                f"size {size} must be a multiple of {step}: fold {self.fold}, then halved between "
+                f"{len(self.channels)} levels of channels"
+            )
 
 
 class UNet(nn.Module):

@@ -17,8 +17,9 @@ import torch
 
 from medscore.checkpoint import build_prior, save_prior
 from medscore.cli import main
-from medscore.contract import DataContract, Provenance, UNetSpec, VESpec
+from medscore.contract import DataContract, Provenance, VESpec
 from medscore.engine import StepInfo
+from medscore.nets.unet import UNetSpec
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from exact import walk
 from support import FixedNoise, SharedNoise
 
 from medscore.analytic import GaussianPrior
-from medscore.discrete import DDPM
+from medscore.ddpm import DDPM
 from medscore.samplers.grids import uniform
 from medscore.samplers.langevin import LangevinCorrector, batch_ratio
 from medscore.samplers.predictor_corrector import PredictorCorrector

@@ -12,11 +12,11 @@ from medscore.contract import (
     DataContract,
     Provenance,
     SubVPSpec,
-    UNetSpec,
     VESpec,
     VPSpec,
 )
 from medscore.errors import MedscoreError
+from medscore.nets.unet import UNetSpec
 from medscore.sde import VE, VP, SubVP
 
 

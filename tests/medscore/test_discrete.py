@@ -8,7 +8,8 @@ from support import FixedNoise, SharedNoise
 from torch import Tensor
 
 from medscore.analytic import GaussianPrior
-from medscore.discrete import DDPM, DiscretePrior, linear, rounding, score_of_noise
+from medscore.ddpm import DDPM
+from medscore.discrete import DiscretePrior, linear, rounding, score_of_noise
 from medscore.samplers.ancestral import AncestralVE, AncestralVP
 from medscore.samplers.base import Sampler
 from medscore.samplers.grids import uniform

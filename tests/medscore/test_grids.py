@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.discrete import DDPM
+from medscore.ddpm import DDPM
 from medscore.samplers import grids
 from medscore.samplers.grids import Grid, angular, geometric, karras, ladder, log_snr, uniform
 from medscore.sde import SDE, VE, VP, SubVP

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from medscore.analytic import GaussianPrior
+from medscore.preconditioning import EDM
 from medscore.prior import NetworkPrior
 from medscore.sde import SDE, VE, VP, SubVP
 
@@ -45,7 +46,7 @@ class Constant(nn.Module):
 def test_a_silent_network_is_the_denoiser_of_white_data(sde: SDE) -> None:
     """With F = 0 the preconditioned denoiser is exact for data N(m, d^2 I)."""
     m, d = 0.2, 0.4
-    prior = NetworkPrior(Constant(0.0), sde, data_mean=m, data_std=d)
+    prior = NetworkPrior(Constant(0.0), sde, preconditioning=EDM(d), data_mean=m)
     white = GaussianPrior(sde, torch.full((4,), m), d**2 * torch.eye(4))
     x = torch.randn(3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     t = torch.tensor([0.1, 0.5, 0.9])
@@ -57,7 +58,7 @@ def test_network_output_counts_as_the_posterior_standard_deviation(sde: SDE) -> 
     """F = 1 moves the denoiser by s d / sqrt(s^2 + d^2), the posterior std of N(m, d^2) data."""
     d, t = 0.4, torch.tensor([0.3])
     x = torch.zeros(1, 1, 2, 2)
-    silent = NetworkPrior(Constant(0.0), sde, data_std=d).denoise(x, t)
-    loud = NetworkPrior(Constant(1.0), sde, data_std=d).denoise(x, t)
+    silent = NetworkPrior(Constant(0.0), sde, preconditioning=EDM(d)).denoise(x, t)
+    loud = NetworkPrior(Constant(1.0), sde, preconditioning=EDM(d)).denoise(x, t)
     s = float(sde.sigma(t) / sde.alpha(t))
     assert float((loud - silent).mean()) == pytest.approx(s * d / (s**2 + d**2) ** 0.5, rel=1e-4)

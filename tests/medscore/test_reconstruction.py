@@ -6,9 +6,10 @@ import torch
 from medscore.analytic import GaussianPrior
 from medscore.attenuation import MU_WATER, hu_to_mu
 from medscore.conditioners.proximal import Proximal
-from medscore.contract import DataContract, Provenance, UNetSpec, VESpec
+from medscore.contract import DataContract, Provenance, VESpec
 from medscore.datasets.measurement import LINE_INTEGRAL, Measurement, OperatorSpec
 from medscore.datasets.volume import Source
+from medscore.nets.unet import UNetSpec
 from medscore.operators.geometry import ParallelBeam
 from medscore.operators.radon import Radon
 from medscore.reconstruction import Plan, Reconstruction, reconstruct

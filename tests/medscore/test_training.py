@@ -37,7 +37,7 @@ class Tiny(nn.Module):
 
 def prior() -> NetworkPrior:
     torch.manual_seed(0)
-    return NetworkPrior(Tiny(), VE(0.01, 10.0), data_std=0.5)
+    return NetworkPrior(Tiny(), VE(0.01, 10.0))
 
 
 def stripes(generator: torch.Generator) -> Tensor:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from medscore.attenuation import MU_WATER, hu_to_mu, mu_to_hu
-from medscore.contract import DataContract, Provenance, UNetSpec, VESpec
+from medscore.contract import DataContract, Provenance, VESpec
+from medscore.nets.unet import UNetSpec
 from medscore.operators.scans import sparse_view
 from medscore.reconstruction import NetworkUnits
 
