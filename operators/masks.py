@@ -102,6 +102,14 @@ def variable_density_2d(
     return mask.reshape(shape)
 
 
+def mirrored(mask: Tensor) -> Tensor:
+    """The lines of the half kx >= 0 and their mirror images: of a real image the one half tells the
+    other, and a mask that takes both has as many lines as before but no help from that.
+    """
+    half = mask.bool() & (torch.arange(mask.shape[-1]) >= mask.shape[-1] // 2)
+    return half | half.flip(-1).roll(1 - mask.shape[-1] % 2, -1)
+
+
 def radial(shape: Shape, spokes: int) -> Tensor:
     """``spokes`` equally spaced lines through the centre, each sample on the nearest grid point."""
     if spokes < 1:

@@ -25,6 +25,7 @@ from medscore.operators.base import Operator
 from medscore.operators.blur import Blur
 from medscore.operators.colorization import Colorization
 from medscore.operators.fourier import Fourier
+from medscore.operators.hartley import Hartley
 from medscore.operators.inpainting import Inpainting
 from medscore.operators.multicoil import MulticoilFourier
 from medscore.operators.nufft import NonuniformFourier
@@ -39,6 +40,7 @@ KINDS: dict[str, type] = {
     for kind in (
         Radon,
         Fourier,
+        Hartley,
         MulticoilFourier,
         NonuniformFourier,
         Inpainting,

@@ -24,6 +24,7 @@ from medscore.operators.blur import Blur, gaussian_kernel, motion_kernel
 from medscore.operators.colorization import Colorization
 from medscore.operators.fourier import Fourier
 from medscore.operators.geometry import FanBeam, ParallelAngles, ParallelBeam
+from medscore.operators.hartley import Hartley, kspace_mask
 from medscore.operators.inpainting import Inpainting
 from medscore.operators.masks import equispaced, variable_density_2d
 from medscore.operators.metal import metal_trace, without_metal
@@ -89,6 +90,9 @@ OPERATORS: dict[str, Callable[[], Operator]] = {
         variable_density_2d((9, 11), 2.0, torch.Generator().manual_seed(0))
     ),
     "fourier, mask per sample": lambda: Fourier(bits(2, 1, 8, 10)),
+    "hartley": lambda: Hartley(kspace_mask(equispaced((12, 16), 4.0)), GaussianNoise(0.1)),
+    "hartley, odd sizes": lambda: Hartley(kspace_mask(bits(9, 11, share=0.3))),
+    "hartley, mask per sample": lambda: Hartley(kspace_mask(bits(2, 1, 8, 11, share=0.3))),
     "multicoil fourier": lambda: MulticoilFourier(maps(4, 12, 14), equispaced((12, 14), 2.0)),
     "multicoil fourier, maps per sample": lambda: MulticoilFourier(
         torch.stack([maps(4, 8, 8), maps(4, 8, 8).flip(0)]), bits(2, 1, 8, 8)
