@@ -1,27 +1,39 @@
-"""Training slices: axial CT images in HU from NIfTI volumes and NumPy archives, on one grid."""
+"""Training slices: axial CT or MR images from NIfTI volumes and NumPy archives, on one grid."""
 
 from __future__ import annotations
 
 import glob
+import os
 import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import nibabel as nib
 import numpy as np
 import torch
-from nibabel.filebasedimages import ImageFileError
+from monai.data.dataset import CacheDataset
+from monai.transforms.transform import Transform
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from medscore.datasets.nifti import read_nifti
 from medscore.errors import MedscoreError
 
-_UNREADABLE = (
-    OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile, ImageFileError
-)  # fmt: skip
+Quantity = Literal["HU", "magnitude"]
+
+FULL = 0.995
+"""The quantile of a magnitude slice that becomes 1: its scanner's unit means nothing."""
+
+FAINT = 0.25
+"""A magnitude slice whose quantile is at most this share of its patient's largest is mostly air."""
+
+CONTENT = 0.02
+"""Slices whose values deviate less than this are left out."""
+
+_UNREADABLE = (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -29,8 +41,9 @@ class Slices:
     """Axial slices in the network's range.
 
     Attributes:
-        images: (n, side, side) float16 in [0, 1].
-        spacing_mm: (n,) pixel spacing after reduction to ``side``.
+        images: (n, side, side) float16; HU within [0, 1], magnitudes with their 99.5th percentile
+            at 1.
+        spacing_mm: (n,) pixel spacing after reduction to ``side``; NaN where no file says.
         patients: the patient of each slice.
     """
 
@@ -40,68 +53,43 @@ class Slices:
 
 
 def load_slices(
-    patterns: Sequence[str], *, root: Path, side: int, low: float, high: float
+    patterns: Sequence[str],
+    *,
+    root: Path,
+    side: int,
+    low: float,
+    high: float,
+    quantity: Quantity = "HU",
 ) -> Slices:
     """Every axial slice of the files that match, reduced to ``side`` by area mean.
 
-    NIfTI files hold one patient's volume each; ``.npz`` archives hold ``hu`` (n, H, W),
-    ``pixel_spacing_mm`` (n,) and ``patient`` (n,). Values are mapped from [low, high] to [0, 1]
-    and clipped; slices with next to no content (standard deviation below 0.02) are left out.
+    NIfTI files hold one patient's volume each; ``.npz`` archives hold ``hu`` or ``image``
+    (n, H, W), ``patient`` (n,) and, if known, ``pixel_spacing_mm`` (n,). Values are mapped from
+    [low, high] to [0, 1], and HU are clipped to it. Slices are padded to a square whose side is a
+    multiple of ``side``; pixels that are not square are made so. Slices with next to no content are
+    left out. MONAI's cache reads the files, several at a time.
 
     Raises:
-        MedscoreError: no file matches, a file is unreadable, a slice is not square or its side is
-            not a multiple of ``side``, or no slice has content.
+        MedscoreError: no file matches, a file is unreadable or smaller than ``side``, magnitudes
+            are negative, or no slice has content.
     """
-    images: list[Tensor] = []
-    spacings: list[float] = []
-    patients: list[str] = []
-    for path in _matching(patterns, root):
-        volume, spacing, names = _read(path)
-        height, width = volume.shape[1:]
-        if height != width or height % side:
-            raise MedscoreError(
-                f"slices of {height}x{width} do not reduce to {side}x{side}",
-                where=path,
-                mend=f"square slices whose side is a multiple of {side} are needed",
-            )
-        factor = height // side
-        scaled = ((torch.from_numpy(volume) - low) / (high - low)).clamp(0, 1)
-        reduced = functional.avg_pool2d(scaled[:, None], factor)[:, 0]
-        for image, mm, name in zip(reduced, spacing, names, strict=True):
-            if image.std() >= 0.02:
-                images.append(image.half())
-                spacings.append(float(mm) * factor)
-                patients.append(name)
-    if not images:
+    read = _Read(side, low, high, quantity)
+    paths = _matching(patterns, root)
+    try:
+        files = CacheDataset(paths, read, num_workers=os.cpu_count(), progress=False)
+    except RuntimeError as error:
+        raise _innermost(error) from None  # MONAI wraps what the reader raises
+    parts = [files[i] for i in range(len(files))]
+    images = torch.cat([part.images for part in parts])
+    if not len(images):
         raise MedscoreError(
             "no slice has content", where=root, mend="check the data and the range low..high"
         )
-    return Slices(torch.stack(images), np.array(spacings), tuple(patients))
-
-
-def augment(images: Tensor, generator: torch.Generator, *, zoom: tuple[float, float]) -> Tensor:
-    """Mirror left-right half of the time; turn, zoom and shift half of the time.
-
-    Args:
-        images: (batch, channel, 2 n, 2 n) in [0, 1], 0 being air, which fills in from outside.
-        zoom: range of the magnification (log-uniform).
-
-    Returns:
-        (batch, channel, n, n): the 2 x 2 block mean, taken last, so that a turned image has the
-        texture of an unturned one.
-    """
-    batch = len(images)
-    flip, moved, size, angle, dx, dy = torch.rand(6, batch, generator=generator)
-    low, high = torch.log(torch.tensor(zoom))
-    scale = torch.where(moved < 0.5, torch.exp(-(low + (high - low) * size)), torch.ones(()))
-    angle = torch.where(moved < 0.5, (angle - 0.5) * 0.35, torch.zeros(()))
-    shift = torch.where(moved < 0.5, torch.stack([dx, dy]) - 0.5, torch.zeros(())) * 0.3
-    mirror = torch.where(flip < 0.5, 1.0, -1.0)
-    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    rows = torch.stack([cos * mirror, -sin, shift[0], sin * mirror, cos, shift[1]], dim=1)
-    grid = functional.affine_grid(rows.view(batch, 2, 3), list(images.shape), align_corners=False)
-    turned = functional.grid_sample(images.float(), grid, align_corners=False)
-    return functional.avg_pool2d(turned, 2)
+    return Slices(
+        images,
+        np.concatenate([part.spacing_mm for part in parts]),
+        tuple(patient for part in parts for patient in part.patients),
+    )
 
 
 def _matching(patterns: Sequence[str], root: Path) -> list[Path]:
@@ -116,25 +104,101 @@ def _matching(patterns: Sequence[str], root: Path) -> list[Path]:
     return found
 
 
-def _read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
+def _innermost(error: BaseException) -> BaseException:
+    while error.__cause__ is not None and not isinstance(error, MedscoreError):
+        error = error.__cause__
+    return error
+
+
+@dataclass(frozen=True)
+class _Read(Transform):  # what MONAI caches is a Transform without randomness
+    """The slices of one file that have content."""
+
+    side: int
+    low: float
+    high: float
+    quantity: Quantity
+
+    def __call__(self, path: Path) -> Slices:
+        return _read_one(path, self.side, self.low, self.high, self.quantity)
+
+
+def _read_one(path: Path, side: int, low: float, high: float, quantity: Quantity) -> Slices:
+    values, spacing, names = _archive(path) if path.suffix == ".npz" else _volume(path)
+    if quantity == "magnitude" and values.min() < 0:
+        raise MedscoreError(
+            f"holds {values.min():g}, magnitudes are not negative",
+            where=path,
+            mend="is it CT? then the recipe's quantity is HU",
+        )
+    scaled = (torch.from_numpy(values) - low) / (high - low)
+    if quantity == "HU":
+        scaled = scaled.clamp(0, 1)
+    square = _padded(scaled, side)
+    if min(values.shape[1:]) < side // 2 or square.shape[-1] % side:
+        raise MedscoreError(
+            f"slices of {values.shape[1]}x{values.shape[2]} do not reduce to {side}x{side}",
+            where=path,
+            mend="larger slices are needed",
+        )
+    factor = square.shape[-1] // side
+    images = functional.avg_pool2d(square[:, None], factor)[:, 0]
+    if quantity == "magnitude":
+        images = _in_own_units(images, names)
+    kept = [i for i in range(len(images)) if float(images[i].std()) >= CONTENT]
+    return Slices(images[kept].half(), spacing[kept] * factor, tuple(names[i] for i in kept))
+
+
+def _padded(images: Tensor, side: int) -> Tensor:
+    """Zeros around the slices, to the next square whose side is a multiple of ``side``."""
+    height, width = images.shape[1:]
+    target = -(-max(height, width) // side) * side
+    top, left = (target - height) // 2, (target - width) // 2
+    around = (left, target - width - left, top, target - height - top)
+    return functional.pad(images, around)
+
+
+def _in_own_units(images: Tensor, names: Sequence[str]) -> Tensor:
+    """Each slice over its own quantile ``FULL``; blank where that is faint for its patient."""
+    full = torch.quantile(images.flatten(1), FULL, dim=1)
+    strongest: dict[str, float] = {}
+    for name, value in zip(names, full.tolist(), strict=True):
+        strongest[name] = max(strongest.get(name, 0.0), value)
+    faint = full <= FAINT * torch.tensor([strongest[name] for name in names])
+    unit = torch.where(faint, torch.inf, full)
+    return images / unit[:, None, None]
+
+
+def _volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
+    """A NIfTI file's slices as displayed, with square pixels."""
+    volume = read_nifti(path)
+    column, row, _ = volume.spacing
+    values = volume.values
+    if not abs(column / row - 1) < 0.05:
+        fine = min(column, row)
+        shape = (round(values.shape[1] * row / fine), round(values.shape[2] * column / fine))
+        made = functional.interpolate(torch.from_numpy(values)[:, None], shape, mode="bilinear")
+        values, column = made[:, 0].numpy(), fine
+    name = path.name.removesuffix(".gz").removesuffix(".nii")
+    return values, np.full(len(values), column), [name] * len(values)
+
+
+def _archive(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
     try:
-        if path.suffix == ".npz":
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                names = [str(name) for name in archive["patient"]]
-                volume = np.asarray(archive["hu"], dtype=np.float32)
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            names = [str(name) for name in archive["patient"]]
+            values = np.asarray(archive["hu" if "hu" in archive else "image"], dtype=np.float32)
+            spacing = np.full(len(values), np.nan)
+            if "pixel_spacing_mm" in archive:
                 spacing = np.asarray(archive["pixel_spacing_mm"], dtype=np.float64)
-        else:
-            image = nib.as_closest_canonical(nib.load(path))
-            data = np.asarray(image.dataobj, dtype=np.float32)
-            volume = data.transpose(2, 1, 0)[:, ::-1].copy()
-            spacing = np.full(len(volume), float(image.header.get_zooms()[0]))
-            names = [path.name.removesuffix(".nii.gz").removesuffix(".nii")] * len(volume)
-        if volume.ndim != 3 or spacing.shape != (len(volume),) or len(names) != len(volume):
+        if values.ndim != 3 or spacing.shape != (len(values),) or len(names) != len(values):
             raise ValueError("images, spacings and patients differ in number")
-        if not np.isfinite(volume).all():
+        if not np.isfinite(values).all():
             raise ValueError("NaN or infinity")
-        return volume, spacing, names
+        return values, spacing, names
     except _UNREADABLE as error:
         raise MedscoreError(
-            f"cannot be read as slices ({error})", where=path, mend="NIfTI or .npz is needed"
+            f"cannot be read as slices ({error})",
+            where=path,
+            mend="an archive with `hu` or `image`, and `patient`, is needed",
         ) from error

@@ -7,6 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from medscore.ddpm import DDPM
+from medscore.nets.diffusers_unet import DiffusersUNetSpec
+from medscore.nets.monai_unet import MonaiUNetSpec
+from medscore.nets.ncsn import NCSNSpec
+from medscore.nets.ncsnpp import NCSNPPSpec
+from medscore.nets.ncsnv2 import NCSNv2Spec
 from medscore.nets.unet import UNetSpec
 from medscore.preconditioning import (
     EDM,
@@ -87,7 +92,10 @@ class DDPMSpec(_SDE):
 
 SDESpec = Annotated[VESpec | VPSpec | SubVPSpec | DDPMSpec, Field(discriminator="kind")]
 
-Network = Annotated[UNetSpec, Field(discriminator="kind")]
+Network = Annotated[
+    UNetSpec | NCSNSpec | NCSNv2Spec | MonaiUNetSpec | DiffusersUNetSpec | NCSNPPSpec,
+    Field(discriminator="kind"),
+]
 """A new network is its file and its line here."""
 
 PREDICTIONS: dict[str, Preconditioning] = {
@@ -107,7 +115,7 @@ class PredictionSpec(Strict):
 
     target: Literal["edm", "score", "scaled_score", "noise", "velocity", "clean"] = "edm"
     condition: Literal["log_ratio", "log_sigma", "time", "level"] = "log_ratio"
-    levels: int = Field(1000, gt=1)
+    levels: int = Field(default=1000, gt=1)
 
     def preconditioning(self, data_std: float) -> Preconditioning:
         """The row of the table."""
@@ -147,7 +155,7 @@ class DataContract(Strict):
     data_mean: float
     data_std: float = Field(gt=0)
     sde: SDESpec
-    network: UNetSpec
+    network: Network
     prediction: PredictionSpec = PredictionSpec()
     preprocessing: int = PREPROCESSING
     provenance: Provenance

@@ -1,74 +1,164 @@
-"""A training recipe: the YAML of ``medscore train`` made into data, prior and plan."""
+"""A training recipe: the YAML of ``medscore train``, validated.
+
+Everything that shapes the prior is in it; ``medscore.recipe`` says what may be said, and
+:mod:`medscore.training.prepare` makes data, prior and plan of it.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-from torch import Tensor
-from torch.nn import functional
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from medscore.checkpoint import build_prior
-from medscore.contract import DataContract, Provenance, SDESpec
-from medscore.datasets.slices import Slices, augment, load_slices
+from medscore.contract import Network, PredictionSpec, SDESpec
 from medscore.errors import MedscoreError
-from medscore.ncsnv2 import largest_distance
-from medscore.nets.unet import UNetSpec
-from medscore.prior import NetworkPrior
-from medscore.training import TrainingPlan, data_statistics
+from medscore.objectives import denoising
+from medscore.strict import Strict
+from medscore.training.loop import Objective
+from medscore.training.plan import TrainingPlan
+
+Range = tuple[float, float]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
-class Recipe(BaseModel):
-    """What a training configuration may say; unknown keys are refused."""
+class EDMObjective(Strict):
+    """EDM's loss (Karras et al. 2022, Table 1): log noise-to-signal ratios drawn from a normal."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    kind: Literal["edm"] = "edm"
+    log_ratio_mean: float = -1.5
+    log_ratio_std: float = Field(1.4, gt=0)
 
-    name: str
-    modality: Literal["CT"]
-    quantity: Literal["HU"]
+    def build(self, data_std: float) -> Objective:
+        """The objective for data of this standard deviation."""
+        return denoising.edm(data_std, self.log_ratio_mean, self.log_ratio_std)
+
+
+class ScoreMatching(Strict):
+    """Eq. 7.7 with the weighting of Table 9.1 and uniform times."""
+
+    kind: Literal["score_matching"]
+
+    def build(self, data_std: float) -> Objective:
+        """The objective; it does not depend on the data."""
+        return denoising.score_matching()
+
+
+class Likelihood(Strict):
+    """Eq. 7.7 with the likelihood weighting g^2, its times importance sampled (Eq. 9.12) or not."""
+
+    kind: Literal["likelihood"]
+    importance_sampling: bool = True
+
+    def build(self, data_std: float) -> Objective:
+        """The objective; it does not depend on the data."""
+        if self.importance_sampling:
+            return denoising.likelihood_importance()
+        return denoising.likelihood()
+
+
+class Discrete(Strict):
+    """SMLD's (Eq. 7.1) or DDPM's (Eq. 7.3) objective over N noise scales."""
+
+    kind: Literal["smld", "ddpm"]
+    scales: int = Field(1000, gt=1)
+
+    def build(self, data_std: float) -> Objective:
+        """The objective; it does not depend on the data."""
+        return (denoising.smld if self.kind == "smld" else denoising.ddpm)(self.scales)
+
+
+ObjectiveSpec = Annotated[
+    EDMObjective | ScoreMatching | Likelihood | Discrete, Field(discriminator="kind")
+]
+
+
+class AugmentationSpec(Strict):
+    """How training images are varied (:class:`medscore.datasets.augment.Augmentation`)."""
+
+    mirror: bool = True
+    turn: float = Field(0.175, ge=0)
+    zoom: Range = (1.0, 1.0)
+    shift: float = Field(0.15, ge=0)
+    gain: Range = (1.0, 1.0)
+
+    @field_validator("zoom", "gain")
+    @classmethod
+    def _increasing(cls, value: Range) -> Range:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError(f"{value} must be positive and increasing")
+        return value
+
+
+class Recipe(Strict):
+    """What a training configuration may say; unknown keys are refused.
+
+    Attributes:
+        low, high: values that become 0 and 1 in the network's range. Of ``magnitude`` images they
+            are in units of the slice's own 99.5th percentile.
+        size: side of the prior's images; slices are loaded at ``oversample`` times that, moved
+            there, and reduced.
+        data, validation: patterns of files below the data folder; the patients differ.
+        start: a prior whose weights the training begins with (fine-tuning), by name or path.
+        network: its parameters, or the name of one in ``configs/networks`` (``name:`` beside
+            parameters overrides some of it).
+    """
+
+    name: Name
+    modality: Literal["CT", "MR"]
+    quantity: Literal["HU", "magnitude"]
     low: float
     high: float
     size: int = Field(gt=0)
-    zoom: tuple[float, float] = (1.0, 1.0)
+    oversample: Literal[1, 2] = 2
     data: tuple[str, ...] = Field(min_length=1)
+    validation: tuple[str, ...] = ()
+    augmentation: AugmentationSpec = AugmentationSpec()
     licence: str
+    start: str | None = None
     sde: SDESpec
-    network: UNetSpec
+    network: Network
+    prediction: PredictionSpec = PredictionSpec()
+    objective: ObjectiveSpec = EDMObjective()
     plan: TrainingPlan
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """A name becomes what its file says, with the keys beside it on top."""
+        name = value if isinstance(value, str) else None
+        if isinstance(value, dict) and "name" in value:
+            name = value["name"]
+        if name is None:
+            return value
+        known = network_configs()
+        if name not in known:
+            raise ValueError(f"no network {name!r}; there are {', '.join(sorted(known))}")
+        own = {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {}
+        return {**known[name], **own}
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         self.network.check_size(self.size)
+        if getattr(self.network, "image_channels", 1) != 1:
+            raise ValueError("these images have one channel: network image_channels must be 1")
         if not self.low < self.high:
             raise ValueError(f"low {self.low} must be below high {self.high}")
-        if not 0 < self.zoom[0] <= self.zoom[1]:
-            raise ValueError(f"zoom {self.zoom} must be positive and increasing")
+        if (self.modality == "CT") != (self.quantity == "HU"):
+            raise ValueError(f"{self.modality} images do not come as {self.quantity}")
         return self
 
 
-@dataclass(frozen=True)
-class Run:
-    """Everything :func:`medscore.training.train` needs, and the contract of what comes out."""
-
-    prior: NetworkPrior
-    contract: DataContract
-    plan: TrainingPlan
-    slices: Slices
-    zoom: tuple[float, float]
-
-    def largest_distance(self) -> float:
-        """Between two training images at the prior's size: what sigma_max should be about."""
-        return largest_distance(functional.avg_pool2d(self.slices.images[:, None].float(), 2))
-
-    def batch(self, generator: torch.Generator) -> Tensor:
-        """Draw augmented images (batch, 1, size, size) in [0, 1]."""
-        index = torch.randint(len(self.slices.images), (self.plan.batch,), generator=generator)
-        return augment(self.slices.images[index][:, None].float(), generator, zoom=self.zoom)
+def network_configs() -> dict[str, dict[str, Any]]:
+    """The networks in ``configs/networks`` by name."""
+    folder = files("medscore.configs") / "networks"
+    return {
+        path.name.removesuffix(".yaml"): yaml.safe_load(path.read_text())
+        for path in folder.iterdir()
+        if path.name.endswith(".yaml")
+    }
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -86,56 +176,8 @@ def read_recipe(path: Path) -> Recipe:
             mend="see configs/train/ct-128.yaml for a working one",
         ) from error
     try:
-        return TypeAdapter(Recipe).validate_python(raw)
+        return Recipe.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
         raise MedscoreError(f"{key}: {first['msg']}", where=path, mend="correct that key") from None
-
-
-def prepare(path: Path, data_root: Path, *, device: str = "cpu", steps: int | None = None) -> Run:
-    """Load the recipe's slices and build its untrained prior, seeded by the plan.
-
-    Args:
-        steps: train this many steps instead of the recipe's.
-
-    Raises:
-        MedscoreError: as :func:`read_recipe` and :func:`~medscore.datasets.slices.load_slices`.
-    """
-    recipe = read_recipe(path)
-    plan = recipe.plan
-    if steps is not None:
-        plan = replace(plan, steps=steps, restarts=tuple(r for r in plan.restarts if r < steps))
-    slices = load_slices(
-        recipe.data, root=data_root, side=2 * recipe.size, low=recipe.low, high=recipe.high
-    )
-    mean, std = data_statistics(functional.avg_pool2d(slices.images[:, None].float(), 2))
-    spacing = 2 * slices.spacing_mm
-    contract = DataContract(
-        name=recipe.name,
-        modality=recipe.modality,
-        quantity=recipe.quantity,
-        low=recipe.low,
-        high=recipe.high,
-        size=recipe.size,
-        spacing_mm=(
-            round(float(spacing.min()) / max(1.0, recipe.zoom[1]), 3),
-            round(float(spacing.max()) / min(1.0, recipe.zoom[0]), 3),
-        ),
-        data_mean=round(mean, 4),
-        data_std=round(std, 4),
-        sde=recipe.sde,
-        network=recipe.network,
-        provenance=Provenance(
-            data=", ".join(recipe.data),
-            patients=len(set(slices.patients)),
-            slices=len(slices.images),
-            steps=plan.steps,
-            seed=plan.seed,
-            licence=recipe.licence,
-            config_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        ),
-    )
-    torch.manual_seed(plan.seed)  # network initialisation takes no generator
-    prior = build_prior(contract).to(device)
-    return Run(prior, contract, plan, slices, recipe.zoom)

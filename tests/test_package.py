@@ -53,12 +53,24 @@ def test_no_library_module_imports_the_command_line() -> None:
             assert not {n for n in imported(path) if n.startswith("medscore.cli")}, path
 
 
-def test_nothing_pickles() -> None:
+def called(path: Path) -> list[tuple[str, ast.Call]]:
+    """Calls of ``a.b(...)`` in a file, as ``a.b`` and the call."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return [(ast.unparse(call.func), call) for call in calls]
+
+
+def test_nothing_pickles_but_torchs_weights_only_reader_in_one_file() -> None:
+    reader, loads = ROOT / "medscore" / "importers" / "read.py", []
     for path in SOURCES:
         assert not imported(path) & {"pickle", "dill", "joblib", "torch.load", "torch.save"}, path
         text = path.read_text()
-        for call in ("torch.load(", "torch.save(", "allow_pickle=True"):
+        for call in ("torch.save(", "allow_pickle=True"):
             assert call not in text, (path, call)
+        assert path == reader or "torch.load" not in text, path
+        loads += [call for name, call in called(path) if name == "torch.load"]
+    assert reader.read_text().count("torch.load") == len(loads) == 1
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in loads[0].keywords}
+    assert given["weights_only"] == "True"
 
 
 def test_torchvision_is_absent() -> None:

@@ -1,4 +1,4 @@
-"""``medscore priors list | info | verify``."""
+"""``medscore priors list | info | verify | import``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from rich.table import Table
 
 from medscore import checkpoint
 from medscore.cli import registry
+from medscore.cli.priors_import import import_
 
-priors = typer.Typer(help="The shipped priors.", no_args_is_help=True)
+priors = typer.Typer(help="The shipped priors, and others' checkpoints.", no_args_is_help=True)
+priors.command("import")(import_)
 
 _Name = Annotated[str, typer.Argument(help="Name of a shipped prior, or a path.")]
 

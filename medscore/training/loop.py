@@ -1,235 +1,247 @@
-"""Training a score prior: continuous denoising score matching, EMA, exact resume after a kill.
+"""The training loop: any objective, averaged weights, exact resume after a kill, any processes.
 
-Every random draw of step k comes from a generator seeded with (seed, k), so a run that was killed
-and resumed walks the same path as one that was not.
+Every random draw of step k comes from a generator seeded with (seed, k) and is drawn for the whole
+batch by every process, which then works on its share: a run that was killed and resumed walks the
+same path as one that was not, and one of several processes that of one process.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medscore.errors import MedscoreError
-from medscore.files import atomic_write
-from medscore.objectives import EDMWeighting, LogNormalTimes, denoising_loss
-from medscore.prior import NetworkPrior
+from medscore.prior import NetworkPrior, Prior
+from medscore.training.log import Log
+from medscore.training.plan import TrainingPlan
+from medscore.training.state import load_state, save_state
 
+Batches = Callable[[torch.Generator, slice], Tensor]
+"""Draws a batch from a generator and makes the part of it that is asked for, (part, channel, H, W)
+in the network's range."""
 
-@dataclass(frozen=True)
-class TrainingPlan:
-    """What a run does; the seed and these numbers fix it.
+Objective = Callable[[Prior, Tensor, Tensor, Tensor], Tensor]
+"""Loss per sample (batch,) from a prior, clean images x0, uniform draws u (batch,) that become
+times, and white noise z like x0."""
 
-    Attributes:
-        steps: optimiser steps. batch: images per step.
-        learning_rate: of Adam, reached after ``warmup`` steps; it falls linearly to zero over
-            the last ``cooldown`` steps.
-        restarts: steps after which that warm-up and cool-down begin anew, to train a finished
-            network further.
-        ema_power: the exponential moving average after step k forgets with (1 - 1/k)^(power + 1)
-            (Karras et al. 2024, Eq. 2: its width is a fixed share of the run).
-        log_ratio_mean, log_ratio_std: of the log noise-to-signal ratio drawn for training.
-        save_every: steps between checkpoints.
+Watch = Callable[[NetworkPrior], float]
+"""Judges the averaged prior now and then, e.g. its validation loss."""
 
-    Raises:
-        ValueError: a number that no run can have, by name.
-    """
-
-    steps: int
-    batch: int = 8
-    learning_rate: float = 5e-4
-    warmup: int = 100
-    cooldown: int = 0
-    restarts: tuple[int, ...] = ()
-    clip: float = 1.0
-    ema_power: float = 12.0
-    log_ratio_mean: float = -1.5
-    log_ratio_std: float = 1.4
-    save_every: int = 100
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**40:  # every step's own seed still fits 63 bits
-            raise ValueError(f"seed is {self.seed}, 0 to 2^40 is needed")
-        at_least = {"steps": 1, "batch": 1, "save_every": 1, "warmup": 0, "cooldown": 0}
-        for name, least in at_least.items():
-            if not least <= getattr(self, name) < 2**63:
-                raise ValueError(f"{name} is {getattr(self, name)}, {least} or more is needed")
-        for name in ("learning_rate", "clip", "ema_power", "log_ratio_std"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, a number above 0 is needed")
-        if not math.isfinite(self.log_ratio_mean):
-            raise ValueError(f"log_ratio_mean is {self.log_ratio_mean}, a number is needed")
-        if not all(0 < restart < self.steps for restart in self.restarts):
-            raise ValueError(f"restarts {self.restarts} must lie between 0 and steps {self.steps}")
-
-
-Batches = Callable[[torch.Generator], Tensor]
-"""Draws a batch (batch, channel, H, W) in the network's range from a generator."""
+SPIKE = 20.0
+"""A gradient this many times larger than its running mean is reported."""
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """One finished step."""
+    """One finished step. ``warning`` is empty unless something looks wrong."""
 
     step: int
     loss: float
+    gradient: float
     learning_rate: float
+    validation: float | None = None
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What else happens on the way.
+
+    Attributes:
+        validation: judges the averaged prior every ``plan.validate_every`` steps.
+        samples: is given the averaged prior and the step every ``plan.sample_every`` steps.
+        identity: what the run is of, by name; a saved state that differs is refused.
+    """
+
+    validation: Watch | None = None
+    samples: Callable[[NetworkPrior, int], None] | None = None
+    identity: dict[str, str] = field(default_factory=dict)
+
+
+NO_HOOKS = Hooks()
 
 
 def train(
-    prior: NetworkPrior, batches: Batches, plan: TrainingPlan, folder: Path
+    prior: NetworkPrior,
+    batches: Batches,
+    objective: Objective,
+    plan: TrainingPlan,
+    folder: Path,
+    *,
+    hooks: Hooks = NO_HOOKS,
+    fabric: Fabric | None = None,
 ) -> Iterator[StepReport]:
     """Train ``prior`` in place, yielding a report per step; state and log live in ``folder``.
 
     ``folder/state.safetensors`` is written atomically every ``plan.save_every`` steps and at the
     end, and is picked up when the same call is made again; ``folder/loss.jsonl`` has a line per
-    20 steps.
+    ``plan.log_every`` steps. At the end ``prior`` holds the averaged weights.
+
+    Args:
+        fabric: the launched processes; by default this one, on the CPU.
 
     Raises:
-        MedscoreError: the loss is not finite, or the saved state is of another network or beyond
-            the plan's last step.
+        MedscoreError: the loss or its gradient is not finite, the batch does not divide among
+            the processes, or the saved state is of another run or beyond the plan's last step.
     """
-    device = next(prior.parameters()).device
-    optimiser = torch.optim.Adam(prior.network.parameters(), lr=plan.learning_rate)
-    average = {k: v.detach().clone() for k, v in prior.network.state_dict().items()}
-    state, log = folder / "state.safetensors", folder / "loss.jsonl"
-    first = _load_state(state, prior.network, optimiser, average) if state.exists() else 0
+    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    mine = _share(plan, fabric)
+    prior.network.to(memory_format=torch.channels_last)  # what convolutions are fastest on
+    if plan.precision == "float64":
+        prior.double()
+    average = deepcopy(prior).to(fabric.device).eval().requires_grad_(False)
+    optimiser = plan.optimiser_for(prior.network)
+    model, stepper = fabric.setup(_Loss(prior, objective, plan.precision == "bf16"), optimiser)
+    state, first = folder / "state.safetensors", 0
+    if state.exists():
+        first = load_state(state, prior.network, average.network, optimiser, hooks.identity)
     if first > plan.steps:
         raise MedscoreError(
             f"the saved state is of step {first}, beyond the {plan.steps} asked",
             where=state,
             mend="ask for more steps or use another folder",
         )
-    _trim_log(log, first)
-    times = LogNormalTimes(plan.log_ratio_mean, plan.log_ratio_std)
-    weighting = EDMWeighting(prior.preconditioning.std)
+    fabric.barrier()
     prior.train()
-    recent: list[float] = []
-    for step in range(first + 1, plan.steps + 1):
-        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
-        x0 = batches(generator).to(device)
-        t = times(prior.sde, torch.rand(len(x0), generator=generator)).to(device)
-        z = torch.randn(x0.shape, generator=generator).to(device)
-        loss = denoising_loss(prior, x0, t, z, weighting).mean()
-        if not torch.isfinite(loss):
-            raise MedscoreError(
-                f"the loss is {loss.item()} at step {step}",
-                where=folder,
-                mend="lower learning_rate; the last checkpoint is intact",
+    dtype = torch.float64 if plan.precision == "float64" else torch.float32
+    leads, pulse = fabric.is_global_zero, _Pulse(folder)
+    with ExitStack() as stack:
+        log = stack.enter_context(Log(folder, first)) if leads else None
+        ahead = stack.enter_context(ThreadPoolExecutor(1))  # makes the next batch meanwhile
+        upcoming = ahead.submit(draw, batches, plan, first + 1, mine)
+        for step in range(first + 1, plan.steps + 1):
+            batch = [part.to(fabric.device, dtype) for part in upcoming.result()]
+            if step < plan.steps:
+                upcoming = ahead.submit(draw, batches, plan, step + 1, mine)
+            torch.manual_seed(plan.step_seed(step))  # dropout takes no generator
+            stepper.zero_grad()
+            loss = float(fabric.all_reduce(_gradient(fabric, model, batch, plan.accumulate)))
+            norm = float(
+                fabric.clip_gradients(model, stepper, max_norm=plan.clip, error_if_nonfinite=False)
             )
-        rate = _learning_rate(plan, step)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(prior.network.parameters(), plan.clip)
-        optimiser.step()
-        keep = (1 - 1 / step) ** (plan.ema_power + 1)
-        for name, value in prior.network.state_dict().items():
-            average[name].lerp_(value, 1 - keep)
-        recent.append(loss.item())
-        if step % plan.save_every == 0 or step == plan.steps:
-            _save_state(state, step, prior.network, optimiser, average)
-        if step % 20 == 0:
-            with log.open("a") as file:
-                line = {"step": step, "loss": sum(recent) / len(recent), "learning_rate": rate}
-                file.write(json.dumps(line) + "\n")
-            recent.clear()
-        yield StepReport(step, loss.item(), rate)
-    prior.network.load_state_dict(average)
+            warning = pulse.check(step, loss, norm)
+            for group in optimiser.param_groups:
+                group["lr"] = plan.rate(step)
+            stepper.step()
+            _move_average(average.network, prior.network, plan.kept(step))
+            validation = None
+            if leads and hooks.validation and _due(plan.validate_every, step, plan):
+                validation = hooks.validation(average)
+            if leads and hooks.samples and _due(plan.sample_every, step, plan):
+                hooks.samples(average, step)
+            if leads and _due(plan.save_every, step, plan):
+                save_state(state, step, prior.network, average.network, optimiser, hooks.identity)
+            report = StepReport(step, loss, norm, plan.rate(step), validation, warning)
+            if log:
+                pulse.write(log, report, plan.log_every)
+            yield report
+    fabric.barrier()
+    prior.network.load_state_dict(average.network.state_dict())
     prior.eval()
 
 
-def averaged_weights(folder: Path) -> tuple[int, dict[str, Tensor]]:
-    """The step reached and the averaged weights stored in a training folder.
+class _Loss(nn.Module):
+    """The mean objective as a module, so that data-parallel wrappers see its forward call."""
 
-    Raises:
-        MedscoreError: there is no readable state.
-    """
-    path = folder / "state.safetensors"
-    step, tensors = _read_state(path)
-    prefix = "average."
-    return step, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    def __init__(self, prior: NetworkPrior, objective: Objective, bf16: bool) -> None:
+        super().__init__()
+        self.prior, self.objective, self.bf16 = prior, objective, bf16
 
-
-def _learning_rate(plan: TrainingPlan, step: int) -> float:
-    start = max((r for r in plan.restarts if r < step), default=0)
-    end = min((r for r in plan.restarts if r >= step), default=plan.steps)
-    warm = min(1.0, (step - start) / max(1, plan.warmup))
-    cool = min(1.0, (end - step + 1) / max(1, plan.cooldown)) if plan.cooldown else 1.0
-    return plan.learning_rate * warm * cool
+    def forward(self, x0: Tensor, u: Tensor, z: Tensor) -> Tensor:
+        with torch.autocast(x0.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.objective(self.prior, x0, u, z).mean()
 
 
-def _save_state(
-    path: Path,
-    step: int,
-    network: nn.Module,
-    optimiser: torch.optim.Adam,
-    average: dict[str, Tensor],
-) -> None:
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.items()}
-    for index, slots in optimiser.state_dict()["state"].items():
-        tensors |= {f"adam.{index}.{slot}": value for slot, value in slots.items()}
-    cpu = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    atomic_write(path, save(cpu, metadata={"step": str(step)}))
+def draw(
+    batches: Batches, plan: TrainingPlan, step: int, mine: slice
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Images, uniform draws and noise of one process's share of a step's batch, in float32."""
+    generator = plan.generator(step)
+    x0 = batches(generator, mine)
+    u = torch.rand(plan.batch, generator=generator)[mine]
+    z = torch.randn(plan.batch, *x0.shape[1:], generator=generator)[mine]
+    return x0, u, z
 
 
-def _read_state(path: Path) -> tuple[int, dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            step = int((file.metadata() or {})["step"])
-            return step, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+def _gradient(fabric: Fabric, model: nn.Module, batch: list[Tensor], parts: int) -> Tensor:
+    """Add up the gradient of the mean loss over ``parts`` of the batch; returns that loss."""
+    total = torch.zeros((), device=fabric.device)
+    for number, chunk in enumerate(zip(*(b.chunk(parts) for b in batch), strict=True), start=1):
+        with fabric.no_backward_sync(model, enabled=number < parts):
+            loss = model(*chunk) / parts
+            fabric.backward(loss)
+        total += loss.detach()
+    return total
+
+
+@torch.no_grad()
+def _move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
+    for old, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if old.is_floating_point():
+            old.lerp_(new, 1 - keep)
+        else:
+            old.copy_(new)
+
+
+def _share(plan: TrainingPlan, fabric: Fabric) -> slice:
+    """The part of the batch that this process works on."""
+    each, left = divmod(plan.batch, fabric.world_size)
+    if left or each % plan.accumulate:
         raise MedscoreError(
-            f"not a training state ({error})", where=path, mend="remove it to start afresh"
-        ) from error
+            f"a batch of {plan.batch} does not divide among {fabric.world_size} processes that "
+            f"accumulate {plan.accumulate} parts",
+            mend="use a multiple of their product",
+        )
+    return slice(fabric.global_rank * each, (fabric.global_rank + 1) * each)
 
 
-def _load_state(
-    path: Path, network: nn.Module, optimiser: torch.optim.Adam, average: dict[str, Tensor]
-) -> int:
-    step, tensors = _read_state(path)
-    groups: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "adam": {}}
-    for name, tensor in tensors.items():
-        kind, _, rest = name.partition(".")
-        groups[kind][rest] = tensor
-    try:
-        network.load_state_dict(groups["network"])
-        for name, value in average.items():
-            value.copy_(groups["average"][name])
-    except (RuntimeError, KeyError) as error:
-        raise MedscoreError(
-            f"the saved state is of another network ({str(error).splitlines()[0]})",
-            where=path,
-            mend="use a new output folder",
-        ) from error
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, value in groups["adam"].items():
-        index, slot = name.split(".")
-        slots.setdefault(int(index), {})[slot] = value
-    full = optimiser.state_dict()
-    optimiser.load_state_dict({"state": slots, "param_groups": full["param_groups"]})
-    return step
+def _due(every: int, step: int, plan: TrainingPlan) -> bool:
+    return every > 0 and (step % every == 0 or step == plan.steps)
 
 
-def _trim_log(log: Path, step: int) -> None:
-    """Drop lines after ``step``: a killed run may have logged past its last checkpoint."""
-    if log.exists():
-        lines = [line for line in log.read_text().splitlines() if json.loads(line)["step"] <= step]
-        atomic_write(log, "".join(line + "\n" for line in lines).encode())
+class _Pulse:
+    """Watches losses and gradients: stops what is lost, reports early what may become so."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.losses, self.usual = folder, list[float](), math.nan
 
-def data_statistics(images: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation over all pixels, for the preconditioning."""
-    values = images.double()
-    mean = float(values.mean())
-    return mean, math.sqrt(float((values - mean).square().mean()))
+    def check(self, step: int, loss: float, norm: float) -> str:
+        """A warning, or nothing. Raises MedscoreError where either number is not finite."""
+        for name, value in (("loss", loss), ("gradient's norm", norm)):
+            if not math.isfinite(value):
+                raise MedscoreError(
+                    f"the {name} is {value} at step {step}",
+                    where=self.folder,
+                    mend="lower learning_rate or use precision float32; the last checkpoint is "
+                    "intact",
+                )
+        self.losses.append(loss)
+        usual = norm if math.isnan(self.usual) else self.usual
+        self.usual = 0.95 * usual + 0.05 * norm
+        if norm > SPIKE * usual:
+            return f"step {step}: the gradient's norm is {norm:.3g}, {norm / usual:.0f} times usual"
+        return ""
+
+    def write(self, log: Log, report: StepReport, every: int) -> None:
+        """Log the mean loss of the last ``every`` steps, and a validation loss if there is one."""
+        entry: dict[str, float] = {}
+        if report.step % every == 0:
+            entry = {
+                "loss": sum(self.losses) / len(self.losses),
+                "gradient": report.gradient,
+                "learning_rate": report.learning_rate,
+            }
+            self.losses.clear()
+        if report.validation is not None:
+            entry["validation"] = report.validation
+        if entry:
+            log.add(report.step, entry)

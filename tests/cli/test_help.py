@@ -14,7 +14,7 @@ import medscore as package
 Command = Callable[..., Any]
 COMMANDS = [
     ("simulate",), ("recon",), ("demo",), ("train",),
-    ("priors", "list"), ("priors", "info"), ("priors", "verify"),
+    ("priors", "list"), ("priors", "info"), ("priors", "verify"), ("priors", "import"),
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Training slices: on one grid, and augmented the same way by the same generator."""
+"""Training slices: CT and MR, on one grid, in the network's range."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,18 +6,17 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
-from medscore.datasets.slices import Slices, augment, load_slices
+from medscore.datasets.slices import Quantity, Slices, load_slices
 
 Refused = Callable[..., str]
 Arrays = dict[str, NDArray[np.generic]]
 
 
-def _load(root: Path, *patterns: str, side: int = 4) -> Slices:
-    return load_slices(patterns, root=root, side=side, low=-1000.0, high=1500.0)
+def _load(root: Path, *patterns: str, side: int = 4, quantity: Quantity = "HU") -> Slices:
+    low, high = (-1000.0, 1500.0) if quantity == "HU" else (0.0, 1.0)
+    return load_slices(patterns, root=root, side=side, low=low, high=high, quantity=quantity)
 
 
 def _load_one(path: Path) -> Slices:
@@ -29,9 +28,9 @@ def _hu(n: int = 3, side: int = 8) -> NDArray[np.int16]:
 
 
 def _nifti(path: Path, hu: NDArray[np.generic], spacing: float = 0.7) -> Path:
-    """Slices as displayed, stored with x to the right and y to the front."""
-    affine = np.diag([spacing, spacing, 5.0, 1.0])
-    nib.save(nib.Nifti1Image(hu[:, ::-1].transpose(2, 1, 0).copy(), affine), path)
+    """Slices as displayed: columns to the patient's left, rows to the back."""
+    affine = np.diag([-spacing, -spacing, 5.0, 1.0])
+    nib.save(nib.Nifti1Image(hu.transpose(2, 1, 0).copy(), affine), path)
     return path
 
 
@@ -110,10 +109,15 @@ def test_refuses_an_archive_with_wrong(tmp_path: Path, refused: Refused, change:
     assert "cannot be read as slices" in refused(_load_one, path)
 
 
-@pytest.mark.parametrize("key", ["hu", "pixel_spacing_mm", "patient"])
-def test_refuses_an_archive_without(tmp_path: Path, refused: Refused, key: str) -> None:
+@pytest.mark.parametrize(("key", "named"), [("hu", "image"), ("patient", "patient")])
+def test_refuses_an_archive_without(tmp_path: Path, refused: Refused, key: str, named: str) -> None:
     arrays = {k: v for k, v in _archive().items() if k != key}
-    assert key in refused(_load_one, _npz(tmp_path / "a.npz", arrays))
+    assert named in refused(_load_one, _npz(tmp_path / "a.npz", arrays))
+
+
+def test_an_archive_may_not_know_its_spacing(tmp_path: Path) -> None:
+    arrays = {k: v for k, v in _archive().items() if k != "pixel_spacing_mm"}
+    assert np.isnan(_load_one(_npz(tmp_path / "a.npz", arrays)).spacing_mm).all()
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.nii", "a.nii.gz"])
@@ -123,15 +127,65 @@ def test_refuses_a_file_cut_short(tmp_path: Path, refused: Refused, name: str, k
     _npz(path, _archive()) if name == "a.npz" else _nifti(path, _hu())
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
-    assert "cannot be read as slices" in refused(_load_one, path)
+    assert "cannot be read as" in refused(_load_one, path)
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 12), (2, 10, 10), (2, 2, 2)])
-def test_refuses_slices_that_do_not_reduce(
-    tmp_path: Path, refused: Refused, shape: tuple[int, ...]
-) -> None:
-    path = _nifti(tmp_path / "p.nii", np.arange(np.prod(shape)).reshape(shape).astype(np.int16))
-    assert "do not reduce to 4x4" in refused(_load_one, path)
+def test_refuses_slices_that_are_far_too_small(tmp_path: Path, refused: Refused) -> None:
+    path = _nifti(tmp_path / "p.nii", np.arange(2.0).reshape(2, 1, 1).astype(np.int16))
+    assert "slices of 1x1 do not reduce to 4x4" in refused(_load_one, path)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 6), (2, 5, 7), (2, 3, 8)])
+def test_slices_are_padded_with_air_to_a_square(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    hu = np.random.default_rng(0).integers(500, 1500, shape).astype(np.int16)
+    found = _load(_nifti(tmp_path / "p.nii", hu).parent, "p.nii", side=8)
+    top, left = (8 - shape[1]) // 2, (8 - shape[2]) // 2
+    inner = found.images[:, top : top + shape[1], left : left + shape[2]]
+    np.testing.assert_allclose(inner, (hu + 1000) / 2500, atol=1e-3)
+    assert float(found.images.sum() - inner.sum()) == 0
+
+
+def test_pixels_that_are_not_square_are_made_so(tmp_path: Path) -> None:
+    """A disc of voxels twice as long as wide, stored as an ellipse, comes out round."""
+    y, x = np.mgrid[-7.5:8, -15.5:16]
+    disc = np.where(np.hypot(2 * y, x) < 12, 1000, -1000).astype(np.int16)[None]
+    affine = np.diag([-1.0, -2.0, 5.0, 1.0])
+    nib.save(nib.Nifti1Image(disc.transpose(2, 1, 0).copy(), affine), tmp_path / "p.nii")
+    found = _load(tmp_path, "p.nii", side=32)
+    image = found.images[0].float()
+    assert found.spacing_mm.tolist() == [1.0]
+    assert float((image - image.T).abs().mean()) < 0.03
+    assert float(image.sum()) * 2500 / 2000 == pytest.approx(np.pi * 12**2, rel=0.03)
+
+
+def _magnitudes(n: int = 3) -> Arrays:
+    images = np.random.default_rng(1).random((n, 8, 8)).astype(np.float32)
+    scale = np.linspace(100, 300, n, dtype=np.float32)
+    return {"image": images * scale[:, None, None], "patient": np.array(["p"] * n)}
+
+
+def test_magnitudes_are_in_units_of_their_own_quantile(tmp_path: Path) -> None:
+    path = _npz(tmp_path / "a.npz", _magnitudes())
+    found = _load(path.parent, path.name, side=8, quantity="magnitude").images.float()
+    quantiles = np.quantile(found.numpy().reshape(3, -1), 0.995, axis=1)
+    np.testing.assert_allclose(quantiles, 1, atol=2e-3)
+    assert float(found.max()) > 1  # what is brighter is not clipped
+
+
+def test_a_faint_slice_of_a_patient_is_left_out(tmp_path: Path) -> None:
+    arrays = _magnitudes()
+    arrays["image"][1] *= 0.1
+    path = _npz(tmp_path / "a.npz", arrays)
+    assert len(_load(path.parent, path.name, quantity="magnitude").images) == 2
+    arrays["patient"] = np.array(["p", "q", "p"])  # another patient's own range
+    path = _npz(tmp_path / "a.npz", arrays)
+    assert len(_load(path.parent, path.name, quantity="magnitude").images) == 3
+
+
+def test_negative_magnitudes_are_refused(tmp_path: Path, refused: Refused) -> None:
+    path = _nifti(tmp_path / "ct.nii", _hu())
+    said = refused(lambda p: _load(p.parent, p.name, quantity="magnitude"), path)
+    assert "magnitudes are not negative" in said
 
 
 def test_refuses_a_pattern_that_matches_nothing(tmp_path: Path, refused: Refused) -> None:
@@ -141,43 +195,3 @@ def test_refuses_a_pattern_that_matches_nothing(tmp_path: Path, refused: Refused
 def test_refuses_data_without_content(tmp_path: Path, refused: Refused) -> None:
     _nifti(tmp_path / "air.nii", np.full((3, 8, 8), -1000, np.int16))
     assert "no slice has content" in refused(lambda root: _load(root, "*.nii"), tmp_path)
-
-
-def _images(n: int = 32) -> torch.Tensor:
-    return torch.rand(n, 1, 16, 16, generator=torch.Generator().manual_seed(1))
-
-
-def _augment(seed: int, zoom: tuple[float, float]) -> torch.Tensor:
-    return augment(_images(), torch.Generator().manual_seed(seed), zoom=zoom)
-
-
-def test_the_same_generator_augments_the_same_way() -> None:
-    assert torch.equal(_augment(3, (0.9, 1.6)), _augment(3, (0.9, 1.6)))
-
-
-def test_another_generator_augments_another_way() -> None:
-    assert not torch.equal(_augment(3, (0.9, 1.6)), _augment(4, (0.9, 1.6)))
-
-
-def test_augmented_images_have_half_the_side_and_stay_in_range() -> None:
-    images = _augment(3, (0.9, 1.6))
-    assert images.shape == (32, 1, 8, 8)
-    assert 0 <= images.min() <= images.max() <= 1 + 1e-6
-
-
-def test_unmoved_images_are_the_block_mean_or_its_mirror() -> None:
-    found, mean = _augment(3, (1.0, 1.0)), functional.avg_pool2d(_images(), 2)
-    same = (found - mean).abs().amax((1, 2, 3)) < 1e-5
-    mirrored = (found - mean.flip(-1)).abs().amax((1, 2, 3)) < 1e-5
-    _, moved, *_ = torch.rand(6, 32, generator=torch.Generator().manual_seed(3))
-    assert torch.equal(same | mirrored, moved >= 0.5)
-    assert min(same.sum(), mirrored.sum()) > 0
-
-
-def test_zoom_magnifies() -> None:
-    disc = torch.zeros(64, 1, 32, 32)
-    disc[..., 10:22, 10:22] = 1
-    areas = augment(disc, torch.Generator().manual_seed(0), zoom=(1.5, 1.5)).sum((1, 2, 3))
-    moved = areas[(areas - 36).abs() > 1]
-    assert 0.3 < len(moved) / 64 < 0.7
-    assert moved.median() == pytest.approx(36 * 1.5**2, rel=0.1)

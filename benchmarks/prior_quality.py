@@ -1,0 +1,256 @@
+"""What the shipped priors are worth: denoising, reconstruction, and how far samples are from the
+training slices. Held-out patients of the development data; see their README for the sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from main_job import images as ct_images
+from main_job import run as reconstruct_ct
+from main_job import volume as ct_volume
+from number import Number
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.restoration import denoise_nl_means, denoise_wavelet
+from torch import Tensor
+from torch.nn import functional
+
+from medscore.checkpoint import load_prior
+from medscore.cli import registry
+from medscore.cli.progress import sampling_bar
+from medscore.cli.recon import DEFAULTS
+from medscore.conditioners.proximal import Proximal
+from medscore.datasets.nearest import nearest
+from medscore.datasets.slices import load_slices
+from medscore.engine import Batch, Job, run
+from medscore.metrics import CT_CONVENTION, quality
+from medscore.noise import derive_seed
+from medscore.operators.hartley import Hartley
+from medscore.operators.masks import acceleration_of, calibration_region, equispaced, mirrored
+from medscore.operators.restricted import Restricted
+from medscore.prior import NetworkPrior
+from medscore.recipe import read_recipe
+from medscore.training.prepare import reduced
+from medscore.training.validation import sample
+
+SIZE = 128
+LEVELS = (0.05, 0.1, 0.25, 0.5)
+MRI = "mri/tcga-lgg-slices-validation.npz"
+MRI_METRIC = "per slice, full image, data range the reference's maximum, SSIM uniform 7x7 window"
+
+
+def shipped(name: str) -> NetworkPrior:
+    return load_prior(registry.prior_path(name))
+
+
+def held_out_ct(data: Path) -> Tensor:
+    """The CT validation slices (n, 1, 128, 128) in the prior's range."""
+    _, paths, _ = ct_images(data)
+    hu = np.concatenate([v.values for v in ct_volume(paths, SIZE)])
+    low, high = CT_CONVENTION.low, CT_CONVENTION.high
+    return ((torch.from_numpy(hu).float() - low) / (high - low)).clamp(0, 1)[:, None]
+
+
+def held_out_mri(data: Path) -> Tensor:
+    """The middle slice of each contrast of each validation patient (n, 1, 128, 128), in the file's
+    own units.
+    """
+    with np.load(data / MRI, allow_pickle=False) as archive:
+        stack, who = (
+            archive["image"],
+            list(zip(archive["patient"], archive["contrast"], strict=True)),
+        )
+    chosen = []
+    for pair in sorted(set(who)):
+        rows = [i for i, other in enumerate(who) if other == pair]
+        chosen.append(rows[len(rows) // 2])
+    return functional.avg_pool2d(torch.from_numpy(stack[chosen]).float()[:, None], 2)
+
+
+def denoising_numbers(name: str, images: Tensor) -> list[Number]:
+    """Mean square error of ``denoise`` against scikit-image's denoisers at the best of their
+    settings, chosen with the clean image at hand.
+    """
+    prior, numbers = shipped(name), []
+    generator = torch.Generator().manual_seed(0)
+    for sigma in LEVELS:
+        noisy = images + sigma * torch.randn(images.shape, generator=generator)
+        s = torch.full((len(images),), sigma)
+        t = prior.sde.time(s)
+        alpha = prior.sde.alpha(t)[:, None, None, None]
+        with torch.no_grad():
+            ours = torch.cat(
+                [
+                    prior.denoise(x, v)
+                    for x, v in zip((alpha * noisy).split(8), t.split(8), strict=True)
+                ]
+            )
+        errors = {"nl-means": [], "wavelet": []}
+        for x, clean in zip(noisy[:, 0].numpy(), images[:, 0].numpy(), strict=True):
+            errors["nl-means"].append(
+                min(mse(nl_means(x, sigma, h), clean) for h in (0.4, 0.6, 0.8, 1.0))
+            )
+            errors["wavelet"].append(
+                min(mse(wavelet(x, sigma, m), clean) for m in ("BayesShrink", "VisuShrink"))
+            )
+        found = mse(ours.numpy(), images.numpy())
+        best = min(float(np.mean(e)) for e in errors.values())
+        title = f"{name}, sigma {sigma:g}: mean square error"
+        numbers += [
+            Number(f"{title} of nl-means", float(np.mean(errors["nl-means"]))),
+            Number(f"{title} of wavelets", float(np.mean(errors["wavelet"]))),
+            Number(f"{title} of the prior", found, at_most=best),
+        ]
+    return numbers
+
+
+def nl_means(x: np.ndarray, sigma: float, h: float) -> np.ndarray:
+    return denoise_nl_means(
+        x, patch_size=5, patch_distance=6, h=h * sigma, sigma=sigma, fast_mode=True
+    )
+
+
+def wavelet(x: np.ndarray, sigma: float, method: str) -> np.ndarray:
+    return denoise_wavelet(x, sigma=sigma, method=method, mode="soft", rescale_sigma=True)
+
+
+def mse(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.mean((a - b) ** 2))
+
+
+def ct_numbers(
+    name: str, data: Path, samples: int, asked: tuple[float, float] | None
+) -> list[Number]:
+    """23 views of the CT validation slices, noise-free."""
+    _, paths, validation = ct_images(data)
+    one, mean = [], []
+    for path, v in zip(paths, ct_volume(paths, SIZE), strict=True):
+        r, _ = reconstruct_ct(v, replace(DEFAULTS, prior=name), samples, batch=8)
+        every = [quality(r.samples[:, k], v.values, CT_CONVENTION).psnr for k in range(samples)]
+        one.append(float(np.mean(every)))
+        mean.append(quality(r.mean, v.values, CT_CONVENTION))
+        print(f"{name} {path.stem}: one {one[-1]:.2f}, mean {mean[-1].psnr:.2f} dB", flush=True)
+    low_mean, low_one = asked if asked and validation else (None, None)
+    return [
+        Number(f"{name}, 23 views, one sample, PSNR (dB)", float(np.mean(one)), at_least=low_one),
+        Number(
+            f"{name}, 23 views, mean of {samples}, PSNR (dB)",
+            float(np.mean([q.psnr for q in mean])),
+            at_least=low_mean,
+        ),
+        Number(
+            f"{name}, 23 views, mean of {samples}, SSIM", float(np.mean([q.ssim for q in mean]))
+        ),
+    ]
+
+
+def calibration_scale(operator: Hartley, y: Tensor) -> Tensor:
+    """The 99.5th percentile of the image that the fully sampled centre alone makes, (n, 1, 1, 1):
+    the unit that the prior's magnitudes are in, from the measurement.
+    """
+    ny, nx = calibration_region(operator.diagonal)
+    middle = torch.zeros(operator.grid_shape)
+    h, w = operator.grid_shape
+    middle[h // 2 - ny // 2 : h // 2 + ny // 2 + 1, w // 2 - nx // 2 : w // 2 + nx // 2 + 1] = 1
+    image = Restricted(operator, middle).zero_filled(y).abs().flatten(1)
+    return torch.quantile(image, 0.995, dim=1)[:, None, None, None]
+
+
+def mri_numbers(data: Path, samples: int, asked: bool) -> list[Number]:
+    """4-fold equispaced k-space of the MRI validation slices, in equal halves so that the images'
+    being real is of no help; noise-free.
+    """
+    images = held_out_mri(data)
+    operator = Hartley(mirrored(equispaced((SIZE, SIZE), 4.0)))
+    y = operator.forward(images)
+    unit = calibration_scale(operator, y)
+    found = unit * reconstruct_mri(operator, y / unit, samples)[:, :, None].movedim(1, 0)
+    scores = {
+        "zero-filled": [score(a, b) for a, b in zip(operator.zero_filled(y), images, strict=True)],
+        "one sample": [score(a, b) for each in found for a, b in zip(each, images, strict=True)],
+        f"mean of {samples}": [score(a, b) for a, b in zip(found.mean(0), images, strict=True)],
+    }
+    title = f"mri-128, {acceleration_of(operator.diagonal):.3g}-fold equispaced"
+    numbers = []
+    for key, values in scores.items():
+        psnr, ssim = (float(np.mean(v)) for v in zip(*values, strict=True))
+        low = 33.0 if asked and key.startswith("mean") else None
+        numbers += [
+            Number(f"{title}, {key}, PSNR (dB)", psnr, at_least=low),
+            Number(f"{title}, {key}, SSIM", ssim),
+        ]
+    gain = numbers[4].value - numbers[0].value
+    numbers.append(
+        Number(f"{title}, gain over zero-filled (dB)", gain, at_least=5.0 if asked else None)
+    )
+    gap = operator.residual(found.flatten(0, 1), y.repeat(samples, 1, 1, 1))
+    return [*numbers, Number(f"{title}, largest relative residual", float(gap.max()), at_most=1e-3)]
+
+
+def reconstruct_mri(operator: Hartley, y: Tensor, samples: int) -> Tensor:
+    """(slices, samples, H, W) in the prior's range."""
+    prior = shipped("mri-128")
+    times = registry.grid(DEFAULTS.grid)(prior.sde, DEFAULTS.steps)
+    sampler = registry.sampler(
+        DEFAULTS.sampler, registry.SamplerOptions(DEFAULTS.snr, times, prior.sde)
+    )
+    count = len(y) * samples
+
+    def pair(items: Sequence[int]) -> Batch:
+        rows = y[[item // samples for item in items]]
+        return Batch(
+            prior,
+            Proximal(operator, rows).sampler(sampler),
+            finish=lambda x: operator.exact_step(x, rows).x,
+        )
+
+    job = Job(
+        seeds=[derive_seed(0, i // samples, i % samples) for i in range(count)],
+        shape=(1, SIZE, SIZE),
+        times=times,
+        batches=pair,
+    )
+    with sampling_bar("mri-128") as show:
+        return run(job, show).x.reshape(len(y), samples, SIZE, SIZE)
+
+
+def score(image: Tensor, reference: Tensor) -> tuple[float, float]:
+    """PSNR and SSIM, see MRI_METRIC."""
+    a, b = image[0].double().numpy(), reference[0].double().numpy()
+    width = float(b.max())
+    return (
+        peak_signal_noise_ratio(b, a, data_range=width),
+        structural_similarity(b, a, data_range=width),
+    )
+
+
+def memory_numbers(name: str, data: Path, held_out: Tensor, count: int = 32) -> list[Number]:
+    """How near unconditional samples come to a training slice, beside how near held-out slices do:
+    a prior that replays its training slices has a ratio near 0.
+    """
+    prior = shipped(name)
+    assert prior.contract is not None
+    recipe = read_recipe(registry.prior_path(name).with_suffix(".yaml"))
+    slices = load_slices(
+        recipe.data, root=data, side=2 * SIZE, low=recipe.low, high=recipe.high,
+        quantity=recipe.quantity,
+    )  # fmt: skip
+    seen = reduced(slices.images, 2)[:, 0]
+    drawn = sample(prior, (1, SIZE, SIZE), count=count)[:, 0]
+    of_samples, _ = nearest(drawn, seen)
+    of_others, _ = nearest(held_out[:, 0], seen)
+    title = f"{name}: distance to the nearest training slice (normalised RMSE)"
+    return [
+        Number(f"{title}, held-out slices, median", float(of_others.median())),
+        Number(f"{title}, {count} samples, median", float(of_samples.median())),
+        Number(f"{title}, {count} samples, least", float(of_samples.min())),
+        Number(
+            f"{name}: median distance of samples over that of held-out slices",
+            float(of_samples.median() / of_others.median()),
+            at_least=0.5,
+        ),
+    ]

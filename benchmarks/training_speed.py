@@ -1,0 +1,109 @@
+"""Training speed: medscore's loop against plain PyTorch, and where a step's time goes."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import torch
+from number import Number
+from torch import Tensor
+
+from medscore.checkpoint import build_prior, read_checkpoint
+from medscore.cli import registry
+from medscore.contract import DataContract
+from medscore.datasets.augment import Augmentation
+from medscore.objectives.denoising import edm
+from medscore.recipe import read_recipe
+from medscore.training.loop import draw, train
+from medscore.training.plan import TrainingPlan
+
+RECIPE = Path(__file__).resolve().parents[1] / "configs" / "train" / "ct-128.yaml"
+STEPS, ROUNDS = 8, 4
+
+
+class Source:
+    """Batches as in a real run, of slices of noise."""
+
+    def __init__(self, plan: TrainingPlan, augmentation: Augmentation, size: int) -> None:
+        self.plan, self.augmentation = plan, augmentation
+        generator = torch.Generator().manual_seed(0)
+        self.slices = torch.rand(64, 2 * size, 2 * size, generator=generator).half()
+
+    def __call__(self, generator: torch.Generator, part: slice) -> Tensor:
+        index = torch.randint(len(self.slices), (self.plan.batch,), generator=generator)
+        motion = self.augmentation.draw(self.plan.batch, generator)
+        return motion.of(part).apply(self.slices[index[part]][:, None].float())
+
+
+def plain(contract: DataContract, source: Source, plan: TrainingPlan) -> list[float]:
+    """Seconds of each step of the loop that everybody writes: float32, contiguous, Adam, average
+    of the weights, batch made between the steps.
+    """
+    prior, average = build_prior(contract).train(), build_prior(contract)
+    objective = edm(contract.data_std)
+    optimiser = torch.optim.Adam(prior.parameters(), lr=plan.learning_rate)
+    seconds = []
+    for step in range(1, plan.steps + 1):
+        begin = time.perf_counter()
+        generator = plan.generator(step)
+        x0 = source(generator, slice(None))
+        u = torch.rand(plan.batch, generator=generator)
+        z = torch.randn(x0.shape, generator=generator)
+        loss = objective(prior, x0, u, z).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(prior.parameters(), plan.clip)
+        optimiser.step()
+        with torch.no_grad():
+            for old, new in zip(average.parameters(), prior.parameters(), strict=True):
+                old.lerp_(new, 0.001)
+        loss.item()
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def ours(contract: DataContract, source: Source, plan: TrainingPlan) -> list[float]:
+    """Seconds of each step of :func:`medscore.training.loop.train`."""
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        for _ in train(build_prior(contract), source, edm(contract.data_std), plan, Path(folder)):
+            seconds.append(time.perf_counter() - begin)
+            begin = time.perf_counter()
+    return seconds
+
+
+def data_seconds(source: Source, plan: TrainingPlan) -> float:
+    """To make what a step needs of data: images, augmentation, times and noise."""
+    seconds = []
+    for step in range(1, 31):
+        begin = time.perf_counter()
+        draw(source, plan, step, slice(None))
+        seconds.append(time.perf_counter() - begin)
+    return median(seconds)
+
+
+def speed_numbers() -> list[Number]:
+    """Throughput against the plain loop in the same run; the share of a step spent on data."""
+    recipe = read_recipe(RECIPE)
+    contract = read_checkpoint(registry.prior_path("ct-128")).contract
+    plan = replace(recipe.plan, steps=STEPS, warmup=0, cooldown=0, restarts=(), save_every=10**6,
+                   validate_every=0, sample_every=0)  # fmt: skip
+    source = Source(plan, Augmentation(**recipe.augmentation.model_dump()), recipe.size)
+    slow: list[float] = []
+    fast: list[float] = []
+    for _ in range(ROUNDS):  # in turns, so that both see the same load
+        slow += plain(contract, source, plan)[1:]
+        fast += ours(contract, source, plan)[1:-1]  # the last one saves the state
+    data = data_seconds(source, plan)
+    images = plan.batch
+    return [
+        Number("plain float32 loop, images a second", images / median(slow)),
+        Number("medscore's loop, images a second", images / median(fast)),
+        Number("ratio", median(slow) / median(fast), at_least=1.5),
+        Number("making the data, share of a step", data / median(fast), at_most=0.05),
+    ]

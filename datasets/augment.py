@@ -1,0 +1,86 @@
+"""Augmentation of training slices: mirrored, turned, magnified, shifted, scaled in intensity.
+
+All draws of a batch come first, from one generator, so that any part of it can be made alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from monai.networks.layers.spatial_transforms import AffineTransform
+from torch import Tensor
+from torch.nn import functional
+
+from medscore.types import Images
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What happens to each image of a batch.
+
+    Attributes:
+        rows: (batch, 2, 3) affine maps from the result's coordinates to the image's, -1 to 1.
+        gain: (batch,) factors. oversample: how much larger than the result the images are.
+    """
+
+    rows: Tensor
+    gain: Tensor
+    oversample: int
+
+    def of(self, part: slice) -> Motion:
+        """The motion of a part of the batch."""
+        return Motion(self.rows[part], self.gain[part], self.oversample)
+
+    def apply(self, images: Images) -> Images:
+        """Moved images (batch, channel, H / oversample, W / oversample); 0, which is air, comes in
+        from outside. The block mean is taken last, so that a turned image has the texture of an
+        unturned one.
+        """
+        warp = AffineTransform(
+            normalized=True,
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=False,
+            reverse_indexing=False,
+        )
+        turned: Tensor = warp(images, self.rows.to(images))
+        reduced = functional.avg_pool2d(turned, self.oversample)
+        return reduced * self.gain.to(images)[:, None, None, None]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges to draw from. Half of the images are turned, magnified and shifted.
+
+    Attributes:
+        mirror: half of all images left to right. turn: largest angle in radians.
+        zoom: range of the magnification. gain: range of the intensity's factor; both log-uniform.
+        shift: largest, as a share of half the side.
+        oversample: how much larger than wanted the images are.
+    """
+
+    mirror: bool = True
+    turn: float = 0.175
+    zoom: tuple[float, float] = (1.0, 1.0)
+    shift: float = 0.15
+    gain: tuple[float, float] = (1.0, 1.0)
+    oversample: int = 2
+
+    def draw(self, batch: int, generator: torch.Generator) -> Motion:
+        """The motion of ``batch`` images."""
+        flip, moved, size, angle, dx, dy = torch.rand(6, batch, generator=generator)
+        brightness = torch.rand(batch, generator=generator)
+        moves = moved < 0.5
+        scale = torch.where(moves, 1 / _log_uniform(self.zoom, size), 1.0)
+        angle = torch.where(moves, (2 * angle - 1) * self.turn, 0.0)
+        dx, dy = (torch.where(moves, (2 * d - 1) * self.shift, 0.0) for d in (dx, dy))
+        side = torch.where((flip < 0.5) | (not self.mirror), 1.0, -1.0)
+        cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+        rows = torch.stack([cos * side, -sin, dx, sin * side, cos, dy], dim=1)
+        return Motion(rows.view(batch, 2, 3), _log_uniform(self.gain, brightness), self.oversample)
+
+
+def _log_uniform(ends: tuple[float, float], u: Tensor) -> Tensor:
+    low, high = torch.log(torch.tensor(ends))
+    return torch.exp(low + (high - low) * u)

@@ -1,0 +1,62 @@
+r"""What a network is told of the noise, as features of one number c per image.
+
+Random Fourier features (Tancik et al. 2020; NCSN++, B.5.8), for c = log sigma:
+
+.. math:: [\sin 2 \pi w c, \cos 2 \pi w c], \qquad w \sim N(0, 16^2) \text{ once and for all};
+
+sinusoidal positions (Ho et al. 2020; DDPM++), for c a number of steps, 0 to 999, d features:
+
+.. math:: [\sin \omega_i c, \cos \omega_i c], \qquad \omega_i = 10^{-4 i/(d/2 - 1)}, \quad
+          0 \le i < d/2.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from medscore.types import Times
+
+Features = Float[Tensor, "batch features"]
+
+
+class FourierEmbedding(nn.Module):
+    """``2 * count`` random Fourier features.
+
+    Args:
+        count: of frequencies w, drawn from torch's global generator. They are not trained, and are
+            rounded to half precision, so that a checkpoint in half precision holds them exactly:
+            the phases reach hundreds of turns.
+        scale: standard deviation of w.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, count: int, scale: float = 16.0) -> None:
+        super().__init__()
+        drawn = scale * torch.randn(count)
+        self.register_buffer("frequencies", drawn.to(torch.float16).to(drawn.dtype))
+
+    def forward(self, c: Times) -> Features:
+        """The features of c."""
+        # in this order, so that the rounding of large phases is that of the published networks
+        phase = c[:, None] * self.frequencies * 2 * math.pi
+        return torch.cat([torch.sin(phase), torch.cos(phase)], dim=1)
+
+
+class PositionalEmbedding(nn.Module):
+    """``features`` sinusoids of c; an even number above two."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, c: Times) -> Features:
+        """The features of c."""
+        count = self.features // 2
+        index = torch.arange(count, dtype=c.dtype, device=c.device)
+        phase = c[:, None] * torch.exp(-math.log(10_000) / (count - 1) * index)
+        return torch.cat([torch.sin(phase), torch.cos(phase)], dim=1)

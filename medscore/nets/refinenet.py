@@ -1,0 +1,254 @@
+"""RefineNet: the U-Net of NCSN and NCSNv2 (Lin et al. 2017; Appendices B.3.1 and B.4.1).
+
+Stages of two residual blocks go down: each stage after the first halves the resolution, or keeps
+it and dilates its convolutions. Then a cascade of refine blocks comes back up, one per stage,
+deepest first: residual convolution units on each input, multi-resolution fusion, chained residual
+pooling, and more residual convolution units. A block is called as ``block(x, level)``; what level
+means is the affair of the normalisation it was built with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medscore.nets.spec import NetworkSpec, Positive
+
+Norm = Callable[[int], nn.Module]
+"""From a number of channels to a layer of :mod:`medscore.nets.normalisation`."""
+
+Pool = Callable[[], nn.Module]
+"""A 5 x 5 pooling that keeps the resolution."""
+
+
+class RefineNetSpec(NetworkSpec):
+    """Parameters that NCSN and NCSNv2 share.
+
+    Stage i has ``width * multipliers[i]`` channels. Where ``dilations[i]`` is 1, stage i > 0 halves
+    the resolution; where it is larger it keeps it, and dilates its convolutions by as much.
+    """
+
+    image_channels: Positive = 1
+    width: Positive = 128
+    multipliers: tuple[Positive, ...] = Field((1, 2, 2, 2), min_length=1)
+    dilations: tuple[Positive, ...] = Field((1, 1, 2, 4), min_length=1)
+
+    @model_validator(mode="after")
+    def _one_dilation_per_stage(self) -> RefineNetSpec:
+        if len(self.multipliers) != len(self.dilations):
+            raise ValueError(
+                f"multipliers {self.multipliers} and dilations {self.dilations} must be as many"
+            )
+        return self
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each stage."""
+        return tuple(self.width * multiplier for multiplier in self.multipliers)
+
+    def check_size(self, size: int) -> None:
+        """ValueError where images of ``size`` cannot be halved as often as the stages ask."""
+        step = 2 ** self.dilations[1:].count(1)
+        if size % step:
+            raise ValueError(
+                f"size {size} must be a multiple of {step}: halved at each stage after the first "
+                f"of dilation 1, dilations being {self.dilations}"
+            )
+
+
+def conv3(inputs: int, outputs: int, *, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
+    """A 3 x 3 convolution that keeps the resolution."""
+    return nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation, bias=bias)
+
+
+class ResBlock(nn.Module):
+    """Pre-activation residual block: pool(conv(conv(x))) + shortcut(pool(x)).
+
+    A normalisation and an ELU come before each of its two convolutions.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        norm: Norm,
+        *,
+        dilation: int,
+        pool: nn.Module,
+        shortcut: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([norm(inputs), norm(inputs)])
+        self.convs = nn.ModuleList(
+            [conv3(inputs, inputs, dilation=dilation), conv3(inputs, outputs, dilation=dilation)]
+        )
+        self.pool, self.shortcut = pool, shortcut
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        h = x
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            h = conv(functional.elu(norm(h, level)))
+        return cast(Tensor, self.pool(h) + self.shortcut(self.pool(x)))
+
+
+def plain(width: int, norm: Norm, dilation: int) -> ResBlock:
+    """A residual block of one width, with the identity as its shortcut."""
+    keep = nn.Identity()
+    return ResBlock(width, width, norm, dilation=dilation, pool=keep, shortcut=keep)
+
+
+def down(inputs: int, outputs: int, norm: Norm, dilation: int) -> ResBlock:
+    """The first block of a later stage: halves the resolution by averaging, or dilates instead."""
+    pool: nn.Module = nn.AvgPool2d(2)
+    shortcut: nn.Module = nn.Conv2d(inputs, outputs, 1)
+    if dilation > 1:
+        pool, shortcut = nn.Identity(), conv3(inputs, outputs, dilation=dilation)
+    return ResBlock(inputs, outputs, norm, dilation=dilation, pool=pool, shortcut=shortcut)
+
+
+class Chain(nn.ModuleList):
+    """Blocks one after the other."""
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        for block in self:
+            x = block(x, level)
+        return x
+
+
+class ResidualConvUnit(nn.Module):
+    """x plus two convolutions of it, each after a normalisation and an ELU."""
+
+    def __init__(self, width: int, norm: Norm) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([norm(width), norm(width)])
+        self.convs = nn.ModuleList([conv3(width, width, bias=False) for _ in range(2)])
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        h = x
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            h = conv(functional.elu(norm(h, level)))
+        return x + h
+
+
+class Fusion(nn.Module):
+    """Multi-resolution fusion: convolve each input, bring it to the first's grid, and add."""
+
+    def __init__(self, inputs: Sequence[int], outputs: int, norm: Norm) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([norm(width) for width in inputs])
+        self.convs = nn.ModuleList([conv3(width, outputs) for width in inputs])
+
+    def forward(self, xs: Sequence[Tensor], level: Tensor) -> Tensor:
+        grid = xs[0].shape[2:]
+        adapted = (
+            conv(norm(x, level)) for norm, conv, x in zip(self.norms, self.convs, xs, strict=True)
+        )
+        total, *rest = (
+            h
+            if h.shape[2:] == grid
+            else functional.interpolate(h, grid, mode="bilinear", align_corners=True)
+            for h in adapted
+        )
+        return cast(Tensor, sum(rest, start=total))
+
+
+class ChainedResidualPooling(nn.Module):
+    """ELU, then a sum over a chain of two stages of pooling and convolution."""
+
+    def __init__(self, width: int, norm: Norm, pool: Pool) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([norm(width), norm(width)])
+        self.convs = nn.ModuleList([conv3(width, width, bias=False) for _ in range(2)])
+        self.pool = pool()
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        h = total = functional.elu(x)
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            h = conv(self.pool(norm(h, level)))
+            total = total + h
+        return total
+
+
+class RefineBlock(nn.Module):
+    """RefineBlock of the tables; built with a conditional normalisation, CondRefineBlock.
+
+    Args:
+        inputs: channels of each input, finest grid first; a single one is not fused.
+        outputs: channels that come out, those of the input where it is single.
+        units: residual convolution units at the end.
+    """
+
+    def __init__(
+        self, inputs: Sequence[int], outputs: int, norm: Norm, pool: Pool, *, units: int
+    ) -> None:
+        super().__init__()
+        self.adapt = nn.ModuleList(
+            Chain(ResidualConvUnit(width, norm) for _ in range(2)) for width in inputs
+        )
+        self.fuse = Fusion(inputs, outputs, norm) if len(inputs) > 1 else None
+        self.pooling = ChainedResidualPooling(outputs, norm, pool)
+        self.output = Chain(ResidualConvUnit(outputs, norm) for _ in range(units))
+
+    def forward(self, xs: Sequence[Tensor], level: Tensor) -> Tensor:
+        hs = [adapt(x, level) for adapt, x in zip(self.adapt, xs, strict=True)]
+        h = hs[0] if self.fuse is None else self.fuse(hs, level)
+        return cast(Tensor, self.output(self.pooling(h, level), level))
+
+
+class RefineNet(nn.Module):
+    """Tables B.7 and B.8.
+
+    Args:
+        image_channels: channels of the image.
+        widths, dilations: of each stage, finest first, as in :class:`RefineNetSpec`.
+        norm: of the residual blocks, and before the last convolution.
+        refine_norm: of the refine blocks.
+        pool: of the refine blocks.
+    """
+
+    def __init__(
+        self,
+        image_channels: int,
+        widths: Sequence[int],
+        dilations: Sequence[int],
+        *,
+        norm: Norm,
+        refine_norm: Norm,
+        pool: Pool,
+    ) -> None:
+        super().__init__()
+        self.first = conv3(image_channels, widths[0])
+        heads = [plain(widths[0], norm, dilations[0])] + [
+            down(before, width, norm, dilation)
+            for before, width, dilation in zip(widths, widths[1:], dilations[1:], strict=False)
+        ]
+        self.stages = nn.ModuleList(
+            Chain([head, plain(width, norm, dilation)])
+            for head, width, dilation in zip(heads, widths, dilations, strict=True)
+        )
+        # A refine block gives the width of the stage it is fused with next, the first stage's last.
+        self.refines = nn.ModuleList()
+        inputs, outputs = [widths[-1]], widths[-1]
+        for stage in reversed(range(len(widths))):
+            if stage < len(widths) - 1:
+                inputs, outputs = [widths[stage], outputs], widths[max(stage - 1, 0)]
+            units = 3 if stage == 0 else 1
+            self.refines.append(RefineBlock(inputs, outputs, refine_norm, pool, units=units))
+        self.norm = norm(widths[0])
+        self.last = conv3(widths[0], image_channels)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """Args: x (batch, channel, H, W); level is what the normalisations take."""
+        h, features = self.first(x), []
+        for stage in self.stages:
+            h = stage(h, level)
+            features.append(h)
+        deepest, *rest = self.refines
+        h = deepest([features.pop()], level)
+        for refine in rest:
+            h = refine([features.pop(), h], level)
+        return cast(Tensor, self.last(functional.elu(self.norm(h, level))))

@@ -1,0 +1,220 @@
+r"""Denoising score matching (Song et al. 2022, Eq. 7.7), through the denoiser.
+
+.. math:: E_t\, \lambda(t)\, E \| s_\theta(x_t, t) + z/\sigma \|^2
+          = E_t\, \lambda \frac{\alpha^2}{\sigma^4}\, E \| D_\theta(x_t, t) - x_0 \|^2,
+          \qquad x_t = \alpha x_0 + \sigma z,
+
+because :math:`s = (\alpha D - x)/\sigma^2`. An objective is a rule for the times and a weighting.
+A loss is the mean over a sample's D numbers, with no one half: its gradient is 2/D times that of
+:math:`\frac12 E_t \lambda E \| s_\theta - \nabla \log p_t \|^2`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medscore.prior import Prior
+from medscore.sde import SDE
+from medscore.types import State, Times
+
+Weighting = Callable[[SDE, Times], Tensor]
+r"""The factor on the mean square of D - x_0, :math:`\lambda(t) \alpha^2 / \sigma^4`."""
+
+TimesRule = Callable[[SDE, Tensor], Tensor]
+"""Maps uniform draws in [0, 1) to times."""
+
+
+def denoising_loss(prior: Prior, x0: State, t: Times, z: State, weighting: Weighting) -> Times:
+    """The weighted denoising error of each sample, mean over its numbers, shape (batch,)."""
+    sde = prior.sde
+    error = (prior.denoise(sde.marginal(x0, t, z), t) - x0).flatten(1).square().mean(1)
+    return weighting(sde, t) * error
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """Eq. 7.7 with the times of a rule."""
+
+    times: TimesRule
+    weighting: Weighting
+
+    def __call__(self, prior: Prior, x0: State, u: Times, z: State) -> Times:
+        """The loss of each sample, shape (batch,).
+
+        Args:
+            x0: clean. u: uniform in [0, 1), one per sample. z: standard normal, as ``x0``.
+        """
+        return denoising_loss(prior, x0, self.times(prior.sde, u), z, self.weighting)
+
+
+# Weightings
+
+
+def score_weighting(sde: SDE, t: Times) -> Tensor:
+    r""":math:`\lambda = \sigma^2`, the inverse of the mean square of z / sigma (below Eq. 7.7).
+
+    So are Eq. 7.1's and Eq. 7.3's, and chapter 7's in Table 9.1 for VP and sub-VP. The table's
+    sigma(t) for VE is g(t): a constant times this one's.
+    """
+    return sde.ratio(t) ** -2
+
+
+def likelihood_weighting(sde: SDE, t: Times) -> Tensor:
+    r""":math:`\lambda = g^2`, which bounds the likelihood (Theorem 9.1).
+
+    With uniform times the loss times :math:`D (1 - \epsilon) / 2` is Eq. 9.4 from eps on, in nats.
+    """
+    return (sde.diffusion(t) / sde.sigma(t)) ** 2 * score_weighting(sde, t)
+
+
+def importance_weighting(sde: SDE, t: Times) -> Tensor:
+    r""":math:`\lambda = Z \sigma^2 / (1 - \epsilon)`: what :class:`ImportanceTimes` leave of g^2.
+
+    Z is the integral of :math:`g^2/\sigma^2` from eps to 1 (Eq. 9.12, whose factor T is one too
+    many), and 1 - eps the length over which uniform times average.
+
+    Raises:
+        ValueError: the SDE has no noise at its eps, where Z diverges.
+    """
+    low, high = _log_ratios(sde)
+    return 2 * (high - low) / (1 - sde.eps) * score_weighting(sde, t)
+
+
+@dataclass(frozen=True)
+class EDMWeighting:
+    """(s^2 + d^2) / (s d)^2, s = sigma/alpha (Karras et al. 2022, Table 1): the target of the
+    network behind :class:`medscore.preconditioning.EDM` has unit variance. ``std`` is d.
+    """
+
+    std: float
+
+    def __call__(self, sde: SDE, t: Times) -> Tensor:
+        return sde.ratio(t) ** -2 + self.std**-2
+
+
+# Rules for the times
+
+
+@dataclass(frozen=True)
+class UniformTimes:
+    """t ~ U[eps, 1], as in Eq. 7.7."""
+
+    def __call__(self, sde: SDE, u: Tensor) -> Tensor:
+        return sde.eps + (1 - sde.eps) * u
+
+
+@dataclass(frozen=True)
+class LogNormalTimes:
+    """Training times whose log noise-to-signal ratio is normal, kept within the SDE's own range.
+
+    Where the normal would leave the range it is drawn from its truncation, by inverse transform.
+    """
+
+    mean: float = -1.5
+    std: float = 1.4
+
+    def __call__(self, sde: SDE, u: Tensor) -> Tensor:
+        ends = torch.tensor([sde.eps, 1.0], dtype=torch.float64)
+        low, high = (torch.log(sde.ratio(ends)) - self.mean) / self.std
+        cdf_low, cdf_high = torch.special.ndtr(low), torch.special.ndtr(high)
+        q = cdf_low + (cdf_high - cdf_low) * u.double()
+        log_ratio = self.mean + self.std * math.sqrt(2) * torch.erfinv(2 * q - 1)
+        return sde.time(torch.exp(log_ratio)).clamp(sde.eps, 1.0).to(u.dtype)
+
+
+@dataclass(frozen=True)
+class ImportanceTimes:
+    r"""p(t) proportional to :math:`g^2/\sigma^2` (Eq. 9.12): uniform in log(sigma/alpha).
+
+    On every linear SDE :math:`g^2 = (\sigma^2)' - 2 f \sigma^2` and :math:`f = (\log\alpha)'`, so
+
+    .. math:: \frac{g^2}{\sigma^2} = \frac{(\sigma^2)'}{\sigma^2} - 2 (\log\alpha)'
+              = \frac{d}{dt} \log \frac{\sigma^2}{\alpha^2},
+
+    whose integral from eps is the cumulative distribution in closed form, and ``sde.time`` its
+    inverse. On VE g/sigma is constant and these are :class:`UniformTimes`.
+
+    Raises:
+        ValueError: on a call, the SDE has no noise at its eps.
+    """
+
+    def __call__(self, sde: SDE, u: Tensor) -> Tensor:
+        low, high = _log_ratios(sde)
+        ratio = torch.exp(low + (high - low) * u.double())
+        return sde.time(ratio).clamp(sde.eps, 1.0).to(u.dtype)
+
+
+@dataclass(frozen=True)
+class DiscreteTimes:
+    """N equally spaced times from eps to 1, equally often: the scales of Eq. 7.1 and 7.3.
+
+    They are the levels of :func:`medscore.preconditioning.level_index`.
+
+    Raises:
+        ValueError: fewer than two scales.
+    """
+
+    scales: int
+
+    def __post_init__(self) -> None:
+        if self.scales < 2:
+            raise ValueError(f"scales is {self.scales}, 2 or more are needed")
+
+    def __call__(self, sde: SDE, u: Tensor) -> Tensor:
+        level = torch.floor(u.double() * self.scales).clamp_max(self.scales - 1)
+        return (sde.eps + (1 - sde.eps) * level / (self.scales - 1)).to(u.dtype)
+
+
+def _log_ratios(sde: SDE) -> tuple[float, float]:
+    """log(sigma/alpha) at eps and 1."""
+    low, high = sde.ratio(torch.tensor([sde.eps, 1.0], dtype=torch.float64)).tolist()
+    if not low > 0:
+        raise ValueError(f"{sde} has no noise at its eps, so g^2/sigma^2 has no finite integral")
+    return math.log(low), math.log(high)
+
+
+# Objectives
+
+
+def score_matching() -> Denoising:
+    """Eq. 7.7 with the weighting of chapter 7 and uniform times."""
+    return Denoising(UniformTimes(), score_weighting)
+
+
+def likelihood() -> Denoising:
+    """Eq. 9.4 with likelihood weighting and uniform times."""
+    return Denoising(UniformTimes(), likelihood_weighting)
+
+
+def likelihood_importance() -> Denoising:
+    """The same expectation as :func:`likelihood`, with the times of Eq. 9.12."""
+    return Denoising(ImportanceTimes(), importance_weighting)
+
+
+def edm(data_std: float, mean: float = -1.5, std: float = 1.4) -> Denoising:
+    """Karras et al. 2022, Table 1: ``mean`` and ``std`` are those of log(sigma/alpha)."""
+    return Denoising(LogNormalTimes(mean, std), EDMWeighting(data_std))
+
+
+def smld(scales: int) -> Denoising:
+    """Eq. 7.1 over N D, on :class:`medscore.sde.VE` with eps = 0, whose scales are geometric.
+
+    Raises:
+        ValueError: fewer than two scales.
+    """
+    return Denoising(DiscreteTimes(scales), score_weighting)
+
+
+def ddpm(scales: int) -> Denoising:
+    """Eq. 7.3 over N D, on :class:`medscore.ddpm.DDPM` of as many scales. That text's alpha_i is
+    alpha^2 here.
+
+    Raises:
+        ValueError: fewer than two scales.
+    """
+    return Denoising(DiscreteTimes(scales), score_weighting)

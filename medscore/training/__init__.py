@@ -1,0 +1,1 @@
+"""Training a score prior: the plan, the loop, its state on disk, its log, its validation."""

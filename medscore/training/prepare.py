@@ -1,0 +1,216 @@
+"""From a recipe and a data folder to everything a training run needs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from medscore.checkpoint import build_prior, load_prior, read_checkpoint
+from medscore.contract import DataContract, PredictionSpec, Provenance
+from medscore.datasets.augment import Augmentation
+from medscore.datasets.slices import Slices, load_slices
+from medscore.errors import MedscoreError
+from medscore.ncsnv2 import largest_distance
+from medscore.prior import NetworkPrior
+from medscore.recipe import Recipe, read_recipe
+from medscore.training.loop import Objective
+from medscore.training.plan import TrainingPlan
+from medscore.training.validation import Validation
+
+VALIDATED = 64
+"""At most so many validation slices are looked at, equally spaced among all."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything :func:`medscore.training.loop.train` needs, and what its outcome is.
+
+    Attributes:
+        contract: what the images of the prior are.
+        slices: at ``augmentation.oversample`` times the prior's size.
+        validation: ``None`` where the recipe names no validation data.
+        identity: what a saved state of this run must have in common with it.
+    """
+
+    prior: NetworkPrior
+    contract: DataContract
+    plan: TrainingPlan
+    objective: Objective
+    slices: Slices
+    augmentation: Augmentation
+    validation: Validation | None
+    identity: dict[str, str]
+
+    def largest_distance(self) -> float:
+        """Between two training images at the prior's size: what sigma_max should be about."""
+        return largest_distance(reduced(self.slices.images, self.augmentation.oversample))
+
+    def batch(self, generator: torch.Generator, part: slice) -> Tensor:
+        """Augmented images (part, 1, size, size) of the batch that the generator draws."""
+        index = torch.randint(len(self.slices.images), (self.plan.batch,), generator=generator)
+        motion = self.augmentation.draw(self.plan.batch, generator)
+        return motion.of(part).apply(self.slices.images[index[part]][:, None].float())
+
+
+def reduced(images: Tensor, factor: int) -> Tensor:
+    """Slices (n, H, W) as images (n, 1, H / factor, W / factor), by block mean."""
+    return functional.avg_pool2d(images[:, None].float(), factor)
+
+
+def data_statistics(images: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation over all pixels, for the preconditioning."""
+    values = images.double()
+    mean = float(values.mean())
+    return mean, float((values - mean).square().mean().sqrt())
+
+
+def prepare(
+    path: Path,
+    data_root: Path,
+    *,
+    steps: int | None = None,
+    find_prior: Callable[[str], Path] = Path,
+) -> Run:
+    """Load the recipe's slices and build its untrained prior, seeded by the plan, or load the
+    prior it starts from.
+
+    Args:
+        steps: train this many steps instead of the recipe's.
+        find_prior: the file of the prior named by ``start``.
+
+    Raises:
+        MedscoreError: as :func:`~medscore.recipe.read_recipe`,
+            :func:`~medscore.datasets.slices.load_slices` and
+            :func:`~medscore.checkpoint.load_prior`; patients that are in data and validation; a
+            ``start`` of another network.
+    """
+    recipe = read_recipe(path)
+    plan = recipe.plan
+    if steps is not None:
+        plan = replace(plan, steps=steps, restarts=tuple(r for r in plan.restarts if r < steps))
+    slices = _slices(recipe, recipe.data, data_root)
+    start = find_prior(recipe.start) if recipe.start is not None else None
+    contract = _contract(recipe, plan, slices, start, hashlib.sha256(path.read_bytes()).hexdigest())
+    torch.manual_seed(plan.seed)  # network initialisation takes no generator
+    prior = build_prior(contract)
+    if start is not None:
+        prior.load_state_dict(load_prior(start).state_dict())
+    objective = recipe.objective.build(contract.data_std)
+    validation = None
+    if recipe.validation:
+        held_out = _slices(recipe, recipe.validation, data_root)
+        _check_apart(path, slices, held_out)
+        chosen = np.linspace(0, len(held_out.images) - 1, min(VALIDATED, len(held_out.images)))
+        few = held_out.images[torch.from_numpy(chosen.round()).long()]
+        images = reduced(few, recipe.oversample)
+        validation = Validation(images, objective, plan.batch)
+    return Run(
+        prior,
+        contract,
+        plan,
+        objective,
+        slices,
+        Augmentation(**recipe.augmentation.model_dump(), oversample=recipe.oversample),
+        validation,
+        {
+            "recipe": _digest(recipe.model_dump_json(exclude={"plan", "name", "licence"})),
+            "seed": str(plan.seed),
+            "batch": str(plan.batch),
+            "images": hashlib.sha256(slices.images.numpy().tobytes()).hexdigest()[:12],
+        },
+    )
+
+
+def _slices(recipe: Recipe, patterns: tuple[str, ...], root: Path) -> Slices:
+    return load_slices(
+        patterns,
+        root=root,
+        side=recipe.oversample * recipe.size,
+        low=recipe.low,
+        high=recipe.high,
+        quantity=recipe.quantity,
+    )
+
+
+def _contract(
+    recipe: Recipe, plan: TrainingPlan, slices: Slices, start: Path | None, digest: str
+) -> DataContract:
+    mean, std = (round(v, 4) for v in data_statistics(reduced(slices.images, recipe.oversample)))
+    data = ", ".join(recipe.data)
+    if start is not None:
+        begun = read_checkpoint(start)
+        _check_start(recipe, begun.contract, start)
+        mean, std = begun.contract.data_mean, begun.contract.data_std  # the weights expect them
+        data += f"; begun with {begun.contract.name} ({begun.sha256[:12]})"
+    spacing = recipe.oversample * slices.spacing_mm[np.isfinite(slices.spacing_mm)]
+    if not len(spacing):
+        raise MedscoreError(
+            "no file says how large its pixels are",
+            where=recipe.name,
+            mend="give archives `pixel_spacing_mm`",
+        )
+    low, high = recipe.augmentation.zoom
+    return DataContract(
+        name=recipe.name,
+        modality=recipe.modality,
+        quantity=recipe.quantity,
+        low=recipe.low,
+        high=recipe.high,
+        size=recipe.size,
+        spacing_mm=(
+            round(float(spacing.min()) / max(1.0, high), 3),
+            round(float(spacing.max()) / min(1.0, low), 3),
+        ),
+        data_mean=mean,
+        data_std=std,
+        sde=recipe.sde,
+        network=recipe.network,
+        prediction=recipe.prediction,
+        provenance=Provenance(
+            data=data,
+            patients=len(set(slices.patients)),
+            slices=len(slices.images),
+            steps=plan.steps,
+            seed=plan.seed,
+            licence=recipe.licence,
+            config_sha256=digest,
+        ),
+    )
+
+
+def _check_start(recipe: Recipe, begun: DataContract, path: Path) -> None:
+    """The weights must mean the same here as where they come from.
+
+    With the EDM target the network sees the data's units and the noise-to-signal ratio only, so
+    it may go on with another SDE.
+    """
+    for name in ("network", "prediction", "sde"):
+        ours, theirs = getattr(recipe, name), getattr(begun, name)
+        free = name == "sde" and recipe.prediction == PredictionSpec()
+        if ours != theirs and not free:
+            raise MedscoreError(
+                f"{name} is {theirs}, the recipe's is {ours}",
+                where=path,
+                mend="use the same, or train without `start`",
+            )
+
+
+def _check_apart(path: Path, slices: Slices, held_out: Slices) -> None:
+    both = sorted(set(slices.patients) & set(held_out.patients))
+    if both:
+        raise MedscoreError(
+            f"patient {both[0]} is in data and in validation ({len(both)} are)",
+            where=path,
+            mend="split by patient",
+        )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

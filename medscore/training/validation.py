@@ -1,0 +1,74 @@
+"""How a prior in training is doing: its loss on images and noise that never change, and samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from medscore.engine import Batch, Job, run
+from medscore.files import atomic_path
+from medscore.prior import NetworkPrior, Prior
+from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
+from medscore.samplers.grids import angular
+from medscore.training.loop import Objective
+
+NOISE_SEED = 20_231
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The mean objective on fixed images, fixed times and fixed noise: one number to compare.
+
+    Attributes:
+        images: (n, channel, H, W) in the network's range, of patients not trained on.
+        batch: images evaluated together.
+    """
+
+    images: Tensor
+    objective: Objective
+    batch: int = 8
+
+    @torch.no_grad()
+    def __call__(self, prior: Prior) -> float:
+        """The loss; image i gets time (i + 1/2)/n of the objective's own distribution."""
+        generator = torch.Generator().manual_seed(NOISE_SEED)
+        n = len(self.images)
+        z = torch.randn(self.images.shape, generator=generator)
+        u = ((torch.arange(n) + 0.5) / n)[torch.randperm(n, generator=generator)]
+        device = next(prior.parameters()).device if isinstance(prior, NetworkPrior) else "cpu"
+        parts = zip(self.images.split(self.batch), u.split(self.batch), z.split(self.batch),
+                    strict=True)  # fmt: skip
+        losses = [
+            self.objective(prior, x.float().to(device), v.to(device), w.to(device))
+            for x, v, w in parts
+        ]
+        return float(torch.cat(losses).mean())
+
+
+def sample(prior: NetworkPrior, shape: tuple[int, ...], *, count: int, steps: int = 20) -> Tensor:
+    """Unconditional samples (count, *shape) of fixed seeds, ``steps`` + 1 evaluations each.
+
+    Args:
+        shape: (channel, H, W).
+    """
+    job = Job(
+        seeds=range(count),
+        shape=shape,
+        times=angular(prior.sde, steps),
+        batches=lambda items: Batch(prior, DPMSolverPP2M()),
+        device=next(prior.parameters()).device,
+    )
+    return run(job).x
+
+
+def draw_samples(prior: NetworkPrior, shape: tuple[int, ...], path: Path, count: int = 16) -> None:
+    """Write a picture of :func:`sample`; its first channel is shown, 0 black and 1 white."""
+    x = sample(prior, shape, count=count)[:, 0].clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
+    side = int(count**0.5)
+    grid = torch.cat([torch.cat(list(row), dim=1) for row in x.split(side)], dim=0)
+    with atomic_path(path) as partial:
+        Image.fromarray(grid.numpy()).save(partial, format="png")

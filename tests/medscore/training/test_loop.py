@@ -1,0 +1,234 @@
+"""Training learns, resumes exactly, gives the same on any split, and stops on trouble."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from training import OBJECTIVE, PLAN, Tiny, prior, stripes, weights
+
+from medscore.errors import MedscoreError
+from medscore.prior import NetworkPrior
+from medscore.sde import VE
+from medscore.training.loop import SPIKE, Hooks, StepReport, train
+from medscore.training.plan import TrainingPlan
+from medscore.training.state import averaged_weights
+
+SUPPORT = Path(__file__).resolve().parents[2] / "support"
+
+
+def run(
+    model: NetworkPrior, folder: Path, plan: TrainingPlan = PLAN, hooks: Hooks | None = None
+) -> list[StepReport]:
+    folder.mkdir(exist_ok=True)
+    return list(train(model, stripes, OBJECTIVE, plan, folder, hooks=hooks or Hooks()))
+
+
+def test_training_beats_the_denoiser_of_white_data(tmp_path: Path) -> None:
+    """The loss is 1 for a silent network by construction; stripes can be averaged along."""
+    losses = [report.loss for report in run(prior(), tmp_path, replace(PLAN, steps=300))]
+    assert sum(losses[-50:]) / 50 < 0.75
+
+
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    whole = prior()
+    reports = run(whole, tmp_path / "a")
+    for report in train(prior(), stripes, OBJECTIVE, PLAN, tmp_path / "b"):
+        if report.step == 27:  # between two checkpoints, as a kill would be
+            break
+    fresh = prior()
+    resumed = run(fresh, tmp_path / "b")
+    assert resumed[0].step == 21
+    assert resumed == reports[20:]
+    for a, b in zip(weights(whole), weights(fresh), strict=True):
+        assert torch.equal(a, b)
+    logs = [(tmp_path / name / "loss.jsonl").read_text() for name in "ab"]
+    assert logs[0] == logs[1]
+
+
+SCRIPT = """
+import sys, time
+from dataclasses import replace
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from training import OBJECTIVE, PLAN, prior, stripes
+from medscore.training.loop import train
+for report in train(prior(), stripes, OBJECTIVE, replace(PLAN, save_every=1), Path(sys.argv[1])):
+    print(report.step, flush=True)
+"""
+
+
+def test_a_run_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Path) -> None:
+    """kill -9, three times, with a checkpoint after every step: none is ever torn."""
+    (tmp_path / "a").mkdir()
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "a")]
+    env = {**os.environ, "PYTHONPATH": str(SUPPORT)}
+    for kill_at in (4, 19, 33):
+        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if int(line) >= kill_at:
+                    break
+            time.sleep(0.003 * kill_at % 0.01)
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+    subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
+    whole = prior()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    run(whole, tmp_path / "b", replace(PLAN, save_every=1))
+    torch.set_num_threads(threads)
+    step, killed = averaged_weights(tmp_path / "a")
+    assert step == PLAN.steps
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(killed[name], value)
+
+
+def test_accumulation_leaves_the_gradient_as_it_is(tmp_path: Path) -> None:
+    """Ten steps of SGD in float64: only the order of sums differs."""
+    plan = replace(PLAN, steps=10, optimiser="sgd", precision="float64")
+    whole, parts = prior(), prior()
+    run(whole, tmp_path / "a", plan)
+    run(parts, tmp_path / "b", replace(plan, accumulate=4))
+    for a, b in zip(weights(whole), weights(parts), strict=True):
+        assert a.dtype == torch.float64
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+    assert not torch.equal(weights(whole)[0], weights(prior())[0].double())
+
+
+def test_bf16_runs_the_network_in_autocast_and_keeps_float32_weights(tmp_path: Path) -> None:
+    seen = []
+
+    class Spy(Tiny):
+        def forward(self, u: Tensor, log_s: Tensor) -> Tensor:
+            out = super().forward(u, log_s)
+            seen.append((u.dtype, out.dtype))
+            return out
+
+    model = NetworkPrior(Spy(), VE(0.01, 10.0))
+    run(model, tmp_path, replace(PLAN, steps=2, precision="bf16"))
+    assert seen == [(torch.float32, torch.bfloat16)] * 2
+    assert {w.dtype for w in weights(model)} == {torch.float32}
+
+
+def test_the_log_has_its_lines_and_the_same_curves_on_tensorboard(tmp_path: Path) -> None:
+    run(prior(), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "loss.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [20, 40, 60]
+    assert set(lines[0]) == {"step", "loss", "gradient", "learning_rate"}
+    assert [p.name.startswith("events") for p in (tmp_path / "tensorboard").iterdir()] == [True]
+
+
+@pytest.mark.parametrize("rate", [None, 0.75])
+def test_the_average_is_a_weighted_mean_of_the_path(tmp_path: Path, rate: float | None) -> None:
+    """Karras et al. 2024, Eq. 2, or a constant rate, unrolled by hand."""
+    model, path = prior(), [weights(prior())[0]]
+    plan = replace(PLAN, steps=5, save_every=5, ema_power=3.0, ema_rate=rate)
+    for _ in train(model, stripes, OBJECTIVE, plan, tmp_path):
+        path.append(weights(model)[0])
+    expected = path[0]
+    for k in range(1, 6):
+        keep = (1 - 1 / k) ** 4 if rate is None else rate
+        expected = keep * expected + (1 - keep) * path[k]
+    step, average = averaged_weights(tmp_path)
+    assert step == 5
+    torch.testing.assert_close(average["first.weight"], expected)
+
+
+def test_validation_and_samples_see_the_average_when_they_are_due(tmp_path: Path) -> None:
+    seen: list[tuple[str, int, Tensor]] = []
+
+    def validation(average: NetworkPrior) -> float:
+        seen.append(("validation", 0, weights(average)[0]))
+        return 0.25
+
+    def samples(average: NetworkPrior, step: int) -> None:
+        seen.append(("samples", step, weights(average)[0]))
+
+    plan = replace(PLAN, steps=5, validate_every=2, sample_every=4)
+    reports = run(prior(), tmp_path, plan, Hooks(validation, samples))
+    assert [r.validation for r in reports] == [None, 0.25, None, 0.25, 0.25]
+    assert [(what, step) for what, step, _ in seen if what == "samples"] == [
+        ("samples", 4), ("samples", 5),
+    ]  # fmt: skip
+    assert torch.equal(seen[-1][2], averaged_weights(tmp_path)[1]["first.weight"])
+    lines = [json.loads(line) for line in (tmp_path / "loss.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["validation"]) for line in lines] == [
+        (2, 0.25),
+        (4, 0.25),
+        (5, 0.25),
+    ]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    def broken(generator: torch.Generator, part: slice) -> Tensor:
+        return stripes(generator, part) * float("nan")
+
+    with pytest.raises(MedscoreError, match="loss is nan at step 1"):
+        list(train(prior(), broken, OBJECTIVE, PLAN, tmp_path))
+
+
+class Wild(nn.Module):
+    """Its output is finite, its gradient is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, u: Tensor, log_s: Tensor) -> Tensor:
+        return u * torch.sqrt(self.weight.abs())
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_are_spoilt(
+    tmp_path: Path,
+) -> None:
+    model = NetworkPrior(Wild(), VE(0.01, 10.0))
+    with pytest.raises(MedscoreError, match="gradient's norm is nan at step 1"):
+        list(train(model, stripes, OBJECTIVE, PLAN, tmp_path))
+    assert model.network.weight.item() == 0
+
+
+def test_a_sudden_gradient_is_reported_before_anything_breaks(tmp_path: Path) -> None:
+    def jump(model: object, x0: Tensor, u: Tensor, z: Tensor) -> Tensor:
+        loss = OBJECTIVE(model, x0, u, z)  # type: ignore[arg-type]
+        calls.append(1)
+        return loss * (10 * SPIKE if len(calls) == 30 else 1)
+
+    calls: list[int] = []
+    reports = list(train(prior(), stripes, jump, replace(PLAN, steps=40), tmp_path))
+    assert [r.step for r in reports if r.warning] == [30]
+    assert "the gradient's norm is" in reports[29].warning
+
+
+def test_a_state_of_another_network_is_refused(tmp_path: Path) -> None:
+    run(prior(), tmp_path, replace(PLAN, steps=2))
+    other = NetworkPrior(nn.Conv2d(1, 1, 1), VE())
+    with pytest.raises(MedscoreError, match="another network"):
+        next(train(other, stripes, OBJECTIVE, PLAN, tmp_path))
+
+
+def test_a_state_of_another_run_is_refused_and_says_what_differs(tmp_path: Path) -> None:
+    run(prior(), tmp_path, replace(PLAN, steps=2), Hooks(identity={"seed": "3"}))
+    with pytest.raises(MedscoreError, match="another run: seed 3, here 4"):
+        run(prior(), tmp_path, PLAN, Hooks(identity={"seed": "4"}))
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state.safetensors").write_bytes(b"junk")
+    with pytest.raises(MedscoreError, match="not a training state"):
+        next(train(prior(), stripes, OBJECTIVE, PLAN, tmp_path))
+
+
+def test_a_state_beyond_the_last_step_is_refused(tmp_path: Path) -> None:
+    run(prior(), tmp_path, replace(PLAN, steps=20))
+    with pytest.raises(MedscoreError, match="beyond the 10 asked"):
+        run(prior(), tmp_path, replace(PLAN, steps=10))
