@@ -129,6 +129,7 @@ def run(
         samples=samples,
         seed=settings.seed,
         batch_size=batch,
+        bf16=settings.precision == "bf16",
         state=Path(tempfile.gettempdir()) / f"medscore-bench-{fingerprint[:16]}.safetensors",
         fingerprint=fingerprint,
     )
@@ -228,6 +229,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=DATA, help="folder of validation data")
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--steps", type=int, default=DEFAULTS.steps)
+    parser.add_argument("--precision", default=DEFAULTS.precision, help="float32 or bf16")
     parser.add_argument("--json", type=Path, help="write the numbers here as JSON")
     parser.add_argument("--page", type=Path, help="write the numbers here as a Markdown page")
     parser.add_argument("--remark", default="", help="a sentence on the run for the page")
@@ -242,7 +244,7 @@ def main() -> int:
             for n in earlier["numbers"]
         ]
     else:
-        settings = Settings(**{**DEFAULTS.__dict__, "steps": args.steps})
+        settings = replace(DEFAULTS, steps=args.steps, precision=args.precision)
         title, paths, validation = images(args.data)
         numbers = operator_numbers(paths) + invariance_numbers(paths, settings)
         numbers += reconstruction_numbers(paths, settings, args.samples, validation)

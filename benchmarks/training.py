@@ -51,7 +51,7 @@ def sections(data: Path, samples: int) -> dict[str, Callable[[], list[Number]]]:
     if not (data / MRI).exists():
         print(f"{data} has no {MRI}: only the speed is measured", flush=True)
         return found
-    ct = {"ct-128": (34.6, 33.4), "ct-128-vp": None}
+    ct = ("ct-128", "ct-128-vp")
     found["denoising"] = lambda: [
         n
         for name, images in (
@@ -60,7 +60,8 @@ def sections(data: Path, samples: int) -> dict[str, Callable[[], list[Number]]]:
         for n in denoising_numbers(name, images)
     ]  # fmt: skip
     found["ct"] = lambda: [
-        n for name, asked in ct.items() for n in ct_numbers(name, data, samples, asked)
+        *ct_numbers("ct-128", data, samples, asked=(34.6, 33.4)),
+        *ct_numbers("ct-128-vp", data, 2, every=3),
     ]
     found["mri"] = lambda: mri_numbers(data, samples, asked=True)
     found["memory"] = lambda: [

@@ -12,8 +12,6 @@ from monai.networks.layers.spatial_transforms import AffineTransform
 from torch import Tensor
 from torch.nn import functional
 
-from medscore.types import Images
-
 
 @dataclass(frozen=True)
 class Motion:
@@ -32,8 +30,8 @@ class Motion:
         """The motion of a part of the batch."""
         return Motion(self.rows[part], self.gain[part], self.oversample)
 
-    def apply(self, images: Images) -> Images:
-        """Moved images (batch, channel, H / oversample, W / oversample); 0, which is air, comes in
+    def apply(self, images: Tensor) -> Tensor:
+        """Images (batch, channel, H, W) moved and made smaller by ``oversample``; 0, air, comes in
         from outside. The block mean is taken last, so that a turned image has the texture of an
         unturned one.
         """

@@ -29,7 +29,7 @@ class EDMObjective(Strict):
 
     kind: Literal["edm"] = "edm"
     log_ratio_mean: float = -1.5
-    log_ratio_std: float = Field(1.4, gt=0)
+    log_ratio_std: float = Field(default=1.4, gt=0)
 
     def build(self, data_std: float) -> Objective:
         """The objective for data of this standard deviation."""
@@ -63,7 +63,7 @@ class Discrete(Strict):
     """SMLD's (Eq. 7.1) or DDPM's (Eq. 7.3) objective over N noise scales."""
 
     kind: Literal["smld", "ddpm"]
-    scales: int = Field(1000, gt=1)
+    scales: int = Field(default=1000, gt=1)
 
     def build(self, data_std: float) -> Objective:
         """The objective; it does not depend on the data."""
@@ -79,9 +79,9 @@ class AugmentationSpec(Strict):
     """How training images are varied (:class:`medscore.datasets.augment.Augmentation`)."""
 
     mirror: bool = True
-    turn: float = Field(0.175, ge=0)
+    turn: float = Field(default=0.175, ge=0)
     zoom: Range = (1.0, 1.0)
-    shift: float = Field(0.15, ge=0)
+    shift: float = Field(default=0.15, ge=0)
     gain: Range = (1.0, 1.0)
 
     @field_validator("zoom", "gain")

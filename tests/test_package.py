@@ -49,7 +49,7 @@ def test_operators_and_datasets_import_no_core_and_not_each_other(folder: str) -
 
 def test_no_library_module_imports_the_command_line() -> None:
     for path in SOURCES:
-        if "cli" not in path.parts:
+        if "cli" not in path.parts and path.name != "__main__.py":
             assert not {n for n in imported(path) if n.startswith("medscore.cli")}, path
 
 

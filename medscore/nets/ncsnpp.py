@@ -77,9 +77,9 @@ class NCSNPPSpec(NetworkSpec):
     progressive_input: Literal["none", "input_skip", "residual"] = "residual"
     progressive_output: Literal["none", "output_skip"] = "none"
     embedding: Literal["fourier", "positional"] = "fourier"
-    fourier_scale: float = Field(16.0, gt=0)
+    fourier_scale: float = Field(default=16.0, gt=0)
     image_range: Literal["symmetric", "unit"] = "symmetric"
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> NCSNPPSpec:
@@ -109,7 +109,7 @@ class NCSNPPSpec(NetworkSpec):
         skips = [self.width]
         for i, width in enumerate(self.widths):
             skips += [width] * (self.blocks + (i < len(self.widths) - 1))
-        h, taken = self.widths[-1], []
+        h, taken = self.widths[-1], list[list[int]]()
         for width in reversed(self.widths):
             taken.append([])
             for _ in range(self.blocks + 1):

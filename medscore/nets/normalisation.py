@@ -55,8 +55,10 @@ class CondInstanceNormPlus(nn.Module):
         Raises:
             IndexError: (CPU) a level that is not one of 0 to ``levels`` - 1.
         """
-        rows = (functional.embedding(level, p) for p in (self.gamma, self.beta, self.alpha))
-        return instance_norm_plus(x, *rows)
+        gamma, beta, alpha = (
+            functional.embedding(level, p) for p in (self.gamma, self.beta, self.alpha)
+        )
+        return instance_norm_plus(x, gamma, beta, alpha)
 
 
 class InstanceNormPlus(nn.Module):

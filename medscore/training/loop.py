@@ -14,10 +14,12 @@ from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from medscore.errors import MedscoreError
 from medscore.prior import NetworkPrior, Prior
@@ -95,7 +97,7 @@ def train(
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     mine = _share(plan, fabric)
-    prior.network.to(memory_format=torch.channels_last)  # what convolutions are fastest on
+    convert_conv2d_weight_memory_format(prior.network, torch.channels_last)  # the fastest here
     if plan.precision == "float64":
         prior.double()
     average = deepcopy(prior).to(fabric.device).eval().requires_grad_(False)
@@ -124,10 +126,8 @@ def train(
                 upcoming = ahead.submit(draw, batches, plan, step + 1, mine)
             torch.manual_seed(plan.step_seed(step))  # dropout takes no generator
             stepper.zero_grad()
-            loss = float(fabric.all_reduce(_gradient(fabric, model, batch, plan.accumulate)))
-            norm = float(
-                fabric.clip_gradients(model, stepper, max_norm=plan.clip, error_if_nonfinite=False)
-            )
+            loss = _gradient(fabric, model, batch, plan.accumulate)
+            norm = _clip(fabric, model, stepper, plan.clip)
             warning = pulse.check(step, loss, norm)
             for group in optimiser.param_groups:
                 group["lr"] = plan.rate(step)
@@ -172,7 +172,7 @@ def draw(
     return x0, u, z
 
 
-def _gradient(fabric: Fabric, model: nn.Module, batch: list[Tensor], parts: int) -> Tensor:
+def _gradient(fabric: Fabric, model: Any, batch: list[Tensor], parts: int) -> float:
     """Add up the gradient of the mean loss over ``parts`` of the batch; returns that loss."""
     total = torch.zeros((), device=fabric.device)
     for number, chunk in enumerate(zip(*(b.chunk(parts) for b in batch), strict=True), start=1):
@@ -180,7 +180,13 @@ def _gradient(fabric: Fabric, model: nn.Module, batch: list[Tensor], parts: int)
             loss = model(*chunk) / parts
             fabric.backward(loss)
         total += loss.detach()
-    return total
+    return cast(Tensor, fabric.all_reduce(total)).item()
+
+
+def _clip(fabric: Fabric, model: Any, optimiser: Any, largest: float) -> float:
+    """Scale the gradient down to a norm of ``largest``; returns the norm that it had."""
+    norm = fabric.clip_gradients(model, optimiser, max_norm=largest, error_if_nonfinite=False)
+    return cast(Tensor, norm).item()
 
 
 @torch.no_grad()

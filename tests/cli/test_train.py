@@ -1,6 +1,7 @@
 """``medscore train``: a recipe and slices in, a prior out that ``recon`` takes."""
 
 import contextlib
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from medscore.checkpoint import read_checkpoint
@@ -34,9 +36,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe() -> Recipe:
     return {
         "name": "tiny-trained", "modality": "CT", "quantity": "HU", "low": -1000, "high": 1500,
-        "size": 32, "zoom": [0.8, 1.25], "data": ["*.nii.gz"], "licence": "CC0",
+        "size": 32, "augmentation": {"zoom": [0.8, 1.25]}, "data": ["*.nii.gz"], "licence": "CC0",
         "sde": {"kind": "ve", "sigma_min": 0.01, "sigma_max": 10.0},
         "network": {"kind": "unet", "channels": [16, 16], "blocks": 1, "fold": 2, "groups": 8},
+        "objective": {"kind": "edm"},
         "plan": {"steps": 4, "batch": 2, "learning_rate": 1e-3, "warmup": 2, "save_every": 2},
     }  # fmt: skip
 
@@ -64,7 +67,9 @@ def _hash(folder: Path) -> str:
 def test_training_leaves_recipe_state_and_prior(train: Command, tmp_path: Path) -> None:
     assert train("run").code == 0
     found = {path.name for path in (tmp_path / "run").iterdir()}
-    assert found == {"recipe.yaml", "state.safetensors", "tiny-trained.safetensors"}
+    assert found == {
+        "recipe.yaml", "state.safetensors", "tiny-trained.safetensors", "samples", "tensorboard",
+    }  # fmt: skip
 
 
 def test_training_says_what_sigma_max_should_be(train: Command) -> None:
@@ -140,7 +145,7 @@ def test_steps_on_the_command_line_come_first(train: Command, tmp_path: Path) ->
     ("key", "value", "why"),
     [
         ("size", 0, "size"),
-        ("size", 24, "do not reduce to 48x48"),
+        ("size", 512, "do not reduce to 1024x1024"),
         ("modality", "PET", "modality"),
         ("low", "air", "low"),
         ("data", [], "data"),
@@ -169,8 +174,11 @@ def test_refuses_a_recipe_with(
         ("plan", "learning_rate", float("nan")),
         ("plan", "clip", 0.0),
         ("plan", "ema_power", -5.0),
-        ("plan", "log_ratio_std", 0.0),
-        ("plan", "log_ratio_mean", float("nan")),
+        ("objective", "log_ratio_std", 0.0),
+        ("objective", "log_ratio_mean", float("nan")),
+        ("plan", "accumulate", 3),
+        ("plan", "ema_rate", 1.0),
+        ("augmentation", "gain", [2.0, 1.0]),
         ("plan", "warmup", -1),
         ("plan", "seed", 2**63),
         ("plan", "restarts", [9]),
@@ -250,5 +258,81 @@ def test_a_folder_of_another_network_is_refused(
     recipe["network"]["channels"] = [16, 32]
     result = train("run")
     assert result.code == 2
-    assert "the saved state is of another network" in result.err
+    assert "the saved state is of another run: recipe" in " ".join(result.err.split())
     assert _trained(tmp_path / "run").read_bytes() == (tmp_path / "before").read_bytes()
+
+
+def test_validation_and_samples_are_made_when_the_recipe_asks(
+    train: Command, recipe: Recipe, data: Path, tmp_path: Path
+) -> None:
+    recipe["data"], recipe["validation"] = ["p1.nii.gz"], ["p2.nii.gz"]
+    recipe["plan"] |= {"validate_every": 2, "sample_every": 4, "log_every": 2}
+    assert train("run").code == 0
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "loss.jsonl").read_text().splitlines()
+    ]
+    assert [(line["step"], line["validation"] > 0) for line in lines] == [(2, True), (4, True)]
+    assert [p.name for p in (tmp_path / "run" / "samples").iterdir()] == ["0000004.png"]
+
+
+def test_a_patient_in_data_and_validation_is_refused(
+    train: Command, recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe["validation"] = ["p2.nii.gz"]
+    result = train("run")
+    assert result.code == 2
+    assert "patient p2 is in data and in validation" in " ".join(result.err.split())
+
+
+def test_fine_tuning_begins_with_the_priors_weights_and_says_so(
+    train: Command, recipe: Recipe, tmp_path: Path
+) -> None:
+    """One step at no rate leaves the start as it is, on another SDE too."""
+    train("first")
+    start = _trained(tmp_path / "first")
+    recipe |= {"start": str(start), "sde": {"kind": "vp", "beta_min": 0.1, "beta_max": 20.0}}
+    recipe["plan"] |= {"steps": 1, "learning_rate": 1e-30, "warmup": 0}
+    assert train("second").code == 0
+    again, before = (read_checkpoint(p) for p in (_trained(tmp_path / "second"), start))
+    assert all(torch.equal(again.weights[k], v) for k, v in before.weights.items())
+    assert again.contract.data_mean == before.contract.data_mean
+    assert f"begun with tiny-trained ({before.sha256[:12]})" in again.contract.provenance.data
+
+
+def test_fine_tuning_another_network_is_refused(
+    train: Command, recipe: Recipe, tmp_path: Path
+) -> None:
+    train("first")
+    recipe["start"] = str(_trained(tmp_path / "first"))
+    recipe["network"]["channels"] = [16, 32]
+    result = train("second")
+    assert result.code == 2
+    assert "the recipe's is" in " ".join(result.err.split())
+
+
+@pytest.mark.parametrize("kind", ["score_matching", "likelihood", "smld"])
+def test_every_objective_trains(train: Command, recipe: Recipe, kind: str) -> None:
+    recipe["objective"] = {"kind": kind}
+    assert train("run").code == 0
+
+
+def test_a_magnitude_prior_is_trained_from_an_archive(
+    train: Command, recipe: Recipe, data: Path, tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).random((4, 64, 64)).astype(np.float32)
+    where = tmp_path / "mr"
+    where.mkdir()
+    np.savez(where / "a.npz", image=images, patient=list("abcd"), pixel_spacing_mm=np.ones(4))
+    recipe |= {"modality": "MR", "quantity": "magnitude", "low": 0, "high": 1, "data": ["a.npz"]}
+    assert train("run", "--data", where).code == 0
+    contract = read_checkpoint(_trained(tmp_path / "run")).contract
+    assert (contract.modality, contract.quantity) == ("MR", "magnitude")
+
+
+def test_ct_as_magnitudes_is_refused(
+    refused: Refused, recipe: Recipe, data: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe | {"quantity": "magnitude"}))
+    said = refused("train", path, "--data", data, "-o", tmp_path / "run")
+    assert "CT images do not come as magnitude" in said

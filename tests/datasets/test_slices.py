@@ -135,7 +135,7 @@ def test_refuses_slices_that_are_far_too_small(tmp_path: Path, refused: Refused)
     assert "slices of 1x1 do not reduce to 4x4" in refused(_load_one, path)
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 6), (2, 5, 7), (2, 3, 8)])
+@pytest.mark.parametrize("shape", [(2, 8, 6), (2, 5, 7), (2, 4, 8)])
 def test_slices_are_padded_with_air_to_a_square(tmp_path: Path, shape: tuple[int, ...]) -> None:
     hu = np.random.default_rng(0).integers(500, 1500, shape).astype(np.int16)
     found = _load(_nifti(tmp_path / "p.nii", hu).parent, "p.nii", side=8)
@@ -193,5 +193,5 @@ def test_refuses_a_pattern_that_matches_nothing(tmp_path: Path, refused: Refused
 
 
 def test_refuses_data_without_content(tmp_path: Path, refused: Refused) -> None:
-    _nifti(tmp_path / "air.nii", np.full((3, 8, 8), -1000, np.int16))
+    _nifti(tmp_path / "air.nii", np.int16(-1000 + np.eye(8))[None].repeat(3, 0))
     assert "no slice has content" in refused(lambda root: _load(root, "*.nii"), tmp_path)
