@@ -54,8 +54,11 @@ def build_prior(contract: DataContract) -> NetworkPrior:
 
 
 def save_prior(path: Path, contract: DataContract, weights: Mapping[str, Tensor]) -> None:
-    """Write weights as float16 (a relative rounding of 5e-4) with the contract, atomically."""
-    half = {k: v.detach().cpu().to(torch.float16).contiguous() for k, v in weights.items()}
+    """Write weights with the contract, atomically: matrices and kernels as float16 (a relative
+    rounding of 5e-4), what has one axis (biases, scales, frequencies of features) as float32.
+    """
+    kept = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
+    half = {k: v.to(torch.float16 if v.ndim > 1 else torch.float32) for k, v in kept.items()}
     header = {
         "format": FORMAT,
         "contract": contract.model_dump_json(),

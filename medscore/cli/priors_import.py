@@ -44,7 +44,7 @@ def import_(
 ) -> None:
     """Make a prior of a checkpoint of score_sde_pytorch, diffusers or MONAI.
 
-    Weights are rounded to float16: by a relative 5e-4, below 6e-5 by 3e-8.
+    Matrices and kernels are rounded to float16: by a relative 5e-4, below 6e-5 by 3e-8.
 
     Example: medscore priors import checkpoint.pth --contract brain.yaml -o brain.safetensors
     """

@@ -75,6 +75,20 @@ def test_the_header_rebuilds_the_sde(tmp_path: Path, spec: object, sde: object) 
     assert load_prior(target).sde == sde
 
 
+def test_kernels_are_halved_and_what_has_one_axis_is_kept(path: Path) -> None:
+    torch.manual_seed(0)
+    for name, value in build_prior(contract()).network.state_dict().items():
+        stored = read_checkpoint(path).weights[name]
+        assert torch.equal(stored, value.half() if value.ndim > 1 else value)
+
+
+def test_the_layout_in_memory_does_not_matter(tmp_path: Path, path: Path) -> None:
+    torch.manual_seed(0)
+    last = build_prior(contract()).network.to(memory_format=torch.channels_last).state_dict()
+    save_prior(tmp_path / "last.safetensors", contract(), last)
+    assert verify(tmp_path / "last.safetensors").sha256 == verify(path).sha256
+
+
 def test_one_changed_byte_is_noticed(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-5] ^= 1

@@ -12,6 +12,14 @@ from torch import Tensor, nn
 from medscore.importers.score_sde_layout import layout
 from medscore.nets.ncsnpp import NCSNPPSpec
 
+
+def rounded(network: nn.Module) -> nn.Module:
+    """The network with its weights as a prior's file holds them."""
+    for value in network.state_dict().values():
+        value.copy_(value.half().float() if value.ndim > 1 else value)
+    return network
+
+
 MONAI_2D: dict[str, Any] = {
     "spatial_dims": 2, "in_channels": 1, "out_channels": 1, "channels": (8, 16),
     "attention_levels": (False, True), "num_res_blocks": (1, 2), "norm_num_groups": 4,

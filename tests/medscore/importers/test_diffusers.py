@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from foreign import CONTRACT, DIFFUSERS, contract_file, diffusers_folder, diffusers_network
+from foreign import (
+    CONTRACT,
+    DIFFUSERS,
+    contract_file,
+    diffusers_folder,
+    diffusers_network,
+    rounded,
+)
 from safetensors.torch import load_file, save_file
 
 from medscore.checkpoint import load_prior, save_prior
@@ -57,7 +64,7 @@ def test_the_imported_network_is_the_librarys_exactly(tmp_path: Path) -> None:
     expected = theirs(x, steps).sample
     assert expected.std() > 1e-2
     assert torch.equal(network(x, steps.float()), expected)
-    assert torch.equal(prior.network(x, steps.float()), theirs.half().float()(x, steps).sample)
+    assert torch.equal(prior.network(x, steps.float()), rounded(theirs)(x, steps).sample)
     count = sum(p.numel() for p in theirs.parameters())
     assert sum(p.numel() for p in network.parameters()) == count
 
@@ -99,7 +106,7 @@ def test_the_denoiser_is_the_schedulers_for_each_prediction(
     tmp_path: Path, prediction_type: str
 ) -> None:
     theirs, scheduler = diffusers_folder(tmp_path, prediction_type=prediction_type)
-    prior, theirs = loaded(tmp_path)[1].double(), theirs.half().double()
+    prior, theirs = loaded(tmp_path)[1].double(), rounded(theirs).double()
     for n in (0, 1, 500, 999):
         x = images(2).double()
         predicted = theirs(x, torch.tensor(n)).sample
@@ -126,7 +133,7 @@ def test_four_ddim_steps_through_the_engine_are_the_librarys(tmp_path: Path) -> 
     )  # fmt: skip
     scheduler.set_timesteps(4)
     assert scheduler.timesteps.tolist() == [999, 749, 499, 249]
-    x, theirs = Noise((3, 4))(torch.zeros(2, 1, 8, 8)), theirs.half().float()
+    x, theirs = Noise((3, 4))(torch.zeros(2, 1, 8, 8)), rounded(theirs)
     for n in scheduler.timesteps:
         x = scheduler.step(theirs(x, n).sample, n, x).prev_sample
     assert ours.isfinite().all()

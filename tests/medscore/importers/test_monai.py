@@ -14,6 +14,7 @@ from foreign import (
     NOISE_LEVEL,
     contract_file,
     monai_network,
+    rounded,
 )
 
 from medscore.checkpoint import load_prior, save_prior
@@ -74,7 +75,7 @@ def test_the_imported_network_is_monais_exactly(arguments: dict[str, Any]) -> No
 def test_the_prior_is_that_network_with_weights_rounded_to_half(
     tmp_path: Path, arguments: dict[str, Any]
 ) -> None:
-    theirs = monai_network(**arguments).half().float()
+    theirs = rounded(monai_network(**arguments))
     x, steps = images(arguments), torch.tensor([0, 400, 999])
     prior = loaded(tmp_path, found(arguments))
     assert torch.equal(prior.network(x, steps.float()), theirs(x, steps))
