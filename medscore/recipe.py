@@ -144,6 +144,8 @@ class Recipe(Strict):
         self.network.check_size(self.size)
         if getattr(self.network, "image_channels", 1) != 1:
             raise ValueError("these images have one channel: network image_channels must be 1")
+        if getattr(self.network, "spatial_dims", 2) != 2:
+            raise ValueError("these images are slices: network spatial_dims must be 2")
         if not self.low < self.high:
             raise ValueError(f"low {self.low} must be below high {self.high}")
         if (self.modality == "CT") != (self.quantity == "HU"):

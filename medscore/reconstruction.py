@@ -101,6 +101,7 @@ def check_compatible(
         (measurement.modality != contract.modality, "modality", measurement.modality,
          contract.modality),
         (contract.quantity != "HU", "quantity", "HU", contract.quantity),
+        (getattr(contract.network, "spatial_dims", 2) != 2, "dimension", 2, 3),
         (spec.size != contract.size, "matrix size", spec.size, contract.size),
         (not low <= spec.spacing_mm <= high, "pixel spacing in mm", f"{spec.spacing_mm:g}",
          f"{low:g} to {high:g}"),

@@ -154,6 +154,10 @@ def test_steps_on_the_command_line_come_first(train: Command, tmp_path: Path) ->
         ("sde", {"kind": "vp", "sigma_min": 1}, "sde"),
         ("network", {"kind": "unet", "depth": 3}, "network"),
         ("plan", {"batch": 2}, "plan.steps"),
+        ("network", "resnet", "no network 'resnet'; there are ddpm"),
+        ("network", "ncsnv2-32", "image_channels must be 1"),
+        ("network", "monai-3d", "spatial_dims must be 2"),
+        ("name", "../elsewhere", "name"),
     ],
 )
 def test_refuses_a_recipe_with(

@@ -1,6 +1,9 @@
 """From a measurement to samples: each slice by its own rays."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
 from medscore.analytic import GaussianPrior
@@ -9,10 +12,12 @@ from medscore.conditioners.proximal import Proximal
 from medscore.contract import DataContract, Provenance, VESpec
 from medscore.datasets.measurement import LINE_INTEGRAL, Measurement, OperatorSpec
 from medscore.datasets.volume import Source
+from medscore.errors import MedscoreError
+from medscore.nets.monai_unet import MonaiUNetSpec
 from medscore.nets.unet import UNetSpec
 from medscore.operators.geometry import ParallelBeam
 from medscore.operators.radon import Radon
-from medscore.reconstruction import Plan, Reconstruction, reconstruct
+from medscore.reconstruction import Plan, Reconstruction, check_compatible, reconstruct
 from medscore.samplers.grids import uniform
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
 from medscore.sde import VE
@@ -53,3 +58,23 @@ def test_where_masks_differ_each_slice_is_fitted_on_its_own_rays() -> None:
     first = scanned(masks[0, 0], image[:1])
     np.testing.assert_allclose(found.samples[0], first.samples[0], atol=1.0)  # HU
     assert float(np.abs(found.samples[1] - first.samples[0]).max()) > 50
+
+
+def test_a_prior_of_volumes_is_refused_for_slices() -> None:
+    network = MonaiUNetSpec(
+        spatial_dims=3, channels=(8,), attention_levels=(False,), res_blocks=1,
+        norm_num_groups=8, num_head_channels=8,
+    )  # fmt: skip
+    contract = DataContract(
+        name="volumes", modality="CT", quantity="HU", low=-1000.0, high=1500.0, size=SIZE,
+        spacing_mm=(1, 1), data_mean=0.5, data_std=0.2, sde=VESpec(), network=network,
+        provenance=Provenance(data="", patients=1, slices=1, steps=1, seed=0, licence=""),
+    )  # fmt: skip
+    measurement = Measurement(
+        data=np.zeros((1, 1, 16, 12), np.float32), mask=np.ones(16, dtype=np.uint8),
+        operator=OperatorSpec(kind="parallel-beam", size=SIZE, spacing_mm=1.0, views=16),
+        task="sparse-ct", modality="CT", unit=LINE_INTEGRAL, mu_water=MU_WATER, noise="none",
+        affine=np.eye(4), source=Source("nifti", "", {}, ()),
+    )  # fmt: skip
+    with pytest.raises(MedscoreError, match="dimension is 2, prior volumes has 3"):
+        check_compatible(contract, measurement, prior_name="volumes", where=Path("m.h5"))
