@@ -12,12 +12,14 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from medscore.checkpoint import read_checkpoint
+from medscore.checkpoint import read_checkpoint, verify
 from medscore.cli import registry
+from medscore.recipe import read_recipe
 
 Command = Callable[..., Any]
 Refused = Callable[..., str]
 MakePrior = Callable[..., Path]
+RECIPES = Path(__file__).resolve().parents[2] / "configs" / "train"
 
 
 @pytest.fixture
@@ -42,6 +44,33 @@ def test_what_is_needed_to_rebuild_a_shipped_prior_lies_beside_it() -> None:
         assert shipped.read_bytes() == recipe
         last = path.with_suffix(".jsonl").read_text().splitlines()[-1]
         assert json.loads(last)["step"] == contract.provenance.steps
+
+
+def test_every_shipped_prior_is_whole_small_and_has_a_card() -> None:
+    """At most 16 MB each; the card says on what, for what, how well, and how near to memorising."""
+    shipped = registry.shipped_priors()
+    assert set(shipped) == {"ct-128", "ct-128-vp", "mri-128"}
+    for name, path in shipped.items():
+        assert verify(path).contract.name == name
+        assert path.stat().st_size <= 16e6
+        card = path.with_suffix(".md").read_text()
+        for word in ("training data", "patients", "licence of the weights", "**Intended use.**",
+                     "**Limits.**", "**Memorisation.**", "**Measured quality.**"):  # fmt: skip
+            assert word in card, (name, word)
+    assert "CC BY-NC-SA 4.0" in shipped["mri-128"].with_suffix(".LICENSE").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_recipe_reads_and_its_network_takes_its_size(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.name == path.stem
+    with torch.device("meta"):
+        x = torch.zeros(1, 1, recipe.size, recipe.size)
+        network = recipe.network.build()
+        assert network(x, torch.zeros(1)).shape == x.shape
+    assert 2 * sum(p.numel() for p in network.parameters()) <= (
+        16e6 if recipe.size == 128 else 32e6
+    )
 
 
 def test_a_shipped_prior_is_known_by_its_name(done: Command, shelf: Path) -> None:
