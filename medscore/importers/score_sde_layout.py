@@ -1,7 +1,9 @@
 """Where score_sde_pytorch keeps each tensor of a network, and which network such tensors are of.
 
 Its layers are ``all_modules.N``, N counting them in the order in which an image passes them
-(github.com/yang-song/score_sde_pytorch, models/ncsnpp.py and models/ddpm.py).
+(github.com/yang-song/score_sde_pytorch, models/ncsnpp.py and models/ddpm.py). The latter's
+normalisation has 32 groups at any width, as here from 128 channels on: below that, its networks
+would map and compute something else, but none is published.
 """
 
 from __future__ import annotations

@@ -27,9 +27,8 @@ class FourierEmbedding(nn.Module):
     """``2 * count`` random Fourier features.
 
     Args:
-        count: of frequencies w, drawn from torch's global generator. They are not trained, and are
-            rounded to half precision, so that a checkpoint in half precision holds them exactly:
-            the phases reach hundreds of turns.
+        count: of frequencies w, drawn from torch's global generator and not trained. They are not
+            to be rounded: the phases reach hundreds of turns.
         scale: standard deviation of w.
     """
 
@@ -37,8 +36,7 @@ class FourierEmbedding(nn.Module):
 
     def __init__(self, count: int, scale: float = 16.0) -> None:
         super().__init__()
-        drawn = scale * torch.randn(count)
-        self.register_buffer("frequencies", drawn.to(torch.float16).to(drawn.dtype))
+        self.register_buffer("frequencies", scale * torch.randn(count))
 
     def forward(self, c: Times) -> Features:
         """The features of c."""

@@ -160,9 +160,11 @@ def test_every_tensor_is_used_once_and_has_the_shape_of_its_place(name: str) -> 
     assert sorted(numbers) == [n + 1.0 for n in range(len(made))]
 
 
-# Computed with score_sde_pytorch (Apache-2.0), models/ncsnpp.py and models/ddpm.py at commit
-# c8c18d180ab99ebb8e5213bbc0b1e22e20a38e40 with its native upfirdn2d, from ``tensors`` and the
-# inputs below: every tenth part of the output.
+# Computed with the code of score_sde_pytorch (Apache-2.0), retyped to run without its CUDA parts:
+# models/ncsnpp.py, ddpm.py and layers.py of commit c8c18d180ab99ebb8e5213bbc0b1e22e20a38e40,
+# layerspp.py and up_or_down_sampling.py of 235991bc8bfa8106bdeacaaa2ea2a84318d5c847, and the native
+# upfirdn2d of rosinality/stylegan2-pytorch; from ``tensors`` and the inputs below, ten numbers of
+# each output.
 PUBLISHED = {
     "small ncsnpp": [
         -0.00388639, 0.612308, 0.0241839, 0.784629, 0.315438,

@@ -1,7 +1,6 @@
 """NCSN++, DDPM++ and DDPM, and what they are made of."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -142,11 +141,6 @@ def test_fourier_frequencies_are_drawn_once_from_a_normal_of_the_scale() -> None
         assert "frequencies" in embedding.state_dict()
 
 
-def test_fourier_frequencies_survive_a_checkpoint_in_half_precision() -> None:
-    w = FourierEmbedding(1000).frequencies
-    assert torch.equal(w.half().float(), w)
-
-
 def test_positions_are_sinusoids_of_periods_from_one_to_ten_thousand() -> None:
     c = torch.tensor([0.0, 17.0, 998.5], dtype=torch.float64)
     found = PositionalEmbedding(8)(c)
@@ -236,7 +230,7 @@ def test_images_of_a_batch_do_not_meet(spec: NCSNPPSpec) -> None:
 @EVERY
 def test_the_noise_is_heard(spec: NCSNPPSpec) -> None:
     network, x = awake(spec), draw(1, 1, 8, 8).expand(4, -1, -1, -1)
-    out = network(x, told(spec, 4))
+    out = network(x, told(spec, 4)).detach()
     assert float((out[1:] - out[:-1]).detach().flatten(1).abs().amax(1).min()) > 1e-3
 
 
@@ -251,7 +245,7 @@ def test_single_precision_channels_last_and_bf16_agree(spec: NCSNPPSpec) -> None
     found = last(x.contiguous(memory_format=torch.channels_last), c)
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-3)
     with torch.autocast("cpu", torch.bfloat16):
-        half = single(x, c)
+        half = single(x, c).detach()
     assert half.dtype == torch.bfloat16
     assert float((half.double().detach() - exact).norm() / exact.norm()) < 0.05
 
@@ -407,14 +401,12 @@ def test_impossible_networks_are_refused(change: dict[str, object], message: str
 @pytest.mark.parametrize("width", range(4, 132, 4))
 def test_every_accepted_width_can_be_built(width: int) -> None:
     """And every refused one cannot."""
-    build: Callable[[], nn.Module]
     try:
         spec = NCSNPPSpec(width=width, multipliers=(1, 2, 3), blocks=1)
-        build = spec.build
     except ValueError:
         spec = NCSNPPSpec.model_construct(width=width, multipliers=(1, 2, 3), blocks=1)
         with torch.device("meta"), pytest.raises(ValueError, match="divisible"):
             NCSNPP(spec)
         return
     with torch.device("meta"):
-        build()
+        spec.build()

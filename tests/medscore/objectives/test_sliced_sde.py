@@ -2,7 +2,8 @@
 
 dx = 0.1 x dt + 0.5 x dw in each of two numbers, from a log-normal start: log x_t is normal with
 mean m + (0.1 - 0.5^2 / 2) t and variance v + 0.5^2 t. The model s = (A log x + b) / x contains the
-true score, A = -I / variance and b = mean / variance - 1.
+true score at T, A = -I / variance and b = mean / variance - 1; the factor t / T that it has besides
+tells whether it is asked at the right time.
 """
 
 import math
@@ -39,7 +40,7 @@ def start() -> Tensor:
 
 def model(theta: Tensor) -> Callable[[Tensor, float], Tensor]:
     matrix, shift = theta[:, :4].reshape(-1, 2, 2), theta[:, 4:]
-    return lambda x, t: (torch.einsum("bij,bj->bi", matrix, torch.log(x)) + shift) / x
+    return lambda x, t: (torch.einsum("bij,bj->bi", matrix, torch.log(x)) + shift) / x * (t / T)
 
 
 def slopes(loss: Callable[[Callable[[Tensor, float], Tensor]], Tensor], theta: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def test_log_normal_times_have_the_stated_median_and_stay_in_range(sde: SDE) -> 
 @all_sdes
 @pytest.mark.parametrize(("mean", "std"), [(-1.0, 2.5), (2.0, 0.7)])
 def test_log_normal_times_are_the_truncated_normals(sde: SDE, mean: float, std: float) -> None:
-    """Quantile by quantile, against scipy's; up to a fifth of the normal lies out of range."""
+    """Quantile by quantile, against scipy's; up to a tenth of the normal lies out of range."""
     ends = torch.tensor([sde.eps, 1.0], dtype=torch.float64)
     low, high = ((torch.log(sde.sigma(ends) / sde.alpha(ends)) - mean) / std).tolist()
     u = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
