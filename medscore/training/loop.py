@@ -31,6 +31,9 @@ Batches = Callable[[torch.Generator, slice], Tensor]
 """Draws a batch from a generator and makes the part of it that is asked for, (part, channel, H, W)
 in the network's range."""
 
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Clean images, uniform draws and white noise."""
+
 Objective = Callable[[Prior, Tensor, Tensor, Tensor], Tensor]
 """Loss per sample (batch,) from a prior, clean images x0, uniform draws u (batch,) that become
 times, and white noise z like x0."""
@@ -118,12 +121,12 @@ def train(
     leads, pulse = fabric.is_global_zero, _Pulse(folder)
     with ExitStack() as stack:
         log = stack.enter_context(Log(folder, first)) if leads else None
-        ahead = stack.enter_context(ThreadPoolExecutor(1))  # makes the next batch meanwhile
-        upcoming = ahead.submit(draw, batches, plan, first + 1, mine)
-        for step in range(first + 1, plan.steps + 1):
-            batch = [part.to(fabric.device, dtype) for part in upcoming.result()]
-            if step < plan.steps:
-                upcoming = ahead.submit(draw, batches, plan, step + 1, mine)
+        steps = range(first + 1, plan.steps + 1)
+        drawn: Iterator[Batch] = (draw(batches, plan, step, mine) for step in steps)
+        if fabric.device.type != "cpu":  # there the CPU is free to make the next batch meanwhile
+            drawn = ahead(drawn)
+        for step, parts in zip(steps, drawn, strict=True):
+            batch = [part.to(fabric.device, dtype) for part in parts]
             torch.manual_seed(plan.step_seed(step))  # dropout takes no generator
             stepper.zero_grad()
             loss = _gradient(fabric, model, batch, plan.accumulate)
@@ -161,15 +164,22 @@ class _Loss(nn.Module):
             return self.objective(self.prior, x0, u, z).mean()
 
 
-def draw(
-    batches: Batches, plan: TrainingPlan, step: int, mine: slice
-) -> tuple[Tensor, Tensor, Tensor]:
+def draw(batches: Batches, plan: TrainingPlan, step: int, mine: slice) -> Batch:
     """Images, uniform draws and noise of one process's share of a step's batch, in float32."""
     generator = plan.generator(step)
     x0 = batches(generator, mine)
     u = torch.rand(plan.batch, generator=generator)[mine]
     z = torch.randn(plan.batch, *x0.shape[1:], generator=generator)[mine]
     return x0, u, z
+
+
+def ahead(drawn: Iterator[Batch]) -> Iterator[Batch]:
+    """The same, each made by a thread while the one before it is used."""
+    with ThreadPoolExecutor(1) as thread:
+        upcoming = thread.submit(next, drawn, None)
+        while (ready := upcoming.result()) is not None:
+            upcoming = thread.submit(next, drawn, None)
+            yield ready
 
 
 def _gradient(fabric: Fabric, model: Any, batch: list[Tensor], parts: int) -> float:
@@ -191,11 +201,11 @@ def _clip(fabric: Fabric, model: Any, optimiser: Any, largest: float) -> float:
 
 @torch.no_grad()
 def _move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
-    for old, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if old.is_floating_point():
-            old.lerp_(new, 1 - keep)
-        else:
-            old.copy_(new)
+    old, new = list(average.state_dict().values()), list(network.state_dict().values())
+    floats = [i for i, value in enumerate(old) if value.is_floating_point()]
+    torch._foreach_lerp_([old[i] for i in floats], [new[i] for i in floats], 1 - keep)
+    for i in set(range(len(old))) - set(floats):
+        old[i].copy_(new[i])
 
 
 def _share(plan: TrainingPlan, fabric: Fabric) -> slice:

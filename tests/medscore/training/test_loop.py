@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from training import OBJECTIVE, PLAN, Tiny, prior, stripes, weights
 from medscore.errors import MedscoreError
 from medscore.prior import NetworkPrior
 from medscore.sde import VE
-from medscore.training.loop import SPIKE, Hooks, StepReport, train
+from medscore.training.loop import SPIKE, Batch, Hooks, StepReport, ahead, draw, train
 from medscore.training.plan import TrainingPlan
 from medscore.training.state import averaged_weights
 
@@ -233,3 +234,19 @@ def test_a_state_beyond_the_last_step_is_refused(tmp_path: Path) -> None:
     run(prior(), tmp_path, replace(PLAN, steps=20))
     with pytest.raises(MedscoreError, match="beyond the 10 asked"):
         run(prior(), tmp_path, replace(PLAN, steps=10))
+
+
+def test_batches_made_ahead_are_the_same_in_the_same_order() -> None:
+    def drawn(steps: int) -> Iterator[Batch]:
+        return (draw(stripes, PLAN, step, slice(None)) for step in range(1, steps))
+
+    for one, other in zip(drawn(6), ahead(drawn(6)), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_an_error_in_a_batch_made_ahead_is_raised() -> None:
+    def broken(generator: torch.Generator, part: slice) -> Tensor:
+        raise MedscoreError("no such slice", mend="none")
+
+    with pytest.raises(MedscoreError, match="no such slice"):
+        next(ahead(draw(broken, PLAN, step, slice(None)) for step in (1, 2)))
