@@ -209,7 +209,8 @@ def page(title: str, settings: Settings, numbers: list[Number], remark: str) -> 
     lines = [
         "# Results: sparse-view CT",
         "",
-        "Written by `python benchmarks/main_job.py --page docs/results.md`; do not edit by hand.",
+        f"Written by `python benchmarks/main_job.py --precision {settings.precision} "
+        "--page docs/results.md`; do not edit by hand.",
         "",
         f"Images: {title}. {VIEWS} views, {SIZE} x {SIZE}, noise-free.",
         "",
