@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from medscore.errors import MedscoreError
-from medscore.nets.spec import NetworkSpec, Positive
+from medscore.nets.spec import NetworkSpec, Positive, check_halved
 from medscore.types import Images, Times
 
 DownBlock = Literal["DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D"]
@@ -75,12 +75,7 @@ class DiffusersUNetSpec(NetworkSpec):
         """ValueError where ``size`` is not the network's own, or cannot be halved at each level."""
         if self.sample_size not in (None, size):
             raise ValueError(f"size {size} is not the network's sample_size {self.sample_size}")
-        step = 2 ** (len(self.block_out_channels) - 1)
-        if size % step:
-            raise ValueError(
-                f"size {size} must be a multiple of {step}: it is halved between "
-                f"{len(self.block_out_channels)} levels of block_out_channels"
-            )
+        check_halved(size, len(self.block_out_channels), "block_out_channels")
 
 
 class DiffusersUNet(nn.Module):

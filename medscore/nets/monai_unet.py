@@ -11,7 +11,7 @@ from typing import Annotated, Literal, cast
 from pydantic import Field, model_validator
 from torch import nn
 
-from medscore.nets.spec import NetworkSpec, Positive
+from medscore.nets.spec import NetworkSpec, Positive, check_halved
 from medscore.types import State, Times
 
 Natural = Annotated[int, Field(ge=0)]
@@ -74,12 +74,7 @@ class MonaiUNetSpec(NetworkSpec):
 
     def check_size(self, size: int) -> None:
         """ValueError where images of ``size`` cannot be halved between the resolutions."""
-        step = 2 ** (len(self.channels) - 1)
-        if size % step:
-            raise ValueError(
-                f"size {size} must be a multiple of {step}: it is halved between "
-                f"{len(self.channels)} levels of channels"
-            )
+        check_halved(size, len(self.channels), "channels")
 
 
 class MonaiUNet(nn.Module):

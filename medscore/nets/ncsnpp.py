@@ -46,7 +46,7 @@ from medscore.nets.residual import (
     groups,
     initialise,
 )
-from medscore.nets.spec import NetworkSpec, Positive
+from medscore.nets.spec import NetworkSpec, Positive, check_halved
 from medscore.types import Images, Times
 
 
@@ -122,12 +122,7 @@ class NCSNPPSpec(NetworkSpec):
 
     def check_size(self, size: int) -> None:
         """ValueError where images of ``size`` cannot be halved between all levels."""
-        step = 2 ** (len(self.multipliers) - 1)
-        if size % step:
-            raise ValueError(
-                f"size {size} must be a multiple of {step}: it is halved between "
-                f"{len(self.multipliers)} levels of multipliers"
-            )
+        check_halved(size, len(self.multipliers), "multipliers")
 
 
 class NCSNPP(nn.Module):

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medscore.nets.spec import NetworkSpec, Positive
+from medscore.nets.spec import NetworkSpec, Positive, check_multiple
 
 Norm = Callable[[int], nn.Module]
 """From a number of channels to a layer of :mod:`medscore.nets.normalisation`."""
@@ -52,12 +52,10 @@ class RefineNetSpec(NetworkSpec):
 
     def check_size(self, size: int) -> None:
         """ValueError where images of ``size`` cannot be halved as often as the stages ask."""
-        step = 2 ** self.dilations[1:].count(1)
-        if size % step:
-            raise ValueError(
-                f"size {size} must be a multiple of {step}: halved at each stage after the first "
-                f"of dilation 1, dilations being {self.dilations}"
-            )
+        why = (
+            f"halved at each stage after the first of dilation 1, dilations being {self.dilations}"
+        )
+        check_multiple(size, 2 ** self.dilations[1:].count(1), why)
 
 
 def conv3(inputs: int, outputs: int, *, dilation: int = 1, bias: bool = True) -> nn.Conv2d:

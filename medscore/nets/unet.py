@@ -12,7 +12,7 @@ from typing import Literal, cast
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from medscore.nets.spec import NetworkSpec, Positive
+from medscore.nets.spec import NetworkSpec, Positive, check_multiple
 
 
 class UNetSpec(NetworkSpec):
@@ -35,12 +35,9 @@ class UNetSpec(NetworkSpec):
 
     def check_size(self, size: int) -> None:
         """ValueError where images of ``size`` cannot be folded, then halved at every level."""
-        step = self.fold * 2 ** (len(self.channels) - 1)
-        if size % step:
-            raise ValueError(
-                f"size {size} must be a multiple of {step}: fold {self.fold}, then halved between "
-                f"{len(self.channels)} levels of channels"
-            )
+        levels = len(self.channels)
+        why = f"fold {self.fold}, then halved between {levels} levels of channels"
+        check_multiple(size, self.fold * 2 ** (levels - 1), why)
 
 
 class UNet(nn.Module):
