@@ -20,6 +20,7 @@ from torch import Tensor
 
 from medscore.operators.base import Operator
 from medscore.operators.fourier import fft2c, kspace_shape
+from medscore.operators.masks import opposite
 from medscore.operators.noise import NoiseModel
 from medscore.types import Images, Kspace
 
@@ -76,9 +77,3 @@ def coefficients(kspace: Kspace, mask: Tensor) -> Images:
     count = (taken + opposite(taken)).clamp_min(1)
     z = (here + there) / count
     return z.real - z.imag
-
-
-def opposite(z: Tensor) -> Tensor:
-    """What is at -k, for every k of a centred grid: the edge of an even side is its own."""
-    shifts = [1 - n % 2 for n in z.shape[-2:]]
-    return z.flip(-2, -1).roll(shifts, (-2, -1))

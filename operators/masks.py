@@ -107,7 +107,13 @@ def mirrored(mask: Tensor) -> Tensor:
     other, and a mask that takes both has as many lines as before but no help from that.
     """
     half = mask.bool() & (torch.arange(mask.shape[-1]) >= mask.shape[-1] // 2)
-    return half | half.flip(-1).roll(1 - mask.shape[-1] % 2, -1)
+    return half | opposite(half)
+
+
+def opposite(z: Tensor) -> Tensor:
+    """What is at -k, for every k of a centred grid: the edge of an even side is its own."""
+    shifts = [1 - n % 2 for n in z.shape[-2:]]
+    return z.flip(-2, -1).roll(shifts, (-2, -1))
 
 
 def radial(shape: Shape, spokes: int) -> Tensor:

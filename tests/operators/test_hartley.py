@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from medscore.operators.fourier import Fourier, fft2c
-from medscore.operators.hartley import Hartley, coefficients, kspace_mask, opposite
-from medscore.operators.masks import acceleration_of, equispaced, mirrored
+from medscore.operators.hartley import Hartley, coefficients, kspace_mask
+from medscore.operators.masks import acceleration_of, equispaced, mirrored, opposite
 
 SIZES = [(12, 16), (9, 11), (8, 7)]
 
