@@ -16,7 +16,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 from medscore.contract import Network, PredictionSpec, SDESpec
 from medscore.errors import MedscoreError
 from medscore.objectives import denoising
-from medscore.strict import Strict
+from medscore.strict import Strict, first_fault
 from medscore.training.loop import Objective
 from medscore.training.plan import TrainingPlan
 
@@ -180,6 +180,5 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise MedscoreError(f"{key}: {first['msg']}", where=path, mend="correct that key") from None
+        what = first_fault(error, whole="the file")
+        raise MedscoreError(what, where=path, mend="correct that key") from None

@@ -29,9 +29,9 @@ from medscore.contract import (
 from medscore.errors import MedscoreError
 from medscore.importers.read import Source, read_settings, sha256, some
 from medscore.nets.spec import NetworkSpec
-from medscore.strict import Strict
+from medscore.strict import Strict, first_fault
 
-LARGEST = 65504.0
+LARGEST = torch.finfo(torch.float16).max
 """The largest number of float16, in which priors are stored."""
 
 Value = TypeVar("Value")
@@ -184,13 +184,6 @@ def fitted(
             mend="priors are stored in float16: such weights cannot be",
         )
     return {prefix + name: value.float() for name, value in weights.items()}
-
-
-def first_fault(error: ValidationError) -> str:
-    """The first thing wrong, with its key."""
-    fault = error.errors()[0]
-    key = ".".join(str(part) for part in fault["loc"])
-    return f"{key}: {fault['msg']}" if key else fault["msg"].removeprefix("Value error, ")
 
 
 def _one(said: Value | None, asked: Value | None, key: str, where: Path) -> Value:

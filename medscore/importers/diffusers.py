@@ -17,9 +17,10 @@ from pydantic import ValidationError
 
 from medscore.contract import DDPMSpec, PredictionSpec
 from medscore.errors import MedscoreError
-from medscore.importers.contract import ImportContract, Mapped, first_fault, fitted
+from medscore.importers.contract import ImportContract, Mapped, fitted
 from medscore.importers.read import Source, read_content, read_settings, some, state_dict
 from medscore.nets.diffusers_unet import DiffusersUNetSpec
+from medscore.strict import first_fault
 
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler")

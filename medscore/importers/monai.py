@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.importers.contract import ImportContract, Mapped, first_fault, fitted
+from medscore.importers.contract import ImportContract, Mapped, fitted
 from medscore.importers.read import Source, some, state_dict
 from medscore.nets.monai_unet import MonaiUNetSpec
+from medscore.strict import first_fault
 
 UNSEEN = ("num_head_channels", "norm_num_groups")
 """What the shapes do not show and the function depends on."""
