@@ -120,33 +120,30 @@ class _Read(Transform):  # what MONAI caches is a Transform without randomness
     quantity: Quantity
 
     def __call__(self, path: Path) -> Slices:
-        return _read_one(path, self.side, self.low, self.high, self.quantity)
-
-
-def _read_one(path: Path, side: int, low: float, high: float, quantity: Quantity) -> Slices:
-    values, spacing, names = _archive(path) if path.suffix == ".npz" else _volume(path)
-    if quantity == "magnitude" and values.min() < 0:
-        raise MedscoreError(
-            f"holds {values.min():g}, magnitudes are not negative",
-            where=path,
-            mend="is it CT? then the recipe's quantity is HU",
-        )
-    scaled = (torch.from_numpy(values) - low) / (high - low)
-    if quantity == "HU":
-        scaled = scaled.clamp(0, 1)
-    square = _padded(scaled, side)
-    if min(values.shape[1:]) < side // 2 or square.shape[-1] % side:
-        raise MedscoreError(
-            f"slices of {values.shape[1]}x{values.shape[2]} do not reduce to {side}x{side}",
-            where=path,
-            mend="larger slices are needed",
-        )
-    factor = square.shape[-1] // side
-    images = functional.avg_pool2d(square[:, None], factor)[:, 0]
-    if quantity == "magnitude":
-        images = _in_own_units(images, names)
-    kept = [i for i in range(len(images)) if float(images[i].std()) >= CONTENT]
-    return Slices(images[kept].half(), spacing[kept] * factor, tuple(names[i] for i in kept))
+        values, spacing, names = _archive(path) if path.suffix == ".npz" else _volume(path)
+        if self.quantity == "magnitude" and values.min() < 0:
+            raise MedscoreError(
+                f"holds {values.min():g}, magnitudes are not negative",
+                where=path,
+                mend="is it CT? then the recipe's quantity is HU",
+            )
+        scaled = (torch.from_numpy(values) - self.low) / (self.high - self.low)
+        if self.quantity == "HU":
+            scaled = scaled.clamp(0, 1)
+        side = self.side
+        square = _padded(scaled, side)
+        if min(values.shape[1:]) < side // 2:
+            raise MedscoreError(
+                f"slices of {values.shape[1]}x{values.shape[2]} do not reduce to {side}x{side}",
+                where=path,
+                mend="larger slices are needed",
+            )
+        factor = square.shape[-1] // side
+        images = functional.avg_pool2d(square[:, None], factor)[:, 0]
+        if self.quantity == "magnitude":
+            images = _in_own_units(images, names)
+        kept = [i for i in range(len(images)) if float(images[i].std()) >= CONTENT]
+        return Slices(images[kept].half(), spacing[kept] * factor, tuple(names[i] for i in kept))
 
 
 def _padded(images: Tensor, side: int) -> Tensor:
