@@ -31,7 +31,7 @@ Batches = Callable[[torch.Generator, slice], Tensor]
 """Draws a batch from a generator and makes the part of it that is asked for, (part, channel, H, W)
 in the network's range."""
 
-Batch = tuple[Tensor, Tensor, Tensor]
+Drawn = tuple[Tensor, Tensor, Tensor]
 """Clean images, uniform draws and white noise."""
 
 Objective = Callable[[Prior, Tensor, Tensor, Tensor], Tensor]
@@ -122,7 +122,7 @@ def train(
     with ExitStack() as stack:
         log = stack.enter_context(Log(folder, first)) if leads else None
         steps = range(first + 1, plan.steps + 1)
-        drawn: Iterator[Batch] = (draw(batches, plan, step, mine) for step in steps)
+        drawn: Iterator[Drawn] = (draw(batches, plan, step, mine) for step in steps)
         if fabric.device.type != "cpu":  # there the CPU is free to make the next batch meanwhile
             drawn = ahead(drawn)
         for step, parts in zip(steps, drawn, strict=True):
@@ -164,7 +164,7 @@ class _Loss(nn.Module):
             return self.objective(self.prior, x0, u, z).mean()
 
 
-def draw(batches: Batches, plan: TrainingPlan, step: int, mine: slice) -> Batch:
+def draw(batches: Batches, plan: TrainingPlan, step: int, mine: slice) -> Drawn:
     """Images, uniform draws and noise of one process's share of a step's batch, in float32."""
     generator = plan.generator(step)
     x0 = batches(generator, mine)
@@ -173,7 +173,7 @@ def draw(batches: Batches, plan: TrainingPlan, step: int, mine: slice) -> Batch:
     return x0, u, z
 
 
-def ahead(drawn: Iterator[Batch]) -> Iterator[Batch]:
+def ahead(drawn: Iterator[Drawn]) -> Iterator[Drawn]:
     """The same, each made by a thread while the one before it is used."""
     with ThreadPoolExecutor(1) as thread:
         upcoming = thread.submit(next, drawn, None)

@@ -18,7 +18,7 @@ from training import OBJECTIVE, PLAN, Tiny, prior, stripes, weights
 from medscore.errors import MedscoreError
 from medscore.prior import NetworkPrior
 from medscore.sde import VE
-from medscore.training.loop import SPIKE, Batch, Hooks, StepReport, ahead, draw, train
+from medscore.training.loop import SPIKE, Drawn, Hooks, StepReport, ahead, draw, train
 from medscore.training.plan import TrainingPlan
 from medscore.training.state import averaged_weights
 
@@ -237,7 +237,7 @@ def test_a_state_beyond_the_last_step_is_refused(tmp_path: Path) -> None:
 
 
 def test_batches_made_ahead_are_the_same_in_the_same_order() -> None:
-    def drawn(steps: int) -> Iterator[Batch]:
+    def drawn(steps: int) -> Iterator[Drawn]:
         return (draw(stripes, PLAN, step, slice(None)) for step in range(1, steps))
 
     for one, other in zip(drawn(6), ahead(drawn(6)), strict=True):
