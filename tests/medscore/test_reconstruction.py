@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from medscore.analytic import GaussianPrior
 from medscore.attenuation import MU_WATER, hu_to_mu
@@ -26,22 +27,29 @@ SIZE = 8
 GEOMETRY = ParallelBeam(SIZE, 1.0, 16)
 
 
-def scanned(mask: torch.Tensor, image: torch.Tensor) -> Reconstruction:
-    """Two samples of each slice, from line integrals of ``image`` in HU on the rays of ``mask``."""
-    operator = Radon(GEOMETRY, mask)
-    measurement = Measurement(
-        data=operator.forward(hu_to_mu(image)).numpy(),
+def measured(data: NDArray[np.float32]) -> Measurement:
+    return Measurement(
+        data=data,
         mask=np.ones(GEOMETRY.views, dtype=np.uint8),
         operator=OperatorSpec(kind="parallel-beam", size=SIZE, spacing_mm=1.0, views=16),
         task="sparse-ct", modality="CT", unit=LINE_INTEGRAL, mu_water=MU_WATER, noise="none",
         affine=np.eye(4), source=Source("nifti", "", {}, ()),
     )  # fmt: skip
-    contract = DataContract(
+
+
+def of_network(network: UNetSpec | MonaiUNetSpec) -> DataContract:
+    return DataContract(
         name="rows", modality="CT", quantity="HU", low=-1000.0, high=1500.0, size=SIZE,
-        spacing_mm=(1, 1), data_mean=0.5, data_std=0.2, sde=VESpec(),
-        network=UNetSpec(channels=(8,), fold=1, groups=8),
+        spacing_mm=(1, 1), data_mean=0.5, data_std=0.2, sde=VESpec(), network=network,
         provenance=Provenance(data="", patients=1, slices=1, steps=1, seed=0, licence=""),
     )  # fmt: skip
+
+
+def scanned(mask: torch.Tensor, image: torch.Tensor) -> Reconstruction:
+    """Two samples of each slice, from line integrals of ``image`` in HU on the rays of ``mask``."""
+    operator = Radon(GEOMETRY, mask)
+    measurement = measured(operator.forward(hu_to_mu(image)).numpy())
+    contract = of_network(UNetSpec(channels=(8,), fold=1, groups=8))
     sde = VE(0.01, 5.0)
     prior = GaussianPrior(sde, torch.full((SIZE**2,), 0.4), 0.04 * torch.eye(SIZE**2))
     plan = Plan(ReverseDiffusion(), Proximal, uniform(sde, 12), samples=2, batch_size=3)
@@ -65,16 +73,6 @@ def test_a_prior_of_volumes_is_refused_for_slices() -> None:
         spatial_dims=3, channels=(8,), attention_levels=(False,), res_blocks=1,
         norm_num_groups=8, num_head_channels=8,
     )  # fmt: skip
-    contract = DataContract(
-        name="volumes", modality="CT", quantity="HU", low=-1000.0, high=1500.0, size=SIZE,
-        spacing_mm=(1, 1), data_mean=0.5, data_std=0.2, sde=VESpec(), network=network,
-        provenance=Provenance(data="", patients=1, slices=1, steps=1, seed=0, licence=""),
-    )  # fmt: skip
-    measurement = Measurement(
-        data=np.zeros((1, 1, 16, 12), np.float32), mask=np.ones(16, dtype=np.uint8),
-        operator=OperatorSpec(kind="parallel-beam", size=SIZE, spacing_mm=1.0, views=16),
-        task="sparse-ct", modality="CT", unit=LINE_INTEGRAL, mu_water=MU_WATER, noise="none",
-        affine=np.eye(4), source=Source("nifti", "", {}, ()),
-    )  # fmt: skip
+    measurement = measured(np.zeros((1, 1, 16, 12), np.float32))
     with pytest.raises(MedscoreError, match="dimension is 2, prior volumes has 3"):
-        check_compatible(contract, measurement, prior_name="volumes", where=Path("m.h5"))
+        check_compatible(of_network(network), measurement, prior_name="volumes", where=Path("m.h5"))
