@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from medscore.cli.progress import sampling_bar
 from medscore.cli.recon import DEFAULTS
 from medscore.conditioners.proximal import Proximal
 from medscore.datasets.nearest import nearest
-from medscore.datasets.slices import load_slices
+from medscore.datasets.slices import FULL, load_slices
 from medscore.engine import Batch, Job, run
 from medscore.metrics import CT_CONVENTION, quality
 from medscore.noise import derive_seed
@@ -52,8 +53,7 @@ def held_out_ct(data: Path) -> Tensor:
     """The CT validation slices (n, 1, 128, 128) in the prior's range."""
     _, paths, _ = ct_images(data)
     hu = np.concatenate([v.values for v in ct_volume(paths, SIZE)])
-    low, high = CT_CONVENTION.low, CT_CONVENTION.high
-    return ((torch.from_numpy(hu).float() - low) / (high - low)).clamp(0, 1)[:, None]
+    return torch.from_numpy(CT_CONVENTION.unit_range(hu)).float()[:, None]
 
 
 def held_out_mri(data: Path) -> Tensor:
@@ -61,10 +61,8 @@ def held_out_mri(data: Path) -> Tensor:
     own units.
     """
     with np.load(data / MRI, allow_pickle=False) as archive:
-        stack, who = (
-            archive["image"],
-            list(zip(archive["patient"], archive["contrast"], strict=True)),
-        )
+        stack = archive["image"]
+        who = list(zip(archive["patient"], archive["contrast"], strict=True))
     chosen = []
     for pair in sorted(set(who)):
         rows = [i for i, other in enumerate(who) if other == pair]
@@ -72,41 +70,48 @@ def held_out_mri(data: Path) -> Tensor:
     return functional.avg_pool2d(torch.from_numpy(stack[chosen]).float()[:, None], 2)
 
 
-def denoising_numbers(name: str, images: Tensor) -> list[Number]:
-    """Mean square error of ``denoise`` against scikit-image's denoisers at the best of their
-    settings, chosen with the clean image at hand.
+def denoising_numbers(names: Sequence[str], images: Tensor) -> list[Number]:
+    """Mean square error of ``denoise`` of each prior against scikit-image's denoisers at the best
+    of their settings, chosen with the clean image at hand.
     """
-    prior, numbers = shipped(name), []
+    priors = {name: shipped(name) for name in names}
+    numbers: dict[str, list[Number]] = {name: [] for name in names}
     generator = torch.Generator().manual_seed(0)
     for sigma in LEVELS:
         noisy = images + sigma * torch.randn(images.shape, generator=generator)
-        s = torch.full((len(images),), sigma)
-        t = prior.sde.time(s)
-        alpha = prior.sde.alpha(t)[:, None, None, None]
-        with torch.no_grad():
-            ours = torch.cat(
-                [
-                    prior.denoise(x, v)
-                    for x, v in zip((alpha * noisy).split(8), t.split(8), strict=True)
-                ]
-            )
-        errors = {"nl-means": [], "wavelet": []}
-        for x, clean in zip(noisy[:, 0].numpy(), images[:, 0].numpy(), strict=True):
-            errors["nl-means"].append(
-                min(mse(nl_means(x, sigma, h), clean) for h in (0.4, 0.6, 0.8, 1.0))
-            )
-            errors["wavelet"].append(
-                min(mse(wavelet(x, sigma, m), clean) for m in ("BayesShrink", "VisuShrink"))
-            )
-        found = mse(ours.numpy(), images.numpy())
-        best = min(float(np.mean(e)) for e in errors.values())
-        title = f"{name}, sigma {sigma:g}: mean square error"
-        numbers += [
-            Number(f"{title} of nl-means", float(np.mean(errors["nl-means"]))),
-            Number(f"{title} of wavelets", float(np.mean(errors["wavelet"]))),
-            Number(f"{title} of the prior", found, at_most=best),
-        ]
-    return numbers
+        peers = peer_errors(noisy[:, 0].numpy(), images[:, 0].numpy(), sigma)
+        for name, prior in priors.items():
+            found = mse(denoised(prior, noisy, sigma).numpy(), images.numpy())
+            title = f"{name}, sigma {sigma:g}: mean square error"
+            numbers[name] += [
+                *(Number(f"{title} of {peer}", error) for peer, error in peers.items()),
+                Number(f"{title} of the prior", found, at_most=min(peers.values())),
+            ]
+    return [number for of_one in numbers.values() for number in of_one]
+
+
+@torch.no_grad()
+def denoised(prior: NetworkPrior, noisy: Tensor, sigma: float) -> Tensor:
+    """What the prior makes of images with white noise of that deviation."""
+    t = prior.sde.time(torch.full((len(noisy),), sigma))
+    x = prior.sde.alpha(t)[:, None, None, None] * noisy
+    parts = zip(x.split(8), t.split(8), strict=True)
+    return torch.cat([prior.denoise(x, t) for x, t in parts])
+
+
+def peer_errors(noisy: np.ndarray, images: np.ndarray, sigma: float) -> dict[str, float]:
+    """scikit-image's mean square errors, each slice at its best setting."""
+    tried = {
+        "nl-means": [partial(nl_means, sigma=sigma, h=h) for h in (0.4, 0.6, 0.8, 1.0)],
+        "wavelets": [
+            partial(wavelet, sigma=sigma, method=m) for m in ("BayesShrink", "VisuShrink")
+        ],
+    }
+    pairs = list(zip(noisy, images, strict=True))
+    return {
+        name: float(np.mean([min(mse(each(x), clean) for each in settings) for x, clean in pairs]))
+        for name, settings in tried.items()
+    }
 
 
 def nl_means(x: np.ndarray, sigma: float, h: float) -> np.ndarray:
@@ -167,7 +172,7 @@ def calibration_scale(kspace: Tensor, mask: Tensor) -> Tensor:
     middle = torch.zeros(SIZE, SIZE)
     middle[y : y + ny, x : x + nx] = 1
     image = ifft2c(kspace * middle).abs().flatten(1)
-    return torch.quantile(image, 0.995, dim=1)[:, None, None, None]
+    return torch.quantile(image, FULL, dim=1)[:, None, None, None]
 
 
 def mri_numbers(data: Path, samples: int, asked: bool) -> list[Number]:

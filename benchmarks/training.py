@@ -36,13 +36,14 @@ from prior_quality import (
 )
 from training_speed import speed_numbers
 
+from medscore.datasets.slices import FULL
 from medscore.metrics import CT_CONVENTION
 
 
 def normalised_mri(data: Path) -> torch.Tensor:
     """The MRI validation slices in units of their own 99.5th percentile."""
     images = held_out_mri(data)
-    return images / torch.quantile(images.flatten(1), 0.995, dim=1)[:, None, None, None]
+    return images / torch.quantile(images.flatten(1), FULL, dim=1)[:, None, None, None]
 
 
 def sections(data: Path, samples: int) -> dict[str, Callable[[], list[Number]]]:
@@ -53,12 +54,9 @@ def sections(data: Path, samples: int) -> dict[str, Callable[[], list[Number]]]:
         return found
     ct = ("ct-128", "ct-128-vp")
     found["denoising"] = lambda: [
-        n
-        for name, images in (
-            *((name, held_out_ct(data)) for name in ct), ("mri-128", normalised_mri(data)),
-        )
-        for n in denoising_numbers(name, images)
-    ]  # fmt: skip
+        *denoising_numbers(ct, held_out_ct(data)),
+        *denoising_numbers(("mri-128",), normalised_mri(data)),
+    ]
     found["ct"] = lambda: [
         *ct_numbers("ct-128", data, samples, asked=(34.6, 33.4)),
         *ct_numbers("ct-128-vp", data, 2, every=3),
