@@ -10,36 +10,35 @@ from statistics import median
 
 import torch
 from number import Number
-from torch import Tensor
 
 from medscore.checkpoint import build_prior, read_checkpoint
 from medscore.cli import registry
 from medscore.contract import DataContract
-from medscore.datasets.augment import Augmentation
+from medscore.datasets.augment import draw_batch
 from medscore.objectives.denoising import edm
-from medscore.recipe import read_recipe
-from medscore.training.loop import draw, train
+from medscore.recipe import Recipe, read_recipe
+from medscore.training.loop import Batches, draw, train
 from medscore.training.plan import TrainingPlan
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "train" / "ct-128.yaml"
 STEPS, ROUNDS = 8, 4
 
 
-class Source:
+def noise_slices(recipe: Recipe) -> Batches:
     """Batches as in a real run, of slices of noise."""
+    side = recipe.oversample * recipe.size
+    slices = torch.rand(64, side, side, generator=torch.Generator().manual_seed(0)).half()
+    return lambda generator, part: draw_batch(
+        slices,
+        recipe.augmentation,
+        generator,
+        batch=recipe.plan.batch,
+        part=part,
+        oversample=recipe.oversample,
+    )
 
-    def __init__(self, plan: TrainingPlan, augmentation: Augmentation, size: int) -> None:
-        self.plan, self.augmentation = plan, augmentation
-        generator = torch.Generator().manual_seed(0)
-        self.slices = torch.rand(64, 2 * size, 2 * size, generator=generator).half()
 
-    def __call__(self, generator: torch.Generator, part: slice) -> Tensor:
-        index = torch.randint(len(self.slices), (self.plan.batch,), generator=generator)
-        motion = self.augmentation.draw(self.plan.batch, generator)
-        return motion.of(part).apply(self.slices[index[part]][:, None].float())
-
-
-def plain(contract: DataContract, source: Source, plan: TrainingPlan) -> list[float]:
+def plain(contract: DataContract, source: Batches, plan: TrainingPlan) -> list[float]:
     """Seconds of each step of the loop that everybody writes: float32, contiguous, Adam, average
     of the weights, batch made between the steps.
     """
@@ -49,11 +48,7 @@ def plain(contract: DataContract, source: Source, plan: TrainingPlan) -> list[fl
     seconds = []
     for step in range(1, plan.steps + 1):
         begin = time.perf_counter()
-        generator = plan.generator(step)
-        x0 = source(generator, slice(None))
-        u = torch.rand(plan.batch, generator=generator)
-        z = torch.randn(x0.shape, generator=generator)
-        loss = objective(prior, x0, u, z).mean()
+        loss = objective(prior, *draw(source, plan, step, slice(None))).mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(prior.parameters(), plan.clip)
@@ -66,7 +61,7 @@ def plain(contract: DataContract, source: Source, plan: TrainingPlan) -> list[fl
     return seconds
 
 
-def ours(contract: DataContract, source: Source, plan: TrainingPlan) -> list[float]:
+def ours(contract: DataContract, source: Batches, plan: TrainingPlan) -> list[float]:
     """Seconds of each step of :func:`medscore.training.loop.train`."""
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +72,7 @@ def ours(contract: DataContract, source: Source, plan: TrainingPlan) -> list[flo
     return seconds
 
 
-def data_seconds(source: Source, plan: TrainingPlan) -> float:
+def data_seconds(source: Batches, plan: TrainingPlan) -> float:
     """To make what a step needs of data: images, augmentation, times and noise."""
     seconds = []
     for step in range(1, 31):
@@ -93,7 +88,7 @@ def speed_numbers() -> list[Number]:
     contract = read_checkpoint(registry.prior_path("ct-128")).contract
     plan = replace(recipe.plan, steps=STEPS, warmup=0, cooldown=0, restarts=(), save_every=10**6,
                    validate_every=0, sample_every=0)  # fmt: skip
-    source = Source(plan, Augmentation(**recipe.augmentation.model_dump()), recipe.size)
+    source = noise_slices(recipe)
     slow: list[float] = []
     fast: list[float] = []
     for _ in range(ROUNDS):  # in turns, so that both see the same load

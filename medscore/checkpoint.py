@@ -133,6 +133,17 @@ def load_prior(path: Path, *, device: torch.device | str = "cpu") -> NetworkPrio
     """
     checkpoint = verify(path)
     prior = build_prior(checkpoint.contract)
+    fill(prior, checkpoint, path)
+    prior.to(device).eval().requires_grad_(False)
+    return prior
+
+
+def fill(prior: NetworkPrior, checkpoint: Checkpoint, path: Path) -> None:
+    """Load a file's weights into a prior.
+
+    Raises:
+        MedscoreError: they do not fit its network; ``path`` is the file.
+    """
     try:
         prior.network.load_state_dict({k: v.float() for k, v in checkpoint.weights.items()})
     except RuntimeError as error:
@@ -142,5 +153,3 @@ def load_prior(path: Path, *, device: torch.device | str = "cpu") -> NetworkPrio
             where=path,
             mend="the checkpoint is of another network",
         ) from error
-    prior.to(device).eval().requires_grad_(False)
-    return prior

@@ -14,13 +14,13 @@ import yaml
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from medscore.contract import Network, PredictionSpec, SDESpec
+from medscore.datasets.augment import Augmentation
 from medscore.errors import MedscoreError
 from medscore.objectives import denoising
 from medscore.strict import Strict, first_fault
 from medscore.training.loop import Objective
 from medscore.training.plan import TrainingPlan
 
-Range = tuple[float, float]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -75,23 +75,6 @@ ObjectiveSpec = Annotated[
 ]
 
 
-class AugmentationSpec(Strict):
-    """How training images are varied (:class:`medscore.datasets.augment.Augmentation`)."""
-
-    mirror: bool = True
-    turn: float = Field(default=0.175, ge=0)
-    zoom: Range = (1.0, 1.0)
-    shift: float = Field(default=0.15, ge=0)
-    gain: Range = (1.0, 1.0)
-
-    @field_validator("zoom", "gain")
-    @classmethod
-    def _increasing(cls, value: Range) -> Range:
-        if not 0 < value[0] <= value[1]:
-            raise ValueError(f"{value} must be positive and increasing")
-        return value
-
-
 class Recipe(Strict):
     """What a training configuration may say; unknown keys are refused.
 
@@ -115,7 +98,7 @@ class Recipe(Strict):
     oversample: Literal[1, 2] = 2
     data: tuple[str, ...] = Field(min_length=1)
     validation: tuple[str, ...] = ()
-    augmentation: AugmentationSpec = AugmentationSpec()
+    augmentation: Augmentation = Augmentation()
     licence: str
     start: str | None = None
     sde: SDESpec

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medscore.checkpoint import build_prior, load_prior, read_checkpoint
+from medscore.checkpoint import Checkpoint, build_prior, fill, verify
 from medscore.contract import DataContract, PredictionSpec, Provenance
-from medscore.datasets.augment import Augmentation
+from medscore.datasets.augment import Augmentation, draw_batch
 from medscore.datasets.slices import Slices, load_slices
 from medscore.errors import MedscoreError
 from medscore.ncsnv2 import largest_distance
@@ -34,7 +34,7 @@ class Run:
 
     Attributes:
         contract: what the images of the prior are.
-        slices: at ``augmentation.oversample`` times the prior's size.
+        slices: at ``oversample`` times the prior's size.
         validation: ``None`` where the recipe names no validation data.
         identity: what a saved state of this run must have in common with it.
     """
@@ -45,18 +45,24 @@ class Run:
     objective: Objective
     slices: Slices
     augmentation: Augmentation
+    oversample: int
     validation: Validation | None
     identity: dict[str, str]
 
     def largest_distance(self) -> float:
         """Between two training images at the prior's size: what sigma_max should be about."""
-        return largest_distance(reduced(self.slices.images, self.augmentation.oversample))
+        return largest_distance(reduced(self.slices.images, self.oversample))
 
     def batch(self, generator: torch.Generator, part: slice) -> Tensor:
         """Augmented images (part, 1, size, size) of the batch that the generator draws."""
-        index = torch.randint(len(self.slices.images), (self.plan.batch,), generator=generator)
-        motion = self.augmentation.draw(self.plan.batch, generator)
-        return motion.of(part).apply(self.slices.images[index[part]][:, None].float())
+        return draw_batch(
+            self.slices.images,
+            self.augmentation,
+            generator,
+            batch=self.plan.batch,
+            part=part,
+            oversample=self.oversample,
+        )
 
 
 def reduced(images: Tensor, factor: int) -> Tensor:
@@ -88,7 +94,7 @@ def prepare(
     Raises:
         MedscoreError: as :func:`~medscore.recipe.read_recipe`,
             :func:`~medscore.datasets.slices.load_slices` and
-            :func:`~medscore.checkpoint.load_prior`; patients that are in data and validation; a
+            :func:`~medscore.checkpoint.verify`; patients that are in data and validation; a
             ``start`` of another network.
     """
     recipe = read_recipe(path)
@@ -96,12 +102,16 @@ def prepare(
     if steps is not None:
         plan = replace(plan, steps=steps, restarts=tuple(r for r in plan.restarts if r < steps))
     slices = _slices(recipe, recipe.data, data_root)
-    start = find_prior(recipe.start) if recipe.start is not None else None
+    start = None
+    if recipe.start is not None:
+        begun = find_prior(recipe.start)
+        start = verify(begun)
+        _check_start(recipe, start.contract, begun)
     contract = _contract(recipe, plan, slices, start, hashlib.sha256(path.read_bytes()).hexdigest())
     torch.manual_seed(plan.seed)  # network initialisation takes no generator
     prior = build_prior(contract)
     if start is not None:
-        prior.load_state_dict(load_prior(start).state_dict())
+        fill(prior, start, begun)
     objective = recipe.objective.build(contract.data_std)
     validation = None
     if recipe.validation:
@@ -117,13 +127,14 @@ def prepare(
         plan,
         objective,
         slices,
-        Augmentation(**recipe.augmentation.model_dump(), oversample=recipe.oversample),
+        recipe.augmentation,
+        recipe.oversample,
         validation,
         {
             "recipe": _digest(recipe.model_dump_json(exclude={"plan", "name", "licence"})),
             "seed": str(plan.seed),
             "batch": str(plan.batch),
-            "images": hashlib.sha256(slices.images.numpy().tobytes()).hexdigest()[:12],
+            "images": hashlib.sha256(slices.images.numpy().data).hexdigest()[:12],
         },
     )
 
@@ -140,15 +151,13 @@ def _slices(recipe: Recipe, patterns: tuple[str, ...], root: Path) -> Slices:
 
 
 def _contract(
-    recipe: Recipe, plan: TrainingPlan, slices: Slices, start: Path | None, digest: str
+    recipe: Recipe, plan: TrainingPlan, slices: Slices, start: Checkpoint | None, digest: str
 ) -> DataContract:
     mean, std = (round(v, 4) for v in data_statistics(reduced(slices.images, recipe.oversample)))
     data = ", ".join(recipe.data)
     if start is not None:
-        begun = read_checkpoint(start)
-        _check_start(recipe, begun.contract, start)
-        mean, std = begun.contract.data_mean, begun.contract.data_std  # the weights expect them
-        data += f"; begun with {begun.contract.name} ({begun.sha256[:12]})"
+        mean, std = start.contract.data_mean, start.contract.data_std  # the weights expect them
+        data += f"; begun with {start.contract.name} ({start.sha256[:12]})"
     spacing = recipe.oversample * slices.spacing_mm[np.isfinite(slices.spacing_mm)]
     if not len(spacing):
         raise MedscoreError(

@@ -13,9 +13,11 @@ def images(n: int = 32, side: int = 16) -> torch.Tensor:
     return torch.rand(n, 1, side, side, generator=torch.Generator().manual_seed(1))
 
 
-def moved(augmentation: Augmentation, seed: int = 3, x: torch.Tensor | None = None) -> torch.Tensor:
+def moved(
+    augmentation: Augmentation, seed: int = 3, x: torch.Tensor | None = None, oversample: int = 2
+) -> torch.Tensor:
     x = images() if x is None else x
-    return augmentation.draw(len(x), torch.Generator().manual_seed(seed)).apply(x)
+    return augmentation.draw(len(x), torch.Generator().manual_seed(seed)).apply(x, oversample)
 
 
 WIDE = Augmentation(zoom=(0.9, 1.6), gain=(0.7, 1.4))
@@ -29,14 +31,14 @@ def test_the_generator_decides() -> None:
 def test_a_part_of_the_batch_is_that_part_of_the_whole() -> None:
     whole, part = moved(WIDE), slice(5, 13)
     motion = WIDE.draw(32, torch.Generator().manual_seed(3)).of(part)
-    torch.testing.assert_close(motion.apply(images()[part]), whole[part], rtol=0, atol=1e-6)
+    torch.testing.assert_close(motion.apply(images()[part], 2), whole[part], rtol=0, atol=1e-6)
 
 
 def test_images_are_sampled_where_the_formula_says() -> None:
     """Bilinear interpolation by hand of one moved image, at the map drawn for it."""
-    augmentation = Augmentation(zoom=(1.3, 1.3), oversample=1)
+    augmentation = Augmentation(zoom=(1.3, 1.3))
     motion = augmentation.draw(32, torch.Generator().manual_seed(3))
-    out, x = motion.apply(images()), images().double()
+    out, x = motion.apply(images(), 1), images().double()
     chosen = int((motion.rows[:, 0, 2] != 0).nonzero()[0])
     row, column = 6, 9
     at = torch.tensor([(2 * column + 1) / 16 - 1, (2 * row + 1) / 16 - 1, 1.0])
@@ -59,8 +61,8 @@ def test_unmoved_images_are_the_block_mean_or_its_mirror() -> None:
 
 
 def test_nothing_to_vary_leaves_the_images_as_they_are() -> None:
-    still = Augmentation(mirror=False, turn=0.0, shift=0.0, oversample=1)
-    torch.testing.assert_close(moved(still), images(), rtol=0, atol=1e-5)
+    still = Augmentation(mirror=False, turn=0.0, shift=0.0)
+    torch.testing.assert_close(moved(still, oversample=1), images(), rtol=0, atol=1e-5)
 
 
 def test_zoom_magnifies() -> None:
