@@ -228,7 +228,8 @@ def reconstruct_mri(operator: Hartley, y: Tensor, samples: int) -> Tensor:
         rows = y[[item // samples for item in items]]
         return Batch(
             prior,
-            Proximal(operator, rows).sampler(sampler),
+            sampler,
+            Proximal(operator, rows),
             finish=lambda x: operator.exact_step(x, rows).x,
         )
 

@@ -14,6 +14,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from medscore.conditioners.base import Conditioner
 from medscore.errors import MedscoreError
 from medscore.noise import Noise
 from medscore.prior import Prior
@@ -23,11 +24,16 @@ from medscore.sde import SDE
 from medscore.types import State, Times
 
 
+UNCONDITIONAL = Conditioner()
+
+
 @final
 class Counted(Prior):
     """A prior that counts its evaluations (NFE), in bf16 autocast on request.
 
-    Only the network's call is autocast: samplers and operators keep float32.
+    Only the network's call is autocast: samplers, conditioners and operators keep float32. It counts
+    what the network is asked, so a conditioner that asks it twice is charged twice; a backward
+    pass through it is not counted.
 
     Args:
         items: samples walked together, so that a sampler that takes them one by one is not
@@ -61,16 +67,17 @@ class StepInfo:
 
 @dataclass(frozen=True)
 class Batch:
-    """The pair to sample a batch with, and what to do with its result.
+    """What to sample a batch with, and what to do with its result.
 
     Attributes:
-        prior, sampler: conditioned or not.
+        prior, sampler: unconditional. conditioner: what makes them heed measurements.
         finish: at the very end, after the Tweedie denoise, e.g. the exact data-consistency step.
         residual: distance of a state from the measurements, one per item, for the history.
     """
 
     prior: Prior
     sampler: Sampler
+    conditioner: Conditioner = UNCONDITIONAL
     finish: Callable[[State], State] = lambda x: x
     residual: Callable[[State], Tensor] | None = None
 
@@ -137,7 +144,7 @@ def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Sa
                 for progress in walk.steps():
                     assert progress.point is not None
                     done = number * steps + progress.point.step
-                    on_step(StepInfo(done, len(chunks) * steps, walk.prior.nfe))
+                    on_step(StepInfo(done, len(chunks) * steps, walk.counted.nfe))
                     if progress.point.step % job.save_every == 0:
                         _save(job, progress)
                 result, spent = walk.end(progress)
@@ -165,12 +172,14 @@ class _Walk:
     def __init__(self, job: Job, items: Sequence[int], start: Progress) -> None:
         self.job, self.items, self.start = job, items, start
         self.batch = job.batches(items)
-        self.prior = Counted(self.batch.prior, items=len(items), bf16=job.bf16)
+        self.counted = Counted(self.batch.prior, items=len(items), bf16=job.bf16)
+        self.prior = self.batch.conditioner.prior(self.counted)
+        self.sampler = self.batch.conditioner.sampler(self.batch.sampler)
         self.grid = job.times.to(job.device)
 
     def steps(self) -> Iterator[Progress]:
         """From the point of ``start``, or from the prior, to the end of the grid."""
-        job, progress, sampler = self.job, self.start, self.batch.sampler
+        job, progress, sampler = self.job, self.start, self.sampler
         noise = Noise([job.seeds[i] for i in self.items])
         if (point := progress.point) is None:
             blank = torch.zeros(len(self.items), *job.shape, device=job.device)
@@ -180,7 +189,7 @@ class _Walk:
             x, first = point.x.to(job.device), point.step
             memory = {k: v.to(job.device) for k, v in point.memory.items()}
             noise.restore(point.noise)
-            self.prior.evaluations = point.evaluations
+            self.counted.evaluations = point.evaluations
             if first == len(self.grid) - 1:
                 yield progress
         for step in range(first, len(self.grid) - 1):
@@ -191,7 +200,7 @@ class _Walk:
             if (step + 1) % job.save_every == 0 and self.batch.residual is not None:
                 worst = float(self.batch.residual(x).max())
                 history = (*history, Residual(len(progress.done), step + 1, worst))
-            at = Point(x, memory, noise.state(), step + 1, self.prior.evaluations)
+            at = Point(x, memory, noise.state(), step + 1, self.counted.evaluations)
             progress = replace(progress, history=history, point=at)
             yield progress
 
@@ -201,7 +210,7 @@ class _Walk:
         x = progress.point.x.to(self.job.device)
         if self.job.denoise:
             x = self.prior.denoise(x, self.grid[-1].expand(len(self.items)))
-        return self.batch.finish(x).cpu(), self.prior.evaluations
+        return self.batch.finish(x).cpu(), self.counted.evaluations
 
 
 def _check_fits(job: Job, progress: Progress) -> None:

@@ -163,10 +163,10 @@ def reconstruct(
     def pair(items: Sequence[int]) -> Batch:
         slices_of = [item // k for item in items]
         rows, chosen = y[slices_of], operator.rows(slices_of)
-        conditioner = plan.conditioner(chosen, rows)
         return Batch(
-            prior=conditioner.prior(prior),
-            sampler=conditioner.sampler(plan.sampler),
+            prior,
+            plan.sampler,
+            plan.conditioner(chosen, rows),
             finish=(lambda x: chosen.exact_step(x, rows, tol=EXACT).x) if plan.exact else _identity,
             residual=lambda x: chosen.residual(x, rows),
         )

@@ -156,6 +156,33 @@ class Operator(ABC):
         gap = self.mask(y) * y - self.forward(x)
         return x + lam * self.pinv(gap, tol=1e-3, max_iter=iterations).x
 
+    def damped_step(
+        self, x: Tensor, y: Tensor, damping: Tensor, *, tol: float = 1e-3, iterations: int = 8
+    ) -> Tensor:
+        r"""The minimiser of :math:`|y - A x'|^2 + \delta |x' - x|^2`, by conjugate gradients.
+
+        With :math:`\delta = \sigma_y^2 / r^2` it is the mean of an image known to be near ``x`` up
+        to white noise of variance r^2 once ``y``, with noise of variance sigma_y^2, has been seen.
+
+        Args:
+            damping: delta > 0 for each sample, (batch,). iterations: the most that are taken.
+        """
+        gap = self.mask(y) * y - self.forward(x)
+        return x + damped(
+            self.forward, self.adjoint, gap, damping, tol=tol, max_iter=iterations
+        )
+
+    def norm_squared(self, y: Tensor, *, steps: int = 30) -> Tensor:
+        """|A|^2 for each sample of measurements like ``y``, (batch,): the largest eigenvalue of
+        A^H A, from below, by power iteration from the same start for all.
+        """
+        v = self.adjoint(y)
+        generator = torch.Generator().manual_seed(0)
+        v = torch.randn(v.shape[1:], generator=generator).to(v).expand(v.shape)
+        for _ in range(steps):
+            v = self.adjoint(self.forward(v / wide(norm(v), v)))
+        return norm(v)
+
     def exact_step(self, x: Tensor, y: Tensor, *, tol: float = 8e-6) -> Solution:
         """The image nearest to ``x`` that fits the measurements: x + A^+ (y - A x).
 

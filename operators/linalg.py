@@ -63,8 +63,8 @@ def cgls(
             break
         q = forward(p)
         step = torch.where(active, gamma / _dot(q, q).clamp_min(1e-38), 0.0)
-        x = x + _wide(step, x) * p
-        r = r - _wide(step, r) * q
+        x = x + wide(step, x) * p
+        r = r - wide(step, r) * q
         gradient = adjoint(r)
         shares = torch.einsum("kbn,bn->kb", basis[:kept].conj(), gradient.flatten(1))
         gradient = gradient - torch.einsum("kb,kbn->bn", shares, basis[:kept]).view_as(gradient)
@@ -72,10 +72,66 @@ def cgls(
             basis[kept] = _unit(gradient).flatten(1)
             kept += 1
         gamma_new = _dot(gradient, gradient)
-        p = gradient + _wide(gamma_new / gamma.clamp_min(1e-38), p) * p
+        p = gradient + wide(gamma_new / gamma.clamp_min(1e-38), p) * p
         gamma = torch.where(active, gamma_new, gamma)
     relative = torch.sqrt(_dot(r, r) / b_norm2.clamp_min(1e-38))
     return Solution(x, relative, iteration)
+
+
+def damped(
+    forward: Callable[[Tensor], Tensor],
+    adjoint: Callable[[Tensor], Tensor],
+    b: Tensor,
+    damping: Tensor,
+    *,
+    tol: float,
+    max_iter: int,
+) -> Tensor:
+    r"""The minimiser of :math:`|b - A x|^2 + \delta |x|^2`, by :func:`cgls` on A with
+    :math:`\sqrt\delta I` below it.
+
+    Args:
+        forward, adjoint, b: as in :func:`cgls`; ``b`` may be complex where x is real.
+        damping: delta, one for each sample (batch,).
+    """
+    like = adjoint(b)
+    root = wide(damping.to(like.dtype.to_real() if like.is_complex() else like.dtype).sqrt(), like)
+    numbers = _real(b)[0].numel()
+
+    def stacked(x: Tensor) -> Tensor:
+        return torch.cat([_real(forward(x)).flatten(1), _real(root * x).flatten(1)], 1)
+
+    def unstacked(z: Tensor) -> Tensor:
+        above, below = z[:, :numbers], z[:, numbers:]
+        return adjoint(_like(above, b)) + root * _like(below, like)
+
+    above = _real(b).flatten(1)
+    right = torch.cat([above, above.new_zeros(len(b), _real(like)[0].numel())], 1)
+    return cgls(stacked, unstacked, right, tol=tol, max_iter=max_iter).x
+
+
+def conjugate_gradients(
+    apply: Callable[[Tensor], Tensor], b: Tensor, *, tol: float, max_iter: int
+) -> Tensor:
+    """``max_iter`` steps, from zero, towards x with M x = b for a symmetric positive M (Hestenes
+    and Stiefel 1952). A sample stands still once its residual is ``tol`` of |b|, or once M shows it
+    a direction of no positive curvature, as an M that is only nearly symmetric may.
+    """
+    x, r, p = torch.zeros_like(b), b, b
+    rho, still = _dot(b, b), tol**2 * _dot(b, b)
+    active = rho > still
+    for _ in range(max_iter):
+        if not bool(active.any()):
+            break
+        q = apply(p)
+        curvature = _dot(p, q)
+        active = active & (curvature > 0)
+        step = torch.where(active, rho / torch.where(active, curvature, 1.0), 0.0)
+        x, r = x + wide(step, x) * p, r - wide(step, r) * q
+        rho_next = _dot(r, r)
+        p = r + wide(rho_next / rho.clamp_min(1e-38), p) * p
+        rho, active = rho_next, active & (rho_next > still)
+    return x
 
 
 def chebyshev(
@@ -121,8 +177,21 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _unit(a: Tensor) -> Tensor:
-    return a / _wide(torch.sqrt(_dot(a, a)).clamp_min(1e-30), a)
+    return a / wide(torch.sqrt(_dot(a, a)).clamp_min(1e-30), a)
 
 
-def _wide(value: Tensor, like: Tensor) -> Tensor:
+def wide(value: Tensor, like: Tensor) -> Tensor:
+    """A value for each sample (batch,), with the axes to multiply ``like``."""
     return value.reshape(-1, *(1,) * (like.ndim - 1)).to(like.dtype)
+
+
+def _real(a: Tensor) -> Tensor:
+    """Complex numbers as pairs of real ones."""
+    return torch.view_as_real(a) if a.is_complex() else a
+
+
+def _like(flat: Tensor, like: Tensor) -> Tensor:
+    """Undo ``_real(like).flatten(1)``."""
+    if like.is_complex():
+        return torch.view_as_complex(flat.reshape(*like.shape, 2).contiguous())
+    return flat.reshape(like.shape)

@@ -1,13 +1,25 @@
-"""The one conditioner interface: two arrows, each the identity unless a method needs it.
+r"""The one conditioner interface: two arrows, each the identity unless a method needs it.
 
 ``prior -> prior`` serves methods that change the score or the denoised image; ``sampler ->
 sampler`` serves methods that change the state. Either way any sampler works with any conditioner.
+
+The arrows that several methods share are here: a prior whose denoised image is refined
+(:class:`Refined`), one whose score is guided (:class:`Guided`), and a prior that remembers what a
+step asked it (:class:`Remembering`), for methods that correct the state by what the denoiser said.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import final
+
+import torch
+from torch import Tensor
+
 from medscore.prior import Prior
 from medscore.samplers.base import Sampler
+from medscore.sde import expand
+from medscore.types import State, Times
 
 
 class Conditioner:
@@ -20,3 +32,75 @@ class Conditioner:
     def sampler(self, sampler: Sampler) -> Sampler:
         """A sampler that moves its state towards the measurements."""
         return sampler
+
+
+@final
+class Refined(Prior):
+    """A prior whose denoised image is ``refine(D, x, t)``, D being ``inner``'s."""
+
+    def __init__(self, inner: Prior, refine: Callable[[State, State, Times], State]) -> None:
+        self.inner, self.sde, self.refine = inner, inner.sde, refine
+
+    def denoise(self, x: State, t: Times) -> State:
+        return self.refine(self.inner.denoise(x, t), x, t)
+
+
+@final
+class Guided(Prior):
+    r"""A prior whose score has ``guidance(x, t)`` added: :math:`\nabla \log p_t(y | x)` of Eq. B.35.
+
+    By Tweedie's formula its denoised image is :math:`D + \sigma^2 / \alpha` times the guidance.
+    """
+
+    def __init__(self, inner: Prior, guidance: Callable[[State, Times], State]) -> None:
+        self.inner, self.sde, self.guidance = inner, inner.sde, guidance
+
+    def denoise(self, x: State, t: Times) -> State:
+        gain = expand(self.sde.sigma(t) ** 2 / self.sde.alpha(t), x)
+        return self.inner.denoise(x, t) + gain * self.guidance(x, t)
+
+
+@final
+class Remembering(Prior):
+    """``inner``, and the first point it was asked about with its denoised image.
+
+    That is the point a step starts from, so a method that corrects the step by the denoised image
+    there costs no evaluation of its own.
+
+    Args:
+        differentiable: keep the graph from the point to the image, for :meth:`pull_back`.
+    """
+
+    def __init__(self, inner: Prior, *, differentiable: bool = False) -> None:
+        self.inner, self.sde, self.differentiable = inner, inner.sde, differentiable
+        self.seen: tuple[State, Times, State] | None = None
+
+    def denoise(self, x: State, t: Times) -> State:
+        if self.seen is not None:
+            return self.inner.denoise(x, t)
+        if self.differentiable:
+            x, denoised = differentiable(self.inner, x, t)
+        else:
+            denoised = self.inner.denoise(x, t)
+        self.seen = x, t, denoised
+        return denoised.detach()
+
+    def first(self, x: State, t: Times) -> tuple[State, Times, State]:
+        """The first point, its time and its denoised image; those of (x, t) if none was asked."""
+        if self.seen is None:
+            self.denoise(x, t)
+        assert self.seen is not None
+        return self.seen
+
+
+def differentiable(prior: Prior, x: State, t: Times) -> tuple[State, State]:
+    """``x`` as a leaf of the graph, and the denoised image with its graph."""
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        return leaf, prior.denoise(leaf, t)
+
+
+def pull_back(denoised: State, leaf: State, v: Tensor, *, keep: bool = False) -> State:
+    r""":math:`(\partial D / \partial x)^T v`; the graph is freed unless ``keep``."""
+    (product,) = torch.autograd.grad(denoised, leaf, v.to(denoised.dtype), retain_graph=keep)
+    return product.to(leaf.dtype)

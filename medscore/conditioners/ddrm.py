@@ -1,0 +1,96 @@
+r"""Spectral restoration, DDRM (Kawar et al. 2022, Eq. 7 and 8), where T is orthogonal.
+
+In the coordinates of T the measurement is diagonal with singular values 0 and 1. Unmeasured
+coordinates of x_s are the sampler's own. A measured one is drawn, per unit of alpha(s), with
+sigma~ = sigma(s) / alpha(s), D~ = T D and y~ = y, as
+
+.. math:: N\Bigl(\tilde D + \sqrt{1 - \eta^2}\,\tilde\sigma\,\frac{\tilde y - \tilde D}{\sigma_y},
+                 \eta^2 \tilde\sigma^2\Bigr) \text{ if } \tilde\sigma < \sigma_y, \qquad
+          N\bigl((1 - \eta_b) \tilde D + \eta_b \tilde y,
+                 \tilde\sigma^2 - \sigma_y^2 \eta_b^2\bigr) \text{ otherwise.}
+
+With DDIM of the same eta as sampler this is the paper's algorithm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from medscore.conditioners.base import Conditioner, Remembering
+from medscore.noise import Noise
+from medscore.operators.base import Operator
+from medscore.prior import Prior
+from medscore.samplers.base import Memory, Sampler
+from medscore.sde import expand
+from medscore.types import State, Times
+
+
+@final
+@dataclass(frozen=True)
+class DDRM(Conditioner):
+    """No cost beyond the sampler's evaluations.
+
+    Args:
+        operator: A on images in the prior's range, with an orthogonal (or unitary) T.
+        y: measurements, full grid, one per sample. noise_std: sigma_y, of each measured number (of
+            real and imaginary part each).
+        eta, eta_b: of the paper, in [0, 1]; its defaults.
+
+    Raises:
+        ValueError: T is not orthogonal, or eta or eta_b is out of range.
+    """
+
+    operator: Operator
+    y: Tensor
+    noise_std: float = 0.0
+    eta: float = 0.85
+    eta_b: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.eta <= 1 and 0 <= self.eta_b <= 1 and self.noise_std >= 0):
+            raise ValueError(
+                f"eta {self.eta} and eta_b {self.eta_b} in [0, 1], noise_std {self.noise_std} >= 0 "
+                "are needed"
+            )
+        probe = torch.randn(self.y.shape, generator=torch.Generator().manual_seed(0)).to(self.y)
+        gap = self.operator.T_adjoint(probe) - self.operator.T_inv(probe)
+        if not self.operator.T_is_onto or float(gap.abs().max()) > 1e-4 * float(probe.abs().max()):
+            raise ValueError(f"DDRM needs an orthogonal T; use DiffPIR or DDS for {self.operator}")
+
+    def sampler(self, sampler: Sampler) -> Sampler:
+        return sampler.map(lambda part: _Spectral(part, self))
+
+    def measured(self, denoised: State, ratio: Times, z: State) -> Tensor:
+        """The measured coordinates at noise-to-signal ``ratio``, from white ``z`` in the image."""
+        d, white = self.operator.T(denoised), self.operator.T(z)
+        level, std = expand(ratio, d), self.noise_std
+        late = d + (1 - self.eta**2) ** 0.5 * level * (self.y - d) / max(std, 1e-30)
+        late = late + self.eta * level * white
+        early = (1 - self.eta_b) * d + self.eta_b * self.y
+        early = early + (level**2 - (std * self.eta_b) ** 2).clamp_min(0).sqrt() * white
+        return torch.where(level < std, late, early)
+
+
+@final
+@dataclass(frozen=True)
+class _Spectral(Sampler):
+    inner: Sampler
+    conditioner: DDRM
+
+    def init(self, x: State) -> Memory:
+        return self.inner.init(x)
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        seen, c = Remembering(prior), self.conditioner
+        x_s, memory = self.inner.step(seen, x, t, s, noise, memory)
+        _, _, denoised = seen.first(x, t)
+        ratio, alpha = prior.sde.ratio(s), prior.sde.alpha(s)
+        spectrum = c.measured(denoised, ratio, noise(x))
+        mask = c.operator.mask(spectrum)
+        return c.operator.proximal(x_s, mask * expand(alpha, spectrum) * spectrum, 1.0), memory

@@ -1,0 +1,58 @@
+r"""Manifold constrained gradients (Chung et al. 2022, Alg. 1).
+
+The gradient step of :mod:`~medscore.conditioners.dps`, and then a projection of the state on the
+measurements with noise of its own level,
+
+.. math:: x_s \leftarrow x_s + A^+ (\alpha(s) y + \sigma(s) A z - A x_s).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from medscore.conditioners.base import Conditioner
+from medscore.conditioners.dps import DPS
+from medscore.conditioners.proximal import Proximal
+from medscore.noise import Noise
+from medscore.operators.base import Operator
+from medscore.prior import Prior
+from medscore.samplers.base import Memory, Sampler
+from medscore.types import State, Times
+
+
+@final
+@dataclass(frozen=True)
+class MCG(Conditioner):
+    """For noise-free measurements.
+
+    Args:
+        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
+        zeta: step size of the gradient, as DPS's.
+    """
+
+    operator: Operator
+    y: Tensor
+    zeta: float = 1.0
+
+    def sampler(self, sampler: Sampler) -> Sampler:
+        descended = DPS(self.operator, self.y, self.zeta).sampler(sampler)
+        return descended.map(lambda part: _Projected(part, Proximal(self.operator, self.y)))
+
+
+@final
+@dataclass(frozen=True)
+class _Projected(Sampler):
+    inner: Sampler
+    conditioner: Proximal
+
+    def init(self, x: State) -> Memory:
+        return self.inner.init(x)
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        x, memory = self.inner.step(prior, x, t, s, noise, memory)
+        return self.conditioner.project(prior, x, s, noise), memory

@@ -1,0 +1,77 @@
+r"""Pseudo-inverse guidance, PiGDM (Song, Vahdat, Mardani and Kautz 2023, Eq. 7 and 8).
+
+With x_0 given x_t taken as :math:`N(D(x_t), r_t^2 I)`, the measurements follow
+:math:`N(A D, r_t^2 A A^H + \sigma_y^2 I)` and
+
+.. math:: \nabla_{x_t} \log p_t(y | x_t) \approx
+          \Bigl(\frac{\partial D}{\partial x_t}\Bigr)^T A^H
+          (r_t^2 A A^H + \sigma_y^2 I)^{-1} (y - A D).
+
+:math:`r_t^2 = \tilde\sigma^2 c / (\tilde\sigma^2 + c)`, sigma~ = sigma / alpha, is the variance of
+white data of variance c given x_t. For such data the guidance is the exact one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from medscore.conditioners.base import Conditioner, differentiable, pull_back
+from medscore.operators.base import Operator
+from medscore.prior import Prior
+from medscore.sde import expand
+from medscore.types import State, Times
+
+
+@final
+@dataclass(frozen=True)
+class PiGDM(Conditioner):
+    """One backward pass an evaluation.
+
+    Args:
+        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
+        noise_std: sigma_y, of each measured number. variance: c, of the data.
+        iterations: of the conjugate gradients that stand for the inverse.
+    """
+
+    operator: Operator
+    y: Tensor
+    noise_std: float = 0.0
+    variance: float = 1.0
+    iterations: int = 8
+
+    def __post_init__(self) -> None:
+        if not self.variance > 0 or not self.noise_std >= 0:
+            raise ValueError(
+                f"variance {self.variance} > 0 and noise_std {self.noise_std} >= 0 are needed"
+            )
+
+    def prior(self, prior: Prior) -> Prior:
+        return _PseudoInverse(prior, self)
+
+    def step(self, denoised: State, r2: Times) -> State:
+        """r_t^2 A^H (r_t^2 A A^H + sigma_y^2 I)^-1 (y - A D)."""
+        if self.noise_std == 0:
+            fitted = self.operator.consistent(denoised, self.y, 1.0, iterations=self.iterations)
+        else:
+            fitted = self.operator.damped_step(
+                denoised, self.y, self.noise_std**2 / r2, iterations=self.iterations
+            )
+        return fitted - denoised
+
+
+@final
+class _PseudoInverse(Prior):
+    def __init__(self, inner: Prior, conditioner: PiGDM) -> None:
+        self.inner, self.sde, self.conditioner = inner, inner.sde, conditioner
+
+    def denoise(self, x: State, t: Times) -> State:
+        c, ratio2 = self.conditioner, self.sde.ratio(t) ** 2
+        r2 = ratio2 * c.variance / (ratio2 + c.variance)
+        leaf, graph = differentiable(self.inner, x, t)
+        denoised = graph.detach()
+        guidance = pull_back(graph, leaf, c.step(denoised, r2))
+        gain = self.sde.sigma(t) ** 2 / (self.sde.alpha(t) * r2)
+        return denoised + expand(gain, x) * guidance

@@ -1,0 +1,71 @@
+r"""Replacement: what was measured is put into the state after every step (Song et al. 2022, B.5.9
+and Alg. B.2).
+
+.. math:: x_s \leftarrow T^{-1}[\Lambda (\alpha(s) y + \sigma(s) z) + (I - \Lambda) T x_s],
+
+with z white in the measurement, drawn anew for each step. With the identity as T this is imputation
+of pixels, with :class:`~medscore.operators.colorization.Colorization` it is colorization, where an
+orthogonal T takes the grey image to a channel of its own. Other than
+:class:`~medscore.conditioners.proximal.Proximal` it acts after a step, without a strength; where T
+is not orthogonal the noise it puts in is not that of a noisy image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from medscore.conditioners.base import Conditioner
+from medscore.noise import Noise
+from medscore.operators.base import Operator
+from medscore.prior import Prior
+from medscore.samplers.base import Memory, Sampler
+from medscore.sde import expand
+from medscore.types import State, Times
+
+
+@final
+@dataclass(frozen=True)
+class Replacement(Conditioner):
+    """For noise-free measurements by an operator whose T is onto.
+
+    Args:
+        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
+
+    Raises:
+        ValueError: T is not onto, so that it cannot be undone.
+    """
+
+    operator: Operator
+    y: Tensor
+
+    def __post_init__(self) -> None:
+        if not self.operator.T_is_onto:
+            raise ValueError(f"replacement needs an invertible T, use Proximal for {self.operator}")
+
+    def sampler(self, sampler: Sampler) -> Sampler:
+        return sampler.map(lambda part: _Replaced(part, self))
+
+    def replace(self, prior: Prior, x: State, s: Times, noise: Noise) -> State:
+        """The state at time ``s`` with its measured part replaced."""
+        alpha, sigma = expand(prior.sde.alpha(s), self.y), expand(prior.sde.sigma(s), self.y)
+        y_s = alpha * self.y + sigma * noise(self.y)
+        return self.operator.proximal(x, self.operator.mask(y_s) * y_s, 1.0)
+
+
+@final
+@dataclass(frozen=True)
+class _Replaced(Sampler):
+    inner: Sampler
+    conditioner: Replacement
+
+    def init(self, x: State) -> Memory:
+        return self.inner.init(x)
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        x, memory = self.inner.step(prior, x, t, s, noise, memory)
+        return self.conditioner.replace(prior, x, s, noise), memory
