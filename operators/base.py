@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medscore.operators.linalg import Solution, cgls
+from medscore.operators.linalg import Solution, cgls, damped, wide
 from medscore.operators.noise import Noiseless, NoiseModel
 
 
@@ -157,7 +157,7 @@ class Operator(ABC):
         return x + lam * self.pinv(gap, tol=1e-3, max_iter=iterations).x
 
     def damped_step(
-        self, x: Tensor, y: Tensor, damping: Tensor, *, tol: float = 1e-3, iterations: int = 8
+        self, x: Tensor, y: Tensor, damping: Tensor, *, tol: float = 1e-6, iterations: int = 8
     ) -> Tensor:
         r"""The minimiser of :math:`|y - A x'|^2 + \delta |x' - x|^2`, by conjugate gradients.
 

@@ -55,7 +55,7 @@ class DDNM(Conditioner):
     def prior(self, prior: Prior) -> Prior:
         def refine(denoised: State, x: State, t: Times) -> State:
             gap = self.operator.mask(self.y) * self.y - self.operator.forward(denoised)
-            change = self.operator.pinv(gap, tol=1e-3, max_iter=self.iterations).x
+            change = self.operator.pinv(gap, tol=1e-6, max_iter=self.iterations).x
             if self.noise_std:
                 trust = prior.sde.ratio(t) * self.size / self.noise_std
                 change = expand(torch.clamp_max(trust, 1.0), x) * change

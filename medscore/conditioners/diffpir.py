@@ -1,12 +1,19 @@
-r"""Plug-and-play restoration by half-quadratic splitting, DiffPIR (Zhu et al. 2023, Eq. 13).
+r"""Plug-and-play restoration by half-quadratic splitting, DiffPIR (Zhu et al. 2023, Alg. 1).
+
+The denoised image D is reconciled with the measurements,
 
 .. math:: D' = \arg\min_x \|y - A x\|^2 + \rho_t \|x - D\|^2, \qquad
           \rho_t = \lambda\, \sigma_y^2 / \tilde\sigma^2, \quad \tilde\sigma = \sigma / \alpha,
 
-solved to convergence; the sampler's noise direction then follows from D' (:class:`Refined`).
-Noise-free, rho_t = 0. Said otherwise, the denoised image is taken to be wrong by white noise of
-variance sigma~^2 / lambda, and D' is the mean once y has been seen. With DDIM of eta =
-sqrt(zeta) it is nearly the paper's loop, which mixes the noise a little differently.
+(rho_t = 0 without noise: the image nearest to D that fits), and a share zeta of the noise that the
+sampler leaves in its state is drawn afresh,
+
+.. math:: x_s \leftarrow \alpha(s) D' + \sqrt{1 - \zeta}\,(x_s - \alpha(s) D')
+          + \sqrt\zeta\,\sigma(s) z.
+
+With DDIM of eta = 0 these are the paper's steps. zeta = 1 forgets all but D': the loop then denoises
+and fits a freshly noised image at every level, and what one level got wrong the next does not
+inherit. Its samples scatter less than the posterior.
 """
 
 from __future__ import annotations
@@ -16,9 +23,12 @@ from typing import final
 
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner, Refined
+from medscore.conditioners.base import Conditioner, Refined, Remembering
+from medscore.noise import Noise
 from medscore.operators.base import Operator
 from medscore.prior import Prior
+from medscore.samplers.base import Memory, Sampler
+from medscore.sde import expand
 from medscore.types import State, Times
 
 
@@ -31,6 +41,7 @@ class DiffPIR(Conditioner):
         operator: A on images in the prior's range. y: measurements, full grid, one per sample.
         noise_std: sigma_y, of each measured number.
         trust: lambda, how much less than sigma~^2 the denoised image is wrong.
+        zeta: share of fresh noise, in [0, 1].
         iterations: the most conjugate gradients may take.
     """
 
@@ -38,19 +49,45 @@ class DiffPIR(Conditioner):
     y: Tensor
     noise_std: float = 0.0
     trust: float = 8.0
-    iterations: int = 20
+    zeta: float = 1.0
+    iterations: int = 8
 
     def __post_init__(self) -> None:
-        if not self.noise_std >= 0 or not self.trust > 0:
+        if not (self.noise_std >= 0 and self.trust > 0 and 0 <= self.zeta <= 1):
             raise ValueError(
-                f"noise_std {self.noise_std} >= 0 and trust {self.trust} > 0 are needed"
+                f"noise_std {self.noise_std} >= 0, trust {self.trust} > 0 and zeta {self.zeta} in "
+                "[0, 1] are needed"
             )
 
     def prior(self, prior: Prior) -> Prior:
-        def refine(denoised: State, x: State, t: Times) -> State:
-            if self.noise_std == 0:
-                return self.operator.consistent(denoised, self.y, 1.0, iterations=self.iterations)
-            rho = self.trust * self.noise_std**2 / prior.sde.ratio(t) ** 2
-            return self.operator.damped_step(denoised, self.y, rho, iterations=self.iterations)
+        return Refined(prior, lambda denoised, x, t: self.fit(denoised, prior.sde.ratio(t)))
 
-        return Refined(prior, refine)
+    def sampler(self, sampler: Sampler) -> Sampler:
+        return sampler.map(lambda part: _Refreshed(part, self.zeta))
+
+    def fit(self, denoised: State, ratio: Times) -> State:
+        """D' of D at noise-to-signal ``ratio``."""
+        if self.noise_std == 0:
+            return self.operator.consistent(denoised, self.y, 1.0, iterations=self.iterations)
+        rho = self.trust * self.noise_std**2 / ratio**2
+        return self.operator.damped_step(denoised, self.y, rho, iterations=self.iterations)
+
+
+@final
+@dataclass(frozen=True)
+class _Refreshed(Sampler):
+    inner: Sampler
+    zeta: float
+
+    def init(self, x: State) -> Memory:
+        return self.inner.init(x)
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        seen = Remembering(prior)
+        x_s, memory = self.inner.step(seen, x, t, s, noise, memory)
+        _, _, denoised = seen.first(x, t)
+        clean = expand(prior.sde.alpha(s), x) * denoised
+        fresh = self.zeta**0.5 * expand(prior.sde.sigma(s), x) * noise(x)
+        return clean + (1 - self.zeta) ** 0.5 * (x_s - clean) + fresh, memory

@@ -80,5 +80,5 @@ class _Moments(Prior):
             return a.forward(covariance(a.adjoint(u))) + wide(c.variance, u) * u
 
         gap = a.mask(c.y) * c.y - a.forward(denoised)
-        solved = conjugate_gradients(innovation, gap, tol=1e-3, max_iter=c.iterations)
+        solved = conjugate_gradients(innovation, gap, tol=1e-6, max_iter=c.iterations)
         return denoised + covariance(a.adjoint(solved))

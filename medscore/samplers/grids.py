@@ -7,6 +7,7 @@ agree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -43,6 +44,16 @@ def karras(sde: SDE, steps: int, rho: float = 7.0) -> AnyFloat:
         lambda v: v ** (1 / rho),
         lambda v: v**rho,
     )
+
+
+def focused(sde: SDE, steps: int, high: float = 3.0, low: float = 0.02) -> AnyFloat:
+    """One leap from 1 to sigma/alpha = ``high``, then equal steps in its logarithm down to ``low``:
+    where measurements already say how an image looks, the levels at which every image looks alike
+    are not worth an evaluation, nor are those at which nothing is left to see. It ends above the
+    SDE's eps, for sampling that ends with the denoised image.
+    """
+    ratios = torch.exp(torch.linspace(math.log(high), math.log(low), max(steps, 1)))
+    return torch.cat([torch.ones(1), sde.time(ratios)])
 
 
 def angular(sde: SDE, steps: int, centre: float = 0.5, width: float = 2.0) -> AnyFloat:

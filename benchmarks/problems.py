@@ -1,0 +1,188 @@
+"""The problems that conditioners are compared on: validation slices of real scans, one each.
+
+CT: the COVID-19-NY-SBU validation patients, 10 slices. MRI: the middle slice of each contrast of the
+TCGA-LGG validation patients, 20 slices. For choosing settings: slices of training patients. All in
+the prior's range; see the README of the development data for the sources.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from main_job import images as ct_images
+from main_job import volume as ct_volume
+from prior_quality import calibration_scale, held_out_mri, score, shipped
+from torch import Tensor
+from torch.nn import functional
+
+from medscore.attenuation import MU_WATER, hu_to_mu, mu_to_hu
+from medscore.metrics import CT_CONVENTION, quality
+from medscore.noise import derive_seed
+from medscore.operators.base import Operator
+from medscore.operators.fourier import fft2c, ifft2c
+from medscore.operators.hartley import Hartley, coefficients, kspace_mask
+from medscore.operators.masks import equispaced
+from medscore.operators.metal import interpolate_trace, without_metal
+from medscore.operators.metal_simulation import discs, simulate_metal
+from medscore.operators.noise import PoissonNoise
+from medscore.operators.radon import Radon
+from medscore.operators.scans import limited_angle, sparse_view
+from medscore.operators.whitened import Whitened
+from medscore.operators.xray import tube_spectrum
+from medscore.reconstruction import NetworkUnits
+
+SIZE = 128
+PHOTONS = 1e4
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One slice to reconstruct.
+
+    Attributes:
+        prior: name of the shipped prior. operator, y: in the prior's range, y (1, ...).
+        noise_std: of y; 0 for none. score: PSNR and SSIM of an image (1, 1, H, W).
+        classical: reconstructions in closed form, by name.
+    """
+
+    prior: str
+    operator: Operator
+    y: Tensor
+    noise_std: float
+    score: Callable[[Tensor], tuple[float, float]]
+    classical: dict[str, Tensor]
+
+
+Maker = Callable[[Tensor, float, int], Problem]
+"""Makes a problem of an image in HU (1, 1, H, W), its pixel spacing and its number."""
+
+
+def ct_slices(data: Path) -> list[tuple[Tensor, float]]:
+    """The validation slices in HU (1, 1, H, W) with their pixel spacing in mm."""
+    _, paths, _ = ct_images(data)
+    return [
+        (torch.from_numpy(v.values).float()[None].clamp_min(-1000), v.spacing[0])
+        for v in ct_volume(paths, SIZE)
+    ]
+
+
+def ct_train_slices(data: Path, count: int) -> list[tuple[Tensor, float]]:
+    """``count`` slices of as many training patients."""
+    with np.load(data / "ct/tcga-lung-slices-train.npz", allow_pickle=False) as archive:
+        _, first = np.unique(archive["patient"], return_index=True)
+        chosen = first[:: max(1, len(first) // count)][:count]
+        hu, spacing = archive["hu"][chosen], archive["pixel_spacing_mm"][chosen]
+    small = functional.avg_pool2d(torch.from_numpy(hu).float()[:, None], 2).clamp_min(-1000)
+    return [
+        (image[None], 2 * float(np.ravel(mm)[0]))
+        for image, mm in zip(small, spacing, strict=True)
+    ]
+
+
+def mri_slices(data: Path) -> list[Tensor]:
+    """The validation slices (1, 1, H, W)."""
+    return list(held_out_mri(data).split(1))
+
+
+def mri_train_slices(data: Path, count: int) -> list[Tensor]:
+    """``count`` middle slices of training patients, both contrasts."""
+    with np.load(data / "mri/tcga-lgg-slices-train.npz", allow_pickle=False) as archive:
+        who = list(zip(archive["patient"], archive["contrast"], strict=True))
+        pairs = sorted(set(who))
+        pairs = pairs[:: max(1, len(pairs) // count)][:count]
+        rows = [[i for i, other in enumerate(who) if other == pair] for pair in pairs]
+        stack = archive["image"][[r[len(r) // 2] for r in rows]]
+    return list(functional.avg_pool2d(torch.from_numpy(stack).float()[:, None], 2).split(1))
+
+
+def mri(acceleration: float) -> Callable[[Tensor, int], Problem]:
+    """Equispaced lines of the k-space of a real image, the scale from the centre lines alone."""
+    mask = equispaced((SIZE, SIZE), acceleration)
+    operator = Hartley(kspace_mask(mask))
+
+    def make(image: Tensor, number: int) -> Problem:
+        kspace = fft2c(image.to(torch.complex64)) * mask
+        unit = calibration_scale(kspace, mask)
+        return Problem(
+            "mri-128",
+            operator,
+            coefficients(kspace, mask) / unit,
+            0.0,
+            lambda x: score((unit * x)[0], image[0]),
+            {"zero-filled": ifft2c(kspace).abs() / unit},
+        )
+
+    return make
+
+
+def views(count: int, photons: float | None = None) -> Maker:
+    """``count`` equally spaced views, noise-free or with ``photons`` per ray."""
+
+    def make(hu: Tensor, spacing: float, number: int) -> Problem:
+        operator = sparse_view(SIZE, spacing, count)
+        ideal = operator.forward(hu_to_mu(hu))
+        if photons is None:
+            return _ct(hu, operator, ideal)
+        generator = torch.Generator().manual_seed(derive_seed(0, number))
+        measured = PoissonNoise(photons)(ideal, operator.mask(ideal), generator)
+        return _ct(hu, operator, measured, std=torch.exp(measured / 2) / math.sqrt(photons))
+
+    return make
+
+
+def limited(degrees: float) -> Maker:
+    """All views of an arc."""
+
+    def make(hu: Tensor, spacing: float, number: int) -> Problem:
+        operator = limited_angle(SIZE, spacing, 0.0, math.radians(degrees))
+        return _ct(hu, operator, operator.forward(hu_to_mu(hu)))
+
+    return make
+
+
+def metal(count: int | None) -> Maker:
+    """A scan with two titanium implants, simulated with a spectrum, and its metal trace dropped; all
+    views, or ``count`` of them.
+    """
+
+    def make(hu: Tensor, spacing: float, number: int) -> Problem:
+        full = sparse_view(SIZE, spacing, SIZE if count is None else count)
+        reach = 0.15 * SIZE * spacing
+        implants = discs(SIZE, spacing, [(-reach, 0.0), (reach, -reach / 3)], [5.0, 7.0])
+        scan = simulate_metal(
+            hu, implants, full.geometry, tube_spectrum(120.0),
+            generator=torch.Generator().manual_seed(derive_seed(1, number)),
+        )  # fmt: skip
+        taken = without_metal(full.diagonal, scan.trace)
+        operator = Radon(full.geometry, taken)
+        sinogram = scan.sinogram.float()
+        filled = interpolate_trace(sinogram, operator.mask(sinogram))
+        problem = _ct(hu, operator, operator.mask(sinogram) * sinogram)
+        image = mu_to_hu(full.fbp(full.mask(filled) * filled), MU_WATER)
+        li = (image - CT_CONVENTION.low) / (CT_CONVENTION.high - CT_CONVENTION.low)
+        return replace(problem, classical={**problem.classical, "LI": li})
+
+    return make
+
+
+def _ct(hu: Tensor, operator: Radon, sinogram: Tensor, std: Tensor | None = None) -> Problem:
+    contract = shipped("ct-128").contract
+    assert contract is not None
+    units = NetworkUnits.of(contract, MU_WATER)
+
+    def rate(x: Tensor) -> tuple[float, float]:
+        found = quality(units.to_hu(x)[:, 0].numpy(), hu[:, 0].numpy(), CT_CONVENTION)
+        return found.psnr, found.ssim
+
+    mu = operator.fbp(sinogram)
+    classical = {"FBP": (mu - units.shift) / units.unit}
+    y = units.measurements(operator, sinogram, SIZE)
+    if std is None:
+        return Problem("ct-128", operator, y, 0.0, rate, classical)
+    white = Whitened(operator, std / units.unit)
+    return Problem("ct-128", white, white.white(y), 1.0, rate, classical)

@@ -1,0 +1,77 @@
+r"""Measurements in units of their own noise: :math:`A' = W A` with :math:`W = \mathrm{diag}(1/\sigma)`.
+
+What is known of the noise, be it different for every ray as in low-dose CT, turns into white noise
+of deviation 1, which is all that conditioners need to know. T' = W T has the inverse T^-1 W^-1, so
+the factorisation stays.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medscore.operators.base import Operator
+
+
+class Whitened(Operator):
+    """``inner``, its measurements divided by their noise.
+
+    Args:
+        std: sigma > 0 of each measurement, broadcastable to (batch, *grid); what it holds where
+            nothing is measured does not matter.
+
+    Raises:
+        ValueError: a deviation that is not positive where something is measured.
+    """
+
+    def __init__(self, inner: Operator, std: Tensor) -> None:
+        taken = inner.mask(std).bool()
+        if not bool((torch.where(taken, std, 1.0) > 0).all() and torch.isfinite(std).all()):
+            raise ValueError("the noise's deviation must be above 0 wherever something is measured")
+        self.inner, self.std = inner, std
+        self._safe = torch.where(taken, std, 1.0)
+        self.T_is_onto = inner.T_is_onto
+        super().__init__(
+            inner.diagonal,
+            image_shape=inner.image_shape,
+            grid_shape=inner.grid_shape,
+        )
+
+    def __repr__(self) -> str:
+        return f"Whitened({self.inner!r})"
+
+    def settings(self) -> dict[str, Any]:
+        return {"inner": self.inner, "std": self.std}
+
+    def rows(self, samples: Sequence[int]) -> Operator:
+        chosen = copy.copy(super().rows(samples))
+        assert isinstance(chosen, Whitened)
+        chosen.inner = self.inner.rows(samples)
+        if self.std.ndim > len(self.grid_shape) and len(self.std) > 1:
+            chosen.std, chosen._safe = self.std[list(samples)], self._safe[list(samples)]
+        return chosen
+
+    def white(self, y: Tensor) -> Tensor:
+        """Measurements of ``inner`` as this operator's."""
+        return self.mask(y) * y / self._safe.to(y.device)
+
+    def T(self, x: Tensor) -> Tensor:
+        return self.inner.T(x) / self._safe.to(x.device)
+
+    def T_adjoint(self, z: Tensor) -> Tensor:
+        return self.inner.T_adjoint(z / self._safe.to(z.device))
+
+    def T_inv(self, z: Tensor) -> Tensor:
+        return self.inner.T_inv(z * self._safe.to(z.device))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._count[0] += 1
+        return self.inner.forward(x) / self._safe.to(x.device)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        self._count[0] += 1
+        return self.inner.adjoint(self.mask(y) * y / self._safe.to(y.device))

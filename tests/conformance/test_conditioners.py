@@ -1,0 +1,43 @@
+"""Conditioners against the rules of their papers, and in the limit against the true posterior."""
+
+import importlib
+import pkgutil
+
+import conditioning
+import pytest
+from conditioning import CASES, SDES
+
+import medscore.conditioners
+from medscore.conditioners.base import Conditioner
+from medscore.sde import SDE
+
+ELSEWHERE = {"EnergyGuidance", "ClassifierGuidance", "REDDiff", "VolumeTV"}
+"""Proven by tests of their own."""
+
+
+@pytest.mark.parametrize("sde", SDES, ids=repr)
+@pytest.mark.parametrize("name", CASES)
+def test_a_step_is_the_papers(name: str, sde: SDE) -> None:
+    conditioning.step_is_the_rule(name, sde)
+
+
+@pytest.mark.parametrize("sde", SDES, ids=repr)
+def test_moment_matching_converges_to_the_posterior(sde: SDE) -> None:
+    conditioning.exact_moments(sde)
+
+
+@pytest.mark.parametrize("sde", SDES, ids=repr)
+def test_exact_guidance_converges_to_the_posterior(sde: SDE) -> None:
+    conditioning.exact_guidance(sde)
+
+
+def test_every_conditioner_is_proven() -> None:
+    for module in pkgutil.iter_modules(medscore.conditioners.__path__, "medscore.conditioners."):
+        importlib.import_module(module.name)
+    existing = {kind.__name__ for kind in Conditioner.__subclasses__() if kind.__module__.startswith("medscore.")}
+    problem = conditioning.problem(SDES[0], conditioning.Orthogonal(), 0.3)
+    proven = {
+        type(case.make(conditioning.Orthogonal(), problem.y[None], 0.3)).__name__
+        for case in CASES.values()
+    }
+    assert proven | ELSEWHERE == existing

@@ -1,0 +1,219 @@
+"""Every conditioner with the rule it claims to be, as functions that the mutation check calls too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import rules
+import torch
+from exact import propagate
+from rules import ETA, Problem, Rule
+from support import Draws, Square
+from torch import Tensor
+
+from medscore.analytic import GaussianPrior
+from medscore.conditioners.base import Conditioner
+from medscore.conditioners.daps import DAPS
+from medscore.conditioners.ddnm import DDNM
+from medscore.conditioners.ddrm import DDRM
+from medscore.conditioners.dds import DDS
+from medscore.conditioners.diffpir import DiffPIR
+from medscore.conditioners.discrepancy import Discrepancy
+from medscore.conditioners.dps import DPS
+from medscore.conditioners.guidance import EnergyGuidance
+from medscore.conditioners.jalal import Jalal, JalalNormalised
+from medscore.conditioners.mcg import MCG
+from medscore.conditioners.moment_matching import MomentMatching
+from medscore.conditioners.pigdm import PiGDM
+from medscore.conditioners.proximal import Proximal
+from medscore.conditioners.replacement import Replacement
+from medscore.conditioners.score_sde import ScoreSDE
+from medscore.operators.base import Operator
+from medscore.samplers.ddim import DDIM
+from medscore.samplers.grids import log_snr
+from medscore.sde import SDE, VE, VP, SubVP
+
+SDES: list[SDE] = [VE(0.05, 10.0), VP(), SubVP()]
+STD = 0.3
+
+Make = Callable[[Operator, Tensor, float], Conditioner]
+"""From operator, measurements and noise_std."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A conditioner and its rule.
+
+    Attributes:
+        noises: noise levels of y it is proven at. orthogonal: it needs an orthogonal T.
+    """
+
+    make: Make
+    rule: Rule
+    noises: tuple[float, ...] = (0.0,)
+    orthogonal: bool = False
+
+
+CASES: dict[str, Case] = {
+    "proximal": Case(lambda a, y, s: Proximal(a, y), rules.proximal(1.0)),
+    "proximal, lam 0.7": Case(lambda a, y, s: Proximal(a, y, 0.7), rules.proximal(0.7)),
+    "replacement": Case(lambda a, y, s: Replacement(a, y), rules.replacement),
+    "score-sde": Case(lambda a, y, s: ScoreSDE(a, y, 0.4), rules.score_sde(0.4)),
+    "jalal": Case(lambda a, y, s: Jalal(a, y, 1.3, s), rules.jalal(1.3), (0.0, STD)),
+    "jalal, normalised": Case(
+        lambda a, y, s: JalalNormalised(a, y, 0.8), rules.jalal_normalised(0.8)
+    ),
+    "dps": Case(lambda a, y, s: DPS(a, y, 0.5), rules.dps(0.5)),
+    "mcg": Case(lambda a, y, s: MCG(a, y, 0.5), rules.mcg(0.5)),
+    "pigdm": Case(lambda a, y, s: PiGDM(a, y, s, 0.6, 20), rules.pigdm(0.6), (0.0, STD)),
+    "moment matching": Case(
+        lambda a, y, s: MomentMatching(a, y, s, 9, 0.0), rules.moment_matching, (STD,)
+    ),
+    "ddnm": Case(lambda a, y, s: DDNM(a, y, s, 20), rules.ddnm, (0.0, STD, 3.0)),
+    "dds": Case(lambda a, y, s: DDS(a, y), rules.dds(None)),
+    "dds, gamma 5": Case(lambda a, y, s: DDS(a, y, 5.0, 20), rules.dds(5.0), (STD,)),
+    "diffpir": Case(
+        lambda a, y, s: DiffPIR(a, y, s, 3.0, 1.0, 20), rules.diffpir(1.0, 3.0), (0.0, STD)
+    ),
+    "diffpir, zeta 0.3": Case(
+        lambda a, y, s: DiffPIR(a, y, s, 3.0, 0.3, 20), rules.diffpir(0.3, 3.0), (0.0, STD)
+    ),
+    "ddrm": Case(
+        lambda a, y, s: DDRM(a, y, s, 0.85, 0.9), rules.ddrm(0.85, 0.9), (0.0, 0.1, 3.0), True
+    ),
+    "daps": Case(lambda a, y, s: DAPS(a, y, s, 0.6, 0, 20), rules.daps(0.6), (0.0, STD)),
+    "discrepancy": Case(lambda a, y, s: Discrepancy(a, y, s), rules.discrepancy, (STD, 30.0)),
+}
+
+
+class Orthogonal(Square):
+    """A random rotation as T."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed)
+        self.matrix = torch.linalg.qr(self.matrix).Q
+
+
+def prior(sde: SDE) -> GaussianPrior:
+    """Nine correlated numbers with a mean, float64."""
+    generator = torch.Generator().manual_seed(3)
+    root = 0.4 * torch.randn(9, 9, generator=generator, dtype=torch.float64)
+    mean = torch.linspace(-1, 1, 9, dtype=torch.float64)
+    return GaussianPrior(sde, mean, root @ root.T + 0.1 * torch.eye(9, dtype=torch.float64))
+
+
+def problem(sde: SDE, operator: Square, noise_std: float) -> Problem:
+    """What the rules are told of the same problem."""
+    known, kept = prior(sde), operator.diagonal.double()
+    generator = torch.Generator().manual_seed(4)
+    x0 = known.sample(1, 0.0, generator)[0]
+    n = torch.randn(9, generator=generator, dtype=torch.float64)
+
+    def number(f: Callable[[Tensor], Tensor]) -> Callable[[float], float]:
+        return lambda t: float(f(torch.tensor(t, dtype=torch.float64)))
+
+    return Problem(
+        number(sde.alpha), number(sde.sigma), known.means[0], known.covariances[0],
+        operator.matrix, kept, kept * (operator.matrix @ x0 + noise_std * n), noise_std,
+    )  # fmt: skip
+
+
+def step_is_the_rule(name: str, sde: SDE) -> None:
+    """One step equals the rule at 12 random states with random draws, at high and at low noise, to
+    1e-8. Ten points fix an affine map of nine numbers, so its mean and covariance agree too.
+    """
+    case = CASES[name]
+    operator = Orthogonal() if case.orthogonal else Square()
+    generator = torch.Generator().manual_seed(5)
+    for std in case.noises:
+        p = problem(sde, operator, std)
+        conditioner = case.make(operator, p.y[None], std)
+        conditioned, sampler = conditioner.prior(prior(sde)), conditioner.sampler(DDIM(ETA))
+        for t, s in ((0.8, 0.7), (0.25, 0.2)):
+            for _ in range(6):
+                x, *z = torch.randn(5, 9, generator=generator, dtype=torch.float64)
+                x = x * (p.sigma(t) + 1)
+                draws = Draws(z)
+                start = x.reshape(1, 1, 3, 3)
+                found, _ = sampler.step(
+                    conditioned, start, _time(t), _time(s), draws, sampler.init(start)
+                )
+                expected = case.rule(p, x, t, s, z[: draws.taken])
+                gap = (found.flatten() - expected).abs().max()
+                assert float(gap) < 1e-8 * (1 + float(expected.abs().max())), (std, t, float(gap))
+
+
+def posterior(sde: SDE, std: float) -> tuple[Problem, GaussianPrior]:
+    """The problem, and the true posterior as a prior."""
+    p = problem(sde, Square(), std)
+    taken = p.kept.bool()
+    found = prior(sde).posterior(p.A[taken], p.y[taken], std)
+    return p, GaussianPrior(sde, found.means[0], found.covariances[0])
+
+
+def distance(make: Callable[[Problem], Conditioner], sde: SDE, steps: int) -> float:
+    """Of mean and covariance at the end of DDIM(1) from those of the true posterior at p_eps, from
+    the posterior's exact p_1.
+    """
+    p, exact = posterior(sde, STD)
+    conditioned = _Flat(make(p).prior(prior(sde)))
+    grid = log_snr(sde, steps).double()
+    found = propagate(DDIM(1.0), conditioned, grid, *exact.marginal(float(grid[0])))
+    true = exact.marginal(float(grid[-1]))
+    return sum(float((a - b).norm()) for a, b in zip(found, true, strict=True))
+
+
+def converges(make: Callable[[Problem], Conditioner], sde: SDE) -> None:
+    """Twice the steps halve the distance, within 10 %: in the limit the method is exact."""
+    coarse, fine = (distance(make, sde, steps) for steps in (200, 400))
+    assert 1.8 < coarse / fine < 2.2, (coarse, fine)
+
+
+def exact_moments(sde: SDE) -> None:
+    """Moment matching is exact for any Gaussian."""
+    converges(lambda p: MomentMatching(_Wide(), p.y[None], STD, 9, 0.0), sde)
+
+
+def exact_guidance(sde: SDE) -> None:
+    """So is guidance by the true log p_t(y | x_t), which is that of a Gaussian."""
+
+    def energy(p: Problem) -> Callable[[Tensor, Tensor], Tensor]:
+        def of(x: Tensor, t: Tensor) -> Tensor:
+            time = float(t[0])
+            v = p.sigma(time) ** 2 / p.alpha(time) * p.jacobian(time)
+            s = p.A @ v @ p.A.T + STD**2 * torch.diag(p.kept)
+            d = p.mean + (x.flatten(1) - p.alpha(time) * p.mean) @ p.jacobian(time).T
+            gap = p.y - d @ p.A.T
+            return 0.5 * torch.einsum("bi,ij,bj->b", gap, torch.linalg.pinv(s), gap)
+
+        return of
+
+    converges(lambda p: EnergyGuidance(energy(p)), sde)
+
+
+def _time(t: float) -> Tensor:
+    return torch.tensor([t], dtype=torch.float64)
+
+
+class _Wide(Square):
+    """``Square`` for one y against any batch."""
+
+
+class _Flat(GaussianPrior):
+    """A prior of images as one of vectors."""
+
+    def __init__(self, inner: object) -> None:
+        self.inner, self.sde = inner, inner.sde  # type: ignore[attr-defined]
+
+    def denoise(self, x: Tensor, t: Tensor) -> Tensor:
+        flat: Tensor = self.inner.denoise(x.reshape(-1, 1, 3, 3), t)  # type: ignore[attr-defined]
+        return flat.reshape(x.shape)
+
+    def score(self, x: Tensor, t: Tensor) -> Tensor:
+        alpha, sigma = self.sde.alpha(t)[:, None], self.sde.sigma(t)[:, None]
+        return (alpha * self.denoise(x, t) - x) / sigma**2
+
+
+__all__ = ["CASES", "SDES", "pairwise"]
