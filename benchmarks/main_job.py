@@ -31,8 +31,8 @@ from medscore.attenuation import hu_to_mu, mu_to_hu
 from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.cli import registry
 from medscore.cli.demo import image_paths
+from medscore.cli.presets import DEFAULTS, Settings
 from medscore.cli.progress import sampling_bar
-from medscore.cli.recon import DEFAULTS, Settings
 from medscore.cli.simulate import prepare_ct
 from medscore.datasets.volume import Volume
 from medscore.metrics import CT_CONVENTION, Quality, quality
@@ -124,7 +124,7 @@ def run(
         sampler=registry.sampler(
             settings.sampler, registry.SamplerOptions(settings.snr, times, prior.sde)
         ),
-        conditioner=lambda a, y: conditioner(a, y, 1.0),
+        conditioner=lambda a, y, std: conditioner(a, y, registry.Strength(1.0, std)),
         times=times,
         samples=samples,
         seed=settings.seed,

@@ -22,8 +22,8 @@ from torch.nn import functional
 
 from medscore.checkpoint import load_prior
 from medscore.cli import registry
+from medscore.cli.presets import DEFAULTS
 from medscore.cli.progress import sampling_bar
-from medscore.cli.recon import DEFAULTS
 from medscore.conditioners.proximal import Proximal
 from medscore.datasets.nearest import nearest
 from medscore.datasets.slices import FULL, load_slices
@@ -42,6 +42,11 @@ SIZE = 128
 PRECISION = "bf16"
 LEVELS = (0.05, 0.1, 0.25, 0.5)
 MRI = "mri/tcga-lgg-slices-validation.npz"
+SETTINGS = replace(
+    DEFAULTS, sampler="pc", conditioner="proximal", steps=200, grid="uniform", precision=PRECISION
+)
+"""Of all reconstructions here: the dissertation's method with 401 evaluations."""
+
 MRI_METRIC = "per slice, full image, data range the reference's maximum, SSIM uniform 7x7 window"
 
 
@@ -141,9 +146,7 @@ def ct_numbers(
     paths = paths[::every]
     one, mean = [], []
     for path, v in zip(paths, ct_volume(paths, SIZE), strict=True):
-        r, _ = reconstruct_ct(
-            v, replace(DEFAULTS, prior=name, precision=PRECISION), samples, batch=8
-        )
+        r, _ = reconstruct_ct(v, replace(SETTINGS, prior=name), samples, batch=8)
         each = [quality(r.samples[:, k], v.values, CT_CONVENTION).psnr for k in range(samples)]
         one.append(float(np.mean(each)))
         mean.append(quality(r.mean, v.values, CT_CONVENTION))
@@ -218,9 +221,9 @@ def _mri(title: str, mask: Tensor, images: Tensor, samples: int, asked: bool) ->
 def reconstruct_mri(operator: Hartley, y: Tensor, samples: int) -> Tensor:
     """(slices, samples, H, W) in the prior's range."""
     prior = shipped("mri-128")
-    times = registry.grid(DEFAULTS.grid)(prior.sde, DEFAULTS.steps)
+    times = registry.grid(SETTINGS.grid)(prior.sde, SETTINGS.steps)
     sampler = registry.sampler(
-        DEFAULTS.sampler, registry.SamplerOptions(DEFAULTS.snr, times, prior.sde)
+        SETTINGS.sampler, registry.SamplerOptions(SETTINGS.snr, times, prior.sde)
     )
     count = len(y) * samples
 

@@ -1,7 +1,7 @@
 """The problems that conditioners are compared on: validation slices of real scans, one each.
 
-CT: the COVID-19-NY-SBU validation patients, 10 slices. MRI: the middle slice of each contrast of the
-TCGA-LGG validation patients, 20 slices. For choosing settings: slices of training patients. All in
+CT: the COVID-19-NY-SBU validation patients, 10 slices. MRI: the middle slice of each contrast of
+the TCGA-LGG validation patients, 20 slices. For choosing settings: slices of training patients. All in
 the prior's range; see the README of the development data for the sources.
 """
 
@@ -79,8 +79,7 @@ def ct_train_slices(data: Path, count: int) -> list[tuple[Tensor, float]]:
         hu, spacing = archive["hu"][chosen], archive["pixel_spacing_mm"][chosen]
     small = functional.avg_pool2d(torch.from_numpy(hu).float()[:, None], 2).clamp_min(-1000)
     return [
-        (image[None], 2 * float(np.ravel(mm)[0]))
-        for image, mm in zip(small, spacing, strict=True)
+        (image[None], 2 * float(np.ravel(mm)[0])) for image, mm in zip(small, spacing, strict=True)
     ]
 
 
@@ -146,7 +145,7 @@ def limited(degrees: float) -> Maker:
 
 
 def metal(count: int | None) -> Maker:
-    """A scan with two titanium implants, simulated with a spectrum, and its metal trace dropped; all
+    """A scan with two titanium implants, simulated with a spectrum, its metal trace dropped; all
     views, or ``count`` of them.
     """
 

@@ -23,7 +23,6 @@ from medscore.samplers.base import Sampler
 from medscore.sde import SDE
 from medscore.types import State, Times
 
-
 UNCONDITIONAL = Conditioner()
 
 
@@ -31,9 +30,9 @@ UNCONDITIONAL = Conditioner()
 class Counted(Prior):
     """A prior that counts its evaluations (NFE), in bf16 autocast on request.
 
-    Only the network's call is autocast: samplers, conditioners and operators keep float32. It counts
-    what the network is asked, so a conditioner that asks it twice is charged twice; a backward
-    pass through it is not counted.
+    Only the network's call is autocast: samplers, conditioners and operators keep float32. It
+    counts what the network is asked, so a conditioner that asks it twice is charged twice; a
+    backward pass through it is not counted.
 
     Args:
         items: samples walked together, so that a sampler that takes them one by one is not

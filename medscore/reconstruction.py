@@ -19,6 +19,7 @@ from medscore.datasets.measurement import Measurement
 from medscore.engine import Batch, Job, StepInfo, run
 from medscore.errors import MedscoreError
 from medscore.noise import derive_seed
+from medscore.noise_levels import whiten
 from medscore.operators.base import Operator
 from medscore.operators.radon import Radon
 from medscore.prior import Prior
@@ -37,19 +38,21 @@ class Plan:
 
     Attributes:
         sampler: unconditional. conditioner: made from the operator and the measurements of a
-            batch, both in the prior's range.
+            batch, both in the prior's range, and the deviation of the noise in them; noisy
+            measurements come in units of their own noise, so it is 1, and 0 without noise.
         times: decreasing grid. samples: posterior samples per slice. seed: of all draws.
-        exact: end with the exact data-consistency step (noise-free data).
+        noise: deviation of each line integral (slices, 1, views, detectors), None for none.
+            Without noise the sampling ends with the exact data-consistency step.
         batch_size: items walked together; the result does not depend on it.
         state: file that keeps an interrupted run. fingerprint: identifies the run.
     """
 
     sampler: Sampler
-    conditioner: Callable[[Operator, Tensor], Conditioner]
+    conditioner: Callable[[Operator, Tensor, float], Conditioner]
     times: Tensor
     samples: int = 1
     seed: int = 0
-    exact: bool = True
+    noise: Tensor | None = None
     batch_size: int = 8
     device: str = "cpu"
     bf16: bool = False
@@ -158,16 +161,18 @@ def reconstruct(
     units = NetworkUnits.of(contract, measurement.mu_water)
     y = torch.from_numpy(measurement.data).to(plan.device)
     y = units.measurements(operator, y, contract.size)
+    std = None if plan.noise is None else plan.noise.to(plan.device) / units.unit
+    white, white_y, noise_std = whiten(operator, y, std)
     slices, k = len(y), plan.samples
 
     def pair(items: Sequence[int]) -> Batch:
         slices_of = [item // k for item in items]
-        rows, chosen = y[slices_of], operator.rows(slices_of)
+        rows, chosen = white_y[slices_of], white.rows(slices_of)
         return Batch(
             prior,
             plan.sampler,
-            plan.conditioner(chosen, rows),
-            finish=(lambda x: chosen.exact_step(x, rows, tol=EXACT).x) if plan.exact else _identity,
+            plan.conditioner(chosen, rows, noise_std),
+            finish=_identity if noise_std else lambda x: chosen.exact_step(x, rows, tol=EXACT).x,
             residual=lambda x: chosen.residual(x, rows),
         )
 

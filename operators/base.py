@@ -168,9 +168,7 @@ class Operator(ABC):
             damping: delta > 0 for each sample, (batch,). iterations: the most that are taken.
         """
         gap = self.mask(y) * y - self.forward(x)
-        return x + damped(
-            self.forward, self.adjoint, gap, damping, tol=tol, max_iter=iterations
-        )
+        return x + damped(self.forward, self.adjoint, gap, damping, tol=tol, max_iter=iterations)
 
     def norm_squared(self, y: Tensor, *, steps: int = 30) -> Tensor:
         """|A|^2 for each sample of measurements like ``y``, (batch,): the largest eigenvalue of

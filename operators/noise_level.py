@@ -50,8 +50,8 @@ def kspace_corners(kspace: Kspace, mask: Tensor, *, share: float = 0.05) -> Tens
 
 
 def repeated_differences(sinogram: Sinogram, mask: Tensor) -> Tensor:
-    """Deviation of every ray, the same for all of a sample, (batch,): from fourth differences along
-    the detectors of each measured view.
+    """Deviation of every ray, the same for all of a sample, (batch,): from fourth differences
+    along the detectors of each measured view.
 
     Args:
         mask: broadcastable to the sinogram, 1 where a ray was measured.

@@ -1,4 +1,4 @@
-r"""Measurements in units of their own noise: :math:`A' = W A` with :math:`W = \mathrm{diag}(1/\sigma)`.
+r"""Measurements in units of their own noise: :math:`A' = W A`, :math:`W = \mathrm{diag}(1/\sigma)`.
 
 What is known of the noise, be it different for every ray as in low-dose CT, turns into white noise
 of deviation 1, which is all that conditioners need to know. T' = W T has the inverse T^-1 W^-1, so

@@ -15,8 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 import medscore
+from medscore.cli.presets import DEFAULTS
 from medscore.cli.progress import console
-from medscore.cli.recon import DEFAULTS, reconstruct_file
+from medscore.cli.recon import reconstruct_file
 from medscore.cli.simulate import simulate
 from medscore.errors import MedscoreError
 from medscore.files import atomic_folder
@@ -47,8 +48,8 @@ def demo(
         "medscore-demo"
     ),
     views: Annotated[int, typer.Option(help="Views of the sparse scan.")] = 23,
-    steps: Annotated[int, typer.Option(help="Noise scales.")] = 150,
-    samples: Annotated[int, typer.Option(help="Posterior samples per slice.")] = 2,
+    steps: Annotated[int, typer.Option(help="Steps of the time grid.")] = DEFAULTS.steps,
+    samples: Annotated[int, typer.Option(help="Posterior samples per slice.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
 ) -> None:
     """Reconstruct two real CT slices from a simulated 23-view scan, and print the quality.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from rich.markup import escape
 import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.cli import registry
+from medscore.cli.presets import DEFAULTS, Settings, choose
 from medscore.cli.progress import console, sampling_bar
 from medscore.cli.simulate import prepare_ct
 from medscore.contract import DataContract
@@ -26,76 +26,45 @@ from medscore.outputs import Outcome, write_outputs
 from medscore.reconstruction import Plan, check_compatible, reconstruct, reconstruct_fbp
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The choices that fix a reconstruction; they are recorded in provenance.json.
-
-    The defaults were chosen on the TCGA validation slices (docs/method.md).
-    """
-
-    prior: str = "ct-128"
-    sampler: str = "pc"
-    conditioner: str = "proximal"
-    steps: int = 200
-    grid: str = "uniform"
-    snr: float = 0.45
-    lam: float | None = None
-    samples: int = 1
-    seed: int = 0
-    precision: str = "float32"
-
-    def check(self) -> None:
-        """Refuse numbers out of range.
-
-        Raises:
-            MedscoreError: naming the option.
-        """
-        for name, value, low, high in (
-            ("--steps", self.steps, 1, 100_000),
-            ("--samples", self.samples, 1, 10_000),
-            ("--snr", self.snr, 1e-6, 10),
-            ("--lam", 1.0 if self.lam is None else self.lam, 0, 1),
-            ("--seed", self.seed, 0, 2**63 - 1),
-        ):
-            if not low <= value <= high:
-                raise MedscoreError(f"{name} is {value}", mend=f"use {low} to {high}")
-        if self.precision not in ("float32", "bf16"):
-            raise MedscoreError(f"--precision {self.precision}", mend="use float32 or bf16")
-
-
-DEFAULTS = Settings()
-
-
 def recon(
     measurement: Annotated[Path, typer.Argument(help="Measurement file from `simulate`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
-    prior: Annotated[str, typer.Option(help="Name of a shipped prior, or a path.")] = (
-        DEFAULTS.prior
-    ),
+    preset: Annotated[
+        str, typer.Option(help="fast, thesis, another of configs/thesis, or a YAML file.")
+    ] = "fast",
+    prior: Annotated[
+        str | None, typer.Option(help=f"Name of a shipped prior, or a path; {DEFAULTS.prior}.")
+    ] = None,
     sampler: Annotated[
-        str, typer.Option(help=f"One of: {', '.join(registry.SAMPLERS)}.")
-    ] = DEFAULTS.sampler,
+        str | None, typer.Option(help=f"One of: {', '.join(registry.SAMPLERS)}.")
+    ] = None,
     conditioner: Annotated[
-        str, typer.Option(help=f"One of: {', '.join(registry.CONDITIONERS)}.")
-    ] = DEFAULTS.conditioner,
-    steps: Annotated[int, typer.Option(help="Noise scales.")] = DEFAULTS.steps,
+        str | None, typer.Option(help=f"One of: {', '.join(registry.CONDITIONERS)}.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the time grid.")] = None,
     grid: Annotated[
-        str, typer.Option(help=f"Their spacing, one of: {', '.join(registry.GRIDS)}.")
-    ] = DEFAULTS.grid,
+        str | None, typer.Option(help=f"Their spacing, one of: {', '.join(registry.GRIDS)}.")
+    ] = None,
     samples: Annotated[
         int, typer.Option(help="Posterior samples; their mean is the reconstruction.")
     ] = DEFAULTS.samples,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = DEFAULTS.seed,
-    snr: Annotated[float, typer.Option(help="Corrector's signal-to-noise ratio.")] = DEFAULTS.snr,
+    snr: Annotated[float | None, typer.Option(help="A corrector's signal-to-noise ratio.")] = None,
     lam: Annotated[
         float | None,
-        typer.Option(help="Data-consistency strength; 1 for noise-free data, else 0.5."),
+        typer.Option(help="Strength of proximal; 1 for noise-free data, else 0.5."),
     ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Ground truth image: adds metrics.json.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Samples walked together.")] = 8,
+    noise: Annotated[
+        str,
+        typer.Option(
+            help="Of the data: recorded, estimate, none, gaussian:STD or poisson:PHOTONS."
+        ),
+    ] = DEFAULTS.noise,
     precision: Annotated[
         str, typer.Option(help="float32, or bf16 autocast where the hardware has it.")
     ] = DEFAULTS.precision,
@@ -108,15 +77,20 @@ def recon(
 
     Example: medscore recon meas.h5 -o out --samples 8
 
-    Example: medscore recon meas.h5 -o out --steps 100 --seed 1 --reference scan.dcm
+    --preset fast is the default; thesis is predictor-corrector sampling with the proximal step and
+    1000 noise scales. Options given beside a preset replace its own.
+
+    Example: medscore recon meas.h5 -o out --preset thesis --reference scan.dcm
     """
-    settings = Settings(
-        prior, sampler, conditioner, steps, grid, snr, lam, samples, seed, precision
-    )
+    chosen = choose(
+        preset, prior=prior, sampler=sampler, conditioner=conditioner, steps=steps, grid=grid,
+        samples=samples, seed=seed, snr=snr, lam=lam, noise=noise,
+        precision=precision,
+    )  # fmt: skip
     outcome = reconstruct_file(
         measurement,
         output,
-        settings,
+        chosen,
         device=device,
         batch_size=batch_size,
         reference=reference,
@@ -164,7 +138,8 @@ def reconstruct_file(
     truth = None if reference is None else _reference(reference, measurement, contract)
     chosen = registry.device(device)
     network = load_prior(prior_file, device=chosen)
-    noise_free = measurement.noise == "none"
+    noise = registry.noise_deviation(settings.noise, measurement, operator, path)
+    noise_free = noise is None
     lam = settings.lam if settings.lam is not None else (1.0 if noise_free else 0.5)
     conditioner = registry.conditioner(settings.conditioner)
     times = registry.grid(settings.grid)(network.sde, settings.steps)
@@ -174,11 +149,11 @@ def reconstruct_file(
         sampler=registry.sampler(
             settings.sampler, registry.SamplerOptions(settings.snr, times, network.sde)
         ),
-        conditioner=lambda a, y: conditioner(a, y, lam),
+        conditioner=lambda a, y, std: conditioner(a, y, registry.Strength(lam, std)),
         times=times,
         samples=settings.samples,
         seed=settings.seed,
-        exact=noise_free,
+        noise=noise,
         batch_size=batch_size,
         device=chosen,
         bf16=settings.precision == "bf16",

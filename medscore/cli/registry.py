@@ -15,9 +15,24 @@ import torch
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
+from medscore.conditioners.daps import DAPS
+from medscore.conditioners.ddnm import DDNM
+from medscore.conditioners.ddrm import DDRM
+from medscore.conditioners.dds import DDS
+from medscore.conditioners.diffpir import DiffPIR
+from medscore.conditioners.discrepancy import Discrepancy
+from medscore.conditioners.dps import DPS
+from medscore.conditioners.jalal import Jalal, JalalNormalised
+from medscore.conditioners.mcg import MCG
+from medscore.conditioners.moment_matching import MomentMatching
+from medscore.conditioners.pigdm import PiGDM
 from medscore.conditioners.proximal import Proximal
+from medscore.conditioners.red_diff import REDDiff
+from medscore.conditioners.replacement import Replacement
+from medscore.conditioners.score_sde import ScoreSDE
 from medscore.datasets.measurement import Measurement
 from medscore.errors import MedscoreError
+from medscore.noise_levels import deviation, estimated
 from medscore.operators.base import Operator
 from medscore.operators.geometry import ParallelBeam
 from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
@@ -81,10 +96,35 @@ GRIDS: dict[str, grids.Grid] = {
     "log-snr": grids.log_snr,
     "karras": grids.karras,
     "angular": grids.angular,
+    "focused": grids.focused,
 }
 
-CONDITIONERS: dict[str, Callable[[Operator, Tensor, float], Conditioner]] = {
-    "proximal": Proximal,
+
+@dataclass(frozen=True)
+class Strength:
+    """What a conditioner on the command line may depend on: lambda, and the noise's deviation."""
+
+    lam: float
+    noise_std: float
+
+
+CONDITIONERS: dict[str, Callable[[Operator, Tensor, Strength], Conditioner]] = {
+    "diffpir": lambda a, y, s: DiffPIR(a, y, s.noise_std),
+    "proximal": lambda a, y, s: Proximal(a, y, s.lam),
+    "discrepancy": lambda a, y, s: Discrepancy(a, y, s.noise_std),
+    "replacement": lambda a, y, s: Replacement(a, y),
+    "score-sde": lambda a, y, s: ScoreSDE(a, y),
+    "jalal": lambda a, y, s: Jalal(a, y, noise_std=s.noise_std),
+    "jalal-normalised": lambda a, y, s: JalalNormalised(a, y),
+    "dps": lambda a, y, s: DPS(a, y),
+    "mcg": lambda a, y, s: MCG(a, y),
+    "pigdm": lambda a, y, s: PiGDM(a, y, s.noise_std),
+    "moment-matching": lambda a, y, s: MomentMatching(a, y, s.noise_std),
+    "ddnm": lambda a, y, s: DDNM(a, y, s.noise_std),
+    "ddrm": lambda a, y, s: DDRM(a, y, s.noise_std),
+    "dds": lambda a, y, s: DDS(a, y, gamma=5.0 if s.noise_std else None),
+    "daps": lambda a, y, s: DAPS(a, y, s.noise_std),
+    "red-diff": lambda a, y, s: REDDiff(a, y),
 }
 
 NOISES: dict[str, Callable[[float], NoiseModel]] = {
@@ -105,9 +145,23 @@ def grid(name: str) -> grids.Grid:
     return _pick(GRIDS, name, "grid")
 
 
-def conditioner(name: str) -> Callable[[Operator, Tensor, float], Conditioner]:
-    """The conditioner of that name, to be given operator, measurements and lambda."""
-    return _pick(CONDITIONERS, name, "conditioner")
+def conditioner(name: str) -> Callable[[Operator, Tensor, Strength], Conditioner]:
+    """The conditioner of that name; where it cannot do with an operator or its noise it says so.
+
+    Raises:
+        MedscoreError: no such conditioner.
+    """
+    make = _pick(CONDITIONERS, name, "conditioner")
+
+    def checked(operator: Operator, y: Tensor, strength: Strength) -> Conditioner:
+        try:
+            return make(operator, y, strength)
+        except ValueError as error:
+            raise MedscoreError(
+                f"--conditioner {name}: {error}", mend="use diffpir, dds or proximal"
+            ) from error
+
+    return checked
 
 
 def noise(text: str) -> NoiseModel:
@@ -128,6 +182,28 @@ def noise(text: str) -> NoiseModel:
             f"--noise {text!r} is not known", mend="use none, gaussian:0.01 or poisson:1e5"
         )
     return NOISES[name](number)
+
+
+def noise_deviation(
+    text: str, measurement: Measurement, operator: Operator, where: Path
+) -> Tensor | None:
+    """The deviation of every line integral, by what the file records (``recorded``), by the data
+    (``estimate``, and where the file records ``unknown``), or by another model; None for none.
+
+    Raises:
+        MedscoreError: a noise that is not known, or data that tell no level.
+    """
+    y = torch.from_numpy(measurement.data)
+    if text == "recorded":
+        text = measurement.noise
+    if text in ("estimate", "unknown"):
+        try:
+            return estimated(y, operator.mask(y))
+        except ValueError as error:
+            raise MedscoreError(
+                f"no noise level: {error}", where=where, mend="give it with --noise"
+            ) from error
+    return deviation(noise(text), y)
 
 
 def operator(measurement: Measurement, where: Path) -> Radon:

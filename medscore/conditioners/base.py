@@ -47,7 +47,7 @@ class Refined(Prior):
 
 @final
 class Guided(Prior):
-    r"""A prior whose score has ``guidance(x, t)`` added: :math:`\nabla \log p_t(y | x)` of Eq. B.35.
+    r"""A prior with ``guidance(x, t)`` added to its score: :math:`\nabla \log p_t(y | x)` of B.35.
 
     By Tweedie's formula its denoised image is :math:`D + \sigma^2 / \alpha` times the guidance.
     """

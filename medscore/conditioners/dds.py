@@ -45,7 +45,9 @@ class DDS(Conditioner):
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or (self.gamma is not None and not self.gamma > 0):
-            raise ValueError(f"iterations {self.iterations} >= 1, gamma {self.gamma} > 0 are needed")
+            raise ValueError(
+                f"iterations {self.iterations} >= 1, gamma {self.gamma} > 0 are needed"
+            )
 
     def sampler(self, sampler: Sampler) -> Sampler:
         return sampler.map(lambda part: _Decomposed(part, self))

@@ -11,8 +11,8 @@ sampler leaves in its state is drawn afresh,
 .. math:: x_s \leftarrow \alpha(s) D' + \sqrt{1 - \zeta}\,(x_s - \alpha(s) D')
           + \sqrt\zeta\,\sigma(s) z.
 
-With DDIM of eta = 0 these are the paper's steps. zeta = 1 forgets all but D': the loop then denoises
-and fits a freshly noised image at every level, and what one level got wrong the next does not
+With DDIM of eta = 0 these are the paper's steps. zeta = 1 forgets all but D': the loop then
+denoises and fits a freshly noised image at every level, and what one level got wrong the next does not
 inherit. Its samples scatter less than the posterior.
 """
 
@@ -50,7 +50,7 @@ class DiffPIR(Conditioner):
     noise_std: float = 0.0
     trust: float = 8.0
     zeta: float = 1.0
-    iterations: int = 8
+    iterations: int = 10
 
     def __post_init__(self) -> None:
         if not (self.noise_std >= 0 and self.trust > 0 and 0 <= self.zeta <= 1):

@@ -1,4 +1,4 @@
-r"""The discrepancy principle (Morozov 1966): fit the measurements as far as their noise, no further.
+r"""The discrepancy principle (Morozov 1966): fit measurements as far as their noise, no further.
 
 :class:`Discrepancy` is the proximal step of :mod:`~medscore.conditioners.proximal` with the
 strength that the data themselves give for each sample and step,

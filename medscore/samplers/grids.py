@@ -46,7 +46,7 @@ def karras(sde: SDE, steps: int, rho: float = 7.0) -> AnyFloat:
     )
 
 
-def focused(sde: SDE, steps: int, high: float = 3.0, low: float = 0.02) -> AnyFloat:
+def focused(sde: SDE, steps: int, high: float = 3.0, low: float = 0.006) -> AnyFloat:
     """One leap from 1 to sigma/alpha = ``high``, then equal steps in its logarithm down to ``low``:
     where measurements already say how an image looks, the levels at which every image looks alike
     are not worth an evaluation, nor are those at which nothing is left to see. It ends above the

@@ -52,7 +52,13 @@ def scanned(mask: torch.Tensor, image: torch.Tensor) -> Reconstruction:
     contract = of_network(UNetSpec(channels=(8,), fold=1, groups=8))
     sde = VE(0.01, 5.0)
     prior = GaussianPrior(sde, torch.full((SIZE**2,), 0.4), 0.04 * torch.eye(SIZE**2))
-    plan = Plan(ReverseDiffusion(), Proximal, uniform(sde, 12), samples=2, batch_size=3)
+    plan = Plan(
+        ReverseDiffusion(),
+        lambda a, y, std: Proximal(a, y),
+        uniform(sde, 12),
+        samples=2,
+        batch_size=3,
+    )
     return reconstruct(measurement, operator, prior, contract, plan)
 
 

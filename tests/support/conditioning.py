@@ -1,10 +1,9 @@
-"""Every conditioner with the rule it claims to be, as functions that the mutation check calls too."""
+"""Every conditioner with the rule it claims to be: functions that the mutation check calls too."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import rules
 import torch
@@ -31,6 +30,7 @@ from medscore.conditioners.proximal import Proximal
 from medscore.conditioners.replacement import Replacement
 from medscore.conditioners.score_sde import ScoreSDE
 from medscore.operators.base import Operator
+from medscore.prior import Prior
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import log_snr
 from medscore.sde import SDE, VE, VP, SubVP
@@ -173,7 +173,7 @@ def converges(make: Callable[[Problem], Conditioner], sde: SDE) -> None:
 
 def exact_moments(sde: SDE) -> None:
     """Moment matching is exact for any Gaussian."""
-    converges(lambda p: MomentMatching(_Wide(), p.y[None], STD, 9, 0.0), sde)
+    converges(lambda p: MomentMatching(Square(), p.y[None], STD, 9, 0.0), sde)
 
 
 def exact_guidance(sde: SDE) -> None:
@@ -197,23 +197,11 @@ def _time(t: float) -> Tensor:
     return torch.tensor([t], dtype=torch.float64)
 
 
-class _Wide(Square):
-    """``Square`` for one y against any batch."""
-
-
-class _Flat(GaussianPrior):
+class _Flat(Prior):
     """A prior of images as one of vectors."""
 
-    def __init__(self, inner: object) -> None:
-        self.inner, self.sde = inner, inner.sde  # type: ignore[attr-defined]
+    def __init__(self, inner: Prior) -> None:
+        self.inner, self.sde = inner, inner.sde
 
     def denoise(self, x: Tensor, t: Tensor) -> Tensor:
-        flat: Tensor = self.inner.denoise(x.reshape(-1, 1, 3, 3), t)  # type: ignore[attr-defined]
-        return flat.reshape(x.shape)
-
-    def score(self, x: Tensor, t: Tensor) -> Tensor:
-        alpha, sigma = self.sde.alpha(t)[:, None], self.sde.sigma(t)[:, None]
-        return (alpha * self.denoise(x, t) - x) / sigma**2
-
-
-__all__ = ["CASES", "SDES", "pairwise"]
+        return self.inner.denoise(x.reshape(-1, 1, 3, 3), t).reshape(x.shape)

@@ -1,8 +1,8 @@
 """One step of every conditioner as its source writes it, in dense matrices for Gaussian data.
 
-Nothing of the package's conditioners or solvers is used: the problem is two matrices, the denoiser a
-formula, every inverse ``torch.linalg``'s. A rule takes the state, t, s and the step's white draws in
-the order in which they are made, and gives the next state. The sampler is DDIM with eta = 0.6.
+Nothing of the package's conditioners or solvers is used: the problem is two matrices, the denoiser
+a formula, every inverse ``torch.linalg``'s. A rule takes the state, t, s and the step's white draws
+in the order in which they are made, and gives the next state. The sampler is DDIM with eta = 0.6.
 """
 
 from __future__ import annotations
@@ -198,10 +198,7 @@ def dds(gamma: float | None) -> Rule:
 
     def rule(p: Problem, x: Tensor, t: float, s: float, z: Sequence[Tensor]) -> Tensor:
         d = p.denoise(x, t)
-        if gamma is None:
-            fitted = p.exchanged(d, p.y)
-        else:
-            fitted = p.damped(d, p.y, 1 / gamma)
+        fitted = p.exchanged(d, p.y) if gamma is None else p.damped(d, p.y, 1 / gamma)
         return ddim(p, d, x, t, s, z[0]) + p.alpha(s) * (fitted - d)
 
     return rule

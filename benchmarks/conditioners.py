@@ -1,0 +1,273 @@
+"""Conditioners on real slices: the dissertation's ranking, the fast default, one prior for all.
+
+    python benchmarks/conditioners.py --tune            # settings, on training patients
+    python benchmarks/conditioners.py                   # all rows that are not stored yet
+    python benchmarks/conditioners.py "MRI 8x*"         # some rows
+    python benchmarks/conditioners.py --check           # two slices of every row again; < 10 min
+    python benchmarks/conditioners.py --page docs/conditioners.md
+
+Every row is kept in benchmarks/conditioners/, slice by slice, so an interrupted run goes on where
+it stopped; the page holds the hash of all of them. ``--check`` computes two slices a row again (one
+sample, where a row takes more than 500 evaluations) and exits 1 if any differs by more than 0.05 dB
+from what is stored, or if an asked number is missed. Needs the development data (--data). All rows
+take about two hours on 2 cores; run two processes with one thread each (OMP_NUM_THREADS=1) and
+different rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from main_job import DATA
+from methods import METHODS, Setting, draw
+from number import Number
+from problems import (
+    PHOTONS,
+    Problem,
+    ct_slices,
+    ct_train_slices,
+    limited,
+    metal,
+    mri,
+    mri_slices,
+    mri_train_slices,
+    views,
+)
+from tv import fista_tv
+
+from medscore.errors import MedscoreError
+from medscore.files import atomic_write
+
+STORE = Path(__file__).with_name("conditioners")
+TUNED = STORE / "tuned.json"
+TUNING = 3
+"""Slices of training patients that settings are chosen on."""
+
+CT_TASKS: dict[str, Callable[[torch.Tensor, float, int], Problem]] = {
+    "CT 10 views": views(10), "CT 20 views": views(20), "CT 23 views": views(23),
+    "CT 45 views": views(45), f"CT 90 views, {PHOTONS:g} photons": views(90, PHOTONS),
+    "CT 120 degrees": limited(120.0), "MAR": metal(None), "MAR, 45 views": metal(45),
+}  # fmt: skip
+MRI_TASKS = {"MRI 4x": mri(4.0), "MRI 8x": mri(8.0)}
+TV_WEIGHTS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+RANKED = ("PC + proximal", "ALD + proximal", "Jalal", "Score-SDE")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A task and what solves it: a method, with samples, or FISTA-TV. ``together``: slices walked
+    in one batch, where they share the operator.
+    """
+
+    task: str
+    solver: str
+    samples: int = 1
+    together: int = 1
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.task} - {self.solver}"
+
+
+ROWS = [
+    *(Row(task, "DiffPIR", 8) for task in (*CT_TASKS, *MRI_TASKS)),
+    *(Row(task, "FISTA-TV") for task in CT_TASKS),
+    *(Row(task, solver, 1, 10) for task in MRI_TASKS for solver in RANKED),
+    Row("CT 23 views", "PC + proximal, 2001", 8),
+    Row("MRI 8x", "PC + proximal, 2001", 8),
+]
+
+
+@cache
+def problems(task: str, data: Path, train: bool = False) -> list[Problem]:
+    """All slices of a task."""
+    if task in MRI_TASKS:
+        images = mri_train_slices(data, TUNING) if train else mri_slices(data)
+        return [MRI_TASKS[task](image, i) for i, image in enumerate(images)]
+    slices = ct_train_slices(data, TUNING) if train else ct_slices(data)
+    return [CT_TASKS[task](hu, spacing, i) for i, (hu, spacing) in enumerate(slices)]
+
+
+def tune(data: Path) -> None:
+    """Every setting of every method that has some, and FISTA-TV's weight for every task: mean PSNR
+    of one sample on training patients. All trials are kept; the best setting is what rows use.
+    """
+    kept: dict[str, dict[str, float]] = _stored(TUNED, {})
+    tasks = [("MRI 8x", name) for name in RANKED] + [("CT 23 views", "PC + proximal")]
+    for task, name in tasks:
+        for setting in METHODS[name].settings:
+            _try(kept, task, name, setting, lambda t=task, n=name, s=setting: _drawn(t, data, n, s))
+    for task in CT_TASKS:
+        for weight in TV_WEIGHTS:
+            _try(kept, task, "FISTA-TV", (weight, 0.0), lambda t=task, w=weight: _tv(t, data, w))
+
+
+def _try(
+    kept: dict[str, dict[str, float]],
+    task: str,
+    name: str,
+    setting: Setting,
+    measure: Callable[[], float],
+) -> None:
+    trials, key = kept.setdefault(f"{task} - {name}", {}), f"{setting[0]:g}, {setting[1]:g}"
+    if key not in trials:
+        try:
+            trials[key] = measure()
+        except MedscoreError as error:  # diverged: a trial like any other, and the worst
+            print(error)
+            trials[key] = 0.0
+        print(f"{task} - {name} {METHODS[name].named if name in METHODS else 'weight'} {key}: "
+              f"{trials[key]:.2f} dB", flush=True)  # fmt: skip
+        atomic_write(TUNED, (json.dumps(kept, indent=1) + "\n").encode())
+
+
+def _drawn(task: str, data: Path, name: str, setting: Setting) -> float:
+    found = problems(task, data, True)
+    groups = [list(range(len(found)))] if task in MRI_TASKS else [[i] for i in range(len(found))]
+    psnr = []
+    for group in groups:
+        drawn = draw([found[i] for i in group], group, METHODS[name], setting, [0])
+        psnr += [found[i].score(x)[0] for i, x in zip(group, drawn.samples, strict=True)]
+    return float(np.mean(psnr))
+
+
+def _tv(task: str, data: Path, weight: float) -> float:
+    return float(
+        np.mean([p.score(fista_tv(p.operator, p.y, weight))[0] for p in problems(task, data, True)])
+    )
+
+
+def setting_of(row: Row) -> Setting:
+    """The best trial of the method on the task it was tuned on; of FISTA-TV on the row's own."""
+    if row.solver in METHODS and len(METHODS[row.solver].settings) == 1:
+        return METHODS[row.solver].settings[0]
+    base = row.solver.removesuffix(", 2001")
+    task = (
+        row.task if base == "FISTA-TV" else ("MRI 8x" if row.task in MRI_TASKS else "CT 23 views")
+    )
+    trials = _stored(TUNED, {}).get(f"{task} - {base}")
+    if not trials:
+        sys.exit(f"{task} - {base} is not tuned yet: run benchmarks/conditioners.py --tune")
+    first, second = (float(v) for v in max(trials, key=trials.__getitem__).split(", "))
+    return first, second
+
+
+def solve(row: Row, group: list[int], data: Path, samples: Sequence[int]) -> list[dict[str, Any]]:
+    """What is kept of each slice of a group: quality of every sample and of their mean, of what is
+    known in closed form, evaluations, residual and seconds for each slice.
+    """
+    found = [problems(row.task, data)[i] for i in group]
+    start = time.perf_counter()
+    if row.solver == "FISTA-TV":
+        weight, _ = setting_of(row)
+        images = [fista_tv(p.operator, p.y, weight) for p in found]
+        nfe, residuals = (
+            0,
+            [float(p.operator.residual(x, p.y)) for p, x in zip(found, images, strict=True)],
+        )
+    else:
+        drawn = draw(found, group, METHODS[row.solver], setting_of(row), samples)
+        images, nfe, residuals = drawn.samples, drawn.nfe, drawn.residuals
+    seconds = (time.perf_counter() - start) / len(group)
+    return [
+        {
+            "slice": i,
+            "each": [p.score(one[None]) for one in x],
+            "mean": p.score(x.mean(0, keepdim=True)),
+            "classical": {name: p.score(image) for name, image in p.classical.items()},
+            "nfe": nfe,
+            "residual": residual,
+            "seconds": seconds,
+        }
+        for i, p, x, residual in zip(group, found, images, residuals, strict=True)
+    ]
+
+
+def fill(row: Row, data: Path, limit: int | None) -> None:
+    """Compute what is not stored of a row."""
+    path = STORE / f"{row.name}.json"
+    kept: list[dict[str, Any]] = _stored(path, [])
+    count = len(problems(row.task, data)[:limit])
+    for first in range(0, count, row.together):
+        group = list(range(first, min(first + row.together, count)))
+        if {k["slice"] for k in kept} >= set(group):
+            continue
+        kept += solve(row, group, data, range(row.samples))
+        last = kept[-1]
+        print(f"{row.name} {first + 1}: {np.mean([e[0] for e in last['each']]):.2f} / "
+              f"{last['mean'][0]:.2f} dB, {last['seconds']:.0f} s", flush=True)  # fmt: skip
+        atomic_write(path, (json.dumps(kept, indent=1) + "\n").encode())
+
+
+def check(row: Row, data: Path) -> Number:
+    """The largest difference in PSNR of two slices computed again from what is stored."""
+    kept = _stored(STORE / f"{row.name}.json", [])
+    group = [k["slice"] for k in kept[:2]]
+    few = range(row.samples if kept[0]["nfe"] <= 500 else 1)
+    parts = [group] if row.together > 1 else [[i] for i in group]
+    again = [r for part in parts for r in solve(row, part, data, few)]
+    gap = max(
+        abs(a[0] - b[0])
+        for new, old in zip(again, kept, strict=False)
+        for a, b in zip(new["each"], old["each"], strict=False)
+    )
+    return Number(f"{row.name}: largest difference from what is stored (dB)", gap, at_most=0.05)
+
+
+def digest() -> str:
+    """SHA-256 of all that is stored."""
+    found = hashlib.sha256()
+    for path in sorted(STORE.glob("*.json")):
+        found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def _stored(path: Path, otherwise: Any) -> Any:
+    return json.loads(path.read_text()) if path.exists() else otherwise
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", default=["*"], help="patterns of rows")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of development data")
+    parser.add_argument("--limit", type=int, help="slices of a row, the first ones")
+    parser.add_argument("--tune", action="store_true", help="choose the settings")
+    parser.add_argument("--page", type=Path, help="write what is stored as a page")
+    parser.add_argument("--check", action="store_true", help="two slices a row again; exit 1")
+    args = parser.parse_args()
+    STORE.mkdir(exist_ok=True)
+    chosen = [row for row in ROWS if any(fnmatch(row.name, pattern) for pattern in args.rows)]
+    if args.tune:
+        tune(args.data)
+    elif args.page:
+        from conditioners_page import page
+
+        args.page.write_text(page(STORE, digest()))
+    elif args.check:
+        from conditioners_page import numbers
+
+        found = [*numbers(STORE), *(check(row, args.data) for row in chosen)]
+        for number in found:
+            print(number, flush=True)
+        return int(not all(number.met for number in found))
+    else:
+        for row in chosen:
+            fill(row, args.data, args.limit)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
