@@ -1,8 +1,8 @@
 """The problems that conditioners are compared on: validation slices of real scans, one each.
 
 CT: the COVID-19-NY-SBU validation patients, 10 slices. MRI: the middle slice of each contrast of
-the TCGA-LGG validation patients, 20 slices. For choosing settings: slices of training patients. All in
-the prior's range; see the README of the development data for the sources.
+the TCGA-LGG validation patients, 20 slices. For choosing settings: slices of training patients. All
+in the prior's range; see the README of the development data for the sources.
 """
 
 from __future__ import annotations

@@ -31,9 +31,11 @@ from medscore.operators.multicoil import MulticoilFourier
 from medscore.operators.nufft import NonuniformFourier
 from medscore.operators.padded import Padded
 from medscore.operators.radon import Radon
+from medscore.operators.real_images import Phased, TwoChannels
 from medscore.operators.restricted import Restricted
 from medscore.operators.stack import Stack
 from medscore.operators.super_resolution import SuperResolution
+from medscore.operators.whitened import Whitened
 
 KINDS: dict[str, type] = {
     kind.__name__: kind
@@ -50,6 +52,9 @@ KINDS: dict[str, type] = {
         Stack,
         Padded,
         Restricted,
+        Whitened,
+        Phased,
+        TwoChannels,
         geometry.ParallelBeam,
         geometry.ParallelAngles,
         geometry.FanBeam,

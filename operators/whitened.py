@@ -30,10 +30,10 @@ class Whitened(Operator):
 
     def __init__(self, inner: Operator, std: Tensor) -> None:
         taken = inner.mask(std).bool()
-        if not bool((torch.where(taken, std, 1.0) > 0).all() and torch.isfinite(std).all()):
-            raise ValueError("the noise's deviation must be above 0 wherever something is measured")
         self.inner, self.std = inner, std
         self._safe = torch.where(taken, std, 1.0)
+        if not bool(((self._safe > 0) & torch.isfinite(self._safe)).all()):
+            raise ValueError("the noise's deviation must be above 0 wherever something is measured")
         self.T_is_onto = inner.T_is_onto
         super().__init__(
             inner.diagonal,

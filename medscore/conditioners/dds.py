@@ -3,7 +3,7 @@ r"""Decomposed diffusion sampling, DDS (Chung, Lee and Ye 2024, Eq. 14 and Alg. 
 A few conjugate gradient steps from the denoised image stay in the Krylov space of A^H A, near the
 images the prior knows:
 
-.. math:: D' = \arg\min_x \tfrac\gamma2 \|y - A x\|^2 + \tfrac12 \|x - D\|^2, \qquad
+.. math:: D' = \arg\min_x \tfrac\gamma2 \|y - A x\|^2 / |A|^2 + \tfrac12 \|x - D\|^2, \qquad
           x_s \leftarrow h(x_t) + \alpha(s) (D' - D).
 
 The noise direction stays the network's own, from D; that is what the second formula says, for any
@@ -13,9 +13,9 @@ sampler h. For DDIM it is the paper's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import final
 
-import torch
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, Remembering
@@ -34,7 +34,7 @@ class DDS(Conditioner):
 
     Args:
         operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        gamma: weight of the measurements; ``None`` for infinity, the noise-free case.
+        gamma: weight of the measurements, whatever their unit; ``None`` for infinity, the noise-free case.
         iterations: of conjugate gradients, the M of the paper.
     """
 
@@ -49,6 +49,11 @@ class DDS(Conditioner):
                 f"iterations {self.iterations} >= 1, gamma {self.gamma} > 0 are needed"
             )
 
+    @cached_property
+    def size(self) -> Tensor:
+        """|A|^2 of each sample."""
+        return self.operator.norm_squared(self.y)
+
     def sampler(self, sampler: Sampler) -> Sampler:
         return sampler.map(lambda part: _Decomposed(part, self))
 
@@ -56,7 +61,7 @@ class DDS(Conditioner):
         """D' of D."""
         if self.gamma is None:
             return self.operator.consistent(denoised, self.y, 1.0, iterations=self.iterations)
-        damping = torch.full((len(denoised),), 1 / self.gamma, device=denoised.device)
+        damping = self.size / self.gamma
         return self.operator.damped_step(denoised, self.y, damping, iterations=self.iterations)
 
 

@@ -12,8 +12,8 @@ sampler leaves in its state is drawn afresh,
           + \sqrt\zeta\,\sigma(s) z.
 
 With DDIM of eta = 0 these are the paper's steps. zeta = 1 forgets all but D': the loop then
-denoises and fits a freshly noised image at every level, and what one level got wrong the next does not
-inherit. Its samples scatter less than the posterior.
+denoises and fits a freshly noised image at every level, and what one level got wrong the next does
+not inherit. Its samples scatter less than the posterior.
 """
 
 from __future__ import annotations

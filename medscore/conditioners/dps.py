@@ -39,7 +39,7 @@ class DPS(Conditioner):
 
     operator: Operator
     y: Tensor
-    zeta: float = 1.0
+    zeta: float = 0.5
 
     def __post_init__(self) -> None:
         if not self.zeta >= 0:

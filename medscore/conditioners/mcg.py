@@ -35,7 +35,7 @@ class MCG(Conditioner):
 
     operator: Operator
     y: Tensor
-    zeta: float = 1.0
+    zeta: float = 0.5
 
     def sampler(self, sampler: Sampler) -> Sampler:
         descended = DPS(self.operator, self.y, self.zeta).sampler(sampler)

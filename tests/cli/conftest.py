@@ -46,6 +46,10 @@ def _call(*args: object) -> Result:
     return Result(code, out.getvalue(), err.getvalue())
 
 
+PC = ("--sampler", "pc", "--conditioner", "proximal", "--grid", "uniform")
+"""Two evaluations a step, and draws of its own in every one."""
+
+
 @pytest.fixture(scope="session")
 def medscore() -> Command:
     """Call the command line with these arguments."""
@@ -153,13 +157,13 @@ def noisy(done: Command, scan: Path, shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def exact_args(measurement: Path, prior: Path) -> list[object]:
     """A reconstruction of noise-free data in eight steps; later options override."""
-    return ["recon", measurement, "--prior", prior, "--steps", 8, "--device", "cpu"]
+    return ["recon", measurement, "--prior", prior, *PC, "--steps", 8, "--device", "cpu"]
 
 
 @pytest.fixture(scope="session")
 def recon_args(noisy: Path, prior: Path) -> list[object]:
     """A reconstruction of noisy data in eight steps; later options override."""
-    return ["recon", noisy, "--prior", prior, "--steps", 8, "--device", "cpu"]
+    return ["recon", noisy, "--prior", prior, *PC, "--steps", 8, "--device", "cpu"]
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medscore.cli import registry
+from medscore.cli.presets import preset, thesis_presets
 from medscore.datasets.dicom import read_dicom
 from medscore.datasets.measurement import read_measurement
 from medscore.datasets.nifti import read_nifti
@@ -187,6 +188,90 @@ def test_every_sampler_reconstructs(
     twice, thrice = ("pc", "dpm-solver-2", "heun", "edm-stochastic"), ("dpm-solver-3",)
     cost = 2 if sampler in twice else 3 if sampler in (*thrice, "annealed-langevin") else 1
     assert _provenance(tmp_path / "out")["nfe_per_sample"] == 8 * cost + 1
+
+
+def _needs_more(name: str) -> bool:
+    """Conditioners that Radon cannot serve."""
+    return name in ("replacement", "ddrm")
+
+
+@pytest.mark.parametrize("name", [n for n in registry.CONDITIONERS if not _needs_more(n)])
+def test_every_conditioner_reconstructs(
+    done: Command, noisy_args: Args, tmp_path: Path, name: str
+) -> None:
+    done(*noisy_args, "--sampler", "ddim", "--conditioner", name, "-o", tmp_path / "out")
+    record = _provenance(tmp_path / "out")
+    assert record["settings"]["conditioner"] == name
+    assert record["nfe_per_sample"] == (8 * 3 + 1 if name == "daps" else 9)
+
+
+@pytest.mark.parametrize("name", [n for n in registry.CONDITIONERS if _needs_more(n)])
+def test_a_conditioner_that_cannot_serve_ct_is_refused(
+    refused: Callable[..., str], recon_args: Args, tmp_path: Path, name: str
+) -> None:
+    message = refused(*recon_args, "--conditioner", name, "-o", tmp_path / "out")
+    assert "T" in message
+    assert "diffpir" in message
+
+
+def test_without_options_it_is_the_fast_preset(
+    done: Command, measurement: Path, prior: Path, tmp_path: Path
+) -> None:
+    done("recon", measurement, "--prior", prior, "-o", tmp_path / "out")
+    record = _provenance(tmp_path / "out")
+    assert record["nfe_per_sample"] == 50
+    assert record["relative_residual"]["max"] <= 1e-3
+    chosen = record["settings"]
+    assert (chosen["sampler"], chosen["conditioner"]) == ("ddim", "diffpir")
+
+
+@pytest.mark.parametrize("name", ["thesis", *thesis_presets()])
+def test_presets_of_the_dissertation(
+    done: Command, measurement: Path, prior: Path, tmp_path: Path, name: str
+) -> None:
+    """B.6.4: 1000 scales; a single option goes over the preset."""
+    args = ("recon", measurement, "--prior", prior, "--preset", name, "--steps", 3)
+    done(*args, "--snr", 0.1, "-o", tmp_path / "out")
+    found, chosen = _provenance(tmp_path / "out"), preset(name)
+    assert found["nfe_per_sample"] == 3 * 2 + 1
+    assert found["settings"]["lam"] == chosen.lam
+    assert (chosen.steps, found["settings"]["snr"]) == (1000, 0.1)
+
+
+def test_the_dissertations_numbers() -> None:
+    tuned = {name: (preset(name).snr, preset(name).lam) for name in thesis_presets()}
+    assert tuned == {
+        "sparse-ct-lidc": (0.246, 0.841),
+        "mar-lidc": (0.209, 0.227),
+        "sparse-ct-ldct": (0.4, 0.72),
+        "mri-brats": (0.577, 0.982),
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("sampler: [", "YAML"), ("sampler: pc", "conditioner"), ("speed: 3", "sampler")],
+)
+def test_a_preset_that_says_something_else_is_refused(
+    refused: Callable[..., str], recon_args: Args, tmp_path: Path, content: str, words: str
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    message = refused(*recon_args, "--preset", path, "-o", tmp_path / "out")
+    assert words in message
+    assert "mine.yaml" in message
+
+
+def test_the_noise_level_can_come_from_the_data(
+    done: Command, refused: Callable[..., str], scan: Path, prior: Path, tmp_path: Path
+) -> None:
+    done("simulate", scan, "--views", 36, "--noise", "poisson:1e4", "-o", tmp_path / "m.h5")
+    args = ("recon", tmp_path / "m.h5", "--prior", prior, "--steps", 8)
+    done(*args, "--noise", "estimate", "-o", tmp_path / "estimated")
+    done(*args, "-o", tmp_path / "known")
+    gap = np.abs(_values(tmp_path / "estimated") - _values(tmp_path / "known"))
+    assert 0 < gap.mean() < 30
+    assert "hiss" in refused(*args, "--noise", "hiss", "-o", tmp_path / "out")
 
 
 @pytest.mark.parametrize("grid", registry.GRIDS)

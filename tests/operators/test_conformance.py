@@ -33,11 +33,13 @@ from medscore.operators.noise import ComplexGaussianNoise, GaussianNoise, Poisso
 from medscore.operators.nufft import NonuniformFourier, radial_trajectory
 from medscore.operators.padded import Padded
 from medscore.operators.radon import Radon
+from medscore.operators.real_images import Phased, TwoChannels
 from medscore.operators.restricted import Restricted
 from medscore.operators.scans import fan_sparse_view, limited_angle, sparse_view, view_list
 from medscore.operators.sensitivity import birdcage
 from medscore.operators.stack import Stack
 from medscore.operators.super_resolution import SuperResolution
+from medscore.operators.whitened import Whitened
 
 
 def bits(*shape: int, seed: int = 0, share: float = 0.6) -> Tensor:
@@ -57,6 +59,24 @@ def maps(*shape: int) -> Tensor:
     """Well-conditioned coils, sum |S|^2 from 0.5 to 1."""
     coils = birdcage(*shape)
     return coils * torch.linspace(0.7, 1.0, shape[1])[:, None]
+
+
+def deviations(batch: int, *grid: int) -> Tensor:
+    """Noise levels from 0.5 to 2."""
+    drawn = torch.rand(batch, 1, *grid, generator=torch.Generator().manual_seed(4))
+    return 4**drawn / 2
+
+
+def whitened_scan() -> Whitened:
+    scan = Radon(ParallelBeam(13, 0.7, 40), views(40, 4))
+    return Whitened(scan, deviations(1, *scan.grid_shape))
+
+
+def phases(*shape: int) -> Tensor:
+    """A smooth phase, another for each sample."""
+    angle = torch.linspace(0, 5, shape[-1]) + torch.arange(shape[-2])[:, None] / 7
+    first = torch.arange(shape[0]).reshape(-1, *(1,) * (len(shape) - 1)).float()
+    return torch.polar(torch.ones(shape), (angle + first).expand(shape).contiguous())
 
 
 def sparse_metal() -> Radon:
@@ -109,12 +129,24 @@ OPERATORS: dict[str, Callable[[], Operator]] = {
     ),
     "stack": lambda: Stack(Radon(ParallelBeam(12, 1.0, 24), bits(3, 1, 24, 1)), 3),
     "padded": lambda: Padded(sparse_view(16, 1.0, 5), 12, 15),
+    "whitened radon": whitened_scan,
+    "whitened hartley, per sample": lambda: Whitened(
+        Hartley(kspace_mask(bits(2, 1, 8, 11, share=0.3))), deviations(2, 8, 11)
+    ),
+    "phased": lambda: Phased(Fourier(equispaced((12, 16), 2.5)), phases(12, 16)),
+    "phased coils, per sample": lambda: Phased(
+        MulticoilFourier(maps(3, 8, 8), bits(2, 1, 8, 8)), phases(2, 1, 8, 8)
+    ),
+    "two channels": lambda: TwoChannels(Fourier(bits(2, 1, 8, 10))),
+    "two channels of coils": lambda: TwoChannels(MulticoilFourier(maps(3, 8, 8), bits(8, 8))),
 }
 if find_spec("torchkbnufft"):
     OPERATORS["non-uniform fourier"] = lambda: NonuniformFourier(
         radial_trajectory(8, 14), views(14, 2).expand(14, 16).flatten(), 8, 8
     )
-COMPLEX = {name for name in OPERATORS if "fourier" in name or "coils" in name}
+MIXED = {name for name in OPERATORS if "phased" in name or "two channels" in name}
+"""Real images, complex measurements."""
+COMPLEX = {name for name in OPERATORS if "fourier" in name or "coils" in name} - MIXED
 
 ON_BACKENDS: dict[str, Callable[[], Operator]] = {}
 """Slow or single-precision projectors: the maps alone, not the iterations built on them."""
@@ -160,16 +192,16 @@ class Case:
         made = (OPERATORS | ON_BACKENDS)[self.name]()
         return made.rows([i % 2 for i in range(batch)])
 
-    def draw(self, *shape: int, seed: int = 0) -> Tensor:
+    def draw(self, *shape: int, seed: int = 0, data: bool = False) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         values = torch.randn(*shape, generator=generator, dtype=torch.float64)
-        if self.name in COMPLEX:
+        if self.name in COMPLEX or (data and self.name in MIXED):
             imaginary = torch.randn(*shape, generator=generator, dtype=torch.float64)
             return torch.complex(values, imaginary).to(self.device, self.dtype.to_complex())
         return values.to(self.device, self.dtype)
 
     def image(self, operator: Operator, batch: int = 2, seed: int = 0) -> Tensor:
-        lead = () if isinstance(operator, Colorization) else (1,)
+        lead = () if isinstance(operator, Colorization | TwoChannels) else (1,)
         return self.draw(batch, *lead, *operator.image_shape, seed=seed)
 
     def smooth(self, operator: Operator, seed: int = 0) -> Tensor:
@@ -186,7 +218,7 @@ class Case:
 
     def measurement(self, operator: Operator, batch: int = 2, seed: int = 1) -> Tensor:
         shape = operator.T(self.image(operator, batch)).shape
-        return self.draw(*shape, seed=seed)
+        return self.draw(*shape, seed=seed, data=True)
 
 
 def _cases(names: dict[str, Callable[[], Operator]]) -> list[Case]:
@@ -216,6 +248,12 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return (a.conj() * b).sum()
 
 
+def dots(case: "Case", a: Tensor, b: Tensor) -> Tensor:
+    """The inner product, over the real numbers where images are real."""
+    product = dot(a, b)
+    return product.real if case.name in MIXED else product
+
+
 def relative(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
@@ -231,7 +269,8 @@ def test_adjoint_passes_the_dot_test_and_returns_the_images_shape(
     ax, ay = getattr(operator, map_)(x), getattr(operator, back)(y)
     assert ay.shape == x.shape
     assert ax.shape == y.shape
-    assert float((dot(ax, y) - dot(x, ay)).abs() / (ax.norm() * y.norm())) <= case.tolerance
+    gap = dots(case, ax, y) - dots(case, x, ay)
+    assert float(gap.abs() / (ax.norm() * y.norm())) <= case.tolerance
 
 
 @every_backend
@@ -276,10 +315,10 @@ def test_gradients_are_those_of_the_map(case: Case, method: str) -> None:
     draw = case.image if method in IMAGE_MAPS else case.measurement
     a = draw(operator).requires_grad_()
     out = f(a)
-    cotangent = case.draw(*out.shape, seed=6)
+    cotangent = case.draw(*out.shape, seed=6, data=method in IMAGE_MAPS)
     (gradient,) = torch.autograd.grad(out, a, cotangent)
     direction = draw(operator, seed=7)
-    found, expected = dot(gradient, direction), dot(cotangent, f(direction))
+    found, expected = dots(case, gradient, direction), dots(case, cotangent, f(direction))
     scale = cotangent.norm() * f(direction).norm()
     assert float((found - expected).abs() / scale) <= case.tolerance
 
@@ -298,12 +337,13 @@ def test_dtype_and_device_are_preserved(case: Case) -> None:
     operator = case.operator()
     x = case.image(operator)
     y = operator.forward(x)
-    outs = [y, operator.T(x), operator.adjoint(y)]
+    images, data = [operator.adjoint(y)], [y, operator.T(x)]
     if case.name in OPERATORS:
-        outs += [operator.T_inv(y), operator.zero_filled(y)]
-    for out in outs:
-        assert out.dtype == x.dtype
-        assert out.device == x.device
+        images += [operator.T_inv(y), operator.zero_filled(y)]
+    of_data = x.dtype.to_complex() if case.name in MIXED else x.dtype
+    assert {out.dtype for out in images} == {x.dtype}
+    assert {out.dtype for out in data} == {of_data}
+    assert {out.device for out in images + data} == {x.device}
     assert operator.mask(y).dtype == case.dtype
     assert operator.mask(y).device == x.device
 

@@ -198,7 +198,7 @@ def dds(gamma: float | None) -> Rule:
 
     def rule(p: Problem, x: Tensor, t: float, s: float, z: Sequence[Tensor]) -> Tensor:
         d = p.denoise(x, t)
-        fitted = p.exchanged(d, p.y) if gamma is None else p.damped(d, p.y, 1 / gamma)
+        fitted = p.exchanged(d, p.y) if gamma is None else p.damped(d, p.y, p.norm2 / gamma)
         return ddim(p, d, x, t, s, z[0]) + p.alpha(s) * (fitted - d)
 
     return rule
