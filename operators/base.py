@@ -156,9 +156,7 @@ class Operator(ABC):
         gap = self.mask(y) * y - self.forward(x)
         return x + lam * self.pinv(gap, tol=1e-3, max_iter=iterations).x
 
-    def damped_step(
-        self, x: Tensor, y: Tensor, damping: Tensor, *, tol: float = 1e-6, iterations: int = 8
-    ) -> Tensor:
+    def damped_step(self, x: Tensor, y: Tensor, damping: Tensor, *, iterations: int = 8) -> Tensor:
         r"""The minimiser of :math:`|y - A x'|^2 + \delta |x' - x|^2`, by conjugate gradients.
 
         With :math:`\delta = \sigma_y^2 / r^2` it is the mean of an image known to be near ``x`` up
@@ -168,7 +166,7 @@ class Operator(ABC):
             damping: delta > 0 for each sample, (batch,). iterations: the most that are taken.
         """
         gap = self.mask(y) * y - self.forward(x)
-        return x + damped(self.forward, self.adjoint, gap, damping, tol=tol, max_iter=iterations)
+        return x + damped(self.forward, self.adjoint, gap, damping, max_iter=iterations)
 
     def norm_squared(self, y: Tensor, *, steps: int = 30) -> Tensor:
         """|A|^2 for each sample of measurements like ``y``, (batch,): the largest eigenvalue of

@@ -32,6 +32,7 @@ def cgls(
     *,
     tol: float | Tensor,
     max_iter: int,
+    least: float = 0.0,
 ) -> Solution:
     """Least-norm solution of min |b - A x|, from x = 0 (Hestenes and Stiefel 1952).
 
@@ -46,6 +47,7 @@ def cgls(
         forward, adjoint: A and its adjoint on batched arrays.
         b: right-hand sides, (batch, ...).
         tol: relative tolerance, one number or one per sample.
+        least: share of the first gradient under which there is but rounding.
     """
     r = b
     gradient = adjoint(r)
@@ -58,7 +60,9 @@ def cgls(
     tol2 = torch.as_tensor(tol, dtype=gamma.dtype, device=b.device) ** 2
     iteration = 0
     for iteration in range(max_iter + 1):
-        active = (_dot(r, r) > tol2 * b_norm2) & (gamma > 1e-6 * tol2 * first)
+        active = (_dot(r, r) > tol2 * b_norm2) & (
+            gamma > torch.clamp_min(1e-6 * tol2, least**2) * first
+        )
         if iteration == max_iter or not bool(active.any()):
             break
         q = forward(p)
@@ -84,7 +88,6 @@ def damped(
     b: Tensor,
     damping: Tensor,
     *,
-    tol: float,
     max_iter: int,
 ) -> Tensor:
     r"""The minimiser of :math:`|b - A x|^2 + \delta |x|^2`, by :func:`cgls` on A with
@@ -107,7 +110,8 @@ def damped(
 
     above = _real(b).flatten(1)
     right = torch.cat([above, above.new_zeros(len(b), _real(like)[0].numel())], 1)
-    return cgls(stacked, unstacked, right, tol=tol, max_iter=max_iter).x
+    least = 10 * torch.finfo(right.dtype).eps
+    return cgls(stacked, unstacked, right, tol=0.0, max_iter=max_iter, least=least).x
 
 
 def conjugate_gradients(

@@ -1,7 +1,8 @@
 r"""The noise level from the data themselves, when nobody gives it.
 
 All estimates rest on the median of absolute values, :math:`\sigma = \mathrm{median}|e| / 0.6745`
-for normal e, which a few large entries (edges, signal) hardly move.
+for normal e, which a few large entries (edges, signal) hardly move. Where noise is fainter than the
+image's own detail the estimates are of the two together: too much noise, too few photons.
 """
 
 from __future__ import annotations

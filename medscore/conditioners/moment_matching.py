@@ -43,7 +43,7 @@ class MomentMatching(Conditioner):
     y: Tensor
     noise_std: float = 0.0
     iterations: int = 3
-    floor: float = 1e-3
+    floor: float = 1e-2
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or not self.noise_std >= 0 or not self.floor >= 0:

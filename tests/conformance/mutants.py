@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import conditioning
 import proofs
 import pytest
 import torch
@@ -86,7 +87,18 @@ def last_step() -> None:
         assert float((raw - 0.3).abs().max()) > 1e-4
 
 
+def rule(*names: str) -> Callable[[], None]:
+    """A conditioner's step is its paper's, on VP, where neither alpha nor sigma is 1."""
+
+    def check() -> None:
+        for name in names:
+            conditioning.step_is_the_rule(name, SDES[1])
+
+    return check
+
+
 S = "medscore.samplers."
+C = "medscore.conditioners."
 MUTANTS = [
     # factor 2
     Mutant("medscore.sde", "return -0.5 * self.beta(t)", "return -self.beta(t)",
@@ -193,6 +205,57 @@ MUTANTS = [
            last_step),
     Mutant("medscore.engine", "x = self.prior.denoise(x, self.grid[-1]",
            "x = x + 0 * self.prior.denoise(x, self.grid[-1]", last_step),
+    # conditioners
+    Mutant(C + "proximal", "expand(alpha, self.y) * self.y + expand(sigma, z) * z",
+           "self.y + expand(sigma, z) * z", rule("proximal")),
+    Mutant(C + "proximal", "z = self.operator.forward(noise(x))",
+           "z = self.operator.mask(self.y) * noise(self.y)", rule("proximal")),
+    Mutant(C + "replacement", "self.conditioner.replace(prior, x, s, noise)",
+           "self.conditioner.replace(prior, x, t, noise)", rule("replacement")),
+    Mutant(C + "score_sde", "(self.size * sigma**2)", "(self.size * sigma)", rule("score-sde")),
+    Mutant(C + "score_sde", "+ expand(sigma, az) * az", "", rule("score-sde")),
+    Mutant(C + "jalal", "x / expand(alpha, x)) - self.y", "x) - self.y", rule("jalal")),
+    Mutant(C + "jalal", "+ self.noise_std**2)", "+ self.noise_std)", rule("jalal")),
+    Mutant(C + "jalal", "norm(alpha * denoised - x)", "norm(denoised - x)",
+           rule("jalal, normalised")),
+    Mutant(C + "dps", "expand(2 * self.zeta", "expand(self.zeta", rule("dps")),
+    Mutant(C + "dps", "self.size.sqrt() * norm(gap)", "norm(gap)", rule("dps")),
+    Mutant(C + "dps", "x_s + self.conditioner.descent(leaf, denoised)",
+           "x_s - self.conditioner.descent(leaf, denoised)", rule("dps")),
+    Mutant(C + "mcg", "self.conditioner.project(prior, x, s, noise)",
+           "self.conditioner.project(prior, x, t, noise)", rule("mcg")),
+    Mutant(C + "pigdm", "self.noise_std**2 / r2", "self.noise_std / r2", rule("pigdm")),
+    Mutant(C + "pigdm", "(self.sde.alpha(t) * r2)", "r2", rule("pigdm")),
+    Mutant(C + "pigdm", "ratio2 * c.variance / (ratio2 + c.variance)", "ratio2", rule("pigdm")),
+    Mutant(C + "moment_matching", "self.sde.sigma(t) ** 2 / self.sde.alpha(t)",
+           "self.sde.sigma(t) ** 2", rule("moment matching")),
+    Mutant(C + "moment_matching", "denoised + covariance(a.adjoint(solved))",
+           "denoised + a.adjoint(solved)", rule("moment matching")),
+    Mutant(C + "moment_matching", "+ wide(c.variance, u) * u", "", rule("moment matching")),
+    Mutant(C + "base", "self.sde.sigma(t) ** 2 / self.sde.alpha(t)", "self.sde.sigma(t) ** 2",
+           rule("score-sde")),
+    Mutant(C + "guidance", "return -self.weight * gradient", "return self.weight * gradient",
+           lambda: conditioning.exact_guidance(SDES[1])),
+    Mutant(C + "ddnm", "trust = prior.sde.ratio(t)", "trust = prior.sde.sigma(t)", rule("ddnm")),
+    Mutant(C + "ddnm", "torch.clamp_max(trust, 1.0)", "trust", rule("ddnm")),
+    Mutant(C + "dds", "expand(prior.sde.alpha(s), x) * change", "change", rule("dds")),
+    Mutant(C + "dds", "self.size / self.gamma", "self.size * self.gamma", rule("dds, gamma 5")),
+    Mutant(C + "diffpir", "self.trust * self.noise_std**2 / ratio**2",
+           "self.trust * self.noise_std**2 / ratio", rule("diffpir")),
+    Mutant(C + "diffpir", "(1 - self.zeta) ** 0.5 * (x_s - clean)",
+           "(1 - self.zeta) * (x_s - clean)", rule("diffpir, zeta 0.3")),
+    Mutant(C + "diffpir", "self.zeta**0.5 * expand", "self.zeta * expand",
+           rule("diffpir, zeta 0.3")),
+    Mutant(C + "ddrm", "level**2 - (std * self.eta_b) ** 2", "level**2 - std**2", rule("ddrm")),
+    Mutant(C + "ddrm", "(1 - self.eta_b) * d", "d", rule("ddrm")),
+    Mutant(C + "ddrm", "torch.where(level < std, late, early)", "early", rule("ddrm")),
+    Mutant(C + "daps", "expand(r2.sqrt(), ahead)", "expand(r2, ahead)", rule("daps")),
+    Mutant(C + "daps", "y = self.y + self.noise_std * _white(self.y, noise)", "y = self.y",
+           rule("daps")),
+    Mutant(C + "discrepancy", "expected = alpha * self.noise_std", "expected = self.noise_std",
+           rule("discrepancy")),
+    Mutant(C + "discrepancy", "torch.clamp_max(expected / gap.clamp_min(1e-30), 1.0)",
+           "expected / gap.clamp_min(1e-30)", rule("discrepancy")),
     # the oracle itself
     Mutant("medscore.analytic", "variance = alpha**2 * self.values + sigma**2",
            "variance = alpha * self.values + sigma**2", order("reverse diffusion")),

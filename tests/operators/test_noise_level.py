@@ -1,0 +1,94 @@
+"""Noise levels from data: normal medians of many numbers, with the signal in the way.
+
+The median of n absolute normal values scatters by 1.17 / sqrt(n) of itself; bounds are 6 of that
+and what the signal leaks in, false-alarm rate below 1e-8 each.
+"""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from medscore.operators.fourier import fft2c
+from medscore.operators.masks import equispaced
+from medscore.operators.noise import ComplexGaussianNoise, GaussianNoise, PoissonNoise
+from medscore.operators.noise_level import (
+    background,
+    kspace_corners,
+    photons,
+    repeated_differences,
+)
+from medscore.operators.phantoms import SHEPP_LOGAN, rasterize, scaled
+from medscore.operators.scans import sparse_view
+
+SIDE = 128
+
+
+def body() -> Tensor:
+    """Shepp-Logan's head as attenuation in 1/mm, some 130 mm wide."""
+    return 0.02 * rasterize(scaled(SHEPP_LOGAN, SIDE * 1.5 / 2), SIDE, 1.5)
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def scan() -> tuple[Tensor, Tensor]:
+    operator = sparse_view(SIDE, 1.5, 45)
+    y = operator.forward(body().expand(2, 1, SIDE, SIDE).float())
+    return y, operator.mask(y)
+
+
+def test_corners_of_kspace_tell_the_receivers_noise() -> None:
+    mask = equispaced((SIDE, SIDE), 2.0)
+    k = fft2c(body().to(torch.complex64).expand(2, 1, SIDE, SIDE) * 5)
+    levels = torch.tensor([0.02, 0.05])
+    noisy = torch.cat(
+        [ComplexGaussianNoise(float(s))(k[:1], mask.float(), generator()) for s in levels]
+    )
+    found = kspace_corners(noisy, mask)
+    n = 2 * 0.05 * int(mask.sum())
+    assert float((found / levels - 1).abs().max()) < 6 * 1.17 / math.sqrt(n)
+
+
+def test_repeated_differences_see_through_anatomy() -> None:
+    y, mask = scan()
+    for std in (0.05, 0.1):
+        found = repeated_differences(GaussianNoise(std)(y, mask, generator()), mask)
+        assert float((found / std - 1).abs().max()) < 0.1
+
+
+def test_photons_are_counted_from_the_sinogram() -> None:
+    y, mask = scan()
+    for count in (3e3, 1e4):
+        found = photons(PoissonNoise(count)(y, mask, generator()), mask)
+        assert float((found / count - 1).abs().max()) < 0.25  # twice the deviation's 0.1
+
+
+def test_air_alone_tells_the_photons_too() -> None:
+    y, mask = scan()
+    found = background(PoissonNoise(1e4)(y, mask, generator()), mask)
+    assert float((found * 100 - 1).abs().max()) < 0.15
+
+
+def test_only_measured_rays_count() -> None:
+    """What stands where nothing was measured does not matter, and gaps are not bridged."""
+    y, mask = scan()
+    noisy = GaussianNoise(0.05)(y, mask, generator())
+    spoilt = noisy + (1 - mask.expand_as(noisy)) * 1e3
+    assert torch.equal(repeated_differences(noisy, mask), repeated_differences(spoilt, mask))
+    holes = mask.expand_as(y).clone()
+    holes[..., ::4] = 0
+    with pytest.raises(ValueError, match="0 runs of five"):
+        repeated_differences(noisy * holes, holes)
+
+
+def test_too_few_numbers_and_no_noise_are_refused() -> None:
+    y, mask = scan()
+    with pytest.raises(ValueError, match="no noise"):
+        photons(torch.zeros_like(y), mask)
+    with pytest.raises(ValueError, match="at least 32"):
+        kspace_corners(torch.ones(1, 1, 8, 8, dtype=torch.complex64), torch.ones(8, 8))
+    with pytest.raises(ValueError, match="rays through air"):
+        background(y + 1, mask)
