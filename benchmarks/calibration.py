@@ -3,12 +3,12 @@
     python benchmarks/calibration.py --json benchmarks/conditioners/calibration.json
 
 Two priors of 8 x 8 images, a Gaussian with smooth covariance and a mixture of two such, on VE; half
-of the k-space lines of a real image, with noise of 0.1 and without. For each of 12 images drawn from
-the prior every method draws 200 samples in 100 steps, and so does the true posterior. Bias: distance
-of the samples' mean from the posterior's, over the posterior's root mean variance. Spread: root mean
-variance of the samples over that of the posterior. Coverage: share of exact posterior draws inside
-the samples' central 90 % of each pixel; 90 % is right. Pixels are compared in the part of the image
-that the measurements leave free (noise-free measurements fix the rest). Minutes on one core.
+of the k-space lines of a real image, with noise of 0.1 and without. For each of 12 images drawn
+from the prior every method draws 200 samples in 100 steps. Bias: distance of the samples' mean from
+the posterior's, over the posterior's root mean variance. Spread: root mean variance of the samples
+over that of the posterior. Coverage: share of exact posterior draws inside the samples' central
+90 % of each pixel; of 200 exact samples it is 89 %. Noise-free measurements fix a part of the
+image: then the numbers are of the rest. Minutes on one core.
 """
 
 from __future__ import annotations

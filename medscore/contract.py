@@ -170,6 +170,15 @@ class DataContract(Strict):
         return self
 
     @property
+    def complex_data(self) -> Literal["phase-estimate", "two-channel"] | None:
+        """How complex measurements become those of this prior's real numbers
+        (:mod:`medscore.complex_data`); None if they cannot.
+        """
+        if self.quantity == "magnitude":
+            return "phase-estimate"
+        return "two-channel" if self.quantity == "complex" else None
+
+    @property
     def scale(self) -> float:
         """Width of the value range that the network sees as 1."""
         return self.high - self.low

@@ -64,8 +64,8 @@ def repeated_differences(sinogram: Sinogram, mask: Tensor) -> Tensor:
 
 
 def photons(sinogram: Sinogram, mask: Tensor) -> Tensor:
-    r"""I_0 of a transmission scan, one for each sample (batch,): the photons that explain the fourth
-    differences, a ray of line integral y having the variance :math:`e^y / I_0`.
+    r"""I_0 of a transmission scan, one for each sample (batch,): the photons that explain its
+    fourth differences, a ray of line integral y having the variance :math:`e^y / I_0`.
 
     Args:
         sinogram: line integrals, no unit. mask: as in :func:`repeated_differences`.

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 from medscore.cli import registry
 from medscore.conditioners.base import Conditioner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -45,7 +46,9 @@ def info(name: _Name) -> None:
     Example: medscore priors info ct-128
     """
     found = checkpoint.read_checkpoint(registry.prior_path(name))
-    typer.echo(found.contract.model_dump_json(indent=2))
+    contract = found.contract
+    content = {**contract.model_dump(mode="json"), "complex_data": contract.complex_data}
+    typer.echo(json.dumps(content, indent=2))
 
 
 @priors.command()

@@ -34,7 +34,8 @@ class DDS(Conditioner):
 
     Args:
         operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        gamma: weight of the measurements, whatever their unit; ``None`` for infinity, the noise-free case.
+        gamma: weight of the measurements, whatever their unit; ``None`` for infinity, the case
+            without noise.
         iterations: of conjugate gradients, the M of the paper.
     """
 

@@ -79,7 +79,9 @@ def test_a_shipped_prior_is_known_by_its_name(done: Command, shelf: Path) -> Non
 
 def test_info_is_the_contract(done: Command, prior: Path) -> None:
     contract = read_checkpoint(prior).contract.model_dump(mode="json")
-    assert json.loads(done("priors", "info", prior).out) == contract
+    shown = json.loads(done("priors", "info", prior).out)
+    assert shown.pop("complex_data") is None  # of CT
+    assert shown == contract
 
 
 def test_a_whole_prior_is_verified(done: Command, prior: Path) -> None:
