@@ -61,7 +61,7 @@ CT_TASKS: dict[str, Callable[[torch.Tensor, float, int], Problem]] = {
     "CT 120 degrees": limited(120.0), "MAR": metal(None), "MAR, 45 views": metal(45),
 }  # fmt: skip
 MRI_TASKS = {"MRI 4x": mri(4.0), "MRI 8x": mri(8.0)}
-TV_WEIGHTS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+TV_WEIGHTS = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4)
 RANKED = ("PC + proximal", "ALD + proximal", "Jalal", "Score-SDE")
 
 

@@ -82,11 +82,11 @@ METHODS: dict[str, Method] = {
     "PC + proximal": _pc(300),
     "ALD + proximal": Method(
         lambda a, y, std, s: Proximal(a, y, s[1]), ald, grids.log_snr, 200,
-        [(r, lam) for r in (0.03, 0.1, 0.2) for lam in (0.8, 1.0)], ("relative step", "lambda"),
+        [(r, lam) for r in (0.1, 0.2, 0.4) for lam in (0.8, 1.0)], ("relative step", "lambda"),
     ),
     "Jalal": Method(
         lambda a, y, std, s: Jalal(a, y, s[1], std), ald, grids.log_snr, 200,
-        [(r, g) for r in (0.03, 0.1, 0.2) for g in (0.5, 1.0)], ("relative step", "gamma"),
+        [(r, g) for r in (0.1, 0.2, 0.4) for g in (0.7, 1.0)], ("relative step", "gamma"),
     ),
     "Score-SDE": Method(
         lambda a, y, std, s: ScoreSDE(a, y, s[1]), pc, grids.uniform, 300,

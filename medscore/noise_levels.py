@@ -24,7 +24,8 @@ def deviation(model: NoiseModel, sinogram: Sinogram) -> Tensor | None:
     if isinstance(model, GaussianNoise):
         return torch.full_like(sinogram, model.std)
     if isinstance(model, PoissonNoise):
-        return torch.exp(sinogram / 2) / model.photons**0.5
+        poisson: Tensor = torch.exp(sinogram / 2) / model.photons**0.5
+        return poisson
     if isinstance(model, Noiseless):
         return None
     raise ValueError(f"the deviation of {model} is not known")

@@ -19,4 +19,5 @@ class Slicewise(Prior):
         slices = x.transpose(1, 2)
         images = slices.flatten(0, 1)
         denoised = self.inner.denoise(images, t.repeat_interleave(x.shape[2]))
-        return denoised.unflatten(0, (len(x), -1)).transpose(1, 2)
+        stacked: State = denoised.unflatten(0, (len(x), -1))
+        return stacked.transpose(1, 2)
