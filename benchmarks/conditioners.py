@@ -202,8 +202,9 @@ def fill(row: Row, data: Path, limit: int | None) -> None:
     kept: list[dict[str, Any]] = _stored(path, [])
     count = len(problems(row.task, data)[:limit])
     for first in range(0, count, row.together):
-        group = list(range(first, min(first + row.together, count)))
-        if {k["slice"] for k in kept} >= set(group):
+        there = {k["slice"] for k in kept}
+        group = [i for i in range(first, min(first + row.together, count)) if i not in there]
+        if not group:
             continue
         kept += solve(row, group, data, range(row.samples))
         last = kept[-1]

@@ -108,8 +108,8 @@ def calibration(found: list[dict[str, Any]]) -> list[str]:
     columns = [(p, n) for p in ("Gaussian", "mixture") for n in (0.0, 0.1)]
     lines = [
         "Written by `python benchmarks/calibration.py --json",
-        "benchmarks/conditioners/calibration.json`, which says how. 8 x 8 images, half of the k-space",
-        "lines, 100 steps. Bias in posterior deviations (0 is right), spread as a share of the",
+        "benchmarks/conditioners/calibration.json`, which says how. 8 x 8 images, half of the",
+        "k-space lines, 100 steps. Bias in posterior deviations (0 is right), spread as a share of the",
         "posterior's (1 is right), coverage of the central",
         "90 % (89 % of 200 exact draws). An empty cell: the method diverged, or needs noise.",
         "",

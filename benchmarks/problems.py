@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from main_job import images as ct_images
 from main_job import volume as ct_volume
-from prior_quality import calibration_scale, held_out_mri, score, shipped
+from prior_quality import MRI, calibration_scale, held_out_mri, score, shipped
 from torch import Tensor
 from torch.nn import functional
 
 from medscore.attenuation import MU_WATER, hu_to_mu, mu_to_hu
 from medscore.metrics import CT_CONVENTION, quality
 from medscore.noise import derive_seed
+from medscore.noise_levels import estimated
 from medscore.operators.base import Operator
 from medscore.operators.fourier import fft2c, ifft2c
 from medscore.operators.hartley import Hartley, coefficients, kspace_mask
@@ -84,8 +85,17 @@ def ct_train_slices(data: Path, count: int) -> list[tuple[Tensor, float]]:
 
 
 def mri_slices(data: Path) -> list[Tensor]:
-    """The validation slices (1, 1, H, W)."""
-    return list(held_out_mri(data).split(1))
+    """The validation slices (1, 1, H, W): 19, one contrast of one patient being absent, and as the
+    twentieth the fifth slice of the first patient's first contrast.
+    """
+    with np.load(data / MRI, allow_pickle=False) as archive:
+        stack, who = (
+            archive["image"],
+            list(zip(archive["patient"], archive["contrast"], strict=True)),
+        )
+    first = [i for i, other in enumerate(who) if other == sorted(set(who))[0]]
+    more = torch.from_numpy(stack[first[4] : first[4] + 1]).float()[:, None]
+    return [*held_out_mri(data).split(1), functional.avg_pool2d(more, 2)]
 
 
 def mri_train_slices(data: Path, count: int) -> list[Tensor]:
@@ -145,8 +155,9 @@ def limited(degrees: float) -> Maker:
 
 
 def metal(count: int | None) -> Maker:
-    """A scan with two titanium implants, simulated with a spectrum, its metal trace dropped; all
-    views, or ``count`` of them.
+    """A scan with two titanium implants, simulated with a spectrum, its metal trace dropped, the
+    noise (and what else is no line integral of an image) estimated from the data; all views, or
+    ``count`` of them.
     """
 
     def make(hu: Tensor, spacing: float, number: int) -> Problem:
@@ -161,7 +172,8 @@ def metal(count: int | None) -> Maker:
         operator = Radon(full.geometry, taken)
         sinogram = scan.sinogram.float()
         filled = interpolate_trace(sinogram, operator.mask(sinogram))
-        problem = _ct(hu, operator, operator.mask(sinogram) * sinogram)
+        seen = operator.mask(sinogram) * sinogram
+        problem = _ct(hu, operator, seen, std=estimated(seen, operator.mask(seen)))
         image = mu_to_hu(full.fbp(full.mask(filled) * filled), MU_WATER)
         li = (image - CT_CONVENTION.low) / (CT_CONVENTION.high - CT_CONVENTION.low)
         return replace(problem, classical={**problem.classical, "LI": li})

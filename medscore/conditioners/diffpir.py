@@ -42,13 +42,14 @@ class DiffPIR(Conditioner):
         noise_std: sigma_y, of each measured number.
         trust: lambda, how much less than sigma~^2 the denoised image is wrong.
         zeta: share of fresh noise, in [0, 1].
-        iterations: the most conjugate gradients may take.
+        iterations: the most conjugate gradients may take; with noise, where rays weigh unlike,
+            twice as many.
     """
 
     operator: Operator
     y: Tensor
     noise_std: float = 0.0
-    trust: float = 8.0
+    trust: float = 0.5
     zeta: float = 1.0
     iterations: int = 10
 
@@ -70,7 +71,7 @@ class DiffPIR(Conditioner):
         if self.noise_std == 0:
             return self.operator.consistent(denoised, self.y, 1.0, iterations=self.iterations)
         rho = self.trust * self.noise_std**2 / ratio**2
-        return self.operator.damped_step(denoised, self.y, rho, iterations=self.iterations)
+        return self.operator.damped_step(denoised, self.y, rho, iterations=2 * self.iterations)
 
 
 @final

@@ -218,7 +218,7 @@ def test_finish_gets_the_denoised_images_of_its_items() -> None:
             seen.append((list(items), x))
             return x + torch.tensor(items, dtype=x.dtype)[:, None, None, None] * 100
 
-        return Batch(PRIOR, PC, finish)
+        return Batch(PRIOR, PC, finish=finish)
 
     x = run(job(batches=pair)).x
     assert [items for items, _ in seen] == [[0, 1], [2, 3], [4]]
