@@ -133,7 +133,7 @@ def measure(name: str, kind: str, std: float) -> Found | None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="write the numbers here")
+    parser.add_argument("--json", type=Path, help="write the numbers here, beside those of other methods")
     parser.add_argument("--only", nargs="*", help="names of methods")
     args = parser.parse_args()
     found = []
@@ -147,6 +147,11 @@ def main() -> int:
                     found.append(asdict(one))
                     print(one, flush=True)
     if args.json:
+        earlier = json.loads(args.json.read_text()) if args.json.exists() else []
+        again = {f["method"] for f in found}
+        found += [f for f in earlier if f["method"] not in again]
+        order = list(methods())
+        found.sort(key=lambda f: order.index(f["method"]))
         args.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
