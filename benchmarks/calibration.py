@@ -133,7 +133,9 @@ def measure(name: str, kind: str, std: float) -> Found | None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="write the numbers here, beside those of other methods")
+    parser.add_argument(
+        "--json", type=Path, help="write the numbers here, beside those of other methods"
+    )
     parser.add_argument("--only", nargs="*", help="names of methods")
     args = parser.parse_args()
     found = []
