@@ -52,8 +52,9 @@ def numbers(store: Path) -> list[Number]:
         if solver != "DiffPIR" or task.startswith("MRI"):
             continue
         peers = {k: _classical(row, k) for k in row[0]["classical"]}
-        if f"{task} - FISTA-TV" in rows:
-            peers["FISTA-TV"] = _mean(rows[f"{task} - FISTA-TV"])
+        for peer in ("FISTA-TV", "FISTA-TV, weighted"):
+            if f"{task} - {peer}" in rows:
+                peers[peer] = _mean(rows[f"{task} - {peer}"])
         for peer, (psnr, ssim) in peers.items():
             ours = _mean(row)
             found.append(Number(f"{task}: over {peer} (dB)", ours[0] - psnr, at_least=0.0))

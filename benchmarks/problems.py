@@ -49,6 +49,7 @@ class Problem:
         prior: name of the shipped prior. operator, y: in the prior's range, y (1, ...).
         noise_std: of y; 0 for none. score: PSNR and SSIM of an image (1, 1, H, W).
         classical: reconstructions in closed form, by name.
+        plain: operator and y with all measurements weighing alike, where ``operator`` is whitened.
     """
 
     prior: str
@@ -57,6 +58,7 @@ class Problem:
     noise_std: float
     score: Callable[[Tensor], tuple[float, float]]
     classical: dict[str, Tensor]
+    plain: tuple[Operator, Tensor] | None = None
 
 
 Maker = Callable[[Tensor, float, int], Problem]
@@ -196,4 +198,4 @@ def _ct(hu: Tensor, operator: Radon, sinogram: Tensor, std: Tensor | None = None
     if std is None:
         return Problem("ct-128", operator, y, 0.0, rate, classical)
     white = Whitened(operator, std / units.unit)
-    return Problem("ct-128", white, white.white(y), 1.0, rate, classical)
+    return Problem("ct-128", white, white.white(y), 1.0, rate, classical, (operator, y))
