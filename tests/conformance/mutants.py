@@ -201,7 +201,7 @@ MUTANTS = [
     Mutant(S + "ddim", "x + expand(std, x) * noise(x) if self.eta", "x if self.eta",
            order("ddim, eta 1")),
     Mutant("medscore.engine", "return self.batch.finish(x).cpu(), self.counted.evaluations",
-           "return self.batch.finish(x + 0.01 * torch.randn_like(x)).cpu(), self.counted.evaluations",
+           "return self.batch.finish(x + 0.1 * torch.randn_like(x)).cpu(), self.counted.evaluations",
            last_step),
     Mutant("medscore.engine", "x = self.prior.denoise(x, self.grid[-1]",
            "x = x + 0 * self.prior.denoise(x, self.grid[-1]", last_step),
