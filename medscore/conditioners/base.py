@@ -6,18 +6,22 @@ sampler`` serves methods that change the state. Either way any sampler works wit
 The arrows that several methods share are here: a prior whose denoised image is refined
 (:class:`Refined`), one whose score is guided (:class:`Guided`), and a prior that remembers what a
 step asked it (:class:`Remembering`), for methods that correct the state by what the denoiser said.
+Methods on the state are a function before every elementary step (:func:`before`), after it
+(:func:`after`), or after it with what was denoised in it at hand (:func:`corrected`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
+from medscore.noise import Noise
 from medscore.prior import Prior
-from medscore.samplers.base import Sampler
+from medscore.samplers.base import Memory, Sampler
 from medscore.sde import expand
 from medscore.types import State, Times
 
@@ -104,3 +108,75 @@ def pull_back(denoised: State, leaf: State, v: Tensor, *, keep: bool = False) ->
     r""":math:`(\partial D / \partial x)^T v`; the graph is freed unless ``keep``."""
     (product,) = torch.autograd.grad(denoised, leaf, v.to(denoised.dtype), retain_graph=keep)
     return product.to(leaf.dtype)
+
+
+Change = Callable[[Prior, State, Times, Noise], State]
+"""A new state from the prior, the state, its time and the noise to draw from."""
+
+Seen = tuple[State, Times, State]
+"""A point, its time and its denoised image."""
+
+Correction = Callable[[Prior, Seen, State, Times, Noise], State]
+"""A new state from the prior, what the step saw first, the state and its time, and noise."""
+
+
+def before(sampler: Sampler, change: Change) -> Sampler:
+    """``change`` on the state at t before every elementary step from t."""
+    return sampler.map(lambda part: _Before(part, change))
+
+
+def after(sampler: Sampler, change: Change) -> Sampler:
+    """``change`` on the state at s after every elementary step to s."""
+    return sampler.map(lambda part: _After(part, change))
+
+
+def corrected(sampler: Sampler, correction: Correction, *, differentiable: bool = False) -> Sampler:
+    """``correction`` after every elementary step; see :class:`Remembering`."""
+    return sampler.map(lambda part: _Corrected(part, correction, differentiable))
+
+
+@dataclass(frozen=True)
+class _Wrapped(Sampler):
+    """Its memory is the wrapped sampler's."""
+
+    inner: Sampler
+
+    def init(self, x: State) -> Memory:
+        return self.inner.init(x)
+
+
+@final
+@dataclass(frozen=True)
+class _Before(_Wrapped):
+    change: Change
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        return self.inner.step(prior, self.change(prior, x, t, noise), t, s, noise, memory)
+
+
+@final
+@dataclass(frozen=True)
+class _After(_Wrapped):
+    change: Change
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        x, memory = self.inner.step(prior, x, t, s, noise, memory)
+        return self.change(prior, x, s, noise), memory
+
+
+@final
+@dataclass(frozen=True)
+class _Corrected(_Wrapped):
+    correction: Correction
+    differentiable: bool
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        seen = Remembering(prior, differentiable=self.differentiable)
+        x_s, memory = self.inner.step(seen, x, t, s, noise, memory)
+        return self.correction(prior, seen.first(x, t), x_s, s, noise), memory

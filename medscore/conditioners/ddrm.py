@@ -20,11 +20,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner, Remembering
+from medscore.conditioners.base import Conditioner, Seen, corrected
 from medscore.noise import Noise
 from medscore.operators.base import Operator
 from medscore.prior import Prior
-from medscore.samplers.base import Memory, Sampler
+from medscore.samplers.base import Sampler
 from medscore.sde import expand
 from medscore.types import State, Times
 
@@ -62,7 +62,15 @@ class DDRM(Conditioner):
             raise ValueError(f"DDRM needs an orthogonal T; use DiffPIR or DDS for {self.operator}")
 
     def sampler(self, sampler: Sampler) -> Sampler:
-        return sampler.map(lambda part: _Spectral(part, self))
+        return corrected(sampler, self.correct)
+
+    def correct(self, prior: Prior, seen: Seen, x_s: State, s: Times, noise: Noise) -> State:
+        """The state after a step, its measured coordinates drawn."""
+        _, _, denoised = seen
+        ratio, alpha = prior.sde.ratio(s), prior.sde.alpha(s)
+        spectrum = self.measured(denoised, ratio, noise(x_s))
+        mask = self.operator.mask(spectrum)
+        return self.operator.proximal(x_s, mask * expand(alpha, spectrum) * spectrum, 1.0)
 
     def measured(self, denoised: State, ratio: Times, z: State) -> Tensor:
         """The measured coordinates at noise-to-signal ``ratio``, from white ``z`` in the image."""
@@ -73,24 +81,3 @@ class DDRM(Conditioner):
         early = (1 - self.eta_b) * d + self.eta_b * self.y
         early = early + (level**2 - (std * self.eta_b) ** 2).clamp_min(0).sqrt() * white
         return torch.where(level < std, late, early)
-
-
-@final
-@dataclass(frozen=True)
-class _Spectral(Sampler):
-    inner: Sampler
-    conditioner: DDRM
-
-    def init(self, x: State) -> Memory:
-        return self.inner.init(x)
-
-    def step(
-        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
-    ) -> tuple[State, Memory]:
-        seen, c = Remembering(prior), self.conditioner
-        x_s, memory = self.inner.step(seen, x, t, s, noise, memory)
-        _, _, denoised = seen.first(x, t)
-        ratio, alpha = prior.sde.ratio(s), prior.sde.alpha(s)
-        spectrum = c.measured(denoised, ratio, noise(x))
-        mask = c.operator.mask(spectrum)
-        return c.operator.proximal(x_s, mask * expand(alpha, spectrum) * spectrum, 1.0), memory

@@ -18,11 +18,11 @@ from typing import final
 
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner, Remembering
+from medscore.conditioners.base import Conditioner, Seen, corrected
 from medscore.noise import Noise
 from medscore.operators.base import Operator
 from medscore.prior import Prior
-from medscore.samplers.base import Memory, Sampler
+from medscore.samplers.base import Sampler
 from medscore.sde import expand
 from medscore.types import State, Times
 
@@ -56,7 +56,13 @@ class DDS(Conditioner):
         return self.operator.norm_squared(self.y)
 
     def sampler(self, sampler: Sampler) -> Sampler:
-        return sampler.map(lambda part: _Decomposed(part, self))
+        return corrected(sampler, self.correct)
+
+    def correct(self, prior: Prior, seen: Seen, x_s: State, s: Times, noise: Noise) -> State:
+        """The state after a step, moved by what D' differs from D."""
+        _, _, denoised = seen
+        change = self.refine(denoised) - denoised
+        return x_s + expand(prior.sde.alpha(s), x_s) * change
 
     def refine(self, denoised: State) -> State:
         """D' of D."""
@@ -64,22 +70,3 @@ class DDS(Conditioner):
             return self.operator.consistent(denoised, self.y, 1.0, iterations=self.iterations)
         damping = self.size / self.gamma
         return self.operator.damped_step(denoised, self.y, damping, iterations=self.iterations)
-
-
-@final
-@dataclass(frozen=True)
-class _Decomposed(Sampler):
-    inner: Sampler
-    conditioner: DDS
-
-    def init(self, x: State) -> Memory:
-        return self.inner.init(x)
-
-    def step(
-        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
-    ) -> tuple[State, Memory]:
-        seen = Remembering(prior)
-        x_s, memory = self.inner.step(seen, x, t, s, noise, memory)
-        _, _, denoised = seen.first(x, t)
-        change = self.conditioner.refine(denoised) - denoised
-        return x_s + expand(prior.sde.alpha(s), x) * change, memory

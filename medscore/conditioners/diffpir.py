@@ -23,11 +23,11 @@ from typing import final
 
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner, Refined, Remembering
+from medscore.conditioners.base import Conditioner, Refined, Seen, corrected
 from medscore.noise import Noise
 from medscore.operators.base import Operator
 from medscore.prior import Prior
-from medscore.samplers.base import Memory, Sampler
+from medscore.samplers.base import Sampler
 from medscore.sde import expand
 from medscore.types import State, Times
 
@@ -64,7 +64,15 @@ class DiffPIR(Conditioner):
         return Refined(prior, lambda denoised, x, t: self.fit(denoised, prior.sde.ratio(t)))
 
     def sampler(self, sampler: Sampler) -> Sampler:
-        return sampler.map(lambda part: _Refreshed(part, self.zeta))
+        return corrected(sampler, self.correct)
+
+    def correct(self, prior: Prior, seen: Seen, x_s: State, s: Times, noise: Noise) -> State:
+        """The state after a step, a share of its noise drawn afresh."""
+        _, _, denoised = seen
+        clean = expand(prior.sde.alpha(s), x_s) * denoised
+        fresh = self.zeta**0.5 * expand(prior.sde.sigma(s), x_s) * noise(x_s)
+        mixed: State = clean + (1 - self.zeta) ** 0.5 * (x_s - clean) + fresh
+        return mixed
 
     def fit(self, denoised: State, ratio: Times) -> State:
         """D' of D at noise-to-signal ``ratio``."""
@@ -72,23 +80,3 @@ class DiffPIR(Conditioner):
             return self.operator.consistent(denoised, self.y, 1.0, iterations=self.iterations)
         rho = self.trust * self.noise_std**2 / ratio**2
         return self.operator.damped_step(denoised, self.y, rho, iterations=2 * self.iterations)
-
-
-@final
-@dataclass(frozen=True)
-class _Refreshed(Sampler):
-    inner: Sampler
-    zeta: float
-
-    def init(self, x: State) -> Memory:
-        return self.inner.init(x)
-
-    def step(
-        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
-    ) -> tuple[State, Memory]:
-        seen = Remembering(prior)
-        x_s, memory = self.inner.step(seen, x, t, s, noise, memory)
-        _, _, denoised = seen.first(x, t)
-        clean = expand(prior.sde.alpha(s), x) * denoised
-        fresh = self.zeta**0.5 * expand(prior.sde.sigma(s), x) * noise(x)
-        return clean + (1 - self.zeta) ** 0.5 * (x_s - clean) + fresh, memory

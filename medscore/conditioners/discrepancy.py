@@ -19,11 +19,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner
+from medscore.conditioners.base import Conditioner, before
 from medscore.noise import Noise
 from medscore.operators.base import Operator, norm
 from medscore.prior import Prior
-from medscore.samplers.base import Memory, Sampler
+from medscore.samplers.base import Sampler
 from medscore.sde import expand
 from medscore.types import State, Times
 
@@ -47,7 +47,7 @@ class Discrepancy(Conditioner):
             raise ValueError(f"noise_std must be above 0, got {self.noise_std}; else use Proximal")
 
     def sampler(self, sampler: Sampler) -> Sampler:
-        return sampler.map(lambda part: _Projected(part, self))
+        return before(sampler, self.project)
 
     def project(self, prior: Prior, x: State, t: Times, noise: Noise) -> State:
         """A proximal step of the strength above."""
@@ -58,22 +58,6 @@ class Discrepancy(Conditioner):
         expected = alpha * self.noise_std * measured_numbers(self.operator, self.y).sqrt()
         lam = 1 - torch.clamp_max(expected / gap.clamp_min(1e-30), 1.0)
         return x + expand(lam, x) * (self.operator.consistent(x, y_t, 1.0) - x)
-
-
-@final
-@dataclass(frozen=True)
-class _Projected(Sampler):
-    inner: Sampler
-    conditioner: Discrepancy
-
-    def init(self, x: State) -> Memory:
-        return self.inner.init(x)
-
-    def step(
-        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
-    ) -> tuple[State, Memory]:
-        x = self.conditioner.project(prior, x, t, noise)
-        return self.inner.step(prior, x, t, s, noise, memory)
 
 
 def measured_numbers(operator: Operator, y: Tensor) -> Tensor:

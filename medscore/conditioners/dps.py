@@ -18,11 +18,11 @@ from typing import final
 
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner, Remembering, pull_back
+from medscore.conditioners.base import Conditioner, Seen, corrected, pull_back
 from medscore.noise import Noise
 from medscore.operators.base import Operator, norm
 from medscore.prior import Prior
-from medscore.samplers.base import Memory, Sampler
+from medscore.samplers.base import Sampler
 from medscore.sde import expand
 from medscore.types import State, Times
 
@@ -51,7 +51,12 @@ class DPS(Conditioner):
         return self.operator.norm_squared(self.y)
 
     def sampler(self, sampler: Sampler) -> Sampler:
-        return sampler.map(lambda part: _Descended(part, self))
+        return corrected(sampler, self.correct, differentiable=True)
+
+    def correct(self, prior: Prior, seen: Seen, x_s: State, s: Times, noise: Noise) -> State:
+        """The state after a step, moved along the gradient."""
+        leaf, _, denoised = seen
+        return x_s + self.descent(leaf, denoised)
 
     def descent(self, leaf: State, denoised: State) -> State:
         """What is added to the state."""
@@ -59,21 +64,3 @@ class DPS(Conditioner):
         back = pull_back(denoised, leaf, self.operator.adjoint(gap))
         length = self.size.sqrt() * norm(gap)
         return expand(2 * self.zeta / length.clamp_min(1e-30), back) * back
-
-
-@final
-@dataclass(frozen=True)
-class _Descended(Sampler):
-    inner: Sampler
-    conditioner: DPS
-
-    def init(self, x: State) -> Memory:
-        return self.inner.init(x)
-
-    def step(
-        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
-    ) -> tuple[State, Memory]:
-        seen = Remembering(prior, differentiable=True)
-        x_s, memory = self.inner.step(seen, x, t, s, noise, memory)
-        leaf, _, denoised = seen.first(x, t)
-        return x_s + self.conditioner.descent(leaf, denoised), memory

@@ -13,14 +13,11 @@ from typing import final
 
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner
+from medscore.conditioners.base import Conditioner, after
 from medscore.conditioners.dps import DPS
 from medscore.conditioners.proximal import Proximal
-from medscore.noise import Noise
 from medscore.operators.base import Operator
-from medscore.prior import Prior
-from medscore.samplers.base import Memory, Sampler
-from medscore.types import State, Times
+from medscore.samplers.base import Sampler
 
 
 @final
@@ -39,20 +36,4 @@ class MCG(Conditioner):
 
     def sampler(self, sampler: Sampler) -> Sampler:
         descended = DPS(self.operator, self.y, self.zeta).sampler(sampler)
-        return descended.map(lambda part: _Projected(part, Proximal(self.operator, self.y)))
-
-
-@final
-@dataclass(frozen=True)
-class _Projected(Sampler):
-    inner: Sampler
-    conditioner: Proximal
-
-    def init(self, x: State) -> Memory:
-        return self.inner.init(x)
-
-    def step(
-        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
-    ) -> tuple[State, Memory]:
-        x, memory = self.inner.step(prior, x, t, s, noise, memory)
-        return self.conditioner.project(prior, x, s, noise), memory
+        return after(descended, Proximal(self.operator, self.y).project)

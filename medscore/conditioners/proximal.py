@@ -17,11 +17,11 @@ from typing import final
 
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner
+from medscore.conditioners.base import Conditioner, before
 from medscore.noise import Noise
 from medscore.operators.base import Operator
 from medscore.prior import Prior
-from medscore.samplers.base import Memory, Sampler
+from medscore.samplers.base import Sampler
 from medscore.sde import expand
 from medscore.types import State, Times
 
@@ -46,7 +46,7 @@ class Proximal(Conditioner):
             raise ValueError(f"lam must be in [0, 1], got {self.lam}")
 
     def sampler(self, sampler: Sampler) -> Sampler:
-        return sampler.map(lambda part: _Projected(part, self))
+        return before(sampler, self.project)
 
     def project(self, prior: Prior, x: State, t: Times, noise: Noise) -> State:
         """Lines 4 and 5 of Alg. 8.2."""
@@ -54,19 +54,3 @@ class Proximal(Conditioner):
         z = self.operator.forward(noise(x))
         y_t = expand(alpha, self.y) * self.y + expand(sigma, z) * z
         return self.operator.consistent(x, y_t, self.lam)
-
-
-@final
-@dataclass(frozen=True)
-class _Projected(Sampler):
-    inner: Sampler
-    conditioner: Proximal
-
-    def init(self, x: State) -> Memory:
-        return self.inner.init(x)
-
-    def step(
-        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
-    ) -> tuple[State, Memory]:
-        x = self.conditioner.project(prior, x, t, noise)
-        return self.inner.step(prior, x, t, s, noise, memory)

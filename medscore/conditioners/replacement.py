@@ -17,11 +17,11 @@ from typing import final
 
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner
+from medscore.conditioners.base import Conditioner, after
 from medscore.noise import Noise
 from medscore.operators.base import Operator
 from medscore.prior import Prior
-from medscore.samplers.base import Memory, Sampler
+from medscore.samplers.base import Sampler
 from medscore.sde import expand
 from medscore.types import State, Times
 
@@ -46,26 +46,10 @@ class Replacement(Conditioner):
             raise ValueError(f"replacement needs an invertible T, use Proximal for {self.operator}")
 
     def sampler(self, sampler: Sampler) -> Sampler:
-        return sampler.map(lambda part: _Replaced(part, self))
+        return after(sampler, self.replace)
 
     def replace(self, prior: Prior, x: State, s: Times, noise: Noise) -> State:
         """The state at time ``s`` with its measured part replaced."""
         alpha, sigma = expand(prior.sde.alpha(s), self.y), expand(prior.sde.sigma(s), self.y)
         y_s = alpha * self.y + sigma * noise(self.y)
         return self.operator.proximal(x, self.operator.mask(y_s) * y_s, 1.0)
-
-
-@final
-@dataclass(frozen=True)
-class _Replaced(Sampler):
-    inner: Sampler
-    conditioner: Replacement
-
-    def init(self, x: State) -> Memory:
-        return self.inner.init(x)
-
-    def step(
-        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
-    ) -> tuple[State, Memory]:
-        x, memory = self.inner.step(prior, x, t, s, noise, memory)
-        return self.conditioner.replace(prior, x, s, noise), memory
