@@ -22,7 +22,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -53,8 +53,10 @@ from medscore.operators.base import Operator
 
 STORE = Path(__file__).with_name("conditioners")
 TUNED = STORE / "tuned.json"
-TUNING = 3
-"""Slices of training patients that settings are chosen on."""
+RANKED = ("PC + proximal", "ALD + proximal", "Jalal", "Score-SDE")
+REFERENCE = "PC + proximal, 2001"
+CHOSEN = dict.fromkeys(RANKED, 8) | {REFERENCE: 3}
+"""Slices of training patients that each method's settings are chosen on; three for FISTA-TV."""
 
 CT_TASKS: dict[str, Callable[[torch.Tensor, float, int], Problem]] = {
     "CT 10 views": views(10), "CT 20 views": views(20), "CT 23 views": views(23),
@@ -63,11 +65,10 @@ CT_TASKS: dict[str, Callable[[torch.Tensor, float, int], Problem]] = {
 }  # fmt: skip
 MRI_TASKS = {"MRI 4x": mri(4.0), "MRI 8x": mri(8.0)}
 TV_WEIGHTS = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
-NOISY = (f"CT 90 views, {PHOTONS:g} photons", "MAR", "MAR, 45 views")
+NOISY = (f"CT 90 views, {PHOTONS:g} photons",)
 WEIGHTED = "FISTA-TV, weighted"
-"""By the deviation of each ray, as our methods are; all rays alike without that word."""
-
-RANKED = ("PC + proximal", "ALD + proximal", "Jalal", "Score-SDE")
+"""By the deviation of each ray, as our methods are; all rays alike without that word. (Where one
+deviation holds for all rays the two are one.)"""
 
 
 @dataclass(frozen=True)
@@ -91,71 +92,69 @@ ROWS = [
     *(Row(task, "DiffPIR", 8) for task in (*CT_TASKS, *MRI_TASKS)),
     *(Row(task, "FISTA-TV") for task in CT_TASKS),
     *(Row(task, WEIGHTED) for task in NOISY),
-    *(Row(task, solver, 1, 10) for task in MRI_TASKS for solver in RANKED),
-    Row("CT 23 views", "PC + proximal, 2001", 8),
-    Row("MRI 8x", "PC + proximal, 2001", 8),
+    *(Row(task, solver, 4, 10) for task in MRI_TASKS for solver in RANKED),
+    Row("CT 23 views", REFERENCE, 8),
+    Row("MRI 8x", REFERENCE, 8),
 ]
 
 
 @cache
-def problems(task: str, data: Path, train: bool = False) -> list[Problem]:
-    """All slices of a task."""
+def problems(task: str, data: Path, train: int = 0) -> list[Problem]:
+    """All slices of a task, or so many of training patients."""
     if task in MRI_TASKS:
-        images = mri_train_slices(data, TUNING) if train else mri_slices(data)
+        images = mri_train_slices(data, train) if train else mri_slices(data)
         return [MRI_TASKS[task](image, i) for i, image in enumerate(images)]
-    slices = ct_train_slices(data, TUNING) if train else ct_slices(data)
+    slices = ct_train_slices(data, train) if train else ct_slices(data)
     return [CT_TASKS[task](hu, spacing, i) for i, (hu, spacing) in enumerate(slices)]
 
 
-def tune(data: Path) -> None:
-    """Every setting of every method that has some, and FISTA-TV's weight for every task: mean PSNR
-    of one sample on training patients. All trials are kept; the best setting is what rows use.
+def tune(data: Path, patterns: Sequence[str]) -> None:
+    """Every setting of every method that has some, and FISTA-TV's weight for every task, whose
+    ``TASK - NAME`` matches: mean PSNR of one sample on training patients, with about 601
+    evaluations. All trials are kept; the best setting is what rows use.
     """
-    kept: dict[str, dict[str, float]] = _stored(TUNED, {})
-    tasks = [("MRI 8x", name) for name in RANKED] + [("CT 23 views", "PC + proximal")]
-    for task, name in tasks:
+    tasks = [("MRI 8x", name) for name in CHOSEN] + [("CT 23 views", REFERENCE)]
+    chosen = [t for t in tasks if any(fnmatch(" - ".join(t), p) for p in patterns)]
+    for task, name in chosen:
         for setting in METHODS[name].settings:
-            _try(kept, task, name, setting, lambda t=task, n=name, s=setting: _drawn(t, data, n, s))
-    for task, name in [(r.task, r.solver) for r in ROWS if r.solver.startswith("FISTA")]:
+            _try(task, name, setting, lambda t=task, n=name, s=setting: _drawn(t, data, n, s))
+    peers = [r for r in ROWS if r.solver.startswith("FISTA")]
+    chosen = [(r.task, r.solver) for r in peers if any(fnmatch(r.name, p) for p in patterns)]
+    for task, name in chosen:
         for weight in TV_WEIGHTS:
-            _try(
-                kept, task, name, (weight, 0.0),
-                lambda t=task, n=name, w=weight: _tv(t, n, data, w),
-            )  # fmt: skip
+            _try(task, name, (weight, 0.0), lambda t=task, n=name, w=weight: _tv(t, n, data, w))
 
 
-def _try(
-    kept: dict[str, dict[str, float]],
-    task: str,
-    name: str,
-    setting: Setting,
-    measure: Callable[[], float],
-) -> None:
-    trials, key = kept.setdefault(f"{task} - {name}", {}), f"{setting[0]:g}, {setting[1]:g}"
-    if key not in trials:
-        try:
-            trials[key] = measure()
-        except MedscoreError as error:  # diverged: a trial like any other, and the worst
-            print(error)
-            trials[key] = 0.0
-        print(f"{task} - {name} {METHODS[name].named if name in METHODS else 'weight'} {key}: "
-              f"{trials[key]:.2f} dB", flush=True)  # fmt: skip
-        atomic_write(TUNED, (json.dumps(kept, indent=1) + "\n").encode())
+def _try(task: str, name: str, setting: Setting, measure: Callable[[], float]) -> None:
+    title, key = f"{task} - {name}", f"{setting[0]:g}, {setting[1]:g}"
+    if key in _stored(TUNED, {}).get(title, {}):
+        return
+    try:
+        psnr = measure()
+    except MedscoreError as error:  # diverged: a trial like any other, and the worst
+        print(error)
+        psnr = 0.0
+    named = METHODS[name].named if name in METHODS else ("weight", "")
+    print(f"{title} {named} {key}: {psnr:.2f} dB", flush=True)
+    kept: dict[str, dict[str, float]] = _stored(TUNED, {})  # another process may have added some
+    kept.setdefault(title, {})[key] = psnr
+    atomic_write(TUNED, (json.dumps(kept, indent=1) + "\n").encode())
 
 
 def _drawn(task: str, data: Path, name: str, setting: Setting) -> float:
-    found = problems(task, data, True)
+    found = problems(task, data, CHOSEN[name])
+    method = replace(METHODS[name], steps=300) if name == REFERENCE else METHODS[name]
     groups = [list(range(len(found)))] if task in MRI_TASKS else [[i] for i in range(len(found))]
     psnr = []
     for group in groups:
-        drawn = draw([found[i] for i in group], group, METHODS[name], setting, [0])
+        drawn = draw([found[i] for i in group], group, method, setting, [0])
         psnr += [found[i].score(x)[0] for i, x in zip(group, drawn.samples, strict=True)]
     return float(np.mean(psnr))
 
 
 def _tv(task: str, name: str, data: Path, weight: float) -> float:
-    found = [fista_tv(*_seen(p, name), weight) for p in problems(task, data, True)]
-    pairs = zip(problems(task, data, True), found, strict=True)
+    found = [fista_tv(*_seen(p, name), weight) for p in problems(task, data, 3)]
+    pairs = zip(problems(task, data, 3), found, strict=True)
     return float(np.mean([p.score(x)[0] for p, x in pairs]))
 
 
@@ -170,15 +169,10 @@ def setting_of(row: Row) -> Setting:
     """The best trial of the method on the task it was tuned on; of FISTA-TV on the row's own."""
     if row.solver in METHODS and len(METHODS[row.solver].settings) == 1:
         return METHODS[row.solver].settings[0]
-    base = row.solver.removesuffix(", 2001")
-    task = (
-        row.task
-        if base.startswith("FISTA-TV")
-        else ("MRI 8x" if row.task in MRI_TASKS else "CT 23 views")
-    )
-    trials = _stored(TUNED, {}).get(f"{task} - {base}")
+    task = "MRI 8x" if row.task in MRI_TASKS else row.task
+    trials = _stored(TUNED, {}).get(f"{task} - {row.solver}")
     if not trials:
-        sys.exit(f"{task} - {base} is not tuned yet: run benchmarks/conditioners.py --tune")
+        sys.exit(f"{task} - {row.solver} is not tuned yet: run benchmarks/conditioners.py --tune")
     first, second = (float(v) for v in max(trials, key=trials.__getitem__).split(", "))
     return first, second
 
@@ -270,7 +264,7 @@ def main() -> int:
     STORE.mkdir(exist_ok=True)
     chosen = [row for row in ROWS if any(fnmatch(row.name, pattern) for pattern in args.rows)]
     if args.tune:
-        tune(args.data)
+        tune(args.data, args.rows)
     elif args.page:
         from conditioners_page import page
 

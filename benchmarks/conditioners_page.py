@@ -75,21 +75,21 @@ def page(store: Path, digest: str) -> str:
         f"Metric, CT: {CT_CONVENTION}. MRI: {MRI_METRIC}. Machine: {machine}; two rows at a time,",
         f"one thread each. Stored rows: `benchmarks/conditioners/`, SHA-256 `{digest}`.",
         "",
-        "| task | method | slices | NFE | one sample: PSNR, SSIM | mean of 8: PSNR, SSIM "
-        "| residual | s per slice |",
-        "| --- | --- | ---: | ---: | --- | --- | ---: | ---: |",
+        "| task | method | slices | samples | NFE | one sample: PSNR, SSIM "
+        "| mean of the samples: PSNR, SSIM | residual | s per slice |",
+        "| --- | --- | ---: | ---: | ---: | --- | --- | ---: | ---: |",
     ]
     for name, row in rows.items():
         task, _, solver = name.partition(" - ")
         one, mean = _one(row), _mean(row)
-        several = len(row[0]["each"]) > 1
-        right = f"{mean[0]:.2f}, {mean[1]:.3f}" if several else ""
+        several = len(row[0]["each"])
+        right = f"{mean[0]:.2f}, {mean[1]:.3f}" if several > 1 else ""
         if solver == "DiffPIR":
             for peer in row[0]["classical"]:
                 psnr, ssim = _classical(row, peer)
-                lines.append(f"| {task} | {peer} | {len(row)} | | {psnr:.2f}, {ssim:.3f} | | | |")
+                lines.append(f"| {task} | {peer} | {len(row)} | | | {psnr:.2f}, {ssim:.3f} | | | |")
         lines.append(
-            f"| {task} | {solver} | {len(row)} | {row[0]['nfe'] or ''} "
+            f"| {task} | {solver} | {len(row)} | {several} | {row[0]['nfe'] or ''} "
             f"| {one[0]:.2f}, {one[1]:.3f} | {right} "
             f"| {max(k['residual'] for k in row):.1e} | {_seconds(row):.1f} |"
         )

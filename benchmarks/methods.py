@@ -67,10 +67,10 @@ def ald(steps: int, setting: Setting) -> Sampler:
     return AnnealedLangevin(ScaledLangevin(setting[0]), 3)
 
 
-def _pc(steps: int) -> Method:
+def _pc(steps: int, etas: Sequence[float], lams: Sequence[float]) -> Method:
     return Method(
         lambda a, y, std, s: Proximal(a, y, s[1]), pc, grids.uniform, steps,
-        [(e, lam) for e in (0.3, 0.45, 0.6) for lam in (0.8, 1.0)], ("eta", "lambda"),
+        [(e, lam) for e in etas for lam in lams], ("eta", "lambda"),
     )  # fmt: skip
 
 
@@ -78,19 +78,21 @@ METHODS: dict[str, Method] = {
     "DiffPIR": Method(
         lambda a, y, std, s: DiffPIR(a, y, std), lambda n, s: DDIM(), grids.focused, 49
     ),
-    "PC + proximal, 2001": _pc(1000),
-    "PC + proximal": _pc(300),
+    "PC + proximal, 2001": _pc(1000, (0.3, 0.45, 0.6), (0.8, 1.0)),
+    "PC + proximal": _pc(300, (0.15, 0.2, 0.3, 0.45, 0.6, 0.7), (0.8, 1.0)),
     "ALD + proximal": Method(
         lambda a, y, std, s: Proximal(a, y, s[1]), ald, grids.log_snr, 200,
-        [(r, lam) for r in (0.1, 0.2, 0.4) for lam in (0.8, 1.0)], ("relative step", "lambda"),
+        [(r, lam) for r in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5) for lam in (0.8, 1.0)],
+        ("relative step", "lambda"),
     ),
     "Jalal": Method(
         lambda a, y, std, s: Jalal(a, y, s[1], std), ald, grids.log_snr, 200,
-        [(r, g) for r in (0.1, 0.2, 0.4) for g in (0.7, 1.0)], ("relative step", "gamma"),
+        [(r, g) for r in (0.1, 0.2, 0.35, 0.5) for g in (0.6, 0.8, 1.0)],
+        ("relative step", "gamma"),
     ),
     "Score-SDE": Method(
         lambda a, y, std, s: ScoreSDE(a, y, s[1]), pc, grids.uniform, 300,
-        [(e, w) for e in (0.3, 0.45) for w in (0.3, 1.0, 3.0)], ("eta", "weight"),
+        [(e, w) for e in (0.2, 0.3, 0.45, 0.6) for w in (1.0, 2.0, 4.0)], ("eta", "weight"),
     ),
 }  # fmt: skip
 

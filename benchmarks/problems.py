@@ -23,7 +23,6 @@ from torch.nn import functional
 from medscore.attenuation import MU_WATER, hu_to_mu, mu_to_hu
 from medscore.metrics import CT_CONVENTION, quality
 from medscore.noise import derive_seed
-from medscore.noise_levels import estimated
 from medscore.operators.base import Operator
 from medscore.operators.fourier import fft2c, ifft2c
 from medscore.operators.hartley import Hartley, coefficients, kspace_mask
@@ -35,6 +34,7 @@ from medscore.operators.radon import Radon
 from medscore.operators.scans import limited_angle, sparse_view
 from medscore.operators.whitened import Whitened
 from medscore.operators.xray import tube_spectrum
+from medscore.ray_noise import estimated_uniform
 from medscore.reconstruction import NetworkUnits
 
 SIZE = 128
@@ -175,7 +175,7 @@ def metal(count: int | None) -> Maker:
         sinogram = scan.sinogram.float()
         filled = interpolate_trace(sinogram, operator.mask(sinogram))
         seen = operator.mask(sinogram) * sinogram
-        problem = _ct(hu, operator, seen, std=estimated(seen, operator.mask(seen)))
+        problem = _ct(hu, operator, seen, std=estimated_uniform(seen, operator.mask(seen)))
         image = mu_to_hu(full.fbp(full.mask(filled) * filled), MU_WATER)
         li = (image - CT_CONVENTION.low) / (CT_CONVENTION.high - CT_CONVENTION.low)
         return replace(problem, classical={**problem.classical, "LI": li})

@@ -19,10 +19,10 @@ from medscore.datasets.measurement import Measurement
 from medscore.engine import Batch, Job, StepInfo, run
 from medscore.errors import MedscoreError
 from medscore.noise import derive_seed
-from medscore.noise_levels import whiten
 from medscore.operators.base import Operator
 from medscore.operators.radon import Radon
 from medscore.prior import Prior
+from medscore.ray_noise import whiten
 from medscore.resume import Residual
 from medscore.samplers.base import Sampler
 from medscore.types import State

@@ -2,7 +2,9 @@ r"""The noise level from the data themselves, when nobody gives it.
 
 All estimates rest on the median of absolute values, :math:`\sigma = \mathrm{median}|e| / 0.6745`
 for normal e, which a few large entries (edges, signal) hardly move. Where noise is fainter than the
-image's own detail the estimates are of the two together: too much noise, too few photons.
+image's own detail, or than the beam hardening and partial volume that metal causes, the estimates
+are of the two together: too much noise, too few photons. These do not grow with the line integral
+as counted photons' noise does, so one deviation for all rays describes them better.
 """
 
 from __future__ import annotations

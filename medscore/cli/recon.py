@@ -62,7 +62,8 @@ def recon(
     noise: Annotated[
         str,
         typer.Option(
-            help="Of the data: recorded, estimate, none, gaussian:STD or poisson:PHOTONS."
+            help="Of the data: recorded, estimate, estimate:uniform (metal), none, gaussian:STD or "
+            "poisson:PHOTONS."
         ),
     ] = DEFAULTS.noise,
     precision: Annotated[

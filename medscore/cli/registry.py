@@ -32,11 +32,11 @@ from medscore.conditioners.replacement import Replacement
 from medscore.conditioners.score_sde import ScoreSDE
 from medscore.datasets.measurement import Measurement
 from medscore.errors import MedscoreError
-from medscore.noise_levels import deviation, estimated
 from medscore.operators.base import Operator
 from medscore.operators.geometry import ParallelBeam
 from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
 from medscore.operators.radon import Radon
+from medscore.ray_noise import deviation, estimated, estimated_uniform
 from medscore.samplers import grids
 from medscore.samplers.analytic_dpm import AnalyticDPM
 from medscore.samplers.ancestral import AncestralVE, AncestralVP
@@ -184,11 +184,16 @@ def noise(text: str) -> NoiseModel:
     return NOISES[name](number)
 
 
+ESTIMATES = {"estimate": estimated, "estimate:uniform": estimated_uniform}
+"""Noise levels from the data: counted photons, or one deviation for all rays."""
+
+
 def noise_deviation(
     text: str, measurement: Measurement, operator: Operator, where: Path
 ) -> Tensor | None:
     """The deviation of every line integral, by what the file records (``recorded``), by the data
-    (``estimate``, and where the file records ``unknown``), or by another model; None for none.
+    (an entry of ``ESTIMATES``, and where the file records ``unknown``), or by another model; None
+    for none.
 
     Raises:
         MedscoreError: a noise that is not known, or data that tell no level.
@@ -196,9 +201,11 @@ def noise_deviation(
     y = torch.from_numpy(measurement.data)
     if text == "recorded":
         text = measurement.noise
-    if text in ("estimate", "unknown"):
+    if text == "unknown":
+        text = "estimate"
+    if text in ESTIMATES:
         try:
-            return estimated(y, operator.mask(y))
+            return ESTIMATES[text](y, operator.mask(y))
         except ValueError as error:
             raise MedscoreError(
                 f"no noise level: {error}", where=where, mend="give it with --noise"

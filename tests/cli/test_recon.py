@@ -262,12 +262,14 @@ def test_a_preset_that_says_something_else_is_refused(
     assert "mine.yaml" in message
 
 
+@pytest.mark.parametrize("estimate", registry.ESTIMATES)
 def test_the_noise_level_can_come_from_the_data(
-    done: Command, refused: Callable[..., str], scan: Path, prior: Path, tmp_path: Path
-) -> None:
+    done: Command, refused: Callable[..., str], scan: Path, prior: Path, tmp_path: Path,
+    estimate: str,
+) -> None:  # fmt: skip
     done("simulate", scan, "--views", 36, "--noise", "poisson:1e4", "-o", tmp_path / "m.h5")
     args = ("recon", tmp_path / "m.h5", "--prior", prior, "--steps", 8)
-    done(*args, "--noise", "estimate", "-o", tmp_path / "estimated")
+    done(*args, "--noise", estimate, "-o", tmp_path / "estimated")
     done(*args, "-o", tmp_path / "known")
     gap = np.abs(_values(tmp_path / "estimated") - _values(tmp_path / "known"))
     assert 0 < gap.mean() < 100  # the prior knows nothing: how far it is heeded shows in full

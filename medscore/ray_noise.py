@@ -7,7 +7,7 @@ from torch import Tensor
 
 from medscore.operators.base import Operator
 from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
-from medscore.operators.noise_level import photons
+from medscore.operators.noise_level import photons, repeated_differences
 from medscore.operators.whitened import Whitened
 from medscore.types import Sinogram
 
@@ -39,6 +39,20 @@ def estimated(sinogram: Sinogram, mask: Tensor) -> Tensor:
     """
     level = photons(sinogram, mask)[:, None, None, None]
     return torch.exp(sinogram / 2) / level.sqrt()
+
+
+def estimated_uniform(sinogram: Sinogram, mask: Tensor) -> Tensor:
+    """One deviation for all line integrals of a sample, from the data; for what does not grow with
+    the line integral as counted photons' noise does: beam hardening and partial volume, in scans
+    of patients with metal above all.
+
+    Raises:
+        ValueError: too few rays to judge by, or data without noise.
+    """
+    level = repeated_differences(sinogram, mask)[:, None, None, None]
+    if not bool((level > 0).all()):
+        raise ValueError("the sinogram shows no noise")
+    return level.expand(sinogram.shape)
 
 
 def whiten(operator: Operator, y: Tensor, std: Tensor | None) -> tuple[Operator, Tensor, float]:
