@@ -92,7 +92,7 @@ ROWS = [
     *(Row(task, "DiffPIR", 8) for task in (*CT_TASKS, *MRI_TASKS)),
     *(Row(task, "FISTA-TV") for task in CT_TASKS),
     *(Row(task, WEIGHTED) for task in NOISY),
-    *(Row(task, solver, 4, 10) for task in MRI_TASKS for solver in RANKED),
+    *(Row(task, solver, 2, 10) for task in MRI_TASKS for solver in RANKED),
     Row("CT 23 views", REFERENCE, 8),
     Row("MRI 8x", REFERENCE, 8),
 ]
