@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medscore.datasets.dicom import is_dicom, read_dicom
+from medscore.datasets.dicom import read_dicom
+from medscore.datasets.dicom_files import is_dicom
 from medscore.datasets.nifti import read_nifti
 from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError
 
 
-def load_image(path: Path) -> Volume:
+def load_image(path: Path, *, series: str | None = None, resample: bool = False) -> Volume:
     """Read an image by its content: folder or DICOM marker, else NIfTI by its name.
+
+    Args:
+        series, resample: of DICOM, see :func:`~medscore.datasets.dicom.read_dicom`.
 
     Raises:
         MedscoreError: no such file, not an image, or what the reader found wrong.
@@ -20,7 +24,7 @@ def load_image(path: Path) -> Volume:
         raise MedscoreError("no such file or folder", where=path, mend="check the path")
     try:
         if path.is_dir() or is_dicom(path):
-            return read_dicom(path)
+            return read_dicom(path, series=series, resample=resample)
     except PermissionError as error:
         raise MedscoreError("cannot be opened", where=path, mend="check permissions") from error
     if path.name.endswith((".nii", ".nii.gz")):

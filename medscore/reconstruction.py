@@ -99,23 +99,36 @@ def check_compatible(
         MedscoreError: naming both sides: modality, matrix size or pixel spacing differ.
     """
     spec = measurement.operator
+    found = misfits(
+        contract, modality=measurement.modality, quantity="HU", size=spec.size,
+        spacing=spec.spacing_mm,
+    )  # fmt: skip
+    for what, ours, theirs in found:
+        raise MedscoreError(
+            f"{what} is {ours}, prior {prior_name} has {theirs}",
+            where=where,
+            mend="choose a prior that fits (`medscore priors list`), or simulate at its size",
+        )
+
+
+def misfits(
+    contract: DataContract, *, modality: str, quantity: str, size: int, spacing: float
+) -> list[tuple[str, str, str]]:
+    """In what images differ from those a prior was trained on: what, theirs, the prior's.
+
+    Args:
+        quantity: "HU" or "magnitude". size: of the square slices. spacing: of their pixels in mm.
+    """
     low, high = contract.spacing_mm
-    mismatches = [
-        (measurement.modality != contract.modality, "modality", measurement.modality,
-         contract.modality),
-        (contract.quantity != "HU", "quantity", "HU", contract.quantity),
-        (getattr(contract.network, "spatial_dims", 2) != 2, "dimension", 2, 3),
-        (spec.size != contract.size, "matrix size", spec.size, contract.size),
-        (not low <= spec.spacing_mm <= high, "pixel spacing in mm", f"{spec.spacing_mm:g}",
-         f"{low:g} to {high:g}"),
-    ]  # fmt: skip
-    for differs, what, ours, theirs in mismatches:
-        if differs:
-            raise MedscoreError(
-                f"{what} is {ours}, prior {prior_name} has {theirs}",
-                where=where,
-                mend="choose a prior that fits (`medscore priors list`), or simulate at its size",
-            )
+    dimension = getattr(contract.network, "spatial_dims", 2)
+    sides = [
+        (modality == contract.modality, "modality", modality, contract.modality),
+        (quantity == contract.quantity, "quantity", quantity, contract.quantity),
+        (dimension == 2, "dimension", "2", f"{dimension}"),
+        (size == contract.size, "matrix size", f"{size}", f"{contract.size}"),
+        (low <= spacing <= high, "pixel spacing in mm", f"{spacing:g}", f"{low:g} to {high:g}"),
+    ]
+    return [(what, ours, theirs) for same, what, ours, theirs in sides if not same]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 import medscore
 from medscore.cli.demo import demo
+from medscore.cli.inspect import inspect
 from medscore.cli.priors import priors
 from medscore.cli.recon import recon
 from medscore.cli.simulate import simulate
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+app.command()(inspect)
 app.command()(simulate)
 app.command()(recon)
 app.command()(demo)

@@ -31,6 +31,14 @@ def simulate(
     slices: Annotated[
         str | None, typer.Option(help="Slices START:STOP to measure; all by default.")
     ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(help="Of a folder with several: UID, description, or a part of it."),
+    ] = None,
+    resample: Annotated[
+        bool,
+        typer.Option(help="Uneven or leaning slices onto an even, upright grid."),
+    ] = False,
     noise: Annotated[
         str,
         typer.Option(help="none, gaussian:STD (of a line integral) or poisson:PHOTONS per ray."),
@@ -56,7 +64,7 @@ def simulate(
             "the output file exists already", where=output, mend="choose a new one or remove it"
         )
     model = registry.noise(noise)
-    volume = prepare_ct(image, size=size, slices=slices)
+    volume = prepare_ct(image, size=size, slices=slices, series=series, resample=resample)
     measurement = simulate_sparse_ct(volume, views=views, noise=model, noise_name=noise, seed=seed)
     if not np.abs(measurement.data).max() <= LARGEST:  # NaN too
         raise MedscoreError(
@@ -71,14 +79,21 @@ def simulate(
     console.print(f"{escape(str(output))}: {len(volume.values)} slice(s), {operator}")
 
 
-def prepare_ct(image: Path, *, size: int | None, slices: str | None = None) -> Volume:
+def prepare_ct(
+    image: Path,
+    *,
+    size: int | None,
+    slices: str | None = None,
+    series: str | None = None,
+    resample: bool = False,
+) -> Volume:
     """Load, check, select and reduce a CT image.
 
     Raises:
         MedscoreError: what :func:`~medscore.datasets.load.load_image` and
             :func:`~medscore.datasets.volume.require_ct` refuse, or a bad slice range.
     """
-    volume = load_image(image)
+    volume = load_image(image, series=series, resample=resample)
     require_ct(volume, image)
     if slices is not None:
         volume = volume.select(*_range(slices, len(volume.values)))

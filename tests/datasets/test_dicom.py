@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.pixels import apply_rescale
 
-from medscore.datasets.dicom import is_dicom, read_dicom
+from medscore.datasets.dicom import read_dicom
+from medscore.datasets.dicom_files import is_dicom
 from medscore.datasets.volume import AIR
 
 Bundled = Callable[[str], Path]

@@ -36,7 +36,6 @@ def test_refuses_bundled(bundled: Bundled, refused: Refused, name: str, why: str
 @pytest.mark.parametrize(
     ("elements", "why"),
     [
-        ({"PhotometricInterpretation": "MONOCHROME1"}, "MONOCHROME1"),
         ({"PixelSpacing": None}, "PixelSpacing"),
         ({"PixelSpacing": [0, 0.5]}, "PixelSpacing"),
         ({"PixelSpacing": [0.5, float("inf")]}, "PixelSpacing"),

@@ -1,0 +1,143 @@
+"""Which DICOM files there are, and which series they make."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+
+from medscore.errors import MedscoreError
+
+_IDENTITY = (
+    "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "Modality", "Rows", "SOPClassUID",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Series:
+    """Files that share a SeriesInstanceUID.
+
+    Attributes:
+        number: SeriesNumber, -1 where it has none. files: in the order of their names.
+        image: whether the files hold pixels (reports and structure sets do not).
+    """
+
+    uid: str
+    description: str
+    modality: str
+    number: int
+    files: tuple[Path, ...]
+    image: bool
+
+    def __str__(self) -> str:
+        files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+        return f"{self.description or self.uid!r} ({self.modality}, {files})"
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the file starts as DICOM files do (128 bytes, then DICM)."""
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def list_series(folder: Path) -> list[Series]:
+    """Every series of a folder and the folders in it, by number, then description. Indexes
+    (DICOMDIR) and files that are not DICOM are passed over.
+
+    Raises:
+        MedscoreError: no DICOM file, or a damaged one.
+    """
+    found: dict[str, list[tuple[Path, Dataset]]] = {}
+    for path in _files(folder):
+        with reading(path):
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTITY))
+        if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
+            continue  # a DICOMDIR
+        uid = str(header.get("SeriesInstanceUID", "") or "")
+        if not uid:
+            raise MedscoreError(
+                "has no SeriesInstanceUID, or is truncated", where=path, mend="export it again"
+            )
+        found.setdefault(uid, []).append((path, header))
+    if not found:
+        raise MedscoreError("no DICOM file in this folder", where=folder, mend="check the path")
+    series = [_series(uid, members) for uid, members in found.items()]
+    return sorted(series, key=lambda s: (s.number, s.description, s.uid))
+
+
+def choose(series: Sequence[Series], wanted: str | None, folder: Path) -> Series:
+    """The one that ``wanted`` names: a SeriesInstanceUID, a description or a part of one, in any
+    case. Without it, the only series with images.
+
+    Raises:
+        MedscoreError: none is named so, or several.
+    """
+    images = [s for s in series if s.image]
+    if not images:
+        raise MedscoreError(
+            f"holds no image (no PixelData): {series[0]}", where=folder, mend="export it again"
+        )
+    if wanted is None:
+        hits = images
+    else:
+        low = wanted.lower()
+        hits = [s for s in images if s.uid == wanted]
+        hits = hits or [s for s in images if s.description.lower() == low]
+        hits = hits or [s for s in images if low in s.description.lower()]
+    if len(hits) == 1:
+        return hits[0]
+    shown = "; ".join(str(s) for s in (hits or images)[:5])
+    named = "" if wanted is None else f" of the name {wanted!r}"
+    raise MedscoreError(
+        f"{len(hits)} series{named} in this folder: {shown}",
+        where=folder,
+        mend="choose one by its UID or description (--series), `medscore inspect` lists them",
+    )
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever pydicom raises on a broken file becomes one error that names ``path``."""
+    try:
+        yield
+    except MedscoreError:
+        raise
+    except Exception as error:
+        raise MedscoreError(
+            f"cannot be read as DICOM ({reason(error)})",
+            where=path,
+            mend="check that the file is DICOM and complete",
+        ) from error
+
+
+def reason(error: Exception) -> str:
+    """The first line of what went wrong."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:160]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent) / name
+            if path.is_file() and is_dicom(path):
+                yield path
+
+
+def _series(uid: str, members: Sequence[tuple[Path, Dataset]]) -> Series:
+    first = members[0][1]
+    number = first.get("SeriesNumber")
+    return Series(
+        uid=uid,
+        description=str(first.get("SeriesDescription", "") or ""),
+        modality=str(first.get("Modality", "unknown") or "unknown"),
+        number=-1 if number is None else int(number),
+        files=tuple(path for path, _ in members),
+        image=any("Rows" in header for _, header in members),
+    )

@@ -1,0 +1,186 @@
+"""Frames of DICOM files: a file of one image, or each frame of an enhanced multi-frame object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_modality_lut
+
+from medscore.datasets.dicom_files import reason
+from medscore.datasets.volume import AIR
+from medscore.errors import MedscoreError
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where one image lies, and what its stored numbers mean.
+
+    Attributes:
+        path: of its file. number: of the frame in it.
+        position: of the first pixel's centre, LPS mm; None where the file does not say.
+        cosines: (2, 3), along a row and down a column. spacing: between rows and columns, mm.
+        step: distance to the next slice by the header, mm.
+        slope, intercept: stored numbers to the scanner's unit. instance: SOPInstanceUID.
+    """
+
+    path: Path
+    number: int
+    position: Vector | None
+    cosines: Vector
+    spacing: tuple[float, float]
+    step: float
+    slope: float
+    intercept: float
+    instance: str
+
+    @property
+    def normal(self) -> Vector:
+        """Unit vector across the slice, LPS."""
+        normal: Vector = np.cross(self.cosines[0], self.cosines[1])
+        return normal
+
+
+def frames(path: Path, dataset: Dataset) -> list[Frame]:
+    """The frames of a file.
+
+    Raises:
+        MedscoreError: no image, a colour image, no pixel spacing, no two perpendicular directions,
+            no usable rescaling, or several frames without a position for each.
+    """
+    if "PixelData" not in dataset:
+        raise MedscoreError(
+            "holds no image (no PixelData), or is truncated", where=path, mend="export it again"
+        )
+    if int(dataset.get("SamplesPerPixel", 1)) != 1:
+        raise MedscoreError(
+            f"is a colour image ({dataset.get('PhotometricInterpretation')})",
+            where=path,
+            mend="give a greyscale CT or MR image",
+        )
+    count = int(dataset.get("NumberOfFrames", 1) or 1)
+    found = [_frame(path, dataset, number) for number in range(count)]
+    if count > 1 and any(frame.position is None for frame in found):
+        raise MedscoreError(
+            f"is a multi-frame object whose {count} frames have no positions",
+            where=path,
+            mend="export it as enhanced CT or MR, or as one file per slice",
+        )
+    return found
+
+
+def decode(path: Path, dataset: Dataset, found: Sequence[Frame]) -> tuple[Any, list[str]]:
+    """Values (frames, rows, columns) float32 in the scanner's unit, and what was done to them.
+
+    Padding becomes air in CT. Grey values that are shown inverted (MONOCHROME1) are turned over,
+    but for CT, whose numbers are HU however they are shown.
+
+    Raises:
+        MedscoreError: the pixels cannot be decoded.
+    """
+    try:
+        stored: NDArray[Any] = np.asarray(dataset.pixel_array)
+        raw = stored.reshape(len(found), *stored.shape[-2:])
+        if "ModalityLUTSequence" in dataset:
+            values = np.asarray(apply_modality_lut(raw, dataset), dtype=np.float32)
+        else:
+            values = raw.astype(np.float32)
+            for image, frame in zip(values, found, strict=True):
+                image *= frame.slope
+                image += frame.intercept
+    except Exception as error:  # decoders raise anything; all of it means unreadable pixels
+        raise MedscoreError(
+            f"the pixels cannot be decoded ({reason(error)})",
+            where=path,
+            mend="the file is truncated or its compression is not supported: export it again",
+        ) from error
+    notes: list[str] = []
+    ct = dataset.get("Modality") == "CT"
+    padded = _padded(dataset, raw)
+    if ct and padded is not None and padded.any():
+        values[padded] = AIR
+        notes.append("pixels with the padding value were set to air")
+    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+        if not ct:
+            values = values.max() + values.min() - values
+        notes.append(
+            "shown inverted (MONOCHROME1): " + ("HU are kept" if ct else "values were turned over")
+        )
+    return values, notes
+
+
+def _frame(path: Path, dataset: Dataset, number: int) -> Frame:
+    spacing: Any = _value(dataset, number, "PixelMeasuresSequence", "PixelSpacing") or ()
+    if len(spacing) != 2 or not min(spacing) > 0 or not math.isfinite(sum(spacing)):
+        raise MedscoreError(
+            "has no PixelSpacing", where=path, mend="line integrals need millimetres: export it"
+        )
+    direction = _value(dataset, number, "PlaneOrientationSequence", "ImageOrientationPatient")
+    cosines = np.array(direction or (1, 0, 0, 0, 1, 0), dtype=float).reshape(2, 3)
+    if not np.allclose(cosines @ cosines.T, np.eye(2), atol=1e-2):
+        raise MedscoreError(
+            "ImageOrientationPatient is not two perpendicular unit vectors",
+            where=path,
+            mend="export it again",
+        )
+    position = _value(dataset, number, "PlanePositionSequence", "ImagePositionPatient")
+    slope = _number(dataset, number, "RescaleSlope", 1.0)
+    intercept = _number(dataset, number, "RescaleIntercept", 0.0)
+    if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
+        raise MedscoreError(
+            f"RescaleSlope {slope:g}, RescaleIntercept {intercept:g} make no image",
+            where=path,
+            mend="export it again",
+        )
+    measures = "PixelMeasuresSequence"
+    step = _value(dataset, number, measures, "SpacingBetweenSlices") or _value(
+        dataset, number, measures, "SliceThickness"
+    )
+    return Frame(
+        path=path,
+        number=number,
+        position=None if position is None else np.array(position, dtype=float),
+        cosines=cosines,
+        spacing=(float(spacing[0]), float(spacing[1])),
+        step=abs(float(step or 1)) or 1.0,
+        slope=slope,
+        intercept=intercept,
+        instance=str(dataset.get("SOPInstanceUID", "")),
+    )
+
+
+def _value(dataset: Dataset, number: int, group: str, keyword: str) -> Any:
+    """An element of a frame: in its functional group, in the shared one, or of the whole file."""
+    for sequence, index in (
+        ("PerFrameFunctionalGroupsSequence", number), ("SharedFunctionalGroupsSequence", 0),
+    ):  # fmt: skip
+        items = dataset.get(sequence) or ()
+        inner = items[index].get(group) if index < len(items) else None
+        if inner and inner[0].get(keyword) is not None:
+            return inner[0].get(keyword)
+    multi = int(dataset.get("NumberOfFrames", 1) or 1) > 1
+    return None if multi and group == "PlanePositionSequence" else dataset.get(keyword)
+
+
+def _number(dataset: Dataset, number: int, keyword: str, otherwise: float) -> float:
+    found = _value(dataset, number, "PixelValueTransformationSequence", keyword)
+    return otherwise if found is None or found == "" else float(found)
+
+
+def _padded(dataset: Dataset, raw: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Where the stored numbers are padding: one value, or the range up to its limit."""
+    padding = dataset.get("PixelPaddingValue")
+    if padding is None:
+        return None
+    limit = dataset.get("PixelPaddingRangeLimit", padding)
+    low, high = sorted((int(padding), int(limit)))
+    padded: NDArray[np.bool_] = (raw >= low) & (raw <= high)
+    return padded

@@ -1,0 +1,73 @@
+"""``medscore inspect``: what a file is, what there is to notice, which priors fit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medscore import checkpoint
+from medscore.cli import registry
+from medscore.datasets.dicom_files import Series, list_series
+from medscore.errors import MedscoreError
+from medscore.inspection import Report
+from medscore.inspection import inspect as report
+
+
+def inspect(
+    path: Annotated[
+        Path, typer.Argument(help="DICOM file or folder, NIfTI file, or measurement file (.h5).")
+    ],
+    series: Annotated[
+        str | None,
+        typer.Option(help="Of a folder with several: UID, description, or a part of it."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what a file is: geometry, units, range, oddities, and which priors fit.
+
+    A folder with several series is listed; --series looks at one of them.
+
+    Example: medscore inspect scan.dcm
+
+    Example: medscore inspect export/ --series "lung 1.25"
+    """
+    if not path.exists():
+        raise MedscoreError("no such file or folder", where=path, mend="check the path")
+    if path.is_dir() and series is None:
+        found = list_series(path)
+        if sum(s.image for s in found) != 1:
+            typer.echo(_listed(found, as_json))
+            return
+    contracts = {
+        name: checkpoint.read_checkpoint(file).contract
+        for name, file in registry.shipped_priors().items()
+    }
+    result = report(path, contracts, series=series)
+    typer.echo(json.dumps(asdict(result), indent=2) if as_json else _text(path, result))
+
+
+def _text(path: Path, result: Report) -> str:
+    lines = [f"{path}: {result.what}"]
+    lines += [f"  {name}: {value}" for name, value in result.facts.items()]
+    lines += [f"  noticed: {text}" for text in result.noticed]
+    lines += [f"  prior {name}: {text}" for name, text in result.priors.items()]
+    return "\n".join(lines)
+
+
+def _listed(found: list[Series], as_json: bool) -> str:
+    rows = [
+        {"uid": s.uid, "description": s.description, "modality": s.modality, "number": s.number,
+         "files": len(s.files), "image": s.image}
+        for s in found
+    ]  # fmt: skip
+    if as_json:
+        return json.dumps(rows, indent=2)
+    return "\n".join(
+        f"{s.uid}  {s.modality}  {len(s.files)} files  {s.description}"
+        + ("" if s.image else "  (no image)")
+        for s in found
+    )

@@ -1,0 +1,129 @@
+"""What a file is, what is wrong with it, and which priors fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscore.contract import DataContract
+from medscore.datasets.load import load_image
+from medscore.datasets.measurement import Measurement, read_measurement
+from medscore.datasets.volume import Volume
+from medscore.errors import MedscoreError
+from medscore.reconstruction import misfits
+
+Contracts = Mapping[str, DataContract]
+
+HU_AIR = -500
+"""An image of no stated modality whose lowest value is under this is taken for HU."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Of one image or measurement file.
+
+    Attributes:
+        facts: by name, in the order to be shown. noticed: what a user should know.
+        priors: by name, that it fits, and how, or why it does not.
+    """
+
+    what: str
+    facts: dict[str, str]
+    noticed: tuple[str, ...]
+    priors: dict[str, str] = field(default_factory=dict)
+
+
+def inspect(path: Path, contracts: Contracts, *, series: str | None = None) -> Report:
+    """Of a measurement file (.h5), a DICOM file or folder, or a NIfTI file. Slices that make no
+    even grid are told here, and no error.
+
+    Raises:
+        MedscoreError: the file cannot be read.
+    """
+    if path.suffix == ".h5":
+        return of_measurement(read_measurement(path), contracts)
+    noticed: tuple[str, ...] = ()
+    try:
+        volume = load_image(path, series=series)
+    except MedscoreError as refused:
+        try:
+            volume = load_image(path, series=series, resample=True)
+        except MedscoreError:
+            raise refused from None
+        noticed = ("the slices make no even grid: read it with --resample",)
+    return of_volume(volume, contracts, noticed)
+
+
+def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) -> Report:
+    """Of an image; priors are judged at their own size, which `--size` reduces slices to."""
+    n, rows, columns = volume.values.shape
+    x, y, z = volume.spacing
+    lowest, highest = float(volume.values.min()), float(volume.values.max())
+    modality, noticed = volume.modality, [*volume.source.notes, *more]
+    if modality == "unknown":
+        modality = "CT" if lowest < HU_AIR else "MR"
+        noticed.append(f"the file does not say its modality; by its values it may be {modality}")
+    square = rows == columns and abs(x - y) <= 1e-3 * x
+    if not square:
+        noticed.append(f"slices are not square: {columns} x {rows} pixels of {x:.4g} x {y:.4g} mm")
+    quantity = "HU" if modality == "CT" else "magnitude"
+    facts = {
+        "modality": volume.modality,
+        "slices": f"{n} of {columns} x {rows}",
+        "voxel": f"{x:.4g} x {y:.4g} x {z:.4g} mm",
+        "field of view": f"{columns * x:.4g} x {rows * y:.4g} x {n * z:.4g} mm",
+        "values": f"{lowest:g} to {highest:g} {'HU' if modality == 'CT' else '(scanner unit)'}",
+        "origin": ", ".join(f"{v:.4g}" for v in volume.affine[:3, 3]) + " mm (RAS)",
+        "slice normal": ", ".join(f"{v:.3g}" for v in _normal(volume)) + " (RAS)",
+        "sha256": volume.source.sha256,
+    }
+    fits = {}
+    for name, contract in contracts.items():
+        size = min(contract.size, rows)
+        found = misfits(
+            contract, modality=modality, quantity=quantity, size=size, spacing=x * columns / size
+        )
+        reduced = "" if size == rows else f", reduced to {size} x {size} (--size {size})"
+        fits[name] = _verdict(found, reduced) if square else "no: slices are not square"
+    return Report(f"{volume.source.kind} image", facts, tuple(noticed), fits)
+
+
+def of_measurement(m: Measurement, contracts: Contracts) -> Report:
+    """Of a measurement file."""
+    spec = m.operator
+    facts = {
+        "modality": m.modality,
+        "task": m.task,
+        "data": " x ".join(str(s) for s in m.data.shape) + " (slice, channel, view, detector)",
+        "measured": f"{int(m.mask.sum())} of {len(m.mask)} views",
+        "values": f"{m.data.min():g} to {m.data.max():g} (line integrals)",
+        "image": f"{spec.size} x {spec.size} pixels of {spec.spacing_mm:.4g} mm",
+        "noise": m.noise,
+        "source sha256": m.source.sha256,
+    }
+    fits = {
+        name: _verdict(
+            misfits(contract, modality=m.modality, quantity="HU", size=spec.size,
+                    spacing=spec.spacing_mm)
+        )
+        for name, contract in contracts.items()
+    }  # fmt: skip
+    return Report("measurement file", facts, (), fits)
+
+
+def _normal(volume: Volume) -> NDArray[np.float64]:
+    columns, rows = volume.affine[:3, 0], volume.affine[:3, 1]
+    normal = np.cross(columns, rows)
+    return np.asarray(normal / np.linalg.norm(normal) + 0.0)  # no negative zero
+
+
+def _verdict(found: list[tuple[str, str, str]], reduced: str = "") -> str:
+    if not found:
+        return f"fits{reduced}"
+    return (
+        "no" + reduced + ": " + "; ".join(f"{what} {ours}, not {its}" for what, ours, its in found)
+    )
