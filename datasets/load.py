@@ -11,11 +11,14 @@ from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError
 
 
-def load_image(path: Path, *, series: str | None = None, resample: bool = False) -> Volume:
+def load_image(
+    path: Path, *, series: str | None = None, resample: bool = False, channel: int | None = None
+) -> Volume:
     """Read an image by its content: folder or DICOM marker, else NIfTI by its name.
 
     Args:
         series, resample: of DICOM, see :func:`~medscore.datasets.dicom.read_dicom`.
+        channel: of 4-D NIfTI, see :func:`~medscore.datasets.nifti.read_nifti`.
 
     Raises:
         MedscoreError: no such file, not an image, or what the reader found wrong.
@@ -28,7 +31,7 @@ def load_image(path: Path, *, series: str | None = None, resample: bool = False)
     except PermissionError as error:
         raise MedscoreError("cannot be opened", where=path, mend="check permissions") from error
     if path.name.endswith((".nii", ".nii.gz")):
-        return read_nifti(path)
+        return read_nifti(path, channel=channel)
     raise MedscoreError(
         "is not an image this command reads",
         where=path,

@@ -35,23 +35,21 @@ _UNREADABLE = (
 )
 
 
-def read_nifti(path: Path) -> Volume:
-    """Read a 3-D NIfTI volume as axial slices, shown as radiologists do (patient right at left).
+def read_nifti(path: Path, *, channel: int | None = None) -> Volume:
+    """Read a NIfTI volume as axial slices, shown as radiologists do (patient right at left).
 
     The voxel grid is only permuted and flipped; the affine follows.
 
+    Args:
+        channel: which volume of a 4-D file, from 0: a contrast, an echo, a time.
+
     Raises:
-        MedscoreError: unreadable, truncated, or not 3-D.
+        MedscoreError: unreadable, truncated, not 3-D, or a channel that is not there.
     """
     try:
         with _quiet():
             image = cast(SpatialImage, nib.load(path))
-        if len(image.shape) not in (2, 3) and not (len(image.shape) == 4 and image.shape[3] == 1):
-            raise MedscoreError(
-                f"has shape {image.shape}, a 3-D volume is needed",
-                where=path,
-                mend="extract one volume",
-            )
+        image = _volume(path, image, channel)
         if image.get_data_dtype().kind not in "iuf":
             raise MedscoreError(
                 f"holds {image.get_data_dtype()} values, one real number per voxel is needed",
@@ -90,6 +88,27 @@ def write_nifti(path: Path, values: NDArray[np.float32], affine: NDArray[np.floa
     image.set_sform(affine, code=1)
     with atomic_path(path) as partial:
         partial.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
+
+
+def _volume(path: Path, image: SpatialImage, channel: int | None) -> SpatialImage:
+    """The file's one volume, or the chosen one of several; nothing is read yet."""
+    if len(image.shape) in (2, 3) and channel in (None, 0):
+        return image
+    count = image.shape[3] if len(image.shape) == 4 else 1
+    if len(image.shape) not in (2, 3, 4) or (channel is None and count != 1):
+        raise MedscoreError(
+            f"has shape {tuple(image.shape)}, a 3-D volume is needed",
+            where=path,
+            mend="choose one with --channel" if len(image.shape) == 4 else "extract one volume",
+        )
+    chosen = channel or 0
+    if not 0 <= chosen < count:
+        raise MedscoreError(
+            f"has {count} volumes, --channel is {chosen}",
+            where=path,
+            mend=f"use 0 to {count - 1}" if count else "export it again",
+        )
+    return image.slicer[:, :, :, chosen]
 
 
 @contextmanager

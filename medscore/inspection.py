@@ -37,7 +37,9 @@ class Report:
     priors: dict[str, str] = field(default_factory=dict)
 
 
-def inspect(path: Path, contracts: Contracts, *, series: str | None = None) -> Report:
+def inspect(
+    path: Path, contracts: Contracts, *, series: str | None = None, channel: int | None = None
+) -> Report:
     """Of a measurement file (.h5), a DICOM file or folder, or a NIfTI file. Slices that make no
     even grid are told here, and no error.
 
@@ -48,10 +50,10 @@ def inspect(path: Path, contracts: Contracts, *, series: str | None = None) -> R
         return of_measurement(read_measurement(path), contracts)
     noticed: tuple[str, ...] = ()
     try:
-        volume = load_image(path, series=series)
+        volume = load_image(path, series=series, channel=channel)
     except MedscoreError as refused:
         try:
-            volume = load_image(path, series=series, resample=True)
+            volume = load_image(path, series=series, resample=True, channel=channel)
         except MedscoreError:
             raise refused from None
         noticed = ("the slices make no even grid: read it with --resample",)

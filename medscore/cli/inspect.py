@@ -25,6 +25,9 @@ def inspect(
         str | None,
         typer.Option(help="Of a folder with several: UID, description, or a part of it."),
     ] = None,
+    channel: Annotated[
+        int | None, typer.Option(help="Which volume of a 4-D NIfTI file, from 0.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a file is: geometry, units, range, oddities, and which priors fit.
@@ -46,7 +49,7 @@ def inspect(
         name: checkpoint.read_checkpoint(file).contract
         for name, file in registry.shipped_priors().items()
     }
-    result = report(path, contracts, series=series)
+    result = report(path, contracts, series=series, channel=channel)
     typer.echo(json.dumps(asdict(result), indent=2) if as_json else _text(path, result))
 
 

@@ -39,6 +39,9 @@ def simulate(
         bool,
         typer.Option(help="Uneven or leaning slices onto an even, upright grid."),
     ] = False,
+    channel: Annotated[
+        int | None, typer.Option(help="Which volume of a 4-D NIfTI file, from 0.")
+    ] = None,
     noise: Annotated[
         str,
         typer.Option(help="none, gaussian:STD (of a line integral) or poisson:PHOTONS per ray."),
@@ -64,7 +67,9 @@ def simulate(
             "the output file exists already", where=output, mend="choose a new one or remove it"
         )
     model = registry.noise(noise)
-    volume = prepare_ct(image, size=size, slices=slices, series=series, resample=resample)
+    volume = prepare_ct(
+        image, size=size, slices=slices, series=series, resample=resample, channel=channel
+    )
     measurement = simulate_sparse_ct(volume, views=views, noise=model, noise_name=noise, seed=seed)
     if not np.abs(measurement.data).max() <= LARGEST:  # NaN too
         raise MedscoreError(
@@ -86,6 +91,7 @@ def prepare_ct(
     slices: str | None = None,
     series: str | None = None,
     resample: bool = False,
+    channel: int | None = None,
 ) -> Volume:
     """Load, check, select and reduce a CT image.
 
@@ -93,7 +99,7 @@ def prepare_ct(
         MedscoreError: what :func:`~medscore.datasets.load.load_image` and
             :func:`~medscore.datasets.volume.require_ct` refuse, or a bad slice range.
     """
-    volume = load_image(image, series=series, resample=resample)
+    volume = load_image(image, series=series, resample=resample, channel=channel)
     require_ct(volume, image)
     if slices is not None:
         volume = volume.select(*_range(slices, len(volume.values)))

@@ -112,6 +112,25 @@ def test_one_slice_may_be_stored_in_two_dimensions(folder: Path) -> None:
     assert read_nifti(path).values.shape == (1, 4, 3)
 
 
+@pytest.mark.parametrize("channel", [0, 2])
+def test_one_volume_of_several_is_chosen(folder: Path, channel: int) -> None:
+    data = np.random.default_rng(0).normal(size=(3, 5, 4, 3)).astype(np.float32)
+    found = read_nifti(_save(folder / "four.nii.gz", data, AFFINE), channel=channel)
+    alone = read_nifti(_save(folder / "alone.nii.gz", data[..., channel], AFFINE))
+    np.testing.assert_array_equal(found.values, alone.values)
+    np.testing.assert_array_equal(found.affine, alone.affine)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channel"), [((2, 3, 4, 3), 3), ((2, 3, 4, 3), -1), ((2, 3, 4), 1)]
+)
+def test_a_volume_that_is_not_there_is_refused(
+    folder: Path, refused: Refused, shape: tuple[int, ...], channel: int
+) -> None:
+    path = _save(folder / "few.nii", np.arange(float(np.prod(shape))).reshape(shape), AFFINE)
+    assert f"--channel is {channel}" in refused(read_nifti, path, channel=channel)
+
+
 def test_a_header_that_nibabel_mends_is_read_quietly(
     folder: Path, values: NDArray[np.float32], capfd: pytest.CaptureFixture[str]
 ) -> None:
