@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -52,25 +53,18 @@ def read_dicom(path: Path, *, series: str | None = None, resample: bool = False)
 
 def _read(path: Path, series: str | None, resample: bool) -> Volume:
     files = choose(list_series(path), series, path).files if path.is_dir() else (path,)
-    digest, notes = hashlib.sha256(), []
-    found: list[Frame] = []
-    images: dict[tuple[Path, int], NDArray[np.float32]] = {}
-    first: Dataset | None = None
+    digest, found = hashlib.sha256(), []
+    datasets: dict[Path, Dataset] = {}
     for file in files:
         content = file.read_bytes()
         digest.update(content)
         with reading(file):
-            dataset = pydicom.dcmread(file)
-            of_file = frames(file, dataset)
-        first = first or dataset
-        _check_same(path, first, dataset)
-        values, said = decode(file, dataset, of_file)
-        notes += said
-        found += of_file
-        images |= {(f.path, f.number): image for f, image in zip(of_file, values, strict=True)}
-    assert first is not None
-    ordered = stack(found, path)
-    values = np.stack([images.pop((f.path, f.number)) for f in ordered.frames])
+            dataset = pydicom.dcmread(io.BytesIO(content))
+            found += frames(file, dataset)
+        datasets[file] = dataset
+        _check_same(path, datasets[files[0]], dataset)
+    ordered, first = stack(found, path), datasets[files[0]]
+    values, notes = _values(ordered, datasets)
     check_values(values, path)
     modality = str(first.get("Modality", "unknown"))
     values, affine, instances, faults = _on_a_grid(path, ordered, values, modality, resample)
@@ -86,6 +80,23 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
             notes=(*notes, *faults),
         ),
     )
+
+
+def _values(ordered: Stack, datasets: dict[Path, Dataset]) -> tuple[NDArray[np.float32], list[str]]:
+    """Decode into the order of the stack, a file at a time."""
+    places: dict[Path, list[tuple[int, Frame]]] = {}
+    for place, frame in enumerate(ordered.frames):
+        places.setdefault(frame.path, []).append((place, frame))
+    values: NDArray[np.float32] | None = None
+    notes: list[str] = []
+    for file, members in places.items():
+        images, said = decode(file, datasets[file], [frame for _, frame in members])
+        if values is None:
+            values = np.empty((len(ordered.frames), *images.shape[1:]), dtype=np.float32)
+        values[[place for place, _ in members]] = images
+        notes += said
+    assert values is not None
+    return values, notes
 
 
 def _on_a_grid(

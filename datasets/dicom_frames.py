@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut
+from pydicom.pixels.utils import pixel_array
 
 from medscore.datasets.dicom_files import reason
 from medscore.datasets.volume import AIR
@@ -77,8 +78,11 @@ def frames(path: Path, dataset: Dataset) -> list[Frame]:
     return found
 
 
-def decode(path: Path, dataset: Dataset, found: Sequence[Frame]) -> tuple[Any, list[str]]:
-    """Values (frames, rows, columns) float32 in the scanner's unit, and what was done to them.
+def decode(
+    path: Path, dataset: Dataset, chosen: Sequence[Frame]
+) -> tuple[NDArray[np.float32], list[str]]:
+    """Values (frames, rows, columns) of a file's frames, in the order they are given, in the
+    scanner's unit, and what was done to them.
 
     Padding becomes air in CT. Grey values that are shown inverted (MONOCHROME1) are turned over,
     but for CT, whose numbers are HU however they are shown.
@@ -87,14 +91,15 @@ def decode(path: Path, dataset: Dataset, found: Sequence[Frame]) -> tuple[Any, l
         MedscoreError: the pixels cannot be decoded.
     """
     try:
-        stored: NDArray[Any] = np.asarray(dataset.pixel_array)
-        raw = stored.reshape(len(found), *stored.shape[-2:])
+        stored: NDArray[Any] = pixel_array(dataset)
+        count = int(dataset.get("NumberOfFrames", 1) or 1)
+        raw = stored.reshape(count, *stored.shape[-2:])[[frame.number for frame in chosen]]
         if "ModalityLUTSequence" in dataset:
             values = np.asarray(apply_modality_lut(raw, dataset), dtype=np.float32)
         else:
-            values = raw.astype(np.float32)
-            for image, frame in zip(values, found, strict=True):
-                image *= frame.slope
+            values = np.empty(raw.shape, dtype=np.float32)
+            for image, grey, frame in zip(values, raw, chosen, strict=True):
+                np.multiply(grey, frame.slope, out=image, casting="unsafe")
                 image += frame.intercept
     except Exception as error:  # decoders raise anything; all of it means unreadable pixels
         raise MedscoreError(
@@ -159,6 +164,9 @@ def _frame(path: Path, dataset: Dataset, number: int) -> Frame:
 
 def _value(dataset: Dataset, number: int, group: str, keyword: str) -> Any:
     """An element of a frame: in its functional group, in the shared one, or of the whole file."""
+    if "SharedFunctionalGroupsSequence" not in dataset:
+        several = int(dataset.get("NumberOfFrames", 1) or 1) > 1
+        return None if several and keyword == "ImagePositionPatient" else dataset.get(keyword)
     for sequence, index in (
         ("PerFrameFunctionalGroupsSequence", number), ("SharedFunctionalGroupsSequence", 0),
     ):  # fmt: skip
@@ -166,8 +174,7 @@ def _value(dataset: Dataset, number: int, group: str, keyword: str) -> Any:
         inner = items[index].get(group) if index < len(items) else None
         if inner and inner[0].get(keyword) is not None:
             return inner[0].get(keyword)
-    multi = int(dataset.get("NumberOfFrames", 1) or 1) > 1
-    return None if multi and group == "PlanePositionSequence" else dataset.get(keyword)
+    return None if keyword == "ImagePositionPatient" else dataset.get(keyword)
 
 
 def _number(dataset: Dataset, number: int, keyword: str, otherwise: float) -> float:

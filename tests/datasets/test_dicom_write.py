@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
@@ -52,6 +53,19 @@ def volume(series: Path) -> Volume:
 
 def test_values_read_back_to_half_a_step(volume: Volume, values: NDArray[np.float32]) -> None:
     np.testing.assert_allclose(volume.values, values, rtol=0, atol=0.0505)
+
+
+def test_another_toolkit_reads_the_same_values_in_the_same_place(
+    series: Path, volume: Volume
+) -> None:
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series)))
+    image = reader.Execute()
+    np.testing.assert_allclose(SimpleITK.GetArrayFromImage(image), volume.values, atol=1e-3)
+    for voxel in ((0, 0, 0), (6, 0, 0), (0, 8, 0), (6, 8, 2)):
+        lps = image.TransformIndexToPhysicalPoint(voxel)
+        ours = (volume.affine @ (*voxel, 1))[:3] * (-1, -1, 1)
+        np.testing.assert_allclose(ours, lps, atol=1e-4)
 
 
 def test_the_series_reads_back_in_place(volume: Volume) -> None:

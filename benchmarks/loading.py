@@ -1,0 +1,76 @@
+"""Loading a DICOM series of 275 slices of 512 x 512, against SimpleITK in the same run.
+
+    python benchmarks/loading.py                    # prints a table; exits 1 below 1.0x SimpleITK
+    python benchmarks/loading.py --slices 50
+
+The series is written first (uncompressed, 16 bits). Each is read ``--repeats`` times, in turn; the
+fastest counts. Both give HU and the geometry, and what they give is compared. medscore also hashes
+all bytes. The files are in the system's cache from the first time on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK
+from number import Number, table
+from numpy.typing import NDArray
+
+from medscore.datasets.dicom import read_dicom
+from medscore.datasets.dicom_write import write_dicom_series
+from medscore.datasets.volume import Source
+
+
+def ours(folder: Path) -> NDArray[np.float32]:
+    """HU by medscore."""
+    return read_dicom(folder).values
+
+
+def theirs(folder: Path) -> NDArray[np.float32]:
+    """HU by SimpleITK."""
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    return np.asarray(SimpleITK.GetArrayFromImage(reader.Execute()), dtype=np.float32)
+
+
+def fastest(read: Callable[[Path], NDArray[np.float32]], folder: Path) -> float:
+    """Seconds of one reading."""
+    start = time.perf_counter()
+    read(folder)
+    return time.perf_counter() - start
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--slices", type=int, default=275)
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        draw = np.random.default_rng(0)
+        values = draw.integers(-1024, 2000, (args.slices, 512, 512)).astype(np.float32)
+        affine = np.diag([-0.7, -0.7, 1.25, 1.0])
+        write_dicom_series(
+            folder, values, affine, Source("array", "00" * 32), description="loading", version="0"
+        )
+        gap = float(np.abs(ours(folder) - theirs(folder)).max())
+        pairs = [(fastest(ours, folder), fastest(theirs, folder)) for _ in range(args.repeats)]
+    own, peer = (min(pair[i] for pair in pairs) for i in (0, 1))
+    numbers = [
+        Number(f"medscore, {args.slices} slices (s)", own),
+        Number(f"SimpleITK {SimpleITK.Version.VersionString()} (s)", peer),
+        Number("speed of medscore over SimpleITK's", peer / own, at_least=1.0),
+        Number("largest difference (HU)", gap, at_most=1e-3),
+    ]
+    print("\n".join(table(numbers)))
+    return int(not all(number.met for number in numbers))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
