@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from number import Number
 from number import table as number_table
+from numpy.typing import NDArray
 from prior_quality import MRI_METRIC
 
 from medscore.metrics import CT_CONVENTION
@@ -30,13 +32,11 @@ def numbers(store: Path) -> list[Number]:
     """What is asked of the stored rows."""
     rows, found = load(store), []
     for task in ("MRI 4x", "MRI 8x"):
-        means = [_one(rows[f"{task} - {name}"])[0] for name in RANKED]
-        for (better, a), (worse, b) in zip(
-            list(zip(RANKED, means, strict=True))[:-1],
-            list(zip(RANKED, means, strict=True))[1:],
-            strict=True,
-        ):
-            found.append(Number(f"{task}: {better} minus {worse} (dB)", a - b, at_least=0.0))
+        for better, worse in pairwise(RANKED):
+            gaps = _each(rows[f"{task} - {better}"]) - _each(rows[f"{task} - {worse}"])
+            error = gaps.std(ddof=1) / len(gaps) ** 0.5
+            title = f"{task}: {better} minus {worse} (dB, standard error {error:.2f})"
+            found.append(Number(title, float(gaps.mean()), at_least=0.0))
     for task in ("CT 23 views", "MRI 8x"):
         slow = rows[f"{task} - {REFERENCE}"]
         fast = rows[f"{task} - DiffPIR"][: len(slow)]
@@ -135,6 +135,11 @@ def calibration(found: list[dict[str, Any]]) -> list[str]:
 
 def _one(row: list[dict[str, Any]]) -> tuple[float, float]:
     return _average([np.mean(k["each"], axis=0) for k in row])
+
+
+def _each(row: list[dict[str, Any]]) -> NDArray[np.float64]:
+    """PSNR of every slice, the mean of its samples'."""
+    return np.array([np.mean([one[0] for one in k["each"]]) for k in row])
 
 
 def _mean(row: list[dict[str, Any]]) -> tuple[float, float]:
