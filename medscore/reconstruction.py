@@ -29,9 +29,9 @@ from medscore.types import State
 
 EXACT = 9e-4
 """Relative residual at which the final exact step stops: about ten iterations. Twenty and more
-amplify rounding until results depend on the batch size in the fourth digit. Where sampling ends
-just above this, far from a fit in directions that the views hardly see (few views, a prior that does
-not know such images), even the first ten can: 2e-3 of the range at worst was seen."""
+amplify rounding until results depend on the batch size in the fourth digit. Even the first ten can
+where sampling ends just above this, far from a fit in directions that the views hardly see (few
+views, a prior that does not know such images): 2e-3 of the range at worst was seen."""
 
 
 @dataclass(frozen=True)
