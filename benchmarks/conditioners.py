@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 from main_job import DATA
-from methods import METHODS, Setting, draw
+from methods import METHODS, RANKED, REFERENCE, Setting, draw
 from number import Number
 from problems import (
     PHOTONS,
@@ -53,8 +53,6 @@ from medscore.operators.base import Operator
 
 STORE = Path(__file__).with_name("conditioners")
 TUNED = STORE / "tuned.json"
-RANKED = ("PC + proximal", "ALD + proximal", "Jalal", "Score-SDE")
-REFERENCE = "PC + proximal, 2001"
 CHOSEN = dict.fromkeys(RANKED, 8) | {REFERENCE: 3}
 """Slices of training patients that each method's settings are chosen on; three for FISTA-TV."""
 
@@ -114,15 +112,19 @@ def tune(data: Path, patterns: Sequence[str]) -> None:
     evaluations. All trials are kept; the best setting is what rows use.
     """
     tasks = [("MRI 8x", name) for name in CHOSEN] + [("CT 23 views", REFERENCE)]
-    chosen = [t for t in tasks if any(fnmatch(" - ".join(t), p) for p in patterns)]
+    chosen = [t for t in tasks if _matches(" - ".join(t), patterns)]
     for task, name in chosen:
         for setting in METHODS[name].settings:
             _try(task, name, setting, lambda t=task, n=name, s=setting: _drawn(t, data, n, s))
     peers = [r for r in ROWS if r.solver.startswith("FISTA")]
-    chosen = [(r.task, r.solver) for r in peers if any(fnmatch(r.name, p) for p in patterns)]
+    chosen = [(r.task, r.solver) for r in peers if _matches(r.name, patterns)]
     for task, name in chosen:
         for weight in TV_WEIGHTS:
             _try(task, name, (weight, 0.0), lambda t=task, n=name, w=weight: _tv(t, n, data, w))
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def _try(task: str, name: str, setting: Setting, measure: Callable[[], float]) -> None:
@@ -262,7 +264,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="two slices a row again; exit 1")
     args = parser.parse_args()
     STORE.mkdir(exist_ok=True)
-    chosen = [row for row in ROWS if any(fnmatch(row.name, pattern) for pattern in args.rows)]
+    chosen = [row for row in ROWS if _matches(row.name, args.rows)]
     if args.tune:
         tune(args.data, args.rows)
     elif args.page:

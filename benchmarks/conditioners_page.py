@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from methods import RANKED, REFERENCE
 from number import Number
 from number import table as number_table
 from numpy.typing import NDArray
@@ -17,8 +18,6 @@ from prior_quality import MRI_METRIC
 
 from medscore.metrics import CT_CONVENTION
 
-RANKED = ("PC + proximal", "ALD + proximal", "Jalal", "Score-SDE")
-REFERENCE = "PC + proximal, 2001"
 Rows = dict[str, list[dict[str, Any]]]
 
 

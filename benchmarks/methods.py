@@ -32,6 +32,8 @@ from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
 
 BF16 = True
+RANKED = ("PC + proximal", "ALD + proximal", "Jalal", "Score-SDE")
+REFERENCE = "PC + proximal, 2001"
 Setting = tuple[float, float]
 
 
@@ -78,7 +80,7 @@ METHODS: dict[str, Method] = {
     "DiffPIR": Method(
         lambda a, y, std, s: DiffPIR(a, y, std), lambda n, s: DDIM(), grids.focused, 49
     ),
-    "PC + proximal, 2001": _pc(1000, (0.3, 0.45, 0.6), (0.8, 1.0)),
+    REFERENCE: _pc(1000, (0.3, 0.45, 0.6), (0.8, 1.0)),
     "PC + proximal": _pc(300, (0.15, 0.2, 0.3, 0.45, 0.6, 0.7), (0.8, 1.0)),
     "ALD + proximal": Method(
         lambda a, y, std, s: Proximal(a, y, s[1]), ald, grids.log_snr, 200,

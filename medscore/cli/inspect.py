@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from medscore import checkpoint
-from medscore.cli import registry
+from medscore.cli import options, registry
 from medscore.datasets.dicom_files import Series, list_series
 from medscore.errors import MedscoreError
 from medscore.inspection import Report
@@ -21,13 +21,8 @@ def inspect(
     path: Annotated[
         Path, typer.Argument(help="DICOM file or folder, NIfTI file, or measurement file (.h5).")
     ],
-    series: Annotated[
-        str | None,
-        typer.Option(help="Of a folder with several: UID, description, or a part of it."),
-    ] = None,
-    channel: Annotated[
-        int | None, typer.Option(help="Which volume of a 4-D NIfTI file, from 0.")
-    ] = None,
+    series: options.Series = None,
+    channel: options.Channel = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a file is: geometry, units, range, oddities, and which priors fit.

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 import medscore
-from medscore.cli import registry
+from medscore.cli import options, registry
 from medscore.cli.progress import console
 from medscore.datasets.load import load_image
 from medscore.datasets.measurement import LARGEST, write_measurement
@@ -31,17 +31,12 @@ def simulate(
     slices: Annotated[
         str | None, typer.Option(help="Slices START:STOP to measure; all by default.")
     ] = None,
-    series: Annotated[
-        str | None,
-        typer.Option(help="Of a folder with several: UID, description, or a part of it."),
-    ] = None,
+    series: options.Series = None,
     resample: Annotated[
         bool,
         typer.Option(help="Uneven or leaning slices onto an even, upright grid."),
     ] = False,
-    channel: Annotated[
-        int | None, typer.Option(help="Which volume of a 4-D NIfTI file, from 0.")
-    ] = None,
+    channel: options.Channel = None,
     noise: Annotated[
         str,
         typer.Option(help="none, gaussian:STD (of a line integral) or poisson:PHOTONS per ray."),

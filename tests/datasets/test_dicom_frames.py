@@ -20,11 +20,10 @@ Refused = Callable[..., str]
 WriteSlice = Callable[..., Path]
 
 
-def group(name: str, **elements: Any) -> Sequence:
+def group(**elements: Any) -> Sequence:
     item = Dataset()
     for keyword, value in elements.items():
         setattr(item, keyword, value)
-    assert name
     return Sequence([item])
 
 
@@ -42,13 +41,13 @@ def enhanced(write_slice: WriteSlice, ramp: NDArray[np.int64]) -> Callable[..., 
                         "RescaleSlope", "RescaleIntercept", "SliceThickness"):  # fmt: skip
             delattr(ds, keyword)
         shared, per_frame = Dataset(), []
-        shared.PixelMeasuresSequence = group("m", PixelSpacing=[0.8, 0.5], SliceThickness=2.0)
-        shared.PlaneOrientationSequence = group("o", ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+        shared.PixelMeasuresSequence = group(PixelSpacing=[0.8, 0.5], SliceThickness=2.0)
+        shared.PlaneOrientationSequence = group(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
         for k, z in enumerate(heights):
             item = Dataset()
-            item.PlanePositionSequence = group("p", ImagePositionPatient=[-10, -20, z])
+            item.PlanePositionSequence = group(ImagePositionPatient=[-10, -20, z])
             item.PixelValueTransformationSequence = group(
-                "t", RescaleSlope=2, RescaleIntercept=(intercepts or [-1024] * count)[k]
+                RescaleSlope=2, RescaleIntercept=(intercepts or [-1024] * count)[k]
             )
             per_frame.append(item)
         ds.SharedFunctionalGroupsSequence = Sequence([shared])
