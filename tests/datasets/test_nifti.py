@@ -153,7 +153,11 @@ def test_refuses_a_file_cut_short(
     assert "cannot be read as NIfTI" in refused(read_nifti, path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image" * 100, gzip.compress(b"no image" * 100)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no image" * 100, gzip.compress(b"no image" * 100, mtime=0)],
+    ids=["empty", "text", "gzip"],
+)
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_refuses_what_is_not_nifti(
     folder: Path, refused: Refused, content: bytes, suffix: str
