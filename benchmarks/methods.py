@@ -135,7 +135,7 @@ def draw(
             prior,
             method.sampler(method.steps, setting),
             method.conditioner(a, rows, first.noise_std, setting),
-            finish=(lambda x: a.exact_step(x, rows, tol=EXACT).x) if exact else (lambda x: x),
+            finish=(lambda x: a.nearest(x, rows, tol=EXACT).x) if exact else (lambda x: x),
         )
 
     seeds = [derive_seed(0, number, k) for number in numbers for k in samples]

@@ -28,10 +28,9 @@ from medscore.samplers.base import Sampler
 from medscore.types import State
 
 EXACT = 9e-4
-"""Relative residual at which the final exact step stops: about ten iterations. Twenty and more
-amplify rounding until results depend on the batch size in the fourth digit. Even the first ten can
-where sampling ends just above this, far from a fit in directions that the views hardly see (few
-views, a prior that does not know such images): 2e-3 of the range at worst was seen."""
+"""Relative residual that the final step leaves: it projects onto the images that fit so well. A
+projection brings no two images farther apart, so results do not depend on the batch size, as they
+did with A^+, which amplifies rounding where the views hardly see."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Plan:
             measurements come in units of their own noise, so it is 1, and 0 without noise.
         times: decreasing grid. samples: posterior samples per slice. seed: of all draws.
         noise: deviation of each line integral (slices, 1, views, detectors), None for none.
-            Without noise the sampling ends with the exact data-consistency step.
+            Without noise the sampling ends with the nearest image that fits.
         batch_size: items walked together; the result does not depend on it.
         state: file that keeps an interrupted run. fingerprint: identifies the run.
     """
@@ -187,7 +186,7 @@ def reconstruct(
             prior,
             plan.sampler,
             plan.conditioner(chosen, rows, noise_std),
-            finish=_identity if noise_std else lambda x: chosen.exact_step(x, rows, tol=EXACT).x,
+            finish=_identity if noise_std else lambda x: chosen.nearest(x, rows, tol=EXACT).x,
             residual=lambda x: chosen.residual(x, rows),
         )
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.linalg import Solution, cgls, damped, wide
+from medscore.operators.nearest import nearest
 from medscore.operators.noise import Noiseless, NoiseModel
 
 
@@ -185,14 +186,34 @@ class Operator(ABC):
         Stops at a residual of ``tol`` relative to ``y`` (to A x where ``y`` is next to nothing, as
         in a slice of air); the solution holds the one reached. Where A is nearly singular, a
         ``tol`` that takes more than some 20 iterations also amplifies the rounding of ``x``:
-        conjugate gradients lose their orthogonality.
+        conjugate gradients lose their orthogonality. :meth:`nearest` does not.
         """
-        y, now = self.mask(y) * y, self.forward(x)
-        of_y, of_now, gap = norm(y), norm(now), norm(y - now)
-        size = torch.where(of_y > 1e-3 * of_now, of_y, of_now)
-        change = self.pinv(y - now, tol=tol * size / gap.clamp_min(1e-30))
+        y, gap, size = self._gap(x, y)
+        change = self.pinv(gap, tol=tol * size / norm(gap).clamp_min(1e-30))
         fitted = x + change.x
         return Solution(fitted, self.residual(fitted, y), change.iterations)
+
+    def nearest(self, x: Tensor, y: Tensor, *, tol: float) -> Solution:
+        """The image nearest to ``x`` whose residual is ``tol`` at most, relative as in
+        :meth:`exact_step`; in closed form, with no residual, where ``zero_filled_is_pinv``.
+
+        A projection onto a convex set: two ``x`` that differ by rounding stay as near to each
+        other, also where A is nearly singular and A^+ would tear them apart.
+        """
+        if self.zero_filled_is_pinv:
+            return self.exact_step(x, y)
+        y, gap, size = self._gap(x, y)
+        change = nearest(
+            self.forward, self.adjoint, gap, radius=tol * size, accuracy=1e-5 * norm(x)
+        )
+        fitted = x + change.x
+        return Solution(fitted, self.residual(fitted, y), change.iterations)
+
+    def _gap(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The masked y, y - A x and the norm to which a residual is relative."""
+        y, now = self.mask(y) * y, self.forward(x)
+        of_y, of_now = norm(y), norm(now)
+        return y, y - now, torch.where(of_y > 1e-3 * of_now, of_y, of_now)
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
         """|y - A x| / |y| of each sample, shape (batch,); |A x| where y is zero."""

@@ -448,6 +448,23 @@ def test_exact_step_leaves_a_fitting_image_alone(case: Case) -> None:
     assert relative(found, x) <= 1e-9
 
 
+@in_float64
+def test_nearest_is_the_projection_onto_what_fits(case: Case) -> None:
+    """It fits, and no way from it into the set of what fits leads back towards the start."""
+    operator = case.operator()
+    x, truth = case.smooth(operator, seed=7), case.smooth(operator)
+    y = operator.forward(truth)
+    fit = operator.nearest(x, y, tol=1e-2)
+    assert float(operator.residual(fit.x, y).max()) <= 1e-2 * (1 + 1e-6)
+    torch.testing.assert_close(fit.residual, operator.residual(fit.x, y))
+    exact = operator.exact_step(x, y, tol=1e-5).x
+    for inside in (truth, exact):
+        back = dot(x - fit.x, inside - fit.x).real
+        assert float(back) <= 1e-4 * float((x - fit.x).norm() ** 2)
+    again = operator.nearest(fit.x, y, tol=1.001e-2).x
+    assert torch.equal(again, fit.x) or operator.zero_filled_is_pinv
+
+
 @every_operator
 def test_proximal_is_equation_8_9_up_to_the_loss_of_t_inv(case: Case) -> None:
     """T_inv[lam mask y + (1 - lam) mask T x + (1 - mask) T x] + (x - T_inv T x)."""
