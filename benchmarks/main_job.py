@@ -29,20 +29,21 @@ from number import Number, table
 
 from medscore.attenuation import hu_to_mu, mu_to_hu
 from medscore.checkpoint import load_prior, read_checkpoint
+from medscore.classical import classical
 from medscore.cli import registry
 from medscore.cli.demo import image_paths
 from medscore.cli.presets import DEFAULTS, Settings
 from medscore.cli.progress import sampling_bar
-from medscore.cli.simulate import prepare_ct
+from medscore.cli.simulate import prepare
 from medscore.datasets.volume import Volume
 from medscore.metrics import CT_CONVENTION, Quality, quality
 from medscore.operators.geometry import ParallelBeam
-from medscore.operators.noise import Noiseless
 from medscore.operators.phantoms import Ellipse, exact_sinogram, rasterize
 from medscore.operators.projector import project
 from medscore.operators.scans import sparse_view
-from medscore.reconstruction import Plan, Reconstruction, reconstruct, reconstruct_fbp
-from medscore.simulation import simulate_sparse_ct
+from medscore.reconstruction import Plan, Reconstruction, reconstruct
+from medscore.simulation import simulate
+from medscore.tasks import Choices
 
 VIEWS, SIZE = 23, 128
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -59,7 +60,7 @@ def images(data: Path) -> tuple[str, list[Path], bool]:
 
 def volume(paths: list[Path], size: int, limit: int | None = None) -> list[Volume]:
     """Each slice reduced to ``size``, in HU."""
-    return [prepare_ct(path, size=size) for path in paths[:limit]]
+    return [prepare(path, modality="CT", size=size) for path in paths[:limit]]
 
 
 def operator_numbers(paths: list[Path]) -> list[Number]:
@@ -110,9 +111,8 @@ def run(
     v: Volume, settings: Settings, samples: int, batch: int
 ) -> tuple[Reconstruction, np.ndarray]:
     """Simulate, reconstruct and back-project one slice."""
-    measurement = simulate_sparse_ct(v, views=VIEWS, noise=Noiseless(), noise_name="none", seed=0)
-    operator = registry.operator(measurement, Path("simulated"))
-    path = registry.prior_path(settings.prior)
+    measurement = simulate(v, "sparse-ct", Choices(views=VIEWS), noise_name="none", seed=0)
+    path = registry.prior_path(settings.prior or registry.DEFAULT_PRIORS["CT"])
     prior = load_prior(path)
     fingerprint = hashlib.sha256(
         f"{settings} {samples} {batch} {v.source.sha256} {read_checkpoint(path).sha256}".encode()
@@ -134,8 +134,8 @@ def run(
         fingerprint=fingerprint,
     )
     with sampling_bar("reconstruct") as show:
-        result = reconstruct(measurement, operator, prior, prior.contract, plan, show)
-    return result, reconstruct_fbp(measurement, operator)
+        result = reconstruct(measurement, prior, prior.contract, plan, show)
+    return result, classical(measurement)[1]
 
 
 def reconstruction_numbers(

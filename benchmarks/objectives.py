@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from medscore.checkpoint import load_prior
 from medscore.cli import registry
 from medscore.cli.demo import image_paths
-from medscore.cli.simulate import prepare_ct
+from medscore.cli.simulate import prepare
 from medscore.objectives.denoising import (
     Denoising,
     ImportanceTimes,
@@ -104,7 +104,7 @@ def slices(prior: NetworkPrior) -> Tensor:
     """The two CT slices at 128 x 128 in the prior's range, (2, 1, 128, 128)."""
     contract = prior.contract
     assert contract is not None
-    volumes = [prepare_ct(path, size=SIZE).values for path in image_paths()]
+    volumes = [prepare(path, modality="CT", size=SIZE).values for path in image_paths()]
     hu = torch.cat([torch.from_numpy(values) for values in volumes])[:, None].float()
     return ((hu - contract.low) / contract.scale).clamp(0, 1)
 

@@ -35,7 +35,7 @@ from medscore.operators.scans import limited_angle, sparse_view
 from medscore.operators.whitened import Whitened
 from medscore.operators.xray import tube_spectrum
 from medscore.ray_noise import estimated_uniform
-from medscore.reconstruction import NetworkUnits
+from medscore.units import NetworkUnits
 
 SIZE = 128
 PHOTONS = 1e4
@@ -186,15 +186,15 @@ def metal(count: int | None) -> Maker:
 def _ct(hu: Tensor, operator: Radon, sinogram: Tensor, std: Tensor | None = None) -> Problem:
     contract = shipped("ct-128").contract
     assert contract is not None
-    units = NetworkUnits.of(contract, MU_WATER)
+    units = NetworkUnits.of_attenuation(contract, MU_WATER)
 
     def rate(x: Tensor) -> tuple[float, float]:
-        found = quality(units.to_hu(x)[:, 0].numpy(), hu[:, 0].numpy(), CT_CONVENTION)
+        found = quality(units.to_values(x)[:, 0].numpy(), hu[:, 0].numpy(), CT_CONVENTION)
         return found.psnr, found.ssim
 
     mu = operator.fbp(sinogram)
     classical = {"FBP": (mu - units.shift) / units.unit}
-    y = units.measurements(operator, sinogram, SIZE)
+    y = units.measurements(operator, sinogram)
     if std is None:
         return Problem("ct-128", operator, y, 0.0, rate, classical)
     white = Whitened(operator, std / units.unit)

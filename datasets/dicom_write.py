@@ -1,4 +1,4 @@
-"""DICOM out: a derived CT series with new identifiers, no patient identity."""
+"""DICOM out: a derived CT or MR series with new identifiers, no patient identity."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    generate_uid,
+)
 
 from medscore.datasets.volume import Source
 
 SLOPE, INTERCEPT = 0.1, -1024.0
-"""Stored as 16 bits: HU from -1024 to 5529.5 in steps of 0.1, clipped outside."""
+"""HU are stored as 16 bits, from -1024 to 5529.5 in steps of 0.1, clipped outside."""
+
+CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage}
 
 
 def write_dicom_series(
@@ -22,10 +29,12 @@ def write_dicom_series(
     affine: NDArray[np.float64],
     source: Source,
     *,
+    modality: str = "CT",
     description: str,
     version: str,
 ) -> None:
-    """Write slices (n, rows, columns) in HU as ``0001.dcm``, ... into an existing ``folder``.
+    """Write slices (n, rows, columns) in HU, or of magnitudes (MR), as ``0001.dcm``, ... into an
+    existing ``folder``. Magnitudes are stored in 65535 steps up to their largest.
 
     Study and frame of reference are the source's; series and instances are new, derived from the
     source's hash and the content, so that equal content gets equal identifiers. Each slice refers
@@ -36,8 +45,16 @@ def write_dicom_series(
     content = hashlib.sha256(values.tobytes() + affine.tobytes()).hexdigest()
     seeds = [source.sha256, description, content]
     series = generate_uid(entropy_srcs=["series", *seeds])
+    slope, intercept, window = SLOPE, INTERCEPT, (40.0, 400.0)
+    if modality == "MR":
+        largest = max(float(values.max()), 1e-6)
+        slope, intercept = float(f"{largest / (2**16 - 1):.9g}"), 0.0
+        window = largest / 2, largest
     for index, image in enumerate(values):
-        ds = _header(source, series, index, version)
+        ds = _header(source, series, index, version, modality)
+        ds.RescaleSlope, ds.RescaleIntercept = _ds([slope, intercept])
+        ds.RescaleType = "HU" if modality == "CT" else "US"
+        ds.WindowCenter, ds.WindowWidth = _ds(window)
         ds.SOPInstanceUID = generate_uid(entropy_srcs=["instance", str(index), *seeds])
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         ds.SeriesDescription = description[:64]
@@ -46,19 +63,18 @@ def write_dicom_series(
         ds.PixelSpacing = _ds([row, column])
         ds.SliceThickness, ds.SpacingBetweenSlices = None, _ds([slice_])[0]
         ds.Rows, ds.Columns = image.shape
-        stored = np.clip(np.rint((image - INTERCEPT) / SLOPE), 0, 2**16 - 1).astype("<u2")
+        stored = np.clip(np.rint((image - intercept) / slope), 0, 2**16 - 1).astype("<u2")
         ds.PixelData = stored.tobytes()
         ds.save_as(folder / f"{index + 1:04d}.dcm", enforce_file_format=True)
 
 
-def _header(source: Source, series: str, index: int, version: str) -> Dataset:
+def _header(source: Source, series: str, index: int, version: str, modality: str) -> Dataset:
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    ds.SOPClassUID = CTImageStorage
-    ds.Modality = "CT"
-    ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = CLASSES[modality]
+    ds.Modality = modality
+    ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if modality == "CT" else "OTHER"]
     ds.StudyInstanceUID = source.uids.get("StudyInstanceUID") or generate_uid(
         entropy_srcs=["study", source.sha256]
     )
@@ -68,7 +84,7 @@ def _header(source: Source, series: str, index: int, version: str) -> Dataset:
     ds.PositionReferenceIndicator = ""
     if index < len(source.instances) and source.instances[index]:
         reference = Dataset()
-        reference.ReferencedSOPClassUID = CTImageStorage
+        reference.ReferencedSOPClassUID = CLASSES[modality]
         reference.ReferencedSOPInstanceUID = source.instances[index]
         ds.SourceImageSequence = [reference]
     ds.DerivationDescription = "reconstructed from partial measurements"
@@ -81,13 +97,16 @@ def _header(source: Source, series: str, index: int, version: str) -> Dataset:
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.BitsAllocated = ds.BitsStored = 16
     ds.HighBit, ds.PixelRepresentation = 15, 0
-    ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = SLOPE, INTERCEPT, "HU"
-    ds.WindowCenter, ds.WindowWidth = 40, 400
-    ds.KVP = None
     ds.AcquisitionNumber = None
+    if modality == "CT":
+        ds.KVP = None
+    else:
+        ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions = "RM", "NONE", ""
+        ds.MRAcquisitionType, ds.EchoTrainLength = "2D", None
+        ds.EchoTime = ds.RepetitionTime = None
     return ds
 
 
-def _ds(numbers: NDArray[np.float64] | list[float]) -> list[str]:
+def _ds(numbers: NDArray[np.float64] | list[float] | tuple[float, ...]) -> list[str]:
     """Decimal strings of at most 16 characters."""
     return [f"{float(value):.9g}" for value in numbers]

@@ -80,19 +80,34 @@ def check_values(values: NDArray[np.floating], where: Path) -> None:
         )
 
 
-def require_ct(volume: Volume, where: Path) -> None:
-    """Refuse what is not a CT volume in HU with square slices and pixels.
+def guess(volume: Volume) -> str:
+    """The modality; of a file that does not say, by its values: HU have air far below zero."""
+    if volume.modality != "unknown":
+        return volume.modality
+    return "CT" if float(volume.values.min()) < AIR / 2 else "MR"
+
+
+def require(volume: Volume, modality: str, where: Path) -> Volume:
+    """Refuse what is not a volume of that modality, CT in HU or MR magnitudes, with square slices
+    and pixels; its modality is stated then.
 
     Raises:
-        MedscoreError: another modality, values that cannot be HU, or a shape or spacing that is
+        MedscoreError: another modality, values that it cannot have, or a shape or spacing that is
             not square.
     """
-    if volume.modality not in ("CT", "unknown"):
+    if volume.modality not in (modality, "unknown") or modality not in ("CT", "MR"):
         raise MedscoreError(
-            f"modality is {volume.modality}, this task needs CT", where=where, mend="give a CT scan"
-        )
+            f"modality is {volume.modality}, this task needs {modality}", where=where,
+            mend=f"give a scan by {'CT or MR' if modality not in ('CT', 'MR') else modality}",
+        )  # fmt: skip
     lowest = float(volume.values.min())
-    if lowest > -500:
+    if modality == "MR" and lowest < 0:
+        raise MedscoreError(
+            f"the lowest value is {lowest:g}, but magnitudes are not negative",
+            where=where,
+            mend="give an MR scan's magnitude image",
+        )
+    if modality == "CT" and lowest > AIR / 2:
         raise MedscoreError(
             f"the lowest value is {lowest:g}, but a CT image in HU shows air near -1000",
             where=where,
@@ -108,6 +123,7 @@ def require_ct(volume: Volume, where: Path) -> None:
         raise MedscoreError(
             f"pixels are {x:g} x {y:g} mm", where=where, mend="resample to square pixels"
         )
+    return replace(volume, modality=modality)
 
 
 def reduce(volume: Volume, size: int, where: Path) -> Volume:

@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 
 from medscore.contract import DataContract
 from medscore.datasets.load import load_image
-from medscore.datasets.measurement import Measurement, read_measurement
-from medscore.datasets.volume import Volume
+from medscore.datasets.volume import Volume, guess
 from medscore.errors import MedscoreError
-from medscore.reconstruction import misfits
+from medscore.measurement import Measurement, read_measurement
+from medscore.reconstruction import measurement_misfits, misfits
 
 Contracts = Mapping[str, DataContract]
-
-HU_AIR = -500
-"""An image of no stated modality whose lowest value is under this is taken for HU."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +62,8 @@ def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) 
     n, rows, columns = volume.values.shape
     x, y, z = volume.spacing
     lowest, highest = float(volume.values.min()), float(volume.values.max())
-    modality, noticed = volume.modality, [*volume.source.notes, *more]
-    if modality == "unknown":
-        modality = "CT" if lowest < HU_AIR else "MR"
+    modality, noticed = guess(volume), [*volume.source.notes, *more]
+    if volume.modality == "unknown":
         noticed.append(f"the file does not say its modality; by its values it may be {modality}")
     square = rows == columns and abs(x - y) <= 1e-3 * x
     if not square:
@@ -96,24 +92,21 @@ def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) 
 
 def of_measurement(m: Measurement, contracts: Contracts) -> Report:
     """Of a measurement file."""
-    spec = m.operator
+    (rows, columns), (x, y) = m.size, m.spacing
+    size = np.abs(m.data)
     facts = {
         "modality": m.modality,
         "task": m.task,
-        "data": " x ".join(str(s) for s in m.data.shape) + " (slice, channel, view, detector)",
-        "measured": f"{int(m.mask.sum())} of {len(m.mask)} views",
-        "values": f"{m.data.min():g} to {m.data.max():g} (line integrals)",
-        "image": f"{spec.size} x {spec.size} pixels of {spec.spacing_mm:.4g} mm",
+        "operator": repr(m.operator),
+        "data": f"{' x '.join(map(str, m.data.shape))} {m.data.dtype}",
+        "values": f"moduli up to {size.max():g}, of images in {m.image_unit}",
+        "image": f"{columns} x {rows} pixels of {x:.4g} x {y:.4g} mm",
         "noise": m.noise,
         "source sha256": m.source.sha256,
     }
     fits = {
-        name: _verdict(
-            misfits(contract, modality=m.modality, quantity="HU", size=spec.size,
-                    spacing=spec.spacing_mm)
-        )
-        for name, contract in contracts.items()
-    }  # fmt: skip
+        name: _verdict(measurement_misfits(contract, m)) for name, contract in contracts.items()
+    }
     return Report("measurement file", facts, (), fits)
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from medscore.datasets.dicom_write import write_dicom_series
-from medscore.datasets.measurement import Measurement
 from medscore.datasets.nifti import write_nifti
-from medscore.metrics import CT_CONVENTION, quality
+from medscore.measurement import Measurement
+from medscore.metrics import CT_CONVENTION, Convention, quality
 from medscore.reconstruction import Reconstruction
 
 
@@ -38,26 +38,46 @@ class Row:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished reconstruction with what it is compared to; arrays (slices, H, W) in HU."""
+    """A finished reconstruction with what it is compared to; arrays (slices, H, W) in HU or as
+    magnitudes.
+
+    Attributes:
+        classical: name and image of what the measurement gives without a prior.
+    """
 
     measurement: Measurement
     reconstruction: Reconstruction
-    fbp: NDArray[np.float32]
+    classical: tuple[str, NDArray[np.float32]]
     reference: NDArray[np.float32] | None = None
 
+    @property
+    def convention(self) -> Convention:
+        """How images are compared: HU in a fixed range, magnitudes in that of the reference."""
+        if self.measurement.modality == "CT" or self.reference is None:
+            return CT_CONVENTION
+        return Convention(0.0, float(self.reference.max()), "(brightest of the reference)")
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """Values shown black and white."""
+        if self.measurement.modality == "CT":
+            return -1000.0, 1000.0
+        return 0.0, max(float(np.quantile(self.reconstruction.mean, 0.998)), 1e-30)
+
     def rows(self) -> list[Row]:
-        """Quality of FBP, of one sample and of the mean; empty without a reference."""
+        """Quality of the classical image, one sample and the mean; empty without a reference."""
         if self.reference is None:
             return []
         r = self.reconstruction
-        images = {"FBP": self.fbp, "one sample": r.samples[:, 0]}
+        name, without = self.classical
+        images = {name: without, "one sample": r.samples[:, 0]}
         k = r.samples.shape[1]
         if k > 1:
             images[f"mean of {k}"] = r.mean
         rows = []
         for method, image in images.items():
-            q = quality(image, self.reference, CT_CONVENTION)
-            own = method != "FBP"
+            q = quality(image, self.reference, self.convention)
+            own = method != name
             rows.append(Row(method, q.psnr, q.ssim, r.nfe if own else 0, r.seconds if own else 0.0))
         return rows
 
@@ -78,31 +98,35 @@ def write_outputs(folder: Path, outcome: Outcome, record: dict[str, Any], *, ver
             r.mean,
             m.affine,
             m.source,
+            modality=m.modality,
             description=f"medscore {m.task} reconstruction",
             version=version,
         )
     preview(outcome).save(folder / "preview.png")
     rows = outcome.rows()
     if rows:
-        metrics = {"convention": str(CT_CONVENTION), "rows": [row.record() for row in rows]}
+        metrics = {"convention": str(outcome.convention), "rows": [row.record() for row in rows]}
         _write_json(folder / "metrics.json", metrics)
     _write_json(folder / "provenance.json", _provenance(outcome, record, version))
 
 
-def preview(outcome: Outcome, *, low: float = -1000.0, high: float = 1000.0) -> Image.Image:
-    """Columns FBP, reconstruction, standard deviation, reference; up to four slices."""
-    r = outcome.reconstruction
+def preview(outcome: Outcome) -> Image.Image:
+    """Columns classical image, reconstruction, standard deviation, reference; up to four slices."""
+    r, (low, high) = outcome.reconstruction, outcome.window
+    name, image = outcome.classical
+    unit = " HU" if outcome.measurement.modality == "CT" else ""
+    tenth = (high - low) / 20
     chosen = np.linspace(0, len(r.mean) - 1, min(4, len(r.mean))).round().astype(int)
     columns: dict[str, NDArray[np.floating]] = {
-        "FBP": (outcome.fbp - low) / (high - low),
+        name: (image - low) / (high - low),
         "medscore": (r.mean - low) / (high - low),
     }
     if r.samples.shape[1] > 1:
-        columns["std (white 100 HU)"] = r.std / 100
+        columns[f"std (white {tenth:.3g}{unit})"] = r.std / tenth
     if outcome.reference is not None:
         columns["reference"] = (outcome.reference - low) / (high - low)
     zoom = max(1, round(256 / r.mean.shape[-1]))
-    grid = np.block([[image[i] for image in columns.values()] for i in chosen])
+    grid = np.block([[column[i] for column in columns.values()] for i in chosen])
     pixels = (np.clip(grid, 0, 1) * 255).astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)
     canvas = Image.new("L", (pixels.shape[1], pixels.shape[0] + 16))
     canvas.paste(Image.fromarray(pixels), (0, 16))

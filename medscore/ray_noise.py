@@ -12,8 +12,8 @@ from medscore.operators.whitened import Whitened
 from medscore.types import Sinogram
 
 
-def deviation(model: NoiseModel, sinogram: Sinogram) -> Tensor | None:
-    r"""The deviation of each line integral, in its unit; ``None`` without noise.
+def deviation(model: NoiseModel, sinogram: Tensor) -> Tensor | None:
+    r"""The deviation of each measured number, in its unit; ``None`` without noise.
 
     With I_0 photons a ray of line integral y has the variance :math:`e^y / I_0`, taken from the
     noisy y.
@@ -22,8 +22,10 @@ def deviation(model: NoiseModel, sinogram: Sinogram) -> Tensor | None:
         ValueError: a noise model whose deviation is not known.
     """
     if isinstance(model, GaussianNoise):
-        return torch.full_like(sinogram, model.std)
+        return torch.full_like(sinogram.real if sinogram.is_complex() else sinogram, model.std)
     if isinstance(model, PoissonNoise):
+        if sinogram.is_complex():
+            raise ValueError("a receiver counts no photons")
         poisson: Tensor = torch.exp(sinogram / 2) / model.photons**0.5
         return poisson
     if isinstance(model, Noiseless):

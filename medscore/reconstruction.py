@@ -12,20 +12,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medscore.attenuation import mu_to_hu
+from medscore.complex_data import as_the_prior_sees
 from medscore.conditioners.base import Conditioner
 from medscore.contract import DataContract
-from medscore.datasets.measurement import Measurement
 from medscore.engine import Batch, Job, StepInfo, run
 from medscore.errors import MedscoreError
+from medscore.measurement import Measurement
 from medscore.noise import derive_seed
 from medscore.operators.base import Operator
-from medscore.operators.radon import Radon
+from medscore.operators.multicoil import sensitivity_of
 from medscore.prior import Prior
 from medscore.ray_noise import whiten
 from medscore.resume import Residual
 from medscore.samplers.base import Sampler
 from medscore.types import State
+from medscore.units import NetworkUnits
 
 EXACT = 9e-4
 """Relative residual that the final step leaves: it projects onto the images that fit so well. A
@@ -42,7 +43,8 @@ class Plan:
             batch, both in the prior's range, and the deviation of the noise in them; noisy
             measurements come in units of their own noise, so it is 1, and 0 without noise.
         times: decreasing grid. samples: posterior samples per slice. seed: of all draws.
-        noise: deviation of each line integral (slices, 1, views, detectors), None for none.
+        noise: deviation of the data, broadcastable to them, of the real and the imaginary part
+            each; None for none.
             Without noise the sampling ends with the nearest image that fits.
         batch_size: items walked together; the result does not depend on it.
         state: file that keeps an interrupted run. fingerprint: identifies the run.
@@ -63,7 +65,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Posterior samples in HU and what they took.
+    """Posterior samples in HU, or as magnitudes, and what they took.
 
     Attributes:
         samples: (slices, samples, H, W) float32. residual: |y - A x| / |y| of each, unclipped.
@@ -99,17 +101,26 @@ def check_compatible(
     Raises:
         MedscoreError: naming both sides: modality, matrix size or pixel spacing differ.
     """
-    spec = measurement.operator
-    found = misfits(
-        contract, modality=measurement.modality, quantity="HU", size=spec.size,
-        spacing=spec.spacing_mm,
-    )  # fmt: skip
-    for what, ours, theirs in found:
+    for what, ours, theirs in measurement_misfits(contract, measurement):
         raise MedscoreError(
             f"{what} is {ours}, prior {prior_name} has {theirs}",
             where=where,
             mend="choose a prior that fits (`medscore priors list`), or simulate at its size",
         )
+
+
+def measurement_misfits(contract: DataContract, m: Measurement) -> list[tuple[str, str, str]]:
+    """:func:`misfits` of the images of a measurement."""
+    (rows, columns), (x, y) = m.size, m.spacing
+    quantity = "HU" if m.modality == "CT" else "magnitude"
+    if m.modality == "MR" and contract.complex_data == "two-channel":
+        quantity = contract.quantity
+    found = misfits(contract, modality=m.modality, quantity=quantity, size=columns, spacing=x)
+    if rows != columns:
+        found.append(("matrix size", f"{columns} x {rows}", f"{contract.size}"))
+    if abs(x - y) > 2e-3 * x:
+        found.append(("pixels in mm", f"{x:.4g} x {y:.4g}", "square"))
+    return found
 
 
 def misfits(
@@ -132,36 +143,8 @@ def misfits(
     return [(what, ours, theirs) for same, what, ours, theirs in sides if not same]
 
 
-@dataclass(frozen=True)
-class NetworkUnits:
-    """The affine map between attenuation (1/mm) and the prior's range: mu = shift + unit x."""
-
-    shift: float
-    unit: float
-    mu_water: float
-
-    @staticmethod
-    def of(contract: DataContract, mu_water: float) -> NetworkUnits:
-        """Of a contract in HU."""
-        return NetworkUnits(
-            shift=mu_water * (1 + contract.low / 1000),
-            unit=mu_water * contract.scale / 1000,
-            mu_water=mu_water,
-        )
-
-    def measurements(self, operator: Operator, y: Tensor, size: int) -> Tensor:
-        """y in the prior's range: (y - A shift) / unit."""
-        background = operator.T(torch.full((1, 1, size, size), self.shift, device=y.device))
-        return (y - operator.mask(y) * background) / self.unit
-
-    def to_hu(self, x: Tensor) -> Tensor:
-        """Images in the prior's range as HU."""
-        return mu_to_hu(self.shift + self.unit * x, self.mu_water)
-
-
 def reconstruct(
     measurement: Measurement,
-    operator: Operator,
     prior: Prior,
     contract: DataContract,
     plan: Plan,
@@ -170,14 +153,20 @@ def reconstruct(
     """Draw ``plan.samples`` posterior samples of every slice.
 
     Sample k of slice i is drawn with its own generator, seeded by (seed, i, k).
+
+    Raises:
+        MedscoreError: complex data, for which the prior has no rule or the scan no centre.
     """
-    start, calls = time.perf_counter(), operator.calls
-    units = NetworkUnits.of(contract, measurement.mu_water)
+    start = time.perf_counter()
+    operator = seen_by(contract, measurement)
+    calls = operator.calls
+    units = NetworkUnits.of(contract, measurement)
     y = torch.from_numpy(measurement.data).to(plan.device)
-    y = units.measurements(operator, y, contract.size)
-    std = None if plan.noise is None else plan.noise.to(plan.device) / units.unit
+    y = units.measurements(operator, y)
+    std = None if plan.noise is None else plan.noise.to(plan.device) / _on(units.unit, y)
     white, white_y, noise_std = whiten(operator, y, std)
     slices, k = len(y), plan.samples
+    *channels, height, width = operator.image_shape
 
     def pair(items: Sequence[int]) -> Batch:
         slices_of = [item // k for item in items]
@@ -192,7 +181,7 @@ def reconstruct(
 
     job = Job(
         seeds=[derive_seed(plan.seed, i // k, i % k) for i in range(slices * k)],
-        shape=(1, contract.size, contract.size),
+        shape=(*(channels or [1]), height, width),
         times=plan.times,
         batches=pair,
         batch_size=plan.batch_size,
@@ -209,9 +198,9 @@ def reconstruct(
             for i in range(len(x))
         ]
     )
-    hu = units.to_hu(x).reshape(slices, k, contract.size, contract.size)
+    values = units.to_values(x, [i // k for i in range(len(x))])
     return Reconstruction(
-        samples=hu.cpu().numpy(),
+        samples=values.reshape(slices, k, height, width).cpu().numpy(),
         residual=residual.reshape(slices, k).double().cpu().numpy(),
         nfe=result.nfe,
         operator_calls=operator.calls - calls,
@@ -220,10 +209,28 @@ def reconstruct(
     )
 
 
-def reconstruct_fbp(measurement: Measurement, operator: Radon) -> NDArray[np.float32]:
-    """Filtered back-projection in HU (slices, H, W): the classical reconstruction."""
-    mu = operator.fbp(torch.from_numpy(measurement.data))[:, 0]
-    return mu_to_hu(mu, measurement.mu_water).numpy()
+def seen_by(contract: DataContract, m: Measurement) -> Operator:
+    """The measurement's operator on the prior's images: complex images by the contract's rule.
+
+    Raises:
+        MedscoreError: the prior has no rule for them, or the scan no centre to take a phase from.
+    """
+    first = torch.from_numpy(m.data[:1])
+    if not first.is_complex() or not m.operator.rows([0]).adjoint(first).is_complex():
+        return m.operator
+    try:
+        return as_the_prior_sees(
+            contract, m.operator, torch.from_numpy(m.data), sensitivity_of(m.operator)
+        )
+    except ValueError as error:
+        raise MedscoreError(
+            f"the image's phase is not known: {error}",
+            mend="measure the centre of k-space, or use a prior of complex images",
+        ) from error
+
+
+def _on(unit: float | Tensor, like: Tensor) -> float | Tensor:
+    return unit.to(like.device) if isinstance(unit, Tensor) else unit
 
 
 def _identity(x: State) -> State:

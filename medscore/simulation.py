@@ -1,49 +1,48 @@
-"""Simulated measurements of real images: sparse-view parallel-beam CT."""
+"""Simulated measurements of real images, slice by slice."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from medscore.attenuation import MU_WATER, hu_to_mu
-from medscore.datasets.measurement import LINE_INTEGRAL, Measurement, OperatorSpec
+from medscore.attenuation import MU_WATER
 from medscore.datasets.volume import Volume
-from medscore.operators.noise import NoiseModel
-from medscore.operators.scans import sparse_view
+from medscore.errors import MedscoreError
+from medscore.measurement import Measurement
+from medscore.tasks import TASKS, Choices, Grid
 
 
-def simulate_sparse_ct(
-    volume: Volume, *, views: int, noise: NoiseModel, noise_name: str, seed: int
+def simulate(
+    volume: Volume, task: str, choices: Choices, *, noise_name: str, seed: int
 ) -> Measurement:
-    """Line integrals of a CT volume in HU over ``views`` equally spaced views.
+    """What the scan of a task makes of a volume in HU or of magnitudes.
 
     Args:
-        volume: square slices and pixels, checked by the caller.
-        noise: applied to the line integrals, seeded per slice.
-        noise_name: recorded in the measurement.
+        volume: square pixels, modality known; checked by the caller. noise_name: recorded in the
+            measurement. seed: of the noise, which each slice draws by itself.
+
+    Raises:
+        MedscoreError: choices that the task cannot do.
     """
-    size, spacing = volume.values.shape[1], volume.spacing[0]
-    operator = sparse_view(size, spacing, views)
-    mu = torch.from_numpy(hu_to_mu(volume.values)).float()
-    data = torch.zeros(len(mu), 1, operator.geometry.views, operator.geometry.detectors)
-    for index, image in enumerate(mu):
-        y = operator.forward(image[None, None])
+    _, rows, columns = volume.values.shape
+    scan = TASKS[task](Grid(rows, columns, volume.spacing[0], volume.modality), choices)
+    data: list[np.ndarray] = []
+    for index, image in enumerate(volume.values):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
-        data[index] = noise(y, operator.mask(y), generator)[0]
+        y = scan.measure(torch.from_numpy(image).float()[None, None], generator)
+        if not data:
+            data = [np.empty((len(volume.values), *y.shape[1:]), dtype=y.numpy().dtype)]
+        data[0][index] = y[0].numpy()
+    if not data:
+        raise MedscoreError("the volume has no slices", mend="choose some")
     return Measurement(
-        data=data.numpy(),
-        mask=operator.measured.numpy().astype(np.uint8),
-        operator=OperatorSpec(
-            kind="parallel-beam",
-            size=size,
-            spacing_mm=spacing,
-            views=operator.geometry.views,
-        ),
-        task="sparse-ct",
-        modality="CT",
-        unit=LINE_INTEGRAL,
-        mu_water=MU_WATER,
-        noise=noise_name,
+        data=data[0],
+        operator=scan.operator,
+        task=task,
+        modality=volume.modality,
+        image_unit=scan.image_unit,
+        mu_water=MU_WATER if volume.modality == "CT" else None,
+        noise=scan.noise or noise_name,
         affine=volume.affine,
         source=volume.source,
     )

@@ -20,6 +20,11 @@ from medscore.operators.noise import NoiseModel
 from medscore.types import ComplexImages, Kspace
 
 
+def sensitivity_of(operator: Operator) -> Tensor | None:
+    """The coils' maps, of an operator that has any."""
+    return operator.sensitivity if isinstance(operator, MulticoilFourier) else None
+
+
 class MulticoilFourier(Operator):
     """k-space (batch, coil, ky, kx) of complex images (batch, 1, H, W).
 

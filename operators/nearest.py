@@ -49,11 +49,9 @@ def nearest(
         accuracy: bound on the error |x - x(delta)| at which a sample stands still, (batch,).
         max_iter: the most iterations; as many image batches are kept.
     """
-    size = _norm(b)
-    u = b / wide(size.clamp_min(1e-30), b)
-    v = adjoint(u)
-    alpha = _norm(v)
-    v = v / wide(alpha.clamp_min(1e-30), v)
+    u, size = _unit(b, 0.0)
+    v, alpha = _unit(adjoint(u), 0.0)
+    least = 10 * torch.finfo(alpha.dtype).eps * alpha
     basis = v.new_empty(max_iter + 1, *v.shape).flatten(2)
     small = torch.zeros(len(b), max_iter + 1, max_iter, dtype=torch.float64, device=b.device)
     x, residual = torch.zeros_like(v), torch.ones_like(size)
@@ -61,16 +59,13 @@ def nearest(
     k = 0
     while k < max_iter and bool(waiting.any()):
         basis[k] = v.flatten(1)
-        u = forward(v) - wide(alpha, u) * u
-        beta = _norm(u)
-        u = u / wide(beta.clamp_min(1e-30), u)
+        u, beta = _unit(forward(v) - wide(alpha, u) * u, least)
         small[:, k, k], small[:, k + 1, k] = alpha.double(), beta.double()
         k += 1
         v = adjoint(u) - wide(beta, v) * v
         shares = torch.einsum("kbn,bn->kb", basis[:k].conj(), v.flatten(1))
         v = v - torch.einsum("kb,kbn->bn", shares, basis[:k]).view_as(v)
-        alpha = _norm(v)
-        v = v / wide(alpha.clamp_min(1e-30), v)
+        v, alpha = _unit(v, least)
         if k % EVERY and k < max_iter:
             continue
         z, delta, reached = _small(small[:, : k + 1, :k], size.double(), radius.double())
@@ -104,5 +99,10 @@ def _small(matrix: Tensor, size: Tensor, radius: Tensor) -> tuple[Tensor, Tensor
     return z, delta, gap(delta)
 
 
-def _norm(a: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(a.flatten(1), dim=1)
+def _unit(a: Tensor, least: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Each sample at length 1, and its length; what is shorter than rounding is nothing, and with
+    it the Krylov space is complete.
+    """
+    length = torch.linalg.vector_norm(a.flatten(1), dim=1)
+    length = torch.where(length > least, length, 0.0)
+    return a * wide(torch.where(length > 0, 1 / length, 0.0), a), length

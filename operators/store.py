@@ -20,6 +20,7 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.files import atomic_write
+from medscore.hdf5 import array
 from medscore.operators import geometry, noise
 from medscore.operators.base import Operator
 from medscore.operators.blur import Blur
@@ -148,17 +149,12 @@ def _settings(part: object) -> dict[str, Any]:
 
 
 def _compact(value: Tensor) -> NDArray[Any]:
-    array: NDArray[Any] = value.detach().cpu().numpy()
-    return array.astype(np.uint8) if array.dtype == np.bool_ else array
+    numbers: NDArray[Any] = value.detach().cpu().numpy()
+    return numbers.astype(np.uint8) if numbers.dtype == np.bool_ else numbers
 
 
 def _tensor(dataset: Any) -> Tensor:
-    if dataset.size > 2**31:
-        raise ValueError(f"{dataset.name} declares {dataset.size:,} entries")
-    array = np.asarray(dataset[()])
-    if array.dtype.kind not in "uifc":
-        raise ValueError(f"{dataset.name} holds {array.dtype}, expected numbers")
-    return torch.from_numpy(array)
+    return torch.from_numpy(np.asarray(array(dataset, "uifc", single=False)))
 
 
 def _python(value: Any) -> Any:

@@ -45,7 +45,7 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("folder", ["operators", "datasets"])
 def test_operators_and_datasets_import_no_core_and_not_each_other(folder: str) -> None:
     allowed = (f"medscore.{folder}", "medscore.errors", "medscore.types", "medscore.files")
-    allowed += ("medscore.attenuation",)  # what HU mean
+    allowed += ("medscore.attenuation", "medscore.hdf5")  # what HU mean, and lying files
     for path in (ROOT / folder).rglob("*.py"):
         ours = {name for name in imported(path) if name.startswith("medscore.")}
         assert {n for n in ours if not n.startswith(allowed)} == set(), path

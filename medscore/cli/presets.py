@@ -25,10 +25,11 @@ THESIS = "thesis"
 class Settings:
     """The choices that fix a reconstruction; they are recorded in provenance.json.
 
-    The defaults are the preset ``fast``: docs/conditioners.md compares it with the others.
+    The defaults are the preset ``fast``: docs/conditioners.md compares it with the others. Without
+    a prior it is the shipped one of the measurement's modality.
     """
 
-    prior: str = "ct-128"
+    prior: str | None = None
     sampler: str = "ddim"
     conditioner: str = "diffpir"
     steps: int = 49

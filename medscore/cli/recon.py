@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,27 +14,28 @@ from rich.markup import escape
 
 import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
+from medscore.classical import classical
 from medscore.cli import registry
 from medscore.cli.presets import DEFAULTS, Settings, choose
 from medscore.cli.progress import console, sampling_bar
-from medscore.cli.simulate import prepare_ct
+from medscore.cli.simulate import prepare
 from medscore.contract import DataContract
-from medscore.datasets.measurement import Measurement, read_measurement
 from medscore.datasets.volume import Volume, align
 from medscore.errors import MedscoreError
 from medscore.files import atomic_folder
+from medscore.measurement import Measurement, read_measurement
 from medscore.outputs import Outcome, write_outputs
-from medscore.reconstruction import Plan, check_compatible, reconstruct, reconstruct_fbp
+from medscore.reconstruction import Plan, check_compatible, reconstruct
 
 
 def recon(
-    measurement: Annotated[Path, typer.Argument(help="Measurement file from `simulate`.")],
+    measurement: Annotated[Path, typer.Argument(help="Measurement file (HDF5).")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
     preset: Annotated[
         str, typer.Option(help="fast, thesis, another of configs/thesis, or a YAML file.")
     ] = "fast",
     prior: Annotated[
-        str | None, typer.Option(help=f"Name of a shipped prior, or a path; {DEFAULTS.prior}.")
+        str | None, typer.Option(help="Name of a shipped prior, or a path; by the modality.")
     ] = None,
     sampler: Annotated[
         str | None, typer.Option(help=f"One of: {', '.join(registry.SAMPLERS)}.")
@@ -131,7 +133,9 @@ def reconstruct_file(
             "the output folder exists already", where=output, mend="choose a new one or remove it"
         )
     measurement = read_measurement(path)
-    operator = registry.operator(measurement, path)
+    if settings.prior is None:
+        settings = replace(settings, prior=registry.DEFAULT_PRIORS[measurement.modality])
+    assert settings.prior is not None
     prior_file = registry.prior_path(settings.prior)
     checkpoint = read_checkpoint(prior_file)
     contract = checkpoint.contract
@@ -139,7 +143,7 @@ def reconstruct_file(
     truth = None if reference is None else _reference(reference, measurement, contract)
     chosen = registry.device(device)
     network = load_prior(prior_file, device=chosen)
-    noise = registry.noise_deviation(settings.noise, measurement, operator, path)
+    noise = registry.noise_deviation(settings.noise, measurement, path)
     noise_free = noise is None
     lam = settings.lam if settings.lam is not None else (1.0 if noise_free else 0.5)
     conditioner = registry.conditioner(settings.conditioner)
@@ -165,7 +169,7 @@ def reconstruct_file(
     with atomic_folder(output) as folder:
         try:
             with sampling_bar(output.name) as show:
-                result = reconstruct(measurement, operator, network, contract, plan, show)
+                result = reconstruct(measurement, network, contract, plan, show)
         except KeyboardInterrupt:
             if resumable:
                 console.print("interrupted: repeat the same command to go on where it stopped")
@@ -177,13 +181,13 @@ def reconstruct_file(
         outcome = Outcome(
             measurement=measurement,
             reconstruction=result,
-            fbp=reconstruct_fbp(measurement, operator),
+            classical=classical(measurement),
             reference=None if truth is None else truth.values,
         )
         record = {
             "settings": {**settings.__dict__, "lam": lam, "device": chosen},
             "measurement_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "operator": repr(operator),
+            "operator": repr(measurement.operator),
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
             "final_exact_step": noise_free,
         }
@@ -192,7 +196,7 @@ def reconstruct_file(
 
 
 def _reference(path: Path, measurement: Measurement, contract: DataContract) -> Volume:
-    volume = prepare_ct(path, size=contract.size)
+    volume = prepare(path, modality=measurement.modality, size=contract.size)
     return align(volume, measurement.affine, len(measurement.data), path)
 
 

@@ -30,12 +30,11 @@ from medscore.conditioners.proximal import Proximal
 from medscore.conditioners.red_diff import REDDiff
 from medscore.conditioners.replacement import Replacement
 from medscore.conditioners.score_sde import ScoreSDE
-from medscore.datasets.measurement import Measurement
 from medscore.errors import MedscoreError
+from medscore.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
-from medscore.operators.geometry import ParallelBeam
 from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
-from medscore.operators.radon import Radon
+from medscore.operators.noise_level import kspace_corners
 from medscore.ray_noise import deviation, estimated, estimated_uniform
 from medscore.samplers import grids
 from medscore.samplers.analytic_dpm import AnalyticDPM
@@ -132,8 +131,6 @@ NOISES: dict[str, Callable[[float], NoiseModel]] = {
     "poisson": PoissonNoise,
 }
 
-TASKS = ("sparse-ct",)
-
 
 def sampler(name: str, options: SamplerOptions) -> Sampler:
     """The sampler of that name."""
@@ -185,13 +182,11 @@ def noise(text: str) -> NoiseModel:
 
 
 ESTIMATES = {"estimate": estimated, "estimate:uniform": estimated_uniform}
-"""Noise levels from the data: counted photons, or one deviation for all rays."""
+"""Noise levels from line integrals: counted photons, or one deviation for all rays."""
 
 
-def noise_deviation(
-    text: str, measurement: Measurement, operator: Operator, where: Path
-) -> Tensor | None:
-    """The deviation of every line integral, by what the file records (``recorded``), by the data
+def noise_deviation(text: str, measurement: Measurement, where: Path) -> Tensor | None:
+    """The deviation of the data, by what the file records (``recorded``), by the data themselves
     (an entry of ``ESTIMATES``, and where the file records ``unknown``), or by another model; None
     for none.
 
@@ -203,39 +198,19 @@ def noise_deviation(
         text = measurement.noise
     if text == "unknown":
         text = "estimate"
-    if text in ESTIMATES:
-        try:
-            return ESTIMATES[text](y, operator.mask(y))
-        except ValueError as error:
-            raise MedscoreError(
-                f"no noise level: {error}", where=where, mend="give it with --noise"
-            ) from error
-    return deviation(noise(text), y)
-
-
-def operator(measurement: Measurement, where: Path) -> Radon:
-    """The operator a measurement file describes.
-
-    Raises:
-        MedscoreError: another kind, an impossible grid, or data of another shape.
-    """
-    spec = measurement.operator
-    if spec.kind != "parallel-beam":
-        raise MedscoreError(
-            f"operator kind {spec.kind!r} is not known", where=where, mend="use parallel-beam"
-        )
+    mask = measurement.operator.mask(y)
     try:
-        geometry = ParallelBeam(spec.size, spec.spacing_mm, spec.views)
+        if text not in ESTIMATES:
+            return deviation(noise(text), y)
+        if measurement.image_unit == ATTENUATION:
+            return ESTIMATES[text](y, mask)
+        if y.is_complex():
+            return kspace_corners(y, mask)[:, None, None, None]
+        raise ValueError("the data are pixels, which do not tell it")
     except ValueError as error:
-        raise MedscoreError(str(error), where=where, mend="simulate again") from error
-    if measurement.data.shape[3] != geometry.detectors:
         raise MedscoreError(
-            f"data have {measurement.data.shape[3]} detectors, the geometry has "
-            f"{geometry.detectors}",
-            where=where,
-            mend="simulate again",
-        )
-    return Radon(geometry, torch.from_numpy(measurement.mask).bool()[:, None])
+            f"no noise level: {error}", where=where, mend="give it with --noise"
+        ) from error
 
 
 def device(name: str) -> str:
@@ -255,6 +230,10 @@ def device(name: str) -> str:
             f"--device {name} is not available here", mend="use auto or cpu"
         ) from error
     return name
+
+
+DEFAULT_PRIORS = {"CT": "ct-128", "MR": "mri-128"}
+"""The shipped prior for each modality."""
 
 
 def prior_folder() -> Path:

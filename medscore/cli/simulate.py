@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -14,17 +15,37 @@ import medscore
 from medscore.cli import options, registry
 from medscore.cli.progress import console
 from medscore.datasets.load import load_image
-from medscore.datasets.measurement import LARGEST, write_measurement
-from medscore.datasets.volume import Volume, check_values, reduce, require_ct
+from medscore.datasets.volume import AIR, Volume, check_values, guess, reduce, require
 from medscore.errors import MedscoreError
-from medscore.simulation import simulate_sparse_ct
+from medscore.measurement import ATTENUATION, LARGEST, write_measurement
+from medscore.simulation import simulate as scan
+from medscore.tasks import NEEDS, SHAPES, TASKS, Choices
+
+DEFAULTS = Choices()
 
 
 def simulate(
     image: Annotated[Path, typer.Argument(help="DICOM file, folder of DICOM files, or NIfTI.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Measurement file (HDF5).")],
-    task: Annotated[str, typer.Option(help="What is measured: sparse-ct.")] = "sparse-ct",
-    views: Annotated[int, typer.Option(help="Equally spaced views over 180 degrees.")] = 23,
+    task: Annotated[str, typer.Option(help=f"What is measured: {', '.join(TASKS)}.")] = "sparse-ct",
+    views: Annotated[
+        int, typer.Option(help="Equally spaced views over 180 degrees (sparse-ct, sparse-mar).")
+    ] = DEFAULTS.views,
+    arc: Annotated[float, typer.Option(help="Degrees of limited-angle.")] = DEFAULTS.arc,
+    acceleration: Annotated[
+        float, typer.Option(help="Lines over lines taken, the centre included (MRI).")
+    ] = DEFAULTS.acceleration,
+    mask: Annotated[str, typer.Option(help=f"Of k-space: {', '.join(SHAPES)}.")] = DEFAULTS.mask,
+    coils: Annotated[int, typer.Option(help="Of mri-multicoil.")] = DEFAULTS.coils,
+    factor: Annotated[int, typer.Option(help="Of sr: pixels of a block.")] = DEFAULTS.factor,
+    blur: Annotated[float, typer.Option(help="Of deblur: deviation in pixels.")] = DEFAULTS.blur,
+    hidden: Annotated[
+        float, typer.Option(help="Of inpaint: share of the sides that is hidden.")
+    ] = DEFAULTS.hidden,
+    implant: Annotated[
+        list[str] | None,
+        typer.Option(help="Of mar: a titanium disc X,Y,RADIUS in mm from the centre; repeatable."),
+    ] = None,
     size: Annotated[
         int | None, typer.Option(help="Reduce slices to SIZE x SIZE by area mean.")
     ] = None,
@@ -39,18 +60,20 @@ def simulate(
     channel: options.Channel = None,
     noise: Annotated[
         str,
-        typer.Option(help="none, gaussian:STD (of a line integral) or poisson:PHOTONS per ray."),
+        typer.Option(help="none, gaussian:STD in the data's unit, or poisson:PHOTONS per ray."),
     ] = "none",
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise and of drawn masks.")] = 0,
 ) -> None:
     """Simulate a partial measurement of a real image.
 
     Example: medscore simulate scan.dcm --task sparse-ct --views 23 --size 128 -o meas.h5
 
     Example: medscore simulate volume.nii.gz --slices 40:44 --size 128 --noise poisson:1e5 -o m.h5
+
+    Example: medscore simulate t1.nii.gz --task mri --acceleration 8 --size 128 -o meas.h5
     """
-    if task not in registry.TASKS:
-        raise MedscoreError(f"no task {task!r}", mend=f"use one of: {', '.join(registry.TASKS)}")
+    if task not in TASKS:
+        raise MedscoreError(f"no task {task!r}", mend=f"use one of: {', '.join(TASKS)}")
     if not 1 <= views <= 10_000:
         raise MedscoreError(f"--views is {views}", mend="use a number from 1 to 10000")
     if not 0 <= seed < 2**40:
@@ -61,47 +84,68 @@ def simulate(
         raise MedscoreError(
             "the output file exists already", where=output, mend="choose a new one or remove it"
         )
-    model = registry.noise(noise)
-    volume = prepare_ct(
-        image, size=size, slices=slices, series=series, resample=resample, channel=channel
-    )
-    measurement = simulate_sparse_ct(volume, views=views, noise=model, noise_name=noise, seed=seed)
-    if not np.abs(measurement.data).max() <= LARGEST:  # NaN too
+    choices = Choices(
+        views=views, arc=arc, acceleration=acceleration, mask=mask, coils=coils, factor=factor,
+        blur=blur, hidden=hidden, implants=tuple(_implant(text) for text in implant or []),
+        noise=registry.noise(noise), seed=seed,
+    )  # fmt: skip
+    volume = prepare(
+        image, modality=NEEDS.get(task), size=size, slices=slices, series=series,
+        resample=resample, channel=channel,
+    )  # fmt: skip
+    measurement = scan(volume, task, choices, noise_name=noise, seed=seed)
+    largest = float(np.abs(measurement.data).max())
+    limit = LARGEST if measurement.image_unit == ATTENUATION else np.finfo(np.float32).max
+    if not largest <= limit:  # NaN too
         raise MedscoreError(
-            f"with --noise {noise} the data reach {np.abs(measurement.data).max():g}",
+            f"with --noise {noise} the data reach {largest:g}",
             where=image,
             mend="use an image in HU and the noise of a scan",
         )
-    operator = registry.operator(measurement, output)
     write_measurement(output, measurement, version=medscore.__version__)
     for note in volume.source.notes:
         console.print(f"note: {escape(note)}")
-    console.print(f"{escape(str(output))}: {len(volume.values)} slice(s), {operator}")
+    console.print(f"{escape(str(output))}: {len(volume.values)} slice(s), {measurement.operator}")
 
 
-def prepare_ct(
+def prepare(
     image: Path,
     *,
+    modality: str | None,
     size: int | None,
     slices: str | None = None,
     series: str | None = None,
     resample: bool = False,
     channel: int | None = None,
 ) -> Volume:
-    """Load, check, select and reduce a CT image.
+    """Load, check, select and reduce a CT or MR image.
+
+    Args:
+        modality: that it must have; by default its own, or what its values look like.
 
     Raises:
         MedscoreError: what :func:`~medscore.datasets.load.load_image` and
-            :func:`~medscore.datasets.volume.require_ct` refuse, or a bad slice range.
+            :func:`~medscore.datasets.volume.require` refuse, or a bad slice range.
     """
     volume = load_image(image, series=series, resample=resample, channel=channel)
-    require_ct(volume, image)
+    volume = require(volume, modality or guess(volume), image)
     if slices is not None:
         volume = volume.select(*_range(slices, len(volume.values)))
     check_values(volume.values, image)
-    volume = replace(volume, values=volume.values.clip(min=-1000.0))
-    check_values(volume.values, image)  # nothing but padding is constant now
+    if volume.modality == "CT":
+        volume = replace(volume, values=volume.values.clip(min=AIR))
+        check_values(volume.values, image)  # nothing but padding is constant now
     return volume if size is None else reduce(volume, size, image)
+
+
+def _implant(text: str) -> tuple[float, float, float]:
+    try:
+        x, y, radius = (float(part) for part in text.split(","))
+    except ValueError:
+        x = y = radius = math.nan
+    if not (math.isfinite(x) and math.isfinite(y) and 0 < radius < math.inf):
+        raise MedscoreError(f"--implant {text!r}", mend="use X,Y,RADIUS in mm, as -20,0,5")
+    return x, y, radius
 
 
 def _range(text: str, count: int) -> tuple[int, int]:

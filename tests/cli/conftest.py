@@ -106,6 +106,24 @@ def scan(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def mr_scan(shared: Path) -> Path:
+    """Two slices of 32 x 32 of magnitudes up to 900, pixels of 3 mm."""
+    y, x = np.mgrid[-15.5:16, -15.5:16]
+    head = 600.0 * (np.hypot(x, y) < 13) + 300 * (np.hypot(x - 5, y + 2) < 4)
+    volume = np.stack([head, head * (np.hypot(x + 6, y - 1) > 3)]).astype(np.float32)
+    affine = np.diag([-3.0, -3.0, 5.0, 1.0])
+    nib.save(nib.Nifti1Image(volume.transpose(2, 1, 0), affine), shared / "mr.nii.gz")
+    return shared / "mr.nii.gz"
+
+
+@pytest.fixture(scope="session")
+def mr_prior(shared: Path, make_prior: Callable[..., Path]) -> Path:
+    """A prior that fits ``mr_scan``."""
+    magnitude = {"modality": "MR", "quantity": "magnitude", "low": 0.0, "high": 1.0}
+    return make_prior(shared / "tiny-mr.safetensors", **magnitude)
+
+
+@pytest.fixture(scope="session")
 def dicom_scan() -> Path:
     """A head CT of 128 x 128 that ships with pydicom."""
     return Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"

@@ -198,14 +198,14 @@ def test_recon_refuses_a_prior_file(
 @pytest.mark.parametrize(
     ("field", "value", "why"),
     [
-        ("unit", "1/cm", "unit is '1/cm'"),
-        ("unit", None, "unit"),
-        ("modality", "MR", "modality is MR"),
+        ("image_unit", "1/cm", "image_unit is '1/cm'"),
+        ("image_unit", None, "image_unit"),
+        ("modality", "MR", "of modality 'MR'"),
         ("operator@kind", "fan-beam", "'fan-beam'"),
-        ("operator@views", 184, "expected (slices, 1, 184"),
-        ("operator@size", 64, "detectors"),
+        ("operator/geometry@views", 184, "mask"),
+        ("operator/geometry@size", 0, "cannot be read"),
         ("data", None, "data"),
-        ("mask", None, "mask"),
+        ("operator/mask", None, "mask"),
     ],
 )
 def test_recon_refuses_a_measurement_with(

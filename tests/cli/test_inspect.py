@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from medscore.datasets.measurement import read_measurement
+from medscore.measurement import read_measurement
 
 Command = Callable[..., Any]
 
@@ -74,7 +74,8 @@ def test_a_prior_that_fits_is_one_that_recon_takes(
 def test_a_measurement_file_is_described(look: Command, measurement: Path) -> None:
     found, kept = look(measurement), read_measurement(measurement)
     assert found["what"] == "measurement file"
-    assert found["facts"]["measured"] == f"{kept.mask.sum()} of {len(kept.mask)} views"
+    assert found["facts"]["operator"] == repr(kept.operator)
+    assert "45 of 180 views" in repr(kept.operator)
     assert found["facts"]["noise"] == kept.noise
     assert found["priors"]["ct-128"].startswith("no: matrix size")
 

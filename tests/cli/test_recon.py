@@ -13,8 +13,8 @@ from PIL import Image
 from medscore.cli import registry
 from medscore.cli.presets import preset, thesis_presets
 from medscore.datasets.dicom import read_dicom
-from medscore.datasets.measurement import read_measurement
 from medscore.datasets.nifti import read_nifti
+from medscore.measurement import read_measurement
 
 Command = Callable[..., Any]
 Args = list[object]

@@ -7,13 +7,20 @@ import numpy as np
 import pytest
 
 from medscore.datasets.load import load_image
-from medscore.datasets.measurement import read_measurement
+from medscore.measurement import read_measurement
+from medscore.operators.radon import Radon
 
 Command = Callable[..., object]
 
 
+def _radon(path: Path) -> Radon:
+    operator = read_measurement(path).operator
+    assert isinstance(operator, Radon)
+    return operator
+
+
 def test_the_measurement_has_the_views_asked_for(measurement: Path) -> None:
-    assert read_measurement(measurement).mask.sum() == 45
+    assert _radon(measurement).measured.sum() == 45
 
 
 def test_the_geometry_is_the_images(measurement: Path, scan: Path) -> None:
@@ -36,9 +43,9 @@ def test_a_range_of_slices_moves_the_geometry(
 
 def test_size_reduces_the_image(done: Command, dicom_scan: Path, tmp_path: Path) -> None:
     done("simulate", dicom_scan, "--size", 32, "-o", tmp_path / "m.h5")
-    spec = read_measurement(tmp_path / "m.h5").operator
-    assert spec.size == 32
-    assert spec.spacing_mm == pytest.approx(4 * 0.661468)
+    geometry = _radon(tmp_path / "m.h5").geometry
+    assert geometry.size == 32
+    assert geometry.spacing == pytest.approx(4 * 0.661468)
 
 
 @pytest.mark.parametrize("noise", ["none", "gaussian:0.05", "poisson:1e4"])

@@ -8,26 +8,29 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from medscore.datasets.dicom import read_dicom
-from medscore.datasets.measurement import Measurement, read_measurement, write_measurement
 from medscore.datasets.volume import AIR, Source, Volume, reduce
 from medscore.errors import MedscoreError
-from medscore.operators.noise import Noiseless
-from medscore.simulation import simulate_sparse_ct
+from medscore.measurement import Measurement, read_measurement, write_measurement
+from medscore.operators.radon import Radon
+from medscore.simulation import simulate
+from medscore.tasks import Choices
 
 Refused = Callable[..., str]
 FIELDS = [
-    "data", "mask", "operator", "geometry", "geometry/affine", "geometry/uids",
-    "geometry/instances", "@format", "@task", "@modality", "@unit", "@mu_water_per_mm", "@noise",
-    "@source_sha256", "operator@kind", "operator@size", "operator@spacing_mm", "operator@views",
+    "data", "operator", "operator/mask", "operator/geometry", "geometry", "geometry/affine",
+    "geometry/uids", "geometry/instances", "@format", "@task", "@modality", "@image_unit",
+    "@mu_water_per_mm", "@noise", "@source_sha256", "operator@kind", "operator/geometry@kind",
+    "operator/geometry@size", "operator/geometry@spacing", "operator/geometry@views",
     "geometry@kind",
 ]  # fmt: skip
 
 
 def _simulate(volume: Volume) -> Measurement:
-    return simulate_sparse_ct(volume, views=5, noise=Noiseless(), noise_name="none", seed=0)
+    return simulate(volume, "sparse-ct", Choices(views=5), noise_name="none", seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +49,13 @@ def stored(measurement: Measurement, tmp_path: Path) -> Path:
 
 def test_what_is_written_reads_back(stored: Path, measurement: Measurement) -> None:
     found, expected = asdict(read_measurement(stored)), asdict(measurement)
-    for field in ("data", "mask", "affine"):
+    for field in ("data", "affine"):
         array = expected.pop(field)
         np.testing.assert_array_equal(found[field], array)
         assert found.pop(field).dtype == array.dtype
+    one, other = found.pop("operator"), expected.pop("operator")
+    assert repr(one) == repr(other)
+    assert torch.equal(one.diagonal, other.diagonal)
     assert found == expected
 
 
@@ -60,8 +66,10 @@ def test_equal_content_gives_equal_bytes(stored: Path, measurement: Measurement)
 
 
 def test_unmeasured_views_are_zero(measurement: Measurement) -> None:
-    assert not measurement.data[:, :, measurement.mask == 0].any()
-    assert measurement.mask.sum() == 5
+    assert isinstance(measurement.operator, Radon)
+    measured = measurement.operator.measured.numpy()
+    assert not measurement.data[:, :, ~measured].any()
+    assert measured.sum() == 5
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -81,35 +89,41 @@ def test_refuses_a_file_without(stored: Path, refused: Refused, field: str) -> N
     [
         ("@format", "medscore-measurement-0", "format"),
         ("@format", 3, "format"),
-        ("@unit", "1/cm", "unit is '1/cm'"),
+        ("@image_unit", "1/cm", "image_unit is '1/cm'"),
+        ("@image_unit", "HU", "does not measure"),
+        ("@image_unit", "magnitude", "of modality 'CT'"),
+        ("@modality", "PET", "of modality 'PET'"),
         ("@mu_water_per_mm", 0.193, "mu_water_per_mm is 0.193"),
         ("@mu_water_per_mm", np.nan, "mu_water_per_mm is nan"),
         ("@mu_water_per_mm", "much", "cannot be read"),
-        ("operator@views", 0, "operator.views"),
-        ("operator@views", 184, "expected (slices, 1, 184, detectors)"),
-        ("operator@size", 16.5, "operator.size"),
-        ("operator@spacing_mm", -1.0, "operator.spacing_mm"),
-        ("operator@spacing_mm", np.inf, "geometry/affine"),
-        ("operator@spacing_mm", 2.1, "geometry/affine"),
-        ("operator@colour", "red", "operator.colour"),
+        ("operator@kind", "Sudoku", "kind is 'Sudoku'"),
+        ("operator@kind", "ParallelBeam", "cannot be read"),
+        ("operator/geometry@kind", "Noiseless", "cannot be read"),
+        ("operator/geometry@views", 0, "cannot be read"),
+        ("operator/geometry@views", 184, "cannot be read"),
+        ("operator/geometry@size", 16.5, "cannot be read"),
+        ("operator/geometry@size", 2**40, "cannot be read"),
+        ("operator/geometry@spacing", -1.0, "cannot be read"),
+        ("operator/geometry@spacing", np.inf, "cannot be read"),
+        ("operator/geometry@spacing", 2.1, "geometry/affine"),
+        ("operator@colour", "red", "cannot be read"),
         ("geometry/affine", np.zeros((4, 4)), "geometry/affine"),
         ("geometry/affine", np.eye(3), "geometry/affine"),
         ("geometry/affine", np.full((4, 4), np.nan), "geometry/affine"),
         ("geometry/instances", np.arange(2), "cannot be read"),
-        ("data", "text", "real numbers"),
+        ("data", "text", "cannot be read"),
         ("data", np.float32(1), "shape ()"),
         ("data", np.ones((2, 180, 24), np.float32), "shape (2, 180, 24)"),
         ("data", np.ones((0, 1, 180, 24), np.float32), "shape (0, 1, 180, 24)"),
-        ("data", np.ones((2, 1, 90, 24), np.float32), "shape (2, 1, 90, 24)"),
-        ("data", np.ones((2, 1, 180, 24), np.complex64), "real numbers"),
+        ("data", np.ones((2, 1, 90, 24), np.float32), "shape (1, 1, 90, 24)"),
         ("data", np.zeros((2, 1, 180, 24), np.float32), "zero everywhere"),
-        ("mask", np.ones(90), "mask"),
-        ("mask", np.full(180, 2), "mask must be 0/1"),
-        ("mask", np.full(180, 257), "mask must be 0/1"),
-        ("mask", np.full(180, 0.5), "mask must be 0/1"),
-        ("mask", np.zeros(180), "mask is zero everywhere"),
-        ("mask", np.ones((180, 1)), "mask has shape"),
-        ("data", np.full((2, 1, 180, 24), 1e35), "no line integral"),
+        ("operator/mask", np.ones((90, 1)), "mask"),
+        ("operator/mask", np.full((180, 1), 2), "mask"),
+        ("operator/mask", np.full((180, 1), 257), "mask"),
+        ("operator/mask", np.full((180, 1), 0.5), "mask"),
+        ("operator/mask", np.zeros((180, 1)), "nothing"),
+        ("operator/mask", np.ones((3, 1, 180, 1)), "masks of 3 slices"),
+        ("data", np.full((2, 1, 180, 24), 1e35), "not zero where"),
         ("data", np.full((2, 1, 180, 24), 1e300), "infinity"),
         ("geometry/affine", np.diag([-2.0, -2, 3, 2]), "not in 0, 0, 0, 1"),
         ("geometry/uids@StudyInstanceUID", "none", "no DICOM UID"),
@@ -138,6 +152,21 @@ def test_refuses_data_that_are_not_finite(
     assert "data hold NaN" in refused(read_measurement, stored)
 
 
+def test_refuses_what_no_line_integral_reaches(
+    stored: Path, refused: Refused, measurement: Measurement
+) -> None:
+    write_measurement(stored, replace(measurement, data=1e35 * measurement.data), version="0")
+    assert "no line integral" in refused(read_measurement, stored)
+
+
+def test_refuses_complex_line_integrals(
+    stored: Path, refused: Refused, measurement: Measurement
+) -> None:
+    data = measurement.data.astype(np.complex64)
+    write_measurement(stored, replace(measurement, data=data), version="0")
+    assert "data are complex64" in refused(read_measurement, stored)
+
+
 def test_refuses_a_group_in_place_of_data(stored: Path, refused: Refused) -> None:
     with h5py.File(stored, "r+") as file:
         del file["data"]
@@ -154,9 +183,9 @@ def test_refuses_a_file_that_declares_more_than_memory(stored: Path, refused: Re
 
 def test_refuses_a_mask_that_is_larger_than_memory(stored: Path, refused: Refused) -> None:
     with h5py.File(stored, "r+") as file:
-        del file["mask"]
-        file.create_dataset("mask", (10**12,), "u1", chunks=(1000,))
-    assert "mask has shape" in refused(read_measurement, stored)
+        del file["operator/mask"]
+        file.create_dataset("operator/mask", (10**10, 1), "u1", chunks=(1000, 1))
+    assert "GiB" in refused(read_measurement, stored)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.9, 0.999])

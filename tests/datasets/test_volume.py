@@ -18,7 +18,7 @@ from medscore.datasets.volume import (
     area_weights,
     check_values,
     reduce,
-    require_ct,
+    require,
 )
 
 Refused = Callable[..., str]
@@ -133,8 +133,8 @@ def _shift(axis: int, mm: float) -> NDArray[np.float64]:
 
 
 def test_ct_in_hounsfield_units_passes() -> None:
-    assert require_ct(_volume(), HERE) is None
-    assert require_ct(_volume(modality="unknown"), HERE) is None
+    assert require(_volume(), "CT", HERE).modality == "CT"
+    assert require(_volume(modality="unknown"), "CT", HERE).modality == "CT"
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_ct_in_hounsfield_units_passes() -> None:
     ids=["MR", "not HU", "not square", "pixels not square"],
 )
 def test_a_ct_task_refuses(refused: Refused, volume: Volume, why: str) -> None:
-    assert why in refused(lambda where: require_ct(volume, where), HERE)
+    assert why in refused(lambda where: require(volume, "CT", where), HERE)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from medscore.analytic import GaussianPrior
 from medscore.attenuation import MU_WATER, hu_to_mu
 from medscore.conditioners.proximal import Proximal
 from medscore.contract import DataContract, Provenance, VESpec
-from medscore.datasets.measurement import LINE_INTEGRAL, Measurement, OperatorSpec
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
+from medscore.measurement import ATTENUATION, Measurement
 from medscore.nets.monai_unet import MonaiUNetSpec
 from medscore.nets.unet import UNetSpec
 from medscore.operators.geometry import ParallelBeam
@@ -27,12 +27,11 @@ SIZE = 8
 GEOMETRY = ParallelBeam(SIZE, 1.0, 16)
 
 
-def measured(data: NDArray[np.float32]) -> Measurement:
+def measured(data: NDArray[np.float32], operator: Radon) -> Measurement:
     return Measurement(
         data=data,
-        mask=np.ones(GEOMETRY.views, dtype=np.uint8),
-        operator=OperatorSpec(kind="parallel-beam", size=SIZE, spacing_mm=1.0, views=16),
-        task="sparse-ct", modality="CT", unit=LINE_INTEGRAL, mu_water=MU_WATER, noise="none",
+        operator=operator,
+        task="sparse-ct", modality="CT", image_unit=ATTENUATION, mu_water=MU_WATER, noise="none",
         affine=np.eye(4), source=Source("nifti", "", {}, ()),
     )  # fmt: skip
 
@@ -48,7 +47,7 @@ def of_network(network: UNetSpec | MonaiUNetSpec) -> DataContract:
 def scanned(mask: torch.Tensor, image: torch.Tensor) -> Reconstruction:
     """Two samples of each slice, from line integrals of ``image`` in HU on the rays of ``mask``."""
     operator = Radon(GEOMETRY, mask)
-    measurement = measured(operator.forward(hu_to_mu(image)).numpy())
+    measurement = measured(operator.forward(hu_to_mu(image)).numpy(), operator)
     contract = of_network(UNetSpec(channels=(8,), fold=1, groups=8))
     sde = VE(0.01, 5.0)
     prior = GaussianPrior(sde, torch.full((SIZE**2,), 0.4), 0.04 * torch.eye(SIZE**2))
@@ -59,7 +58,7 @@ def scanned(mask: torch.Tensor, image: torch.Tensor) -> Reconstruction:
         samples=2,
         batch_size=3,
     )
-    return reconstruct(measurement, operator, prior, contract, plan)
+    return reconstruct(measurement, prior, contract, plan)
 
 
 def test_where_masks_differ_each_slice_is_fitted_on_its_own_rays() -> None:
@@ -79,6 +78,6 @@ def test_a_prior_of_volumes_is_refused_for_slices() -> None:
         spatial_dims=3, channels=(8,), attention_levels=(False,), res_blocks=1,
         norm_num_groups=8, num_head_channels=8,
     )  # fmt: skip
-    measurement = measured(np.zeros((1, 1, 16, 12), np.float32))
+    measurement = measured(np.zeros((1, 1, 16, 12), np.float32), Radon(GEOMETRY, torch.ones(16, 1)))
     with pytest.raises(MedscoreError, match="dimension is 2, prior volumes has 3"):
         check_compatible(of_network(network), measurement, prior_name="volumes", where=Path("m.h5"))

@@ -7,7 +7,7 @@ from medscore.attenuation import MU_WATER, hu_to_mu, mu_to_hu
 from medscore.contract import DataContract, Provenance, VESpec
 from medscore.nets.unet import UNetSpec
 from medscore.operators.scans import sparse_view
-from medscore.reconstruction import NetworkUnits
+from medscore.units import NetworkUnits
 
 SIZE = 16
 
@@ -25,13 +25,13 @@ def contract(low: float, high: float) -> DataContract:
 def test_a_range_that_does_not_start_at_air_is_shifted(low: float, high: float) -> None:
     """y of mu = shift + unit x, brought to the prior's range, is A x; x in HU is low + scale x."""
     given = contract(low, high)
-    units, operator = NetworkUnits.of(given, MU_WATER), sparse_view(SIZE, 2.0, 5)
+    units, operator = NetworkUnits.of_attenuation(given, MU_WATER), sparse_view(SIZE, 2.0, 5)
     x = torch.rand(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     hu = low + (high - low) * x
     y = operator.forward(hu_to_mu(hu))
-    found = units.measurements(operator, y, SIZE)
+    found = units.measurements(operator, y)
     torch.testing.assert_close(found, operator.forward(x), atol=1e-3, rtol=1e-4)
-    torch.testing.assert_close(units.to_hu(x), hu, atol=1e-2, rtol=1e-4)
+    torch.testing.assert_close(units.to_values(x), hu, atol=1e-2, rtol=1e-4)
 
 
 def test_water_and_air_have_their_hounsfield_units() -> None:

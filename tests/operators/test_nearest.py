@@ -53,6 +53,18 @@ def test_the_multiplier_makes_it_stationary(
     torch.testing.assert_close(pull, delta[:, None] * x, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_more_iterations_than_dimensions_do_no_harm(dtype: torch.dtype) -> None:
+    """The Krylov space is complete after 3 of them; an accuracy that no rounding reaches."""
+    a = torch.diag(torch.tensor([1.0, 0.5, 0.01], dtype=dtype))
+    b = torch.tensor([[1.0, 1.0, 1.0]], dtype=dtype)
+    radius = torch.full((1,), 1e-3, dtype=dtype)
+    found = nearest(
+        lambda x: x @ a, lambda y: y @ a, b, radius=radius, accuracy=torch.zeros(1, dtype=dtype)
+    )
+    assert float(gaps(a, found.x, b)) == pytest.approx(1e-3, rel=1e-2)
+
+
 @DTYPES
 def test_no_two_points_come_farther_apart(dtype: torch.dtype) -> None:
     """x -> x + nearest(y - A x) does not expand, though A^+ would by up to 1e8."""
