@@ -248,13 +248,22 @@ def _plain(
     return measure
 
 
-def _mask(grid: Grid, c: Choices) -> Tensor:
-    if c.mask not in SHAPES:
-        raise MedscoreError(f"--mask {c.mask!r}", mend=f"use one of: {', '.join(SHAPES)}")
+def kspace_mask(shape: tuple[int, int], name: str, acceleration: float, seed: int) -> Tensor:
+    """The mask (ky, kx) of that name in ``SHAPES``.
+
+    Raises:
+        MedscoreError: no such mask, or an acceleration that it cannot have.
+    """
+    if name not in SHAPES:
+        raise MedscoreError(f"--mask {name!r}", mend=f"use one of: {', '.join(SHAPES)}")
     try:
-        return SHAPES[c.mask](grid.shape, c.acceleration, torch.Generator().manual_seed(c.seed))
+        return SHAPES[name](shape, acceleration, torch.Generator().manual_seed(seed))
     except ValueError as error:
-        raise MedscoreError(f"--acceleration {c.acceleration:g}: {error}", mend="use 4") from error
+        raise MedscoreError(f"--acceleration {acceleration:g}: {error}", mend="use 4") from error
+
+
+def _mask(grid: Grid, c: Choices) -> Tensor:
+    return kspace_mask(grid.shape, c.mask, c.acceleration, c.seed)
 
 
 def _side(grid: Grid) -> int:

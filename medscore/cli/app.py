@@ -12,6 +12,7 @@ from rich.text import Text
 import medscore
 from medscore.cli.demo import demo
 from medscore.cli.inspect import inspect
+from medscore.cli.measure import measure
 from medscore.cli.priors import priors
 from medscore.cli.recon import recon
 from medscore.cli.simulate import simulate
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.command()(inspect)
 app.command()(simulate)
+app.command()(measure)
 app.command()(recon)
 app.command()(demo)
 app.command()(train)

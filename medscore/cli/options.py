@@ -1,4 +1,4 @@
-"""Options that several commands have: which part of an image file is meant."""
+"""What several commands have: which part of a file is meant."""
 
 from __future__ import annotations
 
@@ -6,7 +6,27 @@ from typing import Annotated
 
 import typer
 
+from medscore.errors import MedscoreError
+
 Series = Annotated[
     str | None, typer.Option(help="Of a folder with several: UID, description, or a part of it.")
 ]
 Channel = Annotated[int | None, typer.Option(help="Which volume of a 4-D NIfTI file, from 0.")]
+
+
+def slice_range(text: str, count: int) -> tuple[int, int]:
+    """``START:STOP`` of ``count`` slices.
+
+    Raises:
+        MedscoreError: something else, or slices that are not there.
+    """
+    try:
+        start, stop = (int(part) for part in text.split(":"))
+    except ValueError:
+        start, stop = 0, -1
+    if not 0 <= start < stop <= count:
+        raise MedscoreError(
+            f"--slices {text!r} of a volume with {count} slices",
+            mend=f"use START:STOP in 0:{count}",
+        )
+    return start, stop

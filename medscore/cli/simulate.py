@@ -13,6 +13,7 @@ from rich.markup import escape
 
 import medscore
 from medscore.cli import options, registry
+from medscore.cli.options import slice_range
 from medscore.cli.progress import console
 from medscore.datasets.load import load_image
 from medscore.datasets.volume import AIR, Volume, check_values, guess, reduce, require
@@ -130,7 +131,7 @@ def prepare(
     volume = load_image(image, series=series, resample=resample, channel=channel)
     volume = require(volume, modality or guess(volume), image)
     if slices is not None:
-        volume = volume.select(*_range(slices, len(volume.values)))
+        volume = volume.select(*slice_range(slices, len(volume.values)))
     check_values(volume.values, image)
     if volume.modality == "CT":
         volume = replace(volume, values=volume.values.clip(min=AIR))
@@ -146,16 +147,3 @@ def _implant(text: str) -> tuple[float, float, float]:
     if not (math.isfinite(x) and math.isfinite(y) and 0 < radius < math.inf):
         raise MedscoreError(f"--implant {text!r}", mend="use X,Y,RADIUS in mm, as -20,0,5")
     return x, y, radius
-
-
-def _range(text: str, count: int) -> tuple[int, int]:
-    try:
-        start, stop = (int(part) for part in text.split(":"))
-    except ValueError:
-        start, stop = 0, -1
-    if not 0 <= start < stop <= count:
-        raise MedscoreError(
-            f"--slices {text!r} of a volume with {count} slices",
-            mend=f"use START:STOP in 0:{count}",
-        )
-    return start, stop

@@ -1,0 +1,146 @@
+"""``medscore measure``: what a scanner wrote in, a measurement file out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import h5py
+import typer
+from rich.markup import escape
+
+import medscore
+from medscore import raw_mri
+from medscore.cli.options import slice_range
+from medscore.cli.progress import console
+from medscore.datasets.fastmri import is_fastmri, read_fastmri
+from medscore.datasets.ismrmrd_file import is_ismrmrd, read_ismrmrd
+from medscore.datasets.kspace import RawKspace, read_numpy
+from medscore.datasets.nifti import write_nifti
+from medscore.errors import MedscoreError
+from medscore.measurement import Measurement, write_measurement
+from medscore.tasks import SHAPES, kspace_mask
+
+
+def measure(
+    path: Annotated[Path, typer.Argument(help="fastMRI or ISMRMRD file (.h5), or k-space (.npy).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Measurement file (HDF5).")],
+    size: Annotated[
+        int | None, typer.Option(help="Reconstruct SIZE x SIZE pixels: the middle of k-space.")
+    ] = None,
+    spacing: Annotated[
+        float | None, typer.Option(help="Of the pixels in mm, where the file does not say.")
+    ] = None,
+    slices: Annotated[str | None, typer.Option(help="Slices START:STOP; all by default.")] = None,
+    maps: Annotated[
+        str, typer.Option(help=f"Coil maps: {', '.join(raw_mri.MAPS)}.")
+    ] = "low-resolution",
+    acceleration: Annotated[
+        float | None, typer.Option(help="Drop lines of a fully sampled scan, for experiments.")
+    ] = None,
+    mask: Annotated[
+        str, typer.Option(help=f"Of what is kept then: {', '.join(SHAPES)}.")
+    ] = "equispaced",
+    seed: Annotated[int, typer.Option(help="Of a drawn mask.")] = 0,
+    target: Annotated[
+        str | None,
+        typer.Option(help=f"Image of the full scan: {', '.join(raw_mri.TARGETS)}."),
+    ] = None,
+    target_output: Annotated[
+        Path | None, typer.Option(help="NIfTI file for it, for `recon --reference`.")
+    ] = None,
+) -> None:
+    """Turn raw data into a measurement that `recon` takes.
+
+    The readout's oversampling goes, and the field of view becomes square.
+
+    Example: medscore measure file1000000.h5 --size 128 -o meas.h5
+
+    Example: medscore measure file1000000.h5 --acceleration 4 --target rss
+    --target-output truth.nii.gz -o meas.h5
+    """
+    _check(path, output, size, spacing, maps, mask, target, target_output)
+    raw = _selected(_read(path, spacing), slices)
+    prepared = raw_mri.prepare(raw, size, path)
+    shape = (int(prepared.kspace.shape[-2]), int(prepared.kspace.shape[-1]))
+    kept = None if acceleration is None else kspace_mask(shape, mask, acceleration, seed)
+    made = raw_mri.measurement_of(prepared, raw, maps=maps, mask=kept, where=path)
+    if target is not None and target_output is not None:
+        write_nifti(target_output, raw_mri.target(prepared, target, path), made.affine)
+    write_measurement(output, made, version=medscore.__version__)
+    _tell(output, made)
+
+
+def _tell(output: Path, made: Measurement) -> None:
+    for note in made.source.notes:
+        console.print(f"note: {escape(note)}")
+    console.print(f"{escape(str(output))}: {len(made.data)} slice(s), {made.operator}")
+
+
+def _read(path: Path, spacing: float | None) -> RawKspace:
+    if not path.is_file():
+        raise MedscoreError("no such file", where=path, mend="check the path")
+    if path.suffix == ".npy":
+        return read_numpy(path, spacing=spacing)
+    reader = None
+    try:
+        with h5py.File(path, "r") as file:
+            reader = read_fastmri if is_fastmri(file) else None
+            reader = read_ismrmrd if is_ismrmrd(file) else reader
+    except (OSError, RuntimeError, TypeError) as error:
+        raise MedscoreError(
+            "is no HDF5 file that can be read", where=path, mend="export it again"
+        ) from error
+    if reader is None:
+        raise MedscoreError(
+            "is neither a fastMRI nor an ISMRMRD file",
+            where=path,
+            mend="give one, or complex k-space in a .npy file",
+        )
+    raw = reader(path)
+    if spacing is None or raw.spacing is not None:
+        return raw
+    return RawKspace(raw.kspace, (spacing,) * 3, raw.oversampling, raw.source)
+
+
+def _selected(raw: RawKspace, slices: str | None) -> RawKspace:
+    if slices is None:
+        return raw
+    start, stop = slice_range(slices, len(raw.kspace))
+    return RawKspace(raw.kspace[start:stop], raw.spacing, raw.oversampling, raw.source)
+
+
+def _check(
+    path: Path,
+    output: Path,
+    size: int | None,
+    spacing: float | None,
+    maps: str,
+    mask: str,
+    target: str | None,
+    target_output: Path | None,
+) -> None:
+    for name, value, known in (
+        ("--maps", maps, tuple(raw_mri.MAPS)),
+        ("--mask", mask, tuple(SHAPES)),
+        ("--target", target, raw_mri.TARGETS),
+    ):
+        if value is not None and value not in known:
+            raise MedscoreError(f"{name} {value!r}", mend=f"use one of: {', '.join(known)}")
+    if size is not None and size < 8:
+        raise MedscoreError(f"--size is {size}", mend="use at least 8")
+    if spacing is not None and not 0.01 <= spacing <= 100:
+        raise MedscoreError(f"--spacing is {spacing:g}", mend="use mm")
+    if (target is None) != (target_output is None):
+        raise MedscoreError(
+            "--target and --target-output go together", where=path, mend="give both or neither"
+        )
+    if target_output is not None and not target_output.name.endswith(".nii.gz"):
+        raise MedscoreError(
+            "--target-output is no NIfTI file", where=target_output, mend="name it .nii.gz"
+        )
+    for file in (output, target_output):
+        if file is not None and file.exists():
+            raise MedscoreError(
+                "the output file exists already", where=file, mend="choose a new one or remove it"
+            )
