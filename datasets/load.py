@@ -11,6 +11,11 @@ from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError
 
 
+def is_image(path: Path) -> bool:
+    """Whether an existing file is DICOM, or NIfTI by its name."""
+    return path.is_file() and (path.name.endswith((".nii", ".nii.gz")) or is_dicom(path))
+
+
 def load_image(
     path: Path, *, series: str | None = None, resample: bool = False, channel: int | None = None
 ) -> Volume:

@@ -10,21 +10,35 @@ import typer
 from rich.markup import escape
 
 import medscore
-from medscore import raw_mri
+from medscore import raw_ct, raw_mri
+from medscore.cli import options
 from medscore.cli.options import slice_range
 from medscore.cli.progress import console
+from medscore.cli.simulate import prepare
 from medscore.datasets.fastmri import is_fastmri, read_fastmri
 from medscore.datasets.ismrmrd_file import is_ismrmrd, read_ismrmrd
 from medscore.datasets.kspace import RawKspace, read_numpy
+from medscore.datasets.load import is_image
 from medscore.datasets.nifti import write_nifti
+from medscore.datasets.projections import read_geometry, read_projections
 from medscore.errors import MedscoreError
 from medscore.measurement import Measurement, write_measurement
+from medscore.operators.metal import METAL_HU
 from medscore.tasks import SHAPES, kspace_mask
 
 
 def measure(
-    path: Annotated[Path, typer.Argument(help="fastMRI or ISMRMRD file (.h5), or k-space (.npy).")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="fastMRI or ISMRMRD file (.h5), k-space (.npy), CT projections (HDF5 or TIFF with "
+            "--geometry), or a CT image with metal in it."
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Measurement file (HDF5).")],
+    geometry: Annotated[
+        Path | None, typer.Option(help="Of CT projections: a YAML file, see docs/measurement.md.")
+    ] = None,
     size: Annotated[
         int | None, typer.Option(help="Reconstruct SIZE x SIZE pixels: the middle of k-space.")
     ] = None,
@@ -42,6 +56,13 @@ def measure(
         str, typer.Option(help=f"Of what is kept then: {', '.join(SHAPES)}.")
     ] = "equispaced",
     seed: Annotated[int, typer.Option(help="Of a drawn mask.")] = 0,
+    metal: Annotated[
+        float, typer.Option(help="Of a CT image with artifacts: HU over which a pixel is metal.")
+    ] = METAL_HU,
+    margin: Annotated[
+        int, typer.Option(help="Detectors dropped on each side of the metal's shadow.")
+    ] = 1,
+    series: options.Series = None,
     target: Annotated[
         str | None,
         typer.Option(help=f"Image of the full scan: {', '.join(raw_mri.TARGETS)}."),
@@ -56,10 +77,26 @@ def measure(
 
     Example: medscore measure file1000000.h5 --size 128 -o meas.h5
 
+    Example: medscore measure sinogram.tif --geometry scanner.yaml -o meas.h5
+
+    Example: medscore measure head-with-fillings.dcm --size 128 -o meas.h5
+
     Example: medscore measure file1000000.h5 --acceleration 4 --target rss
     --target-output truth.nii.gz -o meas.h5
     """
-    _check(path, output, size, spacing, maps, mask, target, target_output)
+    _check(path, output, size, spacing, maps, mask, margin, target, target_output)
+    if geometry is not None:
+        projections = read_projections(path, read_geometry(geometry))
+        made = raw_ct.measurement_of(projections, geometry)
+        write_measurement(output, made, version=medscore.__version__)
+        _tell(output, made)
+        return
+    if path.is_dir() or is_image(path):
+        volume = prepare(path, modality="CT", size=size, slices=slices, series=series)
+        made = raw_ct.from_affected(volume, metal, margin, path)
+        write_measurement(output, made, version=medscore.__version__)
+        _tell(output, made)
+        return
     raw = _selected(_read(path, spacing), slices)
     prepared = raw_mri.prepare(raw, size, path)
     shape = (int(prepared.kspace.shape[-2]), int(prepared.kspace.shape[-1]))
@@ -117,6 +154,7 @@ def _check(
     spacing: float | None,
     maps: str,
     mask: str,
+    margin: int,
     target: str | None,
     target_output: Path | None,
 ) -> None:
@@ -129,6 +167,8 @@ def _check(
             raise MedscoreError(f"{name} {value!r}", mend=f"use one of: {', '.join(known)}")
     if size is not None and size < 8:
         raise MedscoreError(f"--size is {size}", mend="use at least 8")
+    if margin < 0:
+        raise MedscoreError(f"--margin is {margin}", mend="use 0 or more")
     if spacing is not None and not 0.01 <= spacing <= 100:
         raise MedscoreError(f"--spacing is {spacing:g}", mend="use mm")
     if (target is None) != (target_output is None):

@@ -1,0 +1,206 @@
+"""``medscore measure`` on CT: stacks of projections with a geometry file, images with metal."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nibabel as nib
+import numpy as np
+import pytest
+import tifffile
+import torch
+import yaml
+from numpy.typing import NDArray
+
+from medscore.attenuation import hu_to_mu
+from medscore.classical import classical
+from medscore.datasets.nifti import read_nifti
+from medscore.measurement import read_measurement
+from medscore.metrics import CT_CONVENTION, quality
+from medscore.operators.radon import Radon
+from medscore.operators.scans import fan_sparse_view, sparse_view, view_list
+
+Command = Callable[..., Any]
+SIZE, SPACING, ANGLES = 32, 3.0, [2.0, 40.0, 41.5, 100.0, 171.0]
+FAN = {"source_distance": 400.0, "detector_distance": 700.0}
+SCANS: dict[str, tuple[Radon, dict[str, Any]]] = {
+    "parallel": (sparse_view(SIZE, SPACING, 60), {"beam": "parallel", "views": 60}),
+    "angles": (
+        view_list(SIZE, SPACING, [math.radians(a) for a in ANGLES]),
+        {"beam": "parallel", "angles": ANGLES},
+    ),
+    "flat fan": (
+        fan_sparse_view(SIZE, SPACING, 90, **FAN),
+        {"beam": "fan", "views": 90, **FAN},
+    ),
+    "curved fan": (
+        fan_sparse_view(SIZE, SPACING, 90, detector_shape="curved", **FAN),
+        {"beam": "fan", "views": 90, "detector_shape": "curved", **FAN},
+    ),
+}
+
+
+def scanned(operator: Radon, scan: Path) -> NDArray[np.float32]:
+    """Line integrals (slice, view, detector) of the measured views."""
+    hu = torch.from_numpy(read_nifti(scan).values)[:, None]
+    return operator.forward(hu_to_mu(hu))[:, 0, operator.measured].numpy()
+
+
+def written(path: Path, data: NDArray[Any]) -> Path:
+    if path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file["exchange/data"] = data
+            file["exchange/theta"] = np.zeros(3)
+    else:
+        tifffile.imwrite(path, data)
+    return path
+
+
+def described(path: Path, operator: Radon, **fields: Any) -> Path:
+    base = {
+        "size": SIZE, "spacing": SPACING, "slice_spacing": 5.0,
+        "detector_spacing": operator.geometry.detector_spacing,
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump({**base, **fields}))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".tif"])
+@pytest.mark.parametrize("name", SCANS)
+def test_projections_find_their_place_on_the_full_grid(
+    done: Command, scan: Path, tmp_path: Path, name: str, suffix: str
+) -> None:
+    operator, fields = SCANS[name]
+    path = written(tmp_path / f"p{suffix}", scanned(operator, scan))
+    geometry = described(tmp_path / "g.yaml", operator, **fields)
+    done("measure", path, "--geometry", geometry, "-o", tmp_path / "m.h5")
+    found = read_measurement(tmp_path / "m.h5")
+    assert isinstance(found.operator, Radon)
+    assert found.operator.geometry == operator.geometry
+    assert torch.equal(found.operator.diagonal, operator.diagonal)
+    hu = torch.from_numpy(read_nifti(scan).values)[:, None]
+    np.testing.assert_allclose(found.data, operator.forward(hu_to_mu(hu)).numpy(), atol=1e-6)
+    assert np.linalg.norm(found.affine[:3, :3], axis=0) == pytest.approx([3, 3, 5])
+
+
+def test_other_axes_and_transmissions_are_the_same_scan(
+    done: Command, scan: Path, tmp_path: Path
+) -> None:
+    operator, fields = SCANS["parallel"]
+    data = scanned(operator, scan)
+    path = written(tmp_path / "p.tif", np.exp(-data).transpose(1, 0, 2))
+    fields = {**fields, "axes": ["view", "slice", "detector"], "values": "transmission"}
+    geometry = described(tmp_path / "g.yaml", operator, **fields)
+    done("measure", path, "--geometry", geometry, "-o", tmp_path / "m.h5")
+    found = read_measurement(tmp_path / "m.h5")
+    np.testing.assert_allclose(
+        found.data[:, 0, operator.measured.numpy()], data, atol=1e-5, rtol=1e-4
+    )
+    name, image = classical(found)
+    assert name == "FBP"
+    assert quality(image, read_nifti(scan).values, CT_CONVENTION).psnr > 22
+
+
+def test_measured_projections_are_reconstructed(
+    done: Command, scan: Path, prior: Path, tmp_path: Path
+) -> None:
+    """Their noise is not known: it is estimated."""
+    operator, fields = SCANS["flat fan"]
+    noise = 0.02 * np.random.default_rng(0).standard_normal((2, 90, operator.grid_shape[1]))
+    path = written(tmp_path / "p.tif", (scanned(operator, scan) + noise).astype(np.float32))
+    geometry = described(tmp_path / "g.yaml", operator, **fields)
+    done("measure", path, "--geometry", geometry, "-o", tmp_path / "m.h5")
+    args = ("--prior", prior, "--steps", 4, "--device", "cpu", "-o", tmp_path / "out")
+    done("recon", tmp_path / "m.h5", *args)
+    assert not json.loads((tmp_path / "out" / "provenance.json").read_text())["final_exact_step"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"views": 59}, "there are 60 views, the geometry has 59"),
+        ({"views": None}, "views or angles"),
+        ({"angles": ANGLES}, "views or angles"),
+        ({"beam": "cone"}, "beam"),
+        ({"beam": "fan"}, "source_distance"),
+        ({"beam": "fan", "source_distance": 10.0, "detector_distance": 20.0}, "within the image"),
+        ({"views": None, "angles": [float(a) for a in range(0, 240, 4)]}, "span"),
+        ({"size": 2}, "size"),
+        ({"spacing": -1.0}, "spacing"),
+        ({"colour": "red"}, "colour"),
+        ({"axes": ["slice", "slice", "view"]}, "axes"),
+        ({"values": "transmission"}, "not above 0"),
+        ({"mu_water": 0.2}, "mu_water"),
+    ],
+)
+def test_refuses_a_geometry(
+    refused: Command,
+    scan: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    fields: dict[str, Any],
+    why: str,
+) -> None:
+    operator, right = SCANS["parallel"]
+    folder = tmp_path_factory.mktemp("ct")
+    path = written(folder / "p.tif", scanned(operator, scan))
+    changed = {k: v for k, v in {**right, **fields}.items() if v is not None}
+    geometry = described(folder / "g.yaml", operator, **changed)
+    assert why in refused("measure", path, "--geometry", geometry, "-o", tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("p.tif", b"no TIFF", "TIFF"),
+        ("p.h5", b"no HDF5", "HDF5"),
+        ("g.yaml", b"a: [", "YAML"),
+        ("g.yaml", b"\xff\xfe\x00", "YAML"),
+        ("g.yaml", b"none", "g.yaml"),
+    ],
+)
+def test_refuses_files(
+    refused: Command,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    content: bytes,
+    why: str,
+) -> None:
+    operator, right = SCANS["parallel"]
+    folder = tmp_path_factory.mktemp("ct")
+    written(folder / "p.tif", np.ones((2, 60, 46), np.float32))
+    described(folder / "g.yaml", operator, **right)
+    (folder / name).write_bytes(content)
+    path = folder / (name if name.startswith("p") else "p.tif")
+    args = ("measure", path, "--geometry", folder / "g.yaml", "-o", tmp_path / "m.h5")
+    assert why in refused(*args)
+
+
+def test_an_image_with_metal_becomes_its_sinogram_without_the_trace(
+    done: Command, scan: Path, prior: Path, tmp_path: Path
+) -> None:
+    loaded = nib.load(scan)
+    values = np.asarray(loaded.dataobj).copy()
+    values[20:22, 18:20, 0] = 6000.0  # of the first slice
+    nib.save(nib.Nifti1Image(values, loaded.affine), tmp_path / "metal.nii")
+    done("measure", tmp_path / "metal.nii", "--margin", 0, "-o", tmp_path / "m.h5")
+    found = read_measurement(tmp_path / "m.h5")
+    mask = found.operator.diagonal.numpy()
+    hu = read_nifti(tmp_path / "metal.nii").values
+    assert isinstance(found.operator, Radon)
+    whole = Radon(found.operator.geometry, torch.ones(found.operator.geometry.views, 1))
+    crossed = whole.forward(torch.from_numpy(1.0 * (hu > 2500))[:, None].float()).numpy() > 0
+    assert np.array_equal(mask, ~crossed)
+    assert mask[1].all()
+    assert found.noise == "estimate:uniform"
+    args = ("--prior", prior, "--steps", 4, "--device", "cpu", "-o", tmp_path / "out")
+    done("recon", tmp_path / "m.h5", *args, "--noise", "gaussian:0.05")
+
+
+def test_an_image_without_metal_is_refused(refused: Command, scan: Path, tmp_path: Path) -> None:
+    assert "no metal" in refused("measure", scan, "-o", tmp_path / "m.h5")
+    assert "--margin" in refused("measure", scan, "--margin=-1", "-o", tmp_path / "m.h5")
