@@ -7,9 +7,9 @@
     python benchmarks/conditioners.py --page docs/conditioners.md
 
 Every row is kept in benchmarks/conditioners/, slice by slice, so an interrupted run goes on where
-it stopped; the page holds the hash of all of them. ``--check`` computes the
-first sample of two slices a row again, in two processes of one thread, and exits 1 if any differs by more than 0.05 dB from what is
-stored, or if an asked number is missed. Needs the development data (--data). All rows
+it stopped; the page holds the hash of all of them. ``--check`` computes the first sample of two
+slices a row again, in two processes of one thread, and exits 1 if any differs by more than 0.05 dB
+from what is stored, or if an asked number is missed. Needs the development data (--data). All rows
 take about two hours on 2 cores; run two processes with one thread each (OMP_NUM_THREADS=1) and
 different rows.
 """

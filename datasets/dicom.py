@@ -14,12 +14,12 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from medscore.datasets.dicom_files import choose, list_series, reading
+from medscore.datasets.dicom_files import choose, list_series
 from medscore.datasets.dicom_frames import Frame, decode, frames
 from medscore.datasets.dicom_stack import Stack, affine_of, stack
 from medscore.datasets.straighten import straighten
 from medscore.datasets.volume import AIR, Source, Volume, check_values
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 
 MOST = 2
 """A stack resampled to more than so many times its slices would be made up."""
@@ -43,7 +43,7 @@ def read_dicom(path: Path, *, series: str | None = None, resample: bool = False)
             chosen, slices that differ in shape, orientation or spacing, two at one position, or
             uneven distances without ``resample``.
     """
-    with reading(path), warnings.catch_warnings(record=True) as caught:
+    with reading("DICOM", path), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         volume = _read(path, series, resample)
     said = (" ".join(str(w.message).split()) for w in caught)
@@ -58,7 +58,7 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
     for file in files:
         content = file.read_bytes()
         digest.update(content)
-        with reading(file):
+        with reading("DICOM", file):
             dataset = pydicom.dcmread(io.BytesIO(content))
             found += frames(file, dataset)
         datasets[file] = dataset

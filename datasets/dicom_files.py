@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
 
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 
 _IDENTITY = (
     "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "Modality", "Rows", "SOPClassUID",
@@ -54,7 +53,7 @@ def list_series(folder: Path) -> list[Series]:
     """
     found: dict[str, list[tuple[Path, Dataset]]] = {}
     for path in _files(folder):
-        with reading(path):
+        with reading("DICOM", path):
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTITY))
         if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
             continue  # a DICOMDIR
@@ -98,27 +97,6 @@ def choose(series: Sequence[Series], wanted: str | None, folder: Path) -> Series
         where=folder,
         mend="choose one by its UID or description (--series), `medscore inspect` lists them",
     )
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Whatever pydicom raises on a broken file becomes one error that names ``path``."""
-    try:
-        yield
-    except MedscoreError:
-        raise
-    except Exception as error:
-        raise MedscoreError(
-            f"cannot be read as DICOM ({reason(error)})",
-            where=path,
-            mend="check that the file is DICOM and complete",
-        ) from error
-
-
-def reason(error: Exception) -> str:
-    """The first line of what went wrong."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:160]
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import (
+    JPEG2000,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
 
-from medscore.datasets.dicom_files import reason
 from medscore.datasets.volume import AIR
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reason
 
 Vector = NDArray[np.float64]
 
@@ -78,6 +84,17 @@ def frames(path: Path, dataset: Dataset) -> list[Frame]:
     return found
 
 
+DECODERS = {
+    JPEGBaseline8Bit: "pillow",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEG2000: "pylibjpeg",
+}
+"""Whose decoder is taken where there are several: gdcm, the first otherwise, ends the interpreter
+on some broken JPEG 2000 files. Of JPEG Lossless and JPEG Extended it is the only one."""
+
+
 def decode(
     path: Path, dataset: Dataset, chosen: Sequence[Frame]
 ) -> tuple[NDArray[np.float32], list[str]]:
@@ -91,7 +108,8 @@ def decode(
         MedscoreError: the pixels cannot be decoded.
     """
     try:
-        stored: NDArray[Any] = pixel_array(dataset)
+        syntax = dataset.file_meta.TransferSyntaxUID
+        stored: NDArray[Any] = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
         count = int(dataset.get("NumberOfFrames", 1) or 1)
         raw = stored.reshape(count, *stored.shape[-2:])[[frame.number for frame in chosen]]
         if "ModalityLUTSequence" in dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ def write_dicom_series(
     source: Source,
     *,
     modality: str = "CT",
+    identity: Mapping[str, str] | None = None,
     description: str,
     version: str,
 ) -> None:
@@ -39,6 +41,10 @@ def write_dicom_series(
     Study and frame of reference are the source's; series and instances are new, derived from the
     source's hash and the content, so that equal content gets equal identifiers. Each slice refers
     to the instance it was made from.
+
+    Args:
+        identity: what :func:`~medscore.datasets.dicom_identity.read_identity` read, where files
+            shall say whose images they are; by default they do not.
     """
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     column, row, slice_ = (float(np.linalg.norm(lps[:3, i])) for i in range(3))
@@ -55,6 +61,11 @@ def write_dicom_series(
         ds.RescaleSlope, ds.RescaleIntercept = _ds([slope, intercept])
         ds.RescaleType = "HU" if modality == "CT" else "US"
         ds.WindowCenter, ds.WindowWidth = _ds(window)
+        for tag, value in (identity or {}).items():
+            setattr(ds, tag, value)
+        if identity:
+            ds.PatientIdentityRemoved = "NO"
+            del ds.DeidentificationMethod
         ds.SOPInstanceUID = generate_uid(entropy_srcs=["instance", str(index), *seeds])
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         ds.SeriesDescription = description[:64]

@@ -16,7 +16,7 @@ import h5py
 
 from medscore.datasets.kspace import RawKspace, check_kspace
 from medscore.datasets.volume import Source
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 from medscore.hdf5 import array
 
 MEND = "give a fastMRI file, e.g. file1000000.h5 of knee_singlecoil_val"
@@ -33,13 +33,9 @@ def read_fastmri(path: Path) -> RawKspace:
     Raises:
         MedscoreError: no fastMRI file, a header without a geometry, NaN, or nothing measured.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            kspace = array(file["kspace"], "c")
-            header = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError) as error:
-        what = " ".join(str(error).split())[:200]
-        raise MedscoreError(f"cannot be read as fastMRI ({what})", where=path, mend=MEND) from error
+    with reading("fastMRI", path, MEND), h5py.File(path, "r") as file:
+        kspace = array(file["kspace"], "c")
+        header = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
     if kspace.ndim == 3:
         kspace = kspace[:, None]
     if kspace.ndim != 4:

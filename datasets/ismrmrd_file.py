@@ -17,7 +17,7 @@ import numpy as np
 from medscore.datasets.fastmri import geometry
 from medscore.datasets.kspace import RawKspace, check_kspace
 from medscore.datasets.volume import Source
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 
 OTHER = ("contrast", "phase", "set")
 """Counters of which the first value is taken."""
@@ -43,16 +43,10 @@ def read_ismrmrd(path: Path) -> RawKspace:
         )
     import ismrmrd
 
-    try:
-        with ismrmrd.Dataset(str(path), mode="r") as file:
-            header = file.read_xml_header()
-            count = file.number_of_acquisitions()
-            lines = [file.read_acquisition(i) for i in range(count)]
-    except (OSError, LookupError, RuntimeError, ValueError, TypeError, MemoryError) as error:
-        what = " ".join(str(error).split())[:200]
-        raise MedscoreError(
-            f"cannot be read as ISMRMRD ({what})", where=path, mend="export it again"
-        ) from error
+    with reading("ISMRMRD", path), ismrmrd.Dataset(str(path), mode="r") as file:
+        header = file.read_xml_header()
+        count = file.number_of_acquisitions()
+        lines = [file.read_acquisition(i) for i in range(count)]
     ny, nx, centre = _encoding(header, path)
     not_image = (
         ismrmrd.ACQ_IS_NOISE_MEASUREMENT,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscore.datasets.volume import Source
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,8 @@ def read_numpy(path: Path, *, spacing: float | None = None) -> RawKspace:
         MedscoreError: no NumPy file, pickled objects, real numbers, another shape, NaN, or nothing.
     """
     content = path.read_bytes()
-    try:
+    with reading("NumPy", path, mend="save it with numpy.save"):
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, MemoryError) as error:
-        what = " ".join(str(error).split())
-        raise MedscoreError(
-            f"cannot be read as NumPy ({what})", where=path, mend="save it with numpy.save"
-        ) from error
     if not isinstance(mapped, np.ndarray) or mapped.dtype.kind != "c":
         kind = mapped.dtype if isinstance(mapped, np.ndarray) else "an archive"
         raise MedscoreError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,26 +12,12 @@ from typing import cast
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.orientations import OrientationError
-from nibabel.spatialimages import HeaderDataError, SpatialImage
+from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from medscore.datasets.volume import Source, Volume, check_values
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 from medscore.files import atomic_path
-
-_UNREADABLE = (
-    ImageFileError,
-    HeaderDataError,
-    OrientationError,
-    OSError,
-    EOFError,
-    MemoryError,
-    OverflowError,
-    ValueError,
-    zlib.error,
-)
 
 
 def read_nifti(path: Path, *, channel: int | None = None) -> Volume:
@@ -46,7 +31,7 @@ def read_nifti(path: Path, *, channel: int | None = None) -> Volume:
     Raises:
         MedscoreError: unreadable, truncated, not 3-D, or a channel that is not there.
     """
-    try:
+    with reading("NIfTI", path):
         with _quiet():
             image = cast(SpatialImage, nib.load(path))
         image = _volume(path, image, channel)
@@ -59,13 +44,6 @@ def read_nifti(path: Path, *, channel: int | None = None) -> Volume:
         oriented = _to_lps(image)
         data = np.asarray(oriented.dataobj, dtype=np.float32)
         content = path.read_bytes()
-    except _UNREADABLE as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise MedscoreError(
-            f"cannot be read as NIfTI ({reason})",
-            where=path,
-            mend="check that the file is NIfTI and complete",
-        ) from error
     data = data.reshape(data.shape[0], data.shape[1], -1)
     values = np.ascontiguousarray(data.transpose(2, 1, 0))
     check_values(values, path)

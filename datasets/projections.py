@@ -23,6 +23,7 @@ Conventions of angles and detectors are those of ``medscore.operators.geometry``
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,8 +37,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from medscore.attenuation import MU_WATER
 from medscore.datasets.volume import Source
-from medscore.errors import MedscoreError
-from medscore.hdf5 import array
+from medscore.errors import MedscoreError, reading
+from medscore.hdf5 import INFLATES, array
 
 
 class ScanGeometry(BaseModel):
@@ -150,38 +151,25 @@ def _logarithm(data: NDArray[np.float32], where: Path) -> NDArray[np.float32]:
 
 
 def _tiff(path: Path) -> NDArray[Any]:
-    try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            declared = int(np.prod(series.shape)) * series.dtype.itemsize
-            if declared > 1100 * path.stat().st_size:
-                raise ValueError(f"declares {declared / 2**30:.2g} GiB that it does not hold")
-            values: NDArray[Any] = series.asarray()
-    except (ValueError, OSError, IndexError, KeyError, TypeError, RuntimeError, MemoryError,
-            ArithmeticError, AttributeError) as error:  # fmt: skip
-        what = " ".join(str(error).split())[:200]
-        raise MedscoreError(
-            f"cannot be read as TIFF ({what})", where=path, mend="export it again"
-        ) from error
+    with reading("TIFF", path), tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        declared = math.prod(series.shape) * series.dtype.itemsize
+        if declared > INFLATES * path.stat().st_size:
+            raise ValueError(f"declares {declared / 2**30:.2g} GiB that it does not hold")
+        values: NDArray[Any] = series.asarray()
     if values.dtype.kind not in "iuf":
         raise MedscoreError(f"holds {values.dtype}", where=path, mend="give grey values")
     return values
 
 
 def _hdf5(path: Path, geometry: ScanGeometry) -> NDArray[Any]:
-    try:
-        with h5py.File(path, "r") as file:
-            name = geometry.dataset or _only(file)
-            return array(file[name], "iuf")
-    except KeyError as error:
-        raise MedscoreError(
-            f"has no dataset {geometry.dataset!r}", where=path, mend="correct the geometry file"
-        ) from error
-    except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
-        what = " ".join(str(error).split())[:200]
-        raise MedscoreError(
-            f"cannot be read as HDF5 ({what})", where=path, mend="export it again"
-        ) from error
+    with reading("HDF5", path), h5py.File(path, "r") as file:
+        name = geometry.dataset or _only(file)
+        if name not in file:
+            raise MedscoreError(
+                f"has no dataset {name!r}", where=path, mend="correct the geometry file"
+            )
+        return array(file[name], "iuf")
 
 
 def _only(file: Any) -> str:

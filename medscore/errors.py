@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -19,3 +21,29 @@ class MedscoreError(Exception):
         place = f"{where}: " if where is not None else ""
         remedy = f" - {mend}" if mend else ""
         super().__init__(" ".join(f"{place}{what}{remedy}".split()))
+
+
+@contextmanager
+def reading(kind: str, path: Path, mend: str = "") -> Iterator[None]:
+    """Whatever a library raises on a broken file becomes one error that names ``path``: parsers of
+    foreign formats fail in ways that they do not list.
+
+    Args:
+        kind: DICOM, say. mend: by default to check that the file is one and complete.
+    """
+    try:
+        yield
+    except MedscoreError:
+        raise
+    except Exception as error:
+        raise MedscoreError(
+            f"cannot be read as {kind} ({reason(error)})",
+            where=path,
+            mend=mend or f"check that the file is {kind} and complete",
+        ) from error
+
+
+def reason(error: Exception) -> str:
+    """The first line of what went wrong."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:160]

@@ -1,6 +1,7 @@
 """The measurement file: data, operator, units and geometry in one HDF5, no identity.
 
-Layout of ``meas.h5`` (format medscore-measurement-2)::
+Layout of ``meas.h5`` (format medscore-measurement-2), after a user block with a checksum of all
+the rest (:func:`medscore.hdf5.sealed`)::
 
     attributes   format, task, modality, image_unit, mu_water_per_mm (CT), noise, source_sha256,
                  medscore
@@ -28,9 +29,9 @@ from numpy.typing import NDArray
 from pydicom.uid import UID
 
 from medscore.datasets.volume import Source
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 from medscore.files import atomic_write
-from medscore.hdf5 import array
+from medscore.hdf5 import SEAL_SIZE, array, check_seal, sealed
 from medscore.operators import store
 from medscore.operators.base import Operator
 from medscore.operators.radon import Radon
@@ -87,7 +88,7 @@ def write_measurement(path: Path, m: Measurement, *, version: str) -> None:
         MedscoreError: the folder cannot be written.
     """
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
+    with h5py.File(buffer, "w", userblock_size=SEAL_SIZE) as file:
         file.attrs.update(
             format=FORMAT,
             task=m.task,
@@ -108,7 +109,7 @@ def write_measurement(path: Path, m: Measurement, *, version: str) -> None:
         geometry.create_dataset(
             "instances", data=list(m.source.instances), dtype=h5py.string_dtype()
         )
-    atomic_write(path, buffer.getvalue())
+    atomic_write(path, sealed(buffer.getvalue()))
 
 
 def read_measurement(path: Path) -> Measurement:
@@ -120,14 +121,14 @@ def read_measurement(path: Path) -> Measurement:
     """
     if not path.is_file():
         raise MedscoreError("no such measurement file", where=path, mend="see `medscore simulate`")
-    try:
-        with h5py.File(path, "r") as file:
+    mend = "make it again with `medscore simulate` or `medscore measure`"
+    with reading("a measurement", path, mend):
+        check_seal(path)
+    with reading("a measurement", path, mend), h5py.File(path, "r") as file:
+        try:
             measurement = _parse(path, file)
-    except KeyError as error:
-        raise _broken(path, f"lacks a field: {error.args[0]}") from error
-    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError) as error:
-        what = " ".join(str(error).split())[:300]
-        raise _broken(path, f"cannot be read ({what})") from error
+        except KeyError as error:
+            raise _broken(path, f"lacks a field: {error.args[0]}") from error
     _check(path, measurement)
     return measurement
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from medscore.datasets.dicom_write import write_dicom_series
 from medscore.datasets.nifti import write_nifti
 from medscore.measurement import Measurement
 from medscore.metrics import CT_CONVENTION, Convention, quality
+from medscore.preview import picture
 from medscore.reconstruction import Reconstruction
+from medscore.samples_file import write_samples
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,14 @@ class Outcome:
 
     Attributes:
         classical: name and image of what the measurement gives without a prior.
+        window_asked: values that the preview shows black and white; by default by the modality.
     """
 
     measurement: Measurement
     reconstruction: Reconstruction
     classical: tuple[str, NDArray[np.float32]]
     reference: NDArray[np.float32] | None = None
+    window_asked: tuple[float, float] | None = None
 
     @property
     def convention(self) -> Convention:
@@ -60,6 +65,8 @@ class Outcome:
     @property
     def window(self) -> tuple[float, float]:
         """Values shown black and white."""
+        if self.window_asked is not None:
+            return self.window_asked
         if self.measurement.modality == "CT":
             return -1000.0, 1000.0
         return 0.0, max(float(np.quantile(self.reconstruction.mean, 0.998)), 1e-30)
@@ -82,8 +89,21 @@ class Outcome:
         return rows
 
 
-def write_outputs(folder: Path, outcome: Outcome, record: dict[str, Any], *, version: str) -> None:
-    """Write every output of ``medscore recon`` into an existing folder."""
+def write_outputs(
+    folder: Path,
+    outcome: Outcome,
+    record: dict[str, Any],
+    *,
+    version: str,
+    hdf5: bool = False,
+    identity: Mapping[str, str] | None = None,
+) -> None:
+    """Write every output of ``medscore recon`` into an existing folder.
+
+    Args:
+        record: for provenance.json. hdf5: all samples in samples.h5 too. identity: of the patient,
+            for the DICOM series alone.
+    """
     m, r = outcome.measurement, outcome.reconstruction
     write_nifti(folder / "recon.nii.gz", r.mean, m.affine)
     if r.samples.shape[1] > 1:
@@ -99,9 +119,13 @@ def write_outputs(folder: Path, outcome: Outcome, record: dict[str, Any], *, ver
             m.affine,
             m.source,
             modality=m.modality,
+            identity=identity,
             description=f"medscore {m.task} reconstruction",
             version=version,
         )
+    if hdf5:
+        seed = int(record["settings"]["seed"])
+        write_samples(folder / "samples.h5", r, m, seed=seed, version=version)
     preview(outcome).save(folder / "preview.png")
     rows = outcome.rows()
     if rows:
@@ -111,30 +135,19 @@ def write_outputs(folder: Path, outcome: Outcome, record: dict[str, Any], *, ver
 
 
 def preview(outcome: Outcome) -> Image.Image:
-    """Columns classical image, reconstruction, standard deviation, reference; up to four slices."""
-    r, (low, high) = outcome.reconstruction, outcome.window
+    """Classical image, reconstruction, standard deviation, reference; up to four slices."""
+    r, m = outcome.reconstruction, outcome.measurement
     name, image = outcome.classical
-    unit = " HU" if outcome.measurement.modality == "CT" else ""
-    tenth = (high - low) / 20
-    chosen = np.linspace(0, len(r.mean) - 1, min(4, len(r.mean))).round().astype(int)
-    columns: dict[str, NDArray[np.floating]] = {
-        name: (image - low) / (high - low),
-        "medscore": (r.mean - low) / (high - low),
-    }
-    if r.samples.shape[1] > 1:
-        columns[f"std (white {tenth:.3g}{unit})"] = r.std / tenth
+    columns: dict[str, NDArray[np.floating]] = {name: image, "medscore": r.mean}
     if outcome.reference is not None:
-        columns["reference"] = (outcome.reference - low) / (high - low)
-    zoom = max(1, round(256 / r.mean.shape[-1]))
-    grid = np.block([[column[i] for column in columns.values()] for i in chosen])
-    pixels = (np.clip(grid, 0, 1) * 255).astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)
-    canvas = Image.new("L", (pixels.shape[1], pixels.shape[0] + 16))
-    canvas.paste(Image.fromarray(pixels), (0, 16))
-    draw = ImageDraw.Draw(canvas)
-    width = r.mean.shape[-1] * zoom
-    for index, title in enumerate(columns):
-        draw.text((index * width + 4, 2), title, fill=255)
-    return canvas
+        columns["reference"] = outcome.reference
+    return picture(
+        columns,
+        outcome.window,
+        m.spacing[0],
+        spread=r.std if r.samples.shape[1] > 1 else None,
+        unit="HU" if m.modality == "CT" else "",
+    )
 
 
 def _provenance(outcome: Outcome, record: dict[str, Any], version: str) -> dict[str, Any]:

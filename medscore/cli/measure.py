@@ -15,6 +15,7 @@ from medscore.cli import options
 from medscore.cli.options import slice_range
 from medscore.cli.progress import console
 from medscore.cli.simulate import prepare
+from medscore.datasets.ct_pd import is_ct_pd, read_ct_pd
 from medscore.datasets.fastmri import is_fastmri, read_fastmri
 from medscore.datasets.ismrmrd_file import is_ismrmrd, read_ismrmrd
 from medscore.datasets.kspace import RawKspace, read_numpy
@@ -22,7 +23,7 @@ from medscore.datasets.load import is_image
 from medscore.datasets.nifti import write_nifti
 from medscore.datasets.projections import read_geometry, read_projections
 from medscore.errors import MedscoreError
-from medscore.measurement import Measurement, write_measurement
+from medscore.measurement import write_measurement
 from medscore.operators.metal import METAL_HU
 from medscore.tasks import SHAPES, kspace_mask
 
@@ -32,7 +33,7 @@ def measure(
         Path,
         typer.Argument(
             help="fastMRI or ISMRMRD file (.h5), k-space (.npy), CT projections (HDF5 or TIFF with "
-            "--geometry), or a CT image with metal in it."
+            "--geometry, or a folder of DICOM-CT-PD), or a CT image with metal in it."
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Measurement file (HDF5).")],
@@ -88,27 +89,25 @@ def measure(
     if geometry is not None:
         projections = read_projections(path, read_geometry(geometry))
         made = raw_ct.measurement_of(projections, geometry)
-        write_measurement(output, made, version=medscore.__version__)
-        _tell(output, made)
-        return
-    if path.is_dir() or is_image(path):
+    elif path.is_dir() and is_ct_pd(path):
+        if size is None or spacing is None:
+            raise MedscoreError(
+                "projections do not say the image", where=path, mend="give --size and --spacing"
+            )
+        projections = read_ct_pd(path, size=size, spacing=spacing)
+        made = raw_ct.measurement_of(projections, path)
+    elif path.is_dir() or is_image(path):
         volume = prepare(path, modality="CT", size=size, slices=slices, series=series)
         made = raw_ct.from_affected(volume, metal, margin, path)
-        write_measurement(output, made, version=medscore.__version__)
-        _tell(output, made)
-        return
-    raw = _selected(_read(path, spacing), slices)
-    prepared = raw_mri.prepare(raw, size, path)
-    shape = (int(prepared.kspace.shape[-2]), int(prepared.kspace.shape[-1]))
-    kept = None if acceleration is None else kspace_mask(shape, mask, acceleration, seed)
-    made = raw_mri.measurement_of(prepared, raw, maps=maps, mask=kept, where=path)
-    if target is not None and target_output is not None:
-        write_nifti(target_output, raw_mri.target(prepared, target, path), made.affine)
+    else:
+        raw = _selected(_read(path, spacing), slices)
+        prepared = raw_mri.prepare(raw, size, path)
+        shape = (int(prepared.kspace.shape[-2]), int(prepared.kspace.shape[-1]))
+        kept = None if acceleration is None else kspace_mask(shape, mask, acceleration, seed)
+        made = raw_mri.measurement_of(prepared, raw, maps=maps, mask=kept, where=path)
+        if target is not None and target_output is not None:
+            write_nifti(target_output, raw_mri.target(prepared, target, path), made.affine)
     write_measurement(output, made, version=medscore.__version__)
-    _tell(output, made)
-
-
-def _tell(output: Path, made: Measurement) -> None:
     for note in made.source.notes:
         console.print(f"note: {escape(note)}")
     console.print(f"{escape(str(output))}: {len(made.data)} slice(s), {made.operator}")

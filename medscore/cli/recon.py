@@ -20,6 +20,7 @@ from medscore.cli.presets import DEFAULTS, Settings, choose
 from medscore.cli.progress import console, sampling_bar
 from medscore.cli.simulate import prepare
 from medscore.contract import DataContract
+from medscore.datasets.dicom_identity import read_identity
 from medscore.datasets.volume import Volume, align
 from medscore.errors import MedscoreError
 from medscore.files import atomic_folder
@@ -68,15 +69,24 @@ def recon(
             "poisson:PHOTONS."
         ),
     ] = DEFAULTS.noise,
+    window: Annotated[
+        str | None, typer.Option(help="LOW,HIGH of preview.png; by the modality.")
+    ] = None,
+    hdf5: Annotated[bool, typer.Option("--hdf5", help="All samples in samples.h5 too.")] = False,
+    keep_identity: Annotated[
+        Path | None,
+        typer.Option(help="Source DICOM, whose patient tags the derived series shall carry."),
+    ] = None,
     precision: Annotated[
         str, typer.Option(help="float32, or bf16 autocast where the hardware has it.")
     ] = DEFAULTS.precision,
 ) -> None:
     """Reconstruct a measurement; no ground truth is needed.
 
-    Writes recon.nii.gz (posterior mean, HU), std.nii.gz and samples/ (with --samples 2 or more),
-    preview.png, provenance.json, a DICOM series when the source was DICOM, and metrics.json with
-    --reference. After Ctrl-C the same command goes on where it stopped.
+    Writes recon.nii.gz (posterior mean, HU or magnitudes), std.nii.gz and samples/ (with --samples
+    2 or more), preview.png, provenance.json, a DICOM series when the source was DICOM, and
+    metrics.json with --reference. None says whose images they are, but the DICOM series with
+    --keep-identity. After Ctrl-C the same command goes on where it stopped.
 
     Example: medscore recon meas.h5 -o out --samples 8
 
@@ -97,6 +107,9 @@ def recon(
         device=device,
         batch_size=batch_size,
         reference=reference,
+        window=None if window is None else _window(window),
+        hdf5=hdf5,
+        keep_identity=keep_identity,
     )
     r = outcome.reconstruction
     console.print(
@@ -115,6 +128,9 @@ def reconstruct_file(
     device: str = "auto",
     batch_size: int = 8,
     reference: Path | None = None,
+    window: tuple[float, float] | None = None,
+    hdf5: bool = False,
+    keep_identity: Path | None = None,
     resumable: bool = True,
 ) -> Outcome:
     """Everything ``medscore recon`` does, all or nothing.
@@ -141,6 +157,7 @@ def reconstruct_file(
     contract = checkpoint.contract
     check_compatible(contract, measurement, prior_name=settings.prior, where=path)
     truth = None if reference is None else _reference(reference, measurement, contract)
+    identity = None if keep_identity is None else _identity(keep_identity, measurement)
     chosen = registry.device(device)
     network = load_prior(prior_file, device=chosen)
     noise = registry.noise_deviation(settings.noise, measurement, path)
@@ -183,6 +200,7 @@ def reconstruct_file(
             reconstruction=result,
             classical=classical(measurement),
             reference=None if truth is None else truth.values,
+            window_asked=window,
         )
         record = {
             "settings": {**settings.__dict__, "lam": lam, "device": chosen},
@@ -191,8 +209,29 @@ def reconstruct_file(
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
             "final_exact_step": noise_free,
         }
-        write_outputs(folder, outcome, record, version=medscore.__version__)
+        write_outputs(
+            folder, outcome, record, version=medscore.__version__, hdf5=hdf5, identity=identity
+        )
     return outcome
+
+
+def _window(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not -1e9 < low < high < 1e9:
+        raise MedscoreError(f"--window {text!r}", mend="use LOW,HIGH, as -160,240")
+    return low, high
+
+
+def _identity(path: Path, measurement: Measurement) -> dict[str, str]:
+    if measurement.source.kind != "dicom":
+        raise MedscoreError(
+            "--keep-identity: the measurement was not made from DICOM", where=path,
+            mend="leave it out",
+        )  # fmt: skip
+    return read_identity(path, measurement.source)
 
 
 def _reference(path: Path, measurement: Measurement, contract: DataContract) -> Volume:

@@ -77,8 +77,7 @@ def fastmri(path: Path, scan: Scan, header: str | None = HEADER, **more: Any) ->
 
 def ismrmrd_file(path: Path, scan: Scan, header: str = HEADER, **changes: Any) -> Path:
     """Lines in a drawn order, each twice, the readout running; a noise line first."""
-    import ismrmrd
-
+    ismrmrd = pytest.importorskip("ismrmrd")
     rng = np.random.default_rng(0)
     with ismrmrd.Dataset(str(path)) as file:
         file.write_xml_header(header.encode())

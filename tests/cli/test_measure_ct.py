@@ -2,6 +2,7 @@
 
 import json
 import math
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ import tifffile
 import torch
 import yaml
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from medscore.attenuation import hu_to_mu
 from medscore.classical import classical
 from medscore.datasets.nifti import read_nifti
 from medscore.measurement import read_measurement
 from medscore.metrics import CT_CONVENTION, quality
+from medscore.operators.geometry import FanBeam
 from medscore.operators.radon import Radon
 from medscore.operators.scans import fan_sparse_view, sparse_view, view_list
 
@@ -204,3 +208,88 @@ def test_an_image_with_metal_becomes_its_sinogram_without_the_trace(
 def test_an_image_without_metal_is_refused(refused: Command, scan: Path, tmp_path: Path) -> None:
     assert "no metal" in refused("measure", scan, "-o", tmp_path / "m.h5")
     assert "--margin" in refused("measure", scan, "--margin=-1", "-o", tmp_path / "m.h5")
+
+
+def ct_pd(
+    folder: Path, operator: Radon, data: NDArray[np.float32], *, pitch: float = 0.0, **tags: Any
+) -> Path:
+    """Views (slice, view, detector) as DICOM-CT-PD, in a drawn order, three rows, the table moving
+    by ``pitch`` a turn and 5 mm between turns.
+    """
+    geometry = operator.geometry
+    assert isinstance(geometry, FanBeam)
+    folder.mkdir()
+    turns, count, columns = data.shape
+    order = np.random.default_rng(0).permutation(turns * count)
+    for number, index in enumerate(order):
+        turn, view = divmod(int(index), count)
+        ds = Dataset()
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = f"1.2.3.{number + 1}"
+        for group in (0x7029, 0x7031):
+            ds.add_new((group, 0x0010), "LO", "CTPD")
+        values = {
+            (0x7029, 0x1002): geometry.detector_spacing,
+            (0x7031, 0x1001): (2 * math.pi * view / count + math.pi) % (2 * math.pi),
+            (0x7031, 0x1002): 5.0 * turn + pitch * view / count,
+            (0x7031, 0x1003): geometry.source_distance,
+            (0x7031, 0x1031): geometry.detector_distance,
+        }
+        for tag, value in values.items():
+            ds.add_new(tag, "FL", value)
+        centre = struct.pack("<2f", (columns + 1) / 2, 2.0)
+        ds.add_new((0x7031, 0x1033), "UN", centre)
+        ds.add_new((0x7029, 0x100B), "CS", tags.get("shape", "CYLINDRICAL"))
+        ds.Rows, ds.Columns = columns, 3
+        ds.BitsAllocated = ds.BitsStored = 16
+        ds.HighBit, ds.PixelRepresentation, ds.SamplesPerPixel = 15, 0, 1
+        ds.PhotometricInterpretation = "MONOCHROME2"
+        ds.RescaleSlope, ds.RescaleIntercept = "0.0002", "-0.1"
+        stored = np.zeros((columns, 3), "<u2")
+        stored[:, 1] = np.rint((data[turn, view] + 0.1) / 0.0002)
+        ds.PixelData = stored.tobytes()
+        ds.save_as(folder / f"{number:05d}.dcm", enforce_file_format=True)
+    return folder
+
+
+def test_axial_dicom_projections_are_the_scan(done: Command, scan: Path, tmp_path: Path) -> None:
+    operator, _ = SCANS["curved fan"]
+    data = scanned(operator, scan)
+    args = ("--size", SIZE, "--spacing", SPACING, "-o", tmp_path / "m.h5")
+    done("measure", ct_pd(tmp_path / "pd", operator, data), *args)
+    found = read_measurement(tmp_path / "m.h5")
+    assert isinstance(found.operator, Radon)
+    assert repr(found.operator) == repr(operator)
+    np.testing.assert_allclose(
+        found.data[:, 0, operator.measured.numpy()], data, atol=2e-4, rtol=1e-6
+    )
+    assert np.linalg.norm(found.affine[:3, 2]) == pytest.approx(5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "drop", "why"),
+    [
+        ({"pitch": 20.0}, 0, "helical"),
+        ({"shape": "FLAT"}, 0, "flat"),
+        ({}, 1, "turns have 44 to 45 views"),
+    ],
+)
+def test_refuses_dicom_projections(
+    refused: Command,
+    scan: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    changes: dict[str, Any],
+    drop: int,
+    why: str,
+) -> None:
+    operator = fan_sparse_view(SIZE, SPACING, 45, detector_shape="curved", **FAN)
+    folder = tmp_path_factory.mktemp("ct") / "pd"
+    ct_pd(folder, operator, scanned(operator, scan), **changes)
+    for path in sorted(folder.iterdir())[:drop]:
+        path.unlink()
+    args = ("measure", folder, "-o", tmp_path / "m.h5")
+    assert why in refused(*args, "--size", SIZE, "--spacing", SPACING)
+    assert "--size and --spacing" in refused(*args)

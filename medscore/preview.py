@@ -1,0 +1,67 @@
+"""The picture beside a reconstruction: what is compared, in one window, with a scale bar."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+TITLE = 16
+"""Height of the line of titles, in pixels."""
+
+
+def picture(
+    columns: dict[str, NDArray[np.floating]],
+    window: tuple[float, float],
+    spacing: float,
+    *,
+    spread: NDArray[np.floating] | None = None,
+    unit: str = "",
+) -> Image.Image:
+    """Images (slices, H, W) by name, side by side, up to four slices one below the other.
+
+    Args:
+        window: values shown black and white, stated in the first title. spacing: of the pixels in
+            mm, for the bar in the lower left corner. spread: a standard deviation, shown after the
+            first two columns up to a twentieth of the window. unit: of the values.
+    """
+    low, high = window
+    tenth = (high - low) / 20
+    scaled = {name: (image - low) / (high - low) for name, image in columns.items()}
+    names = list(scaled)
+    titles = {name: name for name in names}
+    titles[names[0]] = f"{names[0]}  {low:.4g}..{high:.4g} {unit}".rstrip()
+    if spread is not None:
+        last = {name: scaled.pop(name) for name in names[2:]}
+        scaled["std"] = spread / tenth
+        titles["std"] = f"std (white {tenth:.3g} {unit}".rstrip() + ")"
+        scaled.update(last)
+    count, _, width = next(iter(scaled.values())).shape
+    chosen = np.linspace(0, count - 1, min(4, count)).round().astype(int)
+    zoom = max(1, round(256 / width))
+    grid = np.block([[image[i] for image in scaled.values()] for i in chosen])
+    pixels = (np.clip(grid, 0, 1) * 255).astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)
+    canvas = Image.new("L", (pixels.shape[1], pixels.shape[0] + TITLE))
+    canvas.paste(Image.fromarray(pixels), (0, TITLE))
+    draw = ImageDraw.Draw(canvas)
+    for index, name in enumerate(scaled):
+        draw.text((index * width * zoom + 4, 2), titles[name], fill=255)
+    _bar(draw, canvas.height, width * zoom, spacing / zoom)
+    return canvas
+
+
+def _bar(draw: ImageDraw.ImageDraw, bottom: int, width: int, mm_per_pixel: float) -> None:
+    """A bar of a round number of mm, no longer than a third of the image."""
+    length = bar_length(width * mm_per_pixel)
+    right = 6 + round(length / mm_per_pixel)
+    draw.rectangle((6, bottom - 9, right, bottom - 6), fill=255, outline=0)
+    draw.text((6, bottom - 22), f"{length:g} mm", fill=255, stroke_width=1, stroke_fill=0)
+
+
+def bar_length(field_of_view: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is at most a third of it."""
+    most = field_of_view / 3
+    power = 10.0 ** math.floor(math.log10(most))
+    return max(step * power for step in (1, 2, 5) if step * power <= most)
