@@ -30,6 +30,7 @@ import h5py
 import nibabel as nib
 import numpy as np
 import pydicom
+import SimpleITK
 import tifffile
 import torch
 
@@ -54,9 +55,8 @@ DICOM = (
     "MR_small_RLE.dcm",
     "MR_small_jpeg_ls_lossless.dcm",
     "MR_small_jp2klossless.dcm",
-    "JPGExtended.dcm",
 )
-"""Of pydicom's test files: uncompressed, RLE, JPEG-LS, JPEG 2000, JPEG."""
+"""Of pydicom's test files: uncompressed, RLE, JPEG-LS, JPEG 2000."""
 
 GEOMETRY = ScanGeometry(beam="parallel", size=32, spacing=1.0, views=60, detector_spacing=1.0)
 
@@ -84,6 +84,7 @@ def seedlings(folder: Path) -> list[Seedling]:
     for name in DICOM:
         pixels = pydicom.dcmread(bundled / name).pixel_array.size
         found.append(Seedling(name, (bundled / name).read_bytes(), load_image, 8 * pixels))
+    found.append(_jpeg_lossless(bundled / "CT_small.dcm", folder / "jpeg_lossless.dcm"))
     values = rng.uniform(-1000, 1000, (24, 20, 6)).astype(np.float32)
     for suffix in (".nii", ".nii.gz"):
         path = folder / f"image{suffix}"
@@ -117,6 +118,18 @@ def seedlings(folder: Path) -> list[Seedling]:
     ):  # fmt: skip
         found.append(Seedling(name, (folder / name).read_bytes(), read, 2 * array.nbytes))
     return found
+
+
+def _jpeg_lossless(source: Path, path: Path) -> Seedling:
+    """The compression that only gdcm decodes, written by SimpleITK."""
+    image = SimpleITK.ReadImage(str(source))
+    writer = SimpleITK.ImageFileWriter()
+    writer.SetFileName(str(path))
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG")
+    writer.KeepOriginalImageUIDOn()
+    writer.Execute(image)
+    return Seedling(path.name, path.read_bytes(), load_image, 8 * image.GetNumberOfPixels())
 
 
 def flipped(content: bytearray, rng: np.random.Generator) -> None:

@@ -23,7 +23,7 @@ SEAL, SEAL_SIZE = b"medscore sha256 ", 512
 
 
 def sealed(content: bytes) -> bytes:
-    """A file made with ``userblock_size=SEAL_SIZE``, with the checksum of what follows the block."""
+    """A file made with ``userblock_size=SEAL_SIZE``, with the checksum of all that follows."""
     rest = content[SEAL_SIZE:]
     block = SEAL + hashlib.sha256(rest).hexdigest().encode() + b"\n"
     return block.ljust(SEAL_SIZE, b"\0") + rest
