@@ -122,14 +122,16 @@ def seedlings(folder: Path) -> list[Seedling]:
 
 def _jpeg_lossless(source: Path, path: Path) -> Seedling:
     """The compression that only gdcm decodes, written by SimpleITK."""
-    image = SimpleITK.ReadImage(str(source))
+    pixels = pydicom.dcmread(source).pixel_array.astype(np.int16)
     writer = SimpleITK.ImageFileWriter()
     writer.SetFileName(str(path))
     writer.UseCompressionOn()
     writer.SetCompressor("JPEG")
-    writer.KeepOriginalImageUIDOn()
-    writer.Execute(image)
-    return Seedling(path.name, path.read_bytes(), load_image, 8 * image.GetNumberOfPixels())
+    writer.Execute(SimpleITK.GetImageFromArray(pixels[None]))
+    made = pydicom.dcmread(path)
+    made.Modality, made.PixelSpacing = "CT", [1, 1]
+    made.save_as(path)
+    return Seedling(path.name, path.read_bytes(), load_image, 8 * pixels.size)
 
 
 def flipped(content: bytearray, rng: np.random.Generator) -> None:

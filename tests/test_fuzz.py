@@ -1,0 +1,17 @@
+"""Corrupted files of every format are read or refused, and nothing else."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "fuzz.py"
+
+
+def test_two_hundred_corrupted_files() -> None:
+    """No crash, hang, hunger for memory or stray file: see the script."""
+    found = subprocess.run(
+        [sys.executable, str(SCRIPT), "--count", "200", "--seed", "1"],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "200 mutants" in found.stdout
