@@ -29,6 +29,11 @@ def sealed(content: bytes) -> bytes:
     return block.ljust(SEAL_SIZE, b"\0") + rest
 
 
+def seal(path: Path) -> None:
+    """Seal a measurement file again, after a change that is meant."""
+    path.write_bytes(sealed(path.read_bytes()))
+
+
 def check_seal(path: Path) -> None:
     """Check the checksum of a file that bears one.
 
@@ -41,7 +46,7 @@ def check_seal(path: Path) -> None:
             return
         found = hashlib.file_digest(file, "sha256").hexdigest().encode()
     if block[len(SEAL) : len(SEAL) + len(found)] != found:
-        raise ValueError("the checksum is not that of the content: the file is damaged")
+        raise ValueError("damaged, or changed without medscore.hdf5.seal: another checksum")
 
 
 def array(dataset: Any, kinds: str, *, single: bool = True) -> NDArray[Any]:
@@ -57,6 +62,8 @@ def array(dataset: Any, kinds: str, *, single: bool = True) -> NDArray[Any]:
     name = getattr(dataset, "name", "?")
     if not hasattr(dataset, "dtype") or not hasattr(dataset, "shape") or dataset.shape is None:
         raise ValueError(f"{name} is no array")
+    if dataset.shape == ():
+        raise ValueError(f"{name} has shape (), expected an array")
     if dataset.dtype.kind not in kinds:
         raise ValueError(f"{name} holds {dataset.dtype}, expected one of the kinds {kinds!r}")
     declared = dataset.size * dataset.dtype.itemsize

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
 import torch
+from editing import editing
 from safetensors.numpy import save_file
 
 from medscore.errors import MedscoreError
@@ -220,7 +220,7 @@ def test_recon_refuses_a_measurement_with(
     path = tmp_path / "m.h5"
     path.write_bytes(noisy.read_bytes())
     group, _, attribute = field.rpartition("@")
-    with h5py.File(path, "r+") as file:
+    with editing(path) as file:
         if attribute in file:
             del file[attribute]
         elif value is None:

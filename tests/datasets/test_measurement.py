@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from editing import editing
 from numpy.typing import NDArray
 
 from medscore.datasets.dicom import read_dicom
@@ -75,7 +76,7 @@ def test_unmeasured_views_are_zero(measurement: Measurement) -> None:
 @pytest.mark.parametrize("field", FIELDS)
 def test_refuses_a_file_without(stored: Path, refused: Refused, field: str) -> None:
     group, _, attribute = field.partition("@")
-    with h5py.File(stored, "r+") as file:
+    with editing(stored) as file:
         if attribute:
             del file[group or "/"].attrs[attribute]
         else:
@@ -133,7 +134,7 @@ def test_refuses_a_file_with(
     stored: Path, refused: Refused, field: str, value: Any, why: str
 ) -> None:
     group, _, attribute = field.partition("@")
-    with h5py.File(stored, "r+") as file:
+    with editing(stored) as file:
         if attribute:
             file[group or "/"].attrs[attribute] = value
         else:
@@ -168,21 +169,21 @@ def test_refuses_complex_line_integrals(
 
 
 def test_refuses_a_group_in_place_of_data(stored: Path, refused: Refused) -> None:
-    with h5py.File(stored, "r+") as file:
+    with editing(stored) as file:
         del file["data"]
         file.create_group("data")
     assert "cannot be read" in refused(read_measurement, stored)
 
 
 def test_refuses_a_file_that_declares_more_than_memory(stored: Path, refused: Refused) -> None:
-    with h5py.File(stored, "r+") as file:
+    with editing(stored) as file:
         del file["data"]
         file.create_dataset("data", (2**20, 1, 180, 24), "f4", chunks=True)
     assert "GiB" in refused(read_measurement, stored)
 
 
 def test_refuses_a_mask_that_is_larger_than_memory(stored: Path, refused: Refused) -> None:
-    with h5py.File(stored, "r+") as file:
+    with editing(stored) as file:
         del file["operator/mask"]
         file.create_dataset("operator/mask", (10**10, 1), "u1", chunks=(1000, 1))
     assert "GiB" in refused(read_measurement, stored)
@@ -193,6 +194,20 @@ def test_refuses_a_file_cut_short(stored: Path, refused: Refused, kept: float) -
     content = stored.read_bytes()
     stored.write_bytes(content[: int(kept * len(content))])
     assert "cannot be read" in refused(read_measurement, stored)
+
+
+@pytest.mark.parametrize("place", [600, 2000, -1])
+def test_refuses_a_file_with_one_bit_flipped(stored: Path, refused: Refused, place: int) -> None:
+    content = bytearray(stored.read_bytes())
+    content[place] ^= 1
+    stored.write_bytes(bytes(content))
+    assert "checksum" in refused(read_measurement, stored)
+
+
+def test_a_file_without_a_seal_is_read(stored: Path) -> None:
+    content = stored.read_bytes()
+    stored.write_bytes(b"\0" * 512 + content[512:])
+    assert read_measurement(stored).task == "sparse-ct"
 
 
 def test_refuses_a_missing_file(tmp_path: Path, refused: Refused) -> None:
