@@ -41,7 +41,8 @@ def read_fastmri(path: Path) -> RawKspace:
     if kspace.ndim != 4:
         raise MedscoreError(f"kspace has shape {kspace.shape}", where=path, mend=MEND)
     check_kspace(kspace, path)
-    spacing, oversampling, notes = None, 1.0, ()
+    spacing, oversampling = None, 1.0
+    notes: tuple[str, ...] = ()
     if header is None:
         notes = ("no header: pixel spacing and readout oversampling are not known",)
     else:

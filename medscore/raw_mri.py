@@ -174,12 +174,14 @@ def _readout(kspace: Tensor, rows: int) -> Tensor:
 
 def _fft(x: Tensor) -> Tensor:
     spectrum = torch.fft.fft(torch.fft.ifftshift(x, dim=-2), dim=-2, norm="ortho")
-    return torch.fft.fftshift(spectrum, dim=-2)
+    centred: Tensor = torch.fft.fftshift(spectrum, dim=-2)
+    return centred
 
 
 def _ifft(x: Tensor) -> Tensor:
     image = torch.fft.ifft(torch.fft.ifftshift(x, dim=-2), dim=-2, norm="ortho")
-    return torch.fft.fftshift(image, dim=-2)
+    centred: Tensor = torch.fft.fftshift(image, dim=-2)
+    return centred
 
 
 def _middle(z: Tensor, size: int) -> Tensor:

@@ -19,9 +19,10 @@ from medscore.operators import masks
 from medscore.operators.base import Operator
 from medscore.operators.blur import Blur, gaussian_kernel
 from medscore.operators.fourier import Fourier
+from medscore.operators.geometry import ParallelBeam
 from medscore.operators.inpainting import Inpainting
 from medscore.operators.metal import without_metal
-from medscore.operators.metal_simulation import discs, simulate_metal
+from medscore.operators.metal_simulation import PHOTONS, discs, simulate_metal
 from medscore.operators.multicoil import MulticoilFourier
 from medscore.operators.noise import (
     ComplexGaussianNoise,
@@ -204,18 +205,22 @@ def _metal(full: Radon, c: Choices) -> Scan:
     if not bool(shares.any()):
         raise MedscoreError("no implant lies in the image", mend="give --implant X,Y,RADIUS in mm")
     spectrum = tube_spectrum(KILOVOLTS)
-    photons = {} if isinstance(c.noise, Noiseless) else {"photons": c.noise.photons}
+    geometry = full.geometry
+    assert isinstance(geometry, ParallelBeam)
 
-    def scan(hu: Tensor, generator: torch.Generator, **more: float) -> tuple[Tensor, Tensor]:
-        made = simulate_metal(hu, shares, full.geometry, spectrum, generator=generator, **more)
+    def scan(hu: Tensor, generator: torch.Generator, photons: float) -> tuple[Tensor, Tensor]:
+        made = simulate_metal(
+            hu, shares, geometry, spectrum, photons=photons, generator=generator
+        )  # fmt: skip
         return made.sinogram.float(), made.trace
 
     air = torch.full((1, 1, size, size), -1000.0)
-    _, trace = scan(air, torch.Generator(), photons=math.inf)
-    operator = Radon(full.geometry, without_metal(full.diagonal, trace)[0, 0])
+    _, trace = scan(air, torch.Generator(), math.inf)
+    operator = Radon(geometry, without_metal(full.diagonal, trace)[0, 0])
+    photons = PHOTONS if isinstance(c.noise, Noiseless) else c.noise.photons
 
     def measure(hu: Tensor, generator: torch.Generator) -> Tensor:
-        y, _ = scan(hu, generator, **photons)
+        y, _ = scan(hu, generator, photons)
         return operator.mask(y) * y
 
     return Scan(operator, ATTENUATION, measure, noise="estimate:uniform")
