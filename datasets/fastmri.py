@@ -13,6 +13,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from medscore.datasets.kspace import RawKspace, check_kspace
 from medscore.datasets.volume import Source
@@ -49,6 +51,44 @@ def read_fastmri(path: Path) -> RawKspace:
         spacing, oversampling = geometry(header, kspace.shape[-2:], path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return RawKspace(kspace, spacing, oversampling, Source("kspace", digest, notes=notes))
+
+
+def read_targets(path: Path) -> tuple[NDArray[np.float32], float]:
+    """The reconstructions that the file holds, (slices, H, W), and the pixels' spacing in mm (NaN
+    where there is no header): root sum of squares of several coils, or of one emulated coil.
+
+    Raises:
+        MedscoreError: no fastMRI file, or one of a test set, without reconstructions.
+    """
+    with reading("fastMRI", path, MEND), h5py.File(path, "r") as file:
+        names = [name for name in ("reconstruction_rss", "reconstruction_esc") if name in file]
+        if not names:
+            raise MedscoreError(
+                "holds no reconstruction_rss or reconstruction_esc", where=path,
+                mend="train on training or validation files",
+            )  # fmt: skip
+        images = array(file[names[0]], "f")
+        header = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
+    if images.ndim != 3:
+        raise MedscoreError(f"{names[0]} has shape {images.shape}", where=path, mend=MEND)
+    return images, float("nan") if header is None else _pixel(header, path)
+
+
+def _pixel(header: bytes | str, where: Path) -> float:
+    """Of the reconstructed image, in mm."""
+    try:
+        encoding = ElementTree.fromstring(header).find("{*}encoding")
+        if encoding is None:
+            raise ValueError("no encoding")
+        field, *_ = _field_of_view(encoding, "reconSpace")
+        count = int(encoding.findtext("{*}reconSpace/{*}matrixSize/{*}x") or 0)
+        if count < 1:
+            raise ValueError("reconSpace has no matrixSize")
+    except (ElementTree.ParseError, ValueError) as error:
+        raise MedscoreError(
+            f"the XML header tells no geometry ({error})", where=where, mend="export it again"
+        ) from error
+    return field / count
 
 
 def geometry(

@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from medscore.datasets.collections import Images, collected, is_collection
+from medscore.datasets.dicom import read_dicom
+from medscore.datasets.fastmri import read_targets
 from medscore.datasets.nifti import read_nifti
+from medscore.datasets.slice_cache import SliceCache
+from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError
 
 Quantity = Literal["HU", "magnitude"]
@@ -60,25 +65,33 @@ def load_slices(
     low: float,
     high: float,
     quantity: Quantity = "HU",
+    cache: Path | None = None,
 ) -> Slices:
     """Every axial slice of the files that match, reduced to ``side`` by area mean.
 
-    NIfTI files hold one patient's volume each; ``.npz`` archives hold ``hu`` or ``image``
+    Patterns are of file names, or name a collection (:mod:`medscore.datasets.collections`). NIfTI
+    files hold one patient's volume each; ``.npz`` archives hold ``hu`` or ``image``
     (n, H, W), ``patient`` (n,) and, if known, ``pixel_spacing_mm`` (n,). Values are mapped from
     [low, high] to [0, 1], and HU are clipped to it. Slices are padded to a square whose side is a
     multiple of ``side``; pixels that are not square are made so. Slices with next to no content are
     left out. MONAI's cache reads the files, several at a time.
 
+    Args:
+        cache: folder that keeps what was read (:mod:`medscore.datasets.slice_cache`).
+
     Raises:
         MedscoreError: no file matches, a file is unreadable or smaller than ``side``, magnitudes
             are negative, or no slice has content.
     """
-    read = _Read(side, low, high, quantity)
-    paths = _matching(patterns, root)
+    kept = None if cache is None else SliceCache(cache, f"{side} {low} {high} {quantity}")
+    read = _Read(side, low, high, quantity, kept)
+    found = _matching(patterns, root)
     try:
-        files = CacheDataset(paths, read, num_workers=os.cpu_count(), progress=False)
+        files = CacheDataset(found, read, num_workers=os.cpu_count(), progress=False)
     except RuntimeError as error:
         raise _innermost(error) from None  # MONAI wraps what the reader raises
+    if kept is not None:
+        kept.save()
     parts = [files[i] for i in range(len(files))]
     images = torch.cat([part.images for part in parts])
     if not len(images):
@@ -92,15 +105,18 @@ def load_slices(
     )
 
 
-def _matching(patterns: Sequence[str], root: Path) -> list[Path]:
-    found: list[Path] = []
+def _matching(patterns: Sequence[str], root: Path) -> list[Images]:
+    found: list[Images] = []
     for pattern in patterns:
+        if is_collection(pattern):
+            found += collected(pattern, root)
+            continue
         hits = sorted(glob.glob(str(root / pattern)))
         if not hits:
             raise MedscoreError(
                 f"no file matches {pattern!r}", where=root, mend="check the data folder"
             )
-        found += [Path(hit) for hit in hits]
+        found += [Images(_stem(Path(hit)), (Path(hit),)) for hit in hits]
     return found
 
 
@@ -112,15 +128,23 @@ def _innermost(error: BaseException) -> BaseException:
 
 @dataclass(frozen=True)
 class _Read(Transform):  # what MONAI caches is a Transform without randomness
-    """The slices of one file that have content."""
+    """The slices of one patient's images that have content."""
 
     side: int
     low: float
     high: float
     quantity: Quantity
+    cache: SliceCache | None = None
 
-    def __call__(self, path: Path) -> Slices:
-        values, spacing, names = _archive(path) if path.suffix == ".npz" else _volume(path)
+    def __call__(self, images: Images) -> Slices:
+        if self.cache is None:
+            return self.read(images)
+        return self.cache.get(images.patient, images.files, lambda: self.read(images))
+
+    def read(self, source: Images) -> Slices:
+        """From its files."""
+        path = source.files[0]
+        values, spacing, names = _values(source)
         if self.quantity == "magnitude" and values.min() < 0:
             raise MedscoreError(
                 f"holds {values.min():g}, magnitudes are not negative",
@@ -146,6 +170,22 @@ class _Read(Transform):  # what MONAI caches is a Transform without randomness
         return Slices(images[kept].half(), spacing[kept] * factor, tuple(names[i] for i in kept))
 
 
+def _values(source: Images) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
+    """Values, pixel spacings and patients of its slices."""
+    path = source.files[0]
+    if path.suffix == ".npz":
+        return _archive(path)
+    if path.suffix == ".h5":
+        values, spacing = read_targets(path)
+    elif path.name.endswith((".nii", ".nii.gz")):
+        values, spacing = _square(read_nifti(path))
+    else:
+        parts = [_square(read_dicom(file)) for file in source.files]
+        values = np.concatenate([part for part, _ in parts])
+        return values, np.array([mm for _, mm in parts]), [source.patient] * len(parts)
+    return values, np.full(len(values), spacing), [source.patient] * len(values)
+
+
 def _padded(images: Tensor, side: int) -> Tensor:
     """Zeros around the slices, to the next square whose side is a multiple of ``side``."""
     height, width = images.shape[1:]
@@ -166,9 +206,8 @@ def _in_own_units(images: Tensor, names: Sequence[str]) -> Tensor:
     return images / unit[:, None, None]
 
 
-def _volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
-    """A NIfTI file's slices as displayed, with square pixels."""
-    volume = read_nifti(path)
+def _square(volume: Volume) -> tuple[NDArray[np.float32], float]:
+    """Slices as displayed, with square pixels, and these pixels' spacing."""
     column, row, _ = volume.spacing
     values = volume.values
     if not abs(column / row - 1) < 0.05:
@@ -176,8 +215,11 @@ def _volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], list[
         shape = (round(values.shape[1] * row / fine), round(values.shape[2] * column / fine))
         made = functional.interpolate(torch.from_numpy(values)[:, None], shape, mode="bilinear")
         values, column = made[:, 0].numpy(), fine
-    name = path.name.removesuffix(".gz").removesuffix(".nii")
-    return values, np.full(len(values), column), [name] * len(values)
+    return values, column
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 def _archive(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:

@@ -23,6 +23,9 @@ def train(
     steps: Annotated[
         int | None, typer.Option(help="Train this many steps instead of the recipe's.")
     ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the slices that were read.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
     devices: Annotated[
         int, typer.Option(help="Processes on this machine, a GPU each; torchrun overrules it.")
@@ -44,7 +47,7 @@ def train(
     for name, value in (("--steps", steps), ("--devices", devices)):
         if value is not None and value < 1:
             raise MedscoreError(f"{name} is {value}", mend="use 1 or more")
-    job = prepare(recipe, data, steps=steps, find_prior=registry.prior_path)
+    job = prepare(recipe, data, steps=steps, find_prior=registry.prior_path, cache=cache)
     with ExitStack() as stack:
         engine = stack.enter_context(processes(registry.device(device), devices))
         leads = engine.is_global_zero

@@ -83,6 +83,7 @@ def prepare(
     *,
     steps: int | None = None,
     find_prior: Callable[[str], Path] = Path,
+    cache: Path | None = None,
 ) -> Run:
     """Load the recipe's slices and build its untrained prior, seeded by the plan, or load the
     prior it starts from.
@@ -90,6 +91,7 @@ def prepare(
     Args:
         steps: train this many steps instead of the recipe's.
         find_prior: the file of the prior named by ``start``.
+        cache: folder that keeps the slices that were read.
 
     Raises:
         MedscoreError: as :func:`~medscore.recipe.read_recipe`,
@@ -101,7 +103,7 @@ def prepare(
     plan = recipe.plan
     if steps is not None:
         plan = replace(plan, steps=steps, restarts=tuple(r for r in plan.restarts if r < steps))
-    slices = _slices(recipe, recipe.data, data_root)
+    slices = _slices(recipe, recipe.data, data_root, cache)
     start = None
     if recipe.start is not None:
         begun = find_prior(recipe.start)
@@ -115,7 +117,7 @@ def prepare(
     objective = recipe.objective.build(contract.data_std)
     validation = None
     if recipe.validation:
-        held_out = _slices(recipe, recipe.validation, data_root)
+        held_out = _slices(recipe, recipe.validation, data_root, cache)
         _check_apart(path, slices, held_out)
         chosen = np.linspace(0, len(held_out.images) - 1, min(VALIDATED, len(held_out.images)))
         few = held_out.images[torch.from_numpy(chosen.round()).long()]
@@ -139,7 +141,7 @@ def prepare(
     )
 
 
-def _slices(recipe: Recipe, patterns: tuple[str, ...], root: Path) -> Slices:
+def _slices(recipe: Recipe, patterns: tuple[str, ...], root: Path, cache: Path | None) -> Slices:
     return load_slices(
         patterns,
         root=root,
@@ -147,6 +149,7 @@ def _slices(recipe: Recipe, patterns: tuple[str, ...], root: Path) -> Slices:
         low=recipe.low,
         high=recipe.high,
         quantity=recipe.quantity,
+        cache=cache,
     )
 
 
