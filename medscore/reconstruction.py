@@ -156,21 +156,18 @@ def reconstruct(
 
     Raises:
         MedscoreError: complex data, for which the prior has no rule or the scan no centre.
+
+    Beside the measurement it holds the samples twice at most, and what one batch takes.
     """
     start = time.perf_counter()
     operator = seen_by(contract, measurement)
     calls = operator.calls
-    units = NetworkUnits.of(contract, measurement)
-    y = torch.from_numpy(measurement.data).to(plan.device)
-    y = units.measurements(operator, y)
-    std = None if plan.noise is None else plan.noise.to(plan.device) / _on(units.unit, y)
-    white, white_y, noise_std = whiten(operator, y, std)
-    slices, k = len(y), plan.samples
+    scaled = _Scaled(measurement, operator, NetworkUnits.of(contract, measurement), plan)
+    slices, k = len(measurement.data), plan.samples
     *channels, height, width = operator.image_shape
 
     def pair(items: Sequence[int]) -> Batch:
-        slices_of = [item // k for item in items]
-        rows, chosen = white_y[slices_of], white.rows(slices_of)
+        chosen, rows, noise_std = scaled.white([item // k for item in items])
         return Batch(
             prior,
             plan.sampler,
@@ -191,22 +188,43 @@ def reconstruct(
         fingerprint=plan.fingerprint,
     )
     result = run(job, on_step)
-    x = result.x.to(plan.device)
-    residual = torch.cat(
-        [
-            operator.rows([i // k]).residual(x[i : i + 1], y[i // k : i // k + 1])
-            for i in range(len(x))
-        ]
-    )
-    values = units.to_values(x, [i // k for i in range(len(x))])
+    residual = np.empty(slices * k)
+    for i, x in enumerate(result.x.split(1)):
+        chosen, rows = scaled.plain([i // k])
+        residual[i] = float(chosen.residual(x.to(plan.device), rows))
+        x[:, :1] = scaled.units.to_values(x, [i // k])  # in place: a volume is large
     return Reconstruction(
-        samples=values.reshape(slices, k, height, width).cpu().numpy(),
-        residual=residual.reshape(slices, k).double().cpu().numpy(),
+        samples=result.x[:, 0].reshape(slices, k, height, width).numpy(),
+        residual=residual.reshape(slices, k),
         nfe=result.nfe,
         operator_calls=operator.calls - calls,
         history=result.history,
         seconds=time.perf_counter() - start,
     )
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """A measurement in the prior's range, a few slices at a time."""
+
+    measurement: Measurement
+    operator: Operator
+    units: NetworkUnits
+    plan: Plan
+
+    def plain(self, slices: list[int]) -> tuple[Operator, Tensor]:
+        """Operator and measurements of these slices."""
+        operator = self.operator.rows(slices)
+        y = torch.from_numpy(self.measurement.data[slices]).to(self.plan.device)
+        return operator, self.units.measurements(operator, y, slices)
+
+    def white(self, slices: list[int]) -> tuple[Operator, Tensor, float]:
+        """The same in units of their noise, and its deviation then: 1, or 0 without noise."""
+        operator, y = self.plain(slices)
+        if self.plan.noise is None:
+            return operator, y, 0.0
+        std = self.plan.noise if len(self.plan.noise) == 1 else self.plan.noise[slices]
+        return whiten(operator, y, std.to(y.device) / self.units.of_slices(slices, y))
 
 
 def seen_by(contract: DataContract, m: Measurement) -> Operator:
@@ -227,10 +245,6 @@ def seen_by(contract: DataContract, m: Measurement) -> Operator:
             f"the image's phase is not known: {error}",
             mend="measure the centre of k-space, or use a prior of complex images",
         ) from error
-
-
-def _on(unit: float | Tensor, like: Tensor) -> float | Tensor:
-    return unit.to(like.device) if isinstance(unit, Tensor) else unit
 
 
 def _identity(x: State) -> State:

@@ -60,16 +60,24 @@ class NetworkUnits:
         ]
         return NetworkUnits(0.0, torch.stack(full)[:, None, None, None] * contract.scale)
 
-    def measurements(self, operator: Operator, y: Tensor) -> Tensor:
-        """y in the prior's range: (y - A shift) / unit."""
-        unit = self.unit.to(y.device) if isinstance(self.unit, Tensor) else self.unit
+    def of_slices(self, slices: list[int] | None, like: Tensor) -> float | Tensor:
+        """The unit of these slices, or all."""
+        if not isinstance(self.unit, Tensor):
+            return self.unit
+        return (self.unit if slices is None else self.unit[slices]).to(like.device)
+
+    def measurements(
+        self, operator: Operator, y: Tensor, slices: list[int] | None = None
+    ) -> Tensor:
+        """y in the prior's range: (y - A shift) / unit.
+
+        Args:
+            slices: that ``y`` and ``operator`` are of, where units differ.
+        """
+        unit = self.of_slices(slices, y)
         if self.shift == 0:
             return y / unit
-        shape = operator.image_shape if len(operator.image_shape) > 2 else (
-            1, *operator.image_shape
-        )  # fmt: skip
-        background = operator.T(torch.full((1, *shape), self.shift, device=y.device))
-        return (y - operator.mask(y) * background) / unit
+        return (y - operator.forward(self._constant(operator, y))) / unit
 
     def to_values(self, x: Tensor, slices: list[int] | None = None) -> Tensor:
         """Images in the prior's range as HU or magnitudes; two channels become their modulus.
@@ -77,15 +85,17 @@ class NetworkUnits:
         Args:
             slices: that ``x`` is of, where units differ.
         """
-        unit = self.unit
-        if isinstance(unit, Tensor):
-            unit = unit.to(x.device) if slices is None else unit[slices].to(x.device)
-        values = self.shift + unit * x
+        values = self.shift + self.of_slices(slices, x) * x
         if self.mu_water is not None:
             values = mu_to_hu(values, self.mu_water)
         if values.shape[1] == 2:
             values = values.square().sum(1, keepdim=True).sqrt()
         return values
+
+    def _constant(self, operator: Operator, like: Tensor) -> Tensor:
+        """An image of nothing but the shift."""
+        shape = operator.image_shape
+        return torch.full((1, *(shape if len(shape) > 2 else (1, *shape))), self.shift).to(like)
 
 
 def brightness(operator: Operator, y: Tensor) -> Tensor:
