@@ -81,3 +81,29 @@ def exact_sinogram(ellipses: Sequence[Ellipse], geometry: Geometry) -> Tensor:
         inside = (half**2 - square * rest).clamp_min(0)
         total += 2 * e.value * inside.sqrt() / square
     return total.reshape(1, 1, geometry.views, geometry.detectors)
+
+
+def exact_kspace(ellipses: Sequence[Ellipse], shape: tuple[int, int], spacing: float) -> Tensor:
+    r"""Exact k-space (1, 1, ky, kx), complex128, on the grid of
+    :class:`~medscore.operators.fourier.Fourier`: the continuous phantom's, without the error of
+    pixels.
+
+    A unit disc transforms to :math:`J_1(2 \pi \rho) / \rho`; an ellipse is one, stretched, turned
+    and moved. In the units of an image with pixels of ``spacing`` mm, whose centre is the origin.
+    """
+    (ny, nx), pixels = shape, math.prod(shape)
+    kx = (torch.arange(nx, dtype=torch.float64) - nx // 2)[None, :] / nx
+    ky = (torch.arange(ny, dtype=torch.float64) - ny // 2)[:, None] / ny
+    u, v = kx / spacing, -ky / spacing  # rows run downwards
+    total = torch.zeros(ny, nx, dtype=torch.complex128)
+    for e in ellipses:
+        cos, sin = math.cos(e.angle), math.sin(e.angle)
+        rho = torch.hypot(e.a * (u * cos + v * sin), e.b * (v * cos - u * sin))
+        disc = torch.special.bessel_j1(2 * math.pi * rho) / rho.clamp_min(1e-12)
+        disc = torch.where(rho < 1e-9, math.pi, disc)
+        phase = -2 * math.pi * (u * e.x + v * e.y)
+        total += e.value * e.a * e.b * torch.polar(disc.abs(), phase) * disc.sign()
+    # the origin lies between the middle pixels, the transform's centre is pixel n // 2
+    shift = -2 * math.pi * (kx * ((nx - 1) / 2 - nx // 2) + ky * ((ny - 1) / 2 - ny // 2))
+    kspace = total * torch.polar(torch.ones_like(shift), shift) / (math.sqrt(pixels) * spacing**2)
+    return kspace[None, None]
