@@ -1,9 +1,10 @@
-"""Which of the CT and MR files that pydicom ships medscore reads, and why it refuses the others.
+"""Which files medscore reads and why it refuses the others: all CT and MR that pydicom ships, all
+NIfTI that nibabel and nilearn (extra ``bench``) ship.
 
     python benchmarks/readable.py                      # the table
     python benchmarks/readable.py --page docs/images.md
 
-The page is benchmarks/images_intro.md and the table.
+The page is benchmarks/images_intro.md and the tables.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nibabel
+import nilearn
 import pydicom
 
 from medscore.datasets.dicom import read_dicom
 from medscore.datasets.dicom_files import is_dicom, list_series
+from medscore.datasets.nifti import read_nifti
 from medscore.errors import MedscoreError
 
 FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -53,6 +57,37 @@ def row(name: str, path: Path, series: str | None) -> str:
     return f"| {name} | {encoding} | {n} x {rows} x {columns}{notes} |"
 
 
+def nifti_rows() -> list[str]:
+    """Of nibabel's and nilearn's files."""
+    lines = []
+    for package in (nibabel, nilearn):
+        for path in sorted(Path(str(package.__file__)).parent.rglob("*.nii*")):
+            name = f"{package.__name__}: {path.name}"
+            lines.append(f"| {name} | {_shape(path)} | {_nifti(path)} |")
+    return lines
+
+
+def _shape(path: Path) -> str:
+    image = nibabel.load(path)
+    return f"{' x '.join(map(str, image.shape))} {image.get_data_dtype()}"
+
+
+def _nifti(path: Path) -> str:
+    """What is read of it; of several volumes the first."""
+    said = ""
+    for channel in (None, 0):
+        try:
+            volume = read_nifti(path, channel=channel)
+        except MedscoreError as error:
+            said = f"refused: {str(error).removeprefix(f'{path}: ')}"
+            if "--channel" not in said:
+                break
+            continue
+        size = " x ".join(map(str, volume.values.shape))
+        return f"{said}; with it {size}" if said else size
+    return said
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--page", type=Path, help="write the page")
@@ -60,11 +95,16 @@ def main() -> int:
     lines = ["| file or series | encoding | read |", "| --- | --- | --- |"]
     lines += [row(*case) for case in cases()]
     table = "\n".join(lines)
+    heads = ["| file | voxels | read |", "| --- | --- | --- |"]
+    nifti = "\n".join([*heads, *nifti_rows()])
     if args.page is None:
-        print(table)
+        print(f"{table}\n\n{nifti}")
         return 0
     intro = Path(__file__).with_name("images_intro.md").read_text().rstrip()
-    args.page.write_text(f"{intro}\n\npydicom {pydicom.__version__}:\n\n{table}\n")
+    peers = f"nibabel {nibabel.__version__} and nilearn {nilearn.__version__}"
+    args.page.write_text(
+        f"{intro}\n\npydicom {pydicom.__version__}:\n\n{table}\n\n{peers}:\n\n{nifti}\n"
+    )
     return 0
 
 

@@ -34,6 +34,10 @@ def read_nifti(path: Path, *, channel: int | None = None) -> Volume:
     with reading("NIfTI", path):
         with _quiet():
             image = cast(SpatialImage, nib.load(path))
+        if not hasattr(image, "affine"):
+            raise MedscoreError(
+                f"holds a {type(image).__name__}, no volume", where=path, mend="export a volume"
+            )
         image = _volume(path, image, channel)
         if image.get_data_dtype().kind not in "iuf":
             raise MedscoreError(
