@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from medscore.datasets.dicom_files import choose, list_series
+from medscore.datasets.dicom_files import choose, described, scan
 from medscore.datasets.dicom_frames import Frame, decode, frames
 from medscore.datasets.dicom_stack import Stack, affine_of, stack
 from medscore.datasets.straighten import straighten
@@ -23,6 +23,9 @@ from medscore.errors import MedscoreError, reading
 
 MOST = 2
 """A stack resampled to more than so many times its slices would be made up."""
+
+LARGE = 2**14
+"""Bytes over which an element of a file, its pixels, is read when it is needed."""
 
 _SERIES_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
@@ -52,18 +55,16 @@ def read_dicom(path: Path, *, series: str | None = None, resample: bool = False)
 
 
 def _read(path: Path, series: str | None, resample: bool) -> Volume:
-    files = choose(list_series(path), series, path).files if path.is_dir() else (path,)
+    datasets = _datasets(path, series)
     digest, found = hashlib.sha256(), []
-    datasets: dict[Path, Dataset] = {}
-    for file in files:
-        content = file.read_bytes()
-        digest.update(content)
-        with reading("DICOM", file):
-            dataset = pydicom.dcmread(io.BytesIO(content))
-            found += frames(file, dataset)
-        datasets[file] = dataset
-        _check_same(path, datasets[files[0]], dataset)
-    ordered, first = stack(found, path), datasets[files[0]]
+    first = next(iter(datasets.values()))
+    with ThreadPoolExecutor(1) as hashing:  # beside the parsing, in the order of the files
+        for file, dataset in datasets.items():
+            hashing.submit(digest.update, file.read_bytes())
+            with reading("DICOM", file):
+                found += frames(file, dataset)
+            _check_same(path, first, dataset)
+    ordered = stack(found, path)
     values, notes = _values(ordered, datasets)
     check_values(values, path)
     modality = str(first.get("Modality", "unknown"))
@@ -80,6 +81,16 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
             notes=(*notes, *faults),
         ),
     )
+
+
+def _datasets(path: Path, series: str | None) -> dict[Path, Dataset]:
+    """Of one file, or of the chosen series of a folder, whose pixels stay on disk for now."""
+    if not path.is_dir():
+        with reading("DICOM", path):
+            return {path: pydicom.dcmread(path)}
+    members = scan(path, defer_size=LARGE)
+    chosen = choose(described(members), series, path)
+    return dict(members[chosen.uid])
 
 
 def _values(ordered: Stack, datasets: dict[Path, Dataset]) -> tuple[NDArray[np.float32], list[str]]:

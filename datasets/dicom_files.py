@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -51,10 +52,25 @@ def list_series(folder: Path) -> list[Series]:
     Raises:
         MedscoreError: no DICOM file, or a damaged one.
     """
+    return described(scan(folder, stop_before_pixels=True, specific_tags=list(_IDENTITY)))
+
+
+def described(members: Mapping[str, Sequence[tuple[Path, Dataset]]]) -> list[Series]:
+    """The series that :func:`scan` found, in order."""
+    series = [_series(uid, files) for uid, files in members.items()]
+    return sorted(series, key=lambda s: (s.number, s.description, s.uid))
+
+
+def scan(folder: Path, **options: Any) -> dict[str, list[tuple[Path, Dataset]]]:
+    """The files of each series, by its UID, with what ``dcmread`` makes of them under ``options``.
+
+    Raises:
+        MedscoreError: as :func:`list_series`.
+    """
     found: dict[str, list[tuple[Path, Dataset]]] = {}
     for path in _files(folder):
         with reading("DICOM", path):
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTITY))
+            header = pydicom.dcmread(path, **options)
         if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
             continue  # a DICOMDIR
         uid = str(header.get("SeriesInstanceUID", "") or "")
@@ -65,8 +81,7 @@ def list_series(folder: Path) -> list[Series]:
         found.setdefault(uid, []).append((path, header))
     if not found:
         raise MedscoreError("no DICOM file in this folder", where=folder, mend="check the path")
-    series = [_series(uid, members) for uid, members in found.items()]
-    return sorted(series, key=lambda s: (s.number, s.description, s.uid))
+    return found
 
 
 def choose(series: Sequence[Series], wanted: str | None, folder: Path) -> Series:

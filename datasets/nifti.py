@@ -48,6 +48,8 @@ def read_nifti(path: Path, *, channel: int | None = None) -> Volume:
         oriented = _to_lps(image)
         data = np.asarray(oriented.dataobj, dtype=np.float32)
         content = path.read_bytes()
+        if data.size == 0:
+            raise ValueError(f"shape {data.shape} has no voxels")
     data = data.reshape(data.shape[0], data.shape[1], -1)
     values = np.ascontiguousarray(data.transpose(2, 1, 0))
     check_values(values, path)
