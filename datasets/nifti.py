@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from medscore.datasets.volume import Source, Volume, check_values
 from medscore.errors import MedscoreError, reading
 from medscore.files import atomic_path
+from medscore.hdf5 import INFLATES
 
 
 def read_nifti(path: Path, *, channel: int | None = None) -> Volume:
@@ -45,6 +47,7 @@ def read_nifti(path: Path, *, channel: int | None = None) -> Volume:
                 where=path,
                 mend="export a greyscale image",
             )
+        _check_size(path, image)
         oriented = _to_lps(image)
         data = np.asarray(oriented.dataobj, dtype=np.float32)
         content = path.read_bytes()
@@ -72,6 +75,14 @@ def write_nifti(path: Path, values: NDArray[np.float32], affine: NDArray[np.floa
     image.set_sform(affine, code=1)
     with atomic_path(path) as partial:
         partial.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
+
+
+def _check_size(path: Path, image: SpatialImage) -> None:
+    """Refuse a header that declares more voxels than the file can hold, before memory is taken."""
+    declared = math.prod(image.shape) * image.get_data_dtype().itemsize
+    held = path.stat().st_size * (INFLATES if path.name.endswith(".gz") else 1)
+    if declared > held:
+        raise ValueError(f"declares {declared:,} bytes of voxels, more than it can hold")
 
 
 def _volume(path: Path, image: SpatialImage, channel: int | None) -> SpatialImage:
