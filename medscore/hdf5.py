@@ -29,6 +29,12 @@ def sealed(content: bytes) -> bytes:
     return block.ljust(SEAL_SIZE, b"\0") + rest
 
 
+def is_sealed(path: Path) -> bool:
+    """Whether a file bears a seal, be it right or wrong."""
+    with path.open("rb") as file:
+        return file.read(len(SEAL)) == SEAL
+
+
 def seal(path: Path) -> None:
     """Seal a measurement file again, after a change that is meant."""
     path.write_bytes(sealed(path.read_bytes()))

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscore.contract import DataContract
+from medscore.datasets.kspace import RawKspace
+from medscore.datasets.kspace_files import read_kspace
 from medscore.datasets.load import load_image
 from medscore.datasets.volume import Volume, guess
 from medscore.errors import MedscoreError
-from medscore.measurement import Measurement, read_measurement
+from medscore.measurement import Measurement, is_measurement, read_measurement
 from medscore.reconstruction import measurement_misfits, misfits
 
 Contracts = Mapping[str, DataContract]
@@ -37,12 +39,14 @@ class Report:
 def inspect(
     path: Path, contracts: Contracts, *, series: str | None = None, channel: int | None = None
 ) -> Report:
-    """Of a measurement file (.h5), a DICOM file or folder, or a NIfTI file. Slices that make no
-    even grid are told here, and no error.
+    """Of a measurement file or raw k-space (.h5, .npy), a DICOM file or folder, or a NIfTI file.
+    Slices that make no even grid are told here, and no error.
 
     Raises:
         MedscoreError: the file cannot be read.
     """
+    if path.suffix == ".npy" or (path.suffix == ".h5" and not is_measurement(path)):
+        return of_kspace(read_kspace(path), contracts)
     if path.suffix == ".h5":
         return of_measurement(read_measurement(path), contracts)
     noticed: tuple[str, ...] = ()
@@ -108,6 +112,39 @@ def of_measurement(m: Measurement, contracts: Contracts) -> Report:
         name: _verdict(measurement_misfits(contract, m)) for name, contract in contracts.items()
     }
     return Report("measurement file", facts, (), fits)
+
+
+def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
+    """Of raw k-space; priors are judged at their own size, which `measure --size` makes."""
+    slices, coils, ny, nx = raw.kspace.shape
+    taken = raw.taken
+    facts = {
+        "modality": "MR",
+        "k-space": f"{slices} slice(s) of {coils} coil(s), {ny} x {nx} samples (readout, phase)",
+        "sampled": f"{100 * float(taken.mean()):.3g} % of the samples, "
+        f"{int(taken.any(axis=1).sum(axis=1).max())} of {nx} lines",
+        "sha256": raw.source.sha256,
+    }
+    noticed = list(raw.source.notes)
+    if raw.spacing is None:
+        noticed.append("the file does not say how large pixels are: measure it with --spacing")
+        return Report("raw k-space", facts, tuple(noticed), {})
+    column, row, thickness = raw.spacing
+    side = column * nx
+    facts["pixel"] = f"{column:.4g} x {row:.4g} mm, slices of {thickness:.4g} mm"
+    facts["field of view"] = f"{side:.4g} x {row * ny:.4g} mm"
+    if raw.oversampling > 1:
+        noticed.append(
+            f"the readout is oversampled {raw.oversampling:.3g} times: `measure` cuts it"
+        )
+    fits = {}
+    for name, contract in contracts.items():
+        size = min(contract.size, nx)
+        found = misfits(
+            contract, modality="MR", quantity="magnitude", size=size, spacing=side / size
+        )
+        fits[name] = _verdict(found, f", at {size} x {size} (measure --size {size})")
+    return Report("raw k-space", facts, tuple(noticed), fits)
 
 
 def _normal(volume: Volume) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ from pydicom.uid import UID
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 from medscore.files import atomic_write
-from medscore.hdf5 import SEAL_SIZE, array, check_seal, sealed
+from medscore.hdf5 import SEAL_SIZE, array, check_seal, is_sealed, sealed
 from medscore.operators import store
 from medscore.operators.base import Operator
 from medscore.operators.radon import Radon
@@ -110,6 +110,19 @@ def write_measurement(path: Path, m: Measurement, *, version: str) -> None:
             "instances", data=list(m.source.instances), dtype=h5py.string_dtype()
         )
     atomic_write(path, sealed(buffer.getvalue()))
+
+
+def is_measurement(path: Path) -> bool:
+    """Whether a file is one of ours: by its seal, or by the format it states. Files that cannot be
+    read are, so that the reader says why.
+    """
+    if not path.is_file() or is_sealed(path):
+        return True
+    try:
+        with h5py.File(path, "r") as file:
+            return "format" in file.attrs or not ({"kspace", "dataset"} & set(file))
+    except (OSError, RuntimeError, TypeError):
+        return True
 
 
 def read_measurement(path: Path) -> Measurement:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import h5py
 import typer
 from rich.markup import escape
 
@@ -16,9 +15,8 @@ from medscore.cli.options import slice_range
 from medscore.cli.progress import console
 from medscore.cli.simulate import prepare
 from medscore.datasets.ct_pd import is_ct_pd, read_ct_pd
-from medscore.datasets.fastmri import is_fastmri, read_fastmri
-from medscore.datasets.ismrmrd_file import is_ismrmrd, read_ismrmrd
-from medscore.datasets.kspace import RawKspace, read_numpy
+from medscore.datasets.kspace import RawKspace
+from medscore.datasets.kspace_files import read_kspace
 from medscore.datasets.load import is_image
 from medscore.datasets.nifti import write_nifti
 from medscore.datasets.projections import read_geometry, read_projections
@@ -100,7 +98,7 @@ def measure(
         volume = prepare(path, modality="CT", size=size, slices=slices, series=series)
         made = raw_ct.from_affected(volume, metal, margin, path)
     else:
-        raw = _selected(_read(path, spacing), slices)
+        raw = _selected(read_kspace(path, spacing=spacing), slices)
         prepared = raw_mri.prepare(raw, size, path)
         shape = (int(prepared.kspace.shape[-2]), int(prepared.kspace.shape[-1]))
         kept = None if acceleration is None else kspace_mask(shape, mask, acceleration, seed)
@@ -111,32 +109,6 @@ def measure(
     for note in made.source.notes:
         console.print(f"note: {escape(note)}")
     console.print(f"{escape(str(output))}: {len(made.data)} slice(s), {made.operator}")
-
-
-def _read(path: Path, spacing: float | None) -> RawKspace:
-    if not path.is_file():
-        raise MedscoreError("no such file", where=path, mend="check the path")
-    if path.suffix == ".npy":
-        return read_numpy(path, spacing=spacing)
-    reader = None
-    try:
-        with h5py.File(path, "r") as file:
-            reader = read_fastmri if is_fastmri(file) else None
-            reader = read_ismrmrd if is_ismrmrd(file) else reader
-    except (OSError, RuntimeError, TypeError) as error:
-        raise MedscoreError(
-            "is no HDF5 file that can be read", where=path, mend="export it again"
-        ) from error
-    if reader is None:
-        raise MedscoreError(
-            "is neither a fastMRI nor an ISMRMRD file",
-            where=path,
-            mend="give one, or complex k-space in a .npy file",
-        )
-    raw = reader(path)
-    if spacing is None or raw.spacing is not None:
-        return raw
-    return RawKspace(raw.kspace, (spacing,) * 3, raw.oversampling, raw.source)
 
 
 def _selected(raw: RawKspace, slices: str | None) -> RawKspace:

@@ -269,3 +269,15 @@ def test_a_target_of_an_undersampled_scan_is_refused(refused: Command, tmp_path:
     path = fastmri(tmp_path / "f.h5", Scan(scan.image, scan.kspace * kept))
     args = ("--target", "magnitude", "--target-output", tmp_path / "t.nii.gz")
     assert "50 % of k-space" in refused("measure", path, *args, "-o", tmp_path / "m.h5")
+
+
+def test_raw_files_are_looked_at(done: Command, tmp_path: Path) -> None:
+    path = fastmri(tmp_path / "f.h5", scanned(COILS))
+    found = json.loads(done("inspect", path, "--json").out)
+    assert found["what"] == "raw k-space"
+    assert "4 coil(s), 64 x 32" in found["facts"]["k-space"]
+    assert "oversampled 2 times" in found["noticed"][0]
+    assert found["priors"]["mri-128"].startswith("no, at 32 x 32")
+    np.save(tmp_path / "k.npy", scanned(1).kspace[0])
+    found = json.loads(done("inspect", tmp_path / "k.npy", "--json").out)
+    assert "--spacing" in found["noticed"][0]

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medscore.attenuation import MU_WATER, hu_to_mu, mu_to_hu
 from medscore.contract import DataContract, Provenance, VESpec
@@ -38,3 +40,10 @@ def test_water_and_air_have_their_hounsfield_units() -> None:
     assert float(mu_to_hu(torch.tensor(MU_WATER))) == 0
     assert float(mu_to_hu(torch.tensor(0.0))) == -1000
     assert float(hu_to_mu(torch.tensor(-2000.0))) == 0  # padding
+
+
+@given(hu=st.floats(-1000, 32767))
+def test_hounsfield_units_come_back_from_attenuation(hu: float) -> None:
+    """In single precision, through 1/mm, to less than half a unit."""
+    value = torch.tensor(hu, dtype=torch.float32)
+    assert abs(float(mu_to_hu(hu_to_mu(value))) - hu) < 0.5
