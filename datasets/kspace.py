@@ -43,11 +43,12 @@ class RawKspace:
         return found
 
 
-def read_numpy(path: Path, *, spacing: float | None = None) -> RawKspace:
+def read_numpy(path: Path, *, spacing: tuple[float, float] | None = None) -> RawKspace:
     """A ``.npy`` file of k-space (ky, kx), (coil, ky, kx) or (slice, coil, ky, kx).
 
     Args:
-        spacing: of the pixels in mm, which the file does not say; slices as far apart.
+        spacing: between columns and between rows in mm, which the file does not say; slices are
+            taken to be as far apart as columns.
 
     Raises:
         MedscoreError: no NumPy file, pickled objects, real numbers, another shape, NaN, or nothing.
@@ -69,7 +70,7 @@ def read_numpy(path: Path, *, spacing: float | None = None) -> RawKspace:
     kspace = np.array(mapped, dtype=np.complex64).reshape((1,) * (4 - mapped.ndim) + mapped.shape)
     check_kspace(kspace, path)
     source = Source("kspace", hashlib.sha256(content).hexdigest())
-    return RawKspace(kspace, None if spacing is None else (spacing,) * 3, 1.0, source)
+    return RawKspace(kspace, None if spacing is None else (*spacing, spacing[0]), 1.0, source)
 
 
 def check_kspace(kspace: NDArray[Any], where: Path) -> None:

@@ -13,11 +13,11 @@ from medscore.datasets.kspace import RawKspace, read_numpy
 from medscore.errors import MedscoreError, reading
 
 
-def read_kspace(path: Path, *, spacing: float | None = None) -> RawKspace:
+def read_kspace(path: Path, *, spacing: tuple[float, float] | None = None) -> RawKspace:
     """Read raw k-space.
 
     Args:
-        spacing: of the pixels in mm, where the file does not say.
+        spacing: between columns and between rows in mm, where the file does not say.
 
     Raises:
         MedscoreError: no such file, neither format, or what the reader found wrong.
@@ -37,4 +37,4 @@ def read_kspace(path: Path, *, spacing: float | None = None) -> RawKspace:
     raw = read_ismrmrd(path) if known[0] else read_fastmri(path)
     if spacing is None or raw.spacing is not None:
         return raw
-    return replace(raw, spacing=(spacing,) * 3)
+    return replace(raw, spacing=(*spacing, spacing[0]))

@@ -19,7 +19,10 @@ from medscore.inspection import inspect as report
 
 def inspect(
     path: Annotated[
-        Path, typer.Argument(help="DICOM file or folder, NIfTI file, or measurement file (.h5).")
+        Path,
+        typer.Argument(
+            help="DICOM file or folder, NIfTI, raw k-space (.h5, .npy) or measurement file (.h5)."
+        ),
     ],
     series: options.Series = None,
     channel: options.Channel = None,

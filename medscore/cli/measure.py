@@ -42,7 +42,8 @@ def measure(
         int | None, typer.Option(help="Reconstruct SIZE x SIZE pixels: the middle of k-space.")
     ] = None,
     spacing: Annotated[
-        float | None, typer.Option(help="Of the pixels in mm, where the file does not say.")
+        str | None,
+        typer.Option(help="Of the pixels in mm, where the file does not say: MM or COLUMN,ROW."),
     ] = None,
     slices: Annotated[str | None, typer.Option(help="Slices START:STOP; all by default.")] = None,
     maps: Annotated[
@@ -83,22 +84,23 @@ def measure(
     Example: medscore measure file1000000.h5 --acceleration 4 --target rss
     --target-output truth.nii.gz -o meas.h5
     """
-    _check(path, output, size, spacing, maps, mask, margin, target, target_output)
+    _check(path, output, size, maps, mask, margin, target, target_output)
+    pixels = None if spacing is None else _pixels(spacing)
     if geometry is not None:
         projections = read_projections(path, read_geometry(geometry))
         made = raw_ct.measurement_of(projections, geometry)
     elif path.is_dir() and is_ct_pd(path):
-        if size is None or spacing is None:
+        if size is None or pixels is None:
             raise MedscoreError(
                 "projections do not say the image", where=path, mend="give --size and --spacing"
             )
-        projections = read_ct_pd(path, size=size, spacing=spacing)
+        projections = read_ct_pd(path, size=size, spacing=pixels[0])
         made = raw_ct.measurement_of(projections, path)
     elif path.is_dir() or is_image(path):
         volume = prepare(path, modality="CT", size=size, slices=slices, series=series)
         made = raw_ct.from_affected(volume, metal, margin, path)
     else:
-        raw = _selected(read_kspace(path, spacing=spacing), slices)
+        raw = _selected(read_kspace(path, spacing=pixels), slices)
         prepared = raw_mri.prepare(raw, size, path)
         shape = (int(prepared.kspace.shape[-2]), int(prepared.kspace.shape[-1]))
         kept = None if acceleration is None else kspace_mask(shape, mask, acceleration, seed)
@@ -109,6 +111,17 @@ def measure(
     for note in made.source.notes:
         console.print(f"note: {escape(note)}")
     console.print(f"{escape(str(output))}: {len(made.data)} slice(s), {made.operator}")
+
+
+def _pixels(text: str) -> tuple[float, float]:
+    """Between columns and between rows."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(0.01 <= mm <= 100 for mm in numbers):
+        raise MedscoreError(f"--spacing {text!r}", mend="use mm, as 1.5 or 1.5,1.2")
+    return numbers[0], numbers[-1]
 
 
 def _selected(raw: RawKspace, slices: str | None) -> RawKspace:
@@ -122,7 +135,6 @@ def _check(
     path: Path,
     output: Path,
     size: int | None,
-    spacing: float | None,
     maps: str,
     mask: str,
     margin: int,
@@ -140,8 +152,6 @@ def _check(
         raise MedscoreError(f"--size is {size}", mend="use at least 8")
     if margin < 0:
         raise MedscoreError(f"--margin is {margin}", mend="use 0 or more")
-    if spacing is not None and not 0.01 <= spacing <= 100:
-        raise MedscoreError(f"--spacing is {spacing:g}", mend="use mm")
     if (target is None) != (target_output is None):
         raise MedscoreError(
             "--target and --target-output go together", where=path, mend="give both or neither"

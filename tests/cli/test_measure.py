@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from medscore.classical import classical
 from medscore.datasets.fastmri import read_fastmri
 from medscore.datasets.ismrmrd_file import read_ismrmrd
 from medscore.datasets.nifti import read_nifti
@@ -241,6 +242,29 @@ def test_refuses(
     path = tmp_path_factory.mktemp("raw") / "f.h5"
     make(path)
     assert why in refused("measure", path, *options, "-o", tmp_path / "m.h5")
+
+
+def test_pixels_that_are_not_square_become_so_at_lower_resolution(
+    done: Command, tmp_path: Path
+) -> None:
+    """A square field of view of 96 mm in 48 x 32 samples, the middle 24 x 24 of them."""
+    y, x = np.mgrid[-23.5:24, -15.5:16]
+    disc = (np.hypot(2 * y, 3 * x) < 40).astype(np.complex64)  # mm
+    kspace = fft2c(torch.from_numpy(disc)[None, None]).numpy()
+    np.save(tmp_path / "k.npy", kspace)
+    args = ("--spacing", "3,2", "--size", 24, "-o", tmp_path / "m.h5")
+    done("measure", tmp_path / "k.npy", *args)
+    found = read_measurement(tmp_path / "m.h5")
+    assert found.spacing == pytest.approx((4, 4))
+    image = classical(found)[1][0] > 0.5
+    assert image.sum() * 16 == pytest.approx(np.pi * 40**2, rel=0.05)
+    assert image.any(0).sum() == image.any(1).sum()
+
+
+@pytest.mark.parametrize("spacing", ["0", "a", "1,2,3", "1,", "nan"])
+def test_refuses_a_spacing(refused: Command, tmp_path: Path, spacing: str) -> None:
+    args = ("measure", tmp_path / "k.npy", "--spacing", spacing, "-o", tmp_path / "m.h5")
+    assert "--spacing" in refused(*args)
 
 
 @pytest.mark.parametrize(
