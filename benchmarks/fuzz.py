@@ -34,8 +34,7 @@ import SimpleITK
 import tifffile
 import torch
 
-from medscore.datasets.fastmri import read_fastmri
-from medscore.datasets.kspace import read_numpy
+from medscore.datasets.kspace_files import read_kspace
 from medscore.datasets.load import load_image
 from medscore.datasets.projections import ScanGeometry, read_projections
 from medscore.datasets.volume import Source, Volume
@@ -113,7 +112,7 @@ def seedlings(folder: Path) -> list[Seedling]:
         return read_projections(path, GEOMETRY)
 
     for name, read, array in (
-        ("fastmri.h5", read_fastmri, kspace), ("kspace.npy", read_numpy, kspace),
+        ("fastmri.h5", read_kspace, kspace), ("kspace.npy", read_kspace, kspace),
         ("stack.h5", projections, stack), ("stack.tif", projections, stack),
     ):  # fmt: skip
         found.append(Seedling(name, (folder / name).read_bytes(), read, 2 * array.nbytes))

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from medscore.datasets.dicom_files import choose, described, scan
-from medscore.datasets.dicom_frames import Frame, decode, frames
+from medscore.datasets.dicom_frames import FRAGILE, Frame, decode, frames
 from medscore.datasets.dicom_stack import Stack, affine_of, stack
+from medscore.datasets.probe import look
 from medscore.datasets.straighten import straighten
 from medscore.datasets.volume import AIR, Source, Volume, check_values
 from medscore.errors import MedscoreError, reading
@@ -58,6 +59,9 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
     datasets = _datasets(path, series)
     digest, found = hashlib.sha256(), []
     first = next(iter(datasets.values()))
+    fragile = [f for f, ds in datasets.items() if ds.file_meta.get("TransferSyntaxUID") in FRAGILE]
+    if fragile:
+        look(*fragile, kind="dicom")
     with ThreadPoolExecutor(1) as hashing:  # beside the parsing, in the order of the files
         for file, dataset in datasets.items():
             hashing.submit(digest.update, file.read_bytes())

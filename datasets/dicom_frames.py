@@ -17,6 +17,9 @@ from pydicom.uid import (
     JPEG2000,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
 )
@@ -92,7 +95,10 @@ DECODERS = {
     JPEG2000: "pylibjpeg",
 }
 """Whose decoder is taken where there are several: gdcm, the first otherwise, ends the interpreter
-on some broken JPEG 2000 files. Of JPEG Lossless and JPEG Extended it is the only one."""
+on some broken JPEG 2000 files."""
+
+FRAGILE = (JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
+"""Which only gdcm decodes: looked at in a process of their own first."""
 
 
 def decode(

@@ -10,6 +10,7 @@ import h5py
 from medscore.datasets.fastmri import is_fastmri, read_fastmri
 from medscore.datasets.ismrmrd_file import is_ismrmrd, read_ismrmrd
 from medscore.datasets.kspace import RawKspace, read_numpy
+from medscore.datasets.probe import look
 from medscore.errors import MedscoreError, reading
 
 
@@ -26,6 +27,7 @@ def read_kspace(path: Path, *, spacing: tuple[float, float] | None = None) -> Ra
         raise MedscoreError("no such file", where=path, mend="check the path")
     if path.suffix == ".npy":
         return read_numpy(path, spacing=spacing)
+    look(path)
     with reading("HDF5", path), h5py.File(path, "r") as file:
         known = is_ismrmrd(file), is_fastmri(file)
     if not any(known):

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medscore.attenuation import MU_WATER
+from medscore.datasets.probe import look
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 from medscore.hdf5 import INFLATES, array
@@ -163,6 +164,7 @@ def _tiff(path: Path) -> NDArray[Any]:
 
 
 def _hdf5(path: Path, geometry: ScanGeometry) -> NDArray[Any]:
+    look(path)
     with reading("HDF5", path), h5py.File(path, "r") as file:
         name = geometry.dataset or _only(file)
         if name not in file:

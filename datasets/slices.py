@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from medscore.datasets.collections import Images, collected, is_collection
 from medscore.datasets.dicom import read_dicom
 from medscore.datasets.fastmri import read_targets
 from medscore.datasets.nifti import read_nifti
+from medscore.datasets.public import Images, collected, is_collection
 from medscore.datasets.slice_cache import SliceCache
 from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError
@@ -69,7 +69,7 @@ def load_slices(
 ) -> Slices:
     """Every axial slice of the files that match, reduced to ``side`` by area mean.
 
-    Patterns are of file names, or name a collection (:mod:`medscore.datasets.collections`). NIfTI
+    Patterns are of file names, or name a collection (:mod:`medscore.datasets.public`). NIfTI
     files hold one patient's volume each; ``.npz`` archives hold ``hu`` or ``image``
     (n, H, W), ``patient`` (n,) and, if known, ``pixel_spacing_mm`` (n,). Values are mapped from
     [low, high] to [0, 1], and HU are clipped to it. Slices are padded to a square whose side is a

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from medscore.datasets import slices as slices_module
-from medscore.datasets.collections import collected, share
+from medscore.datasets.public import collected, share
 from medscore.datasets.slices import Slices, load_slices
 
 Refused = Callable[..., str]
