@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
 
 from medscore.contract import DataContract
+from medscore.datasets.ct_pd import KIND, is_ct_pd
 from medscore.datasets.kspace import RawKspace
 from medscore.datasets.kspace_files import read_kspace
 from medscore.datasets.load import load_image
 from medscore.datasets.volume import Volume, guess
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 from medscore.measurement import Measurement, is_measurement, read_measurement
 from medscore.reconstruction import measurement_misfits, misfits
 
@@ -49,6 +51,8 @@ def inspect(
         return of_kspace(read_kspace(path), contracts)
     if path.suffix == ".h5":
         return of_measurement(read_measurement(path), contracts)
+    if path.is_dir() and is_ct_pd(path):
+        return of_projections(path)
     noticed: tuple[str, ...] = ()
     try:
         volume = load_image(path, series=series, channel=channel)
@@ -145,6 +149,21 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
         )
         fits[name] = _verdict(found, f", at {size} x {size} (measure --size {size})")
     return Report("raw k-space", facts, tuple(noticed), fits)
+
+
+def of_projections(path: Path) -> Report:
+    """Of a folder of DICOM-CT-PD, by its first file."""
+    views = sorted(path.glob("*.dcm"))
+    with reading("DICOM", views[0]):
+        ds = pydicom.dcmread(views[0], stop_before_pixels=True)
+        kind = str(ds[KIND].value).strip().lower() if KIND in ds else "not stated"
+    facts = {
+        "modality": "CT",
+        "views": f"{len(views)}, detector of {ds.get('Rows', '?')} x {ds.get('Columns', '?')}",
+        "scan": kind,
+    }
+    noticed = ("projections do not say the image: measure them with --size and --spacing",)
+    return Report("CT projections (DICOM-CT-PD)", facts, noticed, {})
 
 
 def _normal(volume: Volume) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import typer
 
 from medscore import checkpoint
 from medscore.cli import options, registry
+from medscore.datasets.ct_pd import is_ct_pd
 from medscore.datasets.dicom_files import Series, list_series
 from medscore.errors import MedscoreError
 from medscore.inspection import Report
@@ -38,7 +39,7 @@ def inspect(
     """
     if not path.exists():
         raise MedscoreError("no such file or folder", where=path, mend="check the path")
-    if path.is_dir() and series is None:
+    if path.is_dir() and series is None and not is_ct_pd(path):
         found = list_series(path)
         if sum(s.image for s in found) != 1:
             typer.echo(_listed(found, as_json))

@@ -266,6 +266,9 @@ def test_axial_dicom_projections_are_the_scan(done: Command, scan: Path, tmp_pat
         found.data[:, 0, operator.measured.numpy()], data, atol=2e-4, rtol=1e-6
     )
     assert np.linalg.norm(found.affine[:3, 2]) == pytest.approx(5)
+    looked = json.loads(done("inspect", tmp_path / "pd", "--json").out)
+    assert looked["what"].startswith("CT projections")
+    assert looked["facts"]["views"].startswith(f"180, detector of {data.shape[2]} x 3")
 
 
 @pytest.mark.parametrize(
