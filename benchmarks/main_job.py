@@ -112,7 +112,7 @@ def run(
 ) -> tuple[Reconstruction, np.ndarray]:
     """Simulate, reconstruct and back-project one slice."""
     measurement = simulate(v, "sparse-ct", Choices(views=VIEWS), noise_name="none", seed=0)
-    path = registry.prior_path(settings.prior or registry.DEFAULT_PRIORS["CT"])
+    path = registry.prior_path(str(settings.prior))
     prior = load_prior(path)
     fingerprint = hashlib.sha256(
         f"{settings} {samples} {batch} {v.source.sha256} {read_checkpoint(path).sha256}".encode()
@@ -246,7 +246,12 @@ def main() -> int:
             for n in earlier["numbers"]
         ]
     else:
-        settings = replace(DEFAULTS, steps=args.steps, precision=args.precision)
+        settings = replace(
+            DEFAULTS,
+            prior=registry.DEFAULT_PRIORS["CT"],
+            steps=args.steps,
+            precision=args.precision,
+        )
         title, paths, validation = images(args.data)
         numbers = operator_numbers(paths) + invariance_numbers(paths, settings)
         numbers += reconstruction_numbers(paths, settings, args.samples, validation)

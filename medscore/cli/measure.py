@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.markup import escape
 
 import medscore
@@ -86,6 +88,7 @@ def measure(
     """
     _check(path, output, size, maps, mask, margin, target, target_output)
     pixels = None if spacing is None else _pixels(spacing)
+    truth: NDArray[np.float32] | None = None
     if geometry is not None:
         projections = read_projections(path, read_geometry(geometry))
         made = raw_ct.measurement_of(projections, geometry)
@@ -105,9 +108,14 @@ def measure(
         shape = (int(prepared.kspace.shape[-2]), int(prepared.kspace.shape[-1]))
         kept = None if acceleration is None else kspace_mask(shape, mask, acceleration, seed)
         made = raw_mri.measurement_of(prepared, raw, maps=maps, mask=kept, where=path)
-        if target is not None and target_output is not None:
-            write_nifti(target_output, raw_mri.target(prepared, target, path), made.affine)
+        truth = None if target is None else raw_mri.target(prepared, target, path)
     write_measurement(output, made, version=medscore.__version__)
+    if truth is not None and target_output is not None:
+        try:
+            write_nifti(target_output, truth, made.affine)
+        except MedscoreError:
+            output.unlink()  # both or neither
+            raise
     for note in made.source.notes:
         console.print(f"note: {escape(note)}")
     console.print(f"{escape(str(output))}: {len(made.data)} slice(s), {made.operator}")

@@ -261,6 +261,14 @@ def test_pixels_that_are_not_square_become_so_at_lower_resolution(
     assert image.any(0).sum() == image.any(1).sum()
 
 
+def test_a_target_that_cannot_be_written_leaves_no_measurement(
+    refused: Command, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = fastmri(tmp_path_factory.mktemp("raw") / "f.h5", scanned(1))
+    args = ("--target", "rss", "--target-output", tmp_path / "missing" / "t.nii.gz")
+    assert "cannot be written" in refused("measure", path, *args, "-o", tmp_path / "m.h5")
+
+
 @pytest.mark.parametrize("spacing", ["0", "a", "1,2,3", "1,", "nan"])
 def test_refuses_a_spacing(refused: Command, tmp_path: Path, spacing: str) -> None:
     args = ("measure", tmp_path / "k.npy", "--spacing", spacing, "-o", tmp_path / "m.h5")
