@@ -24,11 +24,10 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from pydicom.dataset import Dataset
 
 from medscore.attenuation import MU_WATER
-from medscore.datasets.projections import Projections, ScanGeometry
+from medscore.datasets.projections import Projections, checked_geometry
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 
@@ -47,6 +46,11 @@ class _View:
     angle: float
     place: float
     row: NDArray[np.float32]
+
+    @property
+    def beta(self) -> float:
+        """phi + pi in [0, 2 pi), rounding below 0 taken for 0."""
+        return (self.angle + math.pi + 1e-6) % (2 * math.pi)
 
 
 def is_ct_pd(path: Path) -> bool:
@@ -87,35 +91,24 @@ def read_ct_pd(path: Path, *, size: int, spacing: float) -> Projections:
             f"the detector is {shape.lower()}", where=path, mend="give a cylindrical one's scan"
         )
     water = _number(path, first, WATER) if WATER in first else MU_WATER
-    try:
-        geometry = _geometry(path, first, turns, size, spacing, water)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise MedscoreError(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}", where=path,
-            mend="give DICOM-CT-PD in mm, and --size and --spacing",
-        ) from None  # fmt: skip
+    fields = {
+        "beam": "fan",
+        "size": size,
+        "spacing": spacing,
+        "views": len(turns[0]),
+        "detector_spacing": _number(path, first, TRANSVERSE),
+        "source_distance": _number(path, first, RADIUS),
+        "detector_distance": _number(path, first, TO_DETECTOR),
+        "detector_shape": "curved",
+        "slice_spacing": abs(turns[1][0].place - turns[0][0].place) if len(turns) > 1 else 1.0,
+        "mu_water": water if 0.01 < water < 0.05 else MU_WATER,
+    }
+    mend = "give DICOM-CT-PD in mm, and --size and --spacing"
+    geometry = checked_geometry(fields, path, mend=mend)
     data = np.stack([np.stack([view.row for view in turn]) for turn in turns])
     note = "of each turn the central detector row is read"
     source = Source("projections", digest.hexdigest(), notes=(note,))
     return Projections(data.astype(np.float32), geometry, source)
-
-
-def _geometry(
-    path: Path, first: Dataset, turns: list[list[_View]], size: int, spacing: float, water: float
-) -> ScanGeometry:
-    return ScanGeometry(
-        beam="fan",
-        size=size,
-        spacing=spacing,
-        views=len(turns[0]),
-        detector_spacing=_number(path, first, TRANSVERSE),
-        source_distance=_number(path, first, RADIUS),
-        detector_distance=_number(path, first, TO_DETECTOR),
-        detector_shape="curved",
-        slice_spacing=abs(turns[1][0].place - turns[0][0].place) if len(turns) > 1 else 1.0,
-        mu_water=water if 0.01 < water < 0.05 else MU_WATER,
-    )
 
 
 def _view(file: Path, ds: Dataset) -> _View:
@@ -146,10 +139,7 @@ def _turns(path: Path, views: list[_View]) -> list[list[_View]]:
             where=path,
             mend="rebin it to fan beams first, and give these as a stack with --geometry",
         )
-    turns = [
-        sorted(places[place], key=lambda view: (view.angle + math.pi + 1e-6) % (2 * math.pi))
-        for place in sorted(places)
-    ]
+    turns = [sorted(places[place], key=lambda view: view.beta) for place in sorted(places)]
     counts = {len(turn) for turn in turns}
     if len(counts) > 1:
         raise MedscoreError(
@@ -157,7 +147,7 @@ def _turns(path: Path, views: list[_View]) -> list[list[_View]]:
         )
     step = 2 * math.pi / len(turns[0])
     for turn in turns:
-        beta = np.array([(view.angle + math.pi + 1e-6) % (2 * math.pi) for view in turn])
+        beta = np.array([view.beta for view in turn])
         off = np.abs(beta - step * np.arange(len(turn)) - beta[0]).max()
         if off > 0.1 * step or beta[0] > 0.6 * step:
             raise MedscoreError(

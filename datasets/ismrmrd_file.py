@@ -18,6 +18,7 @@ from medscore.datasets.fastmri import geometry
 from medscore.datasets.kspace import RawKspace, check_kspace
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
+from medscore.hdf5 import INFLATES
 
 OTHER = ("contrast", "phase", "set")
 """Counters of which the first value is taken."""
@@ -103,7 +104,7 @@ def _assembled(
         notes.append(f"of several {', '.join(OTHER)}s the first is taken")
     slices = 1 + max(line.idx.slice for line in kept)
     coils = kept[0].active_channels
-    if slices * coils * ny * nx * 8 > 1100 * path.stat().st_size:
+    if slices * coils * ny * nx * 8 > INFLATES * path.stat().st_size:
         raise MedscoreError(
             f"declares {slices} slices of {coils} coils, {ny} x {nx} samples, which it does not "
             "hold",

@@ -97,18 +97,27 @@ def read_geometry(path: Path) -> ScanGeometry:
     """
     try:
         content = yaml.safe_load(path.read_text())
-        return ScanGeometry.model_validate(content)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise MedscoreError(
             "is no YAML that can be read", where=path, mend="see docs/measurement.md"
         ) from error
+    return checked_geometry(content, path, mend="see docs/measurement.md")
+
+
+def checked_geometry(content: Any, where: Path, *, mend: str) -> ScanGeometry:
+    """The geometry of these fields.
+
+    Raises:
+        MedscoreError: a field that is missing, unknown or out of range.
+    """
+    try:
+        return ScanGeometry.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise MedscoreError(
-            f"{field + ': ' if field else ''}{first['msg']}", where=path,
-            mend="see docs/measurement.md",
-        ) from None  # fmt: skip
+            f"{field + ': ' if field else ''}{first['msg']}", where=where, mend=mend
+        ) from None
 
 
 def read_projections(path: Path, geometry: ScanGeometry) -> Projections:

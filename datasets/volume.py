@@ -80,6 +80,20 @@ def check_values(values: NDArray[np.floating], where: Path) -> None:
         )
 
 
+def centred_affine(
+    height: int, width: int, spacing: tuple[float, float, float]
+) -> NDArray[np.float64]:
+    """Axial slices around the origin, of a scan whose place in the scanner is not kept.
+
+    Args:
+        spacing: between columns, rows and slices in mm.
+    """
+    column, row, thickness = spacing
+    affine = np.diag([-column, -row, thickness, 1.0])
+    affine[:2, 3] = (width - 1) / 2 * column, (height - 1) / 2 * row
+    return affine
+
+
 def guess(volume: Volume) -> str:
     """The modality; of a file that does not say, by its values: HU have air far below zero."""
     if volume.modality != "unknown":

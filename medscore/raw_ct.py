@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from medscore.attenuation import MU_WATER, hu_to_mu
 from medscore.datasets.projections import Projections, ScanGeometry
-from medscore.datasets.volume import Volume
+from medscore.datasets.volume import Volume, centred_affine
 from medscore.errors import MedscoreError
 from medscore.measurement import ATTENUATION, Measurement
 from medscore.operators.geometry import FanBeam, ParallelAngles, ParallelBeam
@@ -42,7 +41,11 @@ def measurement_of(projections: Projections, where: Path) -> Measurement:
         image_unit=ATTENUATION,
         mu_water=geometry.mu_water,
         noise="unknown",
-        affine=_affine(geometry),
+        affine=centred_affine(
+            geometry.size,
+            geometry.size,
+            (geometry.spacing, geometry.spacing, geometry.slice_spacing),
+        ),
         source=projections.source,
     )
 
@@ -116,10 +119,3 @@ def _operator(g: ScanGeometry, detectors: int) -> Radon:
         few = sparse_view(g.size, g.spacing, g.count)
         full = ParallelBeam(g.size, g.spacing, few.geometry.views, detectors, g.detector_spacing)
     return Radon(full, few.diagonal)
-
-
-def _affine(g: ScanGeometry) -> NDArray[np.float64]:
-    """Axial, centred."""
-    affine = np.diag([-g.spacing, -g.spacing, g.slice_spacing, 1.0])
-    affine[:2, 3] = (g.size - 1) / 2 * g.spacing
-    return affine

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medscore.datasets.kspace import RawKspace
+from medscore.datasets.volume import centred_affine
 from medscore.errors import MedscoreError
 from medscore.measurement import MAGNITUDE, Measurement
 from medscore.operators.base import Operator
@@ -121,7 +122,7 @@ def measurement_of(
         image_unit=MAGNITUDE,
         mu_water=None,
         noise=noise,
-        affine=_affine(prepared),
+        affine=centred_affine(kspace.shape[-2], kspace.shape[-1], prepared.spacing),
         source=raw.source,
     )
 
@@ -198,12 +199,3 @@ def _noise(kspace: Tensor, taken: Tensor) -> float | None:
         return None
     level = float(torch.cat(levels).median())
     return level if level > 0 else None
-
-
-def _affine(prepared: Prepared) -> NDArray[np.float64]:
-    """Axial, centred: files of raw data are read without the table's position."""
-    column, row, thickness = prepared.spacing
-    height, width = prepared.kspace.shape[-2:]
-    affine = np.diag([-column, -row, thickness, 1.0])
-    affine[:3, 3] = (width - 1) / 2 * column, (height - 1) / 2 * row, 0.0
-    return affine

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from medscore.attenuation import MU_WATER
 from medscore.datasets.volume import Volume
@@ -26,17 +29,17 @@ def simulate(
     """
     _, rows, columns = volume.values.shape
     scan = TASKS[task](Grid(rows, columns, volume.spacing[0], volume.modality), choices)
-    data: list[np.ndarray] = []
+    data: NDArray[Any] | None = None
     for index, image in enumerate(volume.values):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
         y = scan.measure(torch.from_numpy(image).float()[None, None], generator)
-        if not data:
-            data = [np.empty((len(volume.values), *y.shape[1:]), dtype=y.numpy().dtype)]
-        data[0][index] = y[0].numpy()
-    if not data:
+        if data is None:
+            data = np.empty((len(volume.values), *y.shape[1:]), dtype=y.numpy().dtype)
+        data[index] = y[0].numpy()
+    if data is None:
         raise MedscoreError("the volume has no slices", mend="choose some")
     return Measurement(
-        data=data[0],
+        data=data,
         operator=scan.operator,
         task=task,
         modality=volume.modality,

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.markup import escape
 
 import medscore
 from medscore import raw_ct, raw_mri
 from medscore.cli import options
-from medscore.cli.options import slice_range
-from medscore.cli.progress import console
-from medscore.cli.simulate import prepare
+from medscore.cli.simulate import prepare, tell
 from medscore.datasets.ct_pd import is_ct_pd, read_ct_pd
 from medscore.datasets.kspace import RawKspace
 from medscore.datasets.kspace_files import read_kspace
@@ -116,9 +114,7 @@ def measure(
         except MedscoreError:
             output.unlink()  # both or neither
             raise
-    for note in made.source.notes:
-        console.print(f"note: {escape(note)}")
-    console.print(f"{escape(str(output))}: {len(made.data)} slice(s), {made.operator}")
+    tell(output, made)
 
 
 def _pixels(text: str) -> tuple[float, float]:
@@ -135,8 +131,8 @@ def _pixels(text: str) -> tuple[float, float]:
 def _selected(raw: RawKspace, slices: str | None) -> RawKspace:
     if slices is None:
         return raw
-    start, stop = slice_range(slices, len(raw.kspace))
-    return RawKspace(raw.kspace[start:stop], raw.spacing, raw.oversampling, raw.source)
+    start, stop = options.slice_range(slices, len(raw.kspace))
+    return replace(raw, kspace=raw.kspace[start:stop])
 
 
 def _check(
@@ -156,8 +152,7 @@ def _check(
     ):
         if value is not None and value not in known:
             raise MedscoreError(f"{name} {value!r}", mend=f"use one of: {', '.join(known)}")
-    if size is not None and size < 8:
-        raise MedscoreError(f"--size is {size}", mend="use at least 8")
+    options.check_size(size)
     if margin < 0:
         raise MedscoreError(f"--margin is {margin}", mend="use 0 or more")
     if (target is None) != (target_output is None):
@@ -168,8 +163,6 @@ def _check(
         raise MedscoreError(
             "--target-output is no NIfTI file", where=target_output, mend="name it .nii.gz"
         )
-    for file in (output, target_output):
-        if file is not None and file.exists():
-            raise MedscoreError(
-                "the output file exists already", where=file, mend="choose a new one or remove it"
-            )
+    options.check_new(output)
+    if target_output is not None:
+        options.check_new(target_output)

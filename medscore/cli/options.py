@@ -1,7 +1,8 @@
-"""What several commands have: which part of a file is meant."""
+"""What several commands have: which part of a file is meant, sizes, and new files."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,3 +31,25 @@ def slice_range(text: str, count: int) -> tuple[int, int]:
             mend=f"use START:STOP in 0:{count}",
         )
     return start, stop
+
+
+def check_size(size: int | None) -> None:
+    """Refuse a ``--size`` too small for an image.
+
+    Raises:
+        MedscoreError: under 8.
+    """
+    if size is not None and size < 8:
+        raise MedscoreError(f"--size is {size}", mend="use at least 8")
+
+
+def check_new(file: Path) -> None:
+    """Refuse to write over a file.
+
+    Raises:
+        MedscoreError: it is there.
+    """
+    if file.exists():
+        raise MedscoreError(
+            "the output file exists already", where=file, mend="choose a new one or remove it"
+        )

@@ -18,7 +18,7 @@ from medscore.cli.progress import console
 from medscore.datasets.load import load_image
 from medscore.datasets.volume import AIR, Volume, check_values, guess, reduce, require
 from medscore.errors import MedscoreError
-from medscore.measurement import ATTENUATION, LARGEST, write_measurement
+from medscore.measurement import ATTENUATION, LARGEST, Measurement, write_measurement
 from medscore.simulation import simulate as scan
 from medscore.tasks import NEEDS, SHAPES, TASKS, Choices
 
@@ -79,12 +79,8 @@ def simulate(
         raise MedscoreError(f"--views is {views}", mend="use a number from 1 to 10000")
     if not 0 <= seed < 2**40:
         raise MedscoreError(f"--seed is {seed}", mend="use 0 to 1099511627775")
-    if size is not None and size < 8:
-        raise MedscoreError(f"--size is {size}", mend="use at least 8")
-    if output.exists():
-        raise MedscoreError(
-            "the output file exists already", where=output, mend="choose a new one or remove it"
-        )
+    options.check_size(size)
+    options.check_new(output)
     choices = Choices(
         views=views, arc=arc, acceleration=acceleration, mask=mask, coils=coils, factor=factor,
         blur=blur, hidden=hidden, implants=tuple(_implant(text) for text in implant or []),
@@ -104,9 +100,14 @@ def simulate(
             mend="use an image in HU and the noise of a scan",
         )
     write_measurement(output, measurement, version=medscore.__version__)
-    for note in volume.source.notes:
+    tell(output, measurement)
+
+
+def tell(output: Path, m: Measurement) -> None:
+    """Say what was noticed, and what was written."""
+    for note in m.source.notes:
         console.print(f"note: {escape(note)}")
-    console.print(f"{escape(str(output))}: {len(volume.values)} slice(s), {measurement.operator}")
+    console.print(f"{escape(str(output))}: {len(m.data)} slice(s), {m.operator}")
 
 
 def prepare(
