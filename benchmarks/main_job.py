@@ -32,6 +32,7 @@ from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.classical import classical
 from medscore.cli import registry
 from medscore.cli.demo import image_paths
+from medscore.cli.plans import sampling_plan
 from medscore.cli.presets import DEFAULTS, Settings
 from medscore.cli.progress import sampling_bar
 from medscore.cli.simulate import prepare
@@ -41,7 +42,7 @@ from medscore.operators.geometry import ParallelBeam
 from medscore.operators.phantoms import Ellipse, exact_sinogram, rasterize
 from medscore.operators.projector import project
 from medscore.operators.scans import sparse_view
-from medscore.reconstruction import Plan, Reconstruction, reconstruct
+from medscore.reconstruction import Reconstruction, reconstruct
 from medscore.simulation import simulate
 from medscore.tasks import Choices
 
@@ -118,18 +119,11 @@ def run(
         f"{settings} {samples} {batch} {v.source.sha256} {read_checkpoint(path).sha256}".encode()
     ).hexdigest()
     assert prior.contract is not None
-    conditioner = registry.conditioner(settings.conditioner)
-    times = registry.grid(settings.grid)(prior.sde, settings.steps)
-    plan = Plan(
-        sampler=registry.sampler(
-            settings.sampler, registry.SamplerOptions(settings.snr, times, prior.sde)
-        ),
-        conditioner=lambda a, y, std: conditioner(a, y, registry.Strength(1.0, std)),
-        times=times,
-        samples=samples,
-        seed=settings.seed,
+    plan = sampling_plan(
+        replace(settings, samples=samples),
+        prior,
+        None,
         batch_size=batch,
-        bf16=settings.precision == "bf16",
         state=Path(tempfile.gettempdir()) / f"medscore-bench-{fingerprint[:16]}.safetensors",
         fingerprint=fingerprint,
     )

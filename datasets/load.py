@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from medscore.datasets.dicom import read_dicom
 from medscore.datasets.dicom_files import is_dicom
 from medscore.datasets.nifti import read_nifti
-from medscore.datasets.volume import Volume
+from medscore.datasets.volume import AIR, Volume, check_values, reduce
 from medscore.errors import MedscoreError
 
 
@@ -42,3 +43,16 @@ def load_image(
         where=path,
         mend="give a DICOM file, a folder of DICOM files, or a .nii or .nii.gz file",
     )
+
+
+def clean(volume: Volume, size: int | None, where: Path) -> Volume:
+    """A volume of known modality with padding made air, reduced to ``size`` x ``size``.
+
+    Raises:
+        MedscoreError: values that are not finite or constant, or slices smaller than ``size``.
+    """
+    check_values(volume.values, where)
+    if volume.modality == "CT":
+        volume = replace(volume, values=volume.values.clip(min=AIR))
+        check_values(volume.values, where)  # nothing but padding is constant now
+    return volume if size is None else reduce(volume, size, where)

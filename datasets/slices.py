@@ -174,7 +174,7 @@ def _values(source: Images) -> tuple[NDArray[np.float32], NDArray[np.float64], l
     """Values, pixel spacings and patients of its slices."""
     path = source.files[0]
     if path.suffix == ".npz":
-        return _archive(path)
+        return read_archive(path)
     if path.suffix == ".h5":
         values, spacing = read_targets(path)
     elif path.name.endswith((".nii", ".nii.gz")):
@@ -222,7 +222,12 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def _archive(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
+def read_archive(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
+    """Images (n, H, W), pixel spacings in mm (n,), NaN where not said, and patients.
+
+    Raises:
+        MedscoreError: no such archive.
+    """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             names = [str(name) for name in archive["patient"]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
@@ -75,18 +75,15 @@ ObjectiveSpec = Annotated[
 ]
 
 
-class Recipe(Strict):
-    """What a training configuration may say; unknown keys are refused.
+class ImageRecipe(Strict):
+    """The images that something is trained on, and how; unknown keys are refused.
 
     Attributes:
         low, high: values that become 0 and 1 in the network's range. Of ``magnitude`` images they
             are in units of the slice's own 99.5th percentile.
-        size: side of the prior's images; slices are loaded at ``oversample`` times that, moved
+        size: side of the network's images; slices are loaded at ``oversample`` times that, moved
             there, and reduced.
         data, validation: patterns of files below the data folder; the patients differ.
-        start: a prior whose weights the training begins with (fine-tuning), by name or path.
-        network: its parameters, or the name of one in ``configs/networks`` (``name:`` beside
-            parameters overrides some of it).
     """
 
     name: Name
@@ -100,12 +97,31 @@ class Recipe(Strict):
     validation: tuple[str, ...] = ()
     augmentation: Augmentation = Augmentation()
     licence: str
+    plan: TrainingPlan
+
+    @model_validator(mode="after")
+    def _images_agree(self) -> ImageRecipe:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low} must be below high {self.high}")
+        if (self.modality == "CT") != (self.quantity == "HU"):
+            raise ValueError(f"{self.modality} images do not come as {self.quantity}")
+        return self
+
+
+class Recipe(ImageRecipe):
+    """What a prior's training configuration may say.
+
+    Attributes:
+        start: a prior whose weights the training begins with (fine-tuning), by name or path.
+        network: its parameters, or the name of one in ``configs/networks`` (``name:`` beside
+            parameters overrides some of it).
+    """
+
     start: str | None = None
     sde: SDESpec
     network: Network
     prediction: PredictionSpec = PredictionSpec()
     objective: ObjectiveSpec = EDMObjective()
-    plan: TrainingPlan
 
     @field_validator("network", mode="before")
     @classmethod
@@ -129,10 +145,6 @@ class Recipe(Strict):
             raise ValueError("these images have one channel: network image_channels must be 1")
         if getattr(self.network, "spatial_dims", 2) != 2:
             raise ValueError("these images are slices: network spatial_dims must be 2")
-        if not self.low < self.high:
-            raise ValueError(f"low {self.low} must be below high {self.high}")
-        if (self.modality == "CT") != (self.quantity == "HU"):
-            raise ValueError(f"{self.modality} images do not come as {self.quantity}")
         return self
 
 
@@ -152,16 +164,36 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         MedscoreError: no such file, not YAML, an unknown, missing or ill-typed key.
     """
+    return validated(Recipe, read_yaml(path), path)
+
+
+def read_yaml(path: Path, *, like: str = "configs/train/ct-128.yaml") -> Any:
+    """The content of a YAML file.
+
+    Raises:
+        MedscoreError: no such file, or not YAML; ``like`` is one that works.
+    """
     try:
-        raw = yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise MedscoreError(
             f"cannot be read as YAML ({str(error).splitlines()[0]})",
             where=path,
-            mend="see configs/train/ct-128.yaml for a working one",
+            mend=f"see {like} for a working one",
         ) from error
+
+
+Spec = TypeVar("Spec", bound=Strict)
+
+
+def validated(spec: type[Spec], content: Any, path: Path) -> Spec:
+    """What a file says, as a specification.
+
+    Raises:
+        MedscoreError: an unknown, missing or ill-typed key.
+    """
     try:
-        return Recipe.model_validate(raw)
+        return spec.model_validate(content)
     except ValidationError as error:
         what = first_fault(error, whole="the file")
         raise MedscoreError(what, where=path, mend="correct that key") from None

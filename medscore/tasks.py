@@ -188,6 +188,9 @@ NEEDS = {
 }  # fmt: skip
 """The modality of the image; other tasks take either."""
 
+WITH_METAL = ("mar", "sparse-mar")
+"""Tasks whose patients have implants."""
+
 
 def _ct(operator: Radon, c: Choices) -> Scan:
     return Scan(operator, ATTENUATION, _plain(operator, c.noise, hu_to_mu))
@@ -199,9 +202,7 @@ def _metal(full: Radon, c: Choices) -> Scan:
     ):
         raise MedscoreError("metal is scanned with photons", mend="use --noise poisson:PHOTONS")
     size, spacing = full.geometry.size, full.geometry.spacing
-    reach = 0.15 * size * spacing
-    implants = c.implants or ((-reach, 0.0, 5.0), (reach, -reach / 3, 7.0))
-    shares = discs(size, spacing, [(x, y) for x, y, _ in implants], [r for *_, r in implants])
+    shares = implants(size, spacing, c)
     if not bool(shares.any()):
         raise MedscoreError("no implant lies in the image", mend="give --implant X,Y,RADIUS in mm")
     spectrum = tube_spectrum(KILOVOLTS)
@@ -224,6 +225,20 @@ def _metal(full: Radon, c: Choices) -> Scan:
         return operator.mask(y) * y
 
     return Scan(operator, ATTENUATION, measure, noise="estimate:uniform")
+
+
+def implants(size: int, spacing: float, c: Choices) -> Tensor:
+    """The share of each pixel that metal covers, (1, 1, size, size)."""
+    reach = 0.15 * size * spacing
+    places = c.implants or ((-reach, 0.0, 5.0), (reach, -reach / 3, 7.0))
+    return discs(size, spacing, [(x, y) for x, y, _ in places], [r for *_, r in places])
+
+
+def metal_pixels(task: str, grid: Grid, c: Choices) -> Tensor | None:
+    """Pixels (H, W) bool with metal in them; ``None`` where the task has none."""
+    if task not in WITH_METAL:
+        return None
+    return implants(grid.columns, grid.spacing, c)[0, 0] > 0
 
 
 def _mri(operator: Operator, c: Choices) -> Scan:

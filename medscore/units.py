@@ -8,12 +8,12 @@ high quantile of the image that they make by themselves.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from medscore.attenuation import mu_to_hu
-from medscore.contract import DataContract
 from medscore.datasets.slices import FULL
 from medscore.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
@@ -22,6 +22,37 @@ from medscore.operators.masks import calibration_region
 
 MAGNITUDE_TOL = 1e-2
 """Residual at which a first image is good enough to take its brightness from."""
+
+
+class Scale(Protocol):
+    """A range of values, as a :class:`~medscore.contract.DataContract` has one.
+
+    Attributes:
+        low: value of 0 in the range. scale: value of 1, less ``low``.
+    """
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def scale(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values from ``low`` to ``high``: a :class:`Scale`."""
+
+    low: float
+    high: float
+
+    @property
+    def scale(self) -> float:
+        """``high`` less ``low``."""
+        return self.high - self.low
+
+
+UNIT_RANGE = {"CT": Range(-1000.0, 1500.0), "MR": Range(0.0, 1.0)}
+"""By modality, for methods that come without a contract: HU, or shares of the brightness."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +69,7 @@ class NetworkUnits:
     mu_water: float | None = None
 
     @staticmethod
-    def of_attenuation(contract: DataContract, mu_water: float) -> NetworkUnits:
+    def of_attenuation(contract: Scale, mu_water: float) -> NetworkUnits:
         """Of a contract in HU, for operators on attenuation in 1/mm."""
         return NetworkUnits(
             shift=mu_water * (1 + contract.low / 1000),
@@ -47,7 +78,7 @@ class NetworkUnits:
         )
 
     @staticmethod
-    def of(contract: DataContract, m: Measurement) -> NetworkUnits:
+    def of(contract: Scale, m: Measurement) -> NetworkUnits:
         """Of a measurement and a prior that fits it."""
         if m.image_unit == ATTENUATION:
             assert m.mu_water is not None

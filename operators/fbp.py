@@ -17,11 +17,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from medscore.operators.geometry import FanBeam, Geometry, ParallelAngles, ParallelBeam
+
+Window = Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"]
+"""The usual windows, from none to the smoothest."""
 
 
 @dataclass(frozen=True)
@@ -55,31 +59,53 @@ class Filter:
 
 
 @lru_cache(maxsize=16)
-def ramp_filter(geometry: Geometry, views: tuple[int, ...] | None = None) -> Filter:
-    """The filter for all views, or for some as if no others had been taken."""
+def ramp_filter(
+    geometry: Geometry, views: tuple[int, ...] | None = None, *, window: Window = "ram-lak"
+) -> Filter:
+    """The filter for all views, or for some as if no others had been taken.
+
+    Raises:
+        ValueError: a geometry that has no filtered back-projection.
+    """
     spacing, d = geometry.detector_spacing, geometry.detectors
     angles = geometry.angles if views is None else geometry.angles[list(views)]
     if isinstance(geometry, ParallelBeam | ParallelAngles):
         weights = _arc_shares(angles, math.pi)
         ones = torch.ones(d, dtype=torch.float64)
-        response, length = _ramp(d, torch.zeros(d))
+        response, length = _ramp(d, torch.zeros(d), window)
         return Filter(ones, response, length, ones, weights / geometry.spacing**2, torch.ones(()))
     if not isinstance(geometry, FanBeam):
         raise ValueError(f"no filtered back-projection of {geometry}")
     cosine = geometry.fan_angles.cos()
     weights = _arc_shares(angles, 2 * math.pi) / 2 / geometry.spacing**2
     if geometry.detector_shape == "flat":
-        response, length = _ramp(d, torch.zeros(d))
+        response, length = _ramp(d, torch.zeros(d), window)
         return Filter(cosine, response, length, cosine, weights, _gain(geometry, along=True))
     step = torch.arange(d) * (spacing / geometry.detector_distance)
-    response, length = _ramp(d, step)
+    response, length = _ramp(d, step, window)
     return Filter(
         cosine, response, length, torch.ones_like(cosine), weights, _gain(geometry, along=False)
     )
 
 
-def _ramp(detectors: int, angle: Tensor) -> tuple[Tensor, int]:
-    """Response of the Ram-Lak filter (Kak and Slaney 1988, Eq. 3.61) for a unit spacing.
+def taper(window: Window, f: Tensor) -> Tensor:
+    """w(f) of frequencies in cycles a detector, 0 to 1/2 (Kak and Slaney 1988, section 3.3)."""
+    match window:
+        case "ram-lak":
+            return torch.ones_like(f)
+        case "shepp-logan":
+            return torch.sinc(f)
+        case "cosine":
+            return torch.cos(math.pi * f)
+        case "hamming":
+            return 0.54 + 0.46 * torch.cos(2 * math.pi * f)
+        case "hann":
+            return 0.5 + 0.5 * torch.cos(2 * math.pi * f)
+
+
+def _ramp(detectors: int, angle: Tensor, window: Window) -> tuple[Tensor, int]:
+    """Response of the Ram-Lak filter (Kak and Slaney 1988, Eq. 3.61) for a unit spacing, times a
+    window.
 
     ``angle`` (detectors,) is what so many detectors subtend on an arc; zero on a line.
     """
@@ -91,7 +117,8 @@ def _ramp(detectors: int, angle: Tensor) -> tuple[Tensor, int]:
     whole = torch.zeros(length, dtype=torch.float64)
     whole[:detectors] = kernel
     whole[length - detectors + 1 :] = kernel[1:].flip(0)
-    return torch.fft.rfft(whole).real, length
+    frequency = torch.fft.rfftfreq(length, dtype=torch.float64)
+    return torch.fft.rfft(whole).real * taper(window, frequency), length
 
 
 def _arc_shares(angles: Tensor, turn: float) -> Tensor:

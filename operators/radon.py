@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
-from medscore.operators.fbp import ramp_filter
+from medscore.operators.fbp import Window, ramp_filter
 from medscore.operators.geometry import FanBeam, Geometry
 from medscore.operators.linalg import chebyshev, largest_eigenvalue
 from medscore.operators.noise import NoiseModel
@@ -133,12 +133,12 @@ class Radon(Operator):
         ramp = ramp_filter(self.geometry)
         return ramp.amplify(self.T_adjoint(ramp(z)))
 
-    def fbp(self, y: Sinogram) -> Images:
+    def fbp(self, y: Sinogram, window: Window = "ram-lak") -> Images:
         """Filtered back-projection of the measured views alone, each weighted by its share of the
         arc: the classical reconstruction, and the baseline to beat.
         """
         views = tuple(self._rows.tolist())
-        ramp = ramp_filter(self.geometry, views)
+        ramp = ramp_filter(self.geometry, views, window=window)
         filtered = ramp((self.mask(y) * y).index_select(-2, self._rows.to(y.device)))
         if self._few is not None:
             return ramp.amplify(backproject(filtered, self.geometry, views=views, **self._backend))

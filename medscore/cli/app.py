@@ -11,6 +11,7 @@ from rich.text import Text
 
 import medscore
 from medscore.cli.demo import demo
+from medscore.cli.evaluate import evaluate
 from medscore.cli.inspect import inspect
 from medscore.cli.measure import measure
 from medscore.cli.priors import priors
@@ -33,6 +34,7 @@ app.command()(measure)
 app.command()(recon)
 app.command()(demo)
 app.command()(train)
+app.command()(evaluate)
 app.add_typer(priors, name="priors")
 
 

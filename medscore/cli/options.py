@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -53,3 +54,25 @@ def check_new(file: Path) -> None:
         raise MedscoreError(
             "the output file exists already", where=file, mend="choose a new one or remove it"
         )
+
+
+def config_path(path: Path, kind: str) -> Path:
+    """A configuration by its path, or one that ships with medscore by its name.
+
+    Args:
+        kind: the folder of ``configs`` to look in.
+
+    Raises:
+        MedscoreError: neither.
+    """
+    if path.is_file():
+        return path
+    folder = Path(str(files("medscore.configs"))) / kind
+    shipped = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    if str(path) in shipped:
+        return shipped[str(path)]
+    raise MedscoreError(
+        "no such configuration",
+        where=path,
+        mend=f"use a YAML file, or one of: {', '.join(shipped)}",
+    )

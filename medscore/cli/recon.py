@@ -16,6 +16,7 @@ import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.classical import classical
 from medscore.cli import registry
+from medscore.cli.plans import sampling_plan, strength
 from medscore.cli.presets import DEFAULTS, Settings, choose
 from medscore.cli.progress import console, sampling_bar
 from medscore.cli.simulate import prepare
@@ -26,7 +27,7 @@ from medscore.errors import MedscoreError
 from medscore.files import atomic_folder
 from medscore.measurement import Measurement, read_measurement
 from medscore.outputs import Outcome, write_outputs
-from medscore.reconstruction import Plan, check_compatible, reconstruct
+from medscore.reconstruction import check_compatible, reconstruct
 
 
 def recon(
@@ -161,24 +162,14 @@ def reconstruct_file(
     chosen = registry.device(device)
     network = load_prior(prior_file, device=chosen)
     noise = registry.noise_deviation(settings.noise, measurement, path)
-    noise_free = noise is None
-    lam = settings.lam if settings.lam is not None else (1.0 if noise_free else 0.5)
-    conditioner = registry.conditioner(settings.conditioner)
-    times = registry.grid(settings.grid)(network.sde, settings.steps)
     fingerprint = _fingerprint(path, checkpoint.sha256, settings, batch_size)
     state = output.parent / f".{output.name}.resume.safetensors"
-    plan = Plan(
-        sampler=registry.sampler(
-            settings.sampler, registry.SamplerOptions(settings.snr, times, network.sde)
-        ),
-        conditioner=lambda a, y, std: conditioner(a, y, registry.Strength(lam, std)),
-        times=times,
-        samples=settings.samples,
-        seed=settings.seed,
-        noise=noise,
-        batch_size=batch_size,
+    plan = sampling_plan(
+        settings,
+        network,
+        noise,
         device=chosen,
-        bf16=settings.precision == "bf16",
+        batch_size=batch_size,
         state=state if resumable else None,
         fingerprint=fingerprint,
     )
@@ -203,11 +194,11 @@ def reconstruct_file(
             window_asked=window,
         )
         record = {
-            "settings": {**settings.__dict__, "lam": lam, "device": chosen},
+            "settings": {**settings.__dict__, "lam": strength(settings, noise), "device": chosen},
             "measurement_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "operator": repr(measurement.operator),
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
-            "final_exact_step": noise_free,
+            "final_exact_step": noise is None,
         }
         write_outputs(
             folder, outcome, record, version=medscore.__version__, hdf5=hdf5, identity=identity

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +14,8 @@ import medscore
 from medscore.cli import options, registry
 from medscore.cli.options import slice_range
 from medscore.cli.progress import console
-from medscore.datasets.load import load_image
-from medscore.datasets.volume import AIR, Volume, check_values, guess, reduce, require
+from medscore.datasets.load import clean, load_image
+from medscore.datasets.volume import Volume, guess, require
 from medscore.errors import MedscoreError
 from medscore.measurement import ATTENUATION, LARGEST, Measurement, write_measurement
 from medscore.simulation import simulate as scan
@@ -133,11 +132,7 @@ def prepare(
     volume = require(volume, modality or guess(volume), image)
     if slices is not None:
         volume = volume.select(*slice_range(slices, len(volume.values)))
-    check_values(volume.values, image)
-    if volume.modality == "CT":
-        volume = replace(volume, values=volume.values.clip(min=AIR))
-        check_values(volume.values, image)  # nothing but padding is constant now
-    return volume if size is None else reduce(volume, size, image)
+    return clean(volume, size, image)
 
 
 def _implant(text: str) -> tuple[float, float, float]:

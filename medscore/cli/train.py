@@ -1,19 +1,32 @@
-"""``medscore train``: a recipe and a data folder in, a prior out."""
+"""``medscore train``: a recipe and a data folder in; a prior, or a supervised network, out."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 from rich.markup import escape
+from torch import nn
 
 from medscore.checkpoint import save_prior
-from medscore.cli import registry
+from medscore.cli import registry, scans
 from medscore.cli.progress import console, training_bar
 from medscore.errors import MedscoreError
+from medscore.recipe import read_yaml
+from medscore.tasks import Grid
+
+if TYPE_CHECKING:  # slow to import
+    from medscore.prior import NetworkPrior
+    from medscore.supervised.networks import Reconstructor
+    from medscore.training.loop import Batches, Hooks, Loss
+    from medscore.training.plan import TrainingPlan
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def train(
@@ -37,54 +50,134 @@ def train(
     NAME.safetensors. Several machines: torchrun ... -m medscore train ...
 
     Example: medscore train configs/train/ct-128.yaml --data DATA -o runs/ct-128
-    """
-    from medscore.training.launch import processes
-    from medscore.training.loop import Hooks
-    from medscore.training.loop import train as run_training
-    from medscore.training.prepare import prepare
-    from medscore.training.validation import draw_samples
 
+    A recipe with a scan trains a network on pairs of measurements and images instead, to compare
+    with what the prior does without such pairs.
+
+    Example: medscore train configs/supervised/ct-unet-23.yaml --data DATA -o runs/ct-unet-23
+    """
     for name, value in (("--steps", steps), ("--devices", devices)):
         if value is not None and value < 1:
             raise MedscoreError(f"{name} is {value}", mend="use 1 or more")
-    job = prepare(recipe, data, steps=steps, find_prior=registry.prior_path, cache=cache)
+    content = read_yaml(recipe)
+    prepare = _supervised if isinstance(content, dict) and "scan" in content else _prior
+    chosen = registry.device(device)
+    job = prepare(recipe, data, output, steps, cache)
+    train_job(job, recipe, output, device=chosen, devices=devices)
+
+
+@dataclass(frozen=True)
+class TrainingJob(Generic[Model]):
+    """What is trained, on what, and what is said and kept of it."""
+
+    name: str
+    model: Model
+    batch: Batches
+    loss: Loss[Model]
+    plan: TrainingPlan
+    hooks: Hooks[Model]
+    save: Callable[[Path], None]
+    remark: Callable[[], str]
+
+
+def train_job(
+    job: TrainingJob[Any], recipe: Path, output: Path, *, device: str = "cpu", devices: int = 1
+) -> None:
+    """Train, and write NAME.safetensors into ``output`` at the end; resumes what it finds there.
+
+    Raises:
+        MedscoreError: as :func:`medscore.training.loop.train`.
+    """
+    from medscore.training.launch import processes
+    from medscore.training.loop import train as run_training
+
     with ExitStack() as stack:
-        engine = stack.enter_context(processes(registry.device(device), devices))
+        engine = stack.enter_context(processes(device, devices))
         leads = engine.is_global_zero
         _make(output, recipe)
         reports = run_training(
-            job.prior,
-            job.batch,
-            job.objective,
-            job.plan,
-            output,
-            hooks=Hooks(
-                validation=job.validation,
-                samples=lambda prior, step: draw_samples(
-                    prior, (1, job.contract.size, job.contract.size), _picture(output, step)
-                ),
-                identity=job.identity,
-            ),
-            fabric=engine,
+            job.model, job.batch, job.loss, job.plan, output, hooks=job.hooks, fabric=engine
         )
         if leads:
-            from_whom = job.contract.provenance
-            console.print(
-                f"{from_whom.slices} slices of {from_whom.patients} patients; the largest distance "
-                f"between two of them is {job.largest_distance():.1f} (Technique 1: a good "
-                "sigma_max)"
-            )
-            show = stack.enter_context(training_bar(job.contract.name, job.plan.steps))
+            console.print(job.remark())
+            show = stack.enter_context(training_bar(job.name, job.plan.steps))
         for report in reports:
             if leads:
                 show(report.step, report.loss)
                 if report.warning:
                     console.print(f"warning: {report.warning}")
         if leads:
-            path = output / f"{job.contract.name}.safetensors"
-            save_prior(path, job.contract, job.prior.network.state_dict())
+            path = output / f"{job.name}.safetensors"
+            job.save(path)
     if leads:
         console.print(f"{escape(str(path))}: trained {job.plan.steps} steps")
+
+
+def _prior(
+    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
+) -> TrainingJob[NetworkPrior]:
+    from medscore.training.loop import Hooks
+    from medscore.training.prepare import prepare
+    from medscore.training.validation import draw_samples
+
+    job = prepare(recipe, data, steps=steps, find_prior=registry.prior_path, cache=cache)
+    size, learnt = job.contract.size, job.contract.provenance
+    return TrainingJob(
+        job.contract.name,
+        job.prior,
+        job.batch,
+        job.objective,
+        job.plan,
+        Hooks(
+            validation=job.validation,
+            samples=lambda prior, step: draw_samples(
+                prior, (1, size, size), _picture(output, step)
+            ),
+            identity=job.identity,
+        ),
+        lambda path: save_prior(path, job.contract, job.prior.network.state_dict()),
+        lambda: (
+            f"{learnt.slices} slices of {learnt.patients} patients; the largest distance between "
+            f"two of them is {job.largest_distance():.1f} (Technique 1: a good sigma_max)"
+        ),
+    )
+
+
+def _supervised(
+    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
+) -> TrainingJob[Reconstructor]:
+    return supervised_job(recipe, data, steps, cache)
+
+
+def supervised_job(
+    recipe: Path, data: Path, steps: int | None = None, cache: Path | None = None
+) -> TrainingJob[Reconstructor]:
+    """The training of a supervised recipe.
+
+    Raises:
+        MedscoreError: what is wrong with the recipe or the data.
+    """
+    from medscore.supervised.contract import save_reconstructor
+    from medscore.supervised.training import prepare_supervised, read_supervised
+    from medscore.training.loop import Hooks
+
+    asked = read_supervised(recipe)
+    scan = scans.build(
+        asked.scan, Grid(asked.size, asked.size, asked.spacing_mm, asked.modality), recipe
+    )
+    plan = asked.plan if steps is None else asked.plan.shortened(steps)
+    job = prepare_supervised(recipe, asked, scan, data, plan=plan, cache=cache)
+    learnt = job.contract.provenance
+    return TrainingJob(
+        job.contract.name,
+        job.model,
+        job.batch,
+        job.objective,
+        job.plan,
+        Hooks(validation=job.validation, identity=job.identity),
+        lambda path: save_reconstructor(path, job.contract, job.model.network.state_dict()),
+        lambda: f"{learnt.slices} slices of {learnt.patients} patients; {scan.operator}",
+    )
 
 
 def _make(output: Path, recipe: Path) -> None:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from medscore.errors import MedscoreError
-from medscore.prior import NetworkPrior, Prior
+from medscore.prior import Prior
 from medscore.training.log import Log
 from medscore.training.plan import TrainingPlan
 from medscore.training.state import load_state, save_state
@@ -34,12 +34,17 @@ in the network's range."""
 Drawn = tuple[Tensor, Tensor, Tensor]
 """Clean images, uniform draws and white noise."""
 
-Objective = Callable[[Prior, Tensor, Tensor, Tensor], Tensor]
-"""Loss per sample (batch,) from a prior, clean images x0, uniform draws u (batch,) that become
-times, and white noise z like x0."""
+Model = TypeVar("Model", bound=nn.Module)
+"""What is trained: a module with a ``network``, such as a NetworkPrior."""
 
-Watch = Callable[[NetworkPrior], float]
-"""Judges the averaged prior now and then, e.g. its validation loss."""
+Seen = TypeVar("Seen")
+
+Loss = Callable[[Seen, Tensor, Tensor, Tensor], Tensor]
+"""Loss per sample (batch,) from a model, clean images x0, uniform draws u (batch,), and white noise
+z like x0."""
+
+Objective = Loss[Prior]
+"""The loss of a prior, for which u become times."""
 
 SPIKE = 20.0
 """A gradient this many times larger than its running mean is reported."""
@@ -58,38 +63,39 @@ class StepReport:
 
 
 @dataclass(frozen=True)
-class Hooks:
+class Hooks(Generic[Model]):
     """What else happens on the way.
 
     Attributes:
-        validation: judges the averaged prior every ``plan.validate_every`` steps.
-        samples: is given the averaged prior and the step every ``plan.sample_every`` steps.
+        validation: judges the averaged model every ``plan.validate_every`` steps, e.g. by its loss
+            on images that it is not trained on.
+        samples: is given the averaged model and the step every ``plan.sample_every`` steps.
         identity: what the run is of, by name; a saved state that differs is refused.
     """
 
-    validation: Watch | None = None
-    samples: Callable[[NetworkPrior, int], None] | None = None
+    validation: Callable[[Model], float] | None = None
+    samples: Callable[[Model, int], None] | None = None
     identity: dict[str, str] = field(default_factory=dict)
 
 
-NO_HOOKS = Hooks()
+NO_HOOKS: Hooks[Any] = Hooks()
 
 
 def train(
-    prior: NetworkPrior,
+    model: Model,
     batches: Batches,
-    objective: Objective,
+    objective: Loss[Model],
     plan: TrainingPlan,
     folder: Path,
     *,
-    hooks: Hooks = NO_HOOKS,
+    hooks: Hooks[Model] = NO_HOOKS,
     fabric: Fabric | None = None,
 ) -> Iterator[StepReport]:
-    """Train ``prior`` in place, yielding a report per step; state and log live in ``folder``.
+    """Train ``model.network`` in place, yielding a report per step; state and log are in ``folder``.
 
     ``folder/state.safetensors`` is written atomically every ``plan.save_every`` steps and at the
     end, and is picked up when the same call is made again; ``folder/loss.jsonl`` has a line per
-    ``plan.log_every`` steps. At the end ``prior`` holds the averaged weights.
+    ``plan.log_every`` steps. At the end ``model`` holds the averaged weights.
 
     Args:
         fabric: the launched processes; by default this one, on the CPU.
@@ -100,15 +106,17 @@ def train(
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     mine = _share(plan, fabric)
-    convert_conv2d_weight_memory_format(prior.network, torch.channels_last)  # the fastest here
+    network = _network(model)
+    convert_conv2d_weight_memory_format(network, torch.channels_last)  # the fastest here
     if plan.precision == "float64":
-        prior.double()
-    average = deepcopy(prior).to(fabric.device).eval().requires_grad_(False)
-    optimiser = plan.optimiser_for(prior.network)
-    model, stepper = fabric.setup(_Loss(prior, objective, plan.precision == "bf16"), optimiser)
+        model.double()
+    average = deepcopy(model).to(fabric.device).eval().requires_grad_(False)
+    averaged = _network(average)
+    optimiser = plan.optimiser_for(network)
+    wrapped, stepper = fabric.setup(_Loss(model, objective, plan.precision == "bf16"), optimiser)
     state, first = folder / "state.safetensors", 0
     if state.exists():
-        first = load_state(state, prior.network, average.network, optimiser, hooks.identity)
+        first = load_state(state, network, averaged, optimiser, hooks.identity)
     if first > plan.steps:
         raise MedscoreError(
             f"the saved state is of step {first}, beyond the {plan.steps} asked",
@@ -116,7 +124,7 @@ def train(
             mend="ask for more steps or use another folder",
         )
     fabric.barrier()
-    prior.train()
+    model.train()
     dtype = torch.float64 if plan.precision == "float64" else torch.float32
     leads, pulse = fabric.is_global_zero, _Pulse(folder)
     with ExitStack() as stack:
@@ -129,39 +137,43 @@ def train(
             batch = [part.to(fabric.device, dtype) for part in parts]
             torch.manual_seed(plan.step_seed(step))  # dropout takes no generator
             stepper.zero_grad()
-            loss = _gradient(fabric, model, batch, plan.accumulate)
-            norm = _clip(fabric, model, stepper, plan.clip)
+            loss = _gradient(fabric, wrapped, batch, plan.accumulate)
+            norm = _clip(fabric, wrapped, stepper, plan.clip)
             warning = pulse.check(step, loss, norm)
             for group in optimiser.param_groups:
                 group["lr"] = plan.rate(step)
             stepper.step()
-            _move_average(average.network, prior.network, plan.kept(step))
+            _move_average(averaged, network, plan.kept(step))
             validation = None
             if leads and hooks.validation and _due(plan.validate_every, step, plan):
                 validation = hooks.validation(average)
             if leads and hooks.samples and _due(plan.sample_every, step, plan):
                 hooks.samples(average, step)
             if leads and _due(plan.save_every, step, plan):
-                save_state(state, step, prior.network, average.network, optimiser, hooks.identity)
+                save_state(state, step, network, averaged, optimiser, hooks.identity)
             report = StepReport(step, loss, norm, plan.rate(step), validation, warning)
             if log:
                 pulse.write(log, report, plan.log_every)
             yield report
     fabric.barrier()
-    prior.network.load_state_dict(average.network.state_dict())
-    prior.eval()
+    network.load_state_dict(averaged.state_dict())
+    model.eval()
+
+
+def _network(model: nn.Module) -> nn.Module:
+    return cast(nn.Module, model.network)
 
 
 class _Loss(nn.Module):
     """The mean objective as a module, so that data-parallel wrappers see its forward call."""
 
-    def __init__(self, prior: NetworkPrior, objective: Objective, bf16: bool) -> None:
+    def __init__(self, model: nn.Module, objective: Loss[Any], bf16: bool) -> None:
         super().__init__()
-        self.prior, self.objective, self.bf16 = prior, objective, bf16
+        self.model, self.objective, self.bf16 = model, objective, bf16
 
     def forward(self, x0: Tensor, u: Tensor, z: Tensor) -> Tensor:
         with torch.autocast(x0.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.objective(self.prior, x0, u, z).mean()
+            return self.objective(self.model, x0, u, z).mean()
 
 
 def draw(batches: Batches, plan: TrainingPlan, step: int, mine: slice) -> Drawn:

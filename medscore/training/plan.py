@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -72,6 +72,11 @@ class TrainingPlan:
             raise ValueError(f"restarts {self.restarts} must lie between 0 and steps {self.steps}")
         if self.batch % self.accumulate:
             raise ValueError(f"batch {self.batch} is no multiple of accumulate {self.accumulate}")
+
+    def shortened(self, steps: int) -> TrainingPlan:
+        """The same with so many steps."""
+        restarts = tuple(r for r in self.restarts if r < steps)
+        return replace(self, steps=steps, restarts=restarts)
 
     def optimiser_for(self, network: nn.Module) -> torch.optim.Optimizer:
         """The optimiser over the network's weights."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from medscore.datasets.slices import Slices, load_slices
 from medscore.errors import MedscoreError
 from medscore.ncsnv2 import largest_distance
 from medscore.prior import NetworkPrior
-from medscore.recipe import Recipe, read_recipe
+from medscore.recipe import ImageRecipe, Recipe, read_recipe
 from medscore.training.loop import Objective
 from medscore.training.plan import TrainingPlan
 from medscore.training.validation import Validation
@@ -102,8 +102,8 @@ def prepare(
     recipe = read_recipe(path)
     plan = recipe.plan
     if steps is not None:
-        plan = replace(plan, steps=steps, restarts=tuple(r for r in plan.restarts if r < steps))
-    slices = _slices(recipe, recipe.data, data_root, cache)
+        plan = plan.shortened(steps)
+    slices = training_slices(recipe, recipe.data, data_root, cache)
     start = None
     if recipe.start is not None:
         begun = find_prior(recipe.start)
@@ -115,14 +115,8 @@ def prepare(
     if start is not None:
         fill(prior, start, begun)
     objective = recipe.objective.build(contract.data_std)
-    validation = None
-    if recipe.validation:
-        held_out = _slices(recipe, recipe.validation, data_root, cache)
-        _check_apart(path, slices, held_out)
-        chosen = np.linspace(0, len(held_out.images) - 1, min(VALIDATED, len(held_out.images)))
-        few = held_out.images[torch.from_numpy(chosen.round()).long()]
-        images = reduced(few, recipe.oversample)
-        validation = Validation(images, objective, plan.batch)
+    few = held_out(path, recipe, slices, data_root, cache)
+    validation = None if few is None else Validation(few, objective, plan.batch)
     return Run(
         prior,
         contract,
@@ -141,7 +135,32 @@ def prepare(
     )
 
 
-def _slices(recipe: Recipe, patterns: tuple[str, ...], root: Path, cache: Path | None) -> Slices:
+def held_out(
+    path: Path, recipe: ImageRecipe, slices: Slices, root: Path, cache: Path | None
+) -> Tensor | None:
+    """At most ``VALIDATED`` validation images (n, 1, size, size); None where the recipe, the file
+    ``path``, names none.
+
+    Raises:
+        MedscoreError: patients that are among ``slices``, the training's.
+    """
+    if not recipe.validation:
+        return None
+    found = training_slices(recipe, recipe.validation, root, cache)
+    _check_apart(path, slices, found)
+    chosen = np.linspace(0, len(found.images) - 1, min(VALIDATED, len(found.images)))
+    few = found.images[torch.from_numpy(chosen.round()).long()]
+    return reduced(few, recipe.oversample)
+
+
+def training_slices(
+    recipe: ImageRecipe, patterns: tuple[str, ...], root: Path, cache: Path | None
+) -> Slices:
+    """The slices of patterns below a data folder, as the recipe wants them.
+
+    Raises:
+        MedscoreError: as :func:`~medscore.datasets.slices.load_slices`.
+    """
     return load_slices(
         patterns,
         root=root,

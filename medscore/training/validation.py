@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from medscore.engine import Batch, Job, run
 from medscore.files import atomic_path
-from medscore.prior import NetworkPrior, Prior
+from medscore.prior import NetworkPrior
 from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
 from medscore.samplers.grids import angular
-from medscore.training.loop import Objective
+from medscore.training.loop import Loss
 
 NOISE_SEED = 20_231
 
@@ -29,21 +30,21 @@ class Validation:
     """
 
     images: Tensor
-    objective: Objective
+    objective: Loss[Any]
     batch: int = 8
 
     @torch.no_grad()
-    def __call__(self, prior: Prior) -> float:
+    def __call__(self, model: Any) -> float:
         """The loss; image i gets time (i + 1/2)/n of the objective's own distribution."""
         generator = torch.Generator().manual_seed(NOISE_SEED)
         n = len(self.images)
         z = torch.randn(self.images.shape, generator=generator)
         u = ((torch.arange(n) + 0.5) / n)[torch.randperm(n, generator=generator)]
-        device = next(prior.parameters()).device if isinstance(prior, NetworkPrior) else "cpu"
+        device = next(model.parameters()).device if isinstance(model, nn.Module) else "cpu"
         parts = zip(self.images.split(self.batch), u.split(self.batch), z.split(self.batch),
                     strict=True)  # fmt: skip
         losses = [
-            self.objective(prior, x.float().to(device), v.to(device), w.to(device))
+            self.objective(model, x.float().to(device), v.to(device), w.to(device))
             for x, v, w in parts
         ]
         return float(torch.cat(losses).mean())

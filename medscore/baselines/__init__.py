@@ -1,0 +1,1 @@
+"""Reconstructions without a score prior: what ours are compared to, behind the same interface."""

@@ -1,0 +1,72 @@
+r"""Accelerated proximal gradients, FISTA (Beck and Teboulle 2009a), for
+
+.. math:: \min_x \tfrac12 \|y - A x\|^2 / |A|^2 + g(x):
+
+.. math:: x_k = \mathrm{prox}_{\tau g}\big(z_k - \tau A^H (A z_k - y) / |A|^2\big), \qquad
+          z_{k+1} = x_k + \frac{t_k - 1}{t_{k+1}} (x_k - x_{k-1}), \qquad
+          t_{k+1} = \tfrac12 \big(1 + \sqrt{1 + 4 t_k^2}\big).
+
+The momentum starts again, t = 1, wherever it leads uphill, :math:`\langle z_k - x_k, x_k - x_{k-1}
+\rangle > 0` (the gradient scheme of O'Donoghue and Candes 2015). Every sample has a step, a
+momentum and an end of its own, so results do not depend on the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from medscore.operators.base import Operator, norm
+from medscore.operators.linalg import wide
+
+STEP = 0.98
+r"""tau: less than 1, for |A| is found by power iteration, from below."""
+
+
+def fista(
+    operator: Operator,
+    y: Tensor,
+    prox: Callable[[Tensor], Tensor],
+    *,
+    iterations: int,
+    tolerance: float = 0.0,
+) -> Tensor:
+    """The minimiser, from zero: images (batch, 1, H, W), real or complex as the operator's are.
+
+    Args:
+        y: measurements (batch, ...).
+        prox: the proximal map of ``STEP`` times g, sample by sample; it may remember its last call.
+        iterations: the most that are taken; each has one A and one A^H.
+        tolerance: a sample stands still once a step changes it by less than this share of its norm.
+    """
+    y = operator.mask(y) * y
+    x = torch.zeros_like(operator.adjoint(y))
+    size = wide(operator.norm_squared(y), x)
+    z, t = x, torch.ones_like(norm(x))
+    active = torch.ones_like(t, dtype=torch.bool)
+    for _ in range(iterations):
+        gradient = operator.adjoint(operator.forward(z) - y) / size
+        fitted = prox(z - STEP * gradient)
+        uphill = _dot(z - fitted, fitted - x) > 0
+        t = torch.where(uphill, 1.0, t)
+        following = (1 + torch.sqrt(1 + 4 * t**2)) / 2
+        change = norm(fitted - z)
+        z = fitted + wide((t - 1) / following, x) * (fitted - x)
+        x, t = torch.where(_wide(active, x), fitted, x), following
+        active = active & (change > tolerance * norm(fitted))
+        if not bool(active.any()):
+            break
+    return x
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """The real inner product of each sample, (batch,)."""
+    product = (a.conj() * b).real if a.is_complex() else a * b
+    return product.flatten(1).sum(1)
+
+
+def _wide(chosen: Tensor, like: Tensor) -> Tensor:
+    """Samples (batch,) bool, with the axes of ``like``."""
+    return chosen.reshape(-1, *(1,) * (like.ndim - 1))

@@ -1,0 +1,218 @@
+"""``medscore evaluate``: a comparison and a data folder in; tables, plots and pictures out."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from medscore.cli import methods
+from medscore.cli.options import config_path
+from medscore.cli.progress import console, counting_bar
+from medscore.cli.train import supervised_job, train_job
+from medscore.datasets.cohort import Case, read_cohort
+from medscore.errors import MedscoreError
+from medscore.evaluation.cells import Cell, Store, key_of
+from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluation
+from medscore.evaluation.report import Outcome, write_report
+from medscore.evaluation.spread import Spread, cluster, processes
+from medscore.evaluation.table import rows_of
+
+
+def evaluate(
+    config: Annotated[Path, typer.Argument(help="Comparison (YAML), see configs/eval.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make or go on with.")],
+    data: Annotated[Path, typer.Option(help="Folder the cohort's data lie in.")] = Path(),
+    networks: Annotated[
+        Path | None,
+        typer.Option(help="Folder of supervised networks; OUTPUT/networks by default."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--processes", help="Processes; one a core by default.")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of each.")] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster instead of processes; auto, or local."),
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Only this method; repeatable. All by default.")
+    ] = None,
+) -> None:
+    """Compare methods on a cohort: tables, plots, comparison images with error maps.
+
+    Supervised networks are trained first where they are not there yet. Every finished slice is
+    kept in OUTPUT/cells: after an interruption the same command goes on where it stopped.
+
+    Example: medscore evaluate configs/eval/sparse-ct.yaml --data DATA -o runs/sparse-ct
+    """
+    for name, value in (("--processes", workers), ("--threads", threads)):
+        if value is not None and value < 1:
+            raise MedscoreError(f"{name} is {value}", mend="use 1 or more")
+    config = config_path(config, "eval")
+    spec = _only(read_evaluation(config), method, config)
+    convention = methods.convention(spec.metric)
+    cases = cohort(spec, data)
+    check(spec, cases, config)
+    spread = (
+        cluster(ray, threads) if ray is not None
+        else processes(workers or os.cpu_count() or 1, threads)
+    )  # fmt: skip
+    trained = train_missing(spec, networks or output / "networks", data)
+    store = Store(output / "cells")
+    store.make()
+    work = pieces(spec, cases, config, trained)
+    cells = fill(store, work, spread)
+    outcome = Outcome(spec, convention, cases, rows_of(cells), _pictured(store, work))
+    arguments = ["medscore", "evaluate", f"configs/eval/{config.name}", "--data", "DATA"]
+    command = shlex.join([*arguments, "-o", output.name])
+    for path in write_report(output, outcome, command):
+        console.print(escape(str(path)))
+
+
+def cohort(spec: EvaluationSpec, data: Path) -> list[Case]:
+    """The slices to judge on.
+
+    Raises:
+        MedscoreError: as :func:`~medscore.datasets.cohort.read_cohort`.
+    """
+    c = spec.cohort
+    return read_cohort(
+        c.data, root=data, modality=c.modality, size=c.size, spacing_mm=c.spacing_mm, limit=c.limit
+    )
+
+
+def check(spec: EvaluationSpec, cases: Sequence[Case], where: Path) -> None:
+    """Refuse tasks and methods that cannot be before anything long begins.
+
+    Raises:
+        MedscoreError: naming the task or the method.
+    """
+    for task in spec.tasks:
+        methods.measure(cases[0], task, 0, where)
+        for method in spec.methods:
+            if method.supervised is None:
+                try:
+                    methods.solver(method, task.name, where)
+                except (MedscoreError, ValueError) as error:
+                    raise MedscoreError(
+                        f"method {method.name!r}: {error}", where=where, mend="correct it"
+                    ) from error
+
+
+def train_missing(spec: EvaluationSpec, folder: Path, data: Path) -> dict[str, Path]:
+    """The files of the supervised methods' networks, by the method's name; trained as needed.
+
+    Raises:
+        MedscoreError: a recipe or its data are wrong.
+    """
+    found = {}
+    for method in spec.methods:
+        if method.supervised is None:
+            continue
+        recipe = config_path(Path(method.supervised), "supervised")
+        path = folder / recipe.stem / f"{recipe.stem}.safetensors"
+        if not path.is_file():
+            console.print(f"{escape(method.name)}: no network at {escape(str(path))} yet")
+            train_job(supervised_job(recipe, data), recipe, path.parent)
+        found[method.name] = path.resolve()
+    return found
+
+
+def pieces(
+    spec: EvaluationSpec, cases: Sequence[Case], where: Path, networks: dict[str, Path]
+) -> list[methods.Work]:
+    """All cells of the comparison, task by task and method by method."""
+    return [
+        methods.Work(
+            case=case,
+            number=number,
+            task=task,
+            method=method,
+            metric=spec.metric,
+            seed=spec.seed,
+            where=where,
+            network=networks.get(method.name),
+            keep=number < spec.pictures,
+        )
+        for task in spec.tasks
+        for method in spec.methods
+        if method.tasks is None or task.name in method.tasks
+        for number, case in enumerate(cases)
+    ]
+
+
+def fill(store: Store, work: Sequence[methods.Work], spread: Spread) -> list[Cell]:
+    """Find the cells that are not there yet, and return all of them in the order of ``work``.
+
+    Raises:
+        MedscoreError: a cell cannot be found; those before it are kept.
+    """
+    keys = [key_of(*piece.fixed) for piece in work]
+    todo = [
+        i for i, piece in enumerate(work) if not store.has(keys[i], images=piece.keep)
+    ]  # fmt: skip
+    with counting_bar("slices", len(work)) as show:
+        show(len(work) - len(todo), "")
+        try:
+            for done, (place, (cell, images)) in enumerate(
+                spread(methods.cell_of, [work[i] for i in todo]), start=1
+            ):
+                store.put(keys[todo[place]], cell, images)
+                show(len(work) - len(todo) + done, f"{cell.method}, {cell.task}")
+        except KeyboardInterrupt:
+            console.print("interrupted: repeat the same command to go on where it stopped")
+            raise
+    return [
+        # a cell may have been found under other names for the same thing
+        _renamed(store.get(key), piece) for key, piece in zip(keys, work, strict=True)
+    ]  # fmt: skip
+
+
+def _renamed(cell: Cell, piece: methods.Work) -> Cell:
+    qualities = {
+        piece.method.name + name.removeprefix(cell.method): quality
+        for name, quality in cell.qualities.items()
+    }
+    return Cell(
+        **{
+            **cell.__dict__,
+            "task": piece.task.name,
+            "method": piece.method.name,
+            "case": piece.case.name,
+            "patient": piece.case.patient,
+            "qualities": qualities,
+        }
+    )
+
+
+def _pictured(
+    store: Store, work: Sequence[methods.Work]
+) -> dict[str, list[tuple[Case, dict[str, object]]]]:
+    """By task, the cases that are pictured and all methods' images of them."""
+    found: dict[str, dict[int, tuple[Case, dict[str, object]]]] = {}
+    for piece in work:
+        if piece.keep:
+            of_task = found.setdefault(piece.task.name, {})
+            _, images = of_task.setdefault(piece.number, (piece.case, {}))
+            images |= store.images(key_of(*piece.fixed))
+    return {task: list(pairs.values()) for task, pairs in found.items()}
+
+
+def _only(spec: EvaluationSpec, names: list[str] | None, where: Path) -> EvaluationSpec:
+    if not names:
+        return spec
+    known: dict[str, MethodSpec] = {m.name: m for m in spec.methods}
+    for name in names:
+        if name not in known:
+            raise MedscoreError(
+                f"--method {name!r}", where=where, mend=f"use one of: {', '.join(known)}"
+            )
+    kept = tuple(m for m in spec.methods if m.name in names)
+    ours = spec.ours if spec.ours in names else kept[0].name
+    return spec.model_copy(update={"methods": kept, "ours": ours})

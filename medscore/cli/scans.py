@@ -1,0 +1,39 @@
+"""From a scan as a configuration says it to one that measures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medscore.cli import registry
+from medscore.errors import MedscoreError
+from medscore.scan_spec import ScanSpec
+from medscore.tasks import NEEDS, TASKS, Choices, Grid, Scan
+
+
+def choices(spec: ScanSpec) -> Choices:
+    """What the task may depend on.
+
+    Raises:
+        MedscoreError: a noise that is not known.
+    """
+    given = spec.model_dump(exclude={"task", "noise"})
+    return Choices(**given, noise=registry.noise(spec.noise))
+
+
+def build(spec: ScanSpec, grid: Grid, where: Path) -> Scan:
+    """The scan of images on a grid; ``where`` is the file that asks for it.
+
+    Raises:
+        MedscoreError: no such task, not of this modality, or choices that it cannot do.
+    """
+    if spec.task not in TASKS:
+        raise MedscoreError(
+            f"no task {spec.task!r}", where=where, mend=f"use one of: {', '.join(TASKS)}"
+        )
+    if NEEDS.get(spec.task, grid.modality) != grid.modality:
+        raise MedscoreError(
+            f"task {spec.task} measures {NEEDS[spec.task]}, the images are {grid.modality}",
+            where=where,
+            mend="use a task of that modality",
+        )
+    return TASKS[spec.task](grid, choices(spec))

@@ -1,0 +1,164 @@
+"""The report of a comparison in Markdown, and all its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import torch
+
+import medscore
+from medscore.datasets.cohort import Case
+from medscore.evaluation.config import EvaluationSpec
+from medscore.evaluation.figures import plot
+from medscore.evaluation.pictures import comparison
+from medscore.evaluation.table import (
+    METRICS,
+    Row,
+    gap_table,
+    losses,
+    slices_csv,
+    table_csv,
+    wide_table,
+)
+from medscore.files import atomic_write
+from medscore.metrics import Convention
+
+TARGET = "the image that was measured, reduced to the matrix of the comparison"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished comparison.
+
+    Attributes:
+        rows: of its tables. pictured: by task, the case and its images.
+    """
+
+    spec: EvaluationSpec
+    convention: Convention
+    cases: Sequence[Case]
+    rows: Sequence[Row]
+    pictured: dict[str, list[tuple[Case, dict[str, object]]]]
+
+
+def write_report(folder: Path, outcome: Outcome, command: str) -> list[Path]:
+    """Write table.csv, slices.csv, metrics.json (a card for every row), report.md, plots and
+    pictures; returns their paths.
+
+    Args:
+        command: that makes the report again, for its first lines.
+    """
+    files = {
+        "table.csv": table_csv(outcome.rows, outcome.convention, TARGET).encode(),
+        "slices.csv": slices_csv(outcome.rows).encode(),
+        "metrics.json": _cards(outcome),
+    }
+    pictures = _plots(outcome) | _pictures(outcome)
+    files |= pictures
+    files["report.md"] = markdown(outcome, command, list(pictures)).encode()
+    for name, content in files.items():
+        atomic_write(folder / name, content)
+    return [folder / name for name in files]
+
+
+def markdown(outcome: Outcome, command: str, pictures: Sequence[str], prefix: str = "") -> str:
+    """The report's text.
+
+    Args:
+        pictures: names of the files to show. prefix: before these names in links.
+    """
+    spec, rows = outcome.spec, outcome.rows
+    patients = len({case.patient for case in outcome.cases})
+    worse = losses(rows, spec.ours)
+    lines = [
+        f"## {spec.title}",
+        "",
+        f"Written by `{command}` on {date.today().isoformat()}, medscore {medscore.__version__}"
+        f"{_commit()}; {machine()}.",
+        "",
+        f"Cohort: {len(outcome.cases)} slices of {patients} patients, {spec.cohort.size} x "
+        f"{spec.cohort.size} pixels, from {', '.join(f'`{p}`' for p in spec.cohort.data)}.",
+        "",
+        f"Metric: {outcome.convention}. Target: {TARGET}. Mean ± standard deviation over slices; "
+        "the best mean of a column in bold.",
+        "",
+        *wide_table(rows),
+        "",
+        f"Ours is *{spec.ours}*. Differences are of the same slices, with the 95 % bootstrap "
+        "interval of their mean, whole patients resampled:",
+        "",
+        *gap_table(rows, spec.ours),
+        "",
+        "Where ours loses: " + (f"{'; '.join(worse)}." if worse else "nowhere in this table."),
+        "",
+    ]
+    for name in pictures:
+        lines += [f"![{name.removesuffix('.png')}]({prefix}{name})", ""]
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """Processor, cores and torch."""
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """The commit of the checkout that this code lies in, if it does."""
+    folder = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=folder, capture_output=True, text=True, check=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f", commit {found.stdout.strip()}"
+
+
+def _cards(outcome: Outcome) -> bytes:
+    cards = [
+        {"task": row.task, "method": row.name, **row.card(outcome.convention, TARGET).record()}
+        for row in outcome.rows
+    ]
+    return (json.dumps(cards, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _plots(outcome: Outcome) -> dict[str, bytes]:
+    spec = outcome.spec
+    along, label = None, ""
+    if spec.plot is not None:
+        along = {t.name: float(getattr(t.scan, spec.plot.of)) for t in spec.tasks}
+        label = spec.plot.label
+    if len(spec.tasks) < 2:
+        return {}
+    return {
+        f"{spec.name}-{metric}.png": plot(outcome.rows, metric, along=along, label=label)
+        for metric in METRICS
+    }
+
+
+def _pictures(outcome: Outcome) -> dict[str, bytes]:
+    found = {}
+    for place, (_, pairs) in enumerate(outcome.pictured.items(), start=1):
+        for number, (case, images) in enumerate(pairs, start=1):
+            name = f"{outcome.spec.name}-task{place}-slice{number}.png"
+            found[name] = comparison(images, case.volume)  # type: ignore[arg-type]
+    return found

@@ -1,0 +1,198 @@
+"""What the cells of a comparison say together: the rows of its tables, and where ours loses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medscore.evaluation.cells import Cell
+from medscore.metric_card import Card, card, interval
+from medscore.metrics import Convention, Quality
+
+METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
+"""Of the tables; more is better of both."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method, or one of its samples, on one task.
+
+    Attributes:
+        name: of the row. cells: its slices, in the cohort's order.
+    """
+
+    task: str
+    name: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def qualities(self) -> list[Quality]:
+        """Of each slice."""
+        return [cell.qualities[self.name] for cell in self.cells]
+
+    @property
+    def patients(self) -> list[str]:
+        """Of each slice."""
+        return [cell.patient for cell in self.cells]
+
+    def values(self, metric: str) -> list[float]:
+        """Of each slice, of ``psnr``, ``ssim`` or ``nmse``."""
+        return [float(getattr(quality, metric)) for quality in self.qualities]
+
+    def mean(self, metric: str) -> float:
+        """Over slices."""
+        return float(np.mean(self.values(metric)))
+
+    def card(self, convention: Convention, target: str) -> Card:
+        """Its metric card; whole patients are resampled for the interval."""
+        return card(self.qualities, convention, target=target, groups=self.patients)
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sample."""
+        return self.cells[0].nfe
+
+    @property
+    def seconds(self) -> float:
+        """Per slice."""
+        return float(np.mean([cell.seconds for cell in self.cells]))
+
+
+def rows_of(cells: Sequence[Cell]) -> list[Row]:
+    """The rows in the order in which tasks and methods first come."""
+    tasks = dict.fromkeys(cell.task for cell in cells)
+    names = dict.fromkeys(name for cell in cells for name in cell.qualities)
+    rows = []
+    for task in tasks:
+        for name in names:
+            own = tuple(c for c in cells if c.task == task and name in c.qualities)
+            if own:
+                rows.append(Row(task, name, own))
+    return rows
+
+
+def losses(rows: Sequence[Row], ours: str) -> list[str]:
+    """Where another method is as good as ours, or better, in words; empty if nowhere."""
+    found = []
+    for mine in (row for row in rows if row.name == ours):
+        for row in rows:
+            if row.task != mine.task or row.cells[0].method == mine.cells[0].method:
+                continue
+            for metric, title in METRICS.items():
+                gap = mine.mean(metric) - row.mean(metric)
+                if not gap > 0:
+                    found.append(f"{row.task}: {row.name} has {title} higher by {-gap:.4g}")
+    return found
+
+
+def table_csv(rows: Sequence[Row], convention: Convention, target: str) -> str:
+    """A line a row: what depends on the machine's speed is not in it."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    head = ["task", "method", "count"]
+    for metric in ("psnr", "ssim", "nmse"):
+        head += [f"{metric}_{what}" for what in ("mean", "std", "low95", "high95")]
+    writer.writerow([*head, "nfe"])
+    for row in rows:
+        found = row.card(convention, target).record()
+        line = [row.task, row.name, str(len(row.cells))]
+        for metric in ("psnr", "ssim", "nmse"):
+            s = found[metric]
+            low, high = s["interval95"] or (None, None)
+            line += [_number(v) for v in (s["mean"], s["std"], low, high)]
+        writer.writerow([*line, str(row.nfe)])
+    return out.getvalue()
+
+
+def slices_csv(rows: Sequence[Row]) -> str:
+    """A line for every slice of every row."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    head = ["task", "method", "slice", "patient", "psnr", "ssim", "nmse", "nfe", "residual"]
+    writer.writerow(head)
+    for row in rows:
+        for cell, q in zip(row.cells, row.qualities, strict=True):
+            line = [row.task, row.name, cell.case, cell.patient]
+            line += [_number(v) for v in (q.psnr, q.ssim, q.nmse)]
+            writer.writerow([*line, str(cell.nfe), f"{cell.residual:.3e}"])
+    return out.getvalue()
+
+
+def wide_table(rows: Sequence[Row]) -> list[str]:
+    """Markdown as the dissertation's tables: methods down, tasks across, mean and deviation over
+    slices.
+    """
+    tasks, names = (list(dict.fromkeys(values)) for values in (
+        [row.task for row in rows], [row.name for row in rows]
+    ))  # fmt: skip
+    at = {(row.task, row.name): row for row in rows}
+    heads = [f"{task}: {title}" for task in tasks for title in METRICS.values()]
+    lines = ["| method | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(heads)]
+    best = {
+        (task, metric): max(row.mean(metric) for row in rows if row.task == task)
+        for task in tasks
+        for metric in METRICS
+    }
+    for name in names:
+        fields = []
+        for task in tasks:
+            for metric in METRICS:
+                row = at.get((task, name))
+                text = "" if row is None else _spread(row, metric)
+                if row is not None and row.mean(metric) == best[task, metric]:
+                    text = f"**{text}**"
+                fields.append(text)
+        lines.append(f"| {name} | " + " | ".join(fields) + " |")
+    return lines
+
+
+def gap_table(rows: Sequence[Row], ours: str) -> list[str]:
+    """Markdown: ours minus every other row, slice by slice, with the 95 % interval of the mean;
+    NFE, and seconds of a slice.
+    """
+    lines = [
+        "| task | method | NFE | s per slice | ours minus it, PSNR (dB) | SSIM |",
+        "| --- | --- | ---: | ---: | --- | --- |",
+    ]
+    mine = {row.task: row for row in rows if row.name == ours}
+    for row in rows:
+        gaps = ["", ""]
+        if row.name != ours and row.task in mine:
+            gaps = [_gap(mine[row.task], row, metric) for metric in METRICS]
+        nfe = row.nfe or ""
+        lines.append(
+            f"| {row.task} | {row.name} | {nfe} | {row.seconds:.3g} | {' | '.join(gaps)} |"
+        )
+    return lines
+
+
+def _gap(mine: Row, row: Row, metric: str) -> str:
+    theirs = {cell.case: value for cell, value in zip(row.cells, row.values(metric), strict=True)}
+    pairs = [
+        (value - theirs[cell.case], cell.patient)
+        for cell, value in zip(mine.cells, mine.values(metric), strict=True)
+        if cell.case in theirs
+    ]
+    values = [value for value, _ in pairs]
+    digits = 2 if metric == "psnr" else 4
+    ends = interval(values, [patient for _, patient in pairs])
+    text = f"{np.mean(values):+.{digits}f}"
+    return text if ends is None else f"{text} [{ends[0]:+.{digits}f}, {ends[1]:+.{digits}f}]"
+
+
+def _spread(row: Row, metric: str) -> str:
+    digits = 2 if metric == "psnr" else 3
+    values = row.values(metric)
+    deviation = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{deviation}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if math.isfinite(value) else "inf"
