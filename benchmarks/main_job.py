@@ -37,7 +37,7 @@ from medscore.cli.presets import DEFAULTS, Settings
 from medscore.cli.progress import sampling_bar
 from medscore.cli.simulate import prepare
 from medscore.datasets.volume import Volume
-from medscore.metrics import CT_CONVENTION, Quality, quality
+from medscore.metrics import CT_CONVENTION, Quality, average, quality
 from medscore.operators.geometry import ParallelBeam
 from medscore.operators.phantoms import Ellipse, exact_sinogram, rasterize
 from medscore.operators.projector import project
@@ -142,11 +142,7 @@ def reconstruction_numbers(
         r, fbp = run(v, settings, samples, batch=8)
         per["FBP"].append(quality(fbp, v.values, CT_CONVENTION))
         every = [quality(r.samples[:, k], v.values, CT_CONVENTION) for k in range(samples)]
-        per["one"].append(
-            Quality(
-                float(np.mean([q.psnr for q in every])), float(np.mean([q.ssim for q in every]))
-            )
-        )
+        per["one"].append(average(every))
         per["mean"].append(quality(r.mean, v.values, CT_CONVENTION))
         print(
             f"{path.stem}, {r.seconds:.0f} s: "

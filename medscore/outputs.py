@@ -7,6 +7,7 @@ import math
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from PIL import Image
 from medscore.datasets.dicom_write import write_dicom_series
 from medscore.datasets.nifti import write_nifti
 from medscore.measurement import Measurement
-from medscore.metrics import CT_CONVENTION, Convention, quality
+from medscore.metric_card import Card, card
+from medscore.metrics import CT_CONVENTION, Convention, Quality, average, qualities
 from medscore.preview import picture
 from medscore.reconstruction import Reconstruction
 from medscore.samples_file import write_samples
+
+TARGET = "the image given as reference, on the measurement's grid"
 
 
 @dataclass(frozen=True)
@@ -71,22 +75,38 @@ class Outcome:
             return -1000.0, 1000.0
         return 0.0, max(float(np.quantile(self.reconstruction.mean, 0.998)), 1e-30)
 
-    def rows(self) -> list[Row]:
-        """Quality of the classical image, one sample and the mean; empty without a reference."""
+    @cached_property
+    def compared(self) -> dict[str, list[Quality]]:
+        """Quality of every slice of the classical image, one sample and the mean, by the name of
+        the method; empty without a reference.
+        """
         if self.reference is None:
-            return []
+            return {}
         r = self.reconstruction
         name, without = self.classical
         images = {name: without, "one sample": r.samples[:, 0]}
         k = r.samples.shape[1]
         if k > 1:
             images[f"mean of {k}"] = r.mean
-        rows = []
-        for method, image in images.items():
-            q = quality(image, self.reference, self.convention)
-            own = method != name
+        return {
+            method: qualities(image, self.reference, self.convention)
+            for method, image in images.items()
+        }
+
+    def rows(self) -> list[Row]:
+        """A line for each method; empty without a reference."""
+        r, rows = self.reconstruction, []
+        for method, values in self.compared.items():
+            q, own = average(values), method != self.classical[0]
             rows.append(Row(method, q.psnr, q.ssim, r.nfe if own else 0, r.seconds if own else 0.0))
         return rows
+
+    def cards(self) -> dict[str, Card]:
+        """What each line stands for, by its method."""
+        return {
+            method: card(values, self.convention, target=TARGET)
+            for method, values in self.compared.items()
+        }
 
 
 def write_outputs(
@@ -129,7 +149,11 @@ def write_outputs(
     preview(outcome).save(folder / "preview.png")
     rows = outcome.rows()
     if rows:
-        metrics = {"convention": str(outcome.convention), "rows": [row.record() for row in rows]}
+        metrics = {
+            "convention": str(outcome.convention),
+            "rows": [row.record() for row in rows],
+            "cards": [{"method": m} | of.record() for m, of in outcome.cards().items()],
+        }
         _write_json(folder / "metrics.json", metrics)
     _write_json(folder / "provenance.json", _provenance(outcome, record, version))
 

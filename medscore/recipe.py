@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from medscore.contract import Network, PredictionSpec, SDESpec
 from medscore.datasets.augment import Augmentation
-from medscore.errors import MedscoreError
 from medscore.objectives import denoising
-from medscore.strict import Strict, first_fault
+from medscore.strict import Name, Strict, read_yaml, validated
 from medscore.training.loop import Objective
 from medscore.training.plan import TrainingPlan
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class EDMObjective(Strict):
@@ -165,35 +162,3 @@ def read_recipe(path: Path) -> Recipe:
         MedscoreError: no such file, not YAML, an unknown, missing or ill-typed key.
     """
     return validated(Recipe, read_yaml(path), path)
-
-
-def read_yaml(path: Path, *, like: str = "configs/train/ct-128.yaml") -> Any:
-    """The content of a YAML file.
-
-    Raises:
-        MedscoreError: no such file, or not YAML; ``like`` is one that works.
-    """
-    try:
-        return yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MedscoreError(
-            f"cannot be read as YAML ({str(error).splitlines()[0]})",
-            where=path,
-            mend=f"see {like} for a working one",
-        ) from error
-
-
-Spec = TypeVar("Spec", bound=Strict)
-
-
-def validated(spec: type[Spec], content: Any, path: Path) -> Spec:
-    """What a file says, as a specification.
-
-    Raises:
-        MedscoreError: an unknown, missing or ill-typed key.
-    """
-    try:
-        return spec.model_validate(content)
-    except ValidationError as error:
-        what = first_fault(error, whole="the file")
-        raise MedscoreError(what, where=path, mend="correct that key") from None

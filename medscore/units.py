@@ -8,7 +8,7 @@ high quantile of the image that they make by themselves.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ MAGNITUDE_TOL = 1e-2
 """Residual at which a first image is good enough to take its brightness from."""
 
 
+@runtime_checkable
 class Scale(Protocol):
     """A range of values, as a :class:`~medscore.contract.DataContract` has one.
 

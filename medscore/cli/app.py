@@ -18,6 +18,7 @@ from medscore.cli.priors import priors
 from medscore.cli.recon import recon
 from medscore.cli.simulate import simulate
 from medscore.cli.train import train
+from medscore.cli.tune import tune
 from medscore.errors import MedscoreError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app.command()(recon)
 app.command()(demo)
 app.command()(train)
 app.command()(evaluate)
+app.command()(tune)
 app.add_typer(priors, name="priors")
 
 

@@ -80,15 +80,13 @@ def cell_of(work: Work) -> tuple[Cell, dict[str, NDArray[np.float32]] | None]:
         raise MedscoreError(
             f"{work.method.name}, {work.task.name}, {work.case.name}: {error}"
         ) from error
-    grid = grid_of(work.case)
-    metal = metal_pixels(work.task.scan.task, grid, choices(work.task.scan))
+    metal = metal_of(work.case, work.task)
     reference = work.case.volume.values
     images = {work.method.name: found.mean[0]}
     if found.samples.shape[1] > 1:
         images[f"{work.method.name}, one sample"] = found.samples[0, 0]
     rows = {
-        name: judge(image[None], reference, work.metric, None if metal is None else metal.numpy())
-        for name, image in images.items()
+        name: judge(image[None], reference, work.metric, metal) for name, image in images.items()
     }
     if found.samples.shape[1] > 1:
         images[f"{work.method.name}, std"] = found.std[0]
@@ -106,10 +104,12 @@ def cell_of(work: Work) -> tuple[Cell, dict[str, NDArray[np.float32]] | None]:
     return cell, images if work.keep else None
 
 
-def grid_of(case: Case) -> Grid:
-    """The pixels of a case."""
+def metal_of(case: Case, task: TaskSpec) -> NDArray[np.bool_] | None:
+    """The pixels (H, W) of a case that the task's implants lie in; None for a task without any."""
     _, rows, columns = case.volume.values.shape
-    return Grid(rows, columns, case.volume.spacing[0], case.volume.modality)
+    grid = Grid(rows, columns, case.volume.spacing[0], case.volume.modality)
+    found = metal_pixels(task.scan.task, grid, choices(task.scan))
+    return None if found is None else found.numpy()
 
 
 def measure(case: Case, task: TaskSpec, seed: int, where: Path) -> Measurement:

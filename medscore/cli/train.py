@@ -17,7 +17,7 @@ from medscore.checkpoint import save_prior
 from medscore.cli import registry, scans
 from medscore.cli.progress import console, training_bar
 from medscore.errors import MedscoreError
-from medscore.recipe import read_yaml
+from medscore.strict import read_yaml
 from medscore.tasks import Grid
 
 if TYPE_CHECKING:  # slow to import

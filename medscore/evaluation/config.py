@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from medscore.recipe import Name, read_yaml, validated
 from medscore.scan_spec import ScanSpec
-from medscore.strict import Strict
+from medscore.strict import Name, Strict, read_yaml, validated
 
 EXAMPLE = "configs/eval/sparse-ct.yaml"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medscore.evaluation.cells import Cell
-from medscore.metric_card import Card, card, interval
+from medscore.metric_card import Card, card, mean_interval
 from medscore.metrics import Convention, Quality
 
 METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
@@ -103,7 +103,7 @@ def table_csv(rows: Sequence[Row], convention: Convention, target: str) -> str:
         line = [row.task, row.name, str(len(row.cells))]
         for metric in ("psnr", "ssim", "nmse"):
             s = found[metric]
-            low, high = s["interval95"] or (None, None)
+            low, high = s["interval"] or (None, None)
             line += [_number(v) for v in (s["mean"], s["std"], low, high)]
         writer.writerow([*line, str(row.nfe)])
     return out.getvalue()
@@ -178,9 +178,10 @@ def _gap(mine: Row, row: Row, metric: str) -> str:
         for cell, value in zip(mine.cells, mine.values(metric), strict=True)
         if cell.case in theirs
     ]
-    values = [value for value, _ in pairs]
+    values = np.array([value for value, _ in pairs])
     digits = 2 if metric == "psnr" else 4
-    ends = interval(values, [patient for _, patient in pairs])
+    finite = bool(np.isfinite(values).all())
+    ends = mean_interval(values, [patient for _, patient in pairs]) if finite else None
     text = f"{np.mean(values):+.{digits}f}"
     return text if ends is None else f"{text} [{ends[0]:+.{digits}f}, {ends[1]:+.{digits}f}]"
 

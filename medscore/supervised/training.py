@@ -14,8 +14,9 @@ from medscore.contract import Provenance
 from medscore.datasets.augment import draw_batch
 from medscore.datasets.slices import Slices
 from medscore.measurement import ATTENUATION, HU
-from medscore.recipe import ImageRecipe, read_yaml, validated
+from medscore.recipe import ImageRecipe
 from medscore.scan_spec import ScanSpec
+from medscore.strict import read_yaml, validated
 from medscore.supervised.contract import SupervisedContract
 from medscore.supervised.networks import ModelSpec, Reconstructor, plain
 from medscore.tasks import Scan

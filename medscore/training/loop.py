@@ -91,7 +91,7 @@ def train(
     hooks: Hooks[Model] = NO_HOOKS,
     fabric: Fabric | None = None,
 ) -> Iterator[StepReport]:
-    """Train ``model.network`` in place, yielding a report per step; state and log are in ``folder``.
+    """Train ``model.network`` in place, yielding a report per step; state and log in ``folder``.
 
     ``folder/state.safetensors`` is written atomically every ``plan.save_every`` steps and at the
     end, and is picked up when the same call is made again; ``folder/loss.jsonl`` has a line per

@@ -1,0 +1,1 @@
+"""The settings of a method, chosen by trials: with references, or by the measurements alone."""

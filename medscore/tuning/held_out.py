@@ -1,0 +1,166 @@
+r"""How well a reconstruction predicts measurements that it was not given: no reference is needed.
+
+Some views, lines or samples are left out, the rest is reconstructed, and the score is what the
+image predicts of those left out,
+
+.. math:: -10 \log_{10} \frac{\|\Lambda_o (y - T \hat x)\|^2}{\|\Lambda_o y\|^2}
+
+in dB, more being better; Lambda_o is the mask of what was left out (cross-validation: Batson and
+Royer 2019). Fewer measurements than the real ones were used, which shifts the best settings a
+little: how much is in docs/evaluation.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medscore.attenuation import hu_to_mu
+from medscore.errors import MedscoreError
+from medscore.measurement import ATTENUATION, Measurement
+from medscore.operators.base import Operator
+from medscore.operators.masks import calibration_region
+from medscore.operators.radon import Radon
+from medscore.operators.real_images import Phased
+from medscore.operators.restricted import Restricted
+from medscore.reconstruction import Reconstruction
+
+EVERY = 8
+"""One in so many measured views, lines or samples is left out."""
+
+Solve = Callable[[Measurement], Reconstruction]
+
+
+def held_out_score(solve: Solve, m: Measurement, *, fold: int = 0, every: int = EVERY) -> float:
+    """The score of one split, in dB, over all slices of a measurement.
+
+    Args:
+        solve: the method. fold: which of the ``every`` splits.
+
+    Raises:
+        MedscoreError: too little was measured to leave any out, or images whose phase the method
+            does not tell.
+    """
+    kept, left_out = split(m, fold=fold, every=every)
+    images = torch.from_numpy(solve(kept).mean)[:, None]
+    y = torch.from_numpy(m.data)
+    error = predicted(m, images) - y
+    share = (left_out * error).abs().square().sum() / (left_out * y).abs().square().sum()
+    return -10 * math.log10(max(float(share), 1e-30))
+
+
+def split(m: Measurement, *, fold: int = 0, every: int = EVERY) -> tuple[Measurement, Tensor]:
+    """The measurement without some of its views, lines or samples, and the mask of those.
+
+    Whole views of a scan, and whole lines of k-space, are left out where whole ones were measured;
+    the fully sampled centre of k-space stays.
+
+    Raises:
+        MedscoreError: too little was measured.
+    """
+    full = m.operator.diagonal
+    grid = m.operator.grid_shape
+    seen = full.expand(*full.shape[: full.ndim - len(grid)], *grid)
+    flat = seen.reshape(-1, *grid)
+    common = flat.any(0)
+    out = _chosen(m, common, fold, every)
+    left_out = (seen & out).expand(full.shape if full.ndim > len(grid) else seen.shape)
+    remaining = flat & ~out
+    if not (bool(left_out.any()) and bool(remaining.flatten(1).any(1).all())):
+        raise MedscoreError(
+            f"too little was measured to leave one in {every} out", mend="tune with references"
+        )
+    mask = ~out
+    operator = restricted(m.operator, mask)
+    keep = operator.mask(torch.from_numpy(m.data)).numpy()
+    data = (m.data * keep).astype(m.data.dtype)
+    return replace(m, operator=operator, data=data), left_out.float()
+
+
+def restricted(operator: Operator, keep: Tensor) -> Operator:
+    """``operator`` with fewer measurements, of the same kind where methods look at it.
+
+    Args:
+        keep: bool, of the grid.
+    """
+    if isinstance(operator, Radon):
+        mask = operator.diagonal & keep
+        if bool((mask == mask[..., :1]).all()):
+            mask = mask[..., :1]
+        return Radon(operator.geometry, mask, operator.noise_model)
+    if isinstance(operator, Phased):
+        return Phased(restricted(operator.inner, keep), operator.phase)
+    return Restricted(operator, keep)
+
+
+def predicted(m: Measurement, images: Tensor) -> Tensor:
+    """The full grid T x of images (slices, 1, H, W) in HU or as magnitudes.
+
+    Raises:
+        MedscoreError: complex images: their magnitudes predict no measurement.
+    """
+    first = m.operator.rows([0]).adjoint(torch.from_numpy(m.data[:1]))
+    if first.is_complex():
+        raise MedscoreError(
+            "the images are complex and the reconstruction is a magnitude, which predicts no "
+            "k-space",
+            mend="tune on simulated scans of such images, with references",
+        )
+    if m.image_unit == ATTENUATION:
+        assert m.mu_water is not None
+        images = hu_to_mu(images, m.mu_water)
+    grids = [m.operator.rows([i]).T(image[None]) for i, image in enumerate(images)]
+    return torch.cat(grids)
+
+
+def _chosen(m: Measurement, seen: Tensor, fold: int, every: int) -> Tensor:
+    """Which measurements of those ``seen`` in any slice to leave out, bool of the grid."""
+    if isinstance(m.operator, Radon):
+        views = seen.any(-1).nonzero()[:, 0]
+        return _every(views, fold, every, seen.shape[0])[:, None].expand(seen.shape)
+    if torch.from_numpy(m.data[:1]).is_complex():
+        outside = seen & ~_centre(seen)
+        for axis in (0, 1):  # whole lines along the other axis
+            if bool((seen == seen.narrow(1 - axis, 0, 1)).all()):
+                lines = outside.any(1 - axis).nonzero()[:, 0]
+                chosen = _every(lines, fold, every, seen.shape[axis])
+                wide = chosen[:, None] if axis == 0 else chosen
+                return wide.expand(seen.shape) & outside
+        seen = outside
+    samples = seen.flatten().nonzero()[:, 0]
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
+    return _every(samples[order], fold, every, seen.numel()).reshape(seen.shape)
+
+
+def _every(places: Tensor, fold: int, every: int, length: int) -> Tensor:
+    """Every so many of some places, starting from ``fold``; at least one where there are some."""
+    chosen = torch.zeros(length, dtype=torch.bool)
+    start = fold % every if len(places) >= every else fold % max(1, len(places))
+    chosen[places[start::every]] = True
+    return chosen
+
+
+def _centre(mask: Tensor) -> Tensor:
+    inside = torch.zeros_like(mask)
+    whole = [bool((mask == mask.narrow(1 - a, 0, 1)).all()) for a in (0, 1)]
+    try:
+        height, width = calibration_region(mask)
+    except ValueError:
+        return inside
+    ny, nx = mask.shape
+    top, left = ny // 2 - height // 2, nx // 2 - width // 2
+    inside[top : top + height, left : left + width] = True
+    # of whole lines, the centre's lines are whole
+    return inside.any(1, keepdim=True).expand_as(mask) if whole[0] else (
+        inside.any(0, keepdim=True).expand_as(mask) if whole[1] else inside
+    )  # fmt: skip
+
+
+def mean_score(scores: list[float]) -> float:
+    """Over slices and splits, in dB."""
+    return float(np.mean(scores))

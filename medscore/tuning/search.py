@@ -1,0 +1,95 @@
+"""The trials of a search, kept in SQLite (optuna, Akiba et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import Trial, TrialState
+
+from medscore.errors import MedscoreError
+from medscore.tuning.space import Space, is_grid
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int) -> optuna.Study:
+    """The study of that name in ``folder/study.db``, made if it is not there.
+
+    Args:
+        seed, worker: of the sampler's draws, which also depend on how many trials there are.
+
+    Raises:
+        MedscoreError: the file is no study, or one of another name.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = folder / "study.db"
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{path}", study_name=name, direction="maximize", load_if_exists=True
+        )
+        others = optuna.get_all_study_names(f"sqlite:///{path}")
+    except Exception as error:  # sqlalchemy's, of a file that is no database
+        raise MedscoreError(
+            f"the study cannot be opened ({str(error).splitlines()[0][:120]})",
+            where=path,
+            mend="remove it, or choose another folder",
+        ) from error
+    if others != [name]:
+        other = next(n for n in others if n != name)
+        raise MedscoreError(
+            f"the folder holds a study of other settings ({other}), not {name}",
+            where=path,
+            mend="choose another folder, or remove it",
+        )
+    drawn = seed + 1_000_003 * (len(study.trials) + 1) + worker
+    if is_grid(space):
+        grid = {key: list(r.values or ()) for key, r in space.items()}
+        study.sampler = optuna.samplers.GridSampler(grid, seed=seed)
+    else:
+        study.sampler = optuna.samplers.TPESampler(seed=drawn % 2**32)
+    return study
+
+
+def bury(study: optuna.Study) -> int:
+    """Trials that a killed run left unfinished become failures; returns how many there were."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    for trial in running:
+        study.tell(trial.number, state=TrialState.FAIL)
+    return len(running)
+
+
+def optimise(
+    study: optuna.Study,
+    space: Space,
+    score: Callable[[dict[str, Any]], float],
+    trials: int,
+    after: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Try settings until ``trials`` are finished, those of other workers and earlier runs included.
+
+    Args:
+        score: of settings, more is better; a MedscoreError (the sampler diverged, say) ends the
+            trial without a score, its reason kept. after: told the number of finished trials.
+    """
+
+    def one(trial: Trial) -> float:
+        try:
+            return score({name: r.suggest(trial, name) for name, r in space.items()})
+        except MedscoreError as error:
+            trial.set_user_attr("error", str(error))
+            raise optuna.TrialPruned from error
+
+    def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        after(finished(study))
+
+    if finished(study) < trials:
+        stop = optuna.study.MaxTrialsCallback(trials, states=FINISHED)
+        study.optimize(one, callbacks=[stop, tell])
+
+
+def finished(study: optuna.Study) -> int:
+    """How many trials are."""
+    return len(study.get_trials(deepcopy=False, states=FINISHED))

@@ -1,0 +1,64 @@
+"""What the settings of a search may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import model_validator
+
+from medscore.strict import Strict
+
+Value = int | float | str
+
+
+class Range(Strict):
+    """One parameter: between two numbers, evenly or in logarithms, or one of some values.
+
+    Attributes:
+        values: the only ones; with ``low`` and ``high`` absent.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    integer: bool = False
+    values: tuple[Value, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Range:
+        if self.values is not None:
+            if self.low is not None or self.high is not None or not self.values:
+                raise ValueError("give some values, or low and high")
+        elif self.low is None or self.high is None or not self.low < self.high:
+            raise ValueError("give low below high, or values")
+        elif self.log and not self.low > 0:
+            raise ValueError("a logarithmic range must be above 0")
+        return self
+
+    def suggest(self, trial: Any, name: str) -> Value:
+        """A value for this trial of optuna's."""
+        if self.values is not None:
+            chosen: Value = trial.suggest_categorical(name, self.values)
+            return chosen
+        assert self.low is not None
+        assert self.high is not None
+        if self.integer:
+            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+
+Space = Mapping[str, Range]
+
+
+def is_grid(space: Space) -> bool:
+    """Whether every parameter has but some values: then all their combinations are tried."""
+    return all(r.values is not None for r in space.values())
+
+
+def grid_size(space: Space) -> int:
+    """How many combinations a grid has."""
+    size = 1
+    for r in space.values():
+        size *= len(r.values or ())
+    return size

@@ -1,0 +1,66 @@
+r"""Stein's unbiased risk estimate of what a reconstruction makes of noisy measurements.
+
+With noise of deviation 1 (whitened), n measured numbers and :math:`\hat y(y) = A \hat x(y)`,
+
+.. math:: E\,\|\hat y - A x\|^2 = E\left[\|\hat y - y\|^2 - n + 2\, \mathrm{div}_y\, \hat y\right]
+
+(Stein 1981); the divergence by one random direction b of plus and minus ones,
+:math:`b^T (\hat y(y + \epsilon b) - \hat y(y)) / \epsilon` (Ramani et al. 2008). It is the risk on
+what was measured: errors that A does not see are not in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medscore.errors import MedscoreError
+from medscore.measurement import Measurement
+from medscore.noise import derive_seed
+from medscore.tuning.held_out import Solve, predicted
+
+STEP = 0.1
+"""epsilon, in deviations of the noise."""
+
+
+def sure_score(solve: Solve, m: Measurement, std: Tensor | None, *, seed: int = 0) -> float:
+    """Minus the estimated risk per measured number, in variances of the noise; more is better.
+
+    Args:
+        solve: a method that draws the same noise each time. std: deviation of the data,
+            broadcastable to them. seed: of the direction.
+
+    Raises:
+        MedscoreError: measurements without noise, or complex images.
+    """
+    if std is None:
+        raise MedscoreError(
+            "SURE needs noisy measurements, these have none", mend="use --score held-out"
+        )
+    y = torch.from_numpy(m.data)
+    mask = m.operator.mask(y).expand(y.shape)
+    deviation = torch.where(mask > 0, std.expand(y.shape), 1.0)
+    generator = torch.Generator().manual_seed(derive_seed(seed, 0))
+    direction = _signs(y, generator) * mask
+    moved = (y + STEP * deviation * direction).numpy().astype(m.data.dtype)
+    here = _fit(solve, m, mask) / deviation
+    there = _fit(solve, replace(m, data=moved), mask) / deviation
+    divergence = float((direction.conj() * (there - here)).real.sum()) / STEP
+    numbers = float(mask.sum()) * (2 if y.is_complex() else 1)
+    misfit = float((mask * (here - y / deviation)).abs().square().sum())
+    return -(misfit - numbers + 2 * divergence) / numbers
+
+
+def _fit(solve: Solve, m: Measurement, mask: Tensor) -> Tensor:
+    images = torch.from_numpy(np.ascontiguousarray(solve(m).mean))[:, None]
+    return mask * predicted(m, images)
+
+
+def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    def draw() -> Tensor:
+        return 2.0 * torch.randint(0, 2, like.shape, generator=generator) - 1.0
+
+    return torch.complex(draw(), draw()) if like.is_complex() else draw()
