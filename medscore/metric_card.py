@@ -3,7 +3,8 @@
 It holds the convention, what the reference is, how many values there are, and of each metric the
 mean, the standard deviation and the 95 % percentile-bootstrap interval of the mean (Efron &
 Tibshirani 1993, ch. 13). Slices of one patient are alike: told the patients, the bootstrap draws
-whole patients (Davison & Hinkley 1997, 3.8), so that the interval speaks of new ones.
+whole patients (Davison & Hinkley 1997, 3.8), so that the interval speaks of new ones. Of few it is
+too short: of 40 normal values it covers 94 %, of 10 some 90 %.
 """
 
 from __future__ import annotations

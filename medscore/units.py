@@ -141,7 +141,8 @@ def brightness(operator: Operator, y: Tensor) -> Tensor:
         image = ifft2c(y * _centre(mask)).abs().square().sum(1).sqrt()
     else:
         image = operator.pinv(y, tol=MAGNITUDE_TOL).x.abs()
-    return torch.quantile(image.flatten(), FULL)
+    full = torch.quantile(image.flatten(), FULL)
+    return torch.where(full > 0, full, 1.0)
 
 
 def _centre(mask: Tensor) -> Tensor:

@@ -5,17 +5,18 @@ a prior image has flattened,
                            (A m + \epsilon) - \epsilon \right],
 
 with m the reconstruction by :mod:`~medscore.baselines.interpolation` in which air and soft tissue
-have one value each and bone keeps its own. Where m is the image, the quotient is 1 and the trace is
-filled in exactly; where m is constant along the trace, NMAR is LI. epsilon, a share of the largest
-ray sum, keeps the quotient finite where rays meet nothing but air.
+have one value each, while bone and what lies between air and soft tissue, lungs say, keep their
+own. Where m is the image, the quotient is 1 and the trace is filled in exactly; where A m is
+constant along a gap, NMAR is LI. epsilon, a share of the largest ray sum, keeps the quotient finite
+where rays meet nothing but air.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from medscore.baselines.base import Baseline
@@ -33,18 +34,27 @@ class NMAR(Baseline):
     """Thresholds make the prior image, one pass makes the result; measured rays stay as they are.
 
     Attributes:
-        air: HU below which a pixel is air. bone: HU from which it is bone. smoothing: deviation in
-            pixels of the Gaussian that pixels are told apart after; streaks are no bone.
+        air, soft, bone: HU up to which a pixel is air, and from which it is soft tissue and bone;
+            with ``soft`` at ``air`` there are no pixels between, as in the paper.
+        smoothing: deviation in pixels of the Gaussian after which pixels are told apart, so that
+            streaks are no bone; 0 for none.
         floor: epsilon, as a share of the prior image's largest ray sum.
     """
 
     weighted: ClassVar[bool] = False
 
     kind: Literal["nmar"] = "nmar"
-    air: float = Field(default=-500.0, gt=-1000, le=0)
-    bone: float = Field(default=300.0, gt=0, lt=3000)
+    air: float = Field(default=-900.0, gt=-1000, lt=0)
+    soft: float = Field(default=-200.0, gt=-1000, lt=0)
+    bone: float = Field(default=150.0, gt=0, lt=3000)
     smoothing: float = Field(default=1.0, ge=0, le=10)
     floor: float = Field(default=0.01, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.soft < self.air:
+            raise ValueError(f"soft is {self.soft:g} HU, below air, {self.air:g} HU")
+        return self
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
         operator = projections(operator, self.kind)
@@ -54,9 +64,10 @@ class NMAR(Baseline):
 
     def prior_image(self, x: Tensor) -> Tensor:
         """m of a reconstruction (batch, 1, H, W), both in units where 0 is air."""
-        air, water, bone = (unit_of(hu) for hu in (self.air, WATER, self.bone))
+        air, soft, water, bone = (unit_of(hu) for hu in (self.air, self.soft, WATER, self.bone))
         seen = smooth(x, self.smoothing)
-        return torch.where(seen < air, 0.0, torch.where(seen < bone, water, x))
+        tissue = torch.where((soft <= seen) & (seen < bone), water, x)
+        return torch.where(seen < air, 0.0, tissue).clamp_min(0)
 
     def fill(self, operator: Radon, y: Tensor, expected: Tensor) -> Tensor:
         """y with the missing rays of its views.

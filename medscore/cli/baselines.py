@@ -1,4 +1,4 @@
-"""Names of baselines in configurations: one dict; a new one is a file of its own and a line here."""
+"""Baselines by the name that a configuration gives them: one line each, here and nowhere else."""
 
 from __future__ import annotations
 
@@ -7,27 +7,46 @@ from typing import Any
 from pydantic import ValidationError
 
 from medscore.baselines.base import Baseline
+from medscore.baselines.fbp import FBP
+from medscore.baselines.interpolation import LI
+from medscore.baselines.least_squares import CGLS, SIRT
+from medscore.baselines.nmar import NMAR
+from medscore.baselines.sense import CGSense
 from medscore.baselines.total_variation import FISTATV
+from medscore.baselines.wavelet import L1Wavelet
+from medscore.baselines.zero_filled import ZeroFilled
 from medscore.errors import MedscoreError
 from medscore.strict import first_fault
 
 BASELINES: dict[str, type[Baseline]] = {
+    "fbp": FBP,
+    "li": LI,
+    "nmar": NMAR,
+    "zero-filled": ZeroFilled,
+    "cgls": CGLS,
+    "sirt": SIRT,
+    "cg-sense": CGSense,
     "fista-tv": FISTATV,
+    "l1-wavelet": L1Wavelet,
 }
 
 
 def baseline(parameters: dict[str, Any]) -> Baseline:
-    """A baseline of its ``kind`` and parameters.
+    """The baseline that a mapping with a ``kind``, and parameters other than the default, asks for.
 
     Raises:
-        MedscoreError: no such kind, or parameters that it does not have.
+        MedscoreError: no kind or an unknown one, or a parameter that it does not have or allow.
     """
     kind = parameters.get("kind")
-    if kind not in BASELINES:
-        raise MedscoreError(f"no baseline {kind!r}", mend=f"use the kind {', '.join(BASELINES)}")
+    if not isinstance(kind, str) or kind not in BASELINES:
+        what = "a baseline has no kind" if kind is None else f"no baseline {kind!r}"
+        raise MedscoreError(what, mend=f"use one of: {', '.join(BASELINES)}")
+    chosen = BASELINES[kind]
     try:
-        return BASELINES[kind].model_validate(parameters)
+        return chosen.model_validate(parameters)
     except ValidationError as error:
+        others = [name for name in chosen.model_fields if name != "kind"]
+        takes = f"takes {', '.join(others)}" if others else "takes no parameters"
         raise MedscoreError(
-            f"baseline {kind}: {first_fault(error)}", mend="correct its parameters"
-        ) from None
+            f"baseline {kind}: {first_fault(error)}", mend=f"{kind} {takes}"
+        ) from error

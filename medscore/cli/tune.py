@@ -28,7 +28,9 @@ from medscore.evaluation.config import MethodSpec
 from medscore.files import atomic_write
 from medscore.measurement import Measurement, read_measurement
 from medscore.tuning.config import Score, TuningSpec, read_tuning
+from medscore.tuning.held_out import held_out_score, split
 from medscore.tuning.space import grid_size, is_grid
+from medscore.tuning.sure import sure_score
 
 if TYPE_CHECKING:  # slow to import
     import optuna
@@ -173,6 +175,14 @@ class Search:
         found = list(self._measured())
         middle = {name: r.values[0] if r.values else r.low for name, r in self.spec.search.items()}
         methods.solver(self._with(middle), "", self.where)
+        for _, m in found:
+            if self.score == "held-out":
+                split(m)
+            if self.score == "sure" and registry.noise_deviation("recorded", m, self.where) is None:
+                raise MedscoreError(
+                    "SURE needs noisy measurements, these have none", where=self.where,
+                    mend="use --score held-out",
+                )  # fmt: skip
 
         def score(settings: dict[str, Any]) -> float:
             method = self._with(settings)
@@ -203,9 +213,6 @@ class Search:
         ]
 
     def _one(self, method: MethodSpec, case: Case | None, m: Measurement) -> float:
-        from medscore.tuning.held_out import held_out_score
-        from medscore.tuning.sure import sure_score
-
         solve = methods.solver(method, "", self.where)
         if self.score == "held-out":
             folds = range(self.spec.folds)

@@ -32,7 +32,7 @@ def comparison(images: Mapping[str, NDArray[np.floating]], reference: Volume) ->
     above = picture({"reference": truth, **shown}, (low, high), spacing, unit=unit)
     errors = {name: np.abs(image - truth) for name, image in shown.items()}
     below = picture(
-        {"error of": np.zeros_like(truth), **errors}, (0.0, ERROR * (high - low)), spacing,
+        {"error": np.zeros_like(truth), **errors}, (0.0, ERROR * (high - low)), spacing,
         unit=unit,
     )  # fmt: skip
     canvas = Image.new("L", (above.width, above.height + below.height))

@@ -64,19 +64,16 @@ def split(m: Measurement, *, fold: int = 0, every: int = EVERY) -> tuple[Measure
         MedscoreError: too little was measured.
     """
     full = m.operator.diagonal
-    grid = m.operator.grid_shape
-    seen = full.expand(*full.shape[: full.ndim - len(grid)], *grid)
-    flat = seen.reshape(-1, *grid)
-    common = flat.any(0)
-    out = _chosen(m, common, fold, every)
-    left_out = (seen & out).expand(full.shape if full.ndim > len(grid) else seen.shape)
-    remaining = flat & ~out
+    plane = m.operator.grid_shape[-2:]
+    seen = full.expand(*full.shape[:-2], *plane)
+    flat = seen.reshape(-1, *plane)
+    out = _chosen(m, flat.any(0), fold, every)
+    left_out, remaining = seen & out, flat & ~out
     if not (bool(left_out.any()) and bool(remaining.flatten(1).any(1).all())):
         raise MedscoreError(
             f"too little was measured to leave one in {every} out", mend="tune with references"
         )
-    mask = ~out
-    operator = restricted(m.operator, mask)
+    operator = restricted(m.operator, ~out)
     keep = operator.mask(torch.from_numpy(m.data)).numpy()
     data = (m.data * keep).astype(m.data.dtype)
     return replace(m, operator=operator, data=data), left_out.float()
@@ -119,7 +116,7 @@ def predicted(m: Measurement, images: Tensor) -> Tensor:
 
 
 def _chosen(m: Measurement, seen: Tensor, fold: int, every: int) -> Tensor:
-    """Which measurements of those ``seen`` in any slice to leave out, bool of the grid."""
+    """Which of the places ``seen`` in any slice and by any coil to leave out, bool like it."""
     if isinstance(m.operator, Radon):
         views = seen.any(-1).nonzero()[:, 0]
         return _every(views, fold, every, seen.shape[0])[:, None].expand(seen.shape)

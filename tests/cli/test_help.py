@@ -13,7 +13,7 @@ import medscore as package
 
 Command = Callable[..., Any]
 COMMANDS = [
-    ("inspect",), ("simulate",), ("recon",), ("demo",), ("train",),
+    ("inspect",), ("simulate",), ("recon",), ("demo",), ("train",), ("evaluate",), ("tune",),
     ("priors", "list"), ("priors", "info"), ("priors", "verify"), ("priors", "import"),
 ]  # fmt: skip
 

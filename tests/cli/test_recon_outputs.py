@@ -1,5 +1,6 @@
 """What ``recon`` leaves behind when it is asked for more: samples, pictures, identity."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from medscore.datasets.nifti import read_nifti
+from medscore.metrics import CT_CONVENTION, qualities
 from medscore.preview import TITLE, bar_length, picture
 
 Command = Callable[..., Any]
@@ -87,6 +89,30 @@ def test_a_window_is_shown_as_asked(done: Command, recon_args: Args, tmp_path: P
     shown = np.asarray(Image.open(tmp_path / "out" / "preview.png"), dtype=float)
     second = shown[TITLE : TITLE + 256, 256:512][4::8, 4::8]
     np.testing.assert_allclose(second, np.clip((recon + 100) / 400, 0, 1) * 255, atol=1)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_card_stands_beside_every_row(
+    done: Command, recon_args: Args, scan: Path, tmp_path: Path, samples: int
+) -> None:
+    out = tmp_path / "out"
+    done(*recon_args, "--steps", 2, "--samples", samples, "--reference", scan, "-o", out)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert list(metrics) == ["convention", "rows", "cards"]
+    assert len(metrics["cards"]) == len(metrics["rows"]) == samples + 1
+    reference, recon = read_nifti(scan).values, read_nifti(out / "recon.nii.gz").values
+    each = qualities(recon, reference, CT_CONVENTION)
+    for row, card in zip(metrics["rows"], metrics["cards"], strict=True):
+        assert card["method"] == row["method"]
+        assert card["psnr"]["mean"] == row["psnr"]
+        assert card["ssim"]["mean"] == row["ssim"]
+        assert card["convention"] == metrics["convention"] == str(CT_CONVENTION)
+        assert (card["count"], card["groups"]) == (2, None)
+        assert "reference" in card["target"]
+    psnr = [q.psnr for q in each]
+    assert card["psnr"]["std"] == pytest.approx(np.std(psnr, ddof=1), rel=1e-3)
+    assert card["psnr"]["interval"] == pytest.approx(sorted(psnr), abs=1e-3)
+    assert card["nmse"]["mean"] == pytest.approx(np.mean([q.nmse for q in each]), rel=1e-3)
 
 
 @pytest.mark.parametrize("window", ["5", "1,1", "a,b", "3,2", "0,nan"])

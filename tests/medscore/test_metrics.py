@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -27,8 +27,8 @@ def image(seed: int) -> np.ndarray:
 
 
 def scene(name: str, seed: int, shape: tuple[int, int, int] = (3, 30, 32)) -> tuple[Array, ...]:
-    """Images, reference and metal that suit a convention: smooth structure, smooth and white errors,
-    and values beyond the range on both sides.
+    """Images, reference and metal that suit a convention: smooth structure, smooth and white
+    errors, values beyond the range on both sides.
     """
     rng = np.random.default_rng(seed)
     smooth = gaussian_filter(rng.normal(size=(2, *shape)), (0, 0, 2, 2)) * 7
@@ -102,7 +102,8 @@ def test_psnr_and_ssim_are_those_of_torchmetrics(name: str, roi: str, seed: int)
     groups = [slice(None)] if name == "fastmri" else [slice(k, k + 1) for k in range(3)]
     for q, part in zip(found, groups, strict=True):
         a, b = (torch.from_numpy(v[part][:, inside]) for v in (x, r))
-        assert q.psnr == pytest.approx(float(torch_psnr(a, b, data_range=1.0)), abs=1e-9)
+        # torchmetrics takes the logarithm of its base, 10, in single precision
+        assert q.psnr == pytest.approx(float(torch_psnr(a, b, data_range=1.0)), rel=1e-7)
         assert q.ssim == pytest.approx(ssim[part].mean(), abs=1e-12)
 
 
@@ -113,8 +114,10 @@ def test_psnr_and_ssim_of_full_images_are_those_of_scikit_image(name: str) -> No
     x, r = in_unit_range(name, "full", images, reference, metal)
     gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     options = gaussian if name in ("thesis-ct", "thesis-mr") else {}
-    ssim = [structural_similarity(b, a, data_range=1.0, **options) for a, b in zip(x, r)]
-    psnr = [peak_signal_noise_ratio(b, a, data_range=1.0) for a, b in zip(x, r)]
+    ssim = [
+        structural_similarity(b, a, data_range=1.0, **options) for a, b in zip(x, r, strict=True)
+    ]
+    psnr = [peak_signal_noise_ratio(b, a, data_range=1.0) for a, b in zip(x, r, strict=True)]
     if name == "fastmri":
         ssim, psnr = [np.mean(ssim)], [peak_signal_noise_ratio(r, x, data_range=1.0)]
     assert [q.ssim for q in found] == pytest.approx(ssim, abs=1e-12)
@@ -145,7 +148,9 @@ def test_fastmri_is_its_definition() -> None:
     error, top = images - reference, reference.max()
     assert found.psnr == pytest.approx(10 * np.log10(top**2 / (error**2).mean()))
     assert found.nmse == pytest.approx((np.linalg.norm(error) / np.linalg.norm(reference)) ** 2)
-    ssim = [structural_similarity(r, x, data_range=top) for x, r in zip(images, reference)]
+    ssim = [
+        structural_similarity(r, x, data_range=top) for x, r in zip(images, reference, strict=True)
+    ]
     assert found.ssim == pytest.approx(np.mean(ssim))
 
 
@@ -219,7 +224,7 @@ def test_slices_of_a_volume_may_have_its_data_range() -> None:
 def test_a_reference_of_air_has_no_relative_error() -> None:
     air = np.full((1, 16, 16), -1000.0)
     assert quality(air + 10, air, CT_CONVENTION).nmse == math.inf
-    assert quality(air - 10, air, CT_CONVENTION) == Quality(math.inf, pytest.approx(1.0), 0.0)
+    assert quality(air - 10, air, CT_CONVENTION) == Quality(math.inf, 1.0, 0.0)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 17), (12, 20), (21, 15), (30, 30)])
@@ -247,10 +252,10 @@ def test_every_pixel_in_the_circle_counts(window: str) -> None:
     """In PSNR and NMSE all, in SSIM those of the windows that lie in the circle."""
     convention = replace(CT_CONVENTION, roi="circle", window=window)
     rng = np.random.default_rng(1)
-    reference, images = rng.uniform(-500, 1000, (2, 1, 18, 18))
+    reference, images = rng.uniform(-500, 1000, (2, 1, 16, 16))
     (before,) = qualities(images, reference, convention)
     side = 7 if window == "uniform" else 11
-    mask, reach = circle(18, 18), side // 2
+    mask, reach = circle(16, 16), side // 2
     centres = windows_inside(mask, side)
     for i, j in np.argwhere(mask):
         changed = images.copy()
@@ -293,6 +298,7 @@ def test_one_mask_of_metal_serves_all_slices() -> None:
 
 @pytest.mark.parametrize("roi", ROIS)
 @pytest.mark.parametrize("name", CONVENTIONS)
+@settings(max_examples=15)
 @given(scale=st.floats(1e-4, 1e4), shift=st.floats(-1e3, 1e3))
 def test_the_unit_changes_nothing(name: str, roi: str, scale: float, shift: float) -> None:
     """HU or attenuation, one scanner's unit or another's: only ``low`` and ``high`` follow."""
@@ -366,17 +372,13 @@ def test_a_black_slice_is_no_hindrance_to_a_volume() -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"window": "gauss"}, "window cannot be 'gauss'"),
-        ({"over": "patient"}, "over cannot be 'patient'"),
-        ({"data_range": "image"}, "data_range cannot be 'image'"),
-        ({"roi": "square"}, "roi cannot be 'square'"),
         ({"high": -1000.0}, "-1000..-1000"),
         ({"high": math.inf}, "-1000..inf"),
         ({"high": math.nan}, "-1000..nan"),
         ({"low": -math.inf, "data_range": "slice"}, "-inf"),
         ({"over": "volume", "data_range": "slice"}, "one data range"),
     ],
-    ids=["window", "over", "data_range", "roi", "empty", "endless", "nan", "no low", "volume"],
+    ids=["empty", "endless", "nan", "no low", "volume"],
 )
 def test_conventions_that_make_no_sense_are_refused(parts: dict[str, object], message: str) -> None:
     with pytest.raises(MedscoreError) as error:
