@@ -121,7 +121,7 @@ class Convention:
         """The image mapped to 0..1, and clipped unless the convention does not.
 
         Args:
-            width: of the range in the image's unit; by default high - low.
+            width: of the range in the image's unit; needed unless the range is fixed.
         """
         width = self.high - self.low if width is None else width
         scaled: NDArray[np.float64] = (image.astype(np.float64) - self.low) / width

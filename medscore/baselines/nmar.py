@@ -13,7 +13,7 @@ where rays meet nothing but air.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -51,7 +51,7 @@ class NMAR(Baseline):
     floor: float = Field(default=0.01, gt=0, le=1)
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _in_order(self) -> NMAR:
         if self.soft < self.air:
             raise ValueError(f"soft is {self.soft:g} HU, below air, {self.air:g} HU")
         return self

@@ -94,15 +94,9 @@ def check(spec: EvaluationSpec, cases: Sequence[Case], where: Path) -> None:
         MedscoreError: naming the task or the method.
     """
     for task in spec.tasks:
-        methods.measure(cases[0], task, 0, where)
+        m = methods.measure(cases[0], task, 0, where)
         for method in spec.methods:
-            if method.supervised is None:
-                try:
-                    methods.solver(method, task.name, where)
-                except (MedscoreError, ValueError) as error:
-                    raise MedscoreError(
-                        f"method {method.name!r}: {error}", where=where, mend="correct it"
-                    ) from error
+            methods.verify(method, task.name, m, where)
 
 
 def train_missing(spec: EvaluationSpec, folder: Path, data: Path) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.cli import registry
@@ -17,6 +18,7 @@ from medscore.cli.baselines import baseline
 from medscore.cli.plans import sampling_plan
 from medscore.cli.presets import Settings, choose
 from medscore.cli.scans import choices
+from medscore.contract import DataContract
 from medscore.datasets.cohort import Case
 from medscore.errors import MedscoreError
 from medscore.evaluation.cells import Cell
@@ -24,8 +26,9 @@ from medscore.evaluation.config import MethodSpec, MetricSpec, SamplingSpec, Tas
 from medscore.measurement import Measurement
 from medscore.metrics import CONVENTIONS, Convention, Quality, qualities
 from medscore.prior import NetworkPrior
-from medscore.reconstruction import Reconstruction, check_compatible, reconstruct
+from medscore.reconstruction import Plan, Reconstruction, check_compatible, reconstruct
 from medscore.simulation import simulate
+from medscore.strict import first_fault
 from medscore.supervised.method import Supervised
 from medscore.tasks import NEEDS, TASKS, Grid, metal_pixels
 
@@ -143,7 +146,13 @@ def convention(spec: MetricSpec) -> Convention:
             f"no convention {spec.convention!r}", mend=f"use one of: {', '.join(CONVENTIONS)}"
         )
     changed = spec.model_dump(exclude={"convention"}, exclude_none=True)
-    return replace(CONVENTIONS[spec.convention], **changed)
+    found = replace(CONVENTIONS[spec.convention], **changed)
+    if "volume" in (found.over, found.data_range):
+        raise MedscoreError(
+            f"convention {spec.convention!r} is of volumes, slices are compared here",
+            mend="use ct or mr, or give it data_range: slice",
+        )
+    return found
 
 
 def judge(
@@ -197,15 +206,50 @@ def sampling(settings: Settings, where: Path) -> Solve:
     """Sampling with a prior; the prior of the modality by default."""
 
     def solve(m: Measurement) -> Reconstruction:
-        name = settings.prior or registry.DEFAULT_PRIORS[m.modality]
-        prior = _prior(registry.prior_path(name))
-        assert prior.contract is not None
-        check_compatible(prior.contract, m, prior_name=name, where=where)
-        noise = registry.noise_deviation(settings.noise, m, where)
-        plan = sampling_plan(settings, prior, noise)
-        return reconstruct(m, prior, prior.contract, plan)
+        prior, contract, plan = ready(settings, m, where)
+        return reconstruct(m, prior, contract, plan)
 
     return solve
+
+
+def ready(
+    settings: Settings, m: Measurement, where: Path
+) -> tuple[NetworkPrior, DataContract, Plan]:
+    """The prior, its contract and how to sample from it for a measurement.
+
+    Raises:
+        MedscoreError: a name that is not known, or a prior that does not fit.
+    """
+    name = settings.prior or registry.DEFAULT_PRIORS[m.modality]
+    prior = _prior(registry.prior_path(name))
+    assert prior.contract is not None
+    check_compatible(prior.contract, m, prior_name=name, where=where)
+    noise = registry.noise_deviation(settings.noise, m, where)
+    return prior, prior.contract, sampling_plan(settings, prior, noise)
+
+
+def verify(method: MethodSpec, task: str, m: Measurement, where: Path) -> None:
+    """Refuse a method that cannot be used on such a measurement, before anything long begins.
+
+    Raises:
+        MedscoreError: naming it and what is wrong.
+    """
+    try:
+        given = parameters(method, task)
+        if method.prior is not None:
+            settings = settings_of(SamplingSpec.model_validate(given))
+            ready(settings, m, where)
+            registry.conditioner(settings.conditioner)
+        elif method.baseline is not None:
+            baseline(given)
+    except ValidationError as error:
+        raise MedscoreError(
+            f"method {method.name!r}: {first_fault(error)}", where=where, mend="correct it"
+        ) from None
+    except MedscoreError as error:
+        raise MedscoreError(
+            f"method {method.name!r}: {error.what}", where=where, mend=error.mend
+        ) from error
 
 
 def identity(method: MethodSpec, network: Path | None, modality: str) -> str:

@@ -174,8 +174,8 @@ class Search:
         """
         found = list(self._measured())
         middle = {name: r.values[0] if r.values else r.low for name, r in self.spec.search.items()}
-        methods.solver(self._with(middle), "", self.where)
         for _, m in found:
+            methods.verify(self._with(middle), "", m, self.where)
             if self.score == "held-out":
                 split(m)
             if self.score == "sure" and registry.noise_deviation("recorded", m, self.where) is None:

@@ -68,7 +68,7 @@ class Store:
             atomic_write(self._images(key), buffer.getvalue())
         record = asdict(cell)
         for quality in record["qualities"].values():
-            quality["psnr"] = quality["psnr"] if math.isfinite(quality["psnr"]) else None
+            quality |= {k: v if math.isfinite(v) else None for k, v in quality.items()}
         atomic_write(self._file(key), (json.dumps(record, indent=1) + "\n").encode())
 
     def get(self, key: str) -> Cell:
@@ -82,7 +82,7 @@ class Store:
             record = json.loads(path.read_text())
             try:
                 found = {
-                    row: Quality(**{**q, "psnr": math.inf if q["psnr"] is None else q["psnr"]})
+                    row: Quality(**{k: math.inf if v is None else v for k, v in q.items()})
                     for row, q in record.pop("qualities").items()
                 }
                 return Cell(**record, qualities=found)

@@ -1,6 +1,7 @@
 """``medscore evaluate``: a table that is whole, the same however it came about, or refused."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -61,6 +62,10 @@ def _tables(folder: Path) -> list[str]:
     return [(folder / name).read_text() for name in TABLES]
 
 
+def _rows(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO((folder / "table.csv").read_text())))
+
+
 def _stamps(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (folder / "cells").glob("*.json")}
 
@@ -77,7 +82,7 @@ def test_a_comparison_leaves_tables_plots_pictures_and_a_report(
 
 def test_every_row_has_its_numbers_and_its_card(evaluate: Callable[..., Path]) -> None:
     out = evaluate("out")
-    rows = list(csv.DictReader((out / "table.csv").open()))
+    rows = _rows(out)
     names = ["FBP", "TV", "ours", "ours, one sample"]
     assert [(r["task"], r["method"]) for r in rows] == [
         (task, name) for task in ("9 views", "20 views") for name in names
@@ -95,8 +100,7 @@ def test_every_row_has_its_numbers_and_its_card(evaluate: Callable[..., Path]) -
 def test_the_numbers_are_those_of_recon_with_a_reference(
     evaluate: Callable[..., Path], done: Command, scan: Path, tmp_path: Path, prior: Path
 ) -> None:
-    rows = {(r["task"], r["method"]): r for r in csv.DictReader(
-        (evaluate("out") / "table.csv").open())}  # fmt: skip
+    rows = {(r["task"], r["method"]): r for r in _rows(evaluate("out"))}  # fmt: skip
     done("simulate", scan, "--views", 20, "-o", tmp_path / "m.h5")
     done("recon", tmp_path / "m.h5", "--prior", prior, "--samples", 2, "--steps", 4,
          "--reference", scan, "-o", tmp_path / "recon")  # fmt: skip
@@ -146,7 +150,7 @@ def test_any_number_of_processes_makes_the_same_table(evaluate: Callable[..., Pa
 
 
 def test_one_method_alone(evaluate: Callable[..., Path]) -> None:
-    rows = list(csv.DictReader((evaluate("out", "--method", "TV") / "table.csv").open()))
+    rows = _rows(evaluate("out", "--method", "TV"))
     assert {row["method"] for row in rows} == {"TV"}
 
 
@@ -191,7 +195,7 @@ def test_a_supervised_network_is_trained_once_and_compared(
     (tmp_path / "net.yaml").write_text(yaml.safe_dump(recipe))
     config["methods"].append({"name": "U-Net", "supervised": str(tmp_path / "net.yaml")})
     out = evaluate("out", "--networks", tmp_path / "networks")
-    rows = list(csv.DictReader((out / "table.csv").open()))
+    rows = _rows(out)
     assert [r["task"] for r in rows if r["method"] == "U-Net"] == ["9 views", "20 views"]
     network = tmp_path / "networks" / "net" / "net.safetensors"
     stamp = network.stat().st_mtime_ns
@@ -211,6 +215,7 @@ def test_a_supervised_network_is_trained_once_and_compared(
         (("tasks", 0, "scan", "task"), "mri", "task mri measures MR"),
         (("tasks", 0, "scan", "noise"), "magic", "--noise 'magic'"),
         (("metric", "convention"), "magic", "no convention 'magic'"),
+        (("metric", "convention"), "fastmri", "is of volumes"),
         (("cohort", "data"), ["*.dcm"], "no file matches"),
         (("cohort", "size"), 64, "smaller than"),
         (("methods", 0, "baseline"), {"kind": "sirt", "iterations": 0}, "iterations"),

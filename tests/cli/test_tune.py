@@ -1,6 +1,7 @@
 """``medscore tune``: trials that are kept, the best of them, and scores without references."""
 
 import csv
+import io
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def tune(
         args = [tmp_path / "search.yaml", "--data", scan.parent, "-o", tmp_path / name]
         result = medscore("tune", *args, *options)
         assert result.code == 0, result.err
-        return list(csv.DictReader((tmp_path / name / "trials.csv").open()))
+        return list(csv.DictReader(io.StringIO((tmp_path / name / "trials.csv").read_text())))
 
     return call
 

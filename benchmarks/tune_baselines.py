@@ -1,0 +1,103 @@
+"""The best parameter of every learning-free baseline on every task of a comparison.
+
+    python benchmarks/tune_baselines.py configs/eval/sparse-ct.yaml
+    python benchmarks/tune_baselines.py configs/eval/mri.yaml --check
+
+Every value of a grid is tried on the very slices that the comparison judges on, by PSNR: the
+baselines are as good as they can be there, while ours keeps its defaults. Prints what to write
+under ``at:`` of each method; with --check, exits 1 where the configuration says something else.
+Finished slices are kept (--store), so an interrupted run goes on. Needs the development data
+(--data), or whatever the configuration names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from main_job import DATA
+
+from medscore.cli.evaluate import cohort, fill
+from medscore.cli.methods import Work, parameters
+from medscore.evaluation.cells import Store
+from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluation
+from medscore.evaluation.spread import processes
+
+WEIGHTS = [float(f"{a}e-{b}") for b in (6, 5, 4, 3, 2) for a in (1, 2, 5)]
+COUNTS = [3, 5, 8, 12, 20, 30, 50, 80, 120, 200, 300, 500, 800]
+GRIDS: dict[str, tuple[str, list[float] | list[int]]] = {
+    "fista-tv": ("weight", WEIGHTS),
+    "l1-wavelet": ("weight", WEIGHTS),
+    "cg-sense": ("weight", WEIGHTS),
+    "cgls": ("iterations", COUNTS[:-3]),
+    "sirt": ("iterations", COUNTS[4:]),
+}
+"""By kind: what is tuned, and its values."""
+
+
+def best(
+    spec: EvaluationSpec, where: Path, data: Path, store: Path, workers: int
+) -> dict[tuple[str, str], tuple[str, float, dict[float, float]]]:
+    """By method and task: the parameter, its best value, and the mean PSNR of every value."""
+    cases = cohort(spec, data)
+    kept, work = Store(store), []
+    kept.make()
+    for method in spec.methods:
+        if method.baseline is None or method.baseline["kind"] not in GRIDS:
+            continue
+        name, values = GRIDS[method.baseline["kind"]]
+        for task in spec.tasks:
+            for value in values:
+                tried = MethodSpec(name=method.name, baseline={**method.baseline, name: value})
+                work += [
+                    Work(case, i, task, tried, spec.metric, spec.seed, where)
+                    for i, case in enumerate(cases)
+                ]
+    cells = fill(kept, work, processes(workers, 1))
+    psnr: dict[tuple[str, str], dict[float, list[float]]] = {}
+    for piece, cell in zip(work, cells, strict=True):
+        assert piece.method.baseline is not None
+        name = GRIDS[piece.method.baseline["kind"]][0]
+        of = psnr.setdefault((piece.method.name, piece.task.name), {})
+        of.setdefault(piece.method.baseline[name], []).append(cell.qualities[cell.method].psnr)
+    found = {}
+    for (method_name, task_name), values in psnr.items():
+        means = {value: float(np.mean(p)) for value, p in values.items()}
+        kind = next(m for m in spec.methods if m.name == method_name).baseline
+        assert kind is not None
+        found[method_name, task_name] = (
+            GRIDS[kind["kind"]][0], max(means, key=means.__getitem__), means
+        )  # fmt: skip
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the cohort's data")
+    parser.add_argument("--store", type=Path, help="folder of finished slices")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--check", action="store_true", help="exit 1 where the file differs")
+    args = parser.parse_args()
+    spec = read_evaluation(args.config)
+    store = args.store or Path(tempfile.gettempdir()) / f"medscore-tuned-{spec.name}"
+    differs = 0
+    found = best(spec, args.config, args.data, store, args.processes)
+    for (method, task), (name, value, means) in found.items():
+        given = parameters(next(m for m in spec.methods if m.name == method), task)[name]
+        edge = " (at the end of the grid)" if value in (min(means), max(means)) else ""
+        print(f"{method}, {task}: {name} {value:g}{edge}, {means[value]:.2f} dB; the file has "
+              f"{given:g}: {means.get(given, float('nan')):.2f} dB", flush=True)  # fmt: skip
+        differs += given != value
+    for method in dict.fromkeys(m for m, _ in found):
+        own = {task: {n: v} for (m, task), (n, v, _) in found.items() if m == method}
+        text = ", ".join(f"{task}: {{{n}: {v:g}}}" for task, d in own.items() for n, v in d.items())
+        print(f"{method}: at: {{{text}}}")
+    return int(args.check and differs > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Operators as matrices, and a small scan of each kind."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from medscore.operators.base import Operator
+from medscore.operators.fourier import Fourier
+from medscore.operators.geometry import ParallelBeam
+from medscore.operators.masks import variable_density_2d
+from medscore.operators.metal import metal_trace, without_metal
+from medscore.operators.multicoil import MulticoilFourier
+from medscore.operators.radon import Radon
+from medscore.operators.scans import sparse_view
+from medscore.operators.sensitivity import birdcage
+
+N = 16
+
+
+def matrix(operator: Operator, dtype: torch.dtype) -> Tensor:
+    """A (measurements, pixels) of images (1, H, W) of that dtype."""
+    height, width = operator.image_shape
+    images = torch.eye(height * width, dtype=dtype).reshape(-1, 1, height, width)
+    return operator.forward(images).flatten(1).T
+
+
+def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def kspace_mask() -> Tensor:
+    return variable_density_2d((N, N), 2.0, torch.Generator().manual_seed(0))
+
+
+def ct() -> Radon:
+    """Seven views."""
+    return sparse_view(N, 1.0, 7)
+
+
+def metal_ct() -> Radon:
+    """All views, but for the rays through a block of metal."""
+    geometry = ParallelBeam(N, 1.0, 24)
+    metal = torch.zeros(1, 1, N, N)
+    metal[..., 5:8, 9:12] = 1
+    trace = metal_trace(metal, geometry)
+    return Radon(geometry, without_metal(torch.ones(24, 1), trace)[0, 0])
+
+
+def mri() -> Fourier:
+    """One coil."""
+    return Fourier(kspace_mask())
+
+
+def multicoil(coils: int = 3) -> MulticoilFourier:
+    """Coils around the image."""
+    return MulticoilFourier(birdcage(coils, N, N).to(torch.complex128), kspace_mask())
+
+
+def disc(batch: int = 1) -> Tensor:
+    """Images (batch, 1, N, N) float64 of discs between 0 and 1."""
+    at = torch.arange(N, dtype=torch.float64) - (N - 1) / 2
+    radius = (at**2 + at[:, None] ** 2).sqrt()
+    images = [0.5 * (radius < 6) + 0.1 * k * (radius < 3) for k in range(1, batch + 1)]
+    return torch.stack(images)[:, None]
