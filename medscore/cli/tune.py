@@ -74,6 +74,7 @@ def tune(
     if workers > 1_000_000:
         raise MedscoreError(f"--workers is {workers}", mend="use fewer")
     search = Search.of(config, data, tuple(measurement or ()), score, trials)
+    search.objective()  # whatever is wrong is said before anything is made
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -82,7 +83,6 @@ def tune(
         ) from error
     from medscore.tuning.search import bury, finished
 
-    search.objective()  # whatever is wrong is said before the first trial
     study = search.study(output, 0)
     if lost := bury(study):
         console.print(f"{lost} unfinished trial(s) of an interrupted run are tried again")

@@ -61,5 +61,6 @@ def disc(batch: int = 1) -> Tensor:
     """Images (batch, 1, N, N) float64 of discs between 0 and 1."""
     at = torch.arange(N, dtype=torch.float64) - (N - 1) / 2
     radius = (at**2 + at[:, None] ** 2).sqrt()
-    images = [0.5 * (radius < 6) + 0.1 * k * (radius < 3) for k in range(1, batch + 1)]
+    outer, inner = (radius < 6).double(), (radius < 3).double()
+    images = [0.5 * outer + 0.1 * k * inner for k in range(1, batch + 1)]
     return torch.stack(images)[:, None]

@@ -90,18 +90,18 @@ def test_fista_tv_reaches_the_minimum_of_a_scan() -> None:
     operator, weight = ct(), FISTATV().weight
     y = operator.forward(disc())
     y = operator.mask(y) * (y + 0.02 * noise(*y.shape))
-    prox = TVProx(STEP * weight, FISTATV().inner)
-    x = fista(operator, y, prox, iterations=FISTATV().iterations)
-    assert prox.dual is not None
+    x = FISTATV().solve(operator, y)
     size = operator.norm_squared(y)[0]
     rest = y - operator.forward(x)
+    prox = TVProx(weight, 1000)
+    prox(x + operator.adjoint(rest) / size)
+    assert prox.dual is not None
     primal = 0.5 * rest.square().sum() / size + weight * total_variation(x).sum()
     violation = operator.adjoint(rest / size) - weight * differences_adjoint(prox.dual)
     ones = operator.mask(y).expand_as(y)
     u = rest / size - (violation / operator.adjoint(ones)).clamp_min(0).max() * ones
     dual = (u * y).sum() - 0.5 * size * u.square().sum()
     assert 0 <= float(primal - dual) < 1e-4 * float(primal)
-    torch.testing.assert_close(FISTATV().solve(operator, y), x)
 
 
 @pytest.mark.parametrize("operator", [ct(), mri()], ids=["ct", "mri"])
@@ -109,7 +109,7 @@ def test_a_batch_gives_what_its_samples_give(operator: Operator) -> None:
     """Also where each stops when it has settled."""
     x = disc(3).to(torch.complex128 if operator.zero_filled_is_pinv else torch.float64)
     y = operator.forward(x * torch.tensor([1.0, 0.2, 0.01])[:, None, None, None])
-    tv = FISTATV(weight=1e-3, iterations=120, tolerance=1e-5)
+    tv = FISTATV(weight=1e-3, iterations=60, tolerance=1e-4)
     alone = [tv.solve(operator, part) for part in y.split(1)]
     torch.testing.assert_close(tv.solve(operator, y), torch.cat(alone))
 
@@ -118,10 +118,10 @@ def test_a_tolerance_ends_early_near_the_minimum() -> None:
     operator = ct()
     y = operator.forward(disc())
     before = operator.calls
-    early = FISTATV(weight=1e-2, tolerance=1e-7).solve(operator, y)
-    assert operator.calls - before < 1000
-    late = FISTATV(weight=1e-2).solve(operator, y)
-    torch.testing.assert_close(early, late, atol=1e-4, rtol=0)
+    early = FISTATV(weight=1e-2, tolerance=1e-6, iterations=300).solve(operator, y)
+    assert operator.calls - before < 500
+    late = FISTATV(weight=1e-2, iterations=300).solve(operator, y)
+    torch.testing.assert_close(early, late, atol=1e-3, rtol=0)
 
 
 def test_momentum_that_starts_again_never_takes_longer() -> None:
