@@ -3,8 +3,8 @@
     python benchmarks/main_job.py                 # the table
     python benchmarks/main_job.py --json out.json
     python benchmarks/main_job.py --check         # exit code 1 when a number is missed
-    python benchmarks/main_job.py --page docs/results.md
-    python benchmarks/main_job.py --from-json out.json --page docs/results.md   # no new run
+    python benchmarks/main_job.py --page docs/main-job.md
+    python benchmarks/main_job.py --from-json out.json --page docs/main-job.md   # no new run
 
 Images: the COVID-19-NY-SBU validation patients (TCIA, CC BY 4.0; 10 slices of 512 x 512) when
 --data holds them, else the two head CT slices that ship with pydicom, for which the quality
@@ -197,10 +197,10 @@ def page(title: str, settings: Settings, numbers: list[Number], remark: str) -> 
     """The results page of the docs."""
     chosen = ", ".join(f"{k} {v}" for k, v in settings.__dict__.items() if v is not None)
     lines = [
-        "# Results: sparse-view CT",
+        "# The main job: sparse-view CT",
         "",
         f"Written by `python benchmarks/main_job.py --precision {settings.precision} "
-        "--page docs/results.md`; do not edit by hand.",
+        "--page docs/main-job.md`; do not edit by hand.",
         "",
         f"Images: {title}. {VIEWS} views, {SIZE} x {SIZE}, noise-free.",
         "",

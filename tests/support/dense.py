@@ -8,7 +8,7 @@ from torch import Tensor
 from medscore.operators.base import Operator
 from medscore.operators.fourier import Fourier
 from medscore.operators.geometry import ParallelBeam
-from medscore.operators.masks import variable_density_2d
+from medscore.operators.masks import equispaced, variable_density_2d
 from medscore.operators.metal import metal_trace, without_metal
 from medscore.operators.multicoil import MulticoilFourier
 from medscore.operators.radon import Radon
@@ -55,6 +55,12 @@ def mri() -> Fourier:
 def multicoil(coils: int = 3) -> MulticoilFourier:
     """Coils around the image."""
     return MulticoilFourier(birdcage(coils, N, N).to(torch.complex128), kspace_mask())
+
+
+def lines(coils: int = 6) -> MulticoilFourier:
+    """Every second line, seen by so many coils that they fix the image."""
+    maps = birdcage(coils, N, N).to(torch.complex128)
+    return MulticoilFourier(maps, equispaced((N, N), 2.0))
 
 
 def disc(batch: int = 1) -> Tensor:
