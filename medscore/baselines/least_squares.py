@@ -35,7 +35,7 @@ class CGLS(Baseline):
     """
 
     kind: Literal["cgls"] = "cgls"
-    iterations: int = Field(default=10, ge=1)
+    iterations: int = Field(default=30, ge=1)
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
         y = operator.mask(y) * y

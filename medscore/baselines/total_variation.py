@@ -4,7 +4,7 @@ r"""Least squares with total variation, by FISTA (Rudin et al. 1992; Beck and Te
           TV(x) = \sum_i \sqrt{|\partial_\downarrow x_i|^2 + |\partial_\to x_i|^2},
 
 over real images, or over complex ones without the bound. The proximal map of TV and the bound
-together is found from its dual: with P the clamp, and p two fields of vectors no longer than 1,
+together is found from its dual: with P the clamp, and p a field of vectors no longer than 1,
 
 .. math:: x = P(v - w \nabla^T p), \qquad p \leftarrow p + \nabla P(v - w \nabla^T p) / (8 w),
           \quad p_i \leftarrow p_i / \max(1, |p_i|).
@@ -27,8 +27,8 @@ class FISTATV(Baseline):
     """Total variation, isotropic, of any measurement.
 
     Attributes:
-        weight: of TV of images between 0 and about 1. iterations, inner: the most of FISTA, and of
-            its proximal map each time, from the last one's dual. tolerance: see :func:`fista`.
+        weight: of TV of images between 0 and about 1. iterations, tolerance: see :func:`fista`.
+        inner: steps of the proximal map each time, from where the last one ended.
     """
 
     kind: Literal["fista-tv"] = "fista-tv"

@@ -30,9 +30,9 @@ class L1Wavelet(Baseline):
 
     Attributes:
         weight: of the coefficients of images between 0 and about 1. wavelet: an orthogonal one, as
-            PyWavelets names it. levels: at most so many; fewer of images no longer than its filter
-            there. iterations: of FISTA. shifts: in the sequence; 1 for none, whose minimum is that
-            of the formula.
+            PyWavelets names it. levels: the most; fewer where a level would be shorter than the
+            wavelet's filter. iterations: of FISTA. shifts: in the sequence; 1 for none, whose
+            minimum is that of the formula.
     """
 
     kind: Literal["l1-wavelet"] = "l1-wavelet"
@@ -86,7 +86,8 @@ def soft_details(x: Tensor, weight: float, wavelet: str, levels: int) -> Tensor:
 
 def depth(side: int, wavelet: str, levels: int) -> int:
     """``levels``, or as many as leave a side no shorter than the filter, less one."""
-    return max(1, min(levels, pywt.dwt_max_level(side, wavelet)))
+    most: int = pywt.dwt_max_level(side, wavelet)
+    return max(1, min(levels, most))
 
 
 def shift_sequence(count: int, period: int) -> list[tuple[int, int]]:

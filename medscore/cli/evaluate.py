@@ -18,7 +18,7 @@ from medscore.cli.train import supervised_job, train_job
 from medscore.datasets.cohort import Case, read_cohort
 from medscore.errors import MedscoreError
 from medscore.evaluation.cells import Cell, Store, key_of
-from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluation
+from medscore.evaluation.config import CohortSpec, EvaluationSpec, MethodSpec, read_evaluation
 from medscore.evaluation.report import Outcome, write_report
 from medscore.evaluation.spread import Spread, cluster, processes
 from medscore.evaluation.table import rows_of
@@ -57,7 +57,7 @@ def evaluate(
     config = config_path(config, "eval")
     spec = _only(read_evaluation(config), method, config)
     convention = methods.convention(spec.metric)
-    cases = cohort(spec, data)
+    cases = cohort(spec.cohort, data)
     check(spec, cases, config)
     spread = (
         cluster(ray, threads) if ray is not None
@@ -75,15 +75,22 @@ def evaluate(
         console.print(escape(str(path)))
 
 
-def cohort(spec: EvaluationSpec, data: Path) -> list[Case]:
+def cohort(spec: CohortSpec, data: Path, limit: int | None = None) -> list[Case]:
     """The slices to judge on.
+
+    Args:
+        limit: instead of the specification's.
 
     Raises:
         MedscoreError: as :func:`~medscore.datasets.cohort.read_cohort`.
     """
-    c = spec.cohort
     return read_cohort(
-        c.data, root=data, modality=c.modality, size=c.size, spacing_mm=c.spacing_mm, limit=c.limit
+        spec.data,
+        root=data,
+        modality=spec.modality,
+        size=spec.size,
+        spacing_mm=spec.spacing_mm,
+        limit=limit or spec.limit,
     )
 
 

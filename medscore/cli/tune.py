@@ -19,9 +19,10 @@ import yaml
 from rich.markup import escape
 
 from medscore.cli import methods, registry
+from medscore.cli.evaluate import cohort as read
 from medscore.cli.options import config_path
 from medscore.cli.progress import console, counting_bar
-from medscore.datasets.cohort import Case, read_cohort
+from medscore.datasets.cohort import Case
 from medscore.errors import MedscoreError
 from medscore.evaluation.cells import key_of
 from medscore.evaluation.config import MethodSpec
@@ -203,10 +204,7 @@ class Search:
         cohort, task = self.spec.cohort, self.spec.task
         assert cohort is not None
         assert task is not None
-        cases = read_cohort(
-            cohort.data, root=self.data, modality=cohort.modality, size=cohort.size,
-            spacing_mm=cohort.spacing_mm, limit=cohort.limit,
-        )  # fmt: skip
+        cases = read(cohort, self.data)
         return [
             (case, methods.measure(case, task, number + self.spec.seed * 1_000_003, self.where))
             for number, case in enumerate(cases)

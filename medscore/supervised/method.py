@@ -32,7 +32,8 @@ class Supervised(Baseline):
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
         model, _ = _loaded(self.network)
         with torch.no_grad():
-            return model(operator, y)
+            image: Tensor = model(operator, y)
+        return image
 
     def reconstruct(self, measurement: Measurement, noise: Tensor | None = None) -> Reconstruction:
         _, contract = _loaded(self.network)

@@ -76,7 +76,7 @@ class PostProcessorSpec(Strict):
     """Parameters of :class:`PostProcessor`."""
 
     kind: Literal["post-processor"]
-    network: UNetSpec = UNetSpec()
+    network: UNetSpec
 
     def build(self) -> PostProcessor:
         """Untrained; the initialisation draws from torch's global generator."""
@@ -87,7 +87,7 @@ class CascadeSpec(Strict):
     """Parameters of :class:`Cascade`."""
 
     kind: Literal["cascade"]
-    network: UNetSpec = UNetSpec()
+    network: UNetSpec
     blocks: int = Field(default=5, gt=0)
 
     def build(self) -> Cascade:

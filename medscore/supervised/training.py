@@ -85,7 +85,8 @@ def squared_error(recipe: SupervisedRecipe, scan: Scan) -> Loss[Reconstructor]:
     def loss(model: Reconstructor, x0: Tensor, u: Tensor, z: Tensor) -> Tensor:
         with torch.no_grad(), plain(x0):
             y, target = measured(recipe, scan, x0, u)
-        return (model(scan.operator, y) - target).square().flatten(1).mean(1)
+        error: Tensor = model(scan.operator, y) - target
+        return error.square().flatten(1).mean(1)
 
     return loss
 

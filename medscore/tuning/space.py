@@ -43,9 +43,12 @@ class Range(Strict):
             return chosen
         assert self.low is not None
         assert self.high is not None
+        number: int | float
         if self.integer:
-            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
-        return trial.suggest_float(name, self.low, self.high, log=self.log)
+            number = trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
+        else:
+            number = trial.suggest_float(name, self.low, self.high, log=self.log)
+        return number
 
 
 Space = Mapping[str, Range]

@@ -12,6 +12,7 @@ what was measured: errors that A does not see are not in it.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ def sure_score(solve: Solve, m: Measurement, std: Tensor | None, *, seed: int = 
     deviation = torch.where(mask > 0, std.expand(y.shape), 1.0)
     generator = torch.Generator().manual_seed(derive_seed(seed, 0))
     direction = _signs(y, generator) * mask
-    moved = (y + STEP * deviation * direction).numpy().astype(m.data.dtype)
+    moved: Any = (y + STEP * deviation * direction).numpy().astype(m.data.dtype)
     here = _fit(solve, m, mask) / deviation
     there = _fit(solve, replace(m, data=moved), mask) / deviation
     divergence = float((direction.conj() * (there - here)).real.sum()) / STEP
