@@ -1,6 +1,6 @@
 """What tuning without references costs: the best of a grid by held-out measurements, in PSNR.
 
-    python benchmarks/tuning.py                  # both grids, both scores: about 40 minutes
+    python benchmarks/tuning.py                  # both grids, both scores: about 20 minutes
     python benchmarks/tuning.py --check          # exit 1 when a number is missed
     python benchmarks/tuning.py --json out.json
 

@@ -86,7 +86,7 @@ def test_everything_in_it_is_trained(
         loss = (model(operator, y) - x).square().mean()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.8 * losses[0]
     after = model.network.state_dict()
     assert [name for name in before if torch.equal(before[name], after[name])] == []
