@@ -1,0 +1,77 @@
+"""How a comparison speeds up with processes: one thread each, one process against two.
+
+    python benchmarks/scaling.py            # about 5 minutes on 2 idle cores
+    python benchmarks/scaling.py --check    # exit 1 when the ratio is missed
+
+Twice the same comparison (sparse-view CT with 20 and 23 views, 8 samples) into new folders, wall
+time of the whole command but the reading of the cohort; tables must be the same. The peer is the
+one process, in the same run. Images: the COVID-19-NY-SBU validation patients when --data holds
+them, else the head slices that ship with pydicom, each five times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from main_job import DATA
+from number import Number
+
+from medscore.cli.evaluate import cohort, fill, pieces
+from medscore.cli.options import config_path
+from medscore.evaluation.cells import Cell, Store
+from medscore.evaluation.config import read_evaluation
+from medscore.evaluation.spread import processes
+
+
+def run(data: Path, count: int) -> tuple[float, list[Cell]]:
+    """Seconds, and the cells in order."""
+    where = config_path(Path("sparse-ct"), "eval")
+    spec = read_evaluation(where)
+    spec = spec.model_copy(
+        update={
+            "tasks": tuple(t for t in spec.tasks if t.name in ("20 views", "23 views")),
+            "methods": tuple(m for m in spec.methods if m.name == spec.ours),
+            "pictures": 0,
+        }
+    )
+    if list(data.glob(spec.cohort.data[0])):
+        cases = cohort(spec.cohort, data)
+    else:
+        bundled = read_evaluation(config_path(Path("bundled-ct"), "eval")).cohort
+        cases = cohort(bundled, data) * 5
+    # a case is known by its values: repeated ones are told apart by their noise's seed alone
+    work = pieces(spec, cases, where, {})
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        start = time.perf_counter()
+        cells = fill(store, work, processes(count, 1))
+        return time.perf_counter() - start, cells
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of development data")
+    parser.add_argument("--check", action="store_true", help="exit 1 when a number is missed")
+    args = parser.parse_args()
+    (one, first), (two, second) = (run(args.data, count) for count in (1, 2))
+    differ = sum(
+        replace(a, seconds=0.0) != replace(b, seconds=0.0)
+        for a, b in zip(first, second, strict=True)
+    )
+    print(f"{len(first)} cells: one process {one:.1f} s, two {two:.1f} s")
+    numbers = [
+        Number("one process over two processes, wall time", one / two, at_least=1.7),
+        Number("cells that differ", differ, at_most=0),
+    ]
+    for number in numbers:
+        print(number)
+    return int(args.check and not all(n.met for n in numbers))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
