@@ -36,7 +36,7 @@ class Case:
 
     @property
     def digest(self) -> str:
-        """Of its values and pixel size: a slice by another name is the same."""
+        """Of its values and pixel size."""
         found = hashlib.sha256(np.ascontiguousarray(self.volume.values).data)
         found.update(repr(self.volume.spacing[:2]).encode())
         return found.hexdigest()

@@ -155,9 +155,7 @@ def fill(store: Store, work: Sequence[methods.Work], spread: Spread) -> list[Cel
         MedscoreError: a cell cannot be found; those before it are kept.
     """
     keys = [key_of(*piece.fixed) for piece in work]
-    todo = [
-        i for i, piece in enumerate(work) if not store.has(keys[i], images=piece.keep)
-    ]  # fmt: skip
+    todo = [i for i, piece in enumerate(work) if not store.has(keys[i], images=piece.keep)]
     with counting_bar("slices", len(work)) as show:
         show(len(work) - len(todo), "")
         try:
@@ -169,27 +167,7 @@ def fill(store: Store, work: Sequence[methods.Work], spread: Spread) -> list[Cel
         except KeyboardInterrupt:
             console.print("interrupted: repeat the same command to go on where it stopped")
             raise
-    return [
-        # a cell may have been found under other names for the same thing
-        _renamed(store.get(key), piece) for key, piece in zip(keys, work, strict=True)
-    ]  # fmt: skip
-
-
-def _renamed(cell: Cell, piece: methods.Work) -> Cell:
-    qualities = {
-        piece.method.name + name.removeprefix(cell.method): quality
-        for name, quality in cell.qualities.items()
-    }
-    return Cell(
-        **{
-            **cell.__dict__,
-            "task": piece.task.name,
-            "method": piece.method.name,
-            "case": piece.case.name,
-            "patient": piece.case.patient,
-            "qualities": qualities,
-        }
-    )
+    return [store.get(key) for key in keys]
 
 
 def _pictured(

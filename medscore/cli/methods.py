@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.cli import registry
 from medscore.cli.baselines import baseline
@@ -57,12 +58,12 @@ class Work:
 
     @property
     def fixed(self) -> list[Any]:
-        """All that the result depends on."""
+        """All that the result depends on, and its names."""
         return [
-            self.case.digest,
-            self.number,
-            self.task.scan.model_dump(mode="json"),
-            parameters(self.method, self.task.name),
+            medscore.__version__,
+            (self.case.name, self.case.patient, self.case.digest, self.number),
+            (self.task.name, self.task.scan.model_dump(mode="json")),
+            (self.method.name, parameters(self.method, self.task.name)),
             identity(self.method, self.network, self.case.volume.modality),
             self.metric.model_dump(mode="json"),
             self.seed,

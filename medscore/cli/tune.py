@@ -6,12 +6,9 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 import yaml
 from rich.markup import escape
@@ -21,6 +18,7 @@ from medscore.cli.options import config_path
 from medscore.cli.progress import console, counting_bar
 from medscore.cli.search import Search
 from medscore.errors import MedscoreError
+from medscore.evaluation.spread import pool
 from medscore.files import atomic_write
 from medscore.tuning.space import grid_size, is_grid
 
@@ -86,10 +84,8 @@ def tune(
             if workers == 1:
                 _work(search, output, 0, lambda done: show(done, ""))
             else:
-                with ProcessPoolExecutor(
-                    workers, get_context("spawn"), torch.set_num_threads, (1,)
-                ) as pool:
-                    running = [pool.submit(_work, search, output, w) for w in range(workers)]
+                with pool(workers, threads=1) as many:
+                    running = [many.submit(_work, search, output, w) for w in range(workers)]
                     while any(not f.done() for f in running):
                         show(finished(study), "")
                         _wait(running)

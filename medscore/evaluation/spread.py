@@ -6,9 +6,11 @@ the same: every piece runs with the same number of threads, and none sees anothe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any, TypeVar
 
 import torch
@@ -46,16 +48,32 @@ def processes(count: int, threads: int) -> Spread:
     def run(
         work: Callable[[Piece], Result], pieces: Sequence[Piece]
     ) -> Iterator[tuple[int, Result]]:
-        workers = min(count, max(1, len(pieces)))
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,))
+        workers = pool(min(count, max(1, len(pieces))), threads)
         try:
-            futures = {pool.submit(work, piece): place for place, piece in enumerate(pieces)}
+            futures = {workers.submit(work, piece): place for place, piece in enumerate(pieces)}
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            workers.shutdown(wait=True, cancel_futures=True)
 
     return run
+
+
+def pool(count: int, threads: int) -> ProcessPoolExecutor:
+    """So many fresh processes of so many threads, which end when this one does, be it killed."""
+    return ProcessPoolExecutor(count, get_context("spawn"), _start, (threads,))
+
+
+def _start(threads: int) -> None:
+    torch.set_num_threads(threads)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def cluster(address: str, threads: int) -> Spread:

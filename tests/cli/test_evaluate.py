@@ -157,23 +157,36 @@ def test_one_method_alone(evaluate: Callable[..., Path]) -> None:
 def test_a_killed_run_goes_on_and_ends_in_the_same_table(
     evaluate: Callable[..., Path], scan: Path, tmp_path: Path
 ) -> None:
+    """And its processes end with it."""
     whole = evaluate("whole")
     script = shutil.which("medscore", path=str(Path(sys.executable).parent))
     assert script
     command = [script, "evaluate", str(tmp_path / "tiny.yaml"), "--data", str(scan.parent),
-               "-o", str(tmp_path / "killed"), "--processes", "1"]  # fmt: skip
+               "-o", str(tmp_path / "killed"), "--processes", "2"]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     cells = tmp_path / "killed" / "cells"
-    for _ in range(3000):
+    for _ in range(6000):
         if len(list(cells.glob("*.json"))) >= 3:
             break
         time.sleep(0.02)
+    children = _children(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    done = len(_stamps(tmp_path / "killed"))
-    assert 3 <= done < 12
+    assert 3 <= len(_stamps(tmp_path / "killed")) < 12
     assert not (tmp_path / "killed" / "table.csv").exists()
+    assert len(children) >= 2
+    for _ in range(500):
+        if not any(child.exists() for child in children):
+            break
+        time.sleep(0.02)
+    assert [child for child in children if child.exists()] == []
     assert _tables(evaluate("killed")) == _tables(whole)
+
+
+def _children(process: int) -> list[Path]:
+    """The processes that it started, as Linux lists them."""
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    return [Path("/proc") / child for task in tasks for child in task.read_text().split()]
 
 
 def test_a_supervised_network_is_trained_once_and_compared(

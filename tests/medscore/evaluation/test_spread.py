@@ -42,3 +42,14 @@ def test_threads_are_as_before_afterwards() -> None:
 def test_a_cluster_without_ray_is_refused() -> None:
     with pytest.raises(MedscoreError, match=r"medscore\[ray\]"):
         cluster("auto", 1)
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_gives_the_same() -> None:
+    """A cluster of this machine alone; it takes half a minute to start."""
+    assert sorted(cluster("local", 1)(derive_seed, [3, 4, 5])) == [
+        (place, derive_seed(piece)) for place, piece in enumerate((3, 4, 5))
+    ]
+    with pytest.raises(MedscoreError, match="--size is 1"):
+        list(cluster("local", 1)(check_size, [1]))
