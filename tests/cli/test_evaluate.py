@@ -261,3 +261,13 @@ def test_an_unknown_method_is_refused(
     error = refused("evaluate", tmp_path / "tiny.yaml", "-o", tmp_path / "out", "--method", "X")
     assert "--method 'X'" in error
     assert "FBP, TV, ours" in error
+
+
+def test_a_shipped_comparison_runs_by_its_name_without_a_data_folder(
+    done: Command, tmp_path: Path
+) -> None:
+    """On images that pydicom carries."""
+    done("evaluate", "bundled-ct", "-o", tmp_path / "out", "--processes", 1, "--method", "FBP")
+    assert {(r["task"], r["count"]) for r in _rows(tmp_path / "out")} == {
+        ("10 views", "2"), ("23 views", "2"), ("45 views", "2"),
+    }  # fmt: skip
