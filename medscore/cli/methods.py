@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +17,7 @@ from medscore.cli import registry
 from medscore.cli.baselines import baseline
 from medscore.cli.plans import sampling_plan
 from medscore.cli.presets import Settings, choose
-from medscore.cli.scans import choices
+from medscore.cli.scans import check_task, choices
 from medscore.contract import DataContract
 from medscore.datasets.cohort import Case
 from medscore.errors import MedscoreError
@@ -30,10 +29,11 @@ from medscore.prior import NetworkPrior
 from medscore.reconstruction import Plan, Reconstruction, check_compatible, reconstruct
 from medscore.simulation import simulate
 from medscore.strict import first_fault
+from medscore.supervised.contract import SUPERVISED
 from medscore.supervised.method import Supervised
-from medscore.tasks import NEEDS, TASKS, Grid, metal_pixels
-
-Solve = Callable[[Measurement], Reconstruction]
+from medscore.tasks import Grid, metal_pixels
+from medscore.tuning.held_out import Solve
+from medscore.weights_file import read_weights
 
 
 @dataclass(frozen=True)
@@ -122,17 +122,8 @@ def measure(case: Case, task: TaskSpec, seed: int, where: Path) -> Measurement:
     Raises:
         MedscoreError: no such task, not of this modality, or choices that it cannot do.
     """
-    scan, modality = task.scan, case.volume.modality
-    if scan.task not in TASKS:
-        raise MedscoreError(
-            f"no task {scan.task!r}", where=where, mend=f"use one of: {', '.join(TASKS)}"
-        )
-    if NEEDS.get(scan.task, modality) != modality:
-        raise MedscoreError(
-            f"task {scan.task} measures {NEEDS[scan.task]}, the cohort is {modality}",
-            where=where,
-            mend="use a task of that modality",
-        )
+    scan = task.scan
+    check_task(scan, case.volume.modality, where)
     return simulate(case.volume, scan.task, choices(scan), noise_name=scan.noise, seed=seed)
 
 
@@ -238,9 +229,7 @@ def verify(method: MethodSpec, task: str, m: Measurement, where: Path) -> None:
     try:
         given = parameters(method, task)
         if method.prior is not None:
-            settings = settings_of(SamplingSpec.model_validate(given))
-            ready(settings, m, where)
-            registry.conditioner(settings.conditioner)
+            ready(settings_of(SamplingSpec.model_validate(given)), m, where)
         elif method.baseline is not None:
             baseline(given)
     except ValidationError as error:
@@ -258,12 +247,7 @@ def identity(method: MethodSpec, network: Path | None, modality: str) -> str:
     if method.prior is not None:
         name = method.prior.prior or registry.DEFAULT_PRIORS[modality]
         return _hash(registry.prior_path(name))
-    if network is None:
-        return ""
-    from medscore.supervised.contract import SUPERVISED
-    from medscore.weights_file import read_weights
-
-    return read_weights(network, SUPERVISED).sha256
+    return "" if network is None else _network_hash(network)
 
 
 @lru_cache(maxsize=8)
@@ -274,3 +258,8 @@ def _prior(path: Path) -> NetworkPrior:
 @lru_cache(maxsize=32)
 def _hash(path: Path) -> str:
     return read_checkpoint(path).sha256
+
+
+@lru_cache(maxsize=32)
+def _network_hash(path: Path) -> str:
+    return read_weights(path, SUPERVISED).sha256

@@ -20,20 +20,32 @@ def choices(spec: ScanSpec) -> Choices:
     return Choices(**given, noise=registry.noise(spec.noise))
 
 
-def build(spec: ScanSpec, grid: Grid, where: Path) -> Scan:
-    """The scan of images on a grid; ``where`` is the file that asks for it.
+def check_task(spec: ScanSpec, modality: str, where: Path) -> None:
+    """Refuse a task that there is not, or not of images of this modality.
+
+    Args:
+        where: the file that asks for it.
 
     Raises:
-        MedscoreError: no such task, not of this modality, or choices that it cannot do.
+        MedscoreError: either.
     """
     if spec.task not in TASKS:
         raise MedscoreError(
             f"no task {spec.task!r}", where=where, mend=f"use one of: {', '.join(TASKS)}"
         )
-    if NEEDS.get(spec.task, grid.modality) != grid.modality:
+    if NEEDS.get(spec.task, modality) != modality:
         raise MedscoreError(
-            f"task {spec.task} measures {NEEDS[spec.task]}, the images are {grid.modality}",
+            f"task {spec.task} measures {NEEDS[spec.task]}, the images are {modality}",
             where=where,
             mend="use a task of that modality",
         )
+
+
+def build(spec: ScanSpec, grid: Grid, where: Path) -> Scan:
+    """The scan of images on a grid; ``where`` is the file that asks for it.
+
+    Raises:
+        MedscoreError: as :func:`check_task`, or choices that the task cannot do.
+    """
+    check_task(spec, grid.modality, where)
     return TASKS[spec.task](grid, choices(spec))

@@ -68,11 +68,11 @@ def write_report(folder: Path, outcome: Outcome, command: str) -> list[Path]:
     return [folder / name for name in files]
 
 
-def markdown(outcome: Outcome, command: str, pictures: Sequence[str], prefix: str = "") -> str:
+def markdown(outcome: Outcome, command: str, pictures: Sequence[str]) -> str:
     """The report's text.
 
     Args:
-        pictures: names of the files to show. prefix: before these names in links.
+        pictures: names of the files to show.
     """
     spec, rows = outcome.spec, outcome.rows
     patients = len({case.patient for case in outcome.cases})
@@ -100,7 +100,7 @@ def markdown(outcome: Outcome, command: str, pictures: Sequence[str], prefix: st
         "",
     ]
     for name in pictures:
-        lines += [f"![{name.removesuffix('.png')}]({prefix}{name})", ""]
+        lines += [f"![{name.removesuffix('.png')}]({name})", ""]
     return "\n".join(lines)
 
 

@@ -22,7 +22,7 @@ from medscore.supervised.networks import ModelSpec, Reconstructor, plain
 from medscore.tasks import Scan
 from medscore.training.loop import Loss
 from medscore.training.plan import TrainingPlan
-from medscore.training.prepare import held_out, training_slices
+from medscore.training.prepare import held_out, identity_of, training_slices
 from medscore.training.validation import Validation
 from medscore.units import NetworkUnits, brightness
 
@@ -160,7 +160,6 @@ def prepare_supervised(
             config_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         ),
     )
-    text = recipe.model_dump_json(exclude={"plan", "name", "licence"})
     return SupervisedRun(
         model,
         contract,
@@ -169,10 +168,5 @@ def prepare_supervised(
         slices,
         objective,
         None if few is None else Validation(few, objective, plan.batch),
-        {
-            "recipe": hashlib.sha256(text.encode()).hexdigest()[:12],
-            "seed": str(plan.seed),
-            "batch": str(plan.batch),
-            "images": hashlib.sha256(slices.images.numpy().data).hexdigest()[:12],
-        },
+        identity_of(recipe, plan, slices),
     )

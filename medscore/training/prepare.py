@@ -126,13 +126,18 @@ def prepare(
         recipe.augmentation,
         recipe.oversample,
         validation,
-        {
-            "recipe": _digest(recipe.model_dump_json(exclude={"plan", "name", "licence"})),
-            "seed": str(plan.seed),
-            "batch": str(plan.batch),
-            "images": hashlib.sha256(slices.images.numpy().data).hexdigest()[:12],
-        },
+        identity_of(recipe, plan, slices),
     )
+
+
+def identity_of(recipe: ImageRecipe, plan: TrainingPlan, slices: Slices) -> dict[str, str]:
+    """What a saved state of a run must have in common with it."""
+    return {
+        "recipe": _digest(recipe.model_dump_json(exclude={"plan", "name", "licence"})),
+        "seed": str(plan.seed),
+        "batch": str(plan.batch),
+        "images": hashlib.sha256(slices.images.numpy().data).hexdigest()[:12],
+    }
 
 
 def held_out(

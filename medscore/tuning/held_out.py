@@ -16,7 +16,6 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -156,8 +155,3 @@ def _centre(mask: Tensor) -> Tensor:
     return inside.any(1, keepdim=True).expand_as(mask) if whole[0] else (
         inside.any(0, keepdim=True).expand_as(mask) if whole[1] else inside
     )  # fmt: skip
-
-
-def mean_score(scores: list[float]) -> float:
-    """Over slices and splits, in dB."""
-    return float(np.mean(scores))
