@@ -125,8 +125,7 @@ class Search:
     def _one(self, method: MethodSpec, case: Case | None, m: Measurement) -> float:
         solve = methods.solver(method, "", self.where)
         if self.score == "held-out":
-            folds = range(self.spec.folds)
-            return float(np.mean([held_out_score(solve, m, fold=f) for f in folds]))
+            return held_out_score(solve, m, folds=range(self.spec.folds))
         if self.score == "sure":
             std = registry.noise_deviation("recorded", m, self.where)
             return sure_score(solve, m, std, seed=self.spec.seed)

@@ -13,7 +13,7 @@ little: how much is in docs/evaluation.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import torch
@@ -35,22 +35,29 @@ EVERY = 8
 Solve = Callable[[Measurement], Reconstruction]
 
 
-def held_out_score(solve: Solve, m: Measurement, *, fold: int = 0, every: int = EVERY) -> float:
-    """The score of one split, in dB, over all slices of a measurement.
+def held_out_score(
+    solve: Solve, m: Measurement, *, folds: Iterable[int] = (0,), every: int = EVERY
+) -> float:
+    """The score in dB, over all slices of a measurement and all ``folds``.
+
+    The errors of several splits are summed before the ratio is taken: a line with little in it,
+    which nothing predicts, then weighs as little as it does in PSNR.
 
     Args:
-        solve: the method. fold: which of the ``every`` splits.
+        solve: the method. folds: which of the ``every`` splits.
 
     Raises:
         MedscoreError: too little was measured to leave any out, or images whose phase the method
             does not tell.
     """
-    kept, left_out = split(m, fold=fold, every=every)
-    images = torch.from_numpy(solve(kept).mean)[:, None]
     y = torch.from_numpy(m.data)
-    error = predicted(m, images) - y
-    share = (left_out * error).abs().square().sum() / (left_out * y).abs().square().sum()
-    return -10 * math.log10(max(float(share), 1e-30))
+    error = energy = 0.0
+    for fold in folds:
+        kept, left_out = split(m, fold=fold, every=every)
+        images = torch.from_numpy(solve(kept).mean)[:, None]
+        error += float((left_out * (predicted(m, images) - y)).abs().square().sum())
+        energy += float((left_out * y).abs().square().sum())
+    return -10 * math.log10(max(error / energy, 1e-30))
 
 
 def split(m: Measurement, *, fold: int = 0, every: int = EVERY) -> tuple[Measurement, Tensor]:

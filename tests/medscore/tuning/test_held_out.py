@@ -125,6 +125,21 @@ def test_the_method_is_not_given_what_it_shall_predict() -> None:
     assert float((torch.from_numpy(seen[0].data) * out).abs().max()) == 0
 
 
+def test_several_splits_count_by_what_is_in_them() -> None:
+    """Images of which split 0 shows the error e, and split 1 none."""
+    m = SCANS["lines"]
+    truth = volume("MR").values
+    outs = [split(m, fold=f)[1] for f in (0, 1)]
+
+    def solve(given: Measurement) -> Reconstruction:
+        first = float((torch.from_numpy(given.data) * outs[0]).abs().max()) == 0
+        return known(truth * (1.1 if first else 1.0))(given)
+
+    energy = [float((o * torch.from_numpy(m.data)).abs().square().sum()) for o in outs]
+    expected = -10 * np.log10(0.01 * energy[0] / sum(energy))
+    assert held_out_score(solve, m, folds=(0, 1)) == pytest.approx(expected, abs=1e-3)
+
+
 def test_too_few_measurements_are_refused() -> None:
     with pytest.raises(MedscoreError, match="too little was measured"):
         split(scan("sparse-ct", "CT", views=1))
