@@ -27,13 +27,13 @@ from medscore.evaluation.cells import Store
 from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluation
 from medscore.evaluation.spread import processes
 
-WEIGHTS = [float(f"{a}e-{b}") for b in (6, 5, 4, 3, 2) for a in (1, 3)]
+WEIGHTS = [float(f"{a}e-{b}") for b in (6, 5, 4, 3) for a in (1, 3)]
 GRIDS: dict[str, tuple[str, list[float] | list[int]]] = {
     "fista-tv": ("weight", WEIGHTS),
     "l1-wavelet": ("weight", WEIGHTS),
     "cg-sense": ("weight", WEIGHTS),
-    "cgls": ("iterations", [3, 5, 8, 12, 20, 30, 50]),
-    "sirt": ("iterations", [20, 50, 100, 200, 400, 800]),
+    "cgls": ("iterations", [20, 50, 100, 200, 400]),
+    "sirt": ("iterations", [100, 400, 800, 1600, 3200]),
 }
 """By kind: what is tuned, and its values."""
 

@@ -56,19 +56,19 @@ def check_new(file: Path) -> None:
         )
 
 
-def config_path(path: Path, kind: str) -> Path:
+def config_path(path: Path, *kinds: str) -> Path:
     """A configuration by its path, or one that ships with medscore by its name.
 
     Args:
-        kind: the folder of ``configs`` to look in.
+        kinds: the folders of ``configs`` to look in.
 
     Raises:
         MedscoreError: neither.
     """
     if path.is_file():
         return path
-    folder = Path(str(files("medscore.configs"))) / kind
-    shipped = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    folder = Path(str(files("medscore.configs")))
+    shipped = {file.stem: file for kind in kinds for file in sorted((folder / kind).glob("*.yaml"))}
     if str(path) in shipped:
         return shipped[str(path)]
     raise MedscoreError(

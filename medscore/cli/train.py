@@ -15,6 +15,7 @@ from torch import nn
 
 from medscore.checkpoint import save_prior
 from medscore.cli import registry, scans
+from medscore.cli.options import config_path
 from medscore.cli.progress import console, training_bar
 from medscore.errors import MedscoreError
 from medscore.strict import read_yaml
@@ -30,7 +31,9 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Training configuration (YAML).")],
+    recipe: Annotated[
+        Path, typer.Argument(help="Training configuration: a YAML file, or a shipped one's name.")
+    ],
     data: Annotated[Path, typer.Option(help="Folder the recipe's data lie in.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for state and prior.")],
     steps: Annotated[
@@ -49,16 +52,17 @@ def train(
     Writes state.safetensors, loss.jsonl, tensorboard/, samples/ and, at the end,
     NAME.safetensors. Several machines: torchrun ... -m medscore train ...
 
-    Example: medscore train configs/train/ct-128.yaml --data DATA -o runs/ct-128
+    Example: medscore train ct-128 --data DATA -o runs/ct-128
 
     A recipe with a scan trains a network on pairs of measurements and images instead, to compare
     with what the prior does without such pairs.
 
-    Example: medscore train configs/supervised/ct-unet-23.yaml --data DATA -o runs/ct-unet-23
+    Example: medscore train ct-unet-23 --data DATA -o runs/ct-unet-23
     """
     for name, value in (("--steps", steps), ("--devices", devices)):
         if value is not None and value < 1:
             raise MedscoreError(f"{name} is {value}", mend="use 1 or more")
+    recipe = config_path(recipe, "train", "supervised")
     content = read_yaml(recipe)
     prepare = _supervised if isinstance(content, dict) and "scan" in content else _prior
     chosen = registry.device(device)

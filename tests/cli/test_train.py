@@ -214,6 +214,15 @@ def test_refuses_a_number_no_run_can_have(
     assert key.split("_")[0] in message
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("ct-128", "no file matches"), ("ct-129", "no such configuration")]
+)
+def test_takes_a_shipped_recipe_by_its_name(
+    refused: Refused, tmp_path: Path, name: str, why: str
+) -> None:
+    assert why in refused("train", name, "--data", tmp_path, "-o", tmp_path / "run")
+
+
 @pytest.mark.parametrize("content", ["a: [", "", "- 1", "\x00"])
 def test_refuses_what_is_not_a_recipe(
     refused: Refused, data: Path, tmp_path: Path, content: str
