@@ -1,0 +1,1 @@
+"""How likely images are under a prior: exactly by the probability flow, and bounded by the loss."""

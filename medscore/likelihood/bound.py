@@ -1,0 +1,147 @@
+r"""Bounds on the negative log-likelihood of single images (Song et al. 2022, Theorems 9.3 and B.1).
+
+For a linear SDE and T = 1 all terms but one have closed forms, as g^2/sigma^2 is the derivative of
+log(sigma^2/alpha^2) and f that of log alpha:
+
+.. math:: L^{DSM}(x, \epsilon) = E[-\log \pi(x_1)] - D \log \frac{\sigma(1)}{\sigma(\epsilon)}
+          + \tfrac12 \int_\epsilon^1 g^2\, E \| s_\theta(x_t, t) + z/\sigma \|^2 dt,
+
+    L^{SM}(x, \epsilon) = E[-\log \pi(x_1)] - D \log \frac{\alpha(1)}{\alpha(\epsilon)}
+          + \tfrac12 \int_\epsilon^1 g^2\, E [ 2 \nabla \cdot s_\theta + \| s_\theta \|^2 ] dt,
+
+x_t = alpha x + sigma z. Both bound E[-log p_eps(x_eps)]; with :func:`correction` (Eq. B.41) they
+bound -log p(x) of the clean image. The integrals are estimated at random times, from
+:class:`medscore.objectives.denoising.ImportanceTimes` with less variance (Eq. 9.12).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medscore.likelihood.divergence import exact, rademacher
+from medscore.likelihood.estimates import Estimates, standard_error
+from medscore.noise import Noise, derive_seed
+from medscore.objectives.denoising import Denoising, likelihood_importance
+from medscore.prior import Prior
+from medscore.sde import SDE
+from medscore.types import State, Times
+
+IMPORTANCE = likelihood_importance()
+
+
+@dataclass(frozen=True)
+class Bound:
+    """An upper bound in nats on each sample's negative log-likelihood.
+
+    Attributes:
+        estimates: by each draw of times and noise.
+    """
+
+    estimates: Estimates
+
+    @property
+    def nats(self) -> Times:
+        """The mean over draws."""
+        return self.estimates.mean(1)
+
+    @property
+    def standard_error(self) -> Times:
+        """Of :attr:`nats`; nan for a single draw."""
+        return standard_error(self.estimates)
+
+    def __add__(self, other: Bound) -> Bound:
+        return Bound(self.estimates + other.estimates)
+
+
+def denoising_bound(
+    prior: Prior, x: State, seeds: Sequence[int], draws: int, *, objective: Denoising = IMPORTANCE
+) -> Bound:
+    """L^DSM(x, eps) of clean images.
+
+    Args:
+        seeds: one per sample. draws: of times and noise. objective: times and weighting, of
+            likelihood weighting: ``likelihood()`` or ``likelihood_importance()``.
+    """
+    sde, d = prior.sde, x[0].numel()
+    rest = _cross_entropy(sde, x) - d * _log_rise(sde.sigma, sde)
+
+    def one(u: Times, z: State, draw: int) -> Times:
+        return rest + 0.5 * d * (1 - sde.eps) * objective(prior, x, u, z)
+
+    return _average(x, seeds, draws, one)
+
+
+def matching_bound(
+    prior: Prior,
+    x: State,
+    seeds: Sequence[int],
+    draws: int,
+    *,
+    objective: Denoising = IMPORTANCE,
+    probes: int = 0,
+) -> Bound:
+    """L^SM(x, eps) of clean images; arguments as of :func:`denoising_bound`.
+
+    Args:
+        probes: for the divergence, new ones at each draw; 0 takes the exact divergence.
+    """
+    sde, d = prior.sde, x[0].numel()
+    rest = _cross_entropy(sde, x) - d * _log_rise(sde.alpha, sde)
+
+    def one(u: Times, z: State, draw: int) -> Times:
+        t = objective.times(sde, u)
+        own = [derive_seed(seed, draw) for seed in seeds]
+        divergence = rademacher(x, own, probes) if probes else exact
+        score, trace = divergence(lambda points: prior.score(points, t), sde.marginal(x, t, z))
+        inner = 2 * trace.mean(1) + score.flatten(1).square().sum(1)
+        weight = objective.weighting(sde, t) * (sde.ratio(t) * sde.sigma(t)) ** 2
+        return rest + 0.5 * (1 - sde.eps) * weight * inner
+
+    return _average(x, seeds, draws, one)
+
+
+def correction(prior: Prior, x: State, seeds: Sequence[int], draws: int) -> Bound:
+    r"""What Eq. B.41 adds to either bound, so that it is one of the clean image's likelihood:
+    :math:`-E[\log q_\theta(x|x') - \log p_{0\epsilon}(x'|x)]`, where x' has the noise of eps and q
+    is the normal of mean :math:`D_\theta(x', \epsilon)` and variance
+    :math:`\sigma^2/\alpha^2`.
+    """
+    sde, d = prior.sde, x[0].numel()
+    t = torch.full((len(x),), sde.eps, dtype=x.dtype, device=x.device)
+
+    def one(u: Times, z: State, draw: int) -> Times:
+        error = (prior.denoise(sde.marginal(x, t, z), t) - x).flatten(1).square().sum(1)
+        return 0.5 * error / sde.ratio(t) ** 2 - d * torch.log(sde.alpha(t)) - 0.5 * d
+
+    return _average(x, [derive_seed(seed, 1) for seed in seeds], draws, one)
+
+
+def _average(
+    x: State, seeds: Sequence[int], draws: int, one: Callable[[Times, State, int], Times]
+) -> Bound:
+    """``one`` of (u, z, number) for every draw."""
+    noise = Noise(seeds)
+    found = []
+    with torch.no_grad():
+        for draw in range(draws):
+            u = torch.stack([torch.rand((), generator=g) for g in noise.generators]).to(x)
+            found.append(one(u, noise(x), draw))
+    return Bound(torch.stack(found, 1))
+
+
+def _cross_entropy(sde: SDE, x: State) -> Times:
+    r""":math:`E[-\log \pi(x_1)]` of clean images."""
+    d, one = x[0].numel(), torch.ones((), dtype=x.dtype, device=x.device)
+    square = sde.alpha(one) ** 2 * x.flatten(1).square().sum(1) + sde.sigma(one) ** 2 * d
+    return 0.5 * (square / sde.prior_std**2 + d * math.log(2 * math.pi * sde.prior_std**2))
+
+
+def _log_rise(of: Callable[[Tensor], Tensor], sde: SDE) -> float:
+    """How much the log of a function of time rises from eps to 1."""
+    low, high = of(torch.tensor([sde.eps, 1.0], dtype=torch.float64)).log().tolist()
+    return float(high - low)

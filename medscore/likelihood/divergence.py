@@ -1,0 +1,87 @@
+r"""The divergence of a vector field, exactly or by random probes.
+
+.. math:: \nabla \cdot v = \operatorname{tr}(\nabla_x v) = E[\epsilon^T \nabla_x v\, \epsilon],
+          \qquad E[\epsilon] = 0,\ \operatorname{Cov}[\epsilon] = I
+
+(Skilling 1989; Hutchinson 1989; Song et al. 2022, section 9.4.2). Each probe costs one backward
+pass, the exact divergence D of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from medscore.likelihood.estimates import Estimates
+from medscore.types import State
+
+Field = Callable[[State], State]
+"""v(x), each sample by itself."""
+
+Divergence = Callable[[Field, State], tuple[State, Estimates]]
+"""A field and points in; its values there, and estimates of its divergence, out."""
+
+
+def exact(field: Field, x: State) -> tuple[State, Estimates]:
+    """v(x) and its divergence (batch, 1), by one backward pass for each of the D numbers."""
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        values = field(leaf)
+        total = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        for i in range(leaf[0].numel()):
+            (row,) = torch.autograd.grad(
+                values.flatten(1)[:, i].sum(), leaf, retain_graph=True, materialize_grads=True
+            )
+            total += row.flatten(1)[:, i]
+    return values.detach(), total[:, None]
+
+
+@dataclass(frozen=True)
+class Hutchinson:
+    """One unbiased estimate of the divergence for each probe.
+
+    Attributes:
+        probes: epsilon, (estimates, batch, ...) in the shape of the points.
+    """
+
+    probes: Float[Tensor, "estimates batch *shape"]
+
+    def __call__(self, field: Field, x: State) -> tuple[State, Estimates]:
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            values = field(leaf)
+            found = []
+            for probe in self.probes.to(x):
+                (row,) = torch.autograd.grad(
+                    values, leaf, probe, retain_graph=True, materialize_grads=True
+                )
+                found.append((row * probe).flatten(1).sum(1))
+        return values.detach(), torch.stack(found, 1)
+
+
+def rademacher(like: State, seeds: Sequence[int], count: int) -> Hutchinson:
+    """Probes of plus and minus ones, the unbiased ones of least variance for a symmetric Jacobian.
+
+    Args:
+        like: the points. seeds: one per sample. count: of probes.
+    """
+    return _probes(like, seeds, count, lambda z: torch.where(z < 0, -1.0, 1.0))
+
+
+def gaussian(like: State, seeds: Sequence[int], count: int) -> Hutchinson:
+    """Standard normal probes; arguments as of :func:`rademacher`."""
+    return _probes(like, seeds, count, lambda z: z)
+
+
+def _probes(
+    like: State, seeds: Sequence[int], count: int, make: Callable[[Tensor], Tensor]
+) -> Hutchinson:
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    shape = like.shape[1:]
+    draws = [torch.stack([torch.randn(shape, generator=g) for g in generators])
+             for _ in range(count)]  # fmt: skip
+    return Hutchinson(make(torch.stack(draws)).to(like))
