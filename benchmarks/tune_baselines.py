@@ -5,10 +5,9 @@
 
 Every value of a grid is tried on slices that the comparison judges on, five of them (--limit), by
 PSNR: the baselines are about as good as they can be there, while ours keeps its defaults. Prints
-what to write
-under ``at:`` of each method; with --check, exits 1 where the configuration says something else.
-Finished slices are kept (--store), so an interrupted run goes on. Needs the development data
-(--data), or whatever the configuration names.
+what to write under ``at:`` of each method; with --check, exits 1 where the configuration says
+something else. Finished slices are kept (--store), so an interrupted run goes on. Needs the
+development data (--data), or whatever the configuration names.
 """
 
 from __future__ import annotations
@@ -81,9 +80,13 @@ def main() -> int:
     parser.add_argument("--store", type=Path, help="folder of finished slices")
     parser.add_argument("--limit", type=int, default=5, help="slices, equally spaced")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--method", action="append", help="only these; repeatable")
     parser.add_argument("--check", action="store_true", help="exit 1 where the file differs")
     args = parser.parse_args()
     spec = read_evaluation(args.config)
+    if args.method:
+        methods = tuple(m for m in spec.methods if m.name in args.method)
+        spec = spec.model_copy(update={"methods": methods})
     store = args.store or Path(tempfile.gettempdir()) / f"medscore-tuned-{spec.name}"
     differs = 0
     found = best(spec, args.config, args.data, store, args.limit, args.processes)

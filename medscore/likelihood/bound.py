@@ -11,7 +11,8 @@ log(sigma^2/alpha^2) and f that of log alpha:
 
 x_t = alpha x + sigma z. Both bound E[-log p_eps(x_eps)]; with :func:`correction` (Eq. B.41) they
 bound -log p(x) of the clean image. The integrals are estimated at random times, from
-:class:`medscore.objectives.denoising.ImportanceTimes` with less variance (Eq. 9.12).
+:class:`medscore.objectives.denoising.ImportanceTimes` with less variance (Eq. 9.12). Where ``x``
+requires a gradient the bounds have the graph to it.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def _average(
     """``one`` of (u, z, number) for every draw."""
     noise = Noise(seeds)
     found = []
-    with torch.no_grad():
+    with torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad):
         for draw in range(draws):
             u = torch.stack([torch.rand((), generator=g) for g in noise.generators]).to(x)
             found.append(one(u, noise(x), draw))

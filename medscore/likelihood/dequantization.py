@@ -1,0 +1,116 @@
+r"""Noise within grey levels that a prior finds likely (Song et al. 2022, Eq. 9.13; Ho et al. 2019).
+
+A flow turns uniform noise v into u given the levels k, in a few affine couplings on the logits,
+
+.. math:: u = \operatorname{sigmoid}(c_n \circ \dots \circ c_1(\operatorname{logit} v)), \qquad
+          \log q(u|k) = -\log \left| \partial u / \partial v \right|,
+
+each of which moves one colour of a checkerboard by what a small network makes of the other colour
+and of k. It starts as uniform dequantization and is trained on the bound
+
+.. math:: E[-\log p((k + u)/2^b) + \log q(u|k)], \qquad -\log p \le L^{DSM} + \text{(Eq. B.41)},
+
+while the prior is fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medscore.likelihood.bits import Levels
+from medscore.likelihood.bound import correction, denoising_bound
+from medscore.prior import Prior
+from medscore.types import Images, Times
+
+
+class Coupling(nn.Module):
+    """An affine coupling on one colour of a checkerboard; the identity at first."""
+
+    def __init__(self, channels: int, hidden: int, colour: int) -> None:
+        super().__init__()
+        self.colour = colour
+        self.body = nn.Sequential(
+            nn.Conv2d(2 * channels, hidden, 3, padding=1), nn.SiLU(),
+            nn.Conv2d(hidden, hidden, 3, padding=1), nn.SiLU(),
+            nn.Conv2d(hidden, 2 * channels, 3, padding=1),
+        )  # fmt: skip
+        last = self.body[-1]
+        assert isinstance(last, nn.Conv2d)
+        nn.init.zeros_(last.weight)
+        assert last.bias is not None
+        nn.init.zeros_(last.bias)
+
+    def forward(self, y: Images, context: Images) -> tuple[Images, Times]:
+        """The moved logits, and the log of the Jacobian's determinant."""
+        rows = torch.arange(y.shape[2], device=y.device)[:, None]
+        columns = torch.arange(y.shape[3], device=y.device)
+        moves = ((rows + columns) % 2 == self.colour).to(y)
+        log_scale, shift = self.body(
+            torch.cat([torch.tanh(0.5 * y) * (1 - moves), context], 1)
+        ).chunk(2, 1)
+        log_scale = 3 * torch.tanh(log_scale / 3) * moves
+        return y * torch.exp(log_scale) + shift * moves, log_scale.flatten(1).sum(1)
+
+
+class DequantizationFlow(nn.Module):
+    """q(u|k), sampled with its density.
+
+    Args:
+        levels: of k. channels: of the images. hidden: of the couplings' networks. couplings: how
+            many, of alternating colours.
+    """
+
+    def __init__(
+        self, levels: Levels, channels: int = 1, hidden: int = 32, couplings: int = 4
+    ) -> None:
+        super().__init__()
+        self.levels = levels
+        self.network = nn.ModuleList(Coupling(channels, hidden, i % 2) for i in range(couplings))
+
+    def forward(self, k: Images, v: Images) -> tuple[Images, Times]:
+        """u and log q(u|k).
+
+        Args:
+            k: levels. v: uniform in (0, 1).
+        """
+        context = 2 * self.levels.dequantise(k, torch.full_like(k, 0.5)) - 1
+        y = torch.logit(v)
+        log_det = _log_slope(y, -1)
+        for coupling in self.network:
+            y, rise = coupling(y, context)
+            log_det = log_det + rise
+        log_det = log_det + _log_slope(y, 1)
+        return torch.sigmoid(y), -log_det
+
+
+def _log_slope(y: Images, power: int) -> Times:
+    """Log of the determinant of sigmoid at y (power 1), or of its inverse there (-1)."""
+    slope = -functional.softplus(y) - functional.softplus(-y)
+    return power * slope.flatten(1).sum(1)
+
+
+def uniform(like: Tensor, seeds: Sequence[int]) -> Tensor:
+    """v in the open interval (0, 1), one seed per sample."""
+    draws = [
+        torch.rand(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds
+    ]
+    v: Tensor = torch.stack(draws).to(like).clamp(2**-24, 1 - 2**-24)
+    return v
+
+
+def dequantization_loss(
+    flow: DequantizationFlow, prior: Prior, k: Images, v: Images, seeds: Sequence[int]
+) -> Times:
+    """A draw of the bound on -log P(k) in nats, with the graph to the flow's parameters.
+
+    Args:
+        prior: fixed. k: levels. v: uniform in (0, 1). seeds: of the bound's times and noise.
+    """
+    u, log_q = flow(k, v)
+    x = flow.levels.dequantise(k, u)
+    bound = denoising_bound(prior, x, seeds, 1) + correction(prior, x, seeds, 1)
+    return flow.levels.nats(bound.nats, log_q, x[0].numel())
