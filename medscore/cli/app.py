@@ -13,6 +13,7 @@ import medscore
 from medscore.cli.demo import demo
 from medscore.cli.evaluate import evaluate
 from medscore.cli.inspect import inspect
+from medscore.cli.likelihood import likelihood
 from medscore.cli.measure import measure
 from medscore.cli.priors import priors
 from medscore.cli.recon import recon
@@ -37,6 +38,7 @@ app.command()(demo)
 app.command()(train)
 app.command()(evaluate)
 app.command()(tune)
+app.command()(likelihood)
 app.add_typer(priors, name="priors")
 
 

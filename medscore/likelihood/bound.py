@@ -68,13 +68,24 @@ def denoising_bound(
         seeds: one per sample. draws: of times and noise. objective: times and weighting, of
             likelihood weighting: ``likelihood()`` or ``likelihood_importance()``.
     """
-    sde, d = prior.sde, x[0].numel()
-    rest = _cross_entropy(sde, x) - d * _log_rise(sde.sigma, sde)
 
     def one(u: Times, z: State, draw: int) -> Times:
-        return rest + 0.5 * d * (1 - sde.eps) * objective(prior, x, u, z)
+        return denoising_draw(prior, x, u, z, objective)
 
     return _average(x, seeds, draws, one)
+
+
+def denoising_draw(
+    prior: Prior, x: State, u: Times, z: State, objective: Denoising = IMPORTANCE
+) -> Times:
+    """L^DSM(x, eps) estimated with one time and one noise for each sample.
+
+    Args:
+        u: uniform in [0, 1), which becomes the time. z: standard normal, as ``x``.
+    """
+    sde, d = prior.sde, x[0].numel()
+    matching = 0.5 * d * (1 - sde.eps) * objective(prior, x, u, z)
+    return _cross_entropy(sde, x) - d * _log_rise(sde.sigma, sde) + matching
 
 
 def matching_bound(

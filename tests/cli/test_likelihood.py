@@ -1,0 +1,127 @@
+"""``medscore likelihood``: a line for each slice, and what is typical of a prior."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medscore.likelihood.typicality import beside
+
+Refused = Callable[..., str]
+Done = Callable[..., object]
+FAST = ("--rtol", 1e-2, "--atol", 1e-2, "--device", "cpu")
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "likelihood.csv").read_text().splitlines()))
+
+
+@pytest.fixture
+def run(done: Done, scan: Path, prior: Path, tmp_path: Path) -> Callable[..., list[dict[str, str]]]:
+    """The command on two slices; its rows."""
+
+    def call(name: str, *args: object) -> list[dict[str, str]]:
+        done("likelihood", scan, "--prior", prior, "-o", tmp_path / name, *FAST, *args)
+        return rows(tmp_path / name)
+
+    return call
+
+
+def test_every_slice_has_a_line(run: Callable[..., list[dict[str, str]]], tmp_path: Path) -> None:
+    found = run("a", "--divergence", "gaussian", "--probes", 2)
+    assert [row["image"][-13:] for row in found] == ["scan.nii.gz#0", "scan.nii.gz#1"]
+    for row in found:
+        assert math.isfinite(float(row["nats_per_dim"]))
+        assert float(row["standard_error"]) > 0
+        assert int(row["nfe"]) > 6
+        assert row["bits_per_dim"] == row["z"] == ""
+    said = json.loads((tmp_path / "a" / "likelihood.json").read_text())
+    assert said["method"] == "flow"
+    assert said["prior"]["name"] == "tiny"
+
+
+def test_the_same_command_has_the_same_numbers(run: Callable[..., list[dict[str, str]]]) -> None:
+    gauss = ("--divergence", "gaussian")
+    assert run("a", *gauss) == run("b", *gauss)
+    assert run("c", *gauss, "--seed", 1) != run("d", *gauss)
+
+
+@pytest.mark.parametrize("method", ["flow", "bound", "clean-bound"])
+def test_bits_are_nats_and_the_width_of_the_levels(
+    run: Callable[..., list[dict[str, str]]], method: str
+) -> None:
+    for row in run(method, "--method", method, "--bits", 12, "--draws", 4):
+        expected = 12 - float(row["nats_per_dim"]) / math.log(2)
+        assert float(row["bits_per_dim"]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_slice_does_not_depend_on_its_neighbours(
+    run: Callable[..., list[dict[str, str]]],
+) -> None:
+    both, one = run("both"), run("one", "--limit", 1)
+    assert one == both[:1]
+
+
+def test_typical_images_are_kept_beside_the_prior(
+    done: Done, scan: Path, make_prior: Callable[..., Path], tmp_path: Path
+) -> None:
+    own = make_prior(tmp_path / "own.safetensors")
+    args = ["likelihood", scan, "--prior", own, "--method", "bound", "--draws", 2]
+    done(*args, "-o", tmp_path / "typical", "--typical")
+    said = json.loads(beside(own).read_text())
+    assert said["count"] == 2
+    done(*args, "-o", tmp_path / "judged")
+    z = [float(row["z"]) for row in rows(tmp_path / "judged")]
+    assert np.mean(z) == pytest.approx(0, abs=1e-3)
+    assert np.std(z, ddof=1) == pytest.approx(1, abs=0.01)
+
+
+def test_what_is_typical_of_other_weights_is_refused(
+    refused: Refused, scan: Path, make_prior: Callable[..., Path], tmp_path: Path
+) -> None:
+    own = make_prior(tmp_path / "own.safetensors")
+    content = {"prior": "0" * 64, "mean": 0.0, "deviation": 1.0, "count": 2}
+    beside(own).write_text(json.dumps(content))
+    message = refused("likelihood", scan, "--prior", own, "-o", tmp_path / "out")
+    assert "other weights" in message
+    beside(own).write_text("{")
+    assert "JSON" in refused("likelihood", scan, "--prior", own, "-o", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--method", "magic"), "--method 'magic'"),
+        (("--divergence", "magic"), "--divergence 'magic'"),
+        (("--probes", 0), "--probes is 0"),
+        (("--draws", 0), "--draws is 0"),
+        (("--bits", 0), "--bits is 0"),
+        (("--bits", 17), "--bits is 17"),
+        (("--rtol", 0), "--rtol is 0"),
+        (("--limit", 0), "--limit is 0"),
+        (("--typical", "--limit", 1), "1 images say nothing"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v)),
+)
+def test_refuses(
+    refused: Refused, scan: Path, prior: Path, tmp_path: Path, options: tuple[object, ...], why: str
+) -> None:
+    args = ["likelihood", scan, "--prior", prior, "-o", tmp_path / "out", "--method", "bound"]
+    assert why in refused(*args, "--draws", 2, *options)
+
+
+def test_refuses_images_of_another_modality(
+    refused: Refused, mr_scan: Path, prior: Path, tmp_path: Path
+) -> None:
+    refused("likelihood", mr_scan, "--prior", prior, "-o", tmp_path / "out")
+
+
+def test_refuses_to_write_over_a_folder(
+    refused: Refused, scan: Path, prior: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    assert "exists" in refused("likelihood", scan, "--prior", prior, "-o", tmp_path / "out")
