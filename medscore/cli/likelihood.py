@@ -30,11 +30,11 @@ from medscore.likelihood.dequantization import uniform
 from medscore.likelihood.divergence import exact, gaussian, rademacher
 from medscore.likelihood.flow import log_likelihood
 from medscore.likelihood.typicality import (
-    UNUSUAL,
     Typical,
     nats_per_dim,
     network_range,
     read_typical,
+    warning,
     write_typical,
 )
 from medscore.noise import derive_seed
@@ -267,8 +267,5 @@ def _tell(output: Path, rows: list[Row], z: Tensor | None) -> None:
     if bits:
         text += f", {sum(bits) / len(bits):.3f} bits/dim"
     console.print(text)
-    if z is not None and bool((z.abs() > UNUSUAL).any()):
-        console.print(
-            f"warning: {int((z.abs() > UNUSUAL).sum())} slice(s) are unlike what the prior was "
-            f"validated on: |z| above {UNUSUAL:g}, at most {float(z.abs().max()):.1f}"
-        )
+    if z is not None and (said := warning(z)):
+        console.print(f"warning: {said}")

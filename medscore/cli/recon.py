@@ -25,6 +25,7 @@ from medscore.datasets.dicom_identity import read_identity
 from medscore.datasets.volume import Volume, align
 from medscore.errors import MedscoreError
 from medscore.files import atomic_folder
+from medscore.likelihood.typicality import read_typical, warning, z_scores
 from medscore.measurement import Measurement, read_measurement
 from medscore.outputs import Outcome, write_outputs
 from medscore.reconstruction import check_compatible, reconstruct
@@ -156,6 +157,7 @@ def reconstruct_file(
     prior_file = registry.prior_path(settings.prior)
     checkpoint = read_checkpoint(prior_file)
     contract = checkpoint.contract
+    typical = read_typical(prior_file, checkpoint.sha256)
     check_compatible(contract, measurement, prior_name=settings.prior, where=path)
     truth = None if reference is None else _reference(reference, measurement, contract)
     identity = None if keep_identity is None else _identity(keep_identity, measurement)
@@ -186,6 +188,7 @@ def reconstruct_file(
             if not continued:
                 state.unlink(missing_ok=True)
             raise
+        z = None if typical is None else z_scores(typical, network, contract, result.samples[:, 0])
         outcome = Outcome(
             measurement=measurement,
             reconstruction=result,
@@ -199,10 +202,13 @@ def reconstruct_file(
             "operator": repr(measurement.operator),
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
             "final_exact_step": noise is None,
+            "z": None if z is None else [round(value, 2) for value in z.tolist()],
         }
         write_outputs(
             folder, outcome, record, version=medscore.__version__, hdf5=hdf5, identity=identity
         )
+    if z is not None and (said := warning(z)):
+        console.print(f"warning: {said}")
     return outcome
 
 

@@ -28,7 +28,7 @@ from medscore.errors import MedscoreError
 from medscore.files import atomic_write
 from medscore.likelihood.bound import denoising_draw
 from medscore.noise import Noise
-from medscore.prior import Prior
+from medscore.prior import NetworkPrior, Prior
 from medscore.strict import Strict, validated
 from medscore.types import Images, Times
 
@@ -90,6 +90,25 @@ def network_range(values: NDArray[np.float32], contract: DataContract) -> Tensor
     full = torch.quantile(images.flatten(1), FULL, dim=1)
     return (images / torch.where(full > 0, full, 1.0)[:, None, None, None] - contract.low) / (
         contract.scale
+    )
+
+
+def z_scores(
+    typical: Typical, prior: NetworkPrior, contract: DataContract, values: NDArray[np.float32]
+) -> Times:
+    """z of slices (n, H, W) in HU or as magnitudes, on the CPU."""
+    x = network_range(values, contract).to(next(prior.parameters()).device)
+    return typical.z(nats_per_dim(prior, x).cpu())
+
+
+def warning(z: Times) -> str | None:
+    """What to say of slices, where there is something to say."""
+    unusual = z.abs() > UNUSUAL
+    if not bool(unusual.any()):
+        return None
+    return (
+        f"{int(unusual.sum())} of {len(z)} slice(s) are unlike what the prior was validated on: z "
+        f"up to {float(z[z.abs().argmax()]):+.1f}, {UNUSUAL:g} is unusual"
     )
 
 

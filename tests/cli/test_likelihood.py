@@ -5,14 +5,16 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from medscore.checkpoint import read_checkpoint
 from medscore.likelihood.typicality import beside
 
 Refused = Callable[..., str]
-Done = Callable[..., object]
+Done = Callable[..., Any]
 FAST = ("--rtol", 1e-2, "--atol", 1e-2, "--device", "cpu")
 
 
@@ -78,6 +80,23 @@ def test_typical_images_are_kept_beside_the_prior(
     z = [float(row["z"]) for row in rows(tmp_path / "judged")]
     assert np.mean(z) == pytest.approx(0, abs=1e-3)
     assert np.std(z, ddof=1) == pytest.approx(1, abs=0.01)
+
+
+def test_recon_warns_of_unusual_images_and_records_z(
+    done: Done, noisy: Path, make_prior: Callable[..., Path], tmp_path: Path
+) -> None:
+    own = make_prior(tmp_path / "own.safetensors")
+    args = ["recon", noisy, "--prior", own, "--steps", 2, "--device", "cpu"]
+    assert "unlike" not in done(*args, "-o", tmp_path / "without").err
+    sha = read_checkpoint(own).sha256
+    for mean, said in ((0.0, False), (-1e3, True)):
+        content = {"prior": sha, "mean": mean, "deviation": 100.0, "count": 9}
+        beside(own).write_text(json.dumps(content))
+        result = done(*args, "-o", tmp_path / f"{mean:g}")
+        assert ("2 of 2 slice(s) are unlike" in " ".join(result.err.split())) == said
+        z = json.loads((tmp_path / f"{mean:g}" / "provenance.json").read_text())["z"]
+        assert len(z) == 2
+        assert all((abs(value) > 4) == said for value in z)
 
 
 def test_what_is_typical_of_other_weights_is_refused(
