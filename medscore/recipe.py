@@ -15,7 +15,10 @@ from pydantic import Field, field_validator, model_validator
 
 from medscore.contract import Network, PredictionSpec, SDESpec
 from medscore.datasets.augment import Augmentation
+from medscore.likelihood.bits import Levels
 from medscore.objectives import denoising
+from medscore.objectives.dequantised import Dequantised
+from medscore.objectives.high_order import HighOrder
 from medscore.strict import Name, Strict, read_yaml, validated
 from medscore.training.loop import Objective
 from medscore.training.plan import TrainingPlan
@@ -56,6 +59,20 @@ class Likelihood(Strict):
         return denoising.likelihood()
 
 
+class HighOrderObjective(Strict):
+    """The likelihood objective, and the second and third order of Lu et al. 2022."""
+
+    kind: Literal["high_order"]
+    second: float = Field(default=1.0, ge=0)
+    third: float = Field(default=0.1, ge=0)
+    probes: int = Field(default=1, gt=0)
+
+    def build(self, data_std: float) -> Objective:
+        """The objective; it does not depend on the data."""
+        first = denoising.likelihood_importance()
+        return HighOrder(first, self.second, self.third, self.probes)
+
+
 class Discrete(Strict):
     """SMLD's (Eq. 7.1) or DDPM's (Eq. 7.3) objective over N noise scales."""
 
@@ -68,7 +85,8 @@ class Discrete(Strict):
 
 
 ObjectiveSpec = Annotated[
-    EDMObjective | ScoreMatching | Likelihood | Discrete, Field(discriminator="kind")
+    EDMObjective | ScoreMatching | Likelihood | HighOrderObjective | Discrete,
+    Field(discriminator="kind"),
 ]
 
 
@@ -111,7 +129,8 @@ class Recipe(ImageRecipe):
     Attributes:
         start: a prior whose weights the training begins with (fine-tuning), by name or path.
         network: its parameters, or the name of one in ``configs/networks`` (``name:`` beside
-            parameters overrides some of it).
+            parameters overrides some of it). bits: of the grey levels that images are quantised to
+            and dequantised from, anew at every step; as they are by default.
     """
 
     start: str | None = None
@@ -119,6 +138,7 @@ class Recipe(ImageRecipe):
     network: Network
     prediction: PredictionSpec = PredictionSpec()
     objective: ObjectiveSpec = EDMObjective()
+    bits: int | None = Field(default=None, ge=1, le=16)
 
     @field_validator("network", mode="before")
     @classmethod
@@ -134,6 +154,11 @@ class Recipe(ImageRecipe):
             raise ValueError(f"no network {name!r}; there are {', '.join(sorted(known))}")
         own = {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {}
         return {**known[name], **own}
+
+    def loss(self, data_std: float) -> Objective:
+        """The objective, on grey levels where ``bits`` says so."""
+        objective = self.objective.build(data_std)
+        return objective if self.bits is None else Dequantised(objective, Levels(self.bits))
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

@@ -24,9 +24,8 @@ from medscore.cli.progress import console, counting_bar
 from medscore.datasets.cohort import Case, read_cohort
 from medscore.errors import MedscoreError
 from medscore.files import atomic_folder
-from medscore.likelihood.bits import Levels
+from medscore.likelihood.bits import Levels, uniform
 from medscore.likelihood.bound import correction, denoising_bound
-from medscore.likelihood.dequantization import uniform
 from medscore.likelihood.divergence import exact, gaussian, rademacher
 from medscore.likelihood.flow import log_likelihood
 from medscore.likelihood.typicality import (

@@ -1,8 +1,9 @@
 r"""Discrete likelihood of images with integer grey levels, in bits for each number.
 
-An image in the network's range [0, 1) of b bits has the levels k = floor(2^b x); the model's
-probability of k is the integral of its density over the bin, which Jensen's inequality bounds by
-any noise u in it (Song et al. 2022, section 9.5.2; Theis et al. 2016):
+Of b bits, an image in the network's range has the levels k = floor(2^b x): 2^b of them from 0 to 1,
+and more above for magnitudes that are brighter. The model's probability of k is the integral of its
+density over the bin, which Jensen's inequality bounds by any noise u in it (Song et al. 2022,
+section 9.5.2; Theis et al. 2016):
 
 .. math:: -\log P(k) \le E_{u \sim q(u|k)}\left[ -\log p\left(\tfrac{k + u}{2^b}\right)
           + \log q(u|k) \right] + D\, b \log 2,
@@ -14,16 +15,18 @@ between nats of the density and bits.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from medscore.types import State, Times
 
 
 @dataclass(frozen=True)
 class Levels:
-    """2^bits equal levels over the network's range [0, 1).
+    """Equal levels, 2^bits from 0 to 1 of the network's range.
 
     Raises:
         ValueError: fewer than 1 or more than 16 bits: float32 has 24 for level and noise.
@@ -41,8 +44,8 @@ class Levels:
         return 2**self.bits
 
     def quantise(self, x: State) -> State:
-        """k of images in the network's range, as floats; what is outside goes to the last level."""
-        return torch.floor(x * self.count).clamp(0, self.count - 1)
+        """k of images in the network's range, as floats; 0 for what is below it."""
+        return torch.floor(x * self.count).clamp_min(0)
 
     def dequantise(self, k: State, u: State) -> State:
         """The image (k + u) / 2^b, u in [0, 1)."""
@@ -60,3 +63,12 @@ class Levels:
     def bits_per_dim(self, density: Times, log_q: Times, d: int) -> Times:
         """:meth:`nats` over D log 2."""
         return self.nats(density, log_q, d) / (d * math.log(2))
+
+
+def uniform(like: Tensor, seeds: Sequence[int]) -> Tensor:
+    """v in the open interval (0, 1), one seed per sample."""
+    draws = [
+        torch.rand(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds
+    ]
+    v: Tensor = torch.stack(draws).to(like).clamp(2**-24, 1 - 2**-24)
+    return v

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from medscore.likelihood.bits import Levels
@@ -91,15 +91,6 @@ def _log_slope(y: Images, power: int) -> Times:
     """Log of the determinant of sigmoid at y (power 1), or of its inverse there (-1)."""
     slope = -functional.softplus(y) - functional.softplus(-y)
     return power * slope.flatten(1).sum(1)
-
-
-def uniform(like: Tensor, seeds: Sequence[int]) -> Tensor:
-    """v in the open interval (0, 1), one seed per sample."""
-    draws = [
-        torch.rand(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds
-    ]
-    v: Tensor = torch.stack(draws).to(like).clamp(2**-24, 1 - 2**-24)
-    return v
 
 
 def dequantization_loss(

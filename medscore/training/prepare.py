@@ -114,7 +114,7 @@ def prepare(
     prior = build_prior(contract)
     if start is not None:
         fill(prior, start, begun)
-    objective = recipe.objective.build(contract.data_std)
+    objective = recipe.loss(contract.data_std)
     few = held_out(path, recipe, slices, data_root, cache)
     validation = None if few is None else Validation(few, objective, plan.batch)
     return Run(

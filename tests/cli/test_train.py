@@ -323,10 +323,24 @@ def test_fine_tuning_another_network_is_refused(
     assert "the recipe's is" in " ".join(result.err.split())
 
 
-@pytest.mark.parametrize("kind", ["score_matching", "likelihood", "smld"])
+@pytest.mark.parametrize("kind", ["score_matching", "likelihood", "high_order", "smld"])
 def test_every_objective_trains(train: Command, recipe: Recipe, kind: str) -> None:
     recipe["objective"] = {"kind": kind}
     assert train("run").code == 0
+
+
+def test_grey_levels_are_trained_on_where_the_recipe_says_so(
+    train: Command, recipe: Recipe, tmp_path: Path
+) -> None:
+    """Coarse levels are another loss, and other weights, than fine ones."""
+    losses, recipe["plan"]["log_every"] = [], 1
+    for bits in (1, 16, None):
+        recipe["bits"] = bits
+        assert train(f"bits-{bits}").code == 0
+        log = (tmp_path / f"bits-{bits}" / "loss.jsonl").read_text().splitlines()
+        losses.append(json.loads(log[0])["loss"])
+    assert losses[1] == pytest.approx(losses[2], rel=1e-2)
+    assert losses[0] != pytest.approx(losses[2], rel=1e-2)
 
 
 def test_a_magnitude_prior_is_trained_from_an_archive(

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from medscore.analytic import GMMPrior
-from medscore.likelihood.bits import Levels
-from medscore.likelihood.dequantization import DequantizationFlow, dequantization_loss, uniform
+from medscore.likelihood.bits import Levels, uniform
+from medscore.likelihood.dequantization import DequantizationFlow, dequantization_loss
 from medscore.sde import VP
 
 BITS = Levels(3)
@@ -44,7 +44,8 @@ def test_levels_come_back_from_any_noise_within_them(bits: int) -> None:
     for u in (0.0, 0.5, 0.999):
         x = levels.dequantise(k, torch.full_like(k, u))
         assert torch.equal(levels.quantise(x), k)
-    assert torch.equal(levels.quantise(torch.tensor([[-0.1, 1.0]])), k[:, [0, 2]].float())
+    outside = torch.tensor([[-0.1, 1.0, 1.5]])
+    assert levels.quantise(outside).tolist() == [[0, 2**bits, 1.5 * 2**bits]]
 
 
 @pytest.mark.parametrize("bits", [0, 17])

@@ -1,0 +1,36 @@
+r"""Training on integer grey levels: new uniform noise within them at every step.
+
+A density on images that take few values would grow without bound at them; on
+:math:`x = (\lfloor 2^b x_0 \rfloor + v) / 2^b`, v uniform, it bounds the probability of the levels
+(Song et al. 2022, section 9.5.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from medscore.likelihood.bits import Levels, uniform
+from medscore.noise import derive_seed
+from medscore.prior import Prior
+from medscore.types import State, Times
+
+
+@dataclass(frozen=True)
+class Dequantised:
+    """An objective of images that are quantised first, with noise seeded by u."""
+
+    objective: Callable[[Prior, State, Times, State], Times]
+    levels: Levels
+
+    def __call__(self, prior: Prior, x0: State, u: Times, z: State) -> Times:
+        """The loss of each sample; arguments as of
+        :class:`medscore.objectives.denoising.Denoising`.
+        """
+        with torch.no_grad():
+            k = self.levels.quantise(x0)
+            v = uniform(k, [derive_seed(int(value * 2**53), 1) for value in u.tolist()])
+            x = self.levels.dequantise(k, v)
+        return self.objective(prior, x, u, z)
