@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -26,6 +26,8 @@ from medscore.errors import MedscoreError
 from medscore.files import atomic_folder
 from medscore.likelihood.bits import Levels, uniform
 from medscore.likelihood.bound import correction, denoising_bound
+from medscore.likelihood.dequantization import DequantizationFlow
+from medscore.likelihood.dequantizer import load_dequantizer
 from medscore.likelihood.divergence import exact, gaussian, rademacher
 from medscore.likelihood.flow import log_likelihood
 from medscore.likelihood.typicality import (
@@ -118,6 +120,10 @@ def likelihood(
         int | None,
         typer.Option(help="Grey levels 2^BITS over the prior's range, uniform noise in them."),
     ] = None,
+    dequantizer: Annotated[
+        Path | None,
+        typer.Option(help="Trained noise instead, with its own bits (`medscore train`)."),
+    ] = None,
     rtol: Annotated[float, typer.Option(help="Of the flow's solver.")] = 1e-5,
     atol: Annotated[float, typer.Option(help="Of the flow's solver.")] = 1e-5,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
@@ -164,6 +170,7 @@ def likelihood(
             mend="use one of HU or magnitudes",
         )  # fmt: skip
     known = None if typical else read_typical(file, checkpoint.sha256)
+    noise = _noise(asked, dequantizer, checkpoint.sha256)
     cases = read_cohort(
         [str(path.resolve()) for path in images], root=Path.cwd(), modality=contract.modality,
         size=contract.size, spacing_mm=spacing_mm, limit=limit,
@@ -173,31 +180,49 @@ def likelihood(
             f"--typical: {len(cases)} images say nothing of their deviation",
             mend="give many different slices",
         )
-    network = load_prior(file, device=registry.device(device))
+    chosen = registry.device(device)
+    network = load_prior(file, device=chosen)
     ranged = [network_range(case.volume.values, contract) for case in cases]
     with atomic_folder(output) as folder, counting_bar("slices", len(cases)) as show:
         rows, plain = [], []
         for number, x in enumerate(ranged):
             x = x.to(next(network.parameters()).device)
-            rows.append(assess(network, x, asked, derive_seed(seed, number)))
+            rows.append(assess(network, x, asked, noise, derive_seed(seed, number)))
             if typical or known is not None:
                 plain.append(nats_per_dim(network, x).cpu())
             show(number + 1, "")
         z = None if known is None else known.z(torch.cat(plain))
-        _write(folder, cases, rows, z, asked, contract.name, checkpoint.sha256)
+        said = {
+            **asked.__dict__,
+            "prior": {"name": contract.name, "sha256": checkpoint.sha256},
+            "density": "of the clean image, bounded from below"
+            if method == "clean-bound"
+            else "of the image with the noise of the SDE's eps",
+            "nats": "log p over the image's pixels, whose range 0..1 is "
+            f"{contract.low:g}..{contract.high:g} {contract.quantity}",
+            "bits": None if noise is None else noise.levels.bits,
+            "dequantization": None if noise is None else str(dequantizer or "uniform"),
+            "seconds": sum(row.seconds for row in rows),
+        }
+        _write(folder, cases, rows, z, said)
     _tell(output, rows, z)
     if typical:
         found = _typical(torch.cat(plain), checkpoint.sha256)
         console.print(f"{escape(str(write_typical(file, found)))}: typical of {found.count} slices")
 
 
-def assess(prior: NetworkPrior, x: Tensor, asked: Asked, seed: int) -> Row:
-    """One image (1, channel, H, W) in the prior's range."""
+def assess(
+    prior: NetworkPrior, x: Tensor, asked: Asked, noise: DequantizationFlow | None, seed: int
+) -> Row:
+    """One image (1, channel, H, W) in the prior's range; ``noise`` is that within grey levels."""
     begin, d = time.perf_counter(), x[0].numel()
-    levels = None if asked.bits is None else Levels(asked.bits)
-    if levels is not None:
-        k = levels.quantise(x)
-        x = levels.dequantise(k, uniform(k, [derive_seed(seed, 2)]))
+    log_q = torch.zeros(1)
+    if noise is not None:
+        noise = noise.to(x.device)
+        k = noise.levels.quantise(x)
+        with torch.no_grad():
+            u, log_q = noise(k, uniform(k, [derive_seed(seed, 2)]))
+        x = noise.levels.dequantise(k, u)
     if asked.method == "flow":
         flow = log_likelihood(
             prior, x, _divergence(asked, d)(x, [seed]), rtol=asked.rtol, atol=asked.atol
@@ -210,9 +235,17 @@ def assess(prior: NetworkPrior, x: Tensor, asked: Asked, seed: int) -> Row:
             bound = bound + correction(prior, x, [seed], asked.draws)
             nfe *= 2
         minus, error = bound.nats, bound.standard_error
-    zero = torch.zeros_like(minus)
-    bits = None if levels is None else float(levels.bits_per_dim(minus, zero, d))
+    bits = None if noise is None else float(noise.levels.bits_per_dim(minus.cpu(), log_q.cpu(), d))
     return Row(-float(minus) / d, float(error) / d, bits, nfe, time.perf_counter() - begin)
+
+
+def _noise(asked: Asked, file: Path | None, sha256: str) -> DequantizationFlow | None:
+    """Of --bits or --dequantizer; a new flow is uniform."""
+    if file is None:
+        return None if asked.bits is None else DequantizationFlow(Levels(asked.bits), couplings=0)
+    if asked.bits is not None:
+        raise MedscoreError("--bits beside --dequantizer", mend="leave out --bits: it has its own")
+    return load_dequantizer(file, sha256)
 
 
 def _divergence(asked: Asked, d: int) -> Callable[..., Callable[..., tuple[Tensor, Tensor]]]:
@@ -231,9 +264,8 @@ def _typical(values: Tensor, sha256: str) -> Typical:
 
 
 def _write(
-    folder: Path, cases: list[Case], rows: list[Row], z: Tensor | None, asked: Asked, name: str,
-    sha256: str,
-) -> None:  # fmt: skip
+    folder: Path, cases: list[Case], rows: list[Row], z: Tensor | None, said: dict[str, Any]
+) -> None:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
@@ -247,15 +279,6 @@ def _write(
             "" if z is None else f"{float(z[i]):.3g}", row.nfe,
         ])  # fmt: skip
     (folder / "likelihood.csv").write_text(out.getvalue())
-    said = {
-        **asked.__dict__,
-        "prior": {"name": name, "sha256": sha256},
-        "nats_per_dim": "log p of the image at the SDE's eps, over its pixels, in the prior's range"
-        if asked.method != "clean-bound"
-        else "lower bound on log p of the image, over its pixels, in the prior's range",
-        "dequantization": None if asked.bits is None else "uniform",
-        "seconds": sum(row.seconds for row in rows),
-    }
     (folder / "likelihood.json").write_text(json.dumps(said, indent=1) + "\n")
 
 

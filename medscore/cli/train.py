@@ -22,6 +22,7 @@ from medscore.strict import read_yaml
 from medscore.tasks import Grid
 
 if TYPE_CHECKING:  # slow to import
+    from medscore.likelihood.dequantization import DequantizationFlow
     from medscore.prior import NetworkPrior
     from medscore.supervised.networks import Reconstructor
     from medscore.training.loop import Batches, Hooks, Loss
@@ -58,13 +59,18 @@ def train(
     with what the prior does without such pairs.
 
     Example: medscore train ct-unet-23 --data DATA -o runs/ct-unet-23
+
+    One with `dequantizes` trains the noise within grey levels for `medscore likelihood`.
+
+    Example: medscore train dequantizer-ct-128-vp --data DATA -o runs/dequantizer
     """
     for name, value in (("--steps", steps), ("--devices", devices)):
         if value is not None and value < 1:
             raise MedscoreError(f"{name} is {value}", mend="use 1 or more")
     recipe = config_path(recipe, "train", "supervised")
     content = read_yaml(recipe)
-    prepare = _supervised if isinstance(content, dict) and "scan" in content else _prior
+    keys = content if isinstance(content, dict) else {}
+    prepare = _supervised if "scan" in keys else _dequantizer if "dequantizes" in keys else _prior
     chosen = registry.device(device)
     job = prepare(recipe, data, output, steps, cache)
     train_job(job, recipe, output, device=chosen, devices=devices)
@@ -151,6 +157,28 @@ def _supervised(
     recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
 ) -> TrainingJob[Reconstructor]:
     return supervised_job(recipe, data, steps, cache)
+
+
+def _dequantizer(
+    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
+) -> TrainingJob[DequantizationFlow]:
+    from medscore.likelihood.dequantizer import prepare_dequantizer, save_dequantizer
+    from medscore.training.loop import Hooks
+
+    job = prepare_dequantizer(
+        recipe, data, steps=steps, find_prior=registry.prior_path, cache=cache
+    )
+    learnt = job.contract.provenance
+    return TrainingJob(
+        job.contract.name,
+        job.model,
+        job.batch,
+        job.objective,
+        job.plan,
+        Hooks(validation=job.validation, identity=job.identity),
+        lambda path: save_dequantizer(path, job.contract, job.model.network.state_dict()),
+        lambda: f"{learnt.slices} slices of {learnt.patients} patients; {job.contract.prior}",
+    )
 
 
 def supervised_job(

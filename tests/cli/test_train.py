@@ -343,6 +343,41 @@ def test_grey_levels_are_trained_on_where_the_recipe_says_so(
     assert losses[0] != pytest.approx(losses[2], rel=1e-2)
 
 
+def test_a_dequantizer_is_trained_for_its_prior_and_used_with_no_other(
+    train: Command, medscore: Command, recipe: Recipe, data: Path, tmp_path: Path
+) -> None:
+    assert train("prior").code == 0
+    own = _trained(tmp_path / "prior")
+    images = {key: recipe[key] for key in ("modality", "quantity", "low", "high", "size", "data")}
+    recipe.clear()
+    recipe.update(
+        images, name="noise", licence="CC0", dequantizes=str(own), flow={"bits": 6, "hidden": 8},
+        plan={"steps": 3, "batch": 2, "learning_rate": 1e-2, "warmup": 1, "save_every": 1},
+    )  # fmt: skip
+    assert train("flow").code == 0
+    flow = tmp_path / "flow" / "noise.safetensors"
+    args = ["likelihood", data / "p1.nii.gz", "--prior", own, "--method", "bound", "--draws", 4]
+    found = []
+    for name, noise in (("trained", ("--dequantizer", flow)), ("uniform", ("--bits", 6))):
+        result = medscore(*args, *noise, "-o", tmp_path / name)
+        assert result.code == 0, result.err
+        rows = (tmp_path / name / "likelihood.csv").read_text().splitlines()[1:]
+        found.append([float(row.split(",")[4]) for row in rows])
+    assert found[0] != found[1]
+    assert np.allclose(found[0], found[1], atol=0.5)
+    said = json.loads((tmp_path / "trained" / "likelihood.json").read_text())
+    assert said["bits"] == 6
+    both = medscore(*args, "--dequantizer", flow, "--bits", 6, "-o", tmp_path / "both")
+    assert both.code == 2
+    assert "--bits beside --dequantizer" in both.err
+    args[3] = "ct-128"
+    other = medscore(*args, "--dequantizer", flow, "-o", tmp_path / "other")
+    assert other.code == 2
+    assert "was trained for prior tiny-trained" in " ".join(other.err.split())
+    recipe["low"] = -900
+    assert train("low").code == 2
+
+
 def test_a_magnitude_prior_is_trained_from_an_archive(
     train: Command, recipe: Recipe, data: Path, tmp_path: Path
 ) -> None:
