@@ -1,0 +1,62 @@
+"""Distances between sets of samples: known values, and what they tell apart."""
+
+import math
+
+import pytest
+import torch
+
+from medscore.generation.quality import mmd, nearest, precision_recall, sliced_wasserstein
+
+
+def normal(n: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> torch.Tensor:
+    draws = torch.randn(n, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return shift + scale * draws
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_a_shift_is_as_far_as_it_is_long() -> None:
+    """Along a direction v the distance is |v . shift|, of mean square |shift|^2 / D."""
+    x = normal(500, 0)
+    shift = torch.tensor([3.0, 0, 0, 0]).double()
+    found = sliced_wasserstein(x, x + shift, generator(), projections=20_000)
+    assert found == pytest.approx(3 / 2, rel=0.02)
+    assert sliced_wasserstein(x, x[torch.randperm(500)], generator()) == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ValueError, match="shapes"):
+        sliced_wasserstein(x, x[:-1], generator())
+
+
+def test_mmd_of_two_points_is_known() -> None:
+    x, y = torch.zeros(1, 2).double(), torch.tensor([[3.0, 4.0]]).double()
+    assert mmd(x, y, width=5.0) == pytest.approx(math.sqrt(2 - 2 * math.exp(-0.5)))
+    assert mmd(x, x, width=1.0) == 0
+
+
+def test_mmd_sees_another_distribution() -> None:
+    reference = normal(400, 0)
+    same, wide = mmd(normal(400, 1), reference), mmd(normal(400, 1, scale=1.5), reference)
+    assert wide > 2 * same
+    with pytest.raises(ValueError, match="no spread"):
+        mmd(reference, torch.ones(5, 4).double())
+
+
+def test_precision_falls_with_strange_samples_and_recall_with_missing_ones() -> None:
+    reference = normal(400, 0)
+    precision, recall = precision_recall(normal(400, 1), reference)
+    assert min(precision, recall) > 0.6
+    far = torch.cat([normal(200, 1), normal(200, 2, shift=20)])
+    assert precision_recall(far, reference)[0] == pytest.approx(precision / 2, abs=0.1)
+    narrow_precision, narrow_recall = precision_recall(normal(400, 1, scale=0.2), reference)
+    assert narrow_precision > 0.9
+    assert narrow_recall < 0.3
+    with pytest.raises(ValueError, match="no 3 neighbours"):
+        precision_recall(reference[:3], reference)
+
+
+def test_copies_are_found() -> None:
+    training = normal(50, 0)
+    index, distance = nearest(training[[7, 3]] + 1e-6, training)
+    assert index.tolist() == [7, 3]
+    assert float(distance.max()) < 1e-5
