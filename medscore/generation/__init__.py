@@ -1,1 +1,1 @@
-"""Images without measurements: samples of a class, latent codes, and how good samples are."""
+"""Images without measurements: latent codes, and how good samples are."""
