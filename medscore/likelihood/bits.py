@@ -41,7 +41,7 @@ class Levels:
     @property
     def count(self) -> int:
         """2^bits."""
-        return 2**self.bits
+        return 1 << self.bits
 
     def quantise(self, x: State) -> State:
         """k of images in the network's range, as floats; 0 for what is below it."""

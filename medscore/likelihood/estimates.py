@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,4 +19,5 @@ def standard_error(estimates: Estimates) -> Times:
     count = estimates.shape[1]
     if count == 1:
         return torch.full_like(estimates[:, 0], torch.nan)
-    return estimates.std(1) / count**0.5
+    deviation: Tensor = estimates.std(1)
+    return deviation / math.sqrt(count)
