@@ -12,6 +12,7 @@ from rich.text import Text
 import medscore
 from medscore.cli.demo import demo
 from medscore.cli.evaluate import evaluate
+from medscore.cli.generate import generate
 from medscore.cli.inspect import inspect
 from medscore.cli.likelihood import likelihood
 from medscore.cli.measure import measure
@@ -39,6 +40,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(tune)
 app.command()(likelihood)
+app.command()(generate)
 app.add_typer(priors, name="priors")
 
 
