@@ -146,8 +146,8 @@ class DataContract(Strict):
     """
 
     name: str
-    modality: Literal["CT", "MR"]
-    quantity: Literal["HU", "mu", "magnitude", "complex"]
+    modality: Literal["CT", "MR", "picture"]
+    quantity: Literal["HU", "mu", "magnitude", "complex", "grey", "colour"]
     low: float
     high: float
     size: int = Field(gt=0)
@@ -177,6 +177,11 @@ class DataContract(Strict):
         if self.quantity == "magnitude":
             return "phase-estimate"
         return "two-channel" if self.quantity == "complex" else None
+
+    @property
+    def channels(self) -> int:
+        """Of the images: two of complex ones, three of colour, else one."""
+        return {"complex": 2, "colour": 3}.get(self.quantity, 1)
 
     @property
     def scale(self) -> float:

@@ -90,6 +90,11 @@ ObjectiveSpec = Annotated[
 ]
 
 
+def on_levels(objective: Objective, bits: int | None) -> Objective:
+    """The objective on images with 2^bits dequantised grey levels; as they are for None."""
+    return objective if bits is None else Dequantised(objective, Levels(bits))
+
+
 class ImageRecipe(Strict):
     """The images that something is trained on, and how; unknown keys are refused.
 
@@ -154,11 +159,6 @@ class Recipe(ImageRecipe):
             raise ValueError(f"no network {name!r}; there are {', '.join(sorted(known))}")
         own = {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {}
         return {**known[name], **own}
-
-    def loss(self, data_std: float) -> Objective:
-        """The objective, on grey levels where ``bits`` says so."""
-        objective = self.objective.build(data_std)
-        return objective if self.bits is None else Dequantised(objective, Levels(self.bits))
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

@@ -104,8 +104,7 @@ def generate(
     contract = checkpoint.contract
     chosen = registry.device(device)
     network = load_prior(file, device=chosen)
-    channels = 2 if contract.quantity == "complex" else 1
-    shape = (channels, contract.size, contract.size)
+    shape = (contract.channels, contract.size, contract.size)
     fingerprint = json.dumps([medscore.__version__, checkpoint.sha256, asdict(asked)])
     state = output.parent / f".{output.name}.resume.safetensors"
     begin = time.perf_counter()
@@ -116,11 +115,11 @@ def generate(
         except KeyboardInterrupt:
             console.print("interrupted: repeat the same command to go on where it stopped")
             raise
-        x = found.x if channels == 1 else found.x.square().sum(1, keepdim=True).sqrt()
-        _pictures(folder, x)
+        complex_image = contract.quantity == "complex"
+        _pictures(folder, found.x.norm(dim=1, keepdim=True) if complex_image else found.x)
         values = (contract.low + contract.scale * found.x).cpu().numpy().astype(np.float32)
         name = "hu" if contract.quantity == "HU" else "image"
-        arrays = {name: values[:, 0] if channels == 1 else values}
+        arrays = {name: values[:, 0] if contract.channels == 1 else values.transpose(0, 2, 3, 1)}
         np.savez_compressed(folder / "samples.npz", allow_pickle=False, **arrays)
         record = {
             "medscore": medscore.__version__,

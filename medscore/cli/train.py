@@ -70,8 +70,8 @@ def train(
     recipe = config_path(recipe, "train", "supervised")
     content = read_yaml(recipe)
     keys = content if isinstance(content, dict) else {}
-    prepare = _supervised if "scan" in keys else _dequantizer if "dequantizes" in keys else _prior
     chosen = registry.device(device)
+    prepare = next((made for key, made in PREPARED.items() if key in keys), _prior)
     job = prepare(recipe, data, output, steps, cache)
     train_job(job, recipe, output, device=chosen, devices=devices)
 
@@ -179,6 +179,38 @@ def _dequantizer(
         lambda path: save_dequantizer(path, job.contract, job.model.network.state_dict()),
         lambda: f"{learnt.slices} slices of {learnt.patients} patients; {job.contract.prior}",
     )
+
+
+def _pictures(
+    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
+) -> TrainingJob[NetworkPrior]:
+    from medscore.pictures import prepare_pictures
+    from medscore.training.loop import Hooks
+    from medscore.training.validation import draw_samples
+
+    job = prepare_pictures(recipe, data, steps=steps)
+    contract = job.contract
+    shape = (contract.channels, contract.size, contract.size)
+    return TrainingJob(
+        contract.name,
+        job.prior,
+        job.batch,
+        job.objective,
+        job.plan,
+        Hooks(
+            validation=job.validation,
+            samples=lambda prior, step: draw_samples(prior, shape, _picture(output, step)),
+            identity=job.identity,
+        ),
+        lambda path: save_prior(path, contract, job.prior.network.state_dict()),
+        lambda: f"{contract.provenance.slices} pictures",
+    )
+
+
+PREPARED: dict[str, Callable[..., TrainingJob[Any]]] = {
+    "scan": _supervised, "dequantizes": _dequantizer, "pictures": _pictures,
+}  # fmt: skip
+"""By the key of a recipe that tells what it is of; a medical prior without any of them."""
 
 
 def supervised_job(

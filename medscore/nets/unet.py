@@ -23,6 +23,7 @@ class UNetSpec(NetworkSpec):
     blocks: Positive = 1
     fold: Positive = 2
     groups: Positive = 8
+    image_channels: Positive = 1
 
     @model_validator(mode="after")
     def _groups_divide_channels(self) -> UNetSpec:
@@ -31,7 +32,13 @@ class UNetSpec(NetworkSpec):
         return self
 
     def build(self) -> nn.Module:
-        return UNet(self.channels, blocks=self.blocks, fold=self.fold, groups=self.groups)
+        return UNet(
+            self.channels,
+            blocks=self.blocks,
+            fold=self.fold,
+            image_channels=self.image_channels,
+            groups=self.groups,
+        )
 
     def check_size(self, size: int) -> None:
         """ValueError where images of ``size`` cannot be folded, then halved at every level."""

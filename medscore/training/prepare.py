@@ -19,7 +19,7 @@ from medscore.datasets.slices import Slices, load_slices
 from medscore.errors import MedscoreError
 from medscore.ncsnv2 import largest_distance
 from medscore.prior import NetworkPrior
-from medscore.recipe import ImageRecipe, Recipe, read_recipe
+from medscore.recipe import ImageRecipe, Recipe, on_levels, read_recipe
 from medscore.training.loop import Objective
 from medscore.training.plan import TrainingPlan
 from medscore.training.validation import Validation
@@ -114,7 +114,7 @@ def prepare(
     prior = build_prior(contract)
     if start is not None:
         fill(prior, start, begun)
-    objective = recipe.loss(contract.data_std)
+    objective = on_levels(recipe.objective.build(contract.data_std), recipe.bits)
     few = held_out(path, recipe, slices, data_root, cache)
     validation = None if few is None else Validation(few, objective, plan.batch)
     return Run(

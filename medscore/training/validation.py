@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from medscore.engine import Batch, Job, run
 from medscore.files import atomic_path
+from medscore.generation.sheet import sheet
 from medscore.prior import NetworkPrior
 from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
 from medscore.samplers.grids import angular
@@ -67,9 +67,7 @@ def sample(prior: NetworkPrior, shape: tuple[int, ...], *, count: int, steps: in
 
 
 def draw_samples(prior: NetworkPrior, shape: tuple[int, ...], path: Path, count: int = 16) -> None:
-    """Write a picture of :func:`sample`; its first channel is shown, 0 black and 1 white."""
-    x = sample(prior, shape, count=count)[:, 0].clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
-    side = int(count**0.5)
-    grid = torch.cat([torch.cat(list(row), dim=1) for row in x.split(side)], dim=0)
+    """Write a picture of :func:`sample`, 0 black, 1 white; of two channels it shows the first."""
+    x = sample(prior, shape, count=count)
     with atomic_path(path) as partial:
-        Image.fromarray(grid.numpy()).save(partial, format="png")
+        sheet(x if shape[0] == 3 else x[:, :1]).save(partial, format="png")

@@ -34,5 +34,5 @@ def test_samples_are_drawn_alike_each_time(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         draw_samples(prior().eval(), (1, 8, 8), tmp_path / name, count=4)
     with Image.open(tmp_path / "a.png") as picture:
-        assert picture.size == (16, 16)
+        assert picture.size == (144, 144)  # two by two, a gap of 2, magnified 8 times
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -1,0 +1,158 @@
+"""Priors of any pictures: a recipe and PNG files or arrays in, images out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from medscore.checkpoint import read_checkpoint
+from medscore.datasets.pictures import load_pictures
+from medscore.errors import MedscoreError
+
+Command = Callable[..., Any]
+Recipe = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight pictures of 20 x 16 in two folders, and the same as an array."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (8, 16, 20, 3), dtype=np.uint8)
+    for i, image in enumerate(images):
+        (folder / f"class{i % 2}").mkdir(exist_ok=True)
+        Image.fromarray(image).save(folder / f"class{i % 2}" / f"{i}.png")
+    np.savez(folder / "all.npz", image=images, label=np.array([f"class{i % 2}" for i in range(8)]))
+    np.save(folder / "grey.npy", images[..., 0].astype(np.float32) / 16)
+    return folder
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return {
+        "name": "tiny-pictures", "pictures": ["*/*.png"], "size": 8, "licence": "CC0",
+        "mirror": True, "sde": {"kind": "vp"},
+        "network": {"kind": "unet", "channels": [8, 8], "blocks": 1, "fold": 1, "groups": 8},
+        "plan": {"steps": 3, "batch": 2, "learning_rate": 1e-3, "warmup": 1, "save_every": 1,
+                 "sample_every": 3},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def train(medscore: Command, recipe: Recipe, data: Path, tmp_path: Path) -> Command:
+    """Train into a folder beside the recipe."""
+
+    def call(name: str = "run") -> Any:
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        args = [tmp_path / "recipe.yaml", "--data", data, "-o", tmp_path / name]
+        return medscore("train", *args)
+
+    return call
+
+
+@pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
+def test_a_prior_of_pictures_is_trained_and_generates(
+    train: Command, medscore: Command, recipe: Recipe, tmp_path: Path, colour: bool
+) -> None:
+    recipe["colour"] = colour
+    recipe["network"]["image_channels"] = 3 if colour else 1
+    assert train().code == 0
+    prior = tmp_path / "run" / "tiny-pictures.safetensors"
+    contract = read_checkpoint(prior).contract
+    assert contract.quantity == ("colour" if colour else "grey")
+    assert contract.provenance.slices == 8
+    assert len(list((tmp_path / "run" / "samples").iterdir())) == 1
+    args = ["--prior", prior, "-n", 3, "--steps", 2, "-o", tmp_path / "out"]
+    assert medscore("generate", *args).code == 0
+    with np.load(tmp_path / "out" / "samples.npz", allow_pickle=False) as archive:
+        assert archive["image"].shape == ((3, 8, 8, 3) if colour else (3, 8, 8))
+    with Image.open(tmp_path / "out" / "images" / "00000.png") as image:
+        assert image.mode == ("RGB" if colour else "L")
+
+
+def test_the_same_command_goes_on(train: Command, recipe: Recipe, tmp_path: Path) -> None:
+    recipe["validation"] = ["class0/*.png"]
+    recipe["plan"]["validate_every"] = 2
+    assert train().code == 0
+    first = read_checkpoint(tmp_path / "run" / "tiny-pictures.safetensors").sha256
+    assert train().code == 0
+    assert read_checkpoint(tmp_path / "run" / "tiny-pictures.safetensors").sha256 == first
+
+
+def test_files_and_arrays_give_the_same_pictures_and_labels(data: Path) -> None:
+    for colour in (False, True):
+        files = load_pictures(["*/*.png"], root=data, size=16, colour=colour)
+        array = load_pictures(["all.npz"], root=data, size=16, colour=colour)
+        order = [0, 2, 4, 6, 1, 3, 5, 7]
+        assert (
+            files.labels
+            == tuple(array.labels[i] for i in order)
+            == ("class0",) * 4 + ("class1",) * 4
+        )
+        assert np.allclose(files.images, array.images[order], atol=0 if colour else 2 / 255)
+
+
+def test_pictures_are_cut_to_squares_and_reduced(data: Path) -> None:
+    whole = load_pictures(["all.npz"], root=data, size=16, colour=True).images
+    with np.load(data / "all.npz", allow_pickle=False) as archive:
+        expected = archive["image"][:, :, 2:18].transpose(0, 3, 1, 2) / 255
+    assert np.allclose(whole, expected, atol=1e-6)
+    half = load_pictures(["all.npz"], root=data, size=8, colour=True).images
+    assert np.allclose(half, expected.reshape(8, 3, 8, 2, 8, 2).mean((3, 5)), atol=1e-6)
+
+
+def test_white_is_what_the_recipe_says(data: Path) -> None:
+    found = load_pictures(["grey.npy"], root=data, size=16, colour=False, white=16.0)
+    with np.load(data / "all.npz", allow_pickle=False) as archive:
+        expected = archive["image"][:, :, 2:18, 0] / 256
+    assert np.allclose(found.images[:, 0], expected, atol=1e-6)
+    with pytest.raises(MedscoreError, match="which value is `white`"):
+        load_pictures(["grey.npy"], root=data, size=16, colour=False)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "size", "why"),
+    [("*.gif", 8, "no picture matches"), ("all.npz", 17, "do not reduce to 17x17")],
+    ids=["nothing", "small"],
+)
+def test_other_files_are_refused(data: Path, pattern: str, size: int, why: str) -> None:
+    with pytest.raises(MedscoreError, match=why):
+        load_pictures([pattern], root=data, size=size, colour=False)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"nothing", {"image": np.zeros(3)}, {"image": np.full((1, 8, 8), np.nan)},
+                {"image": np.zeros((2, 8, 8)), "label": np.array(["a"])}],
+    ids=["empty", "text", "flat", "nan", "labels"],
+)  # fmt: skip
+def test_broken_files_are_refused(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / ("x.png" if isinstance(content, bytes) else "x.npz")
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.savez(path, **content)
+    with pytest.raises(MedscoreError, match=path.name):
+        load_pictures([path.name], root=tmp_path, size=8, colour=False)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("colour", True, "image_channels is 1"),
+        ("size", 9, "size"),
+        ("pictures", ["*.nothing"], "no picture matches"),
+        ("bits", 0, "bits"),
+        ("magic", 1, "magic"),
+    ],
+)
+def test_refuses_a_recipe_with(
+    train: Command, recipe: Recipe, key: str, value: object, why: str
+) -> None:
+    recipe[key] = value
+    result = train()
+    assert result.code == 2
+    assert why in " ".join(result.err.split())
