@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -21,12 +21,17 @@ import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.cli import registry
 from medscore.cli.progress import console, sampling_bar
-from medscore.engine import Batch, Job, Samples, StepInfo, run
+from medscore.conditioners.base import Conditioner
+from medscore.conditioners.guidance import ClassifierGuidance
+from medscore.contract import DataContract
+from medscore.engine import UNCONDITIONAL, Batch, Job, Samples, StepInfo, run
 from medscore.errors import MedscoreError
 from medscore.files import atomic_folder
+from medscore.generation.classifier import CLASSIFIER, NoisyClassifier, load_classifier
 from medscore.generation.sheet import pixels, sheet
 from medscore.noise import derive_seed
 from medscore.prior import NetworkPrior
+from medscore.weights_file import read_weights
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Generation:
     seed: int
     precision: str
     batch_size: int
+    label: str | None = None
+    strength: float = 1.0
 
     def check(self) -> None:
         """Refuse numbers out of range.
@@ -55,6 +62,7 @@ class Generation:
             ("--snr", self.snr, 1e-6, 10),
             ("--seed", self.seed, 0, 2**63 - 1),
             ("--batch-size", self.batch_size, 1, 1_000_000),
+            ("--strength", self.strength, 0, 1000),
         ):
             if not low <= value <= high:
                 raise MedscoreError(f"{name} is {value}", mend=f"use {low} to {high}")
@@ -78,6 +86,13 @@ def generate(
     snr: Annotated[float, typer.Option(help="A corrector's signal-to-noise ratio.")] = 0.16,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Images walked together.")] = 8,
+    classifier: Annotated[
+        Path | None, typer.Option(help="Of noisy images (`medscore train`), for --label.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="The class of all images, or several: 0,1,2.")
+    ] = None,
+    strength: Annotated[float, typer.Option(help="Of the classifier's pull; 1 is Bayes'.")] = 1.0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[
         str, typer.Option(help="float32, or bf16 autocast where the hardware has it.")
@@ -91,9 +106,12 @@ def generate(
 
     Example: medscore generate --prior ct-128 -n 16 -o out
 
+    Example: medscore generate --prior p.safetensors --classifier c.safetensors --label 7 -o out
+
     Example: medscore generate --prior mri-128 -n 4 --sampler pc --grid uniform --steps 500 -o out
     """
-    asked = Generation(prior, count, sampler, grid, steps, snr, seed, precision, batch_size)
+    asked = Generation(prior, count, sampler, grid, steps, snr, seed, precision, batch_size,
+                       label, strength)  # fmt: skip
     asked.check()
     if os.path.lexists(output):
         raise MedscoreError(
@@ -105,13 +123,15 @@ def generate(
     chosen = registry.device(device)
     network = load_prior(file, device=chosen)
     shape = (contract.channels, contract.size, contract.size)
-    fingerprint = json.dumps([medscore.__version__, checkpoint.sha256, asdict(asked)])
+    guide = _guide(classifier, asked, contract, chosen)
+    files = [checkpoint.sha256, None if guide is None else guide.sha256]
+    fingerprint = json.dumps([medscore.__version__, *files, asdict(asked)])
     state = output.parent / f".{output.name}.resume.safetensors"
     begin = time.perf_counter()
     with atomic_folder(output) as folder:
         try:
             with sampling_bar(output.name) as show:
-                found = draw(network, asked, shape, chosen, state, fingerprint, show)
+                found = draw(network, asked, shape, chosen, guide, state, fingerprint, show)
         except KeyboardInterrupt:
             console.print("interrupted: repeat the same command to go on where it stopped")
             raise
@@ -133,16 +153,62 @@ def generate(
     console.print(f"{escape(str(output))}: {count} image(s), NFE {found.nfe}")
 
 
+@dataclass(frozen=True)
+class Guide:
+    """A classifier, and which class each image shall be of.
+
+    Attributes:
+        labels: one for all images, or several that take turns. sha256: of the classifier.
+    """
+
+    classifier: NoisyClassifier
+    labels: Tensor
+    strength: float
+    sha256: str
+
+    def conditioner(self, items: Sequence[int]) -> Conditioner:
+        """For these images."""
+        wanted = self.labels[torch.tensor(list(items)) % len(self.labels)]
+        return ClassifierGuidance(self.classifier, wanted.to(self.labels.device), self.strength)
+
+
+def _guide(
+    file: Path | None, asked: Generation, contract: DataContract, device: str
+) -> Guide | None:
+    if (file is None) != (asked.label is None):
+        raise MedscoreError("--classifier and --label go together", mend="give both, or neither")
+    if file is None or asked.label is None:
+        return None
+    model, sha256 = load_classifier(file), read_weights(file, CLASSIFIER).sha256
+    its = model.contract
+    if (its.size, its.quantity, its.sde) != (contract.size, contract.quantity, contract.sde):
+        raise MedscoreError(
+            f"is of {its.quantity} images of side {its.size} on {its.sde}, prior {contract.name} "
+            f"of {contract.quantity} ones of side {contract.size} on {contract.sde}",
+            where=file, mend="train one with `classifies` naming that prior",
+        )  # fmt: skip
+    numbers = []
+    for label in asked.label.split(","):
+        if label not in its.classes:
+            raise MedscoreError(
+                f"--label {label!r}", where=file, mend=f"use one of: {', '.join(its.classes)}"
+            )
+        numbers.append(its.classes.index(label))
+    labels = torch.tensor(numbers, device=device)
+    return Guide(model.to(device), labels, asked.strength, sha256)
+
+
 def draw(
     prior: NetworkPrior,
     asked: Generation,
     shape: tuple[int, ...],
     device: str,
+    guide: Guide | None = None,
     state: Path | None = None,
     fingerprint: str = "",
     on_step: Callable[[StepInfo], None] = lambda info: None,
 ) -> Samples:
-    """Unconditional samples in the prior's range."""
+    """Samples in the prior's range, of the classes that ``guide`` wants."""
     times = registry.grid(asked.grid)(prior.sde, asked.steps)
     options = registry.SamplerOptions(asked.snr, times, prior.sde)
     sampler = registry.sampler(asked.sampler, options)
@@ -150,7 +216,9 @@ def draw(
         seeds=[derive_seed(asked.seed, i) for i in range(asked.count)],
         shape=shape,
         times=times,
-        batches=lambda items: Batch(prior, sampler),
+        batches=lambda items: Batch(
+            prior, sampler, UNCONDITIONAL if guide is None else guide.conditioner(items)
+        ),
         batch_size=asked.batch_size,
         device=device,
         bf16=asked.precision == "bf16",

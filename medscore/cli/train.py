@@ -22,6 +22,7 @@ from medscore.strict import read_yaml
 from medscore.tasks import Grid
 
 if TYPE_CHECKING:  # slow to import
+    from medscore.generation.classifier import NoisyClassifier
     from medscore.likelihood.dequantization import DequantizationFlow
     from medscore.prior import NetworkPrior
     from medscore.supervised.networks import Reconstructor
@@ -207,8 +208,30 @@ def _pictures(
     )
 
 
+def _classifier(
+    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
+) -> TrainingJob[NoisyClassifier]:
+    from medscore.generation.classifier import cross_entropy, save_classifier
+    from medscore.pictures import prepare_classifier
+    from medscore.training.loop import Hooks
+
+    job = prepare_classifier(recipe, data, steps=steps, find_prior=registry.prior_path)
+    contract = job.contract
+    return TrainingJob(
+        contract.name,
+        job.model,
+        job.batch,
+        cross_entropy,
+        job.plan,
+        Hooks(validation=job.validation, identity=job.identity),
+        lambda path: save_classifier(path, contract, job.model.network.state_dict()),
+        lambda: f"{contract.provenance.slices} pictures of {len(contract.classes)} classes",
+    )
+
+
 PREPARED: dict[str, Callable[..., TrainingJob[Any]]] = {
-    "scan": _supervised, "dequantizes": _dequantizer, "pictures": _pictures,
+    "scan": _supervised, "dequantizes": _dequantizer, "classifies": _classifier,
+    "pictures": _pictures,
 }  # fmt: skip
 """By the key of a recipe that tells what it is of; a medical prior without any of them."""
 

@@ -74,6 +74,51 @@ def test_a_prior_of_pictures_is_trained_and_generates(
         assert image.mode == ("RGB" if colour else "L")
 
 
+def test_a_classifier_is_trained_and_guides(
+    train: Command, medscore: Command, recipe: Recipe, tmp_path: Path
+) -> None:
+    assert train().code == 0
+    prior = tmp_path / "run" / "tiny-pictures.safetensors"
+    pictures = {key: recipe[key] for key in ("pictures", "size", "licence")}
+    plan = {"steps": 3, "batch": 4, "learning_rate": 1e-3, "warmup": 1, "validate_every": 2}
+    recipe.clear()
+    recipe.update(pictures, name="classes", classifies=str(prior), plan=plan,
+                  validation=["class0/*.png"], classifier={"channels": [8]})  # fmt: skip
+    assert train("classifier").code == 0
+    classifier = tmp_path / "classifier" / "classes.safetensors"
+    args = ["generate", "--prior", prior, "-n", 4, "--steps", 3]
+    guided = [*args, "--classifier", classifier]
+    images = {}
+    for name, options in (
+        ("free", args), ("off", [*guided, "--label", "class1", "--strength", 0]),
+        ("one", [*guided, "--label", "class1", "--strength", 50]),
+        ("turns", [*guided, "--label", "class0,class1", "--strength", 50]),
+    ):  # fmt: skip
+        result = medscore(*options, "-o", tmp_path / name)
+        assert result.code == 0, result.err
+        with np.load(tmp_path / name / "samples.npz", allow_pickle=False) as archive:
+            images[name] = archive["image"]
+    assert np.allclose(images["free"], images["off"], atol=1e-5)
+    assert not np.allclose(images["free"], images["one"], atol=1e-4)
+    assert np.allclose(images["turns"][1::2], images["one"][1::2], atol=1e-5)
+    assert not np.allclose(images["turns"][::2], images["one"][::2], atol=1e-4)
+    for options, why in (
+        ([*guided, "--label", "class2"], "use one of: class0, class1"),
+        (guided, "go together"),
+        ([*args, "--label", "class1"], "go together"),
+        ([*args, "--prior", "ct-128", "--classifier", classifier, "--label", "class1"],
+         "train one with `classifies`"),
+    ):  # fmt: skip
+        result = medscore(*options, "-o", tmp_path / "not")
+        assert result.code == 2
+        assert why in " ".join(result.err.split())
+    recipe["validation"] = ["all.npz"]
+    recipe["pictures"] = ["class0/*.png"]
+    result = train("single")
+    assert result.code == 2
+    assert "but the label 'class0'" in " ".join(result.err.split())
+
+
 def test_the_same_command_goes_on(train: Command, recipe: Recipe, tmp_path: Path) -> None:
     recipe["validation"] = ["class0/*.png"]
     recipe["plan"]["validate_every"] = 2

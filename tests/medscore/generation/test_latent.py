@@ -56,11 +56,11 @@ def test_interpolation_of_equal_codes_is_them() -> None:
 def test_two_priors_of_the_same_data_have_the_same_codes() -> None:
     sde = VE(0.05, 50.0)
     first, other = gauss(sde), GaussianPrior(sde, torch.zeros(D).double(), torch.eye(D).double())
-    x = points(first, 16, sde.eps)
+    x = points(first, 6, sde.eps)
     same = agreement(first, gauss(sde), x)
     assert same.difference < 1e-6
     assert same.correlation == pytest.approx(1)
-    assert same.shuffled > 0.3
+    assert same.shuffled > 0.2
     assert agreement(first, other, x).difference > 0.1
     with pytest.raises(ValueError, match="different SDEs"):
         agreement(first, gauss(VP()), x)

@@ -1,0 +1,60 @@
+"""Images that agree with a part of them: inpainting, super-resolution, colorization, or any A."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from medscore.conditioners.base import Conditioner
+from medscore.conditioners.diffpir import DiffPIR
+from medscore.engine import Batch, Job, Samples, StepInfo, run
+from medscore.operators.base import Operator
+from medscore.operators.inpainting import Inpainting
+from medscore.prior import Prior
+from medscore.samplers.base import Sampler
+from medscore.samplers.ddim import DDIM
+from medscore.samplers.grids import focused
+
+Rule = Callable[[Operator, Tensor], Conditioner]
+"""A conditioner for noise-free measurements."""
+
+
+def complete(
+    prior: Prior,
+    operator: Operator,
+    y: Tensor,
+    seeds: Sequence[int],
+    shape: tuple[int, ...],
+    *,
+    rule: Rule = DiffPIR,
+    sampler: Sampler | None = None,
+    steps: int = 49,
+    batch_size: int = 8,
+    on_step: Callable[[StepInfo], None] = lambda info: None,
+) -> Samples:
+    """Samples given y = A x exactly, in the prior's range, one for each seed.
+
+    Args:
+        operator: A, the same for all. y: of one image, (1, ...) on the full grid. shape: of an
+            image, (channel, H, W). rule: the conditioner. sampler: DDIM by default.
+    """
+    walker = sampler or DDIM()
+
+    def batch(items: Sequence[int]) -> Batch:
+        rows = y.expand(len(items), *y.shape[1:])
+        return Batch(prior, walker, rule(operator, rows), lambda x: fitted(operator, x, rows))
+
+    job = Job(
+        seeds=seeds, shape=shape, times=focused(prior.sde, steps), batches=batch,
+        batch_size=batch_size, device=y.device,
+    )  # fmt: skip
+    return run(job, on_step)
+
+
+def fitted(operator: Operator, x: Tensor, y: Tensor) -> Tensor:
+    """The nearest image that fits; known pixels of inpainting to the last bit."""
+    if isinstance(operator, Inpainting):
+        return torch.where(operator.mask(y).bool(), y, x)
+    return operator.exact_step(x, y).x
