@@ -1,11 +1,17 @@
 """Distances between sets of samples: known values, and what they tell apart."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
+from densities import NAMES, SDES, D, mixture
 
 from medscore.generation.quality import mmd, nearest, precision_recall, sliced_wasserstein
+from medscore.noise import Noise
+from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
+from medscore.samplers.grids import log_snr
+from medscore.sde import SDE
 
 
 def normal(n: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> torch.Tensor:
@@ -60,3 +66,24 @@ def test_copies_are_found() -> None:
     index, distance = nearest(training[[7, 3]] + 1e-6, training)
     assert index.tolist() == [7, 3]
     assert float(distance.max()) < 1e-5
+
+
+@pytest.mark.parametrize("sde", SDES, ids=NAMES)
+def test_samples_of_a_mixture_are_about_as_near_to_real_ones_as_those_to_each_other(
+    sde: SDE,
+) -> None:
+    """The mean over 20 draws of 300, biased MMD, at most 1.5 times that of equally many real."""
+    n, draws = 300, 20
+    prior = mixture(sde)
+    x = torch.randn(n * draws, D, generator=generator(), dtype=torch.float64) * sde.prior_std
+    sampler = DPMSolverPP2M()
+    times = log_snr(sde, 60)
+    memory = sampler.init(x)
+    for t, s in pairwise(times.double()):
+        x, memory = sampler.step(prior, x, t.expand(len(x)), s.expand(len(x)), Noise([]), memory)
+    real = prior.sample(2 * n * draws, sde.eps, generator())
+    held_out, other = real[: n * draws].split(n), real[n * draws :].split(n)
+    width = float(torch.pdist(held_out[0]).median())
+    ours = [mmd(a, b, width=width) for a, b in zip(x.split(n), held_out, strict=True)]
+    theirs = [mmd(a, b, width=width) for a, b in zip(other, held_out, strict=True)]
+    assert sum(ours) <= 1.5 * sum(theirs)
