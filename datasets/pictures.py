@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,7 +87,7 @@ def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[s
         ) from error  # fmt: skip
     if white is None:
         whole = np.issubdtype(values.dtype, np.integer)
-        white = float(np.iinfo(values.dtype).max) if whole else 1.0
+        white = float(np.iinfo(values.dtype.name).max) if whole else 1.0
     scaled = torch.from_numpy(values.astype(np.float32) / white)
     if not (float(scaled.min()) >= 0 and float(scaled.max()) <= 1):  # NaN too
         raise MedscoreError(
@@ -102,7 +103,7 @@ def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[s
     return scaled, names
 
 
-def _arrays(path: Path) -> tuple[NDArray[np.generic], list[str]]:
+def _arrays(path: Path) -> tuple[NDArray[Any], list[str]]:
     with path.open("rb") as file:
         loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
