@@ -23,6 +23,7 @@ from medscore.types import Images, Times
 from medscore.weights_file import Kind, check_hash, fill_network, read_weights, write_weights
 
 TIMES = ImportanceTimes()
+SIDE = 4
 
 
 class ClassifierSpec(Strict):
@@ -83,7 +84,7 @@ class NoisyClassifier(nn.Module):
         super().__init__()
         self.sde, self.contract = contract.sde.build(), contract
         self.network = Layers(
-            contract.image_channels, contract.spec.channels, len(contract.classes)
+            contract.image_channels, contract.spec.channels, contract.size, len(contract.classes)
         )
 
     def forward(self, x: Images, t: Times) -> Tensor:
@@ -95,16 +96,21 @@ class NoisyClassifier(nn.Module):
 
 
 class Layers(nn.Module):
-    """Two convolutions at each resolution, shifted by what is known of the noise, then the mean."""
+    """Two convolutions at each resolution, shifted by what is known of the noise, then all that a
+    map of ``SIDE`` x ``SIDE`` means shows: under much noise a class is told by where things are.
+    """
 
-    def __init__(self, image_channels: int, channels: tuple[int, ...], classes: int) -> None:
+    def __init__(
+        self, image_channels: int, channels: tuple[int, ...], size: int, classes: int
+    ) -> None:
         super().__init__()
         into = (image_channels, *channels[:-1])
+        self.side = max(1, min(SIDE, size // 2 ** (len(channels) - 1)))
         self.first = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1)
                                    for a, b in zip(into, channels, strict=True))  # fmt: skip
         self.second = nn.ModuleList(nn.Conv2d(b, b, 3, padding=1) for b in channels)
         self.noise = nn.ModuleList(nn.Linear(16, b) for b in channels)
-        self.last = nn.Linear(channels[-1], classes)
+        self.last = nn.Linear(channels[-1] * self.side**2, classes)
 
     def forward(self, u: Tensor, log_s: Tensor) -> Tensor:
         """Args: u (batch, channel, H, W); log_s (batch,)."""
@@ -116,7 +122,7 @@ class Layers(nn.Module):
             u = functional.silu(second(u))
             if number + 1 < len(layers):
                 u = functional.avg_pool2d(u, 2)
-        scores: Tensor = self.last(u.mean((2, 3)))
+        scores: Tensor = self.last(functional.adaptive_avg_pool2d(u, self.side).flatten(1))
         return scores
 
 
