@@ -160,7 +160,7 @@ def _has_content(volume: Volume) -> bool:
     values = torch.from_numpy(volume.values)
     if volume.modality == "CT":
         return float((values.clamp(AIR, 1500) / 2500).std()) >= CONTENT
-    return float(values.std()) >= CONTENT * float(values.max())
+    return float(values.max()) > 0 and float(values.std()) >= CONTENT * float(values.max())
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -3,7 +3,8 @@ r"""Latent codes by the probability flow (Song et al. 2022, section 7.4 and B.5.
 The flow of Eq. 7.13 from eps to 1 encodes an image, from 1 to eps decodes it. Codes are about
 Gaussian: between two of them one goes along the sphere, and multiplying them by a temperature makes
 images plainer or wilder. They do not depend on the network, only on the data, as far as it has
-learnt the score.
+learnt the score. Encoding stretches what the data hardly do, so tolerances are tight: take the
+prior and its images in float64 where codes are to be decoded again.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from medscore.types import State
 
 
 @torch.no_grad()
-def encode(prior: Prior, x: State, *, rtol: float = 1e-5, atol: float = 1e-5) -> State:
+def encode(prior: Prior, x: State, *, rtol: float = 1e-8, atol: float = 1e-8) -> State:
     """The latent code x_1 of each image, solved by itself."""
     return _each(prior, x, prior.sde.eps, 1.0, rtol, atol)
 
 
 @torch.no_grad()
-def decode(prior: Prior, code: State, *, rtol: float = 1e-5, atol: float = 1e-5) -> State:
+def decode(prior: Prior, code: State, *, rtol: float = 1e-8, atol: float = 1e-8) -> State:
     """The image x_eps of each latent code, solved by itself."""
     return _each(prior, code, 1.0, prior.sde.eps, rtol, atol)
 

@@ -48,6 +48,14 @@ def test_archives_keep_their_patients_and_skip_blank_slices(data: Path) -> None:
     assert cases[0].volume.spacing[0] == pytest.approx(2)
 
 
+def test_blank_slices_of_a_volume_are_left_out(tmp_path: Path) -> None:
+    values = np.zeros((32, 32, 3), np.float32)
+    values[8:24, 8:24, 1] = 100
+    nib.save(nib.Nifti1Image(values, np.diag([2.0, 2, 5, 1])), tmp_path / "head.nii.gz")
+    cases = read_cohort(["head.nii.gz"], root=tmp_path, modality="MR", size=32)
+    assert [c.name for c in cases] == ["head.nii.gz#1"]
+
+
 def test_slices_that_are_not_square_get_air_around_them(tmp_path: Path) -> None:
     values = np.full((20, 32, 1), -1000, np.float32)
     values[5:15, 10:20] = 40
