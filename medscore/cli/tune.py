@@ -71,13 +71,14 @@ def tune(
         raise MedscoreError(
             f"cannot be written ({error.strerror})", where=output, mend="choose another folder"
         ) from error
-    from medscore.tuning.search import bury, finished
+    from medscore.tuning.search import bury, finished, queue_grid
 
     study = search.study(output, 0)
     if lost := bury(study):
         console.print(f"{lost} unfinished trial(s) of an interrupted run are tried again")
     space, total = search.spec.search, search.trials
     if is_grid(space):
+        queue_grid(study, space, search.spec.seed)
         total = min(total, grid_size(space))
     try:
         with counting_bar("trials", total) as show:

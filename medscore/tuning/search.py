@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import optuna
@@ -45,20 +47,41 @@ def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int)
             mend="choose another folder, or remove it",
         )
     drawn = seed + 1_000_003 * (len(study.trials) + 1) + worker
-    if is_grid(space):
-        grid = {key: list(r.values or ()) for key, r in space.items()}
-        study.sampler = optuna.samplers.GridSampler(grid, seed=seed)
-    else:
-        study.sampler = optuna.samplers.TPESampler(seed=drawn % 2**32)
+    study.sampler = optuna.samplers.TPESampler(seed=drawn % 2**32)
     return study
 
 
 def bury(study: optuna.Study) -> int:
-    """Trials that a killed run left unfinished become failures; returns how many there were."""
+    """Trials that a killed run left unfinished become failures, and their settings wait to be tried
+    again; returns how many there were.
+    """
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     for trial in running:
         study.tell(trial.number, state=TrialState.FAIL)
+        if trial.params:
+            study.enqueue_trial(trial.params)
     return len(running)
+
+
+def queue_grid(study: optuna.Study, space: Space, seed: int) -> None:
+    """Let all combinations of a grid that were not tried wait, in an order that ``seed`` draws."""
+    tried = [
+        _settings(trial)
+        for trial in study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.WAITING))
+    ]
+    combinations = [
+        dict(zip(space, values, strict=True))
+        for values in product(*(r.values or () for r in space.values()))
+    ]
+    Random(seed).shuffle(combinations)
+    for settings in combinations:
+        if settings not in tried:
+            study.enqueue_trial(settings)
+
+
+def _settings(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    """Those of a trial that was made, or of one that waits."""
+    return trial.params or dict(trial.system_attrs.get("fixed_params", {}))
 
 
 def optimise(
@@ -68,7 +91,8 @@ def optimise(
     trials: int,
     after: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Try settings until ``trials`` are finished, those of other workers and earlier runs included.
+    """Try settings until ``trials`` are finished, those of other workers and earlier runs included;
+    of a grid, until none waits.
 
     Args:
         score: of settings, more is better; a MedscoreError (the sampler diverged, say) ends the
@@ -85,9 +109,10 @@ def optimise(
     def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         after(finished(study))
 
-    if finished(study) < trials:
-        stop = optuna.study.MaxTrialsCallback(trials, states=FINISHED)
-        study.optimize(one, callbacks=[stop, tell])
+    while finished(study) < trials:
+        if is_grid(space) and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            return
+        study.optimize(one, n_trials=1, callbacks=[tell])
 
 
 def finished(study: optuna.Study) -> int:

@@ -76,6 +76,23 @@ def test_all_combinations_of_values_are_tried(tune: Tune, search: dict[str, Any]
     assert found == {(w, n) for w in (1e-4, 1e-3) for n in (5, 10, 20)}
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_combination_that_was_killed_is_tried_again(
+    tune: Tune, search: dict[str, Any], tmp_path: Path, workers: int
+) -> None:
+    search["search"] = {"weight": {"values": [1e-4, 1e-3]}, "iterations": {"values": [5, 10]}}
+    first = tune("out", "--trials", 3)
+    assert len(first) == 3
+    with sqlite3.connect(tmp_path / "out" / "study.db") as file:
+        file.execute("UPDATE trials SET state = 'RUNNING' WHERE number = 1")
+    file.close()
+    found = tune("out", "--workers", workers)
+    assert {(float(t["weight"]), int(t["iterations"])) for t in found} == {
+        (w, n) for w in (1e-4, 1e-3) for n in (5, 10)
+    }
+    assert first[0] in found
+
+
 def test_workers_share_the_trials(tune: Tune) -> None:
     assert 6 <= len(tune("out", "--trials", 6, "--workers", 2)) <= 7
 
