@@ -7,9 +7,7 @@ import io
 import json
 import math
 import os
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,18 +16,15 @@ import typer
 from rich.markup import escape
 from torch import Tensor
 
+import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.cli import registry
+from medscore.cli.density import DIVERGENCES, SMALL, Asked, Kept, Row, assess, noise_of
 from medscore.cli.progress import console, counting_bar
 from medscore.datasets.cohort import Case, read_cohort
 from medscore.errors import MedscoreError
+from medscore.evaluation.cells import key_of
 from medscore.files import atomic_folder
-from medscore.likelihood.bits import Levels, uniform
-from medscore.likelihood.bound import correction, denoising_bound
-from medscore.likelihood.dequantization import DequantizationFlow
-from medscore.likelihood.dequantizer import load_dequantizer
-from medscore.likelihood.divergence import exact, gaussian, rademacher
-from medscore.likelihood.flow import log_likelihood
 from medscore.likelihood.typicality import (
     Typical,
     nats_per_dim,
@@ -39,61 +34,7 @@ from medscore.likelihood.typicality import (
     write_typical,
 )
 from medscore.noise import derive_seed
-from medscore.prior import NetworkPrior
-
-SMALL = 256
-"""Numbers in an image up to which the divergence is exact by default."""
-
-DIVERGENCES = ("auto", "exact", "rademacher", "gaussian")
-METHODS = ("flow", "bound", "clean-bound")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is computed of each image, as the options of the command."""
-
-    method: str
-    divergence: str
-    probes: int
-    draws: int
-    bits: int | None
-    rtol: float
-    atol: float
-    seed: int
-
-    def check(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            MedscoreError: naming the option.
-        """
-        for name, value, known in (
-            ("--method", self.method, METHODS),
-            ("--divergence", self.divergence, DIVERGENCES),
-        ):
-            if value not in known:
-                raise MedscoreError(f"{name} {value!r}", mend=f"use one of: {', '.join(known)}")
-        for name, number, low, high in (
-            ("--probes", self.probes, 1, 10_000),
-            ("--draws", self.draws, 1, 1_000_000),
-            ("--bits", 8 if self.bits is None else self.bits, 1, 16),
-            ("--rtol", self.rtol, 1e-12, 1),
-            ("--atol", self.atol, 1e-12, 1),
-            ("--seed", self.seed, 0, 2**63 - 1),
-        ):
-            if not low <= number <= high:
-                raise MedscoreError(f"{name} is {number}", mend=f"use {low} to {high}")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One slice: log p(x) / D in nats of the prior's range, and what follows from it."""
-
-    nats_per_dim: float
-    standard_error: float
-    bits_per_dim: float | None
-    nfe: int
-    seconds: float
+from medscore.weights_file import weights_hash
 
 
 def likelihood(
@@ -170,7 +111,7 @@ def likelihood(
             mend="use one of HU or magnitudes",
         )  # fmt: skip
     known = None if typical else read_typical(file, checkpoint.sha256)
-    noise = _noise(asked, dequantizer, checkpoint.sha256)
+    noise = noise_of(asked, dequantizer, checkpoint.sha256)
     cases = read_cohort(
         [str(path.resolve()) for path in images], root=Path.cwd(), modality=contract.modality,
         size=contract.size, spacing_mm=spacing_mm, limit=limit,
@@ -183,15 +124,27 @@ def likelihood(
     chosen = registry.device(device)
     network = load_prior(file, device=chosen)
     ranged = [network_range(case.volume.values, contract) for case in cases]
+    judged = typical or known is not None
+    kept = Kept(
+        output.parent / f".{output.name}.resume.json",
+        key_of(medscore.__version__, asdict(asked), checkpoint.sha256, judged,
+               None if noise is None else weights_hash(noise.state_dict()),
+               [case.digest for case in cases]),
+    )  # fmt: skip
+    rows = kept.load()
     with atomic_folder(output) as folder, counting_bar("slices", len(cases)) as show:
-        rows, plain = [], []
         for number, x in enumerate(ranged):
+            if number < len(rows):
+                continue
             x = x.to(next(network.parameters()).device)
-            rows.append(assess(network, x, asked, noise, derive_seed(seed, number)))
-            if typical or known is not None:
-                plain.append(nats_per_dim(network, x).cpu())
+            row = assess(network, x, asked, noise, derive_seed(seed, number))
+            if judged:
+                row = replace(row, typical=float(nats_per_dim(network, x)))
+            rows.append(row)
+            kept.save(rows)
             show(number + 1, "")
-        z = None if known is None else known.z(torch.cat(plain))
+        plain = torch.tensor([row.typical or 0.0 for row in rows])
+        z = None if known is None else known.z(plain)
         said = {
             **asked.__dict__,
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
@@ -205,55 +158,11 @@ def likelihood(
             "seconds": sum(row.seconds for row in rows),
         }
         _write(folder, cases, rows, z, said)
+    kept.file.unlink(missing_ok=True)
     _tell(output, rows, z)
     if typical:
-        found = _typical(torch.cat(plain), checkpoint.sha256)
+        found = _typical(plain, checkpoint.sha256)
         console.print(f"{escape(str(write_typical(file, found)))}: typical of {found.count} slices")
-
-
-def assess(
-    prior: NetworkPrior, x: Tensor, asked: Asked, noise: DequantizationFlow | None, seed: int
-) -> Row:
-    """One image (1, channel, H, W) in the prior's range; ``noise`` is that within grey levels."""
-    begin, d = time.perf_counter(), x[0].numel()
-    log_q = torch.zeros(1)
-    if noise is not None:
-        noise = noise.to(x.device)
-        k = noise.levels.quantise(x)
-        with torch.no_grad():
-            u, log_q = noise(k, uniform(k, [derive_seed(seed, 2)]))
-        x = noise.levels.dequantise(k, u)
-    if asked.method == "flow":
-        flow = log_likelihood(
-            prior, x, _divergence(asked, d)(x, [seed]), rtol=asked.rtol, atol=asked.atol
-        )
-        minus, error, nfe = -flow.nats, flow.standard_error, flow.nfe
-    else:
-        bound = denoising_bound(prior, x, [seed], asked.draws)
-        nfe = asked.draws
-        if asked.method == "clean-bound":
-            bound = bound + correction(prior, x, [seed], asked.draws)
-            nfe *= 2
-        minus, error = bound.nats, bound.standard_error
-    bits = None if noise is None else float(noise.levels.bits_per_dim(minus.cpu(), log_q.cpu(), d))
-    return Row(-float(minus) / d, float(error) / d, bits, nfe, time.perf_counter() - begin)
-
-
-def _noise(asked: Asked, file: Path | None, sha256: str) -> DequantizationFlow | None:
-    """Of --bits or --dequantizer; a new flow is uniform."""
-    if file is None:
-        return None if asked.bits is None else DequantizationFlow(Levels(asked.bits), couplings=0)
-    if asked.bits is not None:
-        raise MedscoreError("--bits beside --dequantizer", mend="leave out --bits: it has its own")
-    return load_dequantizer(file, sha256)
-
-
-def _divergence(asked: Asked, d: int) -> Callable[..., Callable[..., tuple[Tensor, Tensor]]]:
-    kind = asked.divergence
-    if kind == "exact" or (kind == "auto" and d <= SMALL):
-        return lambda like, seeds: exact
-    draw = gaussian if kind == "gaussian" else rademacher
-    return lambda like, seeds: draw(like, seeds, asked.probes)
 
 
 def _typical(values: Tensor, sha256: str) -> Typical:

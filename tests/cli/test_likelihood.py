@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from medscore.checkpoint import read_checkpoint
+from medscore.cli import likelihood as module
 from medscore.likelihood.typicality import beside
 
 Refused = Callable[..., str]
@@ -66,6 +67,34 @@ def test_a_slice_does_not_depend_on_its_neighbours(
 ) -> None:
     both, one = run("both"), run("one", "--limit", 1)
     assert one == both[:1]
+
+
+def test_an_interrupted_run_goes_on_slice_by_slice(
+    run: Callable[..., list[dict[str, str]]], medscore: Done, scan: Path, prior: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    whole, real, seen = run("whole"), module.assess, []
+
+    def once(*args: Any) -> Any:
+        seen.append(args)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(module, "assess", once)
+    args = ["likelihood", scan, "--prior", prior, "-o", tmp_path / "out", *FAST]
+    assert medscore(*args).code == 130
+    assert not (tmp_path / "out").exists()
+    other = medscore(*args, "--seed", 1)
+    assert other.code == 2
+    assert "another run" in " ".join(other.err.split())
+    monkeypatch.setattr(module, "assess", real)
+    assert run("out") == whole
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "whole"]
+    (tmp_path / ".broken.resume.json").write_text("{}")
+    broken = medscore(*args[:4], "-o", tmp_path / "broken", *FAST)
+    assert broken.code == 2
+    assert "no state of an interrupted run" in " ".join(broken.err.split())
 
 
 def test_typical_images_are_kept_beside_the_prior(
