@@ -68,8 +68,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Row:
-    """One slice: log p(x) / D in nats of the prior's range, and what follows from it; what z is made
-    of is ``typical``.
+    """One slice: log p(x) / D in nats of the prior's range, and what follows from it.
+
+    Attributes:
+        typical: what z is made of, where it is wanted.
     """
 
     nats_per_dim: float
