@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medscore.types import State
+from medscore.types import State, Times
 
 
 class Noise:
@@ -24,6 +24,10 @@ class Noise:
         """Independent N(0, 1) in the shape, dtype and device of ``like`` (batch, ...)."""
         draws = [torch.randn(like.shape[1:], generator=g) for g in self.generators]
         return torch.stack(draws).to(like)
+
+    def uniform(self, like: State) -> Times:
+        """A draw in [0, 1) for each sample, in dtype and device of ``like``."""
+        return torch.stack([torch.rand((), generator=g) for g in self.generators]).to(like)
 
     def state(self) -> Tensor:
         """The generators' states, (batch, bytes) uint8, for a checkpoint."""
@@ -44,3 +48,8 @@ def derive_seed(*parts: int) -> int:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & mask
         state ^= state >> 31
     return state >> 1
+
+
+def seeds_from(u: Times, *parts: int) -> list[int]:
+    """A seed for each sample of its uniform draw in [0, 1), for what else is random about it."""
+    return [derive_seed(int(value * 2**53), *parts) for value in u.tolist()]

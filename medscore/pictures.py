@@ -27,7 +27,7 @@ from medscore.recipe import EDMObjective, ObjectiveSpec, on_levels
 from medscore.strict import Name, Strict, read_yaml, validated
 from medscore.training.loop import Objective
 from medscore.training.plan import TrainingPlan
-from medscore.training.prepare import data_statistics
+from medscore.training.prepare import data_statistics, identity_of
 from medscore.training.validation import Validation
 
 
@@ -174,7 +174,7 @@ def prepare_pictures(path: Path, data_root: Path, *, steps: int | None = None) -
         validation = Validation(few, objective, plan.batch)
     return PictureRun(
         prior, contract, recipe.batch(found.images), objective, plan, validation,
-        identity(recipe, plan, found.images),
+        identity_of(recipe, plan, found.images),
     )  # fmt: skip
 
 
@@ -221,7 +221,7 @@ def prepare_classifier(
         validation = Validation(with_labels(few, classes, path), cross_entropy, plan.batch)
     return ClassifierRun(
         NoisyClassifier(contract), contract, recipe.batch(images), plan, validation,
-        identity(recipe, plan, images),
+        identity_of(recipe, plan, images),
     )  # fmt: skip
 
 
@@ -247,14 +247,3 @@ def provenance(recipe: PictureData, count: int, plan: TrainingPlan, path: Path) 
         seed=plan.seed, licence=recipe.licence,
         config_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )  # fmt: skip
-
-
-def identity(recipe: PictureData, plan: TrainingPlan, images: Tensor) -> dict[str, str]:
-    """What a saved state of a run must have in common with it."""
-    said = recipe.model_dump_json(exclude={"plan", "name", "licence"})
-    return {
-        "recipe": hashlib.sha256(said.encode()).hexdigest()[:12],
-        "seed": str(plan.seed),
-        "batch": str(plan.batch),
-        "images": hashlib.sha256(images.numpy().data).hexdigest()[:12],
-    }

@@ -27,11 +27,10 @@ from medscore.contract import DataContract
 from medscore.engine import UNCONDITIONAL, Batch, Job, Samples, StepInfo, run
 from medscore.errors import MedscoreError
 from medscore.files import atomic_folder
-from medscore.generation.classifier import CLASSIFIER, NoisyClassifier, load_classifier
+from medscore.generation.classifier import NoisyClassifier, load_classifier
 from medscore.generation.sheet import pixels, sheet
 from medscore.noise import derive_seed
 from medscore.prior import NetworkPrior
-from medscore.weights_file import read_weights
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ class Guide:
     def conditioner(self, items: Sequence[int]) -> Conditioner:
         """For these images."""
         wanted = self.labels[torch.tensor(list(items)) % len(self.labels)]
-        return ClassifierGuidance(self.classifier, wanted.to(self.labels.device), self.strength)
+        return ClassifierGuidance(self.classifier, wanted, self.strength)
 
 
 def _guide(
@@ -179,7 +178,7 @@ def _guide(
         raise MedscoreError("--classifier and --label go together", mend="give both, or neither")
     if file is None or asked.label is None:
         return None
-    model, sha256 = load_classifier(file), read_weights(file, CLASSIFIER).sha256
+    model, sha256 = load_classifier(file)
     its = model.contract
     if (its.size, its.quantity, its.sde) != (contract.size, contract.quantity, contract.sde):
         raise MedscoreError(

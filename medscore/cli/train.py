@@ -163,7 +163,8 @@ def _supervised(
 def _dequantizer(
     recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
 ) -> TrainingJob[DequantizationFlow]:
-    from medscore.likelihood.dequantizer import prepare_dequantizer, save_dequantizer
+    from medscore.likelihood.dequantizer import save_dequantizer
+    from medscore.likelihood.dequantizer_training import prepare_dequantizer
     from medscore.training.loop import Hooks
 
     job = prepare_dequantizer(

@@ -64,8 +64,8 @@ def save_classifier(
     write_weights(path, CLASSIFIER, contract, weights)
 
 
-def load_classifier(path: Path) -> NoisyClassifier:
-    """The classifier in float32, frozen.
+def load_classifier(path: Path) -> tuple[NoisyClassifier, str]:
+    """The classifier in float32, frozen, and its weights' hash.
 
     Raises:
         MedscoreError: no such file, another kind of file, or a damaged one.
@@ -74,7 +74,7 @@ def load_classifier(path: Path) -> NoisyClassifier:
     check_hash(path, stored)
     model = NoisyClassifier(stored.contract)
     fill_network(model.network, stored, path)
-    return model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False), stored.sha256
 
 
 class NoisyClassifier(nn.Module):

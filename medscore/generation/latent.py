@@ -12,10 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from medscore.prior import Prior
-from medscore.samplers.ode import solve
+from medscore.samplers.ode import solve_each
 from medscore.types import State
 
 
@@ -82,6 +81,6 @@ def agreement(first: Prior, second: Prior, x: State) -> Agreement:
     )
 
 
-def _each(prior: Prior, x: Tensor, t: float, s: float, rtol: float, atol: float) -> Tensor:
-    return torch.cat([solve(prior, x[i : i + 1], t, s, rtol=rtol, atol=atol)
-                      for i in range(len(x))])  # fmt: skip
+def _each(prior: Prior, x: State, t: float, s: float, rtol: float, atol: float) -> State:
+    one = torch.ones(len(x), dtype=torch.float64)
+    return solve_each(prior, x, t * one, s * one, rtol=rtol, atol=atol)

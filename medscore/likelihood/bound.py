@@ -19,13 +19,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from medscore.likelihood.divergence import exact, rademacher
-from medscore.likelihood.estimates import Estimates, standard_error
+from medscore.likelihood.estimates import Estimated
 from medscore.noise import Noise, derive_seed
 from medscore.objectives.denoising import Denoising, likelihood_importance
 from medscore.prior import Prior
@@ -35,25 +34,8 @@ from medscore.types import State, Times
 IMPORTANCE = likelihood_importance()
 
 
-@dataclass(frozen=True)
-class Bound:
-    """An upper bound in nats on each sample's negative log-likelihood.
-
-    Attributes:
-        estimates: by each draw of times and noise.
-    """
-
-    estimates: Estimates
-
-    @property
-    def nats(self) -> Times:
-        """The mean over draws."""
-        return self.estimates.mean(1)
-
-    @property
-    def standard_error(self) -> Times:
-        """Of :attr:`nats`; nan for a single draw."""
-        return standard_error(self.estimates)
+class Bound(Estimated):
+    """An upper bound in nats on each sample's negative log-likelihood, by draws of its noise."""
 
     def __add__(self, other: Bound) -> Bound:
         return Bound(self.estimates + other.estimates)
@@ -141,8 +123,7 @@ def _average(
     found = []
     with torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad):
         for draw in range(draws):
-            u = torch.stack([torch.rand((), generator=g) for g in noise.generators]).to(x)
-            found.append(one(u, noise(x), draw))
+            found.append(one(noise.uniform(x), noise(x), draw))
     return Bound(torch.stack(found, 1))
 
 

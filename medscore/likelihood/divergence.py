@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medscore.likelihood.estimates import Estimates
+from medscore.noise import Noise
 from medscore.types import State
 
 Field = Callable[[State], State]
@@ -69,7 +70,7 @@ def rademacher(like: State, seeds: Sequence[int], count: int) -> Hutchinson:
     Args:
         like: the points. seeds: one per sample. count: of probes.
     """
-    return _probes(like, seeds, count, lambda z: torch.where(z < 0, -1.0, 1.0))
+    return _probes(like, seeds, count, lambda z: torch.where(z < 0, -1.0, 1.0).to(z))
 
 
 def gaussian(like: State, seeds: Sequence[int], count: int) -> Hutchinson:
@@ -80,8 +81,5 @@ def gaussian(like: State, seeds: Sequence[int], count: int) -> Hutchinson:
 def _probes(
     like: State, seeds: Sequence[int], count: int, make: Callable[[Tensor], Tensor]
 ) -> Hutchinson:
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    shape = like.shape[1:]
-    draws = [torch.stack([torch.randn(shape, generator=g) for g in generators])
-             for _ in range(count)]  # fmt: skip
-    return Hutchinson(make(torch.stack(draws)).to(like))
+    noise = Noise(seeds)
+    return Hutchinson(make(torch.stack([noise(like) for _ in range(count)])))

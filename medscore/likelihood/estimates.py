@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,27 @@ from medscore.types import Times
 
 Estimates = Float[Tensor, "batch estimates"]
 """Several estimates for each sample; one where it is exact."""
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """Nats of each sample, by several estimates.
+
+    Attributes:
+        estimates: by each draw or probe.
+    """
+
+    estimates: Estimates
+
+    @property
+    def nats(self) -> Times:
+        """The mean."""
+        return self.estimates.mean(1)
+
+    @property
+    def standard_error(self) -> Times:
+        """Of :attr:`nats`, from the scatter of the estimates; nan for a single one."""
+        return standard_error(self.estimates)
 
 
 def standard_error(estimates: Estimates) -> Times:

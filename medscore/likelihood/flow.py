@@ -16,34 +16,22 @@ import torch
 from torch import Tensor
 
 from medscore.likelihood.divergence import Divergence
-from medscore.likelihood.estimates import Estimates, standard_error
+from medscore.likelihood.estimates import Estimated
 from medscore.prior import Prior
-from medscore.samplers.ode import integrate
-from medscore.sde import expand
-from medscore.types import State, Times
+from medscore.samplers.ode import integrate, velocity
+from medscore.types import State
 
 
 @dataclass(frozen=True)
-class FlowLikelihood:
-    """What the probability flow makes of a batch.
+class FlowLikelihood(Estimated):
+    """log p(x) of a batch, by each probe, and what else the probability flow makes of it.
 
     Attributes:
-        estimates: log p(x) in nats by each probe. latent: x_1. nfe: of the score.
+        latent: x_1. nfe: of the score.
     """
 
-    estimates: Estimates
     latent: State
     nfe: int
-
-    @property
-    def nats(self) -> Times:
-        """log p(x), the mean over probes."""
-        return self.estimates.mean(1)
-
-    @property
-    def standard_error(self) -> Times:
-        """Of :attr:`nats`, from the scatter of the probes; nan for a single one."""
-        return standard_error(self.estimates)
 
 
 def log_likelihood(
@@ -76,10 +64,8 @@ def log_likelihood(
         times = time.to(state).expand(len(state))
         here = state[:, :d].reshape(x.shape)
         score, trace = divergence(lambda points: prior.score(points, times), here)
-        f, g = sde.drift(times), sde.diffusion(times)
-        velocity = expand(f, here) * here - 0.5 * expand(g, here) ** 2 * score
-        growth = f[:, None] - 0.5 * g[:, None] ** 2 * trace / d
-        return torch.cat([velocity.flatten(1), growth], 1)
+        growth = velocity(sde, torch.ones_like(trace), times, trace / d)
+        return torch.cat([velocity(sde, here, times, score).flatten(1), growth], 1)
 
     probes = divergence(lambda points: points, x)[1].shape[1]
     begin = torch.cat([x.flatten(1), x.new_zeros(len(x), probes)], 1)

@@ -19,7 +19,12 @@ import torch
 from torch import Tensor
 
 from medscore.noise import Noise
-from medscore.objectives.denoising import Denoising, ImportanceTimes, importance_weighting
+from medscore.objectives.denoising import (
+    Denoising,
+    ImportanceTimes,
+    importance_weighting,
+    log_ratios,
+)
 from medscore.prior import Prior
 from medscore.sde import SDE
 from medscore.types import State, Times
@@ -50,8 +55,8 @@ class Proposal:
 
     def weighting(self, sde: SDE, t: Times) -> Tensor:
         """Eq. 9.12's weighting over q."""
-        low, high = torch.log(sde.ratio(torch.tensor([sde.eps, 1.0], dtype=torch.float64)))
-        v = (torch.log(sde.ratio(t.double())) - low.to(t.device)) / (high - low).to(t.device)
+        low, high = log_ratios(sde)
+        v = (torch.log(sde.ratio(t.double())) - low) / (high - low)
         bins = (v * len(self.heights)).long().clamp(0, len(self.heights) - 1)
         q = torch.tensor(self.heights, dtype=t.dtype, device=t.device)
         return importance_weighting(sde, t) / q[bins]
@@ -76,8 +81,8 @@ def fit_proposal(
     with torch.no_grad():
         for number in range(bins):
             for _ in range(draws):
-                inside = torch.stack([torch.rand((), generator=g) for g in noise.generators])
-                loss = plain(prior, x, ((number + inside) / bins).to(x), noise(x))
+                u = (number + noise.uniform(x)) / bins
+                loss = plain(prior, x, u, noise(x))
                 squares[number] += float(loss.double().square().mean())
     heights = squares.sqrt() / squares.sqrt().mean()
     heights = FLOOR + (1 - FLOOR) * heights

@@ -81,7 +81,7 @@ def importance_weighting(sde: SDE, t: Times) -> Tensor:
     Raises:
         ValueError: the SDE has no noise at its eps, where Z diverges.
     """
-    low, high = _log_ratios(sde)
+    low, high = log_ratios(sde)
     return 2 * (high - low) / (1 - sde.eps) * score_weighting(sde, t)
 
 
@@ -144,7 +144,7 @@ class ImportanceTimes:
     """
 
     def __call__(self, sde: SDE, u: Tensor) -> Tensor:
-        low, high = _log_ratios(sde)
+        low, high = log_ratios(sde)
         ratio = torch.exp(low + (high - low) * u.double())
         return sde.time(ratio).clamp(sde.eps, 1.0).to(u.dtype)
 
@@ -170,7 +170,7 @@ class DiscreteTimes:
         return (sde.eps + (1 - sde.eps) * level / (self.scales - 1)).to(u.dtype)
 
 
-def _log_ratios(sde: SDE) -> tuple[float, float]:
+def log_ratios(sde: SDE) -> tuple[float, float]:
     """log(sigma/alpha) at eps and 1."""
     low, high = sde.ratio(torch.tensor([sde.eps, 1.0], dtype=torch.float64)).tolist()
     if not low > 0:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from medscore.likelihood.bits import Levels, uniform
-from medscore.noise import derive_seed
+from medscore.noise import seeds_from
 from medscore.prior import Prior
 from medscore.types import State, Times
 
@@ -31,6 +31,6 @@ class Dequantised:
         """
         with torch.no_grad():
             k = self.levels.quantise(x0)
-            v = uniform(k, [derive_seed(int(value * 2**53), 1) for value in u.tolist()])
+            v = uniform(k, seeds_from(u, 1))
             x = self.levels.dequantise(k, v)
         return self.objective(prior, x, u, z)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medscore.noise import derive_seed
+from medscore.noise import seeds_from
 from medscore.objectives.denoising import Denoising
 from medscore.objectives.score_matching import as_asked, at
 from medscore.prior import Prior
@@ -81,8 +81,8 @@ def residuals(
 def signs(like: State, u: Times, count: int) -> Tensor:
     """Directions of plus and minus ones, (count, batch, ...), each sample's seeded by its u."""
     draws = []
-    for value in u.tolist():
-        generator = torch.Generator().manual_seed(derive_seed(int(value * 2**53)))
+    for seed in seeds_from(u):
+        generator = torch.Generator().manual_seed(seed)
         draws.append(2 * torch.randint(2, (count, *like.shape[1:]), generator=generator) - 1)
     return torch.stack(draws, 1).to(like)
 

@@ -20,7 +20,7 @@ from medscore.errors import MedscoreError
 from medscore.noise import Noise
 from medscore.prior import Prior
 from medscore.samplers.base import Memory, Sampler
-from medscore.sde import expand
+from medscore.sde import SDE, expand
 from medscore.types import State, Times
 
 
@@ -39,12 +39,26 @@ def solve(
     if t == s:
         return x
 
-    def velocity(time: Tensor, x: Tensor) -> Tensor:
+    def rate(time: Tensor, x: Tensor) -> Tensor:
         times = time.to(x).expand(len(x))
-        f, g = expand(prior.sde.drift(times), x), expand(prior.sde.diffusion(times), x)
-        return f * x - 0.5 * g**2 * prior.score(x, times)
+        return velocity(prior.sde, x, times, prior.score(x, times))
 
-    return integrate(velocity, x, t, s, rtol=rtol, atol=atol)
+    return integrate(rate, x, t, s, rtol=rtol, atol=atol)
+
+
+def velocity(sde: SDE, x: State, t: Times, score: State) -> State:
+    """The right side of Eq. 7.13."""
+    f, g = expand(sde.drift(t), x), expand(sde.diffusion(t), x)
+    return f * x - 0.5 * g**2 * score
+
+
+def solve_each(prior: Prior, x: State, t: Times, s: Times, *, rtol: float, atol: float) -> State:
+    """:func:`solve` of every sample alone, each from its ``t`` to its ``s``."""
+    ends = [
+        solve(prior, x[i : i + 1], float(t[i]), float(s[i]), rtol=rtol, atol=atol)
+        for i in range(len(x))
+    ]
+    return torch.cat(ends)
 
 
 def integrate(
@@ -103,11 +117,7 @@ class AdaptiveFlow(Sampler):
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
-        ends = [
-            solve(prior, x[i : i + 1], float(t[i]), float(s[i]), rtol=self.rtol, atol=self.atol)
-            for i in range(len(x))
-        ]
-        return torch.cat(ends), memory
+        return solve_each(prior, x, t, s, rtol=self.rtol, atol=self.atol), memory
 
     def map(self, wrap: object) -> Sampler:
         """Refused: its steps are its own.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +9,6 @@ import torch
 from torch import Tensor
 
 from medscore.attenuation import MU_WATER
-from medscore.contract import Provenance
-from medscore.datasets.augment import draw_batch
-from medscore.datasets.slices import Slices
 from medscore.measurement import ATTENUATION, HU
 from medscore.recipe import ImageRecipe
 from medscore.scan_spec import ScanSpec
@@ -20,9 +16,15 @@ from medscore.strict import read_yaml, validated
 from medscore.supervised.contract import SupervisedContract
 from medscore.supervised.networks import ModelSpec, Reconstructor, plain
 from medscore.tasks import Scan
-from medscore.training.loop import Loss
+from medscore.training.loop import Batches, Loss
 from medscore.training.plan import TrainingPlan
-from medscore.training.prepare import held_out, identity_of, training_slices
+from medscore.training.prepare import (
+    augmented,
+    held_out,
+    identity_of,
+    provenance_of,
+    training_slices,
+)
 from medscore.training.validation import Validation
 from medscore.units import NetworkUnits, brightness
 
@@ -60,23 +62,11 @@ class SupervisedRun:
 
     model: Reconstructor
     contract: SupervisedContract
-    recipe: SupervisedRecipe
+    batch: Batches
     plan: TrainingPlan
-    slices: Slices
     objective: Loss[Reconstructor]
     validation: Validation | None
     identity: dict[str, str]
-
-    def batch(self, generator: torch.Generator, part: slice) -> Tensor:
-        """Augmented images (part, 1, size, size) of the batch that the generator draws."""
-        return draw_batch(
-            self.slices.images,
-            self.recipe.augmentation,
-            generator,
-            batch=self.plan.batch,
-            part=part,
-            oversample=self.recipe.oversample,
-        )
 
 
 def squared_error(recipe: SupervisedRecipe, scan: Scan) -> Loss[Reconstructor]:
@@ -150,23 +140,14 @@ def prepare_supervised(
         spacing_mm=recipe.spacing_mm,
         scan=recipe.scan,
         model=recipe.model,
-        provenance=Provenance(
-            data=", ".join(recipe.data),
-            patients=len(set(slices.patients)),
-            slices=len(slices.images),
-            steps=plan.steps,
-            seed=plan.seed,
-            licence=recipe.licence,
-            config_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        ),
+        provenance=provenance_of(recipe, plan, slices, path),
     )
     return SupervisedRun(
         model,
         contract,
-        recipe,
+        augmented(recipe, plan, slices),
         plan,
-        slices,
         objective,
         None if few is None else Validation(few, objective, plan.batch),
-        identity_of(recipe, plan, slices),
+        identity_of(recipe, plan, slices.images),
     )

@@ -14,13 +14,14 @@ from torch.nn import functional
 
 from medscore.checkpoint import Checkpoint, build_prior, fill, verify
 from medscore.contract import DataContract, PredictionSpec, Provenance
-from medscore.datasets.augment import Augmentation, draw_batch
+from medscore.datasets.augment import draw_batch
 from medscore.datasets.slices import Slices, load_slices
 from medscore.errors import MedscoreError
 from medscore.ncsnv2 import largest_distance
 from medscore.prior import NetworkPrior
 from medscore.recipe import ImageRecipe, Recipe, on_levels, read_recipe
-from medscore.training.loop import Objective
+from medscore.strict import Strict
+from medscore.training.loop import Batches, Objective
 from medscore.training.plan import TrainingPlan
 from medscore.training.validation import Validation
 
@@ -43,8 +44,8 @@ class Run:
     contract: DataContract
     plan: TrainingPlan
     objective: Objective
+    batch: Batches
     slices: Slices
-    augmentation: Augmentation
     oversample: int
     validation: Validation | None
     identity: dict[str, str]
@@ -52,17 +53,6 @@ class Run:
     def largest_distance(self) -> float:
         """Between two training images at the prior's size: what sigma_max should be about."""
         return largest_distance(reduced(self.slices.images, self.oversample))
-
-    def batch(self, generator: torch.Generator, part: slice) -> Tensor:
-        """Augmented images (part, 1, size, size) of the batch that the generator draws."""
-        return draw_batch(
-            self.slices.images,
-            self.augmentation,
-            generator,
-            batch=self.plan.batch,
-            part=part,
-            oversample=self.oversample,
-        )
 
 
 def reduced(images: Tensor, factor: int) -> Tensor:
@@ -109,7 +99,7 @@ def prepare(
         begun = find_prior(recipe.start)
         start = verify(begun)
         _check_start(recipe, start.contract, begun)
-    contract = _contract(recipe, plan, slices, start, hashlib.sha256(path.read_bytes()).hexdigest())
+    contract = _contract(recipe, plan, slices, start, path)
     torch.manual_seed(plan.seed)  # network initialisation takes no generator
     prior = build_prior(contract)
     if start is not None:
@@ -122,21 +112,21 @@ def prepare(
         contract,
         plan,
         objective,
+        augmented(recipe, plan, slices),
         slices,
-        recipe.augmentation,
         recipe.oversample,
         validation,
-        identity_of(recipe, plan, slices),
+        identity_of(recipe, plan, slices.images),
     )
 
 
-def identity_of(recipe: ImageRecipe, plan: TrainingPlan, slices: Slices) -> dict[str, str]:
-    """What a saved state of a run must have in common with it."""
+def identity_of(recipe: Strict, plan: TrainingPlan, images: Tensor) -> dict[str, str]:
+    """What a saved state of a run on ``images`` must have in common with it."""
     return {
         "recipe": _digest(recipe.model_dump_json(exclude={"plan", "name", "licence"})),
         "seed": str(plan.seed),
         "batch": str(plan.batch),
-        "images": hashlib.sha256(slices.images.numpy().data).hexdigest()[:12],
+        "images": hashlib.sha256(images.numpy().data).hexdigest()[:12],
     }
 
 
@@ -178,7 +168,7 @@ def training_slices(
 
 
 def _contract(
-    recipe: Recipe, plan: TrainingPlan, slices: Slices, start: Checkpoint | None, digest: str
+    recipe: Recipe, plan: TrainingPlan, slices: Slices, start: Checkpoint | None, path: Path
 ) -> DataContract:
     mean, std = (round(v, 4) for v in data_statistics(reduced(slices.images, recipe.oversample)))
     data = ", ".join(recipe.data)
@@ -209,16 +199,35 @@ def _contract(
         sde=recipe.sde,
         network=recipe.network,
         prediction=recipe.prediction,
-        provenance=Provenance(
-            data=data,
-            patients=len(set(slices.patients)),
-            slices=len(slices.images),
-            steps=plan.steps,
-            seed=plan.seed,
-            licence=recipe.licence,
-            config_sha256=digest,
-        ),
+        provenance=provenance_of(recipe, plan, slices, path).model_copy(update={"data": data}),
     )
+
+
+def provenance_of(
+    recipe: ImageRecipe, plan: TrainingPlan, slices: Slices, path: Path
+) -> Provenance:
+    """Of what is trained on ``slices`` by the recipe, which is the file ``path``."""
+    return Provenance(
+        data=", ".join(recipe.data),
+        patients=len(set(slices.patients)),
+        slices=len(slices.images),
+        steps=plan.steps,
+        seed=plan.seed,
+        licence=recipe.licence,
+        config_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+def augmented(recipe: ImageRecipe, plan: TrainingPlan, slices: Slices) -> Batches:
+    """Draws batches of augmented slices, (part, 1, size, size)."""
+
+    def batch(generator: torch.Generator, part: slice) -> Tensor:
+        return draw_batch(
+            slices.images, recipe.augmentation, generator, batch=plan.batch, part=part,
+            oversample=recipe.oversample,
+        )  # fmt: skip
+
+    return batch
 
 
 def _check_start(recipe: Recipe, begun: DataContract, path: Path) -> None:

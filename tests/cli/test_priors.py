@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from medscore.checkpoint import read_checkpoint, verify
 from medscore.cli import registry
-from medscore.likelihood.dequantizer import DequantizerRecipe
+from medscore.likelihood.dequantizer_training import DequantizerRecipe
 from medscore.pictures import ClassifierRecipe, PictureRecipe
 from medscore.recipe import Recipe
 from medscore.strict import Strict, read_yaml, validated
