@@ -7,8 +7,6 @@ an archive's ``label``, or the name of the folder that a file lies in.
 from __future__ import annotations
 
 import glob
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from medscore.datasets.slices import UNREADABLE
 from medscore.errors import MedscoreError
 
 FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 ARRAYS = (".npz", ".npy")
-_UNREADABLE = (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile,
-               UnidentifiedImageError)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[s
             with Image.open(path) as image:
                 values = np.asarray(image.convert("RGB" if colour else "L"))[None]
             names = [path.parent.name]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise MedscoreError(
             f"cannot be read as pictures ({error})", where=path,
             mend="a PNG or JPEG file, or an array (n, H, W) or (n, H, W, 3), is needed",

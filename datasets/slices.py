@@ -38,7 +38,7 @@ FAINT = 0.25
 CONTENT = 0.02
 """Slices whose values deviate less than this are left out."""
 
-_UNREADABLE = (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile)
+UNREADABLE = (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def read_archive(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], 
         if not np.isfinite(values).all():
             raise ValueError("NaN or infinity")
         return values, spacing, names
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise MedscoreError(
             f"cannot be read as slices ({error})",
             where=path,

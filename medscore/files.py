@@ -52,10 +52,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         MedscoreError: ``path`` exists already, or its parent cannot be written.
     """
-    if os.path.lexists(path):
-        raise MedscoreError(
-            "the output folder exists already", where=path, mend="choose a new one or remove it"
-        )
+    check_absent(path)
     made = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +69,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             for parent in made:
                 with suppress(OSError):  # not empty: it holds the state of an interrupted run
                     parent.rmdir()
+
+
+def check_absent(path: Path) -> None:
+    """Refuse a folder to write that is there.
+
+    Raises:
+        MedscoreError: it is.
+    """
+    if os.path.lexists(path):
+        raise MedscoreError(
+            "the output folder exists already", where=path, mend="choose a new one or remove it"
+        )
 
 
 def _suffix(path: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from medscore.cli.options import check_ranges
 from medscore.errors import MedscoreError
 from medscore.files import atomic_write
 from medscore.likelihood.bits import Levels, uniform
@@ -54,16 +55,14 @@ class Asked:
         ):
             if value not in known:
                 raise MedscoreError(f"{name} {value!r}", mend=f"use one of: {', '.join(known)}")
-        for name, number, low, high in (
+        check_ranges(
             ("--probes", self.probes, 1, 10_000),
             ("--draws", self.draws, 1, 1_000_000),
             ("--bits", 8 if self.bits is None else self.bits, 1, 16),
             ("--rtol", self.rtol, 1e-12, 1),
             ("--atol", self.atol, 1e-12, 1),
             ("--seed", self.seed, 0, 2**63 - 1),
-        ):
-            if not low <= number <= high:
-                raise MedscoreError(f"{name} is {number}", mend=f"use {low} to {high}")
+        )
 
 
 @dataclass(frozen=True)

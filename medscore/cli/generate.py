@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,13 +19,14 @@ from torch import Tensor
 import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.cli import registry
+from medscore.cli.options import check_precision, check_ranges
 from medscore.cli.progress import console, sampling_bar
 from medscore.conditioners.base import Conditioner
 from medscore.conditioners.guidance import ClassifierGuidance
 from medscore.contract import DataContract
 from medscore.engine import UNCONDITIONAL, Batch, Job, Samples, StepInfo, run
 from medscore.errors import MedscoreError
-from medscore.files import atomic_folder
+from medscore.files import atomic_folder, check_absent
 from medscore.generation.classifier import NoisyClassifier, load_classifier
 from medscore.generation.sheet import pixels, sheet
 from medscore.noise import derive_seed
@@ -55,18 +55,15 @@ class Generation:
         Raises:
             MedscoreError: naming the option.
         """
-        for name, value, low, high in (
+        check_ranges(
             ("--count", self.count, 1, 1_000_000),
             ("--steps", self.steps, 1, 100_000),
             ("--snr", self.snr, 1e-6, 10),
             ("--seed", self.seed, 0, 2**63 - 1),
             ("--batch-size", self.batch_size, 1, 1_000_000),
             ("--strength", self.strength, 0, 1000),
-        ):
-            if not low <= value <= high:
-                raise MedscoreError(f"{name} is {value}", mend=f"use {low} to {high}")
-        if self.precision not in ("float32", "bf16"):
-            raise MedscoreError(f"--precision {self.precision}", mend="use float32 or bf16")
+        )
+        check_precision(self.precision)
 
 
 def generate(
@@ -112,10 +109,7 @@ def generate(
     asked = Generation(prior, count, sampler, grid, steps, snr, seed, precision, batch_size,
                        label, strength)  # fmt: skip
     asked.check()
-    if os.path.lexists(output):
-        raise MedscoreError(
-            "the output folder exists already", where=output, mend="choose a new one or remove it"
-        )
+    check_absent(output)
     file = registry.prior_path(prior)
     checkpoint = read_checkpoint(file)
     contract = checkpoint.contract

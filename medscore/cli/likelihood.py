@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +23,7 @@ from medscore.cli.progress import console, counting_bar
 from medscore.datasets.cohort import Case, read_cohort
 from medscore.errors import MedscoreError
 from medscore.evaluation.cells import key_of
-from medscore.files import atomic_folder
+from medscore.files import atomic_folder, check_absent
 from medscore.likelihood.typicality import (
     Typical,
     nats_per_dim,
@@ -98,10 +97,7 @@ def likelihood(
     asked.check()
     if limit is not None and limit < 1:
         raise MedscoreError(f"--limit is {limit}", mend="use 1 or more")
-    if os.path.lexists(output):
-        raise MedscoreError(
-            "the output folder exists already", where=output, mend="choose a new one or remove it"
-        )
+    check_absent(output)
     file = registry.prior_path(prior)
     checkpoint = read_checkpoint(file)
     contract = checkpoint.contract

@@ -34,6 +34,30 @@ def slice_range(text: str, count: int) -> tuple[int, int]:
     return start, stop
 
 
+def check_ranges(*options: tuple[str, int | float, int | float, int | float]) -> None:
+    """Refuse numbers out of range.
+
+    Args:
+        options: name, value, the least and the largest that can be.
+
+    Raises:
+        MedscoreError: naming the option.
+    """
+    for name, value, low, high in options:
+        if not low <= value <= high:  # NaN too
+            raise MedscoreError(f"{name} is {value}", mend=f"use {low} to {high}")
+
+
+def check_precision(precision: str) -> None:
+    """Refuse another ``--precision`` than there is.
+
+    Raises:
+        MedscoreError: it is neither float32 nor bf16.
+    """
+    if precision not in ("float32", "bf16"):
+        raise MedscoreError(f"--precision {precision}", mend="use float32 or bf16")
+
+
 def check_size(size: int | None) -> None:
     """Refuse a ``--size`` too small for an image.
 

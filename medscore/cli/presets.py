@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from medscore.cli.options import check_precision, check_ranges
 from medscore.errors import MedscoreError
 from medscore.strict import Strict, first_fault
 
@@ -47,17 +48,14 @@ class Settings:
         Raises:
             MedscoreError: naming the option.
         """
-        for name, value, low, high in (
+        check_ranges(
             ("--steps", self.steps, 1, 100_000),
             ("--samples", self.samples, 1, 10_000),
             ("--snr", self.snr, 1e-6, 10),
             ("--lam", 1.0 if self.lam is None else self.lam, 0, 1),
             ("--seed", self.seed, 0, 2**63 - 1),
-        ):
-            if not low <= value <= high:
-                raise MedscoreError(f"{name} is {value}", mend=f"use {low} to {high}")
-        if self.precision not in ("float32", "bf16"):
-            raise MedscoreError(f"--precision {self.precision}", mend="use float32 or bf16")
+        )
+        check_precision(self.precision)
 
 
 DEFAULTS = Settings()

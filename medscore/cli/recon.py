@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +23,7 @@ from medscore.contract import DataContract
 from medscore.datasets.dicom_identity import read_identity
 from medscore.datasets.volume import Volume, align
 from medscore.errors import MedscoreError
-from medscore.files import atomic_folder
+from medscore.files import atomic_folder, check_absent
 from medscore.likelihood.typicality import read_typical, warning, z_scores
 from medscore.measurement import Measurement, read_measurement
 from medscore.outputs import Outcome, write_outputs
@@ -146,10 +145,7 @@ def reconstruct_file(
     settings.check()
     if batch_size < 1:
         raise MedscoreError(f"--batch-size is {batch_size}", mend="use 1 or more")
-    if os.path.lexists(output):
-        raise MedscoreError(
-            "the output folder exists already", where=output, mend="choose a new one or remove it"
-        )
+    check_absent(output)
     measurement = read_measurement(path)
     if settings.prior is None:
         settings = replace(settings, prior=registry.DEFAULT_PRIORS[measurement.modality])
