@@ -69,10 +69,14 @@ def read_cohort(
                                                              spacing_mm)]  # fmt: skip
     if not cases:
         raise MedscoreError("no slice has content", where=root, mend="check the data")
-    if limit is not None and limit < len(cases):
-        chosen = np.linspace(0, len(cases) - 1, limit).round().astype(int)
-        cases = [cases[i] for i in chosen]
-    return cases
+    return [cases[i] for i in equally_spaced(len(cases), limit)]
+
+
+def equally_spaced(count: int, limit: int | None) -> list[int]:
+    """Which of ``count`` images are taken where at most ``limit`` are wanted."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    return [int(i) for i in np.linspace(0, count - 1, limit).round()]
 
 
 def _cases(

@@ -31,11 +31,12 @@ class Pictures:
 
     Attributes:
         images: (n, channel, size, size) float32 from 0 to 1; one channel, or three of colour.
-        labels: of each image, as text.
+        labels: of each image, as text. names: of its file and place in it.
     """
 
     images: Tensor
     labels: tuple[str, ...]
+    names: tuple[str, ...]
 
 
 def load_pictures(
@@ -53,6 +54,7 @@ def load_pictures(
     """
     images: list[Tensor] = []
     labels: list[str] = []
+    names: list[str] = []
     for pattern in patterns:
         hits = [Path(hit) for hit in sorted(glob.glob(str(root / pattern), recursive=True))]
         hits = [hit for hit in hits if hit.suffix.lower() in (*FILES, *ARRAYS)]
@@ -62,10 +64,11 @@ def load_pictures(
                 mend=f"files end in {', '.join((*FILES, *ARRAYS))}",
             )  # fmt: skip
         for path in hits:
-            values, names = _read(path, colour, white)
+            values, found = _read(path, colour, white)
             images.append(_square(values, size, path))
-            labels += names
-    return Pictures(torch.cat(images).contiguous(), tuple(labels))
+            labels += found
+            names += [f"{path.name}#{i}" for i in range(len(found))]
+    return Pictures(torch.cat(images).contiguous(), tuple(labels), tuple(names))
 
 
 def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[str]]:
@@ -74,6 +77,7 @@ def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[s
         if path.suffix.lower() in ARRAYS:
             values, names = _arrays(path)
         else:
+            white = None
             with Image.open(path) as image:
                 values = np.asarray(image.convert("RGB" if colour else "L"))[None]
             names = [path.parent.name]

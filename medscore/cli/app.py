@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 import medscore
+from medscore.cli.codes import decode_, encode_
 from medscore.cli.demo import demo
 from medscore.cli.evaluate import evaluate
 from medscore.cli.generate import generate
@@ -17,6 +18,7 @@ from medscore.cli.inspect import inspect
 from medscore.cli.likelihood import likelihood
 from medscore.cli.measure import measure
 from medscore.cli.priors import priors
+from medscore.cli.quality import quality
 from medscore.cli.recon import recon
 from medscore.cli.simulate import simulate
 from medscore.cli.train import train
@@ -41,6 +43,9 @@ app.command()(evaluate)
 app.command()(tune)
 app.command()(likelihood)
 app.command()(generate)
+app.command("encode")(encode_)
+app.command("decode")(decode_)
+app.command()(quality)
 app.add_typer(priors, name="priors")
 
 

@@ -1,35 +1,29 @@
-"""``medscore generate``: images of a prior without any measurement."""
+"""``medscore generate``: images of a prior, any or such as agree with a part of one."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-import torch
 import typer
-from PIL import Image
 from rich.markup import escape
-from torch import Tensor
 
 import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.cli import registry
+from medscore.cli.gallery import write_gallery
+from medscore.cli.known import TASKS, Part, known
 from medscore.cli.options import check_precision, check_ranges
 from medscore.cli.progress import console, sampling_bar
-from medscore.conditioners.base import Conditioner
-from medscore.conditioners.guidance import ClassifierGuidance
+from medscore.cli.wanted import Wanted, agreeing, free, of_class
 from medscore.contract import DataContract
-from medscore.engine import UNCONDITIONAL, Batch, Job, Samples, StepInfo, run
+from medscore.engine import Job, Samples, StepInfo, run
 from medscore.errors import MedscoreError
 from medscore.files import atomic_folder, check_absent
-from medscore.generation.classifier import NoisyClassifier, load_classifier
-from medscore.generation.sheet import pixels, sheet
-from medscore.noise import derive_seed
 from medscore.prior import NetworkPrior
 
 
@@ -48,6 +42,7 @@ class Generation:
     batch_size: int
     label: str | None = None
     strength: float = 1.0
+    conditioner: str = "diffpir"
 
     def check(self) -> None:
         """Refuse numbers out of range.
@@ -71,14 +66,24 @@ def generate(
     prior: Annotated[
         str, typer.Option(help="Name of a shipped prior, or a path.")
     ] = registry.DEFAULT_PRIORS["CT"],
-    count: Annotated[int, typer.Option("-n", "--count", help="Images.")] = 16,
+    count: Annotated[
+        int, typer.Option("-n", "--count", help="Images; for each one of --known.")
+    ] = 16,
     sampler: Annotated[
-        str, typer.Option(help=f"One of: {', '.join(registry.SAMPLERS)}.")
-    ] = "dpm-solver++",
+        str | None,
+        typer.Option(
+            help=f"One of: {', '.join(registry.SAMPLERS)}. dpm-solver++ by default, ddim with "
+            "--known."
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option(help="Steps of the time grid.")] = 50,
     grid: Annotated[
-        str, typer.Option(help=f"Their spacing, one of: {', '.join(registry.GRIDS)}.")
-    ] = "angular",
+        str | None,
+        typer.Option(
+            help=f"Their spacing, one of: {', '.join(registry.GRIDS)}. angular by default, focused "
+            "with --known."
+        ),
+    ] = None,
     snr: Annotated[float, typer.Option(help="A corrector's signal-to-noise ratio.")] = 0.16,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Images walked together.")] = 8,
@@ -89,129 +94,111 @@ def generate(
         str | None, typer.Option(help="The class of all images, or several: 0,1,2.")
     ] = None,
     strength: Annotated[float, typer.Option(help="Of the classifier's pull; 1 is Bayes'.")] = 1.0,
+    known_files: Annotated[
+        list[Path] | None, typer.Option("--known", help="Images to complete; repeatable.")
+    ] = None,
+    task: Annotated[
+        str, typer.Option(help=f"What of them is known: {', '.join(TASKS)}.")
+    ] = "inpaint",
+    mask: Annotated[
+        Path | None, typer.Option(help="Of inpaint: a picture, white where pixels are known.")
+    ] = None,
+    hidden: Annotated[
+        float, typer.Option(help="Of inpaint without a mask: share of the sides that is hidden.")
+    ] = 0.5,
+    factor: Annotated[int, typer.Option(help="Of sr: pixels of a block.")] = 2,
+    conditioner: Annotated[
+        str, typer.Option(help=f"With --known, one of: {', '.join(registry.CONDITIONERS)}.")
+    ] = "diffpir",
+    spacing_mm: Annotated[
+        float | None, typer.Option(help="Of known pixels, where an archive does not say.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[
         str, typer.Option(help="float32, or bf16 autocast where the hardware has it.")
     ] = "float32",
 ) -> None:
-    """Draw images from a prior.
+    """Draw images from a prior: any, of a class, or such as agree exactly with a known part.
 
-    Writes sheet.png, images/00000.png and so on (the prior's range, black to white), samples.npz
-    (`hu` or `image`, float32) and provenance.json. After Ctrl-C the same command goes on where it
-    stopped; image i is the same however many are drawn.
+    Writes sheet.png (with --known a row for each image, what was known first), images/00000.png and
+    so on (the prior's range, black to white), samples.npz (`hu` or `image`, float32) and
+    provenance.json. After Ctrl-C the same command goes on where it stopped; image i is the same
+    however many are drawn.
 
     Example: medscore generate --prior ct-128 -n 16 -o out
 
     Example: medscore generate --prior p.safetensors --classifier c.safetensors --label 7 -o out
 
+    Example: medscore generate --prior p.safetensors --known face.png --task colorize -n 4 -o out
+
     Example: medscore generate --prior mri-128 -n 4 --sampler pc --grid uniform --steps 500 -o out
     """
-    asked = Generation(prior, count, sampler, grid, steps, snr, seed, precision, batch_size,
-                       label, strength)  # fmt: skip
+    usual = ("dpm-solver++", "angular") if known_files is None else ("ddim", "focused")
+    asked = Generation(
+        prior, count, sampler or usual[0], grid or usual[1], steps, snr, seed, precision,
+        batch_size, label, strength, conditioner,
+    )  # fmt: skip
     asked.check()
     check_absent(output)
+    if (classifier is None) != (label is None):
+        raise MedscoreError("--classifier and --label go together", mend="give both, or neither")
+    if known_files is not None and classifier is not None:
+        raise MedscoreError("--known beside --classifier", mend="leave one of them out")
     file = registry.prior_path(prior)
     checkpoint = read_checkpoint(file)
     contract = checkpoint.contract
     chosen = registry.device(device)
+    wanted = free(count, seed)
+    if classifier is not None and label is not None:
+        wanted = of_class(count, seed, classifier, label, strength, contract, chosen)
+    if known_files is not None:
+        part = Part(tuple(known_files), task, mask, hidden, factor, spacing_mm)
+        wanted = agreeing(count, seed, part, known(part, contract), conditioner, chosen)
     network = load_prior(file, device=chosen)
-    shape = (contract.channels, contract.size, contract.size)
-    guide = _guide(classifier, asked, contract, chosen)
-    files = [checkpoint.sha256, None if guide is None else guide.sha256]
-    fingerprint = json.dumps([medscore.__version__, *files, asdict(asked)])
+    identity = [medscore.__version__, checkpoint.sha256, wanted.origin, asdict(asked)]
     state = output.parent / f".{output.name}.resume.safetensors"
     begin = time.perf_counter()
     with atomic_folder(output) as folder:
         try:
             with sampling_bar(output.name) as show:
-                found = draw(network, asked, shape, chosen, guide, state, fingerprint, show)
+                found = draw(
+                    network, contract, asked, wanted, chosen, state, json.dumps(identity), show
+                )
         except KeyboardInterrupt:
             console.print("interrupted: repeat the same command to go on where it stopped")
             raise
-        complex_image = contract.quantity == "complex"
-        _pictures(folder, found.x.norm(dim=1, keepdim=True) if complex_image else found.x)
-        values = (contract.low + contract.scale * found.x).cpu().numpy().astype(np.float32)
-        name = "hu" if contract.quantity == "HU" else "image"
-        arrays = {name: values[:, 0] if contract.channels == 1 else values.transpose(0, 2, 3, 1)}
-        np.savez_compressed(folder / "samples.npz", allow_pickle=False, **arrays)
-        record = {
-            "medscore": medscore.__version__,
-            "torch": torch.__version__,
+        origin = {
             "settings": {**asdict(asked), "device": chosen},
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
+            **wanted.origin,
             "nfe_per_sample": found.nfe,
             "seconds": round(time.perf_counter() - begin, 2),
         }
-        (folder / "provenance.json").write_text(json.dumps(record, indent=2) + "\n")
-    console.print(f"{escape(str(output))}: {count} image(s), NFE {found.nfe}")
-
-
-@dataclass(frozen=True)
-class Guide:
-    """A classifier, and which class each image shall be of.
-
-    Attributes:
-        labels: one for all images, or several that take turns. sha256: of the classifier.
-    """
-
-    classifier: NoisyClassifier
-    labels: Tensor
-    strength: float
-    sha256: str
-
-    def conditioner(self, items: Sequence[int]) -> Conditioner:
-        """For these images."""
-        wanted = self.labels[torch.tensor(list(items)) % len(self.labels)]
-        return ClassifierGuidance(self.classifier, wanted, self.strength)
-
-
-def _guide(
-    file: Path | None, asked: Generation, contract: DataContract, device: str
-) -> Guide | None:
-    if (file is None) != (asked.label is None):
-        raise MedscoreError("--classifier and --label go together", mend="give both, or neither")
-    if file is None or asked.label is None:
-        return None
-    model, sha256 = load_classifier(file)
-    its = model.contract
-    if (its.size, its.quantity, its.sde) != (contract.size, contract.quantity, contract.sde):
-        raise MedscoreError(
-            f"is of {its.quantity} images of side {its.size} on {its.sde}, prior {contract.name} "
-            f"of {contract.quantity} ones of side {contract.size} on {contract.sde}",
-            where=file, mend="train one with `classifies` naming that prior",
-        )  # fmt: skip
-    numbers = []
-    for label in asked.label.split(","):
-        if label not in its.classes:
-            raise MedscoreError(
-                f"--label {label!r}", where=file, mend=f"use one of: {', '.join(its.classes)}"
-            )
-        numbers.append(its.classes.index(label))
-    labels = torch.tensor(numbers, device=device)
-    return Guide(model.to(device), labels, asked.strength, sha256)
+        shown, columns = wanted.sheet(found.x)
+        write_gallery(folder, found.x, contract, origin, shown=shown, columns=columns)
+    console.print(f"{escape(str(output))}: {len(found.x)} image(s), NFE {found.nfe}")
 
 
 def draw(
     prior: NetworkPrior,
+    contract: DataContract,
     asked: Generation,
-    shape: tuple[int, ...],
+    wanted: Wanted,
     device: str,
-    guide: Guide | None = None,
     state: Path | None = None,
     fingerprint: str = "",
     on_step: Callable[[StepInfo], None] = lambda info: None,
 ) -> Samples:
-    """Samples in the prior's range, of the classes that ``guide`` wants."""
+    """Samples in the prior's range, as ``wanted``."""
     times = registry.grid(asked.grid)(prior.sde, asked.steps)
-    options = registry.SamplerOptions(asked.snr, times, prior.sde)
-    sampler = registry.sampler(asked.sampler, options)
+    sampler = registry.sampler(
+        asked.sampler, registry.SamplerOptions(asked.snr, times, prior.sde)
+    )  # fmt: skip
     job = Job(
-        seeds=[derive_seed(asked.seed, i) for i in range(asked.count)],
-        shape=shape,
+        seeds=wanted.seeds,
+        shape=(contract.channels, contract.size, contract.size),
         times=times,
-        batches=lambda items: Batch(
-            prior, sampler, UNCONDITIONAL if guide is None else guide.conditioner(items)
-        ),
+        batches=lambda items: wanted.batch(prior, sampler, items),
         batch_size=asked.batch_size,
         device=device,
         bf16=asked.precision == "bf16",
@@ -219,10 +206,3 @@ def draw(
         fingerprint=fingerprint,
     )
     return run(job, on_step)
-
-
-def _pictures(folder: Path, x: Tensor) -> None:
-    (folder / "images").mkdir()
-    for i, image in enumerate(pixels(x)):
-        Image.fromarray(image).save(folder / "images" / f"{i:05d}.png")
-    sheet(x).save(folder / "sheet.png")

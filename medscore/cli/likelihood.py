@@ -19,15 +19,14 @@ import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.cli import registry
 from medscore.cli.density import DIVERGENCES, SMALL, Asked, Kept, Row, assess, noise_of
+from medscore.cli.images import Given, given
 from medscore.cli.progress import console, counting_bar
-from medscore.datasets.cohort import Case, read_cohort
 from medscore.errors import MedscoreError
 from medscore.evaluation.cells import key_of
 from medscore.files import atomic_folder, check_absent
 from medscore.likelihood.typicality import (
     Typical,
     nats_per_dim,
-    network_range,
     read_typical,
     warning,
     write_typical,
@@ -38,7 +37,7 @@ from medscore.weights_file import weights_hash
 
 def likelihood(
     images: Annotated[
-        list[Path], typer.Argument(help="DICOM files or folders, NIfTI, NumPy archives.")
+        list[Path], typer.Argument(help="DICOM files or folders, NIfTI, pictures, NumPy archives.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
     prior: Annotated[
@@ -101,38 +100,27 @@ def likelihood(
     file = registry.prior_path(prior)
     checkpoint = read_checkpoint(file)
     contract = checkpoint.contract
-    if contract.quantity not in ("HU", "magnitude"):
-        raise MedscoreError(
-            f"prior {contract.name} is of {contract.quantity} images", where=file,
-            mend="use one of HU or magnitudes",
-        )  # fmt: skip
     known = None if typical else read_typical(file, checkpoint.sha256)
     noise = noise_of(asked, dequantizer, checkpoint.sha256)
-    cases = read_cohort(
-        [str(path.resolve()) for path in images], root=Path.cwd(), modality=contract.modality,
-        size=contract.size, spacing_mm=spacing_mm, limit=limit,
-    )  # fmt: skip
-    if typical and len(cases) < 2:
+    found = given(images, contract, spacing_mm=spacing_mm, limit=limit)
+    if typical and len(found.x) < 2:
         raise MedscoreError(
-            f"--typical: {len(cases)} images say nothing of their deviation",
+            f"--typical: {len(found.x)} images say nothing of their deviation",
             mend="give many different slices",
         )
     chosen = registry.device(device)
     network = load_prior(file, device=chosen)
-    ranged = [network_range(case.volume.values, contract) for case in cases]
     judged = typical or known is not None
     kept = Kept(
         output.parent / f".{output.name}.resume.json",
         key_of(medscore.__version__, asdict(asked), checkpoint.sha256, judged,
                None if noise is None else weights_hash(noise.state_dict()),
-               [case.digest for case in cases]),
+               found.digests),
     )  # fmt: skip
     rows = kept.load()
-    with atomic_folder(output) as folder, counting_bar("slices", len(cases)) as show:
-        for number, x in enumerate(ranged):
-            if number < len(rows):
-                continue
-            x = x.to(next(network.parameters()).device)
+    with atomic_folder(output) as folder, counting_bar("slices", len(found.x)) as show:
+        for number in range(len(rows), len(found.x)):
+            x = found.x[number : number + 1].to(chosen)
             row = assess(network, x, asked, noise, derive_seed(seed, number))
             if judged:
                 row = replace(row, typical=float(nats_per_dim(network, x)))
@@ -153,12 +141,12 @@ def likelihood(
             "dequantization": None if noise is None else str(dequantizer or "uniform"),
             "seconds": sum(row.seconds for row in rows),
         }
-        _write(folder, cases, rows, z, said)
+        _write(folder, found, rows, z, said)
     kept.file.unlink(missing_ok=True)
     _tell(output, rows, z)
     if typical:
-        found = _typical(plain, checkpoint.sha256)
-        console.print(f"{escape(str(write_typical(file, found)))}: typical of {found.count} slices")
+        its = _typical(plain, checkpoint.sha256)
+        console.print(f"{escape(str(write_typical(file, its)))}: typical of {its.count} slices")
 
 
 def _typical(values: Tensor, sha256: str) -> Typical:
@@ -169,16 +157,16 @@ def _typical(values: Tensor, sha256: str) -> Typical:
 
 
 def _write(
-    folder: Path, cases: list[Case], rows: list[Row], z: Tensor | None, said: dict[str, Any]
+    folder: Path, found: Given, rows: list[Row], z: Tensor | None, said: dict[str, Any]
 ) -> None:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         ["image", "patient", "nats_per_dim", "standard_error", "bits_per_dim", "z", "nfe"]
     )
-    for i, (case, row) in enumerate(zip(cases, rows, strict=True)):
+    for i, row in enumerate(rows):
         writer.writerow([
-            case.name, case.patient, f"{row.nats_per_dim:.6g}",
+            found.names[i], found.patients[i], f"{row.nats_per_dim:.6g}",
             "" if math.isnan(row.standard_error) else f"{row.standard_error:.3g}",
             "" if row.bits_per_dim is None else f"{row.bits_per_dim:.5g}",
             "" if z is None else f"{float(z[i]):.3g}", row.nfe,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,6 +20,27 @@ from medscore.samplers.grids import focused
 
 Rule = Callable[[Operator, Tensor], Conditioner]
 """A conditioner for noise-free measurements."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """So many samples given each y = A x, exactly.
+
+    Attributes:
+        operator: A, the same for all. y: of n images, (n, ...) on the full grid. count: samples of
+            each; item i is of image i // count. rule: the conditioner.
+    """
+
+    operator: Operator
+    y: Tensor
+    count: int
+    rule: Rule = DiffPIR
+
+    def batch(self, prior: Prior, sampler: Sampler, items: Sequence[int]) -> Batch:
+        """For the engine."""
+        rows = self.y[[i // self.count for i in items]]
+        conditioner = self.rule(self.operator, rows)
+        return Batch(prior, sampler, conditioner, lambda x: fitted(self.operator, x, rows))
 
 
 def complete(
@@ -40,14 +62,10 @@ def complete(
         operator: A, the same for all. y: of one image, (1, ...) on the full grid. shape: of an
             image, (channel, H, W). rule: the conditioner. sampler: DDIM by default.
     """
-    walker = sampler or DDIM()
-
-    def batch(items: Sequence[int]) -> Batch:
-        rows = y.expand(len(items), *y.shape[1:])
-        return Batch(prior, walker, rule(operator, rows), lambda x: fitted(operator, x, rows))
-
+    completion, walker = Completion(operator, y, len(seeds), rule), sampler or DDIM()
     job = Job(
-        seeds=seeds, shape=shape, times=focused(prior.sde, steps), batches=batch,
+        seeds=seeds, shape=shape, times=focused(prior.sde, steps),
+        batches=lambda items: completion.batch(prior, walker, items),
         batch_size=batch_size, device=y.device,
     )  # fmt: skip
     return run(job, on_step)

@@ -63,16 +63,25 @@ class Agreement:
 
 
 def agreement(first: Prior, second: Prior, x: State) -> Agreement:
-    """Compare the codes of two images or more under two priors on one SDE.
+    """:func:`compare` the codes of two images or more under two priors on one SDE.
 
     Raises:
         ValueError: a single image, or priors on different SDEs.
     """
-    if len(x) < 2:
-        raise ValueError("two images or more are needed")
     if first.sde != second.sde:
         raise ValueError(f"the priors are on different SDEs, {first.sde} and {second.sde}")
-    a, b = (encode(prior, x).flatten(1).double() for prior in (first, second))
+    return compare(encode(first, x), encode(second, x))
+
+
+def compare(first: State, second: State) -> Agreement:
+    """Codes of the same images under two priors.
+
+    Raises:
+        ValueError: a single image.
+    """
+    if len(first) < 2:
+        raise ValueError("two images or more are needed")
+    a, b = first.flatten(1).double(), second.flatten(1).double()
     scale = a.std()
     return Agreement(
         difference=float((a - b).abs().mean() / scale),

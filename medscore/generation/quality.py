@@ -53,6 +53,27 @@ def mmd(x: Features, y: Features, *, width: float | None = None) -> float:
     return math.sqrt(max(kernel(a, a) + kernel(b, b) - 2 * kernel(a, b), 0.0))
 
 
+def frechet(x: Features, y: Features) -> float:
+    r"""Frechet distance of the Gaussians with the sets' means and covariances (Heusel et al. 2017).
+
+    .. math:: \|\mu_x - \mu_y\|^2 + \mathrm{tr}\,C_x + \mathrm{tr}\,C_y
+              - 2\,\mathrm{tr}\,(C_x C_y)^{1/2}
+
+    With roots :math:`C_x = A^T A`, :math:`C_y = B^T B` the last trace is the sum of the singular
+    values of :math:`A B^T`; QR keeps A and B as small as the smaller of images and numbers.
+
+    Raises:
+        ValueError: a set of fewer than two.
+    """
+    if min(len(x), len(y)) < 2:
+        raise ValueError("a covariance needs two images or more")
+    x, y = x.double(), y.double()
+    a, b = (torch.linalg.qr((z - z.mean(0)) / math.sqrt(len(z) - 1), mode="r").R for z in (x, y))
+    apart = (x.mean(0) - y.mean(0)).square().sum()
+    root = torch.linalg.svdvals(a @ b.T).sum()
+    return max(float(apart + a.square().sum() + b.square().sum() - 2 * root), 0.0)
+
+
 def precision_recall(x: Features, y: Features, *, neighbours: int = 3) -> tuple[float, float]:
     """Improved precision and recall (Kynkaanniemi et al. 2019): the share of samples ``x`` within
     the reference ``y``'s manifold, and of the reference within the samples'. A manifold is the

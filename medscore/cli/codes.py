@@ -1,0 +1,264 @@
+"""``medscore encode`` and ``medscore decode``: images to latent codes, and codes to images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, final
+
+import numpy as np
+import torch
+import typer
+from rich.markup import escape
+from torch import Tensor
+
+import medscore
+from medscore.checkpoint import load_prior, read_checkpoint
+from medscore.cli import registry
+from medscore.cli.gallery import write_gallery
+from medscore.cli.images import given
+from medscore.cli.options import check_new, check_ranges
+from medscore.cli.progress import console, counting_bar
+from medscore.contract import DataContract
+from medscore.datasets.slices import UNREADABLE
+from medscore.errors import MedscoreError
+from medscore.files import atomic_folder, atomic_path, check_absent
+from medscore.generation.latent import compare, decode, encode, slerp
+from medscore.prior import Prior
+from medscore.resume import Progress, load_progress, save_progress
+from medscore.types import State, Times
+
+Tolerance = Annotated[float, typer.Option(help="Relative and absolute, of the flow's solver.")]
+Precision = Annotated[str, typer.Option(help="float64, or float32: faster, and less exact.")]
+PriorName = Annotated[str, typer.Option("--prior", help="Name of a shipped prior, or a path.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def encode_(
+    images: Annotated[
+        list[Path], typer.Argument(help="DICOM files or folders, NIfTI, pictures, NumPy archives.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File of codes (.npz).")],
+    prior: PriorName = registry.DEFAULT_PRIORS["CT"],
+    against: Annotated[
+        str | None, typer.Option(help="Another prior on the same SDE: compare its codes.")
+    ] = None,
+    tolerance: Tolerance = 1e-6,
+    precision: Precision = "float64",
+    limit: Annotated[
+        int | None, typer.Option(help="At most so many images, equally spaced.")
+    ] = None,
+    spacing_mm: Annotated[
+        float | None, typer.Option(help="Of pixels, where an archive does not say.")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Latent codes of images by the probability flow, for `medscore decode`.
+
+    Writes `code` (n, channel, H, W), the names of the images and the prior's hash. After Ctrl-C the
+    same command goes on with the next image. With --against it says how alike two priors' codes of
+    the same images are.
+
+    Example: medscore encode scan.dcm --prior ct-128-vp -o codes.npz
+    """
+    flow = Flow(tolerance, precision)
+    flow.check()
+    check_new(output)
+    if output.suffix != ".npz":
+        raise MedscoreError("no .npz file", where=output, mend="end its name with .npz")
+    checkpoint = read_checkpoint(registry.prior_path(prior))
+    found = given(images, checkpoint.contract, spacing_mm=spacing_mm, limit=limit)
+    if against is not None:
+        _check_like(checkpoint.contract, read_checkpoint(registry.prior_path(against)).contract)
+        if len(found.x) < 2:
+            raise MedscoreError("--against with a single image", mend="give two or more")
+    run = Run(flow, registry.device(device), output)
+    codes = run.each(encode, "encode", prior, found.x)
+    others = None if against is None else run.each(encode, "against", against, found.x)
+    with atomic_path(output) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file, allow_pickle=False, code=codes.numpy(), image=np.array(found.names),
+            prior=np.array(checkpoint.sha256), sde=np.array(_sde(checkpoint.contract)),
+        )  # fmt: skip
+    run.forget("encode", "against")
+    console.print(f"{escape(str(output))}: {len(codes)} code(s)")
+    if others is not None:
+        typer.echo(json.dumps(asdict(compare(codes, others))))
+
+
+def decode_(
+    codes: Annotated[Path, typer.Argument(help="File of `medscore encode`.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
+    prior: PriorName = registry.DEFAULT_PRIORS["CT"],
+    temperature: Annotated[
+        float, typer.Option(help="Times the codes: below 1 plainer images, above wilder ones.")
+    ] = 1.0,
+    between: Annotated[
+        int, typer.Option(help="So many images on the way from each code to the next, ends too.")
+    ] = 0,
+    tolerance: Tolerance = 1e-6,
+    precision: Precision = "float64",
+    device: Device = "auto",
+) -> None:
+    """Images of latent codes by the probability flow.
+
+    Writes sheet.png, images/, samples.npz and provenance.json, as `medscore generate` does. After
+    Ctrl-C the same command goes on with the next image.
+
+    Example: medscore decode codes.npz --prior ct-128-vp -o out
+
+    Example: medscore decode codes.npz --prior ct-128-vp --between 8 --temperature 0.9 -o out
+    """
+    flow = Flow(tolerance, precision)
+    flow.check()
+    check_ranges(("--temperature", temperature, 0, 100), ("--between", between, 0, 10_000))
+    check_absent(output)
+    checkpoint = read_checkpoint(registry.prior_path(prior))
+    contract = checkpoint.contract
+    code, sha256 = _read(codes, contract)
+    if between:
+        code = _ways(code, between, codes)
+    code = code * temperature
+    begin = time.perf_counter()
+    run = Run(flow, registry.device(device), output)
+    with atomic_folder(output) as folder:
+        x = run.each(decode, "decode", prior, code)
+        origin = {
+            "settings": {**asdict(flow), "temperature": temperature, "between": between},
+            "prior": {"name": contract.name, "sha256": checkpoint.sha256},
+            "codes": {"file": codes.name, "prior": sha256},
+            "seconds": round(time.perf_counter() - begin, 2),
+        }
+        write_gallery(folder, x, contract, origin, columns=between or None)
+    run.forget("decode")
+    console.print(f"{escape(str(output))}: {len(x)} image(s)")
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How the flow is solved."""
+
+    tolerance: float
+    precision: str
+
+    def check(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            MedscoreError: naming the option.
+        """
+        check_ranges(("--tolerance", self.tolerance, 1e-12, 1))
+        if self.precision not in ("float32", "float64"):
+            raise MedscoreError(
+                f"--precision {self.precision}", mend="use float32 or float64"
+            )  # fmt: skip
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of network and images."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+
+@dataclass(frozen=True)
+class Run:
+    """One image after the other, each kept as soon as it is there.
+
+    Attributes:
+        output: what the command writes; what is kept lies beside it.
+    """
+
+    flow: Flow
+    device: str
+    output: Path
+
+    def each(self, solve: Callable[..., Tensor], title: str, prior: str, x: Tensor) -> Tensor:
+        """``encode`` or ``decode`` of every image or code, on the CPU."""
+        file = registry.prior_path(prior)
+        network = load_prior(file, device=self.device).to(self.flow.dtype)
+        content = hashlib.sha256(x.numpy().tobytes()).hexdigest()
+        sha256, tolerance = read_checkpoint(file).sha256, self.flow.tolerance
+        fingerprint = json.dumps([medscore.__version__, sha256, asdict(self.flow), content])
+        progress = load_progress(self._state(title), fingerprint)
+        with counting_bar(title, len(x)) as show:
+            for i in range(len(progress.done), len(x)):
+                watched = Watched(network, partial(show, i))
+                one = x[i : i + 1].to(self.device, self.flow.dtype)
+                found = solve(watched, one, rtol=tolerance, atol=tolerance).cpu()
+                progress = Progress((*progress.done, found))
+                save_progress(self._state(title), fingerprint, progress)
+                show(i + 1, f"NFE {watched.nfe}")
+        return torch.cat(progress.done)
+
+    def forget(self, *titles: str) -> None:
+        """What was kept."""
+        for title in titles:
+            self._state(title).unlink(missing_ok=True)
+
+    def _state(self, title: str) -> Path:
+        return self.output.parent / f".{self.output.name}.{title}.resume.safetensors"
+
+
+@final
+class Watched(Prior):
+    """A prior that tells how often it was evaluated, as it goes."""
+
+    def __init__(self, inner: Prior, tell: Callable[[str], None]) -> None:
+        self.inner, self.sde, self.tell, self.nfe = inner, inner.sde, tell, 0
+
+    def denoise(self, x: State, t: Times) -> State:
+        self.nfe += 1
+        self.tell(f"NFE {self.nfe}")
+        return self.inner.denoise(x, t)
+
+
+def _sde(contract: DataContract) -> str:
+    return contract.sde.model_dump_json()
+
+
+def _check_like(contract: DataContract, other: DataContract) -> None:
+    shape, its = ((c.channels, c.size, _sde(c)) for c in (contract, other))
+    if shape != its:
+        raise MedscoreError(
+            f"prior {other.name} is of images {its}, {contract.name} of {shape}",
+            mend="codes compare where size, channels and SDE are the same",
+        )
+
+
+def _read(file: Path, contract: DataContract) -> tuple[Tensor, str]:
+    """Codes (n, channel, H, W), and the hash of the prior that they are of."""
+    shape = (contract.channels, contract.size, contract.size)
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            code, sha256 = torch.from_numpy(archive["code"]), str(archive["prior"])
+            sde = str(archive["sde"])
+        if code.shape[1:] != shape or not len(code) or not bool(code.isfinite().all()):
+            raise ValueError(
+                f"an array of shape {tuple(code.shape)}, {shape} each expected, or NaN"
+            )
+        if sde != _sde(contract):
+            raise ValueError(f"codes on {sde}, prior {contract.name} is on {_sde(contract)}")
+    except UNREADABLE as error:
+        raise MedscoreError(
+            f"cannot be read as codes of this prior ({error})", where=file,
+            mend="use a file of `medscore encode`, and its prior",
+        ) from error  # fmt: skip
+    return code.double(), sha256
+
+
+def _ways(code: Tensor, count: int, file: Path) -> Tensor:
+    """``count`` codes on the way from each to the next, along the sphere."""
+    if len(code) < 2 or count < 2:
+        raise MedscoreError(
+            f"--between {count} with {len(code)} code(s)", where=file,
+            mend="two codes or more and at least their two ends are needed",
+        )  # fmt: skip
+    weights = [k / (count - 1) for k in range(count)]
+    return torch.cat(
+        [slerp(code[i : i + 1], code[i + 1 : i + 2], w) for i in range(len(code) - 1)
+         for w in weights]
+    )  # fmt: skip

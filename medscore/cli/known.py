@@ -1,0 +1,120 @@
+"""What of an image ``medscore generate --known`` takes as given: pixels, block means, greys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medscore.cli.images import Given, given, pattern_of
+from medscore.contract import DataContract
+from medscore.datasets.pictures import load_pictures
+from medscore.errors import MedscoreError
+from medscore.operators.base import Operator
+from medscore.operators.colorization import Colorization
+from medscore.operators.inpainting import Inpainting
+from medscore.operators.super_resolution import SuperResolution
+from medscore.tasks import Choices, Grid
+from medscore.tasks import inpaint as middle_hidden
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of which images.
+
+    Attributes:
+        files: of the images. task: a name in ``TASKS``. mask: of ``inpaint``, a picture, white
+            where pixels are known; without it a box in the middle of so much of the sides is
+            ``hidden``. factor: of ``sr``. spacing_mm: of pixels, where an archive does not say.
+    """
+
+    files: tuple[Path, ...]
+    task: str
+    mask: Path | None = None
+    hidden: float = 0.5
+    factor: int = 2
+    spacing_mm: float | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known.
+
+    Attributes:
+        operator: A, the same for all. y: measurements of n images on the full grid, (n, channel, H,
+            W). seen: images (n, channel, H, W) that show it. images: where it is from.
+    """
+
+    operator: Operator
+    y: Tensor
+    seen: Tensor
+    images: Given
+
+
+def inpaint(part: Part, contract: DataContract) -> Known:
+    """All pixels where a mask is white, or outside a box in the middle."""
+    size = contract.size
+    if part.mask is None:
+        grid = Grid(size, size, 1.0, "picture")
+        operator: Operator = middle_hidden(grid, Choices(hidden=part.hidden)).operator
+    else:
+        mask = pattern_of(part.mask)
+        found = load_pictures([mask], root=Path("/"), size=size, colour=False)
+        whole = found.images[0, 0] > 1 - 1e-6  # where it is reduced: all of a pixel is known
+        if len(found.images) != 1 or not 0 < int(whole.sum()) < size**2:
+            raise MedscoreError(
+                f"--mask: {int(whole.sum())} of {size**2} pixels are white", where=part.mask,
+                mend="give one picture, white where the image is known, black elsewhere",
+            )  # fmt: skip
+        operator = Inpainting(whole)
+    images = given(part.files, contract, spacing_mm=part.spacing_mm)
+    y = operator.forward(images.x)
+    grey = torch.full_like(images.x, 0.5)
+    return Known(operator, y, torch.where(operator.mask(y).bool(), y, grey), images)
+
+
+def sr(part: Part, contract: DataContract) -> Known:
+    """Images of 1 / factor the size, each pixel the mean of a block."""
+    size, factor = contract.size, part.factor
+    if factor < 2 or size % factor:
+        raise MedscoreError(
+            f"--factor {factor} of a prior with images of side {size}",
+            mend="use a divisor of the side, 2 or more",
+        )
+    operator = SuperResolution(size, size, factor)
+    images = given(part.files, contract, side=size // factor, spacing_mm=part.spacing_mm)
+    seen = images.x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    return Known(operator, operator.measurement(images.x), seen, images)
+
+
+def colorize(part: Part, contract: DataContract) -> Known:
+    """Grey images; what has colours loses them."""
+    if contract.quantity != "colour":
+        raise MedscoreError(
+            f"--task colorize with prior {contract.name} of {contract.quantity} images",
+            mend="use a prior of pictures with `colour: true`",
+        )
+    operator = Colorization(contract.size, contract.size)
+    images = given(part.files, contract, grey=True)
+    return Known(
+        operator, operator.measurement(images.x), images.x.expand(-1, 3, -1, -1), images
+    )  # fmt: skip
+
+
+TASKS: dict[str, Callable[[Part, DataContract], Known]] = {
+    "inpaint": inpaint, "sr": sr, "colorize": colorize,
+}  # fmt: skip
+
+
+def known(part: Part, contract: DataContract) -> Known:
+    """What the options say.
+
+    Raises:
+        MedscoreError: naming the option, or the file.
+    """
+    if part.task not in TASKS:
+        raise MedscoreError(f"--task {part.task!r}", mend=f"use one of: {', '.join(TASKS)}")
+    return TASKS[part.task](part, contract)

@@ -1,0 +1,200 @@
+"""``medscore quality``: how samples compare with real images, and whether they are copies."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from medscore.checkpoint import read_checkpoint
+from medscore.cli import registry
+from medscore.cli.images import Given, given
+from medscore.cli.options import check_new, check_ranges
+from medscore.datasets.cohort import equally_spaced
+from medscore.datasets.slices import UNREADABLE
+from medscore.errors import MedscoreError
+from medscore.files import atomic_write
+from medscore.generation.inception import inception_features
+from medscore.generation.quality import (
+    Features,
+    frechet,
+    mmd,
+    nearest,
+    precision_recall,
+    sliced_wasserstein,
+)
+
+NEIGHBOURS = 3
+"""Of precision and recall."""
+
+
+def quality(
+    samples: Annotated[Path, typer.Argument(help="Folder of `medscore generate`, or images.")],
+    real: Annotated[Path, typer.Argument(help="Real images that the prior has not seen.")],
+    prior: Annotated[
+        str, typer.Option(help="Whose images they are: name of a shipped prior, or a path.")
+    ] = registry.DEFAULT_PRIORS["CT"],
+    training: Annotated[
+        Path | None, typer.Option(help="Training images: a peer, and what could be copied.")
+    ] = None,
+    features: Annotated[
+        bool, typer.Option("--features", help="All files are .npy arrays of features (n, d).")
+    ] = False,
+    inception: Annotated[
+        Path | None, typer.Option(help="TorchScript network of features, for FID and the others.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="JSON file to write it all to.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most so many images of each, equally spaced.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random directions.")] = 0,
+    spacing_mm: Annotated[
+        float | None, typer.Option(help="Of pixels, where an archive does not say.")
+    ] = None,
+) -> None:
+    """Distances between samples and real images; with --training also those of as many training
+    images, which is what good samples can reach, and the nearest training image of each sample.
+
+    Images are compared pixel by pixel, as your own features, or with --inception as features of a
+    network, which makes the Frechet distance FID. Distances depend on how many images there are,
+    so equally many of each set are compared.
+
+    Example: medscore generate --prior ct-128 -n 100 -o out
+
+    Example: medscore quality out validation.npz --prior ct-128 --training train.npz -o quality.json
+    """
+    check_ranges(("--seed", seed, 0, 2**63 - 1),
+                 ("--limit", 1 if limit is None else limit, 1, 10**9))  # fmt: skip
+    if output is not None:
+        check_new(output)
+    if features and inception is not None:
+        raise MedscoreError("--inception beside --features", mend="leave one of them out")
+    files = {"samples": samples, "real": real}
+    if training is not None:
+        files["training"] = training
+    sets = {}
+    for name, file in files.items():
+        if features:
+            sets[name] = _features(file, limit)
+        else:
+            contract = read_checkpoint(registry.prior_path(prior)).contract
+            found = given([file], contract, spacing_mm=spacing_mm, limit=limit)
+            sets[name] = _looked_at(found, inception)
+    _check(sets, files)
+    about = {
+        "of": "features" if features or inception is not None else "pixels",
+        "compared": min(len(x) for x in sets.values()),
+    }
+    result = {"samples": _distances(sets["samples"], sets, seed)}
+    if training is not None:
+        result["training"] = _distances(sets["training"], sets, seed)
+    copies = None if training is None else Copies.of(sets)
+    _tell(result, copies)
+    if output is not None:
+        whole = {**about, **{k: asdict(v) for k, v in result.items()}}
+        whole |= {} if copies is None else {"nearest": asdict(copies)}
+        atomic_write(output, (json.dumps(whole, indent=1) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Of a set from the real images."""
+
+    sliced_wasserstein: float
+    mmd: float
+    frechet: float
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The nearest training image of each sample.
+
+    Attributes:
+        samples, real: median distance to it, of samples and of real images. closest: the least
+            distance of a sample over the least of a real image; far below 1 is a copy. index,
+            distance: of each sample.
+    """
+
+    samples: float
+    real: float
+    closest: float
+    index: list[int]
+    distance: list[float]
+
+    @staticmethod
+    def of(sets: dict[str, Features]) -> Copies:
+        """Of samples, real and training images."""
+        index, distance = nearest(sets["samples"], sets["training"])
+        _, usual = nearest(sets["real"], sets["training"])
+        least = float(usual.min())
+        return Copies(
+            float(distance.median()), float(usual.median()),
+            float(distance.min()) / least if least > 0 else float("nan"),
+            index.tolist(), distance.tolist(),
+        )  # fmt: skip
+
+
+def _distances(x: Features, sets: dict[str, Features], seed: int) -> Distances:
+    count = min(len(found) for found in sets.values())
+    a, b = (found[equally_spaced(len(found), count)] for found in (x, sets["real"]))
+    precision, recall = precision_recall(a, b, neighbours=NEIGHBOURS)
+    generator = torch.Generator().manual_seed(seed)
+    return Distances(sliced_wasserstein(a, b, generator), mmd(a, b), frechet(a, b), precision,
+                     recall)  # fmt: skip
+
+
+def _looked_at(found: Given, inception: Path | None) -> Features:
+    if inception is not None:
+        return inception_features(inception, found.x)
+    return found.x.flatten(1)
+
+
+def _features(file: Path, limit: int | None) -> Features:
+    try:
+        values = np.load(file, allow_pickle=False)
+        if not isinstance(values, np.ndarray) or values.ndim != 2 or not np.isfinite(values).all():
+            raise ValueError("no array (n, d) of finite numbers")
+    except UNREADABLE as error:
+        raise MedscoreError(
+            f"cannot be read as features ({error})", where=file, mend="save them with numpy.save"
+        ) from error
+    return torch.from_numpy(values.astype(np.float32))[equally_spaced(len(values), limit)]
+
+
+def _check(sets: dict[str, Features], files: dict[str, Path]) -> None:
+    for name, x in sets.items():
+        if len(x) <= NEIGHBOURS:
+            raise MedscoreError(
+                f"{len(x)} image(s)", where=files[name], mend=f"give more than {NEIGHBOURS}"
+            )
+        if x.shape[1] != sets["real"].shape[1]:
+            raise MedscoreError(
+                f"{x.shape[1]} features of an image, {files['real']} has "
+                f"{sets['real'].shape[1]}", where=files[name], mend="use the same features",
+            )  # fmt: skip
+
+
+def _tell(result: dict[str, Distances], copies: Copies | None) -> None:
+    table = Table("from the real images", *result)
+    rows: dict[str, list[Any]] = {}
+    for found in result.values():
+        for name, value in asdict(found).items():
+            rows.setdefault(name, []).append(f"{value:.4g}")
+    for name, values in rows.items():
+        table.add_row(name, *values)
+    if copies is not None:
+        table.add_row("distance to the nearest training image, median", f"{copies.samples:.4g}", "")
+        table.add_row("the same of real images", f"{copies.real:.4g}", "")
+        table.add_row("smallest distance, over that of real images", f"{copies.closest:.4g}", "")
+    Console().print(table)

@@ -1,0 +1,55 @@
+"""The Frechet inception distance, with a network that the user brings.
+
+medscore ships no network and downloads none. A TorchScript file is needed that maps images
+(n, 3, H, W) uint8, 0 to 255, to features (n, d); the usual one is ``inception-2015-12-05.pt``,
+published with StyleGAN2-ADA (Karras et al. 2020), which resizes the images itself. The distances of
+different networks do not compare.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medscore.errors import MedscoreError
+from medscore.generation.quality import Features
+from medscore.types import Images
+
+FEATURES = "return_features"
+"""The usual network's switch from class probabilities to features."""
+
+
+@torch.no_grad()
+def inception_features(file: Path, x: Images, *, batch: int = 32) -> Features:
+    """Features (n, d) of images (n, 1 or 3, H, W) from 0 to 1; grey ones have three like channels.
+
+    Raises:
+        MedscoreError: the file is no such network.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the format, torch 2.13
+            network = torch.jit.load(str(file), map_location=x.device).eval()
+        switch = {FEATURES: True} if FEATURES in _arguments(network) else {}
+        parts = [network(_bytes(part), **switch) for part in x.split(batch)]
+        features = torch.cat(parts)
+        if features.ndim != 2 or len(features) != len(x):
+            raise ValueError(f"it gives an array of shape {tuple(features.shape)}")
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise MedscoreError(
+            f"is no network of features ({reason})", where=file,
+            mend="give a TorchScript file that maps images (n, 3, H, W) uint8 to (n, d)",
+        ) from error  # fmt: skip
+    return features.float()
+
+
+def _arguments(network: torch.jit.ScriptModule) -> list[str]:
+    return [argument.name for argument in network.forward.schema.arguments]
+
+
+def _bytes(x: Tensor) -> Tensor:
+    return x.clamp(0, 1).mul(255).round().byte().expand(-1, 3, -1, -1)
