@@ -48,7 +48,7 @@ def encode_(
     against: Annotated[
         str | None, typer.Option(help="Another prior on the same SDE: compare its codes.")
     ] = None,
-    tolerance: Tolerance = 1e-6,
+    tolerance: Tolerance = 1e-8,
     precision: Precision = "float64",
     limit: Annotated[
         int | None, typer.Option(help="At most so many images, equally spaced.")
@@ -101,7 +101,7 @@ def decode_(
     between: Annotated[
         int, typer.Option(help="So many images on the way from each code to the next, ends too.")
     ] = 0,
-    tolerance: Tolerance = 1e-6,
+    tolerance: Tolerance = 1e-8,
     precision: Precision = "float64",
     device: Device = "auto",
 ) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from PIL import Image
 
 from medscore.checkpoint import build_prior, save_prior
 from medscore.cli import main
@@ -156,6 +157,38 @@ def make_prior() -> Callable[..., Path]:
 def prior(shared: Path, make_prior: Callable[..., Path]) -> Path:
     """A prior that fits ``scan``."""
     return make_prior(shared / "tiny.safetensors")
+
+
+@pytest.fixture(scope="session")
+def grey_prior(shared: Path, make_prior: Callable[..., Path]) -> Path:
+    """A prior of grey pictures of 8 x 8, values 0 to 16."""
+    return make_prior(shared / "tiny-grey.safetensors", **_pictures("grey"), high=16)
+
+
+@pytest.fixture(scope="session")
+def colour_prior(shared: Path, make_prior: Callable[..., Path]) -> Path:
+    """A prior of colour pictures of 8 x 8."""
+    return make_prior(shared / "tiny-colour.safetensors", **_pictures("colour"), high=1)
+
+
+def _pictures(quantity: str) -> dict[str, Any]:
+    channels = 3 if quantity == "colour" else 1
+    network = UNetSpec(channels=(8, 8), blocks=1, fold=1, groups=8, image_channels=channels)
+    return {
+        "name": f"tiny-{quantity}", "modality": "picture", "quantity": quantity, "low": 0,
+        "size": 8, "network": network,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def pictures(shared: Path) -> Path:
+    """Six colour pictures of 8 x 8 in a folder."""
+    folder = shared / "pictures"
+    folder.mkdir()
+    values = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    for i, image in enumerate(values):
+        Image.fromarray(image).save(folder / f"{i}.png")
+    return folder
 
 
 @pytest.fixture(scope="session")

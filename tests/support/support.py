@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -67,3 +69,20 @@ class Draws(Noise):
         draw = self.draws[self.taken]
         self.taken += 1
         return draw.reshape(like.shape).to(like.dtype)
+
+
+class Means(torch.nn.Module):
+    """As the usual Inception file: probabilities, or features where they are asked for."""
+
+    def forward(self, x: Tensor, return_features: bool = False) -> Tensor:
+        found = x.float().flatten(2)
+        if return_features:
+            return torch.cat([found.mean(2), found.std(2)], 1)
+        return found.mean(2)
+
+
+def network_of_features(file: Path) -> None:
+    """Write :class:`Means` as TorchScript."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(Means()).save(str(file))

@@ -6,8 +6,15 @@ from itertools import pairwise
 import pytest
 import torch
 from densities import NAMES, SDES, D, mixture
+from torchmetrics.image.fid import FrechetInceptionDistance
 
-from medscore.generation.quality import mmd, nearest, precision_recall, sliced_wasserstein
+from medscore.generation.quality import (
+    frechet,
+    mmd,
+    nearest,
+    precision_recall,
+    sliced_wasserstein,
+)
 from medscore.noise import Noise
 from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
 from medscore.samplers.grids import log_snr
@@ -46,6 +53,37 @@ def test_mmd_sees_another_distribution() -> None:
     assert wide > 2 * same
     with pytest.raises(ValueError, match="no spread"):
         mmd(reference, torch.ones(5, 4).double())
+
+
+class Same(torch.nn.Module):
+    """Features that are the images."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+@pytest.mark.parametrize(("n", "m"), [(300, 200), (3, 200), (3, 2)], ids=["many", "few", "fewer"])
+def test_the_frechet_distance_is_torchmetrics(n: int, m: int) -> None:
+    x, y = normal(n, 0), normal(m, 1, shift=0.5, scale=1.5)
+    peer = FrechetInceptionDistance(Same(4))
+    peer.update(x, real=True)
+    peer.update(y, real=False)
+    assert frechet(x, y) == pytest.approx(float(peer.compute()), rel=1e-5)
+
+
+def test_the_frechet_distance_of_gaussians_is_known() -> None:
+    x = normal(500, 0)
+    assert frechet(x, x + 2) == pytest.approx(16)
+    assert frechet(x, 3 * x) == pytest.approx(
+        4 * float(torch.cov(x.T).trace()) + 4 * float(x.mean(0).square().sum())
+    )
+    assert frechet(x, x) == pytest.approx(0, abs=1e-9)
+    with pytest.raises(ValueError, match="two images"):
+        frechet(x, x[:1])
 
 
 def test_precision_falls_with_strange_samples_and_recall_with_missing_ones() -> None:
