@@ -60,9 +60,9 @@ def encode_(
 ) -> None:
     """Latent codes of images by the probability flow, for `medscore decode`.
 
-    Writes `code` (n, channel, H, W), the names of the images and the prior's hash. After Ctrl-C the
-    same command goes on with the next image. With --against it says how alike two priors' codes of
-    the same images are.
+    Writes `code` (n, channel, H, W), the images' names, the prior's hash and SDE, and the NFE.
+    After Ctrl-C the same command goes on with the next image. With --against it says how alike two
+    priors' codes of the same images are.
 
     Example: medscore encode scan.dcm --prior ct-128-vp -o codes.npz
     """
@@ -78,15 +78,16 @@ def encode_(
         if len(found.x) < 2:
             raise MedscoreError("--against with a single image", mend="give two or more")
     run = Run(flow, registry.device(device), output)
-    codes = run.each(encode, "encode", prior, found.x)
-    others = None if against is None else run.each(encode, "against", against, found.x)
+    codes, nfe = run.each(encode, "encode", prior, found.x)
+    others = None if against is None else run.each(encode, "against", against, found.x)[0]
     with atomic_path(output) as partial, partial.open("wb") as file:
         np.savez_compressed(
             file, allow_pickle=False, code=codes.numpy(), image=np.array(found.names),
             prior=np.array(checkpoint.sha256), sde=np.array(_sde(checkpoint.contract)),
+            nfe=np.array(nfe),
         )  # fmt: skip
     run.forget("encode", "against")
-    console.print(f"{escape(str(output))}: {len(codes)} code(s)")
+    console.print(f"{escape(str(output))}: {len(codes)} code(s), NFE {nfe}")
     if others is not None:
         typer.echo(json.dumps(asdict(compare(codes, others))))
 
@@ -127,16 +128,17 @@ def decode_(
     begin = time.perf_counter()
     run = Run(flow, registry.device(device), output)
     with atomic_folder(output) as folder:
-        x = run.each(decode, "decode", prior, code)
+        x, nfe = run.each(decode, "decode", prior, code)
         origin = {
             "settings": {**asdict(flow), "temperature": temperature, "between": between},
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
             "codes": {"file": codes.name, "prior": sha256},
+            "nfe_per_sample": nfe,
             "seconds": round(time.perf_counter() - begin, 2),
         }
         write_gallery(folder, x, contract, origin, columns=between or None)
     run.forget("decode")
-    console.print(f"{escape(str(output))}: {len(x)} image(s)")
+    console.print(f"{escape(str(output))}: {len(x)} image(s), NFE {nfe}")
 
 
 @dataclass(frozen=True)
@@ -176,8 +178,10 @@ class Run:
     device: str
     output: Path
 
-    def each(self, solve: Callable[..., Tensor], title: str, prior: str, x: Tensor) -> Tensor:
-        """``encode`` or ``decode`` of every image or code, on the CPU."""
+    def each(
+        self, solve: Callable[..., Tensor], title: str, prior: str, x: Tensor
+    ) -> tuple[Tensor, int]:
+        """``encode`` or ``decode`` of every image or code, on the CPU; the mean NFE."""
         file = registry.prior_path(prior)
         network = load_prior(file, device=self.device).to(self.flow.dtype)
         content = hashlib.sha256(x.numpy().tobytes()).hexdigest()
@@ -189,10 +193,11 @@ class Run:
                 watched = Watched(network, partial(show, i))
                 one = x[i : i + 1].to(self.device, self.flow.dtype)
                 found = solve(watched, one, rtol=tolerance, atol=tolerance).cpu()
-                progress = Progress((*progress.done, found))
+                spent = progress.evaluations + watched.nfe
+                progress = Progress((*progress.done, found), evaluations=spent)
                 save_progress(self._state(title), fingerprint, progress)
                 show(i + 1, f"NFE {watched.nfe}")
-        return torch.cat(progress.done)
+        return torch.cat(progress.done), -(-progress.evaluations // len(x))
 
     def forget(self, *titles: str) -> None:
         """What was kept."""
