@@ -33,10 +33,14 @@ import pydicom
 import SimpleITK
 import tifffile
 import torch
+from PIL import Image
 
+from medscore.cli.quality import read_features
 from medscore.datasets.kspace_files import read_kspace
 from medscore.datasets.load import load_image
+from medscore.datasets.pictures import load_pictures
 from medscore.datasets.projections import ScanGeometry, read_projections
+from medscore.datasets.slices import read_archive
 from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError
 from medscore.measurement import read_measurement, write_measurement
@@ -116,7 +120,31 @@ def seedlings(folder: Path) -> list[Seedling]:
         ("stack.h5", projections, stack), ("stack.tif", projections, stack),
     ):  # fmt: skip
         found.append(Seedling(name, (folder / name).read_bytes(), read, 2 * array.nbytes))
-    return found
+    return found + pictures(folder, rng)
+
+
+def pictures(folder: Path, rng: np.random.Generator) -> list[Seedling]:
+    """Files that PIL reads, and NumPy archives of pictures, of slices, of features."""
+    values = rng.integers(0, 256, (4, 24, 20, 3), dtype=np.uint8)
+    for suffix in ("png", "jpg", "tif", "webp", "bmp"):
+        Image.fromarray(values[0]).save(folder / f"picture.{suffix}")
+    np.savez_compressed(folder / "pictures.npz", image=values, label=np.array(list("abab")))
+    np.save(folder / "pictures.npy", values)
+    np.savez(
+        folder / "slices.npz", hu=values[..., 0].astype(np.float32), patient=np.array(list("aabb"))
+    )
+    np.save(folder / "features.npy", values[0, :, :, 0].astype(np.float32))
+
+    def colours(path: Path) -> object:
+        return load_pictures([path.name], root=path.parent, size=8, colour=True)
+
+    readers: dict[str, Callable[[Path], object]] = {
+        **{f"picture.{suffix}": colours for suffix in ("png", "jpg", "tif", "webp", "bmp")},
+        "pictures.npz": colours, "pictures.npy": colours, "slices.npz": read_archive,
+        "features.npy": read_features,
+    }  # fmt: skip
+    return [Seedling(name, (folder / name).read_bytes(), read, 8 * values.nbytes)
+            for name, read in readers.items()]  # fmt: skip
 
 
 def _jpeg_lossless(source: Path, path: Path) -> Seedling:

@@ -7,6 +7,7 @@ an archive's ``label``, or the name of the folder that a file lies in.
 from __future__ import annotations
 
 import glob
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from medscore.datasets.slices import UNREADABLE
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 
 FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 ARRAYS = (".npz", ".npy")
+
+DENSEST = 10_000
+"""Pixels of a byte, more than the densest format has; a header may claim anything."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +76,18 @@ def load_pictures(
 
 def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[str]]:
     """Images (n, channel, H, W) from 0 to 1, and their labels."""
-    try:
+    mend = "a PNG or JPEG file, or an array (n, H, W) or (n, H, W, 3), is needed"
+    with reading("pictures", path, mend), warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         if path.suffix.lower() in ARRAYS:
             values, names = _arrays(path)
         else:
             white = None
             with Image.open(path) as image:
+                if image.width * image.height > DENSEST * path.stat().st_size:
+                    raise ValueError(f"its bytes cannot hold {image.width}x{image.height} pixels")
                 values = np.asarray(image.convert("RGB" if colour else "L"))[None]
             names = [path.parent.name]
-    except UNREADABLE as error:
-        raise MedscoreError(
-            f"cannot be read as pictures ({error})", where=path,
-            mend="a PNG or JPEG file, or an array (n, H, W) or (n, H, W, 3), is needed",
-        ) from error  # fmt: skip
     if white is None:
         whole = np.issubdtype(values.dtype, np.integer)
         white = float(np.iinfo(values.dtype.name).max) if whole else 1.0
@@ -116,7 +118,7 @@ def _arrays(path: Path) -> tuple[NDArray[Any], list[str]]:
     names = names or [""] * len(values)
     if values.ndim not in (3, 4) or (values.ndim == 4 and values.shape[3] != 3):
         raise ValueError(f"an array of shape {values.shape}")
-    if len(names) != len(values):
+    if len(names) != len(values) or not values.size:
         raise ValueError(f"{len(values)} images and {len(names)} labels")
     return values, names
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ from medscore.datasets.nifti import read_nifti
 from medscore.datasets.public import Images, collected, is_collection
 from medscore.datasets.slice_cache import SliceCache
 from medscore.datasets.volume import Volume
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 
 Quantity = Literal["HU", "magnitude"]
 
@@ -37,8 +35,6 @@ FAINT = 0.25
 
 CONTENT = 0.02
 """Slices whose values deviate less than this are left out."""
-
-UNREADABLE = (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -228,21 +224,19 @@ def read_archive(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], 
     Raises:
         MedscoreError: no such archive.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            names = [str(name) for name in archive["patient"]]
-            values = np.asarray(archive["hu" if "hu" in archive else "image"], dtype=np.float32)
-            spacing = np.full(len(values), np.nan)
-            if "pixel_spacing_mm" in archive:
-                spacing = np.asarray(archive["pixel_spacing_mm"], dtype=np.float64)
+    mend = "an archive with `hu` or `image`, and `patient`, is needed"
+    with (
+        reading("slices", path, mend),
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):
+        names = [str(name) for name in archive["patient"]]
+        values = np.asarray(archive["hu" if "hu" in archive else "image"], dtype=np.float32)
+        spacing = np.full(len(values), np.nan)
+        if "pixel_spacing_mm" in archive:
+            spacing = np.asarray(archive["pixel_spacing_mm"], dtype=np.float64)
         if values.ndim != 3 or spacing.shape != (len(values),) or len(names) != len(values):
             raise ValueError("images, spacings and patients differ in number")
         if not np.isfinite(values).all():
             raise ValueError("NaN or infinity")
-        return values, spacing, names
-    except UNREADABLE as error:
-        raise MedscoreError(
-            f"cannot be read as slices ({error})",
-            where=path,
-            mend="an archive with `hu` or `image`, and `patient`, is needed",
-        ) from error
+    return values, spacing, names

@@ -25,8 +25,7 @@ from medscore.cli.images import given
 from medscore.cli.options import check_new, check_ranges
 from medscore.cli.progress import console, counting_bar
 from medscore.contract import DataContract
-from medscore.datasets.slices import UNREADABLE
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 from medscore.files import atomic_folder, atomic_path, check_absent
 from medscore.generation.latent import compare, decode, encode, slerp
 from medscore.prior import Prior
@@ -237,21 +236,18 @@ def _check_like(contract: DataContract, other: DataContract) -> None:
 def _read(file: Path, contract: DataContract) -> tuple[Tensor, str]:
     """Codes (n, channel, H, W), and the hash of the prior that they are of."""
     shape = (contract.channels, contract.size, contract.size)
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            code, sha256 = torch.from_numpy(archive["code"]), str(archive["prior"])
-            sde = str(archive["sde"])
+    with (
+        reading("codes of this prior", file, "use a file of `medscore encode`, and its prior"),
+        np.load(file, allow_pickle=False) as archive,
+    ):
+        code, sha256 = torch.from_numpy(archive["code"]), str(archive["prior"])
+        sde = str(archive["sde"])
         if code.shape[1:] != shape or not len(code) or not bool(code.isfinite().all()):
             raise ValueError(
                 f"an array of shape {tuple(code.shape)}, {shape} each expected, or NaN"
             )
         if sde != _sde(contract):
             raise ValueError(f"codes on {sde}, prior {contract.name} is on {_sde(contract)}")
-    except UNREADABLE as error:
-        raise MedscoreError(
-            f"cannot be read as codes of this prior ({error})", where=file,
-            mend="use a file of `medscore encode`, and its prior",
-        ) from error  # fmt: skip
     return code.double(), sha256
 
 

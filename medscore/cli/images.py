@@ -15,8 +15,7 @@ from torch import Tensor
 from medscore.contract import DataContract
 from medscore.datasets.cohort import equally_spaced, read_cohort
 from medscore.datasets.pictures import load_pictures
-from medscore.datasets.slices import UNREADABLE
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 from medscore.likelihood.typicality import network_range
 
 SAMPLES = "samples.npz"
@@ -115,17 +114,11 @@ def _samples(file: Path, contract: DataContract, side: int) -> Given:
     """As they were drawn, beyond the range too."""
     key = "hu" if contract.quantity == "HU" else "image"
     shape = (side, side) if contract.channels == 1 else (side, side, contract.channels)
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            values = np.asarray(archive[key], dtype=np.float32)
+    mend = f"`{key}` (n, {', '.join(map(str, shape))}) is needed, as of prior {contract.name}"
+    with reading("samples", file, mend), np.load(file, allow_pickle=False) as archive:
+        values = np.asarray(archive[key], dtype=np.float32)
         if values.shape[1:] != shape or not np.isfinite(values).all():
             raise ValueError(f"images of shape {values.shape[1:]}, or NaN")
-    except UNREADABLE as error:
-        raise MedscoreError(
-            f"cannot be read as samples ({error})", where=file,
-            mend=f"`{key}` (n, {', '.join(map(str, shape))}) is needed, as of prior "
-            f"{contract.name}",
-        ) from error  # fmt: skip
     x = (torch.from_numpy(values) - contract.low) / contract.scale
     x = x[:, None] if contract.channels == 1 else x.permute(0, 3, 1, 2)
     names = tuple(f"{file.parent.name}#{i}" for i in range(len(x)))

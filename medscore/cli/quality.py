@@ -18,8 +18,7 @@ from medscore.cli import registry
 from medscore.cli.images import Given, given
 from medscore.cli.options import check_new, check_ranges
 from medscore.datasets.cohort import equally_spaced
-from medscore.datasets.slices import UNREADABLE
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 from medscore.files import atomic_write
 from medscore.generation.inception import inception_features
 from medscore.generation.quality import (
@@ -84,7 +83,8 @@ def quality(
     sets = {}
     for name, file in files.items():
         if features:
-            sets[name] = _features(file, limit)
+            rows = read_features(file)
+            sets[name] = rows[equally_spaced(len(rows), limit)]
         else:
             contract = read_checkpoint(registry.prior_path(prior)).contract
             found = given([file], contract, spacing_mm=spacing_mm, limit=limit)
@@ -160,16 +160,17 @@ def _looked_at(found: Given, inception: Path | None) -> Features:
     return found.x.flatten(1)
 
 
-def _features(file: Path, limit: int | None) -> Features:
-    try:
+def read_features(file: Path) -> Features:
+    """An array (n, d).
+
+    Raises:
+        MedscoreError: the file holds no such array.
+    """
+    with reading("features", file, "save them with numpy.save"):
         values = np.load(file, allow_pickle=False)
         if not isinstance(values, np.ndarray) or values.ndim != 2 or not np.isfinite(values).all():
             raise ValueError("no array (n, d) of finite numbers")
-    except UNREADABLE as error:
-        raise MedscoreError(
-            f"cannot be read as features ({error})", where=file, mend="save them with numpy.save"
-        ) from error
-    return torch.from_numpy(values.astype(np.float32))[equally_spaced(len(values), limit)]
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def _check(sets: dict[str, Features], files: dict[str, Path]) -> None:

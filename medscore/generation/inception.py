@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,7 +49,8 @@ def inception_features(file: Path, x: Images, *, batch: int = 32) -> Features:
 
 
 def _arguments(network: torch.jit.ScriptModule) -> list[str]:
-    return [argument.name for argument in network.forward.schema.arguments]
+    method: Any = network.forward
+    return [argument.name for argument in method.schema.arguments]
 
 
 def _bytes(x: Tensor) -> Tensor:
