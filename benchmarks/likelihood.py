@@ -1,16 +1,13 @@
-"""Likelihoods of the shipped VP prior, and what weighting does to a small one.
+"""Likelihoods of the shipped VP prior.
 
-    python benchmarks/likelihood.py            # about 20 minutes on 2 cores
+    python benchmarks/likelihood.py            # about 15 minutes on 2 cores
     python benchmarks/likelihood.py --check    # exit 1 when a number is missed
 
 On slices of validation patients: bits per dimension by the probability flow and by both bounds,
 the variance of the bound with importance-sampled times against uniform ones, and, of one slice in
 float64, encoding followed by decoding. With --peer, bits per dimension of another prior on the same
 slices; with --dequantizer, those with trained noise within the grey levels against uniform noise.
-On scikit-learn's digits: bits per dimension of held-out images under two priors of the
-same network, steps and seeds, one trained with likelihood weighting and importance-sampled times,
-the peer with the original weighting. Without --data's slices, heads that ship with pydicom stand
-in.
+Without --data's slices, heads that ship with pydicom stand in.
 """
 
 from __future__ import annotations
@@ -22,7 +19,6 @@ from pathlib import Path
 import torch
 from main_job import DATA
 from number import Number, table
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from medscore.checkpoint import load_prior, read_checkpoint
@@ -38,23 +34,12 @@ from medscore.likelihood.divergence import rademacher
 from medscore.likelihood.flow import log_likelihood
 from medscore.likelihood.proposal import Proposal, fit_proposal
 from medscore.likelihood.typicality import network_range
-from medscore.nets.unet import UNetSpec
 from medscore.noise import Noise, derive_seed
-from medscore.objectives.denoising import (
-    Denoising,
-    ImportanceTimes,
-    likelihood_importance,
-    score_matching,
-)
-from medscore.objectives.dequantised import Dequantised
-from medscore.preconditioning import EDM
+from medscore.objectives.denoising import ImportanceTimes, likelihood_importance
 from medscore.prior import NetworkPrior
-from medscore.sde import VP
 
 BITS = Levels(8)
 POINTS = 256
-GREYS = Levels(4)
-"""Of the digits, whose values are 0 to 16."""
 
 
 def slices(data: Path, count: int) -> Tensor:
@@ -122,10 +107,11 @@ def round_trip(data: Path, tolerance: float) -> list[Number]:
 def bound_bits(
     prior: NetworkPrior, k: Tensor, seed: int, draws: int, flow: DequantizationFlow
 ) -> float:
-    """Bits per dimension of grey levels by the bound, with the noise of ``flow`` within them."""
+    """Bits per dimension of grey levels by the bound of Eq. B.41, the noise of ``flow`` in them."""
     with torch.no_grad():
         u, log_q = flow(k, uniform(k, [derive_seed(seed, 2)]))
-    bound = denoising_bound(prior, flow.levels.dequantise(k, u), [seed], draws)
+    x = flow.levels.dequantise(k, u)
+    bound = denoising_bound(prior, x, [seed], draws) + correction(prior, x, [seed], draws)
     return float(flow.levels.bits_per_dim(bound.nats, log_q, k[0].numel()))
 
 
@@ -149,7 +135,7 @@ def dequantised(data: Path, count: int, draws: int, file: Path) -> list[Number]:
     k = flow.levels.quantise(slices(data, count))
     trained, plain = ([bound_bits(prior, k[i : i + 1], i, draws, noise) for i in range(count)]
                       for noise in (flow, flat))  # fmt: skip
-    return paired(f"trained dequantizer, {count} slices, bound", trained, plain)
+    return paired(f"trained dequantizer, {count} slices, bound of Eq. B.41", trained, plain)
 
 
 def against(data: Path, count: int, draws: int, file: Path) -> list[Number]:
@@ -193,68 +179,11 @@ def variances(
     return found[0], found[1], found[2]
 
 
-def digits() -> tuple[Tensor, Tensor]:
-    """Training and held-out digits (n, 1, 8, 8), values 0 to 16 over 16."""
-    images = torch.from_numpy(load_digits().images).float()[:, None] / GREYS.count
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    return images[order[:1500]], images[order[1500:]]
-
-
-def trained(objective: Denoising, train: Tensor, steps: int) -> NetworkPrior:
-    """A prior of digits."""
-    torch.manual_seed(0)
-    mean, std = float(train.mean()), float(train.std())
-    network = UNetSpec(channels=(32, 64), blocks=1, fold=1, groups=8).build()
-    prior = NetworkPrior(network, VP(eps=1e-4), preconditioning=EDM(std), data_mean=mean)
-    loss = Dequantised(objective, GREYS)
-    optimiser = torch.optim.Adam(prior.parameters(), lr=1e-3)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, steps)
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(steps):
-        x0 = train[torch.randint(len(train), (64,), generator=generator)]
-        u = torch.rand(64, generator=generator)
-        z = torch.randn(x0.shape, generator=generator)
-        value = loss(prior, x0, u, z).mean()
-        optimiser.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(prior.parameters(), 20.0)
-        optimiser.step()
-        schedule.step()
-    return prior.requires_grad_(False).eval()
-
-
-def weighted(steps: int, count: int) -> list[Number]:
-    """Bits per dimension of held-out digits under both weightings."""
-    train, held_out = digits()
-    k = GREYS.quantise(held_out[:count])
-    x = GREYS.dequantise(k, uniform(k, range(count)))
-    found = {}
-    for name, objective in (
-        ("likelihood", likelihood_importance()),
-        ("original", score_matching()),
-    ):
-        prior = trained(objective, train, steps)
-        nats = log_likelihood(prior, x, rademacher(x, range(count), 4)).nats
-        found[name] = GREYS.bits_per_dim(-nats, torch.zeros(count), 64)
-        print(f"{name} weighting: {float(found[name].mean()):.4f} bits/dim", flush=True)
-    less = found["original"] - found["likelihood"]
-    error = float(less.std()) / count**0.5
-    return [
-        Number("digits: original weighting (bits/dim, 4 bits)", float(found["original"].mean())),
-        Number("digits: likelihood weighting and importance sampling (bits/dim)",
-               float(found["likelihood"].mean())),
-        Number("digits: bits/dim less with likelihood weighting, over its standard error",
-               float(less.mean()) / error, at_least=3),
-    ]  # fmt: skip
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA, help="folder of development data")
     parser.add_argument("--slices", type=int, default=4, help="0 to skip them")
     parser.add_argument("--tolerance", type=float, default=1e-5, help="of the solver")
-    parser.add_argument("--steps", type=int, default=2000, help="of training on digits")
-    parser.add_argument("--digits", type=int, default=200, help="held out; 0 to skip them")
     parser.add_argument("--peer", type=Path, help="another prior of CT slices of 128 x 128")
     parser.add_argument("--dequantizer", type=Path, help="of ct-128-vp")
     parser.add_argument("--draws", type=int, default=100, help="of those two's bounds")
@@ -263,7 +192,7 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true", help="exit 1 when a number is missed")
     args = parser.parse_args()
-    found = [] if args.digits == 0 else weighted(args.steps, args.digits)
+    found: list[Number] = []
     if args.peer is not None:
         found += against(args.data, args.slices, args.draws, args.peer)
     if args.dequantizer is not None:
