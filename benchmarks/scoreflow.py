@@ -99,8 +99,7 @@ def weighted(likelihood: NetworkPrior, original: NetworkPrior, k: Tensor) -> lis
 
 def dequantised(prior: NetworkPrior, noise: DequantizationFlow, k: Tensor) -> list[Number]:
     """Bits per dimension of held-out digits with trained noise and with uniform noise."""
-    bits = [[bound_bits(prior, k[i : i + 1], i, 200, q) for i in range(len(k))]
-            for q in (noise, FLAT)]  # fmt: skip
+    bits = [bound_bits(prior, k, 200, q) for q in (noise, FLAT)]
     flows = [flow_bits(prior, k, q).tolist() for q in (noise, FLAT)]
     return [*paired("trained dequantizer, flow", *flows),
             *paired("trained dequantizer, bound of Eq. B.41", *bits)]  # fmt: skip
