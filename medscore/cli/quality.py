@@ -80,15 +80,16 @@ def quality(
     files = {"samples": samples, "real": real}
     if training is not None:
         files["training"] = training
-    sets = {}
+    sets, names = {}, {}
     for name, file in files.items():
         if features:
             rows = read_features(file)
-            sets[name] = rows[equally_spaced(len(rows), limit)]
+            chosen = equally_spaced(len(rows), limit)
+            sets[name], names[name] = rows[chosen], [f"{file.name}#{i}" for i in chosen]
         else:
             contract = read_checkpoint(registry.prior_path(prior)).contract
             found = given([file], contract, spacing_mm=spacing_mm, limit=limit)
-            sets[name] = _looked_at(found, inception)
+            sets[name], names[name] = _looked_at(found, inception), list(found.names)
     _check(sets, files)
     about = {
         "of": "features" if features or inception is not None else "pixels",
@@ -97,7 +98,7 @@ def quality(
     result = {"samples": _distances(sets["samples"], sets, seed)}
     if training is not None:
         result["training"] = _distances(sets["training"], sets, seed)
-    copies = None if training is None else Copies.of(sets)
+    copies = None if training is None else Copies.of(sets, names["training"])
     _tell(result, copies)
     if output is not None:
         whole = {**about, **{k: asdict(v) for k, v in result.items()}}
@@ -129,19 +130,19 @@ class Copies:
     samples: float
     real: float
     closest: float
-    index: list[int]
+    image: list[str]
     distance: list[float]
 
     @staticmethod
-    def of(sets: dict[str, Features]) -> Copies:
-        """Of samples, real and training images."""
+    def of(sets: dict[str, Features], names: list[str]) -> Copies:
+        """Of samples, real and training images, which have names."""
         index, distance = nearest(sets["samples"], sets["training"])
         _, usual = nearest(sets["real"], sets["training"])
         least = float(usual.min())
         return Copies(
             float(distance.median()), float(usual.median()),
             float(distance.min()) / least if least > 0 else float("nan"),
-            index.tolist(), distance.tolist(),
+            [names[i] for i in index.tolist()], distance.tolist(),
         )  # fmt: skip
 
 

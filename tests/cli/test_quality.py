@@ -47,7 +47,7 @@ def test_features_are_compared_in_equal_numbers(done: Done, sets: Path, tmp_path
 
 def test_the_copy_is_found(done: Done, sets: Path, tmp_path: Path) -> None:
     its = run(done, sets, tmp_path, "--training", sets / "training.npy")["nearest"]
-    assert its["index"][0] == 17
+    assert its["image"][0] == "training.npy#17"
     assert its["distance"][0] == its["closest"] == 0
     assert 0.5 < its["samples"] / its["real"] < 2
 
