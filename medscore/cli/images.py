@@ -46,7 +46,6 @@ def given(
     contract: DataContract,
     *,
     side: int | None = None,
-    grey: bool = False,
     spacing_mm: float | None = None,
     limit: int | None = None,
 ) -> Given:
@@ -57,8 +56,8 @@ def given(
     samples, as they were drawn.
 
     Args:
-        side: another size than the prior's. grey: without colours. spacing_mm: of pixels, where an
-            archive of CT or MR images does not say. limit: at most so many, equally spaced.
+        side: another size than the prior's. spacing_mm: of pixels, where an archive of CT or MR
+            images does not say. limit: at most so many, equally spaced.
 
     Raises:
         MedscoreError: the prior is of something else, or a file of other images than it.
@@ -72,7 +71,7 @@ def given(
     rest = [file for file in files if not (file / SAMPLES).is_file()]
     parts = [_samples(file / SAMPLES, contract, size) for file in files if file not in rest]
     if rest and contract.modality == "picture":
-        parts.append(_pictures(rest, contract, size, grey))
+        parts.append(_pictures(rest, contract, size))
     elif rest:
         parts.append(_slices(rest, contract, size, spacing_mm))
     x = torch.cat([part.x for part in parts])
@@ -82,10 +81,10 @@ def given(
     return Given(x[chosen], tuple(names[i] for i in chosen), tuple(patients[i] for i in chosen))
 
 
-def _pictures(files: Sequence[Path], contract: DataContract, side: int, grey: bool) -> Given:
+def _pictures(files: Sequence[Path], contract: DataContract, side: int) -> Given:
     patterns = [f"{pattern_of(file)}/**/*" if file.is_dir() else pattern_of(file) for file in files]
     white = None if contract.high == 1 else contract.high
-    colour = contract.quantity == "colour" and not grey
+    colour = contract.quantity == "colour"
     found = load_pictures(patterns, root=Path("/"), size=side, colour=colour, white=white)
     return Given(found.images, found.names, ("",) * len(found.names))
 

@@ -91,17 +91,16 @@ def sr(part: Part, contract: DataContract) -> Known:
 
 
 def colorize(part: Part, contract: DataContract) -> Known:
-    """Grey images; what has colours loses them."""
+    """Grey images; of what has colours, their mean."""
     if contract.quantity != "colour":
         raise MedscoreError(
             f"--task colorize with prior {contract.name} of {contract.quantity} images",
             mend="use a prior of pictures with `colour: true`",
         )
     operator = Colorization(contract.size, contract.size)
-    images = given(part.files, contract, grey=True)
-    return Known(
-        operator, operator.measurement(images.x), images.x.expand(-1, 3, -1, -1), images
-    )  # fmt: skip
+    images = given(part.files, contract)
+    grey = images.x.mean(1, keepdim=True)
+    return Known(operator, operator.measurement(grey), grey.expand(-1, 3, -1, -1), images)
 
 
 TASKS: dict[str, Callable[[Part, DataContract], Known]] = {

@@ -32,8 +32,8 @@ def test_a_folder_of_pictures(pictures: Path, colour_prior: Path, contract: Cont
     found = given([pictures], contract(colour_prior))
     assert np.allclose(found.x, stored(pictures).transpose(0, 3, 1, 2), atol=1e-6)
     assert found.names == tuple(f"{i}.png#0" for i in range(6))
-    grey = given([pictures / "2.png"], contract(colour_prior), grey=True)
-    assert grey.x.shape == (1, 1, 8, 8)
+    small = given([pictures / "2.png"], contract(colour_prior), side=4)
+    assert small.x.shape == (1, 3, 4, 4)
     assert given([pictures], contract(colour_prior), limit=3).names == ("0.png#0", "2.png#0",
                                                                         "5.png#0")  # fmt: skip
 
