@@ -1,6 +1,6 @@
 """Generation on scikit-learn's digits: from the data set to pictures and numbers.
 
-    python benchmarks/digits.py runs                          # about 8 minutes on 2 cores
+    python benchmarks/digits.py runs                          # about 12 minutes on 2 cores
     python benchmarks/digits.py runs --check                  # exit 1 when a number is missed
     python benchmarks/digits.py runs --pictures docs/generation
 
