@@ -55,7 +55,7 @@ def test_codes_hold_what_they_are_of(codes: Path) -> None:
 def test_between_starts_and_ends_at_the_codes(
     done: Done, grey_prior: Path, codes: Path, tmp_path: Path
 ) -> None:
-    args = ["decode", codes, "--prior", grey_prior]
+    args = ["decode", codes, "--prior", grey_prior, "--tolerance", 1e-5]
     done(*args, "-o", tmp_path / "ends")
     done(*args, "--between", 3, "-o", tmp_path / "ways")
     ends, ways = images(tmp_path / "ends"), images(tmp_path / "ways")
@@ -70,8 +70,9 @@ def test_temperature_is_times_the_codes(
     with np.load(codes, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive}
     np.savez(tmp_path / "half.npz", **(arrays | {"code": arrays["code"] / 2}))
-    done("decode", codes, "--prior", grey_prior, "--temperature", 0.5, "-o", tmp_path / "a")
-    done("decode", tmp_path / "half.npz", "--prior", grey_prior, "-o", tmp_path / "b")
+    args = ["--prior", grey_prior, "--tolerance", 1e-5]
+    done("decode", codes, *args, "--temperature", 0.5, "-o", tmp_path / "a")
+    done("decode", tmp_path / "half.npz", *args, "-o", tmp_path / "b")
     assert np.allclose(images(tmp_path / "a"), images(tmp_path / "b"), atol=1e-6)
 
 
@@ -100,7 +101,7 @@ def test_an_interrupted_run_goes_on_with_the_next_image(
 def test_two_priors_are_compared(
     done: Done, make_prior: Callable[..., Path], pictures: Path, grey_prior: Path, tmp_path: Path
 ) -> None:
-    args = ["encode", pictures, "--prior", grey_prior, "--limit", 3]
+    args = ["encode", pictures, "--prior", grey_prior, "--limit", 3, "--tolerance", 1e-5]
     same = done(*args, "--against", grey_prior, "-o", tmp_path / "a.npz").out
     found = json.loads(same)
     assert found["difference"] == 0

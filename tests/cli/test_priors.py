@@ -80,7 +80,7 @@ def test_every_recipe_reads_and_its_network_takes_its_size(path: Path) -> None:
     if not hasattr(recipe, "network"):
         return
     with torch.device("meta"):
-        x = torch.zeros(1, 1, recipe.size, recipe.size)
+        x = torch.zeros(1, getattr(recipe, "channels", 1), recipe.size, recipe.size)
         network = recipe.network.build()
         assert network(x, torch.zeros(1)).shape == x.shape
     assert 2 * sum(p.numel() for p in network.parameters()) <= (
