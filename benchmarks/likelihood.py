@@ -109,9 +109,7 @@ def bound_bits(
 ) -> list[float]:
     """Bits per dimension of grey levels by the bound of Eq. B.41, with ``noise`` within them."""
     seeds = range(len(k))
-    with torch.no_grad():
-        u, log_q = noise(k, uniform(k, [derive_seed(seed, 2) for seed in seeds]))
-    x = noise.levels.dequantise(k, u)
+    x, log_q = noise.dequantise(k, [derive_seed(seed, 2) for seed in seeds])
     bound = denoising_bound(prior, x, seeds, draws) + correction(prior, x, seeds, draws)
     bits: list[float] = noise.levels.bits_per_dim(bound.nats, log_q, k[0].numel()).tolist()
     return bits

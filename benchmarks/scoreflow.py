@@ -21,7 +21,7 @@ from number import table
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from medscore.likelihood.bits import Levels, uniform
+from medscore.likelihood.bits import Levels
 from medscore.likelihood.dequantization import DequantizationFlow
 from medscore.likelihood.dequantizer_training import bound_loss
 from medscore.likelihood.divergence import rademacher
@@ -32,6 +32,7 @@ from medscore.objectives.dequantised import Dequantised
 from medscore.preconditioning import EDM
 from medscore.prior import NetworkPrior
 from medscore.sde import VP
+from medscore.training.loop import Loss, Model
 
 GREYS = Levels(4)
 """Of the digits, whose values are 0 to 16."""
@@ -47,54 +48,46 @@ def digits() -> tuple[Tensor, Tensor]:
     return images[order[:1500]], images[order[1500:]]
 
 
+def fit(
+    model: Model, loss: Loss[Model], train: Tensor, steps: int, *, seed: int, clip: float
+) -> None:
+    """Adam with a falling rate on batches of 64."""
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, steps)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        x0 = train[torch.randint(len(train), (64,), generator=generator)]
+        u = torch.rand(64, generator=generator)
+        z = torch.randn(x0.shape, generator=generator)
+        value = loss(model, x0, u, z).mean()
+        optimiser.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimiser.step()
+        schedule.step()
+
+
 def trained(objective: Denoising, train: Tensor, steps: int) -> NetworkPrior:
     """A prior of digits."""
     torch.manual_seed(0)
     mean, std = float(train.mean()), float(train.std())
     network = UNetSpec(channels=(32, 64), blocks=1, fold=1, groups=8).build()
     prior = NetworkPrior(network, VP(eps=1e-4), preconditioning=EDM(std), data_mean=mean)
-    loss = Dequantised(objective, GREYS)
-    optimiser = torch.optim.Adam(prior.parameters(), lr=1e-3)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, steps)
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(steps):
-        x0 = train[torch.randint(len(train), (64,), generator=generator)]
-        u = torch.rand(64, generator=generator)
-        z = torch.randn(x0.shape, generator=generator)
-        value = loss(prior, x0, u, z).mean()
-        optimiser.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(prior.parameters(), 20.0)
-        optimiser.step()
-        schedule.step()
+    fit(prior, Dequantised(objective, GREYS), train, steps, seed=1, clip=20.0)
     return prior.requires_grad_(False).eval()
 
 
 def noise_trained(prior: NetworkPrior, train: Tensor, steps: int) -> DequantizationFlow:
     """A dequantizer of digits for their prior (Eq. 9.13)."""
     torch.manual_seed(2)
-    flow, loss = DequantizationFlow(GREYS), bound_loss(prior)
-    optimiser = torch.optim.Adam(flow.parameters(), lr=1e-3)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, steps)
-    generator = torch.Generator().manual_seed(3)
-    for _ in range(steps):
-        x0 = train[torch.randint(len(train), (64,), generator=generator)]
-        u = torch.rand(64, generator=generator)
-        z = torch.randn(x0.shape, generator=generator)
-        value = loss(flow, x0, u, z).mean()
-        optimiser.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(flow.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
+    flow = DequantizationFlow(GREYS)
+    fit(flow, bound_loss(prior), train, steps, seed=3, clip=1.0)
     return flow.requires_grad_(False)
 
 
 def flow_bits(prior: NetworkPrior, k: Tensor, noise: DequantizationFlow) -> Tensor:
     """Bits per dimension of grey levels by the probability flow."""
-    with torch.no_grad():
-        u, log_q = noise(k, uniform(k, range(len(k))))
-    x = noise.levels.dequantise(k, u)
+    x, log_q = noise.dequantise(k, range(len(k)))
     nats = log_likelihood(prior, x, rademacher(x, range(len(x)), 4)).nats
     return noise.levels.bits_per_dim(-nats, log_q, k[0].numel())
 

@@ -37,11 +37,19 @@ class Counted(Prior):
     Args:
         items: samples walked together, so that a sampler that takes them one by one is not
             charged for each; by default as many as the first call evaluates.
+        tell: called with the NFE before every evaluation.
     """
 
-    def __init__(self, prior: Prior, *, items: int | None = None, bf16: bool = False) -> None:
+    def __init__(
+        self,
+        prior: Prior,
+        *,
+        items: int | None = None,
+        bf16: bool = False,
+        tell: Callable[[int], None] = lambda nfe: None,
+    ) -> None:
         self.inner, self.sde, self.items, self.bf16 = prior, prior.sde, items, bf16
-        self.evaluations = 0
+        self.tell, self.evaluations = tell, 0
 
     @property
     def nfe(self) -> int:
@@ -51,6 +59,7 @@ class Counted(Prior):
     def denoise(self, x: State, t: Times) -> State:
         self.items = self.items or len(x)
         self.evaluations += len(x)
+        self.tell(self.nfe)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             return self.inner.denoise(x, t).to(x.dtype)
 

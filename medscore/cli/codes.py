@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -19,23 +19,21 @@ from torch import Tensor
 
 import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
-from medscore.cli import registry
+from medscore.cli import options, registry
 from medscore.cli.gallery import write_gallery
 from medscore.cli.images import given
 from medscore.cli.options import check_new, check_ranges
 from medscore.cli.progress import console, counting_bar
 from medscore.contract import DataContract
+from medscore.engine import Counted
 from medscore.errors import MedscoreError, reading
 from medscore.files import atomic_folder, atomic_path, check_absent
 from medscore.generation.latent import compare, decode, encode, slerp
-from medscore.prior import Prior
 from medscore.resume import Progress, load_progress, save_progress
-from medscore.types import State, Times
 
 Tolerance = Annotated[float, typer.Option(help="Relative and absolute, of the flow's solver.")]
 Precision = Annotated[str, typer.Option(help="float64, or float32: faster, and less exact.")]
 PriorName = Annotated[str, typer.Option("--prior", help="Name of a shipped prior, or a path.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 def encode_(
@@ -52,10 +50,8 @@ def encode_(
     limit: Annotated[
         int | None, typer.Option(help="At most so many images, equally spaced.")
     ] = None,
-    spacing_mm: Annotated[
-        float | None, typer.Option(help="Of pixels, where an archive does not say.")
-    ] = None,
-    device: Device = "auto",
+    spacing_mm: options.Spacing = None,
+    device: options.Device = "auto",
 ) -> None:
     """Latent codes of images by the probability flow, for `medscore decode`.
 
@@ -67,19 +63,23 @@ def encode_(
     """
     flow = Flow(tolerance, precision)
     flow.check()
+    options.check_limit(limit)
     check_new(output)
     if output.suffix != ".npz":
         raise MedscoreError("no .npz file", where=output, mend="end its name with .npz")
     checkpoint = read_checkpoint(registry.prior_path(prior))
     found = given(images, checkpoint.contract, spacing_mm=spacing_mm, limit=limit)
-    if against is not None:
-        _check_like(checkpoint.contract, read_checkpoint(registry.prior_path(against)).contract)
+    other = None if against is None else read_checkpoint(registry.prior_path(against))
+    if other is not None:
+        _check_like(checkpoint.contract, other.contract)
         if len(found.x) < 2:
             raise MedscoreError("--against with a single image", mend="give two or more")
     run = Run(flow, registry.device(device), output)
-    codes, nfe = run.each(encode, "encode", prior, found.x)
-    others = None if against is None else run.each(encode, "against", against, found.x)[0]
-    with atomic_path(output) as partial, partial.open("wb") as file:
+    codes, nfe = run.each(encode, "encode", prior, checkpoint.sha256, found.x)
+    others = None
+    if other is not None and against is not None:
+        others, _ = run.each(encode, "against", against, other.sha256, found.x)
+    with atomic_path(output) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(
             file, allow_pickle=False, code=codes.numpy(), image=np.array(found.names),
             prior=np.array(checkpoint.sha256), sde=np.array(_sde(checkpoint.contract)),
@@ -103,7 +103,7 @@ def decode_(
     ] = 0,
     tolerance: Tolerance = 1e-8,
     precision: Precision = "float64",
-    device: Device = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Images of latent codes by the probability flow.
 
@@ -127,7 +127,7 @@ def decode_(
     begin = time.perf_counter()
     run = Run(flow, registry.device(device), output)
     with atomic_folder(output) as folder:
-        x, nfe = run.each(decode, "decode", prior, code)
+        x, nfe = run.each(decode, "decode", prior, checkpoint.sha256, code)
         origin = {
             "settings": {**asdict(flow), "temperature": temperature, "between": between},
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
@@ -178,24 +178,29 @@ class Run:
     output: Path
 
     def each(
-        self, solve: Callable[..., Tensor], title: str, prior: str, x: Tensor
+        self, solve: Callable[..., Tensor], title: str, prior: str, sha256: str, x: Tensor
     ) -> tuple[Tensor, int]:
-        """``encode`` or ``decode`` of every image or code, on the CPU; the mean NFE."""
-        file = registry.prior_path(prior)
-        network = load_prior(file, device=self.device).to(self.flow.dtype)
+        """``encode`` or ``decode`` of every image or code under a prior, whose weights have that
+        hash; on the CPU, and the mean NFE.
+        """
+        network = load_prior(registry.prior_path(prior), device=self.device).to(self.flow.dtype)
         content = hashlib.sha256(x.numpy().tobytes()).hexdigest()
-        sha256, tolerance = read_checkpoint(file).sha256, self.flow.tolerance
+        tolerance = self.flow.tolerance
         fingerprint = json.dumps([medscore.__version__, sha256, asdict(self.flow), content])
         progress = load_progress(self._state(title), fingerprint)
         with counting_bar(title, len(x)) as show:
+
+            def tell(done: int, nfe: int) -> None:
+                show(done, f"NFE {nfe}")
+
             for i in range(len(progress.done), len(x)):
-                watched = Watched(network, partial(show, i))
+                counted = Counted(network, tell=partial(tell, i))
                 one = x[i : i + 1].to(self.device, self.flow.dtype)
-                found = solve(watched, one, rtol=tolerance, atol=tolerance).cpu()
-                spent = progress.evaluations + watched.nfe
+                found = solve(counted, one, rtol=tolerance, atol=tolerance).cpu()
+                spent = progress.evaluations + counted.nfe
                 progress = Progress((*progress.done, found), evaluations=spent)
                 save_progress(self._state(title), fingerprint, progress)
-                show(i + 1, f"NFE {watched.nfe}")
+                tell(i + 1, counted.nfe)
         return torch.cat(progress.done), -(-progress.evaluations // len(x))
 
     def forget(self, *titles: str) -> None:
@@ -205,19 +210,6 @@ class Run:
 
     def _state(self, title: str) -> Path:
         return self.output.parent / f".{self.output.name}.{title}.resume.safetensors"
-
-
-@final
-class Watched(Prior):
-    """A prior that tells how often it was evaluated, as it goes."""
-
-    def __init__(self, inner: Prior, tell: Callable[[str], None]) -> None:
-        self.inner, self.sde, self.tell, self.nfe = inner, inner.sde, tell, 0
-
-    def denoise(self, x: State, t: Times) -> State:
-        self.nfe += 1
-        self.tell(f"NFE {self.nfe}")
-        return self.inner.denoise(x, t)
 
 
 def _sde(contract: DataContract) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from medscore.cli.options import check_ranges
 from medscore.errors import MedscoreError
 from medscore.files import atomic_write
-from medscore.likelihood.bits import Levels, uniform
+from medscore.likelihood.bits import Levels
 from medscore.likelihood.bound import correction, denoising_bound
 from medscore.likelihood.dequantization import DequantizationFlow
 from medscore.likelihood.dequantizer import load_dequantizer
@@ -90,9 +90,7 @@ def assess(
     if noise is not None:
         noise = noise.to(x.device)
         k = noise.levels.quantise(x)
-        with torch.no_grad():
-            u, log_q = noise(k, uniform(k, [derive_seed(seed, 2)]))
-        x = noise.levels.dequantise(k, u)
+        x, log_q = noise.dequantise(k, [derive_seed(seed, 2)])
     if asked.method == "flow":
         flow = log_likelihood(
             prior, x, _divergence(asked, d)(x, [seed]), rtol=asked.rtol, atol=asked.atol

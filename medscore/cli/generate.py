@@ -14,7 +14,7 @@ from rich.markup import escape
 
 import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
-from medscore.cli import registry
+from medscore.cli import options, registry
 from medscore.cli.gallery import write_gallery
 from medscore.cli.known import TASKS, Part, known
 from medscore.cli.options import check_precision, check_ranges
@@ -113,7 +113,7 @@ def generate(
     spacing_mm: Annotated[
         float | None, typer.Option(help="Of known pixels, where an archive does not say.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: options.Device = "auto",
     precision: Annotated[
         str, typer.Option(help="float32, or bf16 autocast where the hardware has it.")
     ] = "float32",

@@ -68,8 +68,8 @@ def given(
             mend="use one of HU, magnitudes or pictures",
         )
     size = side or contract.size
-    rest = [file for file in files if not (file / SAMPLES).is_file()]
-    parts = [_samples(file / SAMPLES, contract, size) for file in files if file not in rest]
+    parts = [_samples(file / SAMPLES, contract, size) for file in files if _is_drawn(file)]
+    rest = [file for file in files if not _is_drawn(file)]
     if rest and contract.modality == "picture":
         parts.append(_pictures(rest, contract, size))
     elif rest:
@@ -79,6 +79,10 @@ def given(
     patients = [patient for part in parts for patient in part.patients]
     chosen = equally_spaced(len(x), limit)
     return Given(x[chosen], tuple(names[i] for i in chosen), tuple(patients[i] for i in chosen))
+
+
+def _is_drawn(folder: Path) -> bool:
+    return (folder / SAMPLES).is_file()
 
 
 def _pictures(files: Sequence[Path], contract: DataContract, side: int) -> Given:

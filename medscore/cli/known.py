@@ -86,8 +86,8 @@ def sr(part: Part, contract: DataContract) -> Known:
         )
     operator = SuperResolution(size, size, factor)
     images = given(part.files, contract, side=size // factor, spacing_mm=part.spacing_mm)
-    seen = images.x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    return Known(operator, operator.measurement(images.x), seen, images)
+    y = operator.measurement(images.x)
+    return Known(operator, y, operator.zero_filled(y), images)
 
 
 def colorize(part: Part, contract: DataContract) -> Known:
@@ -99,8 +99,8 @@ def colorize(part: Part, contract: DataContract) -> Known:
         )
     operator = Colorization(contract.size, contract.size)
     images = given(part.files, contract)
-    grey = images.x.mean(1, keepdim=True)
-    return Known(operator, operator.measurement(grey), grey.expand(-1, 3, -1, -1), images)
+    y = operator.measurement(images.x.mean(1, keepdim=True))
+    return Known(operator, y, operator.zero_filled(y), images)
 
 
 TASKS: dict[str, Callable[[Part, DataContract], Known]] = {

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
-from medscore.cli import registry
+from medscore.cli import options, registry
 from medscore.cli.density import DIVERGENCES, SMALL, Asked, Kept, Row, assess, noise_of
 from medscore.cli.images import Given, given
 from medscore.cli.progress import console, counting_bar
@@ -69,16 +69,14 @@ def likelihood(
     limit: Annotated[
         int | None, typer.Option(help="At most so many slices, equally spaced.")
     ] = None,
-    spacing_mm: Annotated[
-        float | None, typer.Option(help="Of pixels, where an archive does not say.")
-    ] = None,
+    spacing_mm: options.Spacing = None,
     typical: Annotated[
         bool,
         typer.Option(
             "--typical", help="These images are typical: keep their mean beside the prior."
         ),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Log-likelihood of images under a prior, and how typical they are of what it was trained on.
 
@@ -94,8 +92,7 @@ def likelihood(
     """
     asked = Asked(method, divergence, probes, draws, bits, rtol, atol, seed)
     asked.check()
-    if limit is not None and limit < 1:
-        raise MedscoreError(f"--limit is {limit}", mend="use 1 or more")
+    options.check_limit(limit)
     check_absent(output)
     file = registry.prior_path(prior)
     checkpoint = read_checkpoint(file)

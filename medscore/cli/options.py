@@ -13,6 +13,8 @@ from medscore.errors import MedscoreError
 Series = Annotated[
     str | None, typer.Option(help="Of a folder with several: UID, description, or a part of it.")
 ]
+Spacing = Annotated[float | None, typer.Option(help="Of pixels, where an archive does not say.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Channel = Annotated[int | None, typer.Option(help="Which volume of a 4-D NIfTI file, from 0.")]
 
 
@@ -46,6 +48,15 @@ def check_ranges(*options: tuple[str, int | float, int | float, int | float]) ->
     for name, value, low, high in options:
         if not low <= value <= high:  # NaN too
             raise MedscoreError(f"{name} is {value}", mend=f"use {low} to {high}")
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a ``--limit`` that leaves no image.
+
+    Raises:
+        MedscoreError: under 1.
+    """
+    check_ranges(("--limit", 1 if limit is None else limit, 1, 10**9))
 
 
 def check_precision(precision: str) -> None:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from medscore.checkpoint import read_checkpoint
-from medscore.cli import registry
-from medscore.cli.images import Given, given
+from medscore.cli import options, registry
+from medscore.cli.images import given
 from medscore.cli.options import check_new, check_ranges
 from medscore.datasets.cohort import equally_spaced
 from medscore.errors import MedscoreError, reading
@@ -56,9 +56,7 @@ def quality(
         int | None, typer.Option(help="At most so many images of each, equally spaced.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random directions.")] = 0,
-    spacing_mm: Annotated[
-        float | None, typer.Option(help="Of pixels, where an archive does not say.")
-    ] = None,
+    spacing_mm: options.Spacing = None,
 ) -> None:
     """Distances between samples and real images; with --training also those of as many training
     images, which is what good samples can reach, and the nearest training image of each sample.
@@ -71,8 +69,8 @@ def quality(
 
     Example: medscore quality out validation.npz --prior ct-128 --training train.npz -o quality.json
     """
-    check_ranges(("--seed", seed, 0, 2**63 - 1),
-                 ("--limit", 1 if limit is None else limit, 1, 10**9))  # fmt: skip
+    check_ranges(("--seed", seed, 0, 2**63 - 1))
+    options.check_limit(limit)
     if output is not None:
         check_new(output)
     if features and inception is not None:
@@ -81,15 +79,19 @@ def quality(
     if training is not None:
         files["training"] = training
     sets, names = {}, {}
-    for name, file in files.items():
-        if features:
+    if features:
+        for name, file in files.items():
             rows = read_features(file)
             chosen = equally_spaced(len(rows), limit)
             sets[name], names[name] = rows[chosen], [f"{file.name}#{i}" for i in chosen]
-        else:
-            contract = read_checkpoint(registry.prior_path(prior)).contract
-            found = given([file], contract, spacing_mm=spacing_mm, limit=limit)
-            sets[name], names[name] = _looked_at(found, inception), list(found.names)
+    else:
+        contract = read_checkpoint(registry.prior_path(prior)).contract
+        found = {name: given([file], contract, spacing_mm=spacing_mm, limit=limit)
+                 for name, file in files.items()}  # fmt: skip
+        x = torch.cat([its.x for its in found.values()])
+        rows = x.flatten(1) if inception is None else inception_features(inception, x)
+        sets = dict(zip(found, rows.split([len(its.x) for its in found.values()]), strict=True))
+        names = {name: list(its.names) for name, its in found.items()}
     _check(sets, files)
     about = {
         "of": "features" if features or inception is not None else "pixels",
@@ -153,12 +155,6 @@ def _distances(x: Features, sets: dict[str, Features], seed: int) -> Distances:
     generator = torch.Generator().manual_seed(seed)
     return Distances(sliced_wasserstein(a, b, generator), mmd(a, b), frechet(a, b), precision,
                      recall)  # fmt: skip
-
-
-def _looked_at(found: Given, inception: Path | None) -> Features:
-    if inception is not None:
-        return inception_features(inception, found.x)
-    return found.x.flatten(1)
 
 
 def read_features(file: Path) -> Features:

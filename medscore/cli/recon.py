@@ -14,7 +14,7 @@ from rich.markup import escape
 import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.classical import classical
-from medscore.cli import registry
+from medscore.cli import options, registry
 from medscore.cli.plans import sampling_plan, strength
 from medscore.cli.presets import DEFAULTS, Settings, choose
 from medscore.cli.progress import console, sampling_bar
@@ -61,7 +61,7 @@ def recon(
     reference: Annotated[
         Path | None, typer.Option(help="Ground truth image: adds metrics.json.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: options.Device = "auto",
     batch_size: Annotated[int, typer.Option(help="Samples walked together.")] = 8,
     noise: Annotated[
         str,

@@ -14,7 +14,7 @@ from rich.markup import escape
 from torch import nn
 
 from medscore.checkpoint import save_prior
-from medscore.cli import registry, scans
+from medscore.cli import options, registry, scans
 from medscore.cli.options import config_path
 from medscore.cli.progress import console, training_bar
 from medscore.errors import MedscoreError
@@ -44,7 +44,7 @@ def train(
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps the slices that were read.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
+    device: options.Device = "cpu",
     devices: Annotated[
         int, typer.Option(help="Processes on this machine, a GPU each; torchrun overrules it.")
     ] = 1,

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reason
 from medscore.generation.quality import Features
 from medscore.types import Images
 
@@ -40,9 +40,8 @@ def inception_features(file: Path, x: Images, *, batch: int = 32) -> Features:
         if features.ndim != 2 or len(features) != len(x):
             raise ValueError(f"it gives an array of shape {tuple(features.shape)}")
     except (RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise MedscoreError(
-            f"is no network of features ({reason})", where=file,
+            f"is no network of features ({reason(error)})", where=file,
             mend="give a TorchScript file that maps images (n, 3, H, W) uint8 to (n, d)",
         ) from error  # fmt: skip
     return features.float()

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from medscore.likelihood.bits import Levels
+from medscore.likelihood.bits import Levels, uniform
 from medscore.likelihood.bound import correction, denoising_bound
 from medscore.prior import Prior
 from medscore.types import Images, Times
@@ -70,6 +70,12 @@ class DequantizationFlow(nn.Module):
         super().__init__()
         self.levels = levels
         self.network = nn.ModuleList(Coupling(channels, hidden, i % 2) for i in range(couplings))
+
+    @torch.no_grad()
+    def dequantise(self, k: Images, seeds: Sequence[int]) -> tuple[Images, Times]:
+        """Images of the levels with a seeded draw of the noise in each, and log q(u|k)."""
+        u, log_q = self(k, uniform(k, seeds))
+        return self.levels.dequantise(k, u), log_q
 
     def forward(self, k: Images, v: Images) -> tuple[Images, Times]:
         """u and log q(u|k).

@@ -114,6 +114,7 @@ def test_two_priors_are_compared(
     [
         (("encode", "PICTURES", "--against", "ct-128", "-o", "OUT.npz"), "is of images (1, 128"),
         (("encode", "PICTURES", "--limit", 1, "--against", "PRIOR", "-o", "OUT.npz"), "a single"),
+        (("encode", "PICTURES", "--limit", 0, "-o", "OUT.npz"), "--limit is 0"),
         (("encode", "PICTURES", "--tolerance", 0, "-o", "OUT.npz"), "--tolerance is 0"),
         (("encode", "PICTURES", "--precision", "bf16", "-o", "OUT.npz"), "--precision bf16"),
         (("encode", "PICTURES", "-o", "OUT.h5"), "end its name with .npz"),
