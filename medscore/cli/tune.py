@@ -102,10 +102,12 @@ def _work(
     search: Search, folder: Path, worker: int, after: Callable[[int], None] = lambda done: None
 ) -> None:
     """Try settings until there are enough."""
-    from medscore.tuning.search import optimise
+    from medscore.tuning.search import lock_of, optimise
 
     study = search.study(folder, worker)
-    optimise(study, search.spec.search, search.objective(), search.trials, after)
+    optimise(
+        study, lock_of(folder), search.spec.search, search.objective(), search.trials, after
+    )  # fmt: skip
 
 
 def _wait(running: list[Any]) -> None:

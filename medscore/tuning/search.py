@@ -9,12 +9,18 @@ from random import Random
 from typing import Any
 
 import optuna
+from filelock import FileLock
 from optuna.trial import Trial, TrialState
 
 from medscore.errors import MedscoreError
 from medscore.tuning.space import Space, is_grid
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def lock_of(folder: Path) -> FileLock:
+    """Held by whoever makes the study in a folder or takes its next trial."""
+    return FileLock(folder / "study.lock")
 
 
 def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int) -> optuna.Study:
@@ -29,9 +35,13 @@ def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder / "study.db"
     try:
-        study = optuna.create_study(
-            storage=f"sqlite:///{path}", study_name=name, direction="maximize", load_if_exists=True
-        )
+        with lock_of(folder):
+            study = optuna.create_study(
+                storage=f"sqlite:///{path}",
+                study_name=name,
+                direction="maximize",
+                load_if_exists=True,
+            )
         others = optuna.get_all_study_names(f"sqlite:///{path}")
     except Exception as error:  # sqlalchemy's, of a file that is no database
         raise MedscoreError(
@@ -86,33 +96,42 @@ def _settings(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
 
 def optimise(
     study: optuna.Study,
+    lock: FileLock,
     space: Space,
     score: Callable[[dict[str, Any]], float],
     trials: int,
     after: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Try settings until ``trials`` are finished, those of other workers and earlier runs included;
-    of a grid, until none waits.
+    """Try settings until ``trials`` are finished or under way, those of other workers and earlier
+    runs included; of a grid, until none waits.
 
     Args:
+        lock: held while a trial is taken: SQLite alone lets two workers take the same one.
         score: of settings, more is better; a MedscoreError (the sampler diverged, say) ends the
             trial without a score, its reason kept. after: told the number of finished trials.
     """
-
-    def one(trial: Trial) -> float:
+    while True:
+        with lock:
+            trial = _next(study, space, trials)
+        if trial is None:
+            return
         try:
-            return score({name: r.suggest(trial, name) for name, r in space.items()})
+            value = score({name: r.suggest(trial, name) for name, r in space.items()})
         except MedscoreError as error:
             trial.set_user_attr("error", str(error))
-            raise optuna.TrialPruned from error
-
-    def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, value)
         after(finished(study))
 
-    while finished(study) < trials:
-        if is_grid(space) and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            return
-        study.optimize(one, n_trials=1, callbacks=[tell])
+
+def _next(study: optuna.Study, space: Space, trials: int) -> Trial | None:
+    """A trial to make, if there are not enough."""
+    begun = study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING))
+    waits = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if len(begun) >= trials or (is_grid(space) and not waits):
+        return None
+    return study.ask()
 
 
 def finished(study: optuna.Study) -> int:
