@@ -1,4 +1,4 @@
-"""``medscore generate``: images of a prior, any or such as agree with a part of one."""
+"""``medscore generate``: images of a prior, any or such as agree with a part of one, of a class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from medscore.cli.gallery import write_gallery
 from medscore.cli.known import TASKS, Part, known
 from medscore.cli.options import check_precision, check_ranges
 from medscore.cli.progress import console, sampling_bar
-from medscore.cli.wanted import Wanted, agreeing, free, of_class
+from medscore.cli.wanted import Wanted, agreeing, classes, free
 from medscore.contract import DataContract
 from medscore.engine import Job, Samples, StepInfo, run
 from medscore.errors import MedscoreError
@@ -118,7 +118,7 @@ def generate(
         str, typer.Option(help="float32, or bf16 autocast where the hardware has it.")
     ] = "float32",
 ) -> None:
-    """Draw images from a prior: any, of a class, or such as agree exactly with a known part.
+    """Draw images from a prior: any, or such as agree exactly with a known part; of a class.
 
     Writes sheet.png (with --known a row for each image, what was known first), images/00000.png and
     so on (the prior's range, black to white), samples.npz (`hu` or `image`, float32) and
@@ -142,18 +142,16 @@ def generate(
     check_absent(output)
     if (classifier is None) != (label is None):
         raise MedscoreError("--classifier and --label go together", mend="give both, or neither")
-    if known_files is not None and classifier is not None:
-        raise MedscoreError("--known beside --classifier", mend="leave one of them out")
     file = registry.prior_path(prior)
     checkpoint = read_checkpoint(file)
     contract = checkpoint.contract
     chosen = registry.device(device)
     wanted = free(count, seed)
-    if classifier is not None and label is not None:
-        wanted = of_class(count, seed, classifier, label, strength, contract, chosen)
     if known_files is not None:
         part = Part(tuple(known_files), task, mask, hidden, factor, spacing_mm)
         wanted = agreeing(count, seed, part, known(part, contract), conditioner, chosen)
+    if classifier is not None and label is not None:
+        wanted = wanted.of(classes(classifier, label, strength, contract, chosen))
     network = load_prior(file, device=chosen)
     identity = [medscore.__version__, checkpoint.sha256, wanted.origin, asdict(asked)]
     state = output.parent / f".{output.name}.resume.safetensors"

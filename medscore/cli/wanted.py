@@ -1,10 +1,10 @@
-"""What ``medscore generate`` draws: anything, images of a class, or such as agree with a part."""
+"""What ``medscore generate`` draws: anything or such as agree with a part, of a class or of any."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from medscore.conditioners.guidance import ClassifierGuidance
 from medscore.contract import DataContract
 from medscore.engine import Batch
 from medscore.errors import MedscoreError
-from medscore.generation.classifier import load_classifier
+from medscore.generation.classifier import NoisyClassifier, load_classifier
 from medscore.generation.complete import Completion
 from medscore.noise import derive_seed
 from medscore.operators.base import Operator
@@ -40,17 +40,43 @@ class Wanted:
     origin: dict[str, Any] = field(default_factory=dict)
     sheet: Callable[[Tensor], tuple[Tensor, int | None]] = lambda x: (x, None)
 
+    def of(self, classes: Classes) -> Wanted:
+        """The same, of classes which take turns: drawn from p(x | class) instead of the prior."""
+
+        def batch(prior: Prior, sampler: Sampler, items: Sequence[int]) -> Batch:
+            return self.batch(classes.guidance(items).prior(prior), sampler, items)
+
+        return replace(self, batch=batch, origin={**self.origin, **classes.origin})
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Classes that take turns, by a classifier of noisy images.
+
+    Attributes:
+        labels: their numbers. origin: for the record.
+    """
+
+    classifier: NoisyClassifier
+    labels: Tensor
+    strength: float
+    origin: dict[str, Any]
+
+    def guidance(self, items: Sequence[int]) -> ClassifierGuidance:
+        """For images of these numbers."""
+        turns = self.labels[torch.tensor(list(items)) % len(self.labels)]
+        return ClassifierGuidance(self.classifier, turns, self.strength)
+
 
 def free(count: int, seed: int) -> Wanted:
     """Whatever the prior gives."""
     return Wanted([derive_seed(seed, i) for i in range(count)])
 
 
-def of_class(
-    count: int, seed: int, file: Path, label: str, strength: float, contract: DataContract,
-    device: str,
-) -> Wanted:  # fmt: skip
-    """Of the classes ``label`` names, which take turns, by a classifier of noisy images.
+def classes(
+    file: Path, label: str, strength: float, contract: DataContract, device: str
+) -> Classes:
+    """Those that ``label`` names, by the classifier in a file.
 
     Raises:
         MedscoreError: the classifier is of other images than the prior, or has no such class.
@@ -70,14 +96,10 @@ def of_class(
                 f"--label {name!r}", where=file, mend=f"use one of: {', '.join(its.classes)}"
             )
         numbers.append(its.classes.index(name))
-    labels, classifier = torch.tensor(numbers, device=device), model.to(device)
-
-    def batch(prior: Prior, sampler: Sampler, items: Sequence[int]) -> Batch:
-        turns = labels[torch.tensor(list(items)) % len(labels)]
-        return Batch(prior, sampler, ClassifierGuidance(classifier, turns, strength))
-
     origin = {"classifier": {"name": its.name, "sha256": sha256}}
-    return Wanted(free(count, seed).seeds, batch, origin)
+    return Classes(
+        model.to(device), torch.tensor(numbers, device=device), strength, origin
+    )  # fmt: skip
 
 
 def agreeing(

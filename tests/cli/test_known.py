@@ -110,7 +110,6 @@ def test_any_conditioner_and_sampler(
         (("--conditioner", "magic"), "magic"),
         (("--mask", "MASK"), "0 of 64 pixels are white"),
         (("--mask", "nowhere.png"), "nowhere.png"),
-        (("--classifier", "c", "--label", "1"), "--known beside --classifier"),
     ],
     ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v)),
 )

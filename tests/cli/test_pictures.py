@@ -75,7 +75,7 @@ def test_a_prior_of_pictures_is_trained_and_generates(
 
 
 def test_a_classifier_is_trained_and_guides(
-    train: Command, medscore: Command, recipe: Recipe, tmp_path: Path
+    train: Command, medscore: Command, recipe: Recipe, data: Path, tmp_path: Path
 ) -> None:
     assert train().code == 0
     prior = tmp_path / "run" / "tiny-pictures.safetensors"
@@ -88,11 +88,15 @@ def test_a_classifier_is_trained_and_guides(
     classifier = tmp_path / "classifier" / "classes.safetensors"
     args = ["generate", "--prior", prior, "-n", 4, "--steps", 3]
     guided = [*args, "--classifier", classifier]
+    part = ["--known", data / "class0" / "0.png", "--conditioner", "ddnm"]
     images = {}
     for name, options in (
         ("free", args), ("off", [*guided, "--label", "class1", "--strength", 0]),
         ("one", [*guided, "--label", "class1", "--strength", 50]),
         ("turns", [*guided, "--label", "class0,class1", "--strength", 50]),
+        ("part", [*args, *part]),
+        ("part-off", [*guided, *part, "--label", "class1", "--strength", 0]),
+        ("part-of-one", [*guided, *part, "--label", "class1", "--strength", 50]),
     ):  # fmt: skip
         result = medscore(*options, "-o", tmp_path / name)
         assert result.code == 0, result.err
@@ -102,6 +106,11 @@ def test_a_classifier_is_trained_and_guides(
     assert not np.allclose(images["free"], images["one"], atol=1e-4)
     assert np.allclose(images["turns"][1::2], images["one"][1::2], atol=1e-5)
     assert not np.allclose(images["turns"][::2], images["one"][::2], atol=1e-4)
+    assert np.allclose(images["part"], images["part-off"], atol=1e-5)
+    differ = images["part"] != images["part-of-one"]
+    assert differ[:, 2:6, 2:6].any()
+    differ[:, 2:6, 2:6] = False
+    assert not differ.any()  # what is known
     for options, why in (
         ([*guided, "--label", "class2"], "use one of: class0, class1"),
         (guided, "go together"),
