@@ -62,9 +62,10 @@ class VPSpec(_SDE):
     kind: Literal["vp"] = "vp"
     beta_min: float = 0.1
     beta_max: float = 20.0
+    eps: float = Field(default=1e-3, gt=0, lt=1)
 
     def build(self) -> SDE:
-        return VP(self.beta_min, self.beta_max)
+        return VP(self.beta_min, self.beta_max, self.eps)
 
 
 class SubVPSpec(_SDE):
@@ -73,9 +74,10 @@ class SubVPSpec(_SDE):
     kind: Literal["subvp"] = "subvp"
     beta_min: float = 0.1
     beta_max: float = 20.0
+    eps: float = Field(default=1e-3, gt=0, lt=1)
 
     def build(self) -> SDE:
-        return SubVP(self.beta_min, self.beta_max)
+        return SubVP(self.beta_min, self.beta_max, self.eps)
 
 
 class DDPMSpec(_SDE):

@@ -27,7 +27,12 @@ SMALL = 256
 """Numbers in an image up to which the divergence is exact by default."""
 
 DIVERGENCES = ("auto", "exact", "rademacher", "gaussian")
-METHODS = ("flow", "bound", "clean-bound")
+METHODS = {
+    "flow": "p of the SDE's time eps, at the image",
+    "bound": "p of the SDE's time eps, on average over the image's noise there, bounded from below",
+    "clean-bound": "of the clean image, bounded from below",
+}
+"""Whose density they say."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,16 @@ def assess(
 
 
 def noise_of(asked: Asked, file: Path | None, sha256: str) -> DequantizationFlow | None:
-    """Of --bits or --dequantizer; a new flow is uniform."""
+    """Of --bits or --dequantizer; a new flow is uniform.
+
+    Raises:
+        MedscoreError: both, or what does not bound the probability of levels.
+    """
+    if asked.method == "bound" and (asked.bits is not None or file is not None):
+        raise MedscoreError(
+            "--method bound bounds the likelihood of the image with noise, not that of grey levels",
+            mend="use --method clean-bound or flow",
+        )
     if file is None:
         return None if asked.bits is None else DequantizationFlow(Levels(asked.bits), couplings=0)
     if asked.bits is not None:

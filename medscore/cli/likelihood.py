@@ -18,14 +18,16 @@ from torch import Tensor
 import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.cli import options, registry
-from medscore.cli.density import DIVERGENCES, SMALL, Asked, Kept, Row, assess, noise_of
+from medscore.cli.density import DIVERGENCES, METHODS, SMALL, Asked, Kept, Row, assess, noise_of
 from medscore.cli.images import Given, given
+from medscore.cli.options import check_new
 from medscore.cli.progress import console, counting_bar
 from medscore.errors import MedscoreError
 from medscore.evaluation.cells import key_of
 from medscore.files import atomic_folder, check_absent
 from medscore.likelihood.typicality import (
     Typical,
+    beside,
     nats_per_dim,
     read_typical,
     warning,
@@ -80,11 +82,10 @@ def likelihood(
 ) -> None:
     """Log-likelihood of images under a prior, and how typical they are of what it was trained on.
 
-    Writes likelihood.csv, a line for each slice: log p / D in nats (D pixels in the prior's range,
-    in which its contract's low and high are 0 and 1), its standard error where there are several
-    probes or draws, bits per pixel with
-    --bits, and z, deviations from the prior's validation images. likelihood.json says what was
-    computed.
+    Writes likelihood.csv, a line for each slice: log p / D in nats (D pixels, times three in
+    colour, in the prior's range: its contract's low and high are 0 and 1), its standard error where
+    there are several probes or draws, bits/dim with --bits, and z, deviations from the prior's
+    validation images. likelihood.json says what was computed.
 
     Example: medscore likelihood scan.dcm --prior ct-128 -o out --bits 12
 
@@ -97,6 +98,8 @@ def likelihood(
     file = registry.prior_path(prior)
     checkpoint = read_checkpoint(file)
     contract = checkpoint.contract
+    if typical:
+        check_new(beside(file))
     known = None if typical else read_typical(file, checkpoint.sha256)
     noise = noise_of(asked, dequantizer, checkpoint.sha256)
     found = given(images, contract, spacing_mm=spacing_mm, limit=limit)
@@ -125,14 +128,13 @@ def likelihood(
             kept.save(rows)
             show(number + 1, "")
         plain = torch.tensor([row.typical or 0.0 for row in rows])
+        its = _typical(plain, checkpoint.sha256) if typical else None
         z = None if known is None else known.z(plain)
         said = {
             **asked.__dict__,
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
-            "density": "of the clean image, bounded from below"
-            if method == "clean-bound"
-            else "of the image with the noise of the SDE's eps",
-            "nats": "log p over the image's pixels, whose range 0..1 is "
+            "density": METHODS[method],
+            "nats": "log p over the image's numbers, whose range 0..1 is "
             f"{contract.low:g}..{contract.high:g} {contract.quantity}",
             "bits": None if noise is None else noise.levels.bits,
             "dequantization": None if noise is None else str(dequantizer or "uniform"),
@@ -141,8 +143,7 @@ def likelihood(
         _write(folder, found, rows, z, said)
     kept.file.unlink(missing_ok=True)
     _tell(output, rows, z)
-    if typical:
-        its = _typical(plain, checkpoint.sha256)
+    if its is not None:
         console.print(f"{escape(str(write_typical(file, its)))}: typical of {its.count} slices")
 
 

@@ -1,9 +1,9 @@
 r"""Discrete likelihood of images with integer grey levels, in bits for each number.
 
-Of b bits, an image in the network's range has the levels k = floor(2^b x): 2^b of them from 0 to 1,
-and more above for magnitudes that are brighter. The model's probability of k is the integral of its
-density over the bin, which Jensen's inequality bounds by any noise u in it (Song et al. 2022,
-section 9.5.2; Theis et al. 2016):
+Of b bits, an image in the network's range has the levels k = floor(2^b x): 2^b of them below 1, one
+that begins at 1, and more above for magnitudes that are brighter. The model's probability of k is
+the integral of its density over the bin, which Jensen's inequality bounds by any noise u in it
+(Song et al. 2022, section 9.5.2; Theis et al. 2016):
 
 .. math:: -\log P(k) \le E_{u \sim q(u|k)}\left[ -\log p\left(\tfrac{k + u}{2^b}\right)
           + \log q(u|k) \right] + D\, b \log 2,
@@ -21,12 +21,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medscore.noise import derive_seed
 from medscore.types import State, Times
+
+STREAM = 0x6B
+"""Of a seed, the draws within levels."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Equal levels, 2^bits from 0 to 1 of the network's range.
+    """Equal levels, 2^bits from 0 to below 1 of the network's range.
 
     Raises:
         ValueError: fewer than 1 or more than 16 bits: float32 has 24 for level and noise.
@@ -66,9 +70,10 @@ class Levels:
 
 
 def uniform(like: Tensor, seeds: Sequence[int]) -> Tensor:
-    """v in the open interval (0, 1), one seed per sample."""
-    draws = [
-        torch.rand(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds
-    ]
+    """v in the open interval (0, 1), one seed per sample: other draws than :class:`Noise`'s of that
+    seed, so that both can be of one sample.
+    """
+    own = [torch.Generator().manual_seed(derive_seed(seed, STREAM)) for seed in seeds]
+    draws = [torch.rand(like.shape[1:], generator=generator) for generator in own]
     v: Tensor = torch.stack(draws).to(like).clamp(2**-24, 1 - 2**-24)
     return v

@@ -26,7 +26,11 @@ from torch import Tensor
 from medscore.likelihood.divergence import exact, rademacher
 from medscore.likelihood.estimates import Estimated
 from medscore.noise import Noise, derive_seed
-from medscore.objectives.denoising import Denoising, likelihood_importance
+from medscore.objectives.denoising import (
+    Denoising,
+    likelihood_importance,
+    likelihood_weighting,
+)
 from medscore.prior import Prior
 from medscore.sde import SDE
 from medscore.types import State, Times
@@ -49,7 +53,11 @@ def denoising_bound(
     Args:
         seeds: one per sample. draws: of times and noise. objective: times and weighting, of
             likelihood weighting: ``likelihood()`` or ``likelihood_importance()``.
+
+    Raises:
+        ValueError: the objective is weighted otherwise, or the SDE has no noise at its eps.
     """
+    _check(objective, prior.sde)
 
     def one(u: Times, z: State, draw: int) -> Times:
         return denoising_draw(prior, x, u, z, objective)
@@ -79,11 +87,12 @@ def matching_bound(
     objective: Denoising = IMPORTANCE,
     probes: int = 0,
 ) -> Bound:
-    """L^SM(x, eps) of clean images; arguments as of :func:`denoising_bound`.
+    """L^SM(x, eps) of clean images; arguments and errors as of :func:`denoising_bound`.
 
     Args:
         probes: for the divergence, new ones at each draw; 0 takes the exact divergence.
     """
+    _check(objective, prior.sde)
     sde, d = prior.sde, x[0].numel()
     rest = _cross_entropy(sde, x) - d * _log_rise(sde.alpha, sde)
 
@@ -113,6 +122,18 @@ def correction(prior: Prior, x: State, seeds: Sequence[int], draws: int) -> Boun
         return 0.5 * error / sde.ratio(t) ** 2 - d * torch.log(sde.alpha(t)) - 0.5 * d
 
     return _average(x, [derive_seed(seed, 1) for seed in seeds], draws, one)
+
+
+def _check(objective: Denoising, sde: SDE) -> None:
+    """The weighting must be g^2 (dt/du) / (1 - eps): times t(u) then give the integral of g^2."""
+    if not sde.eps > 0:
+        raise ValueError(f"{sde} has eps {sde.eps}: a bound needs noise at eps")
+    u = torch.linspace(0, 1, 1025, dtype=torch.float64)
+    slope = objective.times(sde, u).diff() * 1024 / (1 - sde.eps)
+    t = objective.times(sde, (u[1:] + u[:-1]) / 2)
+    times = objective.weighting(sde, t) / likelihood_weighting(sde, t) / slope
+    if not abs(float(times.median()) - 1) < 0.05:
+        raise ValueError(f"likelihood weighting is needed, not {float(times.median()):.3g} of it")
 
 
 def _average(

@@ -15,7 +15,7 @@ from medscore.errors import MedscoreError
 from medscore.likelihood.dequantization import DequantizationFlow, dequantization_loss
 from medscore.likelihood.dequantizer import DequantizerContract, FlowSpec
 from medscore.noise import seeds_from
-from medscore.prior import Prior
+from medscore.prior import NetworkPrior
 from medscore.recipe import ImageRecipe
 from medscore.strict import read_yaml, validated
 from medscore.training.loop import Batches, Loss
@@ -54,10 +54,11 @@ class DequantizerRun:
     identity: dict[str, str]
 
 
-def bound_loss(prior: Prior) -> Loss[DequantizationFlow]:
+def bound_loss(prior: NetworkPrior) -> Loss[DequantizationFlow]:
     """Eq. 9.13 over D, in nats; v is Phi(z), and the draws of the bound are seeded by u."""
 
     def loss(flow: DequantizationFlow, x0: Tensor, u: Tensor, z: Tensor) -> Tensor:
+        prior.to(x0.device)
         v = torch.special.ndtr(z).clamp(2**-24, 1 - 2**-24)
         k = flow.levels.quantise(x0)
         return dequantization_loss(flow, prior, k, v, seeds_from(u, 2)) / x0[0].numel()

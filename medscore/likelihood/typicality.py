@@ -59,7 +59,8 @@ class Typical(Strict):
             ValueError: fewer, or all alike.
         """
         if len(values) < 2 or not float(values.std()) > 0:
-            raise ValueError(f"{len(values)} images say nothing of their deviation")
+            alike = "" if len(values) < 2 else ", all alike,"
+            raise ValueError(f"{len(values)} images{alike} say nothing of their deviation")
         return Typical(
             prior=prior, mean=float(values.mean()), deviation=float(values.std()),
             count=len(values),

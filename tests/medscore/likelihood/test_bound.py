@@ -4,6 +4,7 @@ Every comparison allows 5 standard errors of 400 draws or more: one fails by cha
 in 500,000 times.
 """
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -15,9 +16,9 @@ from medscore.analytic import GaussianPrior, GMMPrior
 from medscore.likelihood.bound import Bound, correction, denoising_bound, matching_bound
 from medscore.likelihood.divergence import exact
 from medscore.likelihood.flow import log_likelihood
-from medscore.objectives.denoising import likelihood, likelihood_importance
+from medscore.objectives.denoising import likelihood, likelihood_importance, score_matching
 from medscore.prior import Prior
-from medscore.sde import SDE
+from medscore.sde import SDE, VE, VP, SubVP
 from medscore.types import State, Times
 
 DRAWS = 400
@@ -104,6 +105,33 @@ def test_importance_sampled_times_scatter_less(sde: SDE) -> None:
     assert float(found.estimates.var(1).mean()) < 0.5 * float(plain.estimates.var(1).mean())
     error = (found.standard_error**2 + plain.standard_error**2).sqrt()
     assert bool(((found.nats - plain.nats).abs() < 5 * error).all())
+
+
+@pytest.mark.parametrize(
+    "sde", [VE(0.05, 50.0), VP(eps=0.05), SubVP(eps=0.2)], ids=["VE", "VP", "SubVP"]
+)
+def test_the_correction_in_closed_form(sde: SDE) -> None:
+    """Of N(0, s^2 I) with the exact denoiser, whose error has the variance of x given x_eps."""
+    s, n = 0.3, 4000
+    prior = GaussianPrior(sde, torch.zeros(D), s**2 * torch.eye(D))
+    x = s * torch.randn(n, D, generator=torch.Generator().manual_seed(2))
+    found = correction(prior, x, range(n), 4).nats
+    eps = torch.tensor(sde.eps)
+    a, b = float(sde.alpha(eps)), float(sde.sigma(eps))
+    expected = D * (0.5 * a**2 * s**2 / (a**2 * s**2 + b**2) - math.log(a) - 0.5)
+    error = float(found.std()) / n**0.5
+    assert error < 0.04
+    assert abs(float(found.mean()) - expected) < 5 * error
+
+
+@pytest.mark.parametrize("bound", [denoising_bound, matching_bound], ids=["dsm", "sm"])
+def test_what_is_no_bound_is_refused(bound: Callable[..., Bound]) -> None:
+    x = torch.zeros(1, D, dtype=torch.float64)
+    for sde in SDES[1:]:
+        with pytest.raises(ValueError, match="likelihood weighting"):
+            bound(gauss(sde), x, [0], 1, objective=score_matching())
+    with pytest.raises(ValueError, match="needs noise at eps"):
+        bound(gauss(VP(eps=0.0)), x, [0], 1)
 
 
 class Wrong(Prior):

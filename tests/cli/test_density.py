@@ -1,0 +1,60 @@
+"""What ``medscore likelihood`` writes of an image is what the library says of it."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from medscore.checkpoint import load_prior
+from medscore.cli.density import Asked, assess
+from medscore.likelihood.bits import Levels
+from medscore.likelihood.bound import correction, denoising_bound
+from medscore.likelihood.dequantization import DequantizationFlow
+from medscore.likelihood.divergence import gaussian
+from medscore.likelihood.flow import log_likelihood
+from medscore.noise import derive_seed
+from medscore.prior import Prior
+
+SEED = 11
+PLAIN = Asked("flow", "gaussian", 2, 3, None, 1e-2, 1e-2, 0)
+
+
+def minus_log_p(prior: Prior, x: torch.Tensor, method: str) -> tuple[float, float]:
+    """In nats, and its standard error."""
+    if method == "flow":
+        flow = log_likelihood(prior, x, gaussian(x, [SEED], 2), rtol=1e-2, atol=1e-2)
+        return -float(flow.nats), float(flow.standard_error)
+    bound = denoising_bound(prior, x, [SEED], 3)
+    if method == "clean-bound":
+        bound = bound + correction(prior, x, [SEED], 3)
+    return float(bound.nats), float(bound.standard_error)
+
+
+@pytest.mark.parametrize("method", ["flow", "bound", "clean-bound"])
+def test_nats_are_of_the_method(prior: Path, method: str) -> None:
+    network = load_prior(prior)
+    x = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    row = assess(network, x, replace(PLAIN, method=method), None, SEED)
+    nats, error = minus_log_p(network, x, method)
+    assert row.nats_per_dim == pytest.approx(-nats / 1024, rel=1e-5)
+    assert row.standard_error == pytest.approx(error / 1024, rel=1e-4)
+    assert row.bits_per_dim is None
+
+
+@pytest.mark.parametrize("method", ["flow", "clean-bound"])
+def test_bits_count_the_density_of_the_noise(prior: Path, method: str) -> None:
+    torch.manual_seed(0)
+    noise = DequantizationFlow(Levels(5), hidden=8)
+    for parameter in noise.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    noise.requires_grad_(False)
+    network = load_prior(prior)
+    x0 = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    row = assess(network, x0, replace(PLAIN, method=method), noise, SEED)
+    x, log_q = noise.dequantise(noise.levels.quantise(x0), [derive_seed(SEED, 2)])
+    nats, _ = minus_log_p(network, x, method)
+    assert abs(float(log_q)) > 1
+    expected = (nats + float(log_q)) / (1024 * math.log(2)) + 5
+    assert row.bits_per_dim == pytest.approx(expected, rel=1e-5)
