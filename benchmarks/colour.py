@@ -34,6 +34,9 @@ SIDE = 32
 
 COUNT, SAMPLES = 12, 4
 
+FACTOR = {"sr": {"factor": 4}}
+"""Of super-resolution."""
+
 
 def cut(photo: np.ndarray, left: int, right: int, step: int) -> list[np.ndarray]:
     """Pieces of some columns."""
@@ -65,7 +68,7 @@ def completed(runs: Path, task: str) -> Tensor:
     if not folder.exists():
         generate(
             folder, str(runs / "photos" / "photos.safetensors"), SAMPLES, batch_size=48,
-            known_files=[runs / "photos-known.npz"], task=task, factor=4,
+            known_files=[runs / "photos-known.npz"], task=task, **FACTOR.get(task, {}),
         )  # fmt: skip
     with np.load(folder / "samples.npz", allow_pickle=False) as archive:
         x = torch.from_numpy(archive["image"]).permute(0, 3, 1, 2)

@@ -97,7 +97,7 @@ def drawn(
     classes = None if label is None else runs / "digits-classes" / "digits-classes.safetensors"
     return samples(runs / name, lambda folder: generate(
         folder, prior_file(runs), count, batch_size=100, classifier=classes, label=label,
-        strength=strength,
+        strength=1.0 if label is None else strength,
     ))  # fmt: skip
 
 

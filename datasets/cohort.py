@@ -136,7 +136,9 @@ def _archived(path: Path, modality: str, spacing_mm: float | None) -> list[tuple
         pixel = spacing_mm if np.isnan(mm) else float(mm)
         if pixel is None:
             raise MedscoreError(
-                "holds no `pixel_spacing_mm`", where=path, mend="state spacing_mm beside the data"
+                "holds no `pixel_spacing_mm`",
+                where=path,
+                mend="state spacing_mm beside the data, or --spacing-mm",
             )
         height, width = image.shape
         affine = centred_affine(height, width, (pixel, pixel, 1.0))

@@ -63,7 +63,7 @@ def load_pictures(
         hits = [hit for hit in hits if hit.suffix.lower() in (*FILES, *ARRAYS)]
         if not hits:
             raise MedscoreError(
-                f"no picture matches {pattern!r}", where=root,
+                "no picture is there", where=root / pattern,
                 mend=f"files end in {', '.join((*FILES, *ARRAYS))}",
             )  # fmt: skip
         for path in hits:
@@ -86,7 +86,7 @@ def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[s
             with Image.open(path) as image:
                 if image.width * image.height > DENSEST * path.stat().st_size:
                     raise ValueError(f"its bytes cannot hold {image.width}x{image.height} pixels")
-                values = np.asarray(image.convert("RGB" if colour else "L"))[None]
+                values = _pixels(image, colour)[None]
             names = [path.parent.name]
     if white is None:
         whole = np.issubdtype(values.dtype, np.integer)
@@ -106,6 +106,16 @@ def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[s
     return scaled, names
 
 
+def _pixels(image: Image.Image, colour: bool) -> NDArray[Any]:
+    """(H, W) or (H, W, 3), 8 or 16 bits."""
+    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+    if deep:  # PIL's conversions would cut them off at 255
+        return np.asarray(image).astype(np.uint16)
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of 32 bits, PIL's mode {image.mode}")
+    return np.asarray(image.convert("RGB" if colour else "L"))
+
+
 def _arrays(path: Path) -> tuple[NDArray[Any], list[str]]:
     with path.open("rb") as file:
         loaded = np.load(file, allow_pickle=False)
@@ -116,6 +126,8 @@ def _arrays(path: Path) -> tuple[NDArray[Any], list[str]]:
                 values = archive["image"]
                 names = [str(name) for name in archive["label"]] if "label" in archive else []
     names = names or [""] * len(values)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"an array of {values.dtype}")
     if values.ndim not in (3, 4) or (values.ndim == 4 and values.shape[3] != 3):
         raise ValueError(f"an array of shape {values.shape}")
     if len(names) != len(values) or not values.size:

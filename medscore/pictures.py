@@ -150,6 +150,8 @@ def prepare_pictures(path: Path, data_root: Path, *, steps: int | None = None) -
     plan = recipe.plan if steps is None else recipe.plan.shortened(steps)
     found = recipe.load(recipe.pictures, data_root)
     mean, std = (round(v, 4) for v in data_statistics(found.images))
+    if not std > 0:
+        raise MedscoreError("the pictures are all of one grey", where=path, mend="give others")
     contract = DataContract(
         name=recipe.name,
         modality="picture",

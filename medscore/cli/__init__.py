@@ -1,5 +1,12 @@
-"""The command line: ``medscore simulate | recon | demo | priors | train``."""
+"""The command line: ``medscore simulate | recon | demo | priors | train``, and others."""
 
-from medscore.cli.app import main
+import sys
 
-__all__ = ["main"]
+
+def main() -> None:
+    """:func:`medscore.cli.app.main`; Ctrl-C ends it while it is loaded, too."""
+    try:
+        from medscore.cli import app
+    except KeyboardInterrupt:
+        sys.exit(130)
+    app.main()

@@ -14,6 +14,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from pydantic import TypeAdapter
 from rich.markup import escape
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from medscore.cli.gallery import write_gallery
 from medscore.cli.images import given
 from medscore.cli.options import check_new, check_ranges
 from medscore.cli.progress import console, counting_bar
-from medscore.contract import DataContract
+from medscore.contract import DataContract, SDESpec
 from medscore.engine import Counted
 from medscore.errors import MedscoreError, reading
 from medscore.files import atomic_folder, atomic_path, check_absent
@@ -238,7 +239,7 @@ def _read(file: Path, contract: DataContract) -> tuple[Tensor, str]:
             raise ValueError(
                 f"an array of shape {tuple(code.shape)}, {shape} each expected, or NaN"
             )
-        if sde != _sde(contract):
+        if TypeAdapter(SDESpec).validate_json(sde) != contract.sde:
             raise ValueError(f"codes on {sde}, prior {contract.name} is on {_sde(contract)}")
     return code.double(), sha256
 

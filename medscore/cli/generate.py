@@ -26,6 +26,8 @@ from medscore.errors import MedscoreError
 from medscore.files import atomic_folder, check_absent
 from medscore.prior import NetworkPrior
 
+CONDITIONER = "diffpir"
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -42,7 +44,7 @@ class Generation:
     batch_size: int
     label: str | None = None
     strength: float = 1.0
-    conditioner: str = "diffpir"
+    conditioner: str | None = None
 
     def check(self) -> None:
         """Refuse numbers out of range.
@@ -109,7 +111,7 @@ def generate(
     factor: Annotated[int, typer.Option(help="Of sr: pixels of a block.")] = 2,
     conditioner: Annotated[
         str, typer.Option(help=f"With --known, one of: {', '.join(registry.CONDITIONERS)}.")
-    ] = "diffpir",
+    ] = CONDITIONER,
     spacing_mm: Annotated[
         float | None, typer.Option(help="Of known pixels, where an archive does not say.")
     ] = None,
@@ -136,26 +138,33 @@ def generate(
     usual = ("dpm-solver++", "angular") if known_files is None else ("ddim", "focused")
     asked = Generation(
         prior, count, sampler or usual[0], grid or usual[1], steps, snr, seed, precision,
-        batch_size, label, strength, conditioner,
+        batch_size, label, strength, None if known_files is None else conditioner,
     )  # fmt: skip
     asked.check()
     check_absent(output)
     if (classifier is None) != (label is None):
         raise MedscoreError("--classifier and --label go together", mend="give both, or neither")
+    if classifier is None and strength != 1.0:
+        raise MedscoreError("--strength without --classifier", mend="give both, or neither")
+    part = Part(tuple(known_files or ()), task, mask, hidden, factor, spacing_mm)
+    if known_files is None and (part != Part(()) or conditioner != CONDITIONER):
+        raise MedscoreError(
+            "--task, --mask, --hidden, --factor, --conditioner and --spacing-mm are of --known",
+            mend="give --known, or leave them out",
+        )
     file = registry.prior_path(prior)
     checkpoint = read_checkpoint(file)
     contract = checkpoint.contract
     chosen = registry.device(device)
     wanted = free(count, seed)
     if known_files is not None:
-        part = Part(tuple(known_files), task, mask, hidden, factor, spacing_mm)
         wanted = agreeing(count, seed, part, known(part, contract), conditioner, chosen)
     if classifier is not None and label is not None:
         wanted = wanted.of(classes(classifier, label, strength, contract, chosen))
     network = load_prior(file, device=chosen)
     identity = [medscore.__version__, checkpoint.sha256, wanted.origin, asdict(asked)]
     state = output.parent / f".{output.name}.resume.safetensors"
-    begin = time.perf_counter()
+    begin, continued = time.perf_counter(), state.exists()
     with atomic_folder(output) as folder:
         try:
             with sampling_bar(output.name) as show:
@@ -164,6 +173,10 @@ def generate(
                 )
         except KeyboardInterrupt:
             console.print("interrupted: repeat the same command to go on where it stopped")
+            raise
+        except MedscoreError:  # it diverged: other settings begin anew
+            if not continued:
+                state.unlink(missing_ok=True)
             raise
         origin = {
             "settings": {**asdict(asked), "device": chosen},

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medscore.cli.options import check_ranges
 from medscore.contract import DataContract
 from medscore.datasets.cohort import equally_spaced, read_cohort
 from medscore.datasets.pictures import load_pictures
@@ -96,10 +97,21 @@ def _pictures(files: Sequence[Path], contract: DataContract, side: int) -> Given
 def _slices(
     files: Sequence[Path], contract: DataContract, side: int, spacing_mm: float | None
 ) -> Given:
+    if spacing_mm is not None:
+        check_ranges(("--spacing-mm", spacing_mm, 1e-3, 100))
     cases = read_cohort(
         [pattern_of(file) for file in files], root=Path.cwd(), modality=contract.modality,
         size=side, spacing_mm=spacing_mm,
     )  # fmt: skip
+    low, high = contract.spacing_mm
+    for case in cases:
+        pixel = case.volume.spacing[0] * side / contract.size
+        if not low <= pixel <= high:
+            raise MedscoreError(
+                f"{case.name}: pixels of {pixel:.4g} mm at side {contract.size}, prior "
+                f"{contract.name} has {low:g} to {high:g}",
+                mend="choose a prior that fits (`medscore priors list`)",
+            )
     return Given(
         torch.cat([network_range(case.volume.values, contract) for case in cases]),
         tuple(case.name for case in cases),
@@ -116,7 +128,8 @@ def pattern_of(file: Path) -> str:
 def _samples(file: Path, contract: DataContract, side: int) -> Given:
     """As they were drawn, beyond the range too."""
     key = "hu" if contract.quantity == "HU" else "image"
-    shape = (side, side) if contract.channels == 1 else (side, side, contract.channels)
+    size = contract.size
+    shape = (size, size) if contract.channels == 1 else (size, size, contract.channels)
     mend = f"`{key}` (n, {', '.join(map(str, shape))}) is needed, as of prior {contract.name}"
     with reading("samples", file, mend), np.load(file, allow_pickle=False) as archive:
         values = np.asarray(archive[key], dtype=np.float32)
@@ -124,5 +137,6 @@ def _samples(file: Path, contract: DataContract, side: int) -> Given:
             raise ValueError(f"images of shape {values.shape[1:]}, or NaN")
     x = (torch.from_numpy(values) - contract.low) / contract.scale
     x = x[:, None] if contract.channels == 1 else x.permute(0, 3, 1, 2)
+    x = torch.nn.functional.avg_pool2d(x, size // side)
     names = tuple(f"{file.parent.name}#{i}" for i in range(len(x)))
     return Given(x.contiguous(), names, ("",) * len(x))

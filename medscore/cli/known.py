@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from medscore.cli.images import Given, given, pattern_of
@@ -32,7 +33,7 @@ class Part:
     """
 
     files: tuple[Path, ...]
-    task: str
+    task: str = "inpaint"
     mask: Path | None = None
     hidden: float = 0.5
     factor: int = 2
@@ -61,6 +62,7 @@ def inpaint(part: Part, contract: DataContract) -> Known:
         grid = Grid(size, size, 1.0, "picture")
         operator: Operator = middle_hidden(grid, Choices(hidden=part.hidden)).operator
     else:
+        _check_mask(part.mask, part.files, contract)
         mask = pattern_of(part.mask)
         found = load_pictures([mask], root=Path("/"), size=size, colour=False)
         whole = found.images[0, 0] > 1 - 1e-6  # where it is reduced: all of a pixel is known
@@ -74,6 +76,33 @@ def inpaint(part: Part, contract: DataContract) -> Known:
     y = operator.forward(images.x)
     grey = torch.full_like(images.x, 0.5)
     return Known(operator, y, torch.where(operator.mask(y).bool(), y, grey), images)
+
+
+def _check_mask(mask: Path, files: Sequence[Path], contract: DataContract) -> None:
+    """Refuse one of another shape than the images, which its middle would be cut out of."""
+    if mask.suffix.lower() in (".jpg", ".jpeg", ".webp"):
+        raise MedscoreError("--mask in a format that changes whites", where=mask, mend="give a PNG")
+    shape = _shape(mask)
+    if shape is None or shape == (contract.size, contract.size):
+        return
+    for file in files:
+        its = _shape(file)
+        width, height = its or (1, 1)
+        if shape[0] * height != shape[1] * width:
+            raise MedscoreError(
+                f"--mask of {shape[0]}x{shape[1]} pixels, {file} is "
+                + ("no picture file" if its is None else f"of {width}x{height}"),
+                where=mask, mend="give one of the images' proportions, or a square",
+            )  # fmt: skip
+
+
+def _shape(file: Path) -> tuple[int, int] | None:
+    """Width and height of a picture file, if it is one; broken ones are refused elsewhere."""
+    try:
+        with Image.open(file) as image:
+            return image.size
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def sr(part: Part, contract: DataContract) -> Known:
@@ -116,4 +145,13 @@ def known(part: Part, contract: DataContract) -> Known:
     """
     if part.task not in TASKS:
         raise MedscoreError(f"--task {part.task!r}", mend=f"use one of: {', '.join(TASKS)}")
+    inpaints, usual = part.task == "inpaint", Part(())
+    for name, asked, of in (
+        ("--mask", part.mask != usual.mask, inpaints),
+        ("--hidden", part.hidden != usual.hidden, inpaints and part.mask is None),
+        ("--factor", part.factor != usual.factor, part.task == "sr"),
+    ):
+        if asked and not of:
+            beside = " and --mask" if inpaints and name == "--hidden" else ""
+            raise MedscoreError(f"{name} with --task {part.task}{beside}", mend="leave it out")
     return TASKS[part.task](part, contract)

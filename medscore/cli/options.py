@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -80,11 +81,15 @@ def check_size(size: int | None) -> None:
 
 
 def check_new(file: Path) -> None:
-    """Refuse to write over a file.
+    """Refuse to write over a file, or where none can be.
 
     Raises:
-        MedscoreError: it is there.
+        MedscoreError: it is there, or its folder is not or cannot be written.
     """
+    if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
+        raise MedscoreError(
+            "its folder is not there, or cannot be written", where=file, mend="choose another"
+        )
     if file.exists():
         raise MedscoreError(
             "the output file exists already", where=file, mend="choose a new one or remove it"

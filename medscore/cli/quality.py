@@ -125,13 +125,14 @@ class Copies:
 
     Attributes:
         samples, real: median distance to it, of samples and of real images. closest: the least
-            distance of a sample over the least of a real image; far below 1 is a copy. index,
-            distance: of each sample.
+            distance of a sample over the least of a real image, of equally many of both; far below
+            1 is a copy; None if a training image is among the real ones. image, distance: the
+            nearest to each sample.
     """
 
     samples: float
     real: float
-    closest: float
+    closest: float | None
     image: list[str]
     distance: list[float]
 
@@ -140,10 +141,11 @@ class Copies:
         """Of samples, real and training images, which have names."""
         index, distance = nearest(sets["samples"], sets["training"])
         _, usual = nearest(sets["real"], sets["training"])
-        least = float(usual.min())
+        count = min(len(distance), len(usual))
+        ours, theirs = (float(d[equally_spaced(len(d), count)].min()) for d in (distance, usual))
         return Copies(
             float(distance.median()), float(usual.median()),
-            float(distance.min()) / least if least > 0 else float("nan"),
+            ours / theirs if theirs > 0 else None,
             [names[i] for i in index.tolist()], distance.tolist(),
         )  # fmt: skip
 
@@ -165,7 +167,8 @@ def read_features(file: Path) -> Features:
     """
     with reading("features", file, "save them with numpy.save"):
         values = np.load(file, allow_pickle=False)
-        if not isinstance(values, np.ndarray) or values.ndim != 2 or not np.isfinite(values).all():
+        numbers = isinstance(values, np.ndarray) and values.dtype.kind in "iuf"
+        if not numbers or values.ndim != 2 or not values.size or not np.isfinite(values).all():
             raise ValueError("no array (n, d) of finite numbers")
     return torch.from_numpy(values.astype(np.float32))
 
@@ -181,6 +184,10 @@ def _check(sets: dict[str, Features], files: dict[str, Path]) -> None:
                 f"{x.shape[1]} features of an image, {files['real']} has "
                 f"{sets['real'].shape[1]}", where=files[name], mend="use the same features",
             )  # fmt: skip
+    if not float(torch.pdist(sets["real"].double()).median()) > 0:
+        raise MedscoreError(
+            "most of them are alike", where=files["real"], mend="give real images that differ"
+        )
 
 
 def _tell(result: dict[str, Distances], copies: Copies | None) -> None:
@@ -194,5 +201,6 @@ def _tell(result: dict[str, Distances], copies: Copies | None) -> None:
     if copies is not None:
         table.add_row("distance to the nearest training image, median", f"{copies.samples:.4g}", "")
         table.add_row("the same of real images", f"{copies.real:.4g}", "")
-        table.add_row("smallest distance, over that of real images", f"{copies.closest:.4g}", "")
+        closest = "none: some are in both" if copies.closest is None else f"{copies.closest:.4g}"
+        table.add_row("smallest distance, over that of real images", closest, "")
     Console().print(table)

@@ -90,7 +90,7 @@ def classes(
             where=file, mend="train one with `classifies` naming that prior",
         )  # fmt: skip
     numbers = []
-    for name in label.split(","):
+    for name in (part.strip() for part in label.split(",")):
         if name not in its.classes:
             raise MedscoreError(
                 f"--label {name!r}", where=file, mend=f"use one of: {', '.join(its.classes)}"

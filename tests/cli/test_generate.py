@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from medscore.cli import generate as module
+from medscore.errors import MedscoreError
 
 Done = Callable[..., Any]
 Refused = Callable[..., str]
@@ -103,13 +104,31 @@ def test_an_interrupted_run_goes_on_to_the_same_images(
         (("--sampler", "magic"), "magic"),
         (("--grid", "magic"), "magic"),
         (("--prior", "magic"), "magic"),
+        (("--strength", 2), "--strength without --classifier"),
+        (("--conditioner", "dps"), "are of --known"),
+        (("--hidden", 0.2), "are of --known"),
     ],
     ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v)),
 )
 def test_refuses(
     refused: Refused, prior: Path, tmp_path: Path, options: tuple[object, ...], why: str
 ) -> None:
-    assert why in refused("generate", "--prior", prior, "-o", tmp_path / "out", *FAST, *options)
+    words = refused("generate", "--prior", prior, "-o", tmp_path / "out", *FAST, *options)
+    assert why in " ".join(words.split())
+
+
+def test_a_run_that_diverges_leaves_nothing(
+    refused: Refused, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what would refuse other settings."""
+
+    def diverging(job: Any, on_step: Any) -> Any:
+        Path(job.state).write_bytes(b"one image")
+        raise MedscoreError("diverged", mend="take more steps")
+
+    monkeypatch.setattr(module, "run", diverging)
+    refused("generate", "--prior", prior, "-n", 2, *FAST, "-o", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_refuses_to_write_over_a_folder(refused: Refused, prior: Path, tmp_path: Path) -> None:

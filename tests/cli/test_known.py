@@ -71,6 +71,17 @@ def test_block_means_stay(done: Done, pictures: Path, colour_prior: Path, tmp_pa
     assert np.allclose(x, true, atol=1e-5)
 
 
+def test_samples_are_reduced_as_pictures_are(
+    done: Done, colour_prior: Path, tmp_path: Path
+) -> None:
+    done("generate", "--prior", colour_prior, *FAST, "-o", tmp_path / "drawn")
+    done("generate", "--prior", colour_prior, "--known", tmp_path / "drawn", "--task", "sr",
+         *FAST, "-n", 1, "-o", tmp_path / "out")  # fmt: skip
+    x, true = (read(tmp_path / name).reshape(2, 4, 2, 4, 2, 3).mean((2, 4))
+               for name in ("out", "drawn"))  # fmt: skip
+    assert np.allclose(x, true, atol=1e-5)
+
+
 def test_greys_stay(done: Done, pictures: Path, colour_prior: Path, tmp_path: Path) -> None:
     done("generate", "--prior", colour_prior, "--known", pictures / "5.png", "--task", "colorize",
          *FAST, "-o", tmp_path / "out")  # fmt: skip
@@ -110,6 +121,11 @@ def test_any_conditioner_and_sampler(
         (("--conditioner", "magic"), "magic"),
         (("--mask", "MASK"), "0 of 64 pixels are white"),
         (("--mask", "nowhere.png"), "nowhere.png"),
+        (("--mask", "WIDE"), "--mask of 16x8 pixels"),
+        (("--mask", "JPEG"), "give a PNG"),
+        (("--factor", 4), "--factor with --task inpaint"),
+        (("--mask", "MASK", "--hidden", 0.2), "--hidden with --task inpaint and --mask"),
+        (("--task", "sr", "--mask", "MASK"), "--mask with --task sr"),
     ],
     ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v)),
 )
@@ -117,8 +133,13 @@ def test_refuses(
     refused: Refused, pictures: Path, grey_prior: Path, shared: Path, tmp_path: Path,
     options: tuple[object, ...], why: str,
 ) -> None:  # fmt: skip
-    mask = shared / "black.png"
-    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(mask)
-    options = tuple(mask if option == "MASK" else option for option in options)
+    files = {
+        "MASK": shared / "black.png",
+        "WIDE": shared / "wide.png",
+        "JPEG": shared / "black.jpg",
+    }
+    for name, file in files.items():
+        Image.fromarray(np.zeros((8, 16 if name == "WIDE" else 8), dtype=np.uint8)).save(file)
+    options = tuple(files.get(str(option), option) for option in options)
     args = ["generate", "--prior", grey_prior, "--known", pictures / "0.png", *FAST]
     assert why in " ".join(refused(*args, *options, "-o", tmp_path / "out").split())

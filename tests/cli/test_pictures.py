@@ -128,6 +128,14 @@ def test_a_classifier_is_trained_and_guides(
     assert "but the label 'class0'" in " ".join(result.err.split())
 
 
+def test_pictures_without_contrast_are_refused(train: Command, recipe: Recipe, data: Path) -> None:
+    np.save(data / "black.npy", np.zeros((4, 8, 8), dtype=np.uint8))
+    recipe["pictures"] = ["black.npy"]
+    result = train()
+    assert result.code == 2
+    assert "all of one grey" in result.err
+
+
 def test_the_same_command_goes_on(train: Command, recipe: Recipe, tmp_path: Path) -> None:
     recipe["validation"] = ["class0/*.png"]
     recipe["plan"]["validate_every"] = 2
@@ -170,7 +178,7 @@ def test_white_is_what_the_recipe_says(data: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "size", "why"),
-    [("*.gif", 8, "no picture matches"), ("all.npz", 17, "do not reduce to 17x17")],
+    [("*.gif", 8, "no picture is there"), ("all.npz", 17, "do not reduce to 17x17")],
     ids=["nothing", "small"],
 )
 def test_other_files_are_refused(data: Path, pattern: str, size: int, why: str) -> None:
@@ -180,8 +188,9 @@ def test_other_files_are_refused(data: Path, pattern: str, size: int, why: str) 
 
 @pytest.mark.parametrize(
     "content", [b"", b"nothing", {"image": np.zeros(3)}, {"image": np.full((1, 8, 8), np.nan)},
-                {"image": np.zeros((2, 8, 8)), "label": np.array(["a"])}],
-    ids=["empty", "text", "flat", "nan", "labels"],
+                {"image": np.zeros((2, 8, 8)), "label": np.array(["a"])},
+                {"image": np.full((2, 8, 8), "1")}, {"image": np.zeros((2, 8, 8), complex)}],
+    ids=["empty", "text", "flat", "nan", "labels", "strings", "complex"],
 )  # fmt: skip
 def test_broken_files_are_refused(tmp_path: Path, content: Any) -> None:
     path = tmp_path / ("x.png" if isinstance(content, bytes) else "x.npz")
@@ -198,7 +207,7 @@ def test_broken_files_are_refused(tmp_path: Path, content: Any) -> None:
     [
         ("colour", True, "image_channels is 1"),
         ("size", 9, "size"),
-        ("pictures", ["*.nothing"], "no picture matches"),
+        ("pictures", ["*.nothing"], "no picture is there"),
         ("bits", 0, "bits"),
         ("magic", 1, "magic"),
     ],
@@ -210,3 +219,19 @@ def test_refuses_a_recipe_with(
     result = train()
     assert result.code == 2
     assert why in " ".join(result.err.split())
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
+def test_grey_files_of_16_bits_keep_them(tmp_path: Path, ending: str, colour: bool) -> None:
+    ramp = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
+    Image.fromarray(ramp).save(tmp_path / f"ramp.{ending}")
+    found = load_pictures([f"ramp.{ending}"], root=tmp_path, size=16, colour=colour).images
+    assert np.allclose(found[0].numpy(), ramp / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_files_of_32_bits_are_refused(tmp_path: Path, kind: type) -> None:
+    Image.fromarray(np.zeros((16, 16), dtype=kind)).save(tmp_path / "deep.tif")
+    with pytest.raises(MedscoreError, match=r"deep\.tif.*32 bits"):
+        load_pictures(["deep.tif"], root=tmp_path, size=16, colour=False)

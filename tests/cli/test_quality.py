@@ -10,6 +10,7 @@ import pytest
 import torch
 from support import network_of_features
 
+from medscore.cli.quality import Copies
 from medscore.generation.quality import frechet, mmd
 
 Done = Callable[..., Any]
@@ -84,13 +85,38 @@ def test_images_are_compared_by_pixels_and_by_a_network(
         (("--training", "OTHER"), "6 features of an image"),
         (("--inception", "x.pt"), "--inception beside --features"),
         (("-o", "OTHER"), "exists already"),
+        (("-o", "nowhere/x.json"), "its folder is not there"),
+        (("--training", "TEXT"), "cannot be read as features"),
+        (("--training", "NONE"), "cannot be read as features"),
     ],
     ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v)),
 )
 def test_refuses(refused: Refused, sets: Path, options: tuple[object, ...], why: str) -> None:
     np.save(sets / "flat.npy", np.zeros(3))
     np.save(sets / "other.npy", np.zeros((9, 6)))
-    names = {"FLAT": sets / "flat.npy", "OTHER": sets / "other.npy"}
+    np.save(sets / "text.npy", np.full((9, 5), "1"))
+    np.save(sets / "none.npy", np.zeros((9, 0)))
+    names = {name: sets / f"{name.lower()}.npy" for name in ("FLAT", "OTHER", "TEXT", "NONE")}
     words = [names.get(str(option), option) for option in options]
     args = ["quality", sets / "samples.npy", sets / "real.npy", "--features"]
     assert why in " ".join(refused(*args, *words).split())
+
+
+def test_real_images_that_are_alike_are_refused(refused: Refused, sets: Path) -> None:
+    np.save(sets / "alike.npy", np.ones((9, 5)))
+    assert "alike" in refused("quality", sets / "samples.npy", sets / "alike.npy", "--features")
+
+
+def test_copies_are_looked_for_among_equally_many(sets: Path) -> None:
+    """Many samples come closer to the training images than few real ones do, by chance alone."""
+    generator = torch.Generator().manual_seed(0)
+    few, many, training = (torch.randn(n, 4, generator=generator) for n in (30, 600, 600))
+    names = [str(i) for i in range(600)]
+    both = [
+        Copies.of({"samples": a, "real": b, "training": training}, names)
+        for a, b in ((few, many), (many, few))
+    ]
+    assert all(0.3 < (its.closest or 0) < 3 for its in both)
+    assert [len(its.distance) for its in both] == [30, 600]
+    seen = Copies.of({"samples": few, "real": training[:40], "training": training}, names)
+    assert seen.closest is None
