@@ -102,8 +102,8 @@ def test_a_prior_of_something_else_is_refused(prior: Path, contract: Contract, s
 def test_likelihoods_of_pictures(
     done: Callable[..., Any], pictures: Path, colour_prior: Path, tmp_path: Path
 ) -> None:
-    args = ["likelihood", pictures, "--prior", colour_prior, "--method", "clean-bound", "--draws", 2]
-    done(*args, "--bits", 8, "--limit", 2, "-o", tmp_path / "out")
+    args = ["likelihood", pictures, "--prior", colour_prior, "--method", "clean-bound"]
+    done(*args, "--draws", 2, "--bits", 8, "--limit", 2, "-o", tmp_path / "out")
     lines = (tmp_path / "out" / "likelihood.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines[1:]] == ["0.png#0", "5.png#0"]
     assert all(torch.isfinite(torch.tensor(float(line.split(",")[4]))) for line in lines[1:])
