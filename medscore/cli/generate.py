@@ -18,7 +18,7 @@ from medscore.cli import options, registry
 from medscore.cli.gallery import write_gallery
 from medscore.cli.known import TASKS, Part, known
 from medscore.cli.options import check_precision, check_ranges
-from medscore.cli.progress import console, sampling_bar
+from medscore.cli.progress import console, resumable, sampling_bar
 from medscore.cli.wanted import Wanted, agreeing, classes, free
 from medscore.contract import DataContract
 from medscore.engine import Job, Samples, StepInfo, run
@@ -164,20 +164,12 @@ def generate(
     network = load_prior(file, device=chosen)
     identity = [medscore.__version__, checkpoint.sha256, wanted.origin, asdict(asked)]
     state = output.parent / f".{output.name}.resume.safetensors"
-    begin, continued = time.perf_counter(), state.exists()
+    begin = time.perf_counter()
     with atomic_folder(output) as folder:
-        try:
-            with sampling_bar(output.name) as show:
-                found = draw(
-                    network, contract, asked, wanted, chosen, state, json.dumps(identity), show
-                )
-        except KeyboardInterrupt:
-            console.print("interrupted: repeat the same command to go on where it stopped")
-            raise
-        except MedscoreError:  # it diverged: other settings begin anew
-            if not continued:
-                state.unlink(missing_ok=True)
-            raise
+        with resumable(state), sampling_bar(output.name) as show:
+            found = draw(
+                network, contract, asked, wanted, chosen, state, json.dumps(identity), show
+            )
         origin = {
             "settings": {**asdict(asked), "device": chosen},
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},

@@ -14,7 +14,7 @@ from rich.markup import escape
 import medscore
 from medscore.checkpoint import load_prior, read_checkpoint
 from medscore.classical import classical
-from medscore.cli import options, registry
+from medscore.cli import options, progress, registry
 from medscore.cli.plans import sampling_plan, strength
 from medscore.cli.presets import DEFAULTS, Settings, choose
 from medscore.cli.progress import console, sampling_bar
@@ -161,29 +161,19 @@ def reconstruct_file(
     network = load_prior(prior_file, device=chosen)
     noise = registry.noise_deviation(settings.noise, measurement, path)
     fingerprint = _fingerprint(path, checkpoint.sha256, settings, batch_size)
-    state = output.parent / f".{output.name}.resume.safetensors"
+    state = output.parent / f".{output.name}.resume.safetensors" if resumable else None
     plan = sampling_plan(
         settings,
         network,
         noise,
         device=chosen,
         batch_size=batch_size,
-        state=state if resumable else None,
+        state=state,
         fingerprint=fingerprint,
     )
-    continued = state.exists()
     with atomic_folder(output) as folder:
-        try:
-            with sampling_bar(output.name) as show:
-                result = reconstruct(measurement, network, contract, plan, show)
-        except KeyboardInterrupt:
-            if resumable:
-                console.print("interrupted: repeat the same command to go on where it stopped")
-            raise
-        except MedscoreError:
-            if not continued:
-                state.unlink(missing_ok=True)
-            raise
+        with progress.resumable(state), sampling_bar(output.name) as show:
+            result = reconstruct(measurement, network, contract, plan, show)
         z = None if typical is None else z_scores(typical, network, contract, result.samples[:, 0])
         outcome = Outcome(
             measurement=measurement,

@@ -356,16 +356,8 @@ def test_a_dequantizer_is_trained_for_its_prior_and_used_with_no_other(
     )  # fmt: skip
     assert train("flow").code == 0
     flow = tmp_path / "flow" / "noise.safetensors"
-    args = [
-        "likelihood",
-        data / "p1.nii.gz",
-        "--prior",
-        own,
-        "--method",
-        "clean-bound",
-        "--draws",
-        4,
-    ]
+    args = ["likelihood", data / "p1.nii.gz", "--prior", own, "--method", "clean-bound",
+            "--draws", 4]  # fmt: skip
     found = []
     for name, noise in (("trained", ("--dequantizer", flow)), ("uniform", ("--bits", 6))):
         result = medscore(*args, *noise, "-o", tmp_path / name)
