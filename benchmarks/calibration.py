@@ -23,15 +23,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from medscore.analytic import GMMPrior
-from medscore.cli import registry
-from medscore.cli.registry import SamplerOptions, Strength
-from medscore.engine import Batch, Job, run
+from medscore.priors.analytic import GMMPrior
+from medscore.registry import names as registry
+from medscore.registry.names import SamplerOptions, Strength
+from medscore.engine.loop import Batch, Job, run
 from medscore.errors import MedscoreError
-from medscore.operators.hartley import Hartley, kspace_mask
-from medscore.operators.masks import equispaced, mirrored
+from medscore.operators.mri.hartley import Hartley, kspace_mask
+from medscore.operators.mri.masks import equispaced, mirrored
 from medscore.samplers import grids
-from medscore.sde import VE
+from medscore.sdes.linear import VE
 
 SIDE, IMAGES, DRAWS, STEPS = 8, 12, 200, 100
 SDE = VE(0.01, 5.0)

@@ -49,9 +49,9 @@ from problems import (
     views,
 )
 
-from medscore.baselines.total_variation import FISTATV
+from medscore.reconstruction.baselines.total_variation import FISTATV
 from medscore.errors import MedscoreError
-from medscore.files import atomic_write
+from medscore.io.files import atomic_write
 from medscore.operators.base import Operator
 
 STORE = Path(__file__).with_name("conditioners")

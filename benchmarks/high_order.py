@@ -19,14 +19,14 @@ import torch
 from number import Number, table
 from torch import Tensor, nn
 
-from medscore.analytic import GMMPrior
+from medscore.priors.analytic import GMMPrior
 from medscore.likelihood.divergence import exact
 from medscore.likelihood.flow import log_likelihood
 from medscore.objectives.denoising import likelihood_importance
 from medscore.objectives.high_order import HighOrder
-from medscore.preconditioning import EDM
-from medscore.prior import NetworkPrior
-from medscore.sde import SDE, VE, VP
+from medscore.priors.preconditioning import EDM
+from medscore.priors.network import NetworkPrior
+from medscore.sdes.linear import SDE, VE, VP
 
 BATCH, RATE = 256, 1e-3
 Objective = Callable[[NetworkPrior, Tensor, Tensor, Tensor], Tensor]

@@ -27,24 +27,24 @@ import numpy as np
 import torch
 from number import Number, table
 
-from medscore.attenuation import hu_to_mu, mu_to_hu
-from medscore.checkpoint import load_prior, read_checkpoint
-from medscore.classical import classical
-from medscore.cli import registry
+from medscore.hounsfield import hu_to_mu, mu_to_hu
+from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.reconstruction.baselines.classical import classical
+from medscore.registry import names as registry
 from medscore.cli.demo import image_paths
-from medscore.cli.plans import sampling_plan
-from medscore.cli.presets import DEFAULTS, Settings
+from medscore.reconstruction.plans import sampling_plan
+from medscore.registry.presets import DEFAULTS, Settings
 from medscore.cli.progress import sampling_bar
 from medscore.cli.simulate import prepare
 from medscore.datasets.volume import Volume
-from medscore.metrics import CT_CONVENTION, Quality, average, quality
-from medscore.operators.geometry import ParallelBeam
-from medscore.operators.phantoms import Ellipse, exact_sinogram, rasterize
-from medscore.operators.projector import project
-from medscore.operators.scans import sparse_view
-from medscore.reconstruction import Reconstruction, reconstruct
-from medscore.simulation import simulate
-from medscore.tasks import Choices
+from medscore.metrics.quality import CT_CONVENTION, Quality, average, quality
+from medscore.operators.ct.geometry import ParallelBeam
+from medscore.operators.ct.phantoms import Ellipse, exact_sinogram, rasterize
+from medscore.operators.ct.projector import project
+from medscore.operators.ct.scans import sparse_view
+from medscore.reconstruction.posterior import Reconstruction, reconstruct
+from medscore.measurements.simulate import simulate
+from medscore.measurements.tasks import Choices
 
 VIEWS, SIZE = 23, 128
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -19,10 +19,10 @@ from medscore.conditioners.diffpir import DiffPIR
 from medscore.conditioners.jalal import Jalal
 from medscore.conditioners.proximal import Proximal
 from medscore.conditioners.score_sde import ScoreSDE
-from medscore.engine import Batch, Job, run
-from medscore.noise import derive_seed
+from medscore.engine.loop import Batch, Job, run
+from medscore.white_noise import derive_seed
 from medscore.operators.base import Operator
-from medscore.reconstruction import EXACT
+from medscore.reconstruction.posterior import EXACT
 from medscore.samplers import grids
 from medscore.samplers.annealed_langevin import AnnealedLangevin, ScaledLangevin
 from medscore.samplers.base import Sampler

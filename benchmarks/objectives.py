@@ -27,8 +27,8 @@ import torch
 from number import Number, table
 from torch import Tensor, nn
 
-from medscore.checkpoint import load_prior
-from medscore.cli import registry
+from medscore.priors.checkpoint import load_prior
+from medscore.registry import names as registry
 from medscore.cli.demo import image_paths
 from medscore.cli.simulate import prepare
 from medscore.objectives.denoising import (
@@ -49,9 +49,9 @@ from medscore.objectives.sliced import (
     sliced_score_matching_vr,
     sphere,
 )
-from medscore.prior import NetworkPrior, Prior
-from medscore.reparameterized import Reparameterized
-from medscore.sde import SDE, VE, VP, SubVP, expand
+from medscore.priors.network import NetworkPrior, Prior
+from medscore.priors.reparameterized import Reparameterized
+from medscore.sdes.linear import SDE, VE, VP, SubVP, expand
 
 SDES: dict[str, tuple[SDE, float]] = {
     "VE": (VE(0.01, 50.0), 0.999),

@@ -20,22 +20,22 @@ from skimage.restoration import denoise_nl_means, denoise_wavelet
 from torch import Tensor
 from torch.nn import functional
 
-from medscore.checkpoint import load_prior
-from medscore.cli import registry
-from medscore.cli.presets import DEFAULTS
+from medscore.priors.checkpoint import load_prior
+from medscore.registry import names as registry
+from medscore.registry.presets import DEFAULTS
 from medscore.cli.progress import sampling_bar
 from medscore.conditioners.proximal import Proximal
-from medscore.datasets.nearest import nearest
-from medscore.datasets.slices import FULL, load_slices
-from medscore.engine import Batch, Job, run
-from medscore.metrics import CT_CONVENTION, quality
-from medscore.noise import derive_seed
-from medscore.operators.fourier import fft2c, ifft2c
-from medscore.operators.hartley import Hartley, coefficients, kspace_mask
-from medscore.operators.masks import acceleration_of, calibration_region, equispaced, mirrored
-from medscore.prior import NetworkPrior
-from medscore.recipe import read_recipe
-from medscore.training.prepare import reduced
+from medscore.metrics.memorisation import nearest
+from medscore.datasets.collections.slices import FULL, load_slices
+from medscore.engine.loop import Batch, Job, run
+from medscore.metrics.quality import CT_CONVENTION, quality
+from medscore.white_noise import derive_seed
+from medscore.operators.mri.fourier import fft2c, ifft2c
+from medscore.operators.mri.hartley import Hartley, coefficients, kspace_mask
+from medscore.operators.mri.masks import acceleration_of, calibration_region, equispaced, mirrored
+from medscore.priors.network import NetworkPrior
+from medscore.training.recipe import read_recipe
+from medscore.training.prior import reduced
 from medscore.training.validation import sample
 
 SIZE = 128

@@ -20,22 +20,22 @@ from prior_quality import MRI, calibration_scale, held_out_mri, score, shipped
 from torch import Tensor
 from torch.nn import functional
 
-from medscore.attenuation import MU_WATER, hu_to_mu, mu_to_hu
-from medscore.metrics import CT_CONVENTION, quality
-from medscore.noise import derive_seed
+from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
+from medscore.metrics.quality import CT_CONVENTION, quality
+from medscore.white_noise import derive_seed
 from medscore.operators.base import Operator
-from medscore.operators.fourier import fft2c, ifft2c
-from medscore.operators.hartley import Hartley, coefficients, kspace_mask
-from medscore.operators.masks import equispaced
-from medscore.operators.metal import interpolate_trace, without_metal
-from medscore.operators.metal_simulation import discs, simulate_metal
+from medscore.operators.mri.fourier import fft2c, ifft2c
+from medscore.operators.mri.hartley import Hartley, coefficients, kspace_mask
+from medscore.operators.mri.masks import equispaced
+from medscore.operators.ct.metal import interpolate_trace, without_metal
+from medscore.operators.ct.metal_simulation import discs, simulate_metal
 from medscore.operators.noise import PoissonNoise
-from medscore.operators.radon import Radon
-from medscore.operators.scans import limited_angle, sparse_view
-from medscore.operators.whitened import Whitened
-from medscore.operators.xray import tube_spectrum
-from medscore.ray_noise import estimated_uniform
-from medscore.units import NetworkUnits
+from medscore.operators.ct.radon import Radon
+from medscore.operators.ct.scans import limited_angle, sparse_view
+from medscore.operators.wrappers.whitened import Whitened
+from medscore.operators.ct.xray import tube_spectrum
+from medscore.measurements.noise_std import estimated_uniform
+from medscore.measurements.units import NetworkUnits
 
 SIZE = 128
 PHOTONS = 1e4

@@ -28,10 +28,10 @@ from pathlib import Path
 import torch
 from number import Number
 
-from medscore.operators.geometry import ParallelBeam
-from medscore.operators.joseph import joseph
-from medscore.operators.projector import backproject, project
-from medscore.operators.symmetry import plan
+from medscore.operators.ct.geometry import ParallelBeam
+from medscore.operators.ct.joseph import joseph
+from medscore.operators.ct.projector import backproject, project
+from medscore.operators.ct.symmetry import plan
 
 THREADS, ROUNDS = 2, 3
 
@@ -151,8 +151,8 @@ def memory(what: str) -> float:
 
 def fourier() -> list[Number]:
     """The masked, centred FFT operator against a bare torch.fft."""
-    from medscore.operators.fourier import Fourier
-    from medscore.operators.masks import equispaced
+    from medscore.operators.mri.fourier import Fourier
+    from medscore.operators.mri.masks import equispaced
 
     operator = Fourier(equispaced((320, 320), 8.0))
     rows = []

@@ -37,12 +37,12 @@ from number import Number
 from samplers_page import page, plots
 from torch import Tensor
 
-from medscore.analytic import GMMPrior
-from medscore.checkpoint import load_prior
-from medscore.cli import registry
-from medscore.engine import Batch, Counted, Job, run
-from medscore.noise import Noise
-from medscore.prior import NetworkPrior, Prior
+from medscore.priors.analytic import GMMPrior
+from medscore.priors.checkpoint import load_prior
+from medscore.registry import names as registry
+from medscore.engine.loop import Batch, Counted, Job, run
+from medscore.white_noise import Noise
+from medscore.priors.network import NetworkPrior, Prior
 from medscore.samplers import grids
 from medscore.samplers.analytic_dpm import AnalyticDPM, Moment, estimate_moments, own_moment
 from medscore.samplers.ancestral import AncestralVE, AncestralVP
@@ -63,7 +63,7 @@ from medscore.samplers.ode import solve
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.probability_flow import ProbabilityFlow
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
-from medscore.sde import SDE, VE, VP, SubVP
+from medscore.sdes.linear import SDE, VE, VP, SubVP
 
 SDES: dict[str, SDE] = {"VE": VE(0.05, 10.0), "VP": VP(), "sub-VP": SubVP()}
 DRAWS, REPEATS = 50_000, 8

@@ -18,16 +18,16 @@ import numpy as np
 from number import Number, table
 
 from medscore.conditioners.ddnm import DDNM
-from medscore.contract import DataContract, Provenance, VESpec
+from medscore.priors.contract import DataContract, Provenance, VESpec
 from medscore.datasets.volume import Source, Volume
 from medscore.nets.unet import UNetSpec
-from medscore.prior import Prior
-from medscore.reconstruction import Plan, reconstruct
+from medscore.priors.network import Prior
+from medscore.reconstruction.posterior import Plan, reconstruct
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import uniform
-from medscore.sde import VE, expand
-from medscore.simulation import simulate
-from medscore.tasks import TASKS, Choices
+from medscore.sdes.linear import VE, expand
+from medscore.measurements.simulate import simulate
+from medscore.measurements.tasks import TASKS, Choices
 from medscore.types import State, Times
 
 BATCH = 2**29

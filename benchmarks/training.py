@@ -36,8 +36,8 @@ from prior_quality import (
 )
 from training_speed import speed_numbers
 
-from medscore.datasets.slices import FULL
-from medscore.metrics import CT_CONVENTION
+from medscore.datasets.collections.slices import FULL
+from medscore.metrics.quality import CT_CONVENTION
 
 
 def normalised_mri(data: Path) -> torch.Tensor:

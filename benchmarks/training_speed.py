@@ -11,12 +11,12 @@ from statistics import median
 import torch
 from number import Number
 
-from medscore.checkpoint import build_prior, read_checkpoint
-from medscore.cli import registry
-from medscore.contract import DataContract
-from medscore.datasets.augment import draw_batch
+from medscore.priors.checkpoint import build_prior, read_checkpoint
+from medscore.registry import names as registry
+from medscore.priors.contract import DataContract
+from medscore.datasets.collections.augment import draw_batch
 from medscore.objectives.denoising import edm
-from medscore.recipe import Recipe, read_recipe
+from medscore.training.recipe import Recipe, read_recipe
 from medscore.training.loop import Batches, draw, train
 from medscore.training.plan import TrainingPlan
 

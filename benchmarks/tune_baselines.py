@@ -21,7 +21,7 @@ import numpy as np
 from main_job import DATA
 
 from medscore.cli.evaluate import cohort, fill
-from medscore.cli.methods import Work, parameters
+from medscore.evaluation.methods import Work, parameters
 from medscore.evaluation.cells import Store
 from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluation
 from medscore.evaluation.spread import processes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from medscore.datasets.dicom import read_dicom
-from medscore.datasets.dicom_files import is_dicom
+from medscore.datasets.dicom.read import read_dicom
+from medscore.datasets.dicom.files import is_dicom
 from medscore.datasets.nifti import read_nifti
 from medscore.datasets.volume import AIR, Volume, check_values, reduce
 from medscore.errors import MedscoreError
@@ -23,7 +23,7 @@ def load_image(
     """Read an image by its content: folder or DICOM marker, else NIfTI by its name.
 
     Args:
-        series, resample: of DICOM, see :func:`~medscore.datasets.dicom.read_dicom`.
+        series, resample: of DICOM, see :func:`~medscore.datasets.dicom.read.read_dicom`.
         channel: of 4-D NIfTI, see :func:`~medscore.datasets.nifti.read_nifti`.
 
     Raises:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from medscore.datasets.volume import Source, Volume, check_values
 from medscore.errors import MedscoreError, reading
-from medscore.files import atomic_path
-from medscore.hdf5 import INFLATES
+from medscore.io.files import atomic_path
+from medscore.io.hdf5 import INFLATES
 
 
 def read_nifti(path: Path, *, channel: int | None = None) -> Volume:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.linalg import Solution, cgls, damped, wide
-from medscore.operators.nearest import nearest
+from medscore.operators.projection import nearest
 from medscore.operators.noise import Noiseless, NoiseModel
 
 

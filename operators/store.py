@@ -19,24 +19,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.files import atomic_write
-from medscore.hdf5 import array
-from medscore.operators import geometry, noise
+from medscore.io.files import atomic_write
+from medscore.io.hdf5 import array
+from medscore.operators import noise
+from medscore.operators.ct import geometry
 from medscore.operators.base import Operator
-from medscore.operators.blur import Blur
-from medscore.operators.colorization import Colorization
-from medscore.operators.fourier import Fourier
-from medscore.operators.hartley import Hartley
-from medscore.operators.inpainting import Inpainting
-from medscore.operators.multicoil import MulticoilFourier
-from medscore.operators.nufft import NonuniformFourier
-from medscore.operators.padded import Padded
-from medscore.operators.radon import Radon
-from medscore.operators.real_images import Phased, TwoChannels
-from medscore.operators.restricted import Restricted
-from medscore.operators.stack import Stack
-from medscore.operators.super_resolution import SuperResolution
-from medscore.operators.whitened import Whitened
+from medscore.operators.images.blur import Blur
+from medscore.operators.images.colorization import Colorization
+from medscore.operators.mri.fourier import Fourier
+from medscore.operators.mri.hartley import Hartley
+from medscore.operators.images.inpainting import Inpainting
+from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.operators.mri.nufft import NonuniformFourier
+from medscore.operators.wrappers.padded import Padded
+from medscore.operators.ct.radon import Radon
+from medscore.operators.mri.real_images import Phased, TwoChannels
+from medscore.operators.wrappers.restricted import Restricted
+from medscore.operators.wrappers.stack import Stack
+from medscore.operators.images.super_resolution import SuperResolution
+from medscore.operators.wrappers.whitened import Whitened
 
 KINDS: dict[str, type] = {
     kind.__name__: kind

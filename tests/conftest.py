@@ -14,8 +14,8 @@ if not torch.cuda.is_available():
 # Before the hook: the innermost loops, whose annotations have no shapes to check, and the GPU
 # kernels, whose compiler reads their own source.
 importlib.import_module("medscore.operators.linalg")
-importlib.import_module("medscore.operators.backends.matrix")
+importlib.import_module("medscore.operators.ct.backends.matrix")
 if find_spec("triton"):
-    importlib.import_module("medscore.operators.backends.triton_kernels")
+    importlib.import_module("medscore.operators.ct.backends.triton_kernels")
 
 install_import_hook("medscore", "beartype.beartype").__enter__()

@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from medscore.cli import registry
+from medscore.registry import names as registry
 from medscore.conditioners.base import Conditioner
 from medscore.conditioners.guidance import ClassifierGuidance, EnergyGuidance
 from medscore.conditioners.volume_tv import VolumeTV
-from medscore.operators.inpainting import Inpainting
+from medscore.operators.images.inpainting import Inpainting
 from medscore.samplers import grids
 from medscore.samplers.base import Sampler
 from medscore.samplers.grids import uniform
 from medscore.samplers.langevin import Langevin
 from medscore.samplers.ode import AdaptiveFlow
-from medscore.sde import VE
+from medscore.sdes.linear import VE
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted(
@@ -44,8 +44,8 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("folder", ["operators", "datasets"])
 def test_operators_and_datasets_import_no_core_and_not_each_other(folder: str) -> None:
-    allowed = (f"medscore.{folder}", "medscore.errors", "medscore.types", "medscore.files")
-    allowed += ("medscore.attenuation", "medscore.hdf5")  # what HU mean, and lying files
+    allowed = (f"medscore.{folder}", "medscore.errors", "medscore.types", "medscore.io.files")
+    allowed += ("medscore.hounsfield", "medscore.io.hdf5")  # what HU mean, and lying files
     for path in (ROOT / folder).rglob("*.py"):
         ours = {name for name in imported(path) if name.startswith("medscore.")}
         assert {n for n in ours if not n.startswith(allowed)} == set(), path

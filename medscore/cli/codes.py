@@ -19,18 +19,19 @@ from rich.markup import escape
 from torch import Tensor
 
 import medscore
-from medscore.checkpoint import load_prior, read_checkpoint
-from medscore.cli import options, registry
-from medscore.cli.gallery import write_gallery
-from medscore.cli.images import given
+from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.cli import options
+from medscore.registry import names as registry
+from medscore.generation.gallery import write_gallery
+from medscore.generation.given import given
 from medscore.cli.options import check_new, check_ranges
 from medscore.cli.progress import console, counting_bar
-from medscore.contract import DataContract, SDESpec
-from medscore.engine import Counted
+from medscore.priors.contract import DataContract, SDESpec
+from medscore.engine.loop import Counted
 from medscore.errors import MedscoreError, reading
-from medscore.files import atomic_folder, atomic_path, check_absent
+from medscore.io.files import atomic_folder, atomic_path, check_absent
 from medscore.generation.latent import compare, decode, encode, slerp
-from medscore.resume import Progress, load_progress, save_progress
+from medscore.engine.resume import Progress, load_progress, save_progress
 
 Tolerance = Annotated[float, typer.Option(help="Relative and absolute, of the flow's solver.")]
 Precision = Annotated[str, typer.Option(help="float64, or float32: faster, and less exact.")]

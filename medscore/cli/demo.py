@@ -15,13 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 
 import medscore
-from medscore.cli.presets import DEFAULTS
+from medscore.registry.presets import DEFAULTS
 from medscore.cli.progress import console
 from medscore.cli.recon import reconstruct_file
 from medscore.cli.simulate import simulate
 from medscore.errors import MedscoreError
-from medscore.files import atomic_folder
-from medscore.metrics import CT_CONVENTION
+from medscore.io.files import atomic_folder
+from medscore.metrics.quality import CT_CONVENTION
 
 IMAGES = ("693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm")
 """Two head CT slices of 512 x 512 in pydicom's test files, made available with pydicom."""

@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from medscore.cli import methods
+from medscore.evaluation import methods
 from medscore.cli.options import config_path
 from medscore.cli.progress import console, counting_bar
 from medscore.cli.train import supervised_job, train_job
-from medscore.datasets.cohort import Case, read_cohort
+from medscore.datasets.collections.cohort import Case, read_cohort
 from medscore.errors import MedscoreError
 from medscore.evaluation.cells import Cell, Store, key_of
 from medscore.evaluation.config import CohortSpec, EvaluationSpec, MethodSpec, read_evaluation
@@ -82,7 +82,7 @@ def cohort(spec: CohortSpec, data: Path, limit: int | None = None) -> list[Case]
         limit: instead of the specification's.
 
     Raises:
-        MedscoreError: as :func:`~medscore.datasets.cohort.read_cohort`.
+        MedscoreError: as :func:`~medscore.datasets.collections.cohort.read_cohort`.
     """
     return read_cohort(
         spec.data,

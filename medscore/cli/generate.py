@@ -13,18 +13,19 @@ import typer
 from rich.markup import escape
 
 import medscore
-from medscore.checkpoint import load_prior, read_checkpoint
-from medscore.cli import options, registry
-from medscore.cli.gallery import write_gallery
-from medscore.cli.known import TASKS, Part, known
+from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.cli import options
+from medscore.registry import names as registry
+from medscore.generation.gallery import write_gallery
+from medscore.generation.known import TASKS, Part, known
 from medscore.cli.options import check_precision, check_ranges
 from medscore.cli.progress import console, resumable, sampling_bar
-from medscore.cli.wanted import Wanted, agreeing, classes, free
-from medscore.contract import DataContract
-from medscore.engine import Job, Samples, StepInfo, run
+from medscore.generation.wanted import Wanted, agreeing, classes, free
+from medscore.priors.contract import DataContract
+from medscore.engine.loop import Job, Samples, StepInfo, run
 from medscore.errors import MedscoreError
-from medscore.files import atomic_folder, check_absent
-from medscore.prior import NetworkPrior
+from medscore.io.files import atomic_folder, check_absent
+from medscore.priors.network import NetworkPrior
 
 CONDITIONER = "diffpir"
 

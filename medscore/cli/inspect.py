@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
-from medscore import checkpoint
-from medscore.cli import options, registry
-from medscore.datasets.ct_pd import is_ct_pd
-from medscore.datasets.dicom_files import Series, list_series
+from medscore.priors import checkpoint
+from medscore.cli import options
+from medscore.registry import names as registry
+from medscore.datasets.raw.dicom_ct_pd import is_ct_pd
+from medscore.datasets.dicom.files import Series, list_series
 from medscore.errors import MedscoreError
-from medscore.inspection import Report
-from medscore.inspection import inspect as report
+from medscore.reconstruction.inspection import Report
+from medscore.reconstruction.inspection import inspect as report
 
 
 def inspect(

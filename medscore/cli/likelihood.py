@@ -16,15 +16,16 @@ from rich.markup import escape
 from torch import Tensor
 
 import medscore
-from medscore.checkpoint import load_prior, read_checkpoint
-from medscore.cli import options, registry
-from medscore.cli.density import DIVERGENCES, METHODS, SMALL, Asked, Kept, Row, assess, noise_of
-from medscore.cli.images import Given, given
+from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.cli import options
+from medscore.registry import names as registry
+from medscore.likelihood.assess import DIVERGENCES, METHODS, SMALL, Asked, Kept, Row, assess, noise_of
+from medscore.generation.given import Given, given
 from medscore.cli.options import check_new
 from medscore.cli.progress import console, counting_bar
 from medscore.errors import MedscoreError
 from medscore.evaluation.cells import key_of
-from medscore.files import atomic_folder, check_absent
+from medscore.io.files import atomic_folder, check_absent
 from medscore.likelihood.typicality import (
     Typical,
     beside,
@@ -33,8 +34,8 @@ from medscore.likelihood.typicality import (
     warning,
     write_typical,
 )
-from medscore.noise import derive_seed
-from medscore.weights_file import weights_hash
+from medscore.white_noise import derive_seed
+from medscore.io.weights import weights_hash
 
 
 def likelihood(

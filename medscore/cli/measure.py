@@ -11,19 +11,20 @@ import typer
 from numpy.typing import NDArray
 
 import medscore
-from medscore import raw_ct, raw_mri
+from medscore.measurements import from_ct as raw_ct
+from medscore.measurements import from_kspace as raw_mri
 from medscore.cli import options
 from medscore.cli.simulate import prepare, tell
-from medscore.datasets.ct_pd import is_ct_pd, read_ct_pd
-from medscore.datasets.kspace import RawKspace
-from medscore.datasets.kspace_files import read_kspace
+from medscore.datasets.raw.dicom_ct_pd import is_ct_pd, read_ct_pd
+from medscore.datasets.raw.kspace import RawKspace
+from medscore.datasets.raw.kspace_files import read_kspace
 from medscore.datasets.load import is_image
 from medscore.datasets.nifti import write_nifti
-from medscore.datasets.projections import read_geometry, read_projections
+from medscore.datasets.raw.projections import read_geometry, read_projections
 from medscore.errors import MedscoreError
-from medscore.measurement import write_measurement
-from medscore.operators.metal import METAL_HU
-from medscore.tasks import SHAPES, kspace_mask
+from medscore.measurements.measurement import write_measurement
+from medscore.operators.ct.metal import METAL_HU
+from medscore.measurements.tasks import SHAPES, kspace_mask
 
 
 def measure(

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from medscore import checkpoint
-from medscore.cli import registry
+from medscore.priors import checkpoint
+from medscore.registry import names as registry
 from medscore.cli.priors_import import import_
 
 priors = typer.Typer(help="The shipped priors, and others' checkpoints.", no_args_is_help=True)

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from medscore.engine import StepInfo
+from medscore.engine.loop import StepInfo
 from medscore.errors import MedscoreError
 
 console = Console(stderr=True)

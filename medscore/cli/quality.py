@@ -13,13 +13,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from medscore.checkpoint import read_checkpoint
-from medscore.cli import options, registry
-from medscore.cli.images import given
+from medscore.priors.checkpoint import read_checkpoint
+from medscore.cli import options
+from medscore.registry import names as registry
+from medscore.generation.given import given
 from medscore.cli.options import check_new, check_ranges
-from medscore.datasets.cohort import equally_spaced
+from medscore.datasets.collections.cohort import equally_spaced
 from medscore.errors import MedscoreError, reading
-from medscore.files import atomic_write
+from medscore.io.files import atomic_write
 from medscore.generation.inception import inception_features
 from medscore.generation.quality import (
     Features,

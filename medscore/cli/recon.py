@@ -12,22 +12,23 @@ import typer
 from rich.markup import escape
 
 import medscore
-from medscore.checkpoint import load_prior, read_checkpoint
-from medscore.classical import classical
-from medscore.cli import options, progress, registry
-from medscore.cli.plans import sampling_plan, strength
-from medscore.cli.presets import DEFAULTS, Settings, choose
+from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.reconstruction.baselines.classical import classical
+from medscore.cli import options, progress
+from medscore.registry import names as registry
+from medscore.reconstruction.plans import sampling_plan, strength
+from medscore.registry.presets import DEFAULTS, Settings, choose
 from medscore.cli.progress import console, sampling_bar
 from medscore.cli.simulate import prepare
-from medscore.contract import DataContract
-from medscore.datasets.dicom_identity import read_identity
+from medscore.priors.contract import DataContract
+from medscore.datasets.dicom.identity import read_identity
 from medscore.datasets.volume import Volume, align
 from medscore.errors import MedscoreError
-from medscore.files import atomic_folder, check_absent
+from medscore.io.files import atomic_folder, check_absent
 from medscore.likelihood.typicality import read_typical, warning, z_scores
-from medscore.measurement import Measurement, read_measurement
-from medscore.outputs import Outcome, write_outputs
-from medscore.reconstruction import check_compatible, reconstruct
+from medscore.measurements.measurement import Measurement, read_measurement
+from medscore.reconstruction.outputs import Outcome, write_outputs
+from medscore.reconstruction.posterior import check_compatible, reconstruct
 
 
 def recon(

@@ -11,15 +11,16 @@ import typer
 from rich.markup import escape
 
 import medscore
-from medscore.cli import options, registry
+from medscore.cli import options
+from medscore.registry import names as registry
 from medscore.cli.options import slice_range
 from medscore.cli.progress import console
 from medscore.datasets.load import clean, load_image
 from medscore.datasets.volume import Volume, guess, require
 from medscore.errors import MedscoreError
-from medscore.measurement import ATTENUATION, LARGEST, Measurement, write_measurement
-from medscore.simulation import simulate as scan
-from medscore.tasks import NEEDS, SHAPES, TASKS, Choices
+from medscore.measurements.measurement import ATTENUATION, LARGEST, Measurement, write_measurement
+from medscore.measurements.simulate import simulate as scan
+from medscore.measurements.tasks import NEEDS, SHAPES, TASKS, Choices
 
 DEFAULTS = Choices()
 

@@ -13,19 +13,21 @@ import typer
 from rich.markup import escape
 from torch import nn
 
-from medscore.checkpoint import save_prior
-from medscore.cli import options, registry, scans
+from medscore.priors.checkpoint import save_prior
+from medscore.cli import options
+from medscore.registry import names as registry
+from medscore.registry import scans
 from medscore.cli.options import config_path
 from medscore.cli.progress import console, training_bar
 from medscore.errors import MedscoreError
-from medscore.strict import read_yaml
-from medscore.tasks import Grid
+from medscore.io.specs import read_yaml
+from medscore.measurements.tasks import Grid
 
 if TYPE_CHECKING:  # slow to import
     from medscore.generation.classifier import NoisyClassifier
     from medscore.likelihood.dequantization import DequantizationFlow
-    from medscore.prior import NetworkPrior
-    from medscore.supervised.networks import Reconstructor
+    from medscore.priors.network import NetworkPrior
+    from medscore.reconstruction.supervised.networks import Reconstructor
     from medscore.training.loop import Batches, Hooks, Loss
     from medscore.training.plan import TrainingPlan
 
@@ -128,7 +130,7 @@ def _prior(
     recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
 ) -> TrainingJob[NetworkPrior]:
     from medscore.training.loop import Hooks
-    from medscore.training.prepare import prepare
+    from medscore.training.prior import prepare
     from medscore.training.validation import draw_samples
 
     job = prepare(recipe, data, steps=steps, find_prior=registry.prior_path, cache=cache)
@@ -164,7 +166,7 @@ def _dequantizer(
     recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
 ) -> TrainingJob[DequantizationFlow]:
     from medscore.likelihood.dequantizer import save_dequantizer
-    from medscore.likelihood.dequantizer_training import prepare_dequantizer
+    from medscore.training.dequantizer import prepare_dequantizer
     from medscore.training.loop import Hooks
 
     job = prepare_dequantizer(
@@ -186,7 +188,7 @@ def _dequantizer(
 def _pictures(
     recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
 ) -> TrainingJob[NetworkPrior]:
-    from medscore.pictures import prepare_pictures
+    from medscore.training.pictures import prepare_pictures
     from medscore.training.loop import Hooks
     from medscore.training.validation import draw_samples
 
@@ -213,7 +215,7 @@ def _classifier(
     recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
 ) -> TrainingJob[NoisyClassifier]:
     from medscore.generation.classifier import cross_entropy, save_classifier
-    from medscore.pictures import prepare_classifier
+    from medscore.training.pictures import prepare_classifier
     from medscore.training.loop import Hooks
 
     job = prepare_classifier(recipe, data, steps=steps, find_prior=registry.prior_path)
@@ -245,8 +247,8 @@ def supervised_job(
     Raises:
         MedscoreError: what is wrong with the recipe or the data.
     """
-    from medscore.supervised.contract import save_reconstructor
-    from medscore.supervised.training import prepare_supervised, read_supervised
+    from medscore.reconstruction.supervised.contract import save_reconstructor
+    from medscore.training.supervised import prepare_supervised, read_supervised
     from medscore.training.loop import Hooks
 
     asked = read_supervised(recipe)

@@ -19,11 +19,11 @@ from typing import final
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, Seen, corrected, pull_back
-from medscore.noise import Noise
+from medscore.white_noise import Noise
 from medscore.operators.base import Operator, norm
-from medscore.prior import Prior
+from medscore.priors.network import Prior
 from medscore.samplers.base import Sampler
-from medscore.sde import expand
+from medscore.sdes.linear import expand
 from medscore.types import State, Times
 
 

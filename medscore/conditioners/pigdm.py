@@ -20,8 +20,8 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, differentiable, pull_back
 from medscore.operators.base import Operator
-from medscore.prior import Prior
-from medscore.sde import expand
+from medscore.priors.network import Prior
+from medscore.sdes.linear import expand
 from medscore.types import State, Times
 
 

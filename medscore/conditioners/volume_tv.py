@@ -15,8 +15,8 @@ every step:
           u \leftarrow u + \nabla_z x - v.
 
 What lies beyond the first and the last slice is a repetition of them, or nothing; the volume is
-never closed to a ring. Use with :class:`~medscore.slicewise.Slicewise` and
-:class:`~medscore.operators.stack.Stack`.
+never closed to a ring. Use with :class:`~medscore.priors.slicewise.Slicewise` and
+:class:`~medscore.operators.wrappers.stack.Stack`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from torch import Tensor
 from medscore.conditioners.base import Conditioner, Refined
 from medscore.operators.base import Operator
 from medscore.operators.linalg import conjugate_gradients
-from medscore.prior import Prior
-from medscore.sde import expand
+from medscore.priors.network import Prior
+from medscore.sdes.linear import expand
 from medscore.types import State, Times
 
 

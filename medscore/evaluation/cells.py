@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscore.errors import MedscoreError, reading
-from medscore.files import atomic_write
-from medscore.metrics import Quality
+from medscore.io.files import atomic_write
+from medscore.metrics.quality import Quality
 
 
 @dataclass(frozen=True)

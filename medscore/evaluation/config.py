@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from medscore.scan_spec import ScanSpec
-from medscore.strict import Name, Strict, read_yaml, validated
+from medscore.measurements.spec import ScanSpec
+from medscore.io.specs import Name, Strict, read_yaml, validated
 
 EXAMPLE = "configs/eval/sparse-ct.yaml"
 
 
 class CohortSpec(Strict):
-    """Which slices; see :func:`medscore.datasets.cohort.read_cohort`.
+    """Which slices; see :func:`medscore.datasets.collections.cohort.read_cohort`.
 
     Attributes:
         data: patterns below the data folder. size: slices are reduced to it. spacing_mm: of pixels
@@ -40,7 +40,7 @@ class SamplingSpec(Strict):
 
     Attributes:
         prior: shipped, or a path; by default the modality's. noise, precision and the rest are as
-            in :class:`medscore.cli.presets.Settings`.
+            in :class:`medscore.registry.presets.Settings`.
     """
 
     preset: str = "fast"
@@ -88,7 +88,7 @@ class MethodSpec(Strict):
 
 
 class MetricSpec(Strict):
-    """A convention of :data:`medscore.metrics.CONVENTIONS` by name, and what differs from it.
+    """A convention of :data:`medscore.metrics.quality.CONVENTIONS` by name, and what differs from it.
 
     Cells are single slices, so conventions over volumes are refused.
     """

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medscore.datasets.volume import Volume
-from medscore.preview import picture
+from medscore.reconstruction.preview import picture
 
 ERROR = 0.1
 """White in the error maps, as a share of the window."""

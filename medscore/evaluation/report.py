@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 import medscore
-from medscore.datasets.cohort import Case
+from medscore.datasets.collections.cohort import Case
 from medscore.evaluation.config import EvaluationSpec
 from medscore.evaluation.figures import plot
 from medscore.evaluation.pictures import comparison
@@ -27,8 +27,8 @@ from medscore.evaluation.table import (
     table_csv,
     wide_table,
 )
-from medscore.files import atomic_write
-from medscore.metrics import Convention
+from medscore.io.files import atomic_write
+from medscore.metrics.quality import Convention
 
 TARGET = "the image that was measured, reduced to the matrix of the comparison"
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from medscore.evaluation.cells import Cell
-from medscore.metric_card import Card, card, mean_interval
-from medscore.metrics import Convention, Quality
+from medscore.metrics.card import Card, card, mean_interval
+from medscore.metrics.quality import Convention, Quality
 
 METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
 """Of the tables; more is better of both."""

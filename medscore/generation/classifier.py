@@ -15,12 +15,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medscore.contract import Provenance, SDESpec
+from medscore.priors.contract import Provenance, SDESpec
 from medscore.objectives.denoising import ImportanceTimes
-from medscore.sde import expand
-from medscore.strict import Strict
+from medscore.sdes.linear import expand
+from medscore.io.specs import Strict
 from medscore.types import Images, Times
-from medscore.weights_file import Kind, check_hash, fill_network, read_weights, write_weights
+from medscore.io.weights import Kind, check_hash, fill_network, read_weights, write_weights
 
 TIMES = ImportanceTimes()
 SIDE = 4

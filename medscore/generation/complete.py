@@ -10,10 +10,10 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
 from medscore.conditioners.diffpir import DiffPIR
-from medscore.engine import Batch, Job, Samples, StepInfo, run
+from medscore.engine.loop import Batch, Job, Samples, StepInfo, run
 from medscore.operators.base import Operator
-from medscore.operators.inpainting import Inpainting
-from medscore.prior import Prior
+from medscore.operators.images.inpainting import Inpainting
+from medscore.priors.network import Prior
 from medscore.samplers.base import Sampler
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import focused

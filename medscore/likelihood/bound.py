@@ -25,14 +25,14 @@ from torch import Tensor
 
 from medscore.likelihood.divergence import exact, rademacher
 from medscore.likelihood.estimates import Estimated
-from medscore.noise import Noise, derive_seed
+from medscore.white_noise import Noise, derive_seed
 from medscore.objectives.denoising import (
     Denoising,
     likelihood_importance,
     likelihood_weighting,
 )
-from medscore.prior import Prior
-from medscore.sde import SDE
+from medscore.priors.network import Prior
+from medscore.sdes.linear import SDE
 from medscore.types import State, Times
 
 IMPORTANCE = likelihood_importance()

@@ -8,12 +8,12 @@ from pathlib import Path
 from pydantic import Field
 from torch import Tensor
 
-from medscore.contract import Provenance
+from medscore.priors.contract import Provenance
 from medscore.errors import MedscoreError
-from medscore.likelihood.bits import Levels
+from medscore.objectives.grey_levels import Levels
 from medscore.likelihood.dequantization import DequantizationFlow
-from medscore.strict import Strict
-from medscore.weights_file import Kind, check_hash, fill_network, read_weights, write_weights
+from medscore.io.specs import Strict
+from medscore.io.weights import Kind, check_hash, fill_network, read_weights, write_weights
 
 
 class FlowSpec(Strict):

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medscore.likelihood.estimates import Estimates
-from medscore.noise import Noise
+from medscore.white_noise import Noise
 from medscore.types import State
 
 Field = Callable[[State], State]

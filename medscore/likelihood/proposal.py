@@ -18,15 +18,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medscore.noise import Noise
+from medscore.white_noise import Noise
 from medscore.objectives.denoising import (
     Denoising,
     ImportanceTimes,
     importance_weighting,
     log_ratios,
 )
-from medscore.prior import Prior
-from medscore.sde import SDE
+from medscore.priors.network import Prior
+from medscore.sdes.linear import SDE
 from medscore.types import State, Times
 
 UNIFORM = ImportanceTimes()

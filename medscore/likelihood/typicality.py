@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from medscore.contract import DataContract
-from medscore.datasets.slices import FULL
+from medscore.priors.contract import DataContract
+from medscore.datasets.collections.slices import FULL
 from medscore.errors import MedscoreError
-from medscore.files import atomic_write
+from medscore.io.files import atomic_write
 from medscore.likelihood.bound import denoising_draw
-from medscore.noise import Noise
-from medscore.prior import NetworkPrior, Prior
-from medscore.strict import Strict, validated
+from medscore.white_noise import Noise
+from medscore.priors.network import NetworkPrior, Prior
+from medscore.io.specs import Strict, validated
 from medscore.types import Images, Times
 
 DRAWS = 16

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from medscore.strict import Strict
+from medscore.io.specs import Strict
 
 Positive = Annotated[int, Field(gt=0)]
 

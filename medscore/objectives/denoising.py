@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medscore.prior import Prior
-from medscore.sde import SDE
+from medscore.priors.network import Prior
+from medscore.sdes.linear import SDE
 from medscore.types import State, Times
 
 Weighting = Callable[[SDE, Times], Tensor]
@@ -88,7 +88,7 @@ def importance_weighting(sde: SDE, t: Times) -> Tensor:
 @dataclass(frozen=True)
 class EDMWeighting:
     """(s^2 + d^2) / (s d)^2, s = sigma/alpha (Karras et al. 2022, Table 1): the target of the
-    network behind :class:`medscore.preconditioning.EDM` has unit variance. ``std`` is d.
+    network behind :class:`medscore.priors.preconditioning.EDM` has unit variance. ``std`` is d.
     """
 
     std: float
@@ -153,7 +153,7 @@ class ImportanceTimes:
 class DiscreteTimes:
     """N equally spaced times from eps to 1, equally often: the scales of Eq. 7.1 and 7.3.
 
-    They are the levels of :func:`medscore.preconditioning.level_index`.
+    They are the levels of :func:`medscore.priors.preconditioning.level_index`.
 
     Raises:
         ValueError: fewer than two scales.
@@ -202,7 +202,7 @@ def edm(data_std: float, mean: float = -1.5, std: float = 1.4) -> Denoising:
 
 
 def smld(scales: int) -> Denoising:
-    """Eq. 7.1 over N D, on :class:`medscore.sde.VE` with eps = 0, whose scales are geometric.
+    """Eq. 7.1 over N D, on :class:`medscore.sdes.linear.VE` with eps = 0, whose scales are geometric.
 
     Raises:
         ValueError: fewer than two scales.
@@ -211,7 +211,7 @@ def smld(scales: int) -> Denoising:
 
 
 def ddpm(scales: int) -> Denoising:
-    """Eq. 7.3 over N D, on :class:`medscore.ddpm.DDPM` of as many scales. That text's alpha_i is
+    """Eq. 7.3 over N D, on :class:`medscore.sdes.ddpm.DDPM` of as many scales. That text's alpha_i is
     alpha^2 here.
 
     Raises:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import torch
 
-from medscore.likelihood.bits import Levels, uniform
-from medscore.noise import seeds_from
-from medscore.prior import Prior
+from medscore.objectives.grey_levels import Levels, uniform
+from medscore.white_noise import seeds_from
+from medscore.priors.network import Prior
 from medscore.types import State, Times
 
 

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medscore.noise import seeds_from
+from medscore.white_noise import seeds_from
 from medscore.objectives.denoising import Denoising
 from medscore.objectives.score_matching import as_asked, at
-from medscore.prior import Prior
-from medscore.sde import expand
+from medscore.priors.network import Prior
+from medscore.sdes.linear import expand
 from medscore.types import State, Times
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import torch
 
-from medscore.general_sde import Field, GeneralSDE
-from medscore.noise import Noise
+from medscore.sdes.general import Field, GeneralSDE
+from medscore.white_noise import Noise
 from medscore.objectives.sliced import Projections, sliced_score_matching_vr
 from medscore.types import State, Times
 

@@ -19,11 +19,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from medscore.noise import Noise
-from medscore.prior import Prior
+from medscore.white_noise import Noise
+from medscore.priors.network import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.samplers.ddim import implicit_mean
-from medscore.sde import SDE, expand
+from medscore.sdes.linear import SDE, expand
 from medscore.types import State, Times
 
 Moment = Callable[[Times, State, SDE], Times]

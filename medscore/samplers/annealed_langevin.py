@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import final
 
-from medscore.ncsnv2 import relative_step
-from medscore.noise import Noise
-from medscore.prior import Prior
+from medscore.sdes.noise_levels import relative_step
+from medscore.white_noise import Noise
+from medscore.priors.network import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.samplers.langevin import langevin_update
-from medscore.sde import SDE, expand
+from medscore.sdes.linear import SDE, expand
 from medscore.types import AnyFloat, State, Times
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from medscore.noise import Noise
-from medscore.prior import Prior
+from medscore.white_noise import Noise
+from medscore.priors.network import Prior
 from medscore.types import State, Times
 
 Memory = dict[str, Tensor]

@@ -14,10 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from medscore.noise import Noise
-from medscore.prior import Prior
+from medscore.white_noise import Noise
+from medscore.priors.network import Prior
 from medscore.samplers.base import Memory, Sampler
-from medscore.sde import expand
+from medscore.sdes.linear import expand
 from medscore.types import State, Times
 
 

@@ -21,10 +21,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from medscore.noise import Noise
-from medscore.prior import Prior
+from medscore.white_noise import Noise
+from medscore.priors.network import Prior
 from medscore.samplers.base import Memory, Sampler
-from medscore.sde import expand
+from medscore.sdes.linear import expand
 from medscore.types import State, Times
 
 NormRatio = Callable[[State, State], Times]

@@ -17,10 +17,10 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from medscore.errors import MedscoreError
-from medscore.noise import Noise
-from medscore.prior import Prior
+from medscore.white_noise import Noise
+from medscore.priors.network import Prior
 from medscore.samplers.base import Memory, Sampler
-from medscore.sde import SDE, expand
+from medscore.sdes.linear import SDE, expand
 from medscore.types import State, Times
 
 

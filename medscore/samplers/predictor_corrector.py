@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from medscore.noise import Noise
-from medscore.prior import Prior
+from medscore.white_noise import Noise
+from medscore.priors.network import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.types import State, Times
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
-from medscore.files import atomic_write
+from medscore.io.files import atomic_write
 
 
 class Log:

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from medscore.errors import MedscoreError
-from medscore.files import atomic_write
+from medscore.io.files import atomic_write
 
 
 def save_state(

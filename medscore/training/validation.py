@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medscore.engine import Batch, Job, run
-from medscore.files import atomic_path
+from medscore.engine.loop import Batch, Job, run
+from medscore.io.files import atomic_path
 from medscore.generation.sheet import sheet
-from medscore.prior import NetworkPrior
+from medscore.priors.network import NetworkPrior
 from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
 from medscore.samplers.grids import angular
 from medscore.training.loop import Loss

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from medscore.evaluation.config import CohortSpec, MethodSpec, MetricSpec, TaskSpec
-from medscore.strict import Name, Strict, read_yaml, validated
+from medscore.io.specs import Name, Strict, read_yaml, validated
 from medscore.tuning.space import Range
 
 Score = Literal["psnr", "ssim", "held-out", "sure"]

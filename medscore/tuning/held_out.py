@@ -19,15 +19,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from medscore.attenuation import hu_to_mu
+from medscore.hounsfield import hu_to_mu
 from medscore.errors import MedscoreError
-from medscore.measurement import ATTENUATION, Measurement
+from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
-from medscore.operators.masks import calibration_region
-from medscore.operators.radon import Radon
-from medscore.operators.real_images import Phased
-from medscore.operators.restricted import Restricted
-from medscore.reconstruction import Reconstruction
+from medscore.operators.mri.masks import calibration_region
+from medscore.operators.ct.radon import Radon
+from medscore.operators.mri.real_images import Phased
+from medscore.operators.wrappers.restricted import Restricted
+from medscore.reconstruction.posterior import Reconstruction
 
 EVERY = 8
 """One in so many measured views, lines or samples is left out."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from medscore.strict import Strict
+from medscore.io.specs import Strict
 
 Value = int | float | str
 

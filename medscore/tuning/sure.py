@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.measurement import Measurement
-from medscore.noise import derive_seed
+from medscore.measurements.measurement import Measurement
+from medscore.white_noise import derive_seed
 from medscore.tuning.held_out import Solve, predicted
 
 STEP = 0.1

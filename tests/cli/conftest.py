@@ -16,10 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
-from medscore.checkpoint import build_prior, save_prior
+from medscore.priors.checkpoint import build_prior, save_prior
 from medscore.cli import main
-from medscore.contract import DataContract, Provenance, VESpec
-from medscore.engine import StepInfo
+from medscore.priors.contract import DataContract, Provenance, VESpec
+from medscore.engine.loop import StepInfo
 from medscore.nets.unet import UNetSpec
 
 

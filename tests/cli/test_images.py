@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from medscore.checkpoint import read_checkpoint
-from medscore.cli.images import given
-from medscore.contract import DataContract
+from medscore.priors.checkpoint import read_checkpoint
+from medscore.generation.given import given
+from medscore.priors.contract import DataContract
 from medscore.errors import MedscoreError
 
 

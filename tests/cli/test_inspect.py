@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from medscore.measurement import read_measurement
+from medscore.measurements.measurement import read_measurement
 
 Command = Callable[..., Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medscore.checkpoint import read_checkpoint
+from medscore.priors.checkpoint import read_checkpoint
 from medscore.cli import likelihood as module
 from medscore.likelihood.typicality import beside
 

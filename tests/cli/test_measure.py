@@ -12,15 +12,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from medscore.classical import classical
-from medscore.datasets.fastmri import read_fastmri
-from medscore.datasets.ismrmrd_file import read_ismrmrd
+from medscore.reconstruction.baselines.classical import classical
+from medscore.datasets.raw.fastmri import read_fastmri
+from medscore.datasets.raw.ismrmrd import read_ismrmrd
 from medscore.datasets.nifti import read_nifti
-from medscore.measurement import read_measurement
-from medscore.operators.fourier import fft2c, ifft2c
-from medscore.operators.multicoil import MulticoilFourier
-from medscore.operators.sensitivity import birdcage
-from medscore.raw_mri import prepare
+from medscore.measurements.measurement import read_measurement
+from medscore.operators.mri.fourier import fft2c, ifft2c
+from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.operators.mri.sensitivity import birdcage
+from medscore.measurements.from_kspace import prepare
 
 Command = Callable[..., Any]
 READOUT, PHASE, COILS = 64, 32, 4

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from medscore.checkpoint import read_checkpoint
-from medscore.datasets.pictures import load_pictures
+from medscore.priors.checkpoint import read_checkpoint
+from medscore.datasets.collections.pictures import load_pictures
 from medscore.errors import MedscoreError
 
 Command = Callable[..., Any]

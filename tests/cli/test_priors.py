@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from medscore.checkpoint import read_checkpoint, verify
-from medscore.cli import registry
-from medscore.likelihood.dequantizer_training import DequantizerRecipe
-from medscore.pictures import ClassifierRecipe, PictureRecipe
-from medscore.recipe import Recipe
-from medscore.strict import Strict, read_yaml, validated
+from medscore.priors.checkpoint import read_checkpoint, verify
+from medscore.registry import names as registry
+from medscore.training.dequantizer import DequantizerRecipe
+from medscore.training.pictures import ClassifierRecipe, PictureRecipe
+from medscore.training.recipe import Recipe
+from medscore.io.specs import Strict, read_yaml, validated
 
 Command = Callable[..., Any]
 Refused = Callable[..., str]

@@ -18,7 +18,7 @@ from foreign import (
 )
 from safetensors.torch import save_file
 
-from medscore.checkpoint import load_prior, verify
+from medscore.priors.checkpoint import load_prior, verify
 from medscore.nets.ncsnpp import NCSNPPSpec
 
 Command = Callable[..., Any]

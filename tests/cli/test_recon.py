@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from medscore.cli import registry
-from medscore.cli.presets import preset, thesis_presets
-from medscore.datasets.dicom import read_dicom
+from medscore.registry import names as registry
+from medscore.registry.presets import preset, thesis_presets
+from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.nifti import read_nifti
-from medscore.measurement import read_measurement
+from medscore.measurements.measurement import read_measurement
 
 Command = Callable[..., Any]
 Args = list[object]

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from medscore.datasets.nifti import read_nifti
-from medscore.metrics import CT_CONVENTION, qualities
-from medscore.preview import TITLE, bar_length, picture
+from medscore.metrics.quality import CT_CONVENTION, qualities
+from medscore.reconstruction.preview import TITLE, bar_length, picture
 
 Command = Callable[..., Any]
 Args = list[object]

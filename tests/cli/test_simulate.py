@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from medscore.datasets.load import load_image
-from medscore.measurement import read_measurement
-from medscore.operators.radon import Radon
+from medscore.measurements.measurement import read_measurement
+from medscore.operators.ct.radon import Radon
 
 Command = Callable[..., object]
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medscore.classical import classical
-from medscore.datasets.dicom import read_dicom
+from medscore.reconstruction.baselines.classical import classical
+from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.nifti import read_nifti
-from medscore.measurement import read_measurement
-from medscore.metrics import CT_CONVENTION, Convention, quality
-from medscore.tasks import NEEDS, TASKS
+from medscore.measurements.measurement import read_measurement
+from medscore.metrics.quality import CT_CONVENTION, Convention, quality
+from medscore.measurements.tasks import NEEDS, TASKS
 
 Command = Callable[..., Any]
 EITHER = [task for task in TASKS if task not in NEEDS]

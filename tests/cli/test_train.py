@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from medscore.checkpoint import read_checkpoint
+from medscore.priors.checkpoint import read_checkpoint
 
 Command = Callable[..., Any]
 Refused = Callable[..., str]

@@ -22,11 +22,11 @@ import pytest
 import torch
 from exact import SDES
 
-from medscore.analytic import GaussianPrior
-from medscore.engine import Batch, Job, run
+from medscore.priors.analytic import GaussianPrior
+from medscore.engine.loop import Batch, Job, run
 from medscore.samplers.euler_maruyama import EulerMaruyama
 from medscore.samplers.grids import uniform
-from medscore.sde import VE, VP
+from medscore.sdes.linear import VE, VP
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ S = "medscore.samplers."
 C = "medscore.conditioners."
 MUTANTS = [
     # factor 2
-    Mutant("medscore.sde", "return -0.5 * self.beta(t)", "return -self.beta(t)",
+    Mutant("medscore.sdes.linear", "return -0.5 * self.beta(t)", "return -self.beta(t)",
            one_step("euler-maruyama")),
-    Mutant("medscore.sde", "return -0.5 * self.beta(t)", "return -self.beta(t)",
+    Mutant("medscore.sdes.linear", "return -0.5 * self.beta(t)", "return -self.beta(t)",
            order("euler-maruyama")),
     Mutant(S + "probability_flow", "0.5 * b**2", "b**2", order("probability flow")),
     Mutant(S + "ode", "0.5 * g**2", "g**2", on_each(proofs.adaptive_flow)),
@@ -123,27 +123,27 @@ MUTANTS = [
            order("dpm-solver-1")),
     Mutant(S + "heun", "(u - prior.denoise(x, t)) / v", "(prior.denoise(x, t) - u) / v",
            order("heun")),
-    Mutant("medscore.sde", "return torch.exp(self.log_alpha(t))",
+    Mutant("medscore.sdes.linear", "return torch.exp(self.log_alpha(t))",
            "return torch.exp(-self.log_alpha(t))", one_step("ddim, eta 0")),
     # g for g^2, and the like
     Mutant(S + "euler_maruyama", "g**2 * prior.score", "g * prior.score", order("euler-maruyama")),
     Mutant(S + "reverse_diffusion", "b**2 * prior.score", "b * prior.score",
            order("reverse diffusion")),
     Mutant(S + "ancestral", "expand(b**2, x)", "expand(b, x)", order("ancestral, VP")),
-    Mutant("medscore.prior", "- x) / sigma**2", "- x) / sigma",
+    Mutant("medscore.priors.network", "- x) / sigma**2", "- x) / sigma",
            on_each(proofs.score_from_denoiser)),
-    Mutant("medscore.prior", "(alpha * self.denoise(x, t) - x)", "(self.denoise(x, t) - x)",
+    Mutant("medscore.priors.network", "(alpha * self.denoise(x, t) - x)", "(self.denoise(x, t) - x)",
            on_each(proofs.score_from_denoiser)),
-    Mutant("medscore.sde", "self.sigma(t) ** 2 - (a * self.sigma(s)) ** 2",
+    Mutant("medscore.sdes.linear", "self.sigma(t) ** 2 - (a * self.sigma(s)) ** 2",
            "self.sigma(t) ** 2 - a * self.sigma(s) ** 2", order("reverse diffusion")),
     # missing square root
     Mutant(S + "euler_maruyama", "g * torch.sqrt(dt) * noise", "g * dt * noise",
            order("euler-maruyama")),
-    Mutant("medscore.sde", "return a, torch.sqrt(variance.clamp_min(0))",
+    Mutant("medscore.sdes.linear", "return a, torch.sqrt(variance.clamp_min(0))",
            "return a, variance.clamp_min(0)", order("ancestral, VP")),
-    Mutant("medscore.sde", "return torch.sqrt(self.beta(t))\n", "return self.beta(t)\n",
+    Mutant("medscore.sdes.linear", "return torch.sqrt(self.beta(t))\n", "return self.beta(t)\n",
            one_step("euler-maruyama")),
-    Mutant("medscore.sde", "return torch.sqrt(-torch.expm1(2 * self.log_alpha(t)))",
+    Mutant("medscore.sdes.linear", "return torch.sqrt(-torch.expm1(2 * self.log_alpha(t)))",
            "return -torch.expm1(2 * self.log_alpha(t))", one_step("ddim, eta 0.7")),
     Mutant(S + "analytic_dpm", "torch.sqrt(optimal)", "optimal", one_step("analytic-dpm, eta 0.7")),
     Mutant(S + "ddim", "rest = torch.sqrt((sigma_s**2 - std**2).clamp_min(0))",
@@ -191,7 +191,7 @@ MUTANTS = [
     Mutant(S + "heun", "0.5 * (slope + end)", "slope", order("heun")),
     Mutant(S + "exponential_integrator", "gain * prior.score", "b**2 * prior.score",
            one_step("exponential integrator")),
-    Mutant("medscore.sde", "2 / 3 * cube", "2 * cube", one_step("exponential integrator")),
+    Mutant("medscore.sdes.linear", "2 / 3 * cube", "2 * cube", one_step("exponential integrator")),
     # noise
     Mutant(S + "exponential_integrator", "b / a * noise", "b * noise",
            one_step("exponential integrator")),
@@ -200,10 +200,10 @@ MUTANTS = [
            order("edm stochastic")),
     Mutant(S + "ddim", "x + expand(std, x) * noise(x) if self.eta", "x if self.eta",
            order("ddim, eta 1")),
-    Mutant("medscore.engine", "return self.batch.finish(x).cpu(), self.counted",
+    Mutant("medscore.engine.loop", "return self.batch.finish(x).cpu(), self.counted",
            "return self.batch.finish(x + 0.1 * torch.randn_like(x)).cpu(), self.counted",
            last_step),
-    Mutant("medscore.engine", "x = self.prior.denoise(x, self.grid[-1]",
+    Mutant("medscore.engine.loop", "x = self.prior.denoise(x, self.grid[-1]",
            "x = x + 0 * self.prior.denoise(x, self.grid[-1]", last_step),
     # conditioners
     Mutant(C + "proximal", "expand(alpha, self.y) * self.y + expand(sigma, z) * z",
@@ -259,9 +259,9 @@ MUTANTS = [
     Mutant(C + "discrepancy", "torch.clamp_max(expected / gap.clamp_min(1e-30), 1.0)",
            "expected / gap.clamp_min(1e-30)", rule("discrepancy")),
     # the oracle itself
-    Mutant("medscore.analytic", "variance = alpha**2 * self.values + sigma**2",
+    Mutant("medscore.priors.analytic", "variance = alpha**2 * self.values + sigma**2",
            "variance = alpha * self.values + sigma**2", order("reverse diffusion")),
-    Mutant("medscore.analytic", "gain = alpha * self.values", "gain = self.values",
+    Mutant("medscore.priors.analytic", "gain = alpha * self.values", "gain = self.values",
            on_each(proofs.score_from_denoiser)),
 ]  # fmt: skip
 

@@ -7,8 +7,8 @@ import torch
 from exact import SDES
 from torch import Tensor
 
-from medscore.analytic import GaussianPrior, GMMPrior
-from medscore.sde import SDE, VE, VP
+from medscore.priors.analytic import GaussianPrior, GMMPrior
+from medscore.sdes.linear import SDE, VE, VP
 
 all_sdes = pytest.mark.parametrize("sde", SDES, ids=lambda sde: type(sde).__name__)
 dimensions = pytest.mark.parametrize("d", [1, 2, 8, 64])

@@ -12,7 +12,7 @@ from medscore.samplers.base import Sampler
 from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
 from medscore.samplers.ode import AdaptiveFlow
 from medscore.samplers.predictor_corrector import PredictorCorrector
-from medscore.sde import VE
+from medscore.sdes.linear import VE
 
 ELSEWHERE = {PredictorCorrector, AnnealedLangevin, AdaptiveFlow, DPMSolverPP2M}
 """Proven by functions of their own in proofs.py instead of a formula of one step."""

@@ -12,7 +12,7 @@ from exact import CASES, walk
 from support import SharedNoise
 from torch import Tensor
 
-from medscore.analytic import GMMPrior
+from medscore.priors.analytic import GMMPrior
 from medscore.samplers.annealed_langevin import (
     AnnealedLangevin,
     ScaledLangevin,
@@ -21,7 +21,7 @@ from medscore.samplers.annealed_langevin import (
 from medscore.samplers.grids import ladder, log_snr
 from medscore.samplers.langevin import Langevin
 from medscore.samplers.ode import solve
-from medscore.sde import SDE, VE, VP, SubVP
+from medscore.sdes.linear import SDE, VE, VP, SubVP
 
 N, WEIGHT = 1280, 0.8
 STANDARD = (WEIGHT * (1 - WEIGHT) / N) ** 0.5

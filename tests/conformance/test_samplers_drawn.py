@@ -18,10 +18,10 @@ from exact import CASES, SDES, walk
 from support import SharedNoise
 from torch import Tensor
 
-from medscore.analytic import GMMPrior
-from medscore.noise import Noise
+from medscore.priors.analytic import GMMPrior
+from medscore.white_noise import Noise
 from medscore.samplers.ode import AdaptiveFlow, solve
-from medscore.sde import SDE, VP
+from medscore.sdes.linear import SDE, VP
 
 N, SEEDED = 10_000, 40
 DIRECTIONS = torch.stack(

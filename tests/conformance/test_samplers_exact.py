@@ -12,10 +12,10 @@ import torch
 from exact import CASES, SDES, Moments, propagate
 from support import SharedNoise
 
-from medscore.analytic import GaussianPrior
-from medscore.engine import Counted
+from medscore.priors.analytic import GaussianPrior
+from medscore.engine.loop import Counted
 from medscore.samplers.analytic_dpm import AnalyticDPM, MomentTable
-from medscore.sde import SDE, VP
+from medscore.sdes.linear import SDE, VP
 
 all_sdes = pytest.mark.parametrize("sde", SDES, ids=lambda sde: type(sde).__name__)
 

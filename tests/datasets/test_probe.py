@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medscore.datasets import probe
-from medscore.datasets.kspace_files import read_kspace
+from medscore.datasets.raw.kspace_files import read_kspace
 
 Refused = Callable[..., str]
 

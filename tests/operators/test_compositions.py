@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from medscore.operators.base import Operator, check_mask
-from medscore.operators.fourier import Fourier
-from medscore.operators.geometry import ParallelBeam
-from medscore.operators.inpainting import Inpainting
-from medscore.operators.multicoil import MulticoilFourier
-from medscore.operators.padded import Padded
-from medscore.operators.radon import Radon
-from medscore.operators.restricted import Restricted
-from medscore.operators.scans import sparse_view
-from medscore.operators.sensitivity import birdcage
-from medscore.operators.stack import Stack
+from medscore.operators.mri.fourier import Fourier
+from medscore.operators.ct.geometry import ParallelBeam
+from medscore.operators.images.inpainting import Inpainting
+from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.operators.wrappers.padded import Padded
+from medscore.operators.ct.radon import Radon
+from medscore.operators.wrappers.restricted import Restricted
+from medscore.operators.ct.scans import sparse_view
+from medscore.operators.mri.sensitivity import birdcage
+from medscore.operators.wrappers.stack import Stack
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -17,29 +17,29 @@ from torch import Tensor
 
 import medscore.operators
 from medscore.operators import store
-from medscore.operators.backends.astra import Astra
-from medscore.operators.backends.triton import Triton
+from medscore.operators.ct.backends.astra import Astra
+from medscore.operators.ct.backends.triton import Triton
 from medscore.operators.base import Operator
-from medscore.operators.blur import Blur, gaussian_kernel, motion_kernel
-from medscore.operators.colorization import Colorization
-from medscore.operators.fourier import Fourier
-from medscore.operators.geometry import FanBeam, ParallelAngles, ParallelBeam
-from medscore.operators.hartley import Hartley, kspace_mask
-from medscore.operators.inpainting import Inpainting
-from medscore.operators.masks import equispaced, variable_density_2d
-from medscore.operators.metal import metal_trace, without_metal
-from medscore.operators.multicoil import MulticoilFourier
+from medscore.operators.images.blur import Blur, gaussian_kernel, motion_kernel
+from medscore.operators.images.colorization import Colorization
+from medscore.operators.mri.fourier import Fourier
+from medscore.operators.ct.geometry import FanBeam, ParallelAngles, ParallelBeam
+from medscore.operators.mri.hartley import Hartley, kspace_mask
+from medscore.operators.images.inpainting import Inpainting
+from medscore.operators.mri.masks import equispaced, variable_density_2d
+from medscore.operators.ct.metal import metal_trace, without_metal
+from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.operators.noise import ComplexGaussianNoise, GaussianNoise, PoissonNoise
-from medscore.operators.nufft import NonuniformFourier, radial_trajectory
-from medscore.operators.padded import Padded
-from medscore.operators.radon import Radon
-from medscore.operators.real_images import Phased, TwoChannels
-from medscore.operators.restricted import Restricted
-from medscore.operators.scans import fan_sparse_view, limited_angle, sparse_view, view_list
-from medscore.operators.sensitivity import birdcage
-from medscore.operators.stack import Stack
-from medscore.operators.super_resolution import SuperResolution
-from medscore.operators.whitened import Whitened
+from medscore.operators.mri.nufft import NonuniformFourier, radial_trajectory
+from medscore.operators.wrappers.padded import Padded
+from medscore.operators.ct.radon import Radon
+from medscore.operators.mri.real_images import Phased, TwoChannels
+from medscore.operators.wrappers.restricted import Restricted
+from medscore.operators.ct.scans import fan_sparse_view, limited_angle, sparse_view, view_list
+from medscore.operators.mri.sensitivity import birdcage
+from medscore.operators.wrappers.stack import Stack
+from medscore.operators.images.super_resolution import SuperResolution
+from medscore.operators.wrappers.whitened import Whitened
 
 
 def bits(*shape: int, seed: int = 0, share: float = 0.6) -> Tensor:

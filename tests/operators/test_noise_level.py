@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.operators.fourier import fft2c
-from medscore.operators.masks import equispaced
+from medscore.operators.mri.fourier import fft2c
+from medscore.operators.mri.masks import equispaced
 from medscore.operators.noise import ComplexGaussianNoise, GaussianNoise, PoissonNoise
 from medscore.operators.noise_level import (
     background,
@@ -19,8 +19,8 @@ from medscore.operators.noise_level import (
     photons,
     repeated_differences,
 )
-from medscore.operators.phantoms import SHEPP_LOGAN, rasterize, scaled
-from medscore.operators.scans import sparse_view
+from medscore.operators.ct.phantoms import SHEPP_LOGAN, rasterize, scaled
+from medscore.operators.ct.scans import sparse_view
 
 SIDE = 128
 

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
-from medscore.operators.fourier import Fourier
-from medscore.operators.geometry import ParallelBeam
-from medscore.operators.masks import equispaced, variable_density_2d
-from medscore.operators.metal import metal_trace, without_metal
-from medscore.operators.multicoil import MulticoilFourier
-from medscore.operators.radon import Radon
-from medscore.operators.scans import sparse_view
-from medscore.operators.sensitivity import birdcage
+from medscore.operators.mri.fourier import Fourier
+from medscore.operators.ct.geometry import ParallelBeam
+from medscore.operators.mri.masks import equispaced, variable_density_2d
+from medscore.operators.ct.metal import metal_trace, without_metal
+from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.operators.ct.radon import Radon
+from medscore.operators.ct.scans import sparse_view
+from medscore.operators.mri.sensitivity import birdcage
 
 N = 16
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from medscore.analytic import GaussianPrior, GMMPrior
-from medscore.sde import SDE, VE, VP, SubVP
+from medscore.priors.analytic import GaussianPrior, GMMPrior
+from medscore.sdes.linear import SDE, VE, VP, SubVP
 
 D = 3
 SDES: list[SDE] = [VE(0.05, 50.0), VP(), SubVP()]

@@ -7,7 +7,7 @@ from typing import Any
 
 import h5py
 
-from medscore.hdf5 import seal
+from medscore.io.hdf5 import seal
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from medscore.importers.score_sde_layout import layout
+from medscore.priors.importers.score_sde_layout import layout
 from medscore.nets.ncsnpp import NCSNPPSpec
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medscore.noise import Noise
+from medscore.white_noise import Noise
 from medscore.operators.base import Operator
 
 

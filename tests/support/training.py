@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from medscore.objectives.denoising import Denoising, edm
-from medscore.prior import NetworkPrior
-from medscore.sde import VE
+from medscore.priors.network import NetworkPrior
+from medscore.sdes.linear import VE
 from medscore.training.plan import TrainingPlan
 
 PLAN = TrainingPlan(steps=60, batch=16, learning_rate=1e-2, warmup=5, save_every=10, seed=3)

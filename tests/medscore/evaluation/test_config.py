@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from medscore.cli.baselines import baseline
-from medscore.cli.methods import convention, parameters
+from medscore.reconstruction.baselines.registry import baseline
+from medscore.evaluation.methods import convention, parameters
 from medscore.errors import MedscoreError
 from medscore.evaluation.config import read_evaluation
 from medscore.tuning.config import read_tuning

@@ -9,7 +9,7 @@ from spreading import threads
 from medscore.cli.options import check_size
 from medscore.errors import MedscoreError
 from medscore.evaluation.spread import Spread, cluster, here, processes
-from medscore.noise import derive_seed
+from medscore.white_noise import derive_seed
 
 SPREADS = [here(1), processes(1, 1), processes(2, 1)]
 

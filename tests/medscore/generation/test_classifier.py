@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.analytic import GMMPrior
-from medscore.contract import Provenance, SubVPSpec, VESpec, VPSpec
+from medscore.priors.analytic import GMMPrior
+from medscore.priors.contract import Provenance, SubVPSpec, VESpec, VPSpec
 from medscore.generation.classifier import (
     ClassifierContract,
     ClassifierSpec,
@@ -13,7 +13,7 @@ from medscore.generation.classifier import (
     cross_entropy,
     labelled,
 )
-from medscore.sde import SDE, VP
+from medscore.sdes.linear import SDE, VP
 
 SPECS = [VESpec(sigma_min=0.01, sigma_max=20.0), VPSpec(), SubVPSpec()]
 

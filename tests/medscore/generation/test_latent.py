@@ -4,9 +4,9 @@ import pytest
 import torch
 from densities import NAMES, SDES, D, gauss, mixture, points
 
-from medscore.analytic import GaussianPrior
+from medscore.priors.analytic import GaussianPrior
 from medscore.generation.latent import agreement, decode, encode, slerp
-from medscore.sde import SDE, VE, VP
+from medscore.sdes.linear import SDE, VE, VP
 
 
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)

@@ -8,12 +8,12 @@ import torch
 from densities import NAMES, SDES, D, gauss, mixture, points, times
 from torch import Tensor
 
-from medscore.analytic import GaussianPrior, GMMPrior
+from medscore.priors.analytic import GaussianPrior, GMMPrior
 from medscore.likelihood.divergence import Divergence, exact, gaussian, rademacher
 from medscore.likelihood.flow import FlowLikelihood, log_likelihood
-from medscore.prior import Prior
+from medscore.priors.network import Prior
 from medscore.samplers.ode import solve
-from medscore.sde import SDE, VE
+from medscore.sdes.linear import SDE, VE
 from medscore.types import State, Times
 
 PRIORS: dict[str, Callable[[SDE], GMMPrior]] = {"gaussian": gauss, "mixture": mixture}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from medscore.contract import DataContract, Provenance, VESpec
+from medscore.priors.contract import DataContract, Provenance, VESpec
 from medscore.likelihood.typicality import nats_per_dim, network_range
 from medscore.nets.unet import UNetSpec
-from medscore.prior import Prior
-from medscore.sde import SDE, VE, VP, SubVP
+from medscore.priors.network import Prior
+from medscore.sdes.linear import SDE, VE, VP, SubVP
 from medscore.types import State, Times
 
 STD = 0.2

@@ -8,13 +8,13 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from medscore.contract import Network, PredictionSpec
+from medscore.priors.contract import Network, PredictionSpec
 from medscore.nets.ncsn import NCSNSpec
 from medscore.nets.ncsnv2 import NCSNv2Spec
 from medscore.nets.normalisation import CondInstanceNormPlus
 from medscore.nets.refinenet import RefineNetSpec
-from medscore.prior import NetworkPrior
-from medscore.sde import VE
+from medscore.priors.network import NetworkPrior
+from medscore.sdes.linear import VE
 
 TINY = {"width": 4, "multipliers": (1, 2, 2), "dilations": (1, 1, 2)}
 NETWORKS = [NCSNSpec(levels=3, **TINY), NCSNv2Spec(**TINY)]

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medscore.contract import Network
+from medscore.priors.contract import Network
 from medscore.nets.ncsn import NCSNSpec
 from medscore.nets.ncsnv2 import NCSNv2Spec
 from medscore.nets.normalisation import CondInstanceNormPlus, InstanceNormPlus, NoNorm

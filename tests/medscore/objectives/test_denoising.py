@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.analytic import GaussianPrior, GMMPrior
-from medscore.ddpm import DDPM
+from medscore.priors.analytic import GaussianPrior, GMMPrior
+from medscore.sdes.ddpm import DDPM
 from medscore.objectives import denoising
 from medscore.objectives.denoising import (
     Denoising,
@@ -20,8 +20,8 @@ from medscore.objectives.denoising import (
     denoising_loss,
     score_weighting,
 )
-from medscore.prior import Prior
-from medscore.sde import SDE, VE, VP, SubVP, expand
+from medscore.priors.network import Prior
+from medscore.sdes.linear import SDE, VE, VP, SubVP, expand
 
 SDES: list[SDE] = [VE(0.01, 50.0), VP(), SubVP()]
 all_sdes = pytest.mark.parametrize("sde", SDES, ids=repr)

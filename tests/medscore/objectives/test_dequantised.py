@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from medscore.analytic import GaussianPrior
-from medscore.likelihood.bits import Levels
+from medscore.priors.analytic import GaussianPrior
+from medscore.objectives.grey_levels import Levels
 from medscore.objectives.dequantised import Dequantised
-from medscore.prior import Prior
-from medscore.sde import VP
+from medscore.priors.network import Prior
+from medscore.sdes.linear import VP
 
 LEVELS = Levels(2)
 N = 4000

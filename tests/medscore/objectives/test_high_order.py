@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from medscore.objectives.denoising import likelihood_importance
 from medscore.objectives.high_order import HighOrder, residuals, signs
-from medscore.prior import Prior
-from medscore.sde import SDE, VP
+from medscore.priors.network import Prior
+from medscore.sdes.linear import SDE, VP
 from medscore.types import State, Times
 
 COUNT = 20_000

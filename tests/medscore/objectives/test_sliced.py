@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.analytic import GMMPrior
+from medscore.priors.analytic import GMMPrior
 from medscore.objectives.score_matching import exact_score_matching
 from medscore.objectives.sliced import (
     Projection,
@@ -16,7 +16,7 @@ from medscore.objectives.sliced import (
     sliced_score_matching_vr,
     sphere,
 )
-from medscore.sde import VP
+from medscore.sdes.linear import VP
 
 PROJECTIONS: list[Projection] = [gaussian, rademacher, sphere]
 all_projections = pytest.mark.parametrize("draw", PROJECTIONS)

@@ -14,7 +14,7 @@ import torch
 from support import SharedNoise
 from torch import Tensor
 
-from medscore.general_sde import GeneralSDE
+from medscore.sdes.general import GeneralSDE
 from medscore.objectives.sliced import Projection, gaussian, rademacher, sphere
 from medscore.objectives.sliced_sde import SlicedSDE
 

@@ -9,7 +9,7 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import truncnorm
 
-from medscore.ddpm import DDPM
+from medscore.sdes.ddpm import DDPM
 from medscore.objectives.denoising import (
     DiscreteTimes,
     ImportanceTimes,
@@ -18,8 +18,8 @@ from medscore.objectives.denoising import (
     UniformTimes,
     importance_weighting,
 )
-from medscore.preconditioning import level_index
-from medscore.sde import SDE, VE, VP, SubVP
+from medscore.priors.preconditioning import level_index
+from medscore.sdes.linear import SDE, VE, VP, SubVP
 
 VE_SDE = VE(0.01, 50.0)
 SDES: list[SDE] = [VE_SDE, VP(), SubVP()]

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from training import OBJECTIVE, PLAN, Tiny, prior, stripes, weights
 
 from medscore.errors import MedscoreError
-from medscore.prior import NetworkPrior
-from medscore.sde import VE
+from medscore.priors.network import NetworkPrior
+from medscore.sdes.linear import VE
 from medscore.training.loop import SPIKE, Drawn, Hooks, StepReport, ahead, draw, train
 from medscore.training.plan import TrainingPlan
 from medscore.training.state import averaged_weights

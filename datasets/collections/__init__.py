@@ -1,0 +1,1 @@
+"""Collections of images for training and evaluation."""

@@ -1,0 +1,1 @@
+"""DICOM: reading files, frames and series into volumes, and writing derived series."""

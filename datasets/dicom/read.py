@@ -1,0 +1,157 @@
+"""DICOM in: one file, or one series of a folder, to HU."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from medscore.datasets.dicom.files import choose, described, scan
+from medscore.datasets.dicom.frames import FRAGILE, Frame, decode, frames
+from medscore.datasets.dicom.stack import Stack, affine_of, stack
+from medscore.datasets.probe import look
+from medscore.datasets.dicom.straighten import straighten
+from medscore.datasets.volume import AIR, Source, Volume, check_values
+from medscore.errors import MedscoreError, reading
+
+MOST = 2
+"""A stack resampled to more than so many times its slices would be made up."""
+
+LARGE = 2**14
+"""Bytes over which an element of a file, its pixels, is read when it is needed."""
+
+_SERIES_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+
+
+def read_dicom(path: Path, *, series: str | None = None, resample: bool = False) -> Volume:
+    """Read a DICOM file, or one series of a folder and the folders in it, in the scanner's units
+    (HU). Enhanced multi-frame objects are stacks in one file.
+
+    Slices are sorted along their normal. Pixels that carry the padding value become air. What was
+    noticed (a tilted gantry, missing slices) is in the source's notes.
+
+    Args:
+        series: UID, description, or a part of a description; needed where there are several.
+        resample: onto an even, upright grid, where the slices do not make one; linear.
+
+    Raises:
+        MedscoreError: not DICOM, truncated, colour, no pixel spacing, several series and none
+            chosen, slices that differ in shape, orientation or spacing, two at one position, or
+            uneven distances without ``resample``.
+    """
+    with reading("DICOM", path), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        volume = _read(path, series, resample)
+    said = (" ".join(str(w.message).split()) for w in caught)
+    notes = tuple(dict.fromkeys([*volume.source.notes, *said]))
+    return replace(volume, source=replace(volume.source, notes=notes))
+
+
+def _read(path: Path, series: str | None, resample: bool) -> Volume:
+    datasets = _datasets(path, series)
+    digest, found = hashlib.sha256(), []
+    first = next(iter(datasets.values()))
+    fragile = [f for f, ds in datasets.items() if ds.file_meta.get("TransferSyntaxUID") in FRAGILE]
+    if fragile:
+        look(*fragile, kind="dicom")
+    with ThreadPoolExecutor(1) as hashing:  # beside the parsing, in the order of the files
+        for file, dataset in datasets.items():
+            hashing.submit(digest.update, file.read_bytes())
+            with reading("DICOM", file):
+                found += frames(file, dataset)
+            _check_same(path, first, dataset)
+    ordered = stack(found, path)
+    values, notes = _values(ordered, datasets)
+    check_values(values, path)
+    modality = str(first.get("Modality", "unknown"))
+    values, affine, instances, faults = _on_a_grid(path, ordered, values, modality, resample)
+    return Volume(
+        values=values,
+        affine=affine,
+        modality=modality,
+        source=Source(
+            kind="dicom",
+            sha256=digest.hexdigest(),
+            uids={k: str(first[k].value) for k in _SERIES_UIDS if first.get(k)},
+            instances=instances,
+            notes=(*notes, *faults),
+        ),
+    )
+
+
+def _datasets(path: Path, series: str | None) -> dict[Path, Dataset]:
+    """Of one file, or of the chosen series of a folder, whose pixels stay on disk for now."""
+    if not path.is_dir():
+        with reading("DICOM", path):
+            return {path: pydicom.dcmread(path)}
+    members = scan(path, defer_size=LARGE)
+    chosen = choose(described(members), series, path)
+    return dict(members[chosen.uid])
+
+
+def _values(ordered: Stack, datasets: dict[Path, Dataset]) -> tuple[NDArray[np.float32], list[str]]:
+    """Decode into the order of the stack, a file at a time."""
+    places: dict[Path, list[tuple[int, Frame]]] = {}
+    for place, frame in enumerate(ordered.frames):
+        places.setdefault(frame.path, []).append((place, frame))
+    values: NDArray[np.float32] | None = None
+    notes: list[str] = []
+    for file, members in places.items():
+        images, said = decode(file, datasets[file], [frame for _, frame in members])
+        if values is None:
+            values = np.empty((len(ordered.frames), *images.shape[1:]), dtype=np.float32)
+        values[[place for place, _ in members]] = images
+        notes += said
+    assert values is not None
+    return values, notes
+
+
+def _on_a_grid(
+    path: Path, ordered: Stack, values: NDArray[np.float32], modality: str, resample: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float64], tuple[str, ...], Sequence[str]]:
+    """Values, affine, instances and notes: as they are if an affine describes them, resampled if
+    that is asked for.
+    """
+    faults = ordered.faults()
+    instances = tuple(frame.instance for frame in ordered.frames)
+    if resample and faults:
+        if ordered.along[-1] > MOST * ordered.step * len(ordered.frames):
+            raise MedscoreError(
+                f"{'; '.join(faults)}: most slices would be interpolated",
+                where=path,
+                mend="complete the series, or give the slices one by one",
+            )
+        outside = AIR if modality == "CT" else float(values.min())
+        made = straighten(values, ordered, outside)
+        first = ordered.frames[0]
+        nearest = np.abs(made.along[:, None] - ordered.along).argmin(1)
+        note = f"resampled to {len(made.values)} slices, {ordered.step:g} mm apart"
+        across = first.normal * ordered.step
+        names = tuple(instances[i] for i in nearest)
+        return made.values, affine_of(first, across), names, [*faults, note]
+    if not ordered.even:
+        raise MedscoreError(
+            "; ".join(faults) or "the slices are shifted unevenly",
+            where=path,
+            mend="complete the series, give the slices one by one, or resample (--resample)",
+        )
+    return values, ordered.affine, instances, faults
+
+
+def _check_same(path: Path, first: Dataset, other: Dataset) -> None:
+    for keyword in ("Rows", "Columns", "Modality"):
+        one, two = first.get(keyword), other.get(keyword)
+        if one != two:
+            raise MedscoreError(
+                f"slices differ in {keyword}: {one}, {two}",
+                where=path,
+                mend="leave out the scout image, or put one series in a folder",
+            )

@@ -1,0 +1,1 @@
+"""Raw scanner data: k-space files and CT projections."""

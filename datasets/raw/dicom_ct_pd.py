@@ -1,0 +1,177 @@
+"""DICOM-CT-PD: projections as DICOM (Chen et al. 2015; the LDCT-and-Projection-data collection).
+
+One file is one view: (columns, rows) of the detector, in private groups 7029 to 7041 its geometry.
+Read here are scans of full turns about one place each (axial, step and shoot), their central
+detector row, a cylindrical detector around the source. Rebinning of helical scans is out of scope:
+they are refused, and can come in as a stack with a geometry file once they are rebinned
+(:mod:`medscore.datasets.raw.projections`).
+
+The source is at rho (-sin phi, cos phi), with x to the right and y upwards in the image, and
+columns run along the detector axis of ``medscore.operators.ct.geometry``. No file of a real axial scan
+was at hand to try that on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from medscore.hounsfield import MU_WATER
+from medscore.datasets.raw.projections import Projections, checked_geometry
+from medscore.datasets.volume import Source
+from medscore.errors import MedscoreError, reading
+
+TRANSVERSE, SHAPE = (0x7029, 0x1002), (0x7029, 0x100B)
+ANGLE, AXIAL, RADIUS = (0x7031, 0x1001), (0x7031, 0x1002), (0x7031, 0x1003)
+TO_DETECTOR, CENTRAL = (0x7031, 0x1031), (0x7031, 0x1033)
+WATER = (0x7041, 0x1001)
+KIND = (0x7037, 0x1009)
+"""Type of projection data: helical, axial."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """Its angle in radians, the table's place in mm, and the central row's line integrals."""
+
+    angle: float
+    place: float
+    row: NDArray[np.float32]
+
+    @property
+    def beta(self) -> float:
+        """phi + pi in [0, 2 pi), rounding below 0 taken for 0."""
+        return (self.angle + math.pi + 1e-6) % (2 * math.pi)
+
+
+def is_ct_pd(path: Path) -> bool:
+    """Whether a folder's first DICOM file is a projection."""
+    for file in sorted(path.glob("*.dcm"))[:1]:
+        try:
+            return ANGLE in pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[ANGLE])
+        except (pydicom.errors.InvalidDicomError, OSError, ValueError, KeyError, AttributeError):
+            return False
+    return False
+
+
+def read_ct_pd(path: Path, *, size: int, spacing: float) -> Projections:
+    """The projections of a folder.
+
+    Args:
+        size, spacing: of the image to be made; the files do not say.
+
+    Raises:
+        MedscoreError: a helical scan, a flat detector, views that make no full turn at equal
+            angles, a missing tag, or what no DICOM is.
+    """
+    digest, views = hashlib.sha256(), []
+    first: Dataset | None = None
+    for file in sorted(path.glob("*.dcm")):
+        content = file.read_bytes()
+        digest.update(content)
+        with reading("DICOM", file):
+            ds = pydicom.dcmread(io.BytesIO(content))
+            first = first or ds
+            views.append(_view(file, ds))
+    if first is None:
+        raise MedscoreError("holds no .dcm file", where=path, mend="check the folder")
+    turns = _turns(path, views)
+    shape = str(first[SHAPE].value).strip() if SHAPE in first else ""
+    if shape and shape.upper() != "CYLINDRICAL":
+        raise MedscoreError(
+            f"the detector is {shape.lower()}", where=path, mend="give a cylindrical one's scan"
+        )
+    water = _number(path, first, WATER) if WATER in first else MU_WATER
+    fields = {
+        "beam": "fan",
+        "size": size,
+        "spacing": spacing,
+        "views": len(turns[0]),
+        "detector_spacing": _number(path, first, TRANSVERSE),
+        "source_distance": _number(path, first, RADIUS),
+        "detector_distance": _number(path, first, TO_DETECTOR),
+        "detector_shape": "curved",
+        "slice_spacing": abs(turns[1][0].place - turns[0][0].place) if len(turns) > 1 else 1.0,
+        "mu_water": water if 0.01 < water < 0.05 else MU_WATER,
+    }
+    mend = "give DICOM-CT-PD in mm, and --size and --spacing"
+    geometry = checked_geometry(fields, path, mend=mend)
+    data = np.stack([np.stack([view.row for view in turn]) for turn in turns])
+    note = "of each turn the central detector row is read"
+    source = Source("projections", digest.hexdigest(), notes=(note,))
+    return Projections(data.astype(np.float32), geometry, source)
+
+
+def _view(file: Path, ds: Dataset) -> _View:
+    pixels = ds.pixel_array.astype(np.float32)
+    slope, intercept = float(ds.get("RescaleSlope", 1)), float(ds.get("RescaleIntercept", 0))
+    columns, rows = pixels.shape if pixels.ndim == 2 else (0, 0)
+    if not rows:
+        raise MedscoreError("is no single view", where=file, mend="give one file per view")
+    row = pixels[:, rows // 2] * slope + intercept
+    centre = _numbers(file, ds, CENTRAL)[0] - 1  # counted from 1
+    places = np.arange(columns) + centre - (columns - 1) / 2
+    return _View(
+        angle=_number(file, ds, ANGLE) % (2 * math.pi),
+        place=_number(file, ds, AXIAL),
+        row=np.interp(places, np.arange(columns), row).astype(np.float32),
+    )
+
+
+def _turns(path: Path, views: list[_View]) -> list[list[_View]]:
+    """Full turns in the order of the table, each from beta = phi + pi = 0 on, anticlockwise."""
+    places: dict[float, list[_View]] = {}
+    for view in views:
+        places.setdefault(round(view.place, 2), []).append(view)
+    if len(places) > max(1, len(views) // 16):
+        raise MedscoreError(
+            f"the table moves during the scan, by {max(places) - min(places):.4g} mm: it is "
+            "helical",
+            where=path,
+            mend="rebin it to fan beams first, and give these as a stack with --geometry",
+        )
+    turns = [sorted(places[place], key=lambda view: view.beta) for place in sorted(places)]
+    counts = {len(turn) for turn in turns}
+    if len(counts) > 1:
+        raise MedscoreError(
+            f"turns have {min(counts)} to {max(counts)} views", where=path, mend="complete them"
+        )
+    step = 2 * math.pi / len(turns[0])
+    for turn in turns:
+        beta = np.array([view.beta for view in turn])
+        off = np.abs(beta - step * np.arange(len(turn)) - beta[0]).max()
+        if off > 0.1 * step or beta[0] > 0.6 * step:
+            raise MedscoreError(
+                "views are not equally spaced over a full turn", where=path, mend="complete them"
+            )
+    return turns
+
+
+def _numbers(where: Path, ds: Dataset, tag: tuple[int, int]) -> tuple[float, ...]:
+    """Floats, also where the reader does not know that they are."""
+    if tag not in ds:
+        raise MedscoreError(
+            f"lacks the tag ({tag[0]:04X},{tag[1]:04X})", where=where, mend="give DICOM-CT-PD"
+        )
+    value: Any = ds[tag].value
+    if isinstance(value, bytes):
+        value = struct.unpack(f"<{len(value) // 4}f", value[: len(value) // 4 * 4])
+    found = tuple(float(v) for v in (value if hasattr(value, "__len__") else (value,)))
+    if not found or not all(math.isfinite(v) for v in found):
+        raise MedscoreError(
+            f"({tag[0]:04X},{tag[1]:04X}) is {value!r}", where=where, mend="export it again"
+        )
+    return found
+
+
+def _number(where: Path, ds: Dataset, tag: tuple[int, int]) -> float:
+    return _numbers(where, ds, tag)[0]

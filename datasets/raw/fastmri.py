@@ -1,0 +1,125 @@
+"""fastMRI files (Zbontar et al. 2018): HDF5 with k-space and the scanner's XML header.
+
+``kspace`` is (slices, coils, readout, phase), or (slices, readout, phase) of emulated single coils.
+The readout is oversampled twice: the header's reconSpace says what is kept of it. Columns that were
+not acquired (the challenge's masks, zero padding) are zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from medscore.datasets.raw.kspace import RawKspace, check_kspace
+from medscore.datasets.volume import Source
+from medscore.errors import MedscoreError, reading
+from medscore.io.hdf5 import array
+
+MEND = "give a fastMRI file, e.g. file1000000.h5 of knee_singlecoil_val"
+
+
+def is_fastmri(file: Any) -> bool:
+    """Whether an open HDF5 file looks like one."""
+    return "kspace" in file
+
+
+def read_fastmri(path: Path) -> RawKspace:
+    """All slices.
+
+    Raises:
+        MedscoreError: no fastMRI file, a header without a geometry, NaN, or nothing measured.
+    """
+    with reading("fastMRI", path, MEND), h5py.File(path, "r") as file:
+        kspace = array(file["kspace"], "c")
+        header = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
+    if kspace.ndim == 3:
+        kspace = kspace[:, None]
+    if kspace.ndim != 4:
+        raise MedscoreError(f"kspace has shape {kspace.shape}", where=path, mend=MEND)
+    check_kspace(kspace, path)
+    spacing, oversampling = None, 1.0
+    notes: tuple[str, ...] = ()
+    if header is None:
+        notes = ("no header: pixel spacing and readout oversampling are not known",)
+    else:
+        spacing, oversampling = geometry(header, kspace.shape[-2:], path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return RawKspace(kspace, spacing, oversampling, Source("kspace", digest, notes=notes))
+
+
+def read_targets(path: Path) -> tuple[NDArray[np.float32], float]:
+    """The reconstructions that the file holds, (slices, H, W), and the pixels' spacing in mm (NaN
+    where there is no header): root sum of squares of several coils, or of one emulated coil.
+
+    Raises:
+        MedscoreError: no fastMRI file, or one of a test set, without reconstructions.
+    """
+    with reading("fastMRI", path, MEND), h5py.File(path, "r") as file:
+        names = [name for name in ("reconstruction_rss", "reconstruction_esc") if name in file]
+        if not names:
+            raise MedscoreError(
+                "holds no reconstruction_rss or reconstruction_esc", where=path,
+                mend="train on training or validation files",
+            )  # fmt: skip
+        images = array(file[names[0]], "f")
+        header = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
+    if images.ndim != 3:
+        raise MedscoreError(f"{names[0]} has shape {images.shape}", where=path, mend=MEND)
+    return images, float("nan") if header is None else _pixel(header, path)
+
+
+def _pixel(header: bytes | str, where: Path) -> float:
+    """Of the reconstructed image, in mm."""
+    try:
+        encoding = ElementTree.fromstring(header).find("{*}encoding")
+        if encoding is None:
+            raise ValueError("no encoding")
+        field, *_ = _field_of_view(encoding, "reconSpace")
+        count = int(encoding.findtext("{*}reconSpace/{*}matrixSize/{*}x") or 0)
+        if count < 1:
+            raise ValueError("reconSpace has no matrixSize")
+    except (ElementTree.ParseError, ValueError) as error:
+        raise MedscoreError(
+            f"the XML header tells no geometry ({error})", where=where, mend="export it again"
+        ) from error
+    return field / count
+
+
+def geometry(
+    header: bytes | str, shape: tuple[int, ...], where: Path
+) -> tuple[tuple[float, float, float], float]:
+    """Spacing (column, row, slice) in mm of the image that k-space of that shape makes, and the
+    readout's oversampling, from an ISMRMRD XML header.
+
+    Raises:
+        MedscoreError: not XML, or no positive fields of view.
+    """
+    try:
+        root = ElementTree.fromstring(header)
+        encoding = root.find("{*}encoding")
+        if encoding is None:
+            raise ValueError("no encoding")
+        fields = [_field_of_view(encoding, space) for space in ("encodedSpace", "reconSpace")]
+    except (ElementTree.ParseError, ValueError, TypeError) as error:
+        raise MedscoreError(
+            f"the XML header tells no geometry ({error})", where=where, mend="export it again"
+        ) from error
+    (readout, phase, thickness), (kept, *_) = fields
+    oversampling = max(1.0, readout / kept)
+    return (phase / shape[1], readout / shape[0], thickness), float(oversampling)
+
+
+def _field_of_view(encoding: ElementTree.Element, space: str) -> tuple[float, float, float]:
+    found = [encoding.findtext(f"{{*}}{space}/{{*}}fieldOfView_mm/{{*}}{axis}") for axis in "xyz"]
+    if None in found:
+        raise ValueError(f"{space} has no fieldOfView_mm")
+    x, y, z = (float(text) for text in found if text is not None)
+    if not all(0 < mm < 1e4 for mm in (x, y, z)):
+        raise ValueError(f"{space} has a field of view of {x:g} x {y:g} x {z:g} mm")
+    return x, y, z

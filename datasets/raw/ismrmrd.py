@@ -1,0 +1,129 @@
+"""ISMRMRD files (Inati et al. 2017), 2-D Cartesian, through the package ismrmrd (extra ``mri``).
+
+Lines are put where the header's encoding limits say; repetitions and averages are averaged. Of
+several contrasts, phases or sets the first is taken, and that is noted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from medscore.datasets.raw.fastmri import geometry
+from medscore.datasets.raw.kspace import RawKspace, check_kspace
+from medscore.datasets.volume import Source
+from medscore.errors import MedscoreError, reading
+from medscore.io.hdf5 import INFLATES
+
+OTHER = ("contrast", "phase", "set")
+"""Counters of which the first value is taken."""
+
+
+def is_ismrmrd(file: Any) -> bool:
+    """Whether an open HDF5 file looks like one."""
+    return "dataset" in file and "data" in file["dataset"] and "xml" in file["dataset"]
+
+
+def read_ismrmrd(path: Path) -> RawKspace:
+    """All slices of a 2-D Cartesian scan.
+
+    Raises:
+        MedscoreError: ismrmrd is not installed, the file cannot be read, another trajectory or
+            three dimensions, lines beyond the encoded matrix, or nothing measured.
+    """
+    if find_spec("ismrmrd") is None:
+        raise MedscoreError(
+            "ISMRMRD files need the package ismrmrd",
+            where=path,
+            mend='pip install "medscore[mri]"',
+        )
+    import ismrmrd
+
+    with reading("ISMRMRD", path), ismrmrd.Dataset(str(path), mode="r") as file:
+        header = file.read_xml_header()
+        count = file.number_of_acquisitions()
+        lines = [file.read_acquisition(i) for i in range(count)]
+    ny, nx, centre = _encoding(header, path)
+    not_image = (
+        ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
+        ismrmrd.ACQ_IS_NAVIGATION_DATA,
+        ismrmrd.ACQ_IS_PHASECORR_DATA,
+        ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
+    )
+    lines = [line for line in lines if not any(line.is_flag_set(flag) for flag in not_image)]
+    kspace, notes = _assembled(path, lines, ny, nx, centre)
+    check_kspace(kspace, path)
+    spacing, oversampling = geometry(header, (ny, nx), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return RawKspace(kspace, spacing, oversampling, Source("kspace", digest, notes=notes))
+
+
+def _encoding(header: bytes | str, where: Path) -> tuple[int, int, int]:
+    """Readout samples, phase encodings, and the step that is the centre."""
+    try:
+        encoding = ElementTree.fromstring(header).find("{*}encoding")
+        if encoding is None:
+            raise ValueError("no encoding")
+        trajectory = encoding.findtext("{*}trajectory")
+        x, y, z = (
+            int(encoding.findtext(f"{{*}}encodedSpace/{{*}}matrixSize/{{*}}{axis}") or 0)
+            for axis in "xyz"
+        )
+        limits = "{*}encodingLimits/{*}kspace_encoding_step_1/{*}center"
+        centre = int(encoding.findtext(limits) or y // 2)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise MedscoreError(
+            f"the XML header tells no encoding ({error})", where=where, mend="export it again"
+        ) from error
+    if trajectory != "cartesian" or z > 1:
+        raise MedscoreError(
+            f"the trajectory is {trajectory} with {max(z, 1)} partition(s)",
+            where=where,
+            mend="give a 2-D Cartesian scan",
+        )
+    if not (8 <= x <= 2**14 and 8 <= y <= 2**14):
+        raise MedscoreError(f"the encoded matrix is {x} x {y}", where=where, mend="export it again")
+    return x, y, centre
+
+
+def _assembled(
+    path: Path, lines: list[Any], ny: int, nx: int, centre: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Lines in their places, what came several times averaged."""
+    if not lines:
+        raise MedscoreError("holds no image lines", where=path, mend="export it again")
+    first = {name: min(getattr(line.idx, name) for line in lines) for name in OTHER}
+    kept = [line for line in lines if all(getattr(line.idx, n) == v for n, v in first.items())]
+    notes = []
+    if len(kept) < len(lines):
+        notes.append(f"of several {', '.join(OTHER)}s the first is taken")
+    slices = 1 + max(line.idx.slice for line in kept)
+    coils = kept[0].active_channels
+    if slices * coils * ny * nx * 8 > INFLATES * path.stat().st_size:
+        raise MedscoreError(
+            f"declares {slices} slices of {coils} coils, {ny} x {nx} samples, which it does not "
+            "hold",
+            where=path,
+            mend="export it again",
+        )
+    total = np.zeros((slices, coils, ny, nx), dtype=np.complex64)
+    count = np.zeros((slices, 1, ny, nx), dtype=np.float32)
+    for line in kept:
+        data = line.data[:, line.discard_pre : line.number_of_samples - line.discard_post]
+        top = ny // 2 - (line.center_sample - line.discard_pre)
+        column = line.idx.kspace_encode_step_1 - centre + nx // 2
+        if len(data) != coils or not 0 <= column < nx or top < 0 or top + data.shape[1] > ny:
+            raise MedscoreError(
+                f"a line of {data.shape} samples at step {line.idx.kspace_encode_step_1} lies "
+                f"outside the encoded {ny} x {nx}",
+                where=path,
+                mend="export it again",
+            )
+        total[line.idx.slice, :, top : top + data.shape[1], column] += data
+        count[line.idx.slice, :, top : top + data.shape[1], column] += 1
+    return total / np.maximum(count, 1), tuple(notes)

@@ -1,0 +1,42 @@
+"""One door for raw k-space: fastMRI and ISMRMRD files by content, NumPy files by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+
+from medscore.datasets.raw.fastmri import is_fastmri, read_fastmri
+from medscore.datasets.raw.ismrmrd import is_ismrmrd, read_ismrmrd
+from medscore.datasets.raw.kspace import RawKspace, read_numpy
+from medscore.datasets.probe import look
+from medscore.errors import MedscoreError, reading
+
+
+def read_kspace(path: Path, *, spacing: tuple[float, float] | None = None) -> RawKspace:
+    """Read raw k-space.
+
+    Args:
+        spacing: between columns and between rows in mm, where the file does not say.
+
+    Raises:
+        MedscoreError: no such file, neither format, or what the reader found wrong.
+    """
+    if not path.is_file():
+        raise MedscoreError("no such file", where=path, mend="check the path")
+    if path.suffix == ".npy":
+        return read_numpy(path, spacing=spacing)
+    look(path)
+    with reading("HDF5", path), h5py.File(path, "r") as file:
+        known = is_ismrmrd(file), is_fastmri(file)
+    if not any(known):
+        raise MedscoreError(
+            "is neither a fastMRI nor an ISMRMRD file",
+            where=path,
+            mend="give one, or complex k-space in a .npy file",
+        )
+    raw = read_ismrmrd(path) if known[0] else read_fastmri(path)
+    if spacing is None or raw.spacing is not None:
+        return raw
+    return replace(raw, spacing=(*spacing, spacing[0]))

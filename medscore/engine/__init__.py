@@ -1,0 +1,1 @@
+"""The one sampling loop, and the state that lets an interrupted run resume."""

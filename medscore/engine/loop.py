@@ -1,0 +1,265 @@
+"""The one loop: walk a batch down the time grid, count evaluations, watch for trouble, resume.
+
+The items of a job (slice, sample) are drawn with a noise generator each and grouped in batches only
+for speed, so results do not depend on the batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+import torch
+from torch import Tensor
+
+from medscore.conditioners.base import Conditioner
+from medscore.errors import MedscoreError
+from medscore.white_noise import Noise
+from medscore.priors.network import Prior
+from medscore.engine.resume import Point, Progress, Residual, load_progress, save_progress
+from medscore.samplers.base import Sampler
+from medscore.sdes.linear import SDE
+from medscore.types import State, Times
+
+UNCONDITIONAL = Conditioner()
+
+
+@final
+class Counted(Prior):
+    """A prior that counts its evaluations (NFE), in bf16 autocast on request.
+
+    Only the network's call is autocast: samplers, conditioners and operators keep float32. It
+    counts what the network is asked, so a conditioner that asks it twice is charged twice; a
+    backward pass through it is not counted.
+
+    Args:
+        items: samples walked together, so that a sampler that takes them one by one is not
+            charged for each; by default as many as the first call evaluates.
+        tell: called with the NFE before every evaluation.
+    """
+
+    def __init__(
+        self,
+        prior: Prior,
+        *,
+        items: int | None = None,
+        bf16: bool = False,
+        tell: Callable[[int], None] = lambda nfe: None,
+    ) -> None:
+        self.inner, self.sde, self.items, self.bf16 = prior, prior.sde, items, bf16
+        self.tell, self.evaluations = tell, 0
+
+    @property
+    def nfe(self) -> int:
+        """Evaluations per sample; where samples differ, their mean, rounded up."""
+        return _per_sample(self.evaluations, self.items or 1)
+
+    def denoise(self, x: State, t: Times) -> State:
+        self.items = self.items or len(x)
+        self.evaluations += len(x)
+        self.tell(self.nfe)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.inner.denoise(x, t).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What a progress display may show after a step: done of total steps, NFE of this batch."""
+
+    done: int
+    total: int
+    nfe: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What to sample a batch with, and what to do with its result.
+
+    Attributes:
+        prior, sampler: unconditional. conditioner: what makes them heed measurements.
+        finish: at the very end, after the Tweedie denoise, e.g. the exact data-consistency step.
+        residual: distance of a state from the measurements, one per item, for the history.
+    """
+
+    prior: Prior
+    sampler: Sampler
+    conditioner: Conditioner = UNCONDITIONAL
+    finish: Callable[[State], State] = lambda x: x
+    residual: Callable[[State], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A sampling run.
+
+    Attributes:
+        seeds: one per item. shape: of an item, (channel, H, W) or (D,).
+        times: decreasing grid from 1 to the SDE's eps.
+        batches: makes the pair for the items with the given indices.
+        batch_size: items walked together.
+        state: file for an interrupted run's state; ``None`` to keep none.
+        fingerprint: identifies the job; a state of another job is refused.
+        save_every: steps between saves of the state, and between entries of the history.
+        denoise: end with Tweedie's denoised image, one more evaluation (B.5.7); otherwise with the
+            state at the last time, which still holds that time's noise.
+    """
+
+    seeds: Sequence[int]
+    shape: tuple[int, ...]
+    times: Tensor
+    batches: Callable[[Sequence[int]], Batch]
+    batch_size: int = 8
+    device: torch.device | str = "cpu"
+    bf16: bool = False
+    state: Path | None = None
+    fingerprint: str = ""
+    save_every: int = 20
+    denoise: bool = True
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Finished items (n, *shape) in order, the NFE each took (their mean, rounded up, where they
+    differ), and the residual history.
+    """
+
+    x: Tensor
+    nfe: int
+    history: tuple[Residual, ...]
+
+
+def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Samples:
+    """Sample every item of the job.
+
+    The progress is saved every ``save_every`` steps and on an interrupt (Ctrl-C); the same job
+    picks it up and goes the same way. When the job ends the file is removed.
+
+    Raises:
+        MedscoreError: a sample turned NaN or diverged (with the step and its size), or the saved
+            progress is of another job.
+    """
+    progress = load_progress(job.state, job.fingerprint) if job.state else Progress()
+    _check_fits(job, progress)
+    items = list(range(len(job.seeds)))
+    chunks = [items[i : i + job.batch_size] for i in range(0, len(items), job.batch_size)]
+    steps = len(job.times) - 1
+    try:
+        with torch.no_grad():
+            for number in range(len(progress.done), len(chunks)):
+                walk = _Walk(job, chunks[number], progress)
+                for progress in walk.steps():
+                    assert progress.point is not None
+                    done = number * steps + progress.point.step
+                    on_step(StepInfo(done, len(chunks) * steps, walk.counted.nfe))
+                    if progress.point.step % job.save_every == 0:
+                        _save(job, progress)
+                result, spent = walk.end(progress)
+                spent += progress.evaluations
+                progress = Progress((*progress.done, result), progress.history, None, spent)
+                if number + 1 < len(chunks):
+                    _save(job, progress)
+    except KeyboardInterrupt:
+        _save(job, progress)
+        raise
+    if job.state is not None:
+        job.state.unlink(missing_ok=True)
+    nfe = _per_sample(progress.evaluations, len(items))
+    return Samples(torch.cat(progress.done), nfe, progress.history)
+
+
+def _per_sample(evaluations: int, items: int) -> int:
+    """The mean, rounded up."""
+    return -(-evaluations // items)
+
+
+class _Walk:
+    """One batch down the grid; every step yields a new, complete progress."""
+
+    def __init__(self, job: Job, items: Sequence[int], start: Progress) -> None:
+        self.job, self.items, self.start = job, items, start
+        self.batch = job.batches(items)
+        self.counted = Counted(self.batch.prior, items=len(items), bf16=job.bf16)
+        self.prior = self.batch.conditioner.prior(self.counted)
+        self.sampler = self.batch.conditioner.sampler(self.batch.sampler)
+        self.grid = job.times.to(job.device)
+
+    def steps(self) -> Iterator[Progress]:
+        """From the point of ``start``, or from the prior, to the end of the grid."""
+        job, progress, sampler = self.job, self.start, self.sampler
+        noise = Noise([job.seeds[i] for i in self.items])
+        if (point := progress.point) is None:
+            blank = torch.zeros(len(self.items), *job.shape, device=job.device)
+            x = self.prior.sde.prior_sample(noise(blank))
+            memory, first = sampler.init(x), 0
+        else:
+            x, first = point.x.to(job.device), point.step
+            memory = {k: v.to(job.device) for k, v in point.memory.items()}
+            noise.restore(point.noise)
+            self.counted.evaluations = point.evaluations
+            if first == len(self.grid) - 1:
+                yield progress
+        for step in range(first, len(self.grid) - 1):
+            t, s = (self.grid[i].expand(len(self.items)) for i in (step, step + 1))
+            x, memory = sampler.step(self.prior, x, t, s, noise, memory)
+            history = progress.history
+            _watch(self.prior.sde, x, s, step + 1, self.items, history)
+            if (step + 1) % job.save_every == 0 and self.batch.residual is not None:
+                worst = float(self.batch.residual(x).max())
+                history = (*history, Residual(len(progress.done), step + 1, worst))
+            at = Point(x, memory, noise.state(), step + 1, self.counted.evaluations)
+            progress = replace(progress, history=history, point=at)
+            yield progress
+
+    def end(self, progress: Progress) -> tuple[Tensor, int]:
+        """Tweedie's denoise if asked, and the finish: the result on the CPU, and what it took."""
+        assert progress.point is not None
+        x = progress.point.x.to(self.job.device)
+        if self.job.denoise:
+            x = self.prior.denoise(x, self.grid[-1].expand(len(self.items)))
+        return self.batch.finish(x).cpu(), self.counted.evaluations
+
+
+def _check_fits(job: Job, progress: Progress) -> None:
+    """Refuse a saved progress whose arrays are not this job's."""
+    todo = len(job.seeds) - sum(len(done) for done in progress.done)
+    shapes = [done.shape[1:] for done in progress.done]
+    fits = todo >= 0
+    if (point := progress.point) is not None:
+        shapes.append(point.x.shape[1:])
+        expected = min(job.batch_size, todo)
+        generator = torch.Generator().get_state()
+        fits &= len(point.x) == expected and point.noise.dtype == generator.dtype
+        fits &= point.noise.shape == (expected, len(generator))
+        fits &= 0 < point.step < len(job.times)
+    if not fits or any(shape != job.shape for shape in shapes):
+        raise MedscoreError(
+            "the saved state does not fit the run", where=job.state or "memory", mend="remove it"
+        )
+
+
+def _save(job: Job, progress: Progress) -> None:
+    if job.state is not None:
+        save_progress(job.state, job.fingerprint, progress)
+
+
+def _watch(
+    sde: SDE,
+    x: Tensor,
+    s: Tensor,
+    step: int,
+    items: Sequence[int],
+    history: Sequence[Residual],
+) -> None:
+    """Stop a batch that is not finite, or 20 times larger than data plus noise can be."""
+    size = x.flatten(1).square().mean(1).sqrt()
+    limit = 20 * torch.sqrt(sde.alpha(s) ** 2 + sde.sigma(s) ** 2)
+    if not bool((size <= limit).all()):
+        worst = int((~(size <= limit)).nonzero()[0, 0])
+        last = f"; last residual {history[-1].value:.3g}" if history else ""
+        raise MedscoreError(
+            f"sample {items[worst]} has root mean square {float(size[worst]):.3g} after step "
+            f"{step}, the limit is {float(limit[worst]):.3g}{last}",
+            mend="the sampler diverged: use more --steps, another --grid or a smaller --snr",
+        )

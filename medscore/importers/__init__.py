@@ -1,5 +1,0 @@
-"""Checkpoints of other libraries as medscore priors: what fits is mapped, the rest is refused.
-
-:mod:`medscore.importers.read` opens files, one module a library says which network and which
-weights they hold, :mod:`medscore.importers.contract` joins that with what only the user knows.
-"""

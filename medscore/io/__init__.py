@@ -1,0 +1,1 @@
+"""Files: atomic writes, sealed HDF5, strict specifications, safetensors weights."""

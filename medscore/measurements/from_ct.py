@@ -1,0 +1,121 @@
+"""From CT projections, or an image with metal artifacts, to a measurement."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medscore.hounsfield import MU_WATER, hu_to_mu
+from medscore.datasets.raw.projections import Projections, ScanGeometry
+from medscore.datasets.volume import Volume, centred_affine
+from medscore.errors import MedscoreError
+from medscore.measurements.measurement import ATTENUATION, Measurement
+from medscore.operators.ct.geometry import FanBeam, ParallelAngles, ParallelBeam
+from medscore.operators.ct.metal import estimate_metal, metal_trace, without_metal
+from medscore.operators.ct.radon import Radon
+from medscore.operators.ct.scans import fan_sparse_view, full_grid, sparse_view, view_list
+
+
+def measurement_of(projections: Projections, where: Path) -> Measurement:
+    """Views in their places of the full grid, zeros between.
+
+    Raises:
+        MedscoreError: angles that do not increase, or a source within the image.
+    """
+    slices, _, detectors = projections.data.shape
+    geometry = projections.geometry
+    try:
+        operator = _operator(geometry, detectors)
+    except ValueError as error:
+        raise MedscoreError(str(error), where=where, mend="correct the geometry file") from error
+    data = np.zeros((slices, 1, *operator.grid_shape), dtype=np.float32)
+    data[:, 0, operator.measured.numpy()] = projections.data
+    return Measurement(
+        data=data,
+        operator=operator,
+        task="ct-projections",
+        modality="CT",
+        image_unit=ATTENUATION,
+        mu_water=geometry.mu_water,
+        noise="unknown",
+        affine=centred_affine(
+            geometry.size,
+            geometry.size,
+            (geometry.spacing, geometry.spacing, geometry.slice_spacing),
+        ),
+        source=projections.source,
+    )
+
+
+def from_affected(volume: Volume, threshold: float, margin: int, where: Path) -> Measurement:
+    """The sinogram of images with metal artifacts, without the rays that cross metal (Song et al.
+    2022, B.6.5): what brighter pixels shadow is dropped, and the rest of the image's own line
+    integrals is kept. A scanner's own projections would be better; images are what most have.
+
+    Args:
+        volume: CT in HU. threshold: what is brighter is metal. margin: detectors dropped on each
+            side of its shadow.
+
+    Raises:
+        MedscoreError: no metal, or nothing beside it.
+    """
+    size = volume.values.shape[1]
+    full = sparse_view(size, volume.spacing[0], full_grid(1, size))
+    data = np.zeros((len(volume.values), 1, *full.grid_shape), dtype=np.float32)
+    masks = torch.zeros(data.shape, dtype=torch.bool)
+    found = 0
+    for index, image in enumerate(volume.values):
+        hu = torch.from_numpy(image).float()[None, None]
+        metal = estimate_metal(hu, threshold=threshold)
+        found += int(metal.sum())
+        try:
+            trace = metal_trace(metal, full.geometry, margin=margin)
+            masks[index] = without_metal(full.diagonal, trace)[0]
+        except ValueError as error:
+            raise MedscoreError(str(error), where=where, mend="use a higher --metal") from error
+        data[index] = (full.forward(hu_to_mu(hu)) * masks[index])[0].numpy()
+    if not found:
+        raise MedscoreError(
+            f"no pixel is brighter than {threshold:g} HU: there is no metal",
+            where=where,
+            mend="use a lower --metal, or `medscore simulate`",
+        )
+    return Measurement(
+        data=data,
+        operator=Radon(full.geometry, masks),
+        task="mar",
+        modality="CT",
+        image_unit=ATTENUATION,
+        mu_water=MU_WATER,
+        noise="estimate:uniform",
+        affine=volume.affine,
+        source=volume.source,
+    )
+
+
+def _operator(g: ScanGeometry, detectors: int) -> Radon:
+    """The scan's full grid with the file's detector."""
+    if g.beam == "fan":
+        assert g.source_distance is not None
+        assert g.detector_distance is not None
+        few = fan_sparse_view(
+            g.size, g.spacing, g.count, source_distance=g.source_distance,
+            detector_distance=g.detector_distance, detector_shape=g.detector_shape,
+        )  # fmt: skip
+        full: FanBeam | ParallelBeam | ParallelAngles = FanBeam(
+            g.size, g.spacing, few.geometry.views, g.source_distance, g.detector_distance,
+            detectors, g.detector_spacing, g.detector_shape,
+        )  # fmt: skip
+    elif g.angles is not None:
+        few = view_list(g.size, g.spacing, [math.radians(a) for a in g.angles])
+        assert isinstance(few.geometry, ParallelAngles)
+        full = ParallelAngles(
+            g.size, g.spacing, few.geometry.list_of_angles, detectors, g.detector_spacing
+        )
+    else:
+        few = sparse_view(g.size, g.spacing, g.count)
+        full = ParallelBeam(g.size, g.spacing, few.geometry.views, detectors, g.detector_spacing)
+    return Radon(full, few.diagonal)

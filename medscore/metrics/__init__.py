@@ -1,0 +1,1 @@
+"""Image quality under named conventions: PSNR, SSIM, NMSE, and distances between images."""

@@ -1,0 +1,51 @@
+r"""One prior on another SDE (Karras et al. 2022, section 2: every schedule is the same diffusion).
+
+A linear SDE's marginals are those of :math:`x_0 + v z` scaled by alpha, with v = sigma/alpha. So a
+prior trained on one answers on every other whose v it has seen: at the same v, the states differ
+by the ratio of the alphas, and the denoised image is the same.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+
+from medscore.priors.network import Prior
+from medscore.sdes.linear import SDE, VE, expand
+from medscore.types import State, Times
+
+
+@final
+class Reparameterized(Prior):
+    """``prior`` seen as a prior on ``sde``.
+
+    Raises:
+        ValueError: ``sde`` has more noise, or at its eps less, than the prior's own SDE.
+    """
+
+    def __init__(self, prior: Prior, sde: SDE) -> None:
+        (low, high), (ours_low, ours_high) = _range(sde), _range(prior.sde)
+        if low < ours_low * (1 - 1e-4) or high > ours_high * (1 + 1e-4):
+            raise ValueError(
+                f"noise-to-signal ratios {low:g} to {high:g} are not within the prior's "
+                f"{ours_low:g} to {ours_high:g}"
+            )
+        self.inner, self.sde = prior, sde
+
+    def denoise(self, x: State, t: Times) -> State:
+        ours, theirs = self.sde, self.inner.sde
+        time = theirs.time(ours.ratio(t)).clamp(0, 1)
+        scale = theirs.alpha(time) / ours.alpha(t)
+        return self.inner.denoise(expand(scale, x) * x, time)
+
+
+def edm(prior: Prior) -> Reparameterized:
+    """The prior in EDM coordinates: no drift, sigma from its lowest ratio to its highest."""
+    low, high = _range(prior.sde)
+    return Reparameterized(prior, VE(low, high, eps=0.0))
+
+
+def _range(sde: SDE) -> tuple[float, float]:
+    low, high = sde.ratio(torch.tensor([sde.eps, 1.0], dtype=torch.float64)).tolist()
+    return low, high

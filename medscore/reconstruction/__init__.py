@@ -1,0 +1,1 @@
+"""Reconstruct a measurement: posterior sampling, baselines and supervised networks, and their outputs."""

@@ -1,0 +1,32 @@
+"""What a measurement gives without a prior: the image that reconstructions are compared to."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscore.reconstruction.baselines.base import Baseline
+from medscore.reconstruction.baselines.direct import misses_rays
+from medscore.reconstruction.baselines.fbp import FBP
+from medscore.reconstruction.baselines.interpolation import LI
+from medscore.reconstruction.baselines.zero_filled import ZeroFilled
+from medscore.measurements.measurement import Measurement
+from medscore.operators.base import Operator
+from medscore.operators.ct.radon import Radon
+
+
+def classical(m: Measurement) -> tuple[str, NDArray[np.float32]]:
+    """Its name, and slices (n, H, W) in HU or as magnitudes.
+
+    Of CT filtered back-projection (``FBP``), after linear interpolation where single rays are
+    missing (``LI``); of k-space and all else the measurements with zeros (of CT images, air) where
+    nothing was measured (``zero-filled``).
+    """
+    name, baseline = _fitting(m.operator)
+    return name, baseline.reconstruct(m).samples[:, 0]
+
+
+def _fitting(operator: Operator) -> tuple[str, Baseline]:
+    if not isinstance(operator, Radon):
+        return "zero-filled", ZeroFilled()
+    return ("LI", LI()) if misses_rays(operator) else ("FBP", FBP())

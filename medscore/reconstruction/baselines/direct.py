@@ -1,0 +1,55 @@
+"""What measurements give by themselves, in closed form: where iterations and networks start."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from medscore.errors import MedscoreError
+from medscore.operators.base import Operator
+from medscore.operators.ct.metal import interpolate_trace
+from medscore.operators.ct.radon import Radon
+
+
+def projections(operator: Operator, kind: str) -> Radon:
+    """The operator, if it is of CT projections.
+
+    Args:
+        kind: of the baseline that takes nothing else.
+
+    Raises:
+        MedscoreError: another operator.
+    """
+    if not isinstance(operator, Radon):
+        raise MedscoreError(
+            f"{kind} reconstructs CT projections, not measurements of {operator!r}",
+            mend="use zero-filled, cg-sense, fista-tv or l1-wavelet",
+        )
+    return operator
+
+
+def misses_rays(operator: Operator) -> bool:
+    """Whether single rays of a view are missing, as in a metal trace."""
+    return isinstance(operator, Radon) and operator.diagonal.shape[-1] > 1
+
+
+def filled(operator: Radon, sinogram: Tensor) -> tuple[Radon, Tensor]:
+    """The sinogram with missing rays interpolated in the views that have some (LI), and the
+    operator that measures all rays of these views.
+    """
+    mask = operator.mask(sinogram)
+    seen = mask.bool().any(-1, keepdim=True).to(sinogram)
+    return Radon(operator.geometry, seen), seen * interpolate_trace(sinogram, mask)
+
+
+def direct(operator: Operator, y: Tensor) -> Tensor:
+    """Filtered back-projection of CT, after linear interpolation of single missing rays; of all
+    else the measurements with zeros where nothing was measured.
+
+    Args:
+        y: measurements (batch, ...) of images whose air, or lack of signal, is 0.
+    """
+    if not isinstance(operator, Radon):
+        return operator.zero_filled(y)
+    if misses_rays(operator):
+        operator, y = filled(operator, y)
+    return operator.fbp(y)

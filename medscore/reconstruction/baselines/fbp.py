@@ -1,0 +1,36 @@
+r"""Filtered back-projection (Kak and Slaney 1988, chapter 3):
+
+.. math:: x = A^T F_w y,
+
+with F_w the ramp filter times a window w, and each view weighted by its share of the arc; see
+:mod:`medscore.operators.ct.fbp`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from medscore.reconstruction.baselines.base import Baseline
+from medscore.reconstruction.baselines.direct import projections
+from medscore.operators.base import Operator
+from medscore.operators.ct.fbp import Window
+
+
+class FBP(Baseline):
+    """Filtered back-projection of the views that were measured. Single missing rays count as zero;
+    :class:`~medscore.reconstruction.baselines.interpolation.LI` fills them in.
+
+    Attributes:
+        window: of the ramp filter, from the sharpest to the smoothest ``ram-lak``, ``shepp-logan``,
+            ``cosine``, ``hamming``, ``hann``.
+    """
+
+    weighted: ClassVar[bool] = False
+
+    kind: Literal["fbp"] = "fbp"
+    window: Window = "ram-lak"
+
+    def solve(self, operator: Operator, y: Tensor) -> Tensor:
+        return projections(operator, self.kind).fbp(y, self.window)

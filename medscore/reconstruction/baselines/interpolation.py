@@ -1,0 +1,30 @@
+r"""Metal artifact reduction by linear interpolation, LI (Kalender, Hebel and Ebersberger 1987):
+
+.. math:: x = A^T F\, \mathrm{LI}(y),
+
+where LI fills the metal trace linearly along the detectors of each view.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from medscore.reconstruction.baselines.base import Baseline
+from medscore.reconstruction.baselines.direct import filled, projections
+from medscore.operators.base import Operator
+
+
+class LI(Baseline):
+    """Filtered back-projection of the sinogram with its missing rays interpolated; where none is
+    missing, filtered back-projection. Views that were not measured at all are left out.
+    """
+
+    weighted: ClassVar[bool] = False
+
+    kind: Literal["li"] = "li"
+
+    def solve(self, operator: Operator, y: Tensor) -> Tensor:
+        whole, sinogram = filled(projections(operator, self.kind), y)
+        return whole.fbp(sinogram)

@@ -1,0 +1,80 @@
+r"""Least squares that stop early: the iterations are the regularisation.
+
+Conjugate gradients, CGLS (Hestenes and Stiefel 1952): the k-th image is the minimiser of
+:math:`|y - A x|` among those in the Krylov space :math:`\langle A^H y, \ldots, (A^H A)^{k-1} A^H
+y\rangle`; noise comes in with the late directions.
+
+Simultaneous iterations, SIRT (Gilbert 1972; Gregor and Benson 2008): with R and C the inverse row
+and column sums of A and relaxation :math:`\lambda`,
+
+.. math:: x \leftarrow \max(0,\ x + \lambda\, C A^T R (y - A x)),
+
+which descends on :math:`\|y - A x\|_R^2` for :math:`0 < \lambda < 2`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from medscore.reconstruction.baselines.base import Baseline
+from medscore.reconstruction.baselines.direct import projections
+from medscore.operators.base import Operator
+from medscore.operators.linalg import cgls
+from medscore.operators.wrappers.whitened import Whitened
+
+
+class CGLS(Baseline):
+    """Conjugate gradients from zero, of any measurement.
+
+    Attributes:
+        iterations: as many as there are, but for a sample that has reached rounding.
+    """
+
+    kind: Literal["cgls"] = "cgls"
+    iterations: int = Field(default=30, ge=1)
+
+    def solve(self, operator: Operator, y: Tensor) -> Tensor:
+        y = operator.mask(y) * y
+        least = 10 * torch.finfo(y.dtype).eps
+        return cgls(
+            operator.forward, operator.adjoint, y, tol=0.0, max_iter=self.iterations, least=least
+        ).x
+
+
+class SIRT(Baseline):
+    """Simultaneous iterations from zero, of CT: A has no negative entry.
+
+    Attributes:
+        iterations: as many as there are. relaxation: lambda. nonnegative: whether what lies below
+            zero is set to zero after each step.
+    """
+
+    kind: Literal["sirt"] = "sirt"
+    iterations: int = Field(default=100, ge=1)
+    relaxation: float = Field(default=1.0, gt=0, lt=2)
+    nonnegative: bool = True
+
+    def solve(self, operator: Operator, y: Tensor) -> Tensor:
+        inner = operator.inner if isinstance(operator, Whitened) else operator
+        projections(inner, self.kind)
+        y = operator.mask(y) * y
+        x = torch.zeros_like(operator.adjoint(y))
+        rows, columns = (
+            inverse(sums)
+            for sums in (operator.forward(x + 1), operator.adjoint(torch.ones_like(y)))
+        )
+        for _ in range(self.iterations):
+            gap = y - operator.forward(x)
+            x = x + self.relaxation * columns * operator.adjoint(rows * gap)
+            if self.nonnegative:
+                x = x.clamp_min(0)
+        return x
+
+
+def inverse(sums: Tensor) -> Tensor:
+    """1 / sums; 0 of rays that miss the image and pixels that no ray meets."""
+    return torch.where(sums > 0, 1 / sums, 0.0)

@@ -1,0 +1,42 @@
+"""Complex measurements and a prior of real numbers: the contract's rule, applied.
+
+``DataContract.complex_data`` states which: a prior of magnitudes takes the image's phase from the
+fully sampled centre of k-space (``phase-estimate``); a prior of complex images sees real and
+imaginary part as two channels (``two-channel``); others know no complex data.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from medscore.priors.contract import DataContract
+from medscore.errors import MedscoreError
+from medscore.operators.base import Operator
+from medscore.operators.mri.real_images import Phased, TwoChannels, estimate_phase
+from medscore.types import Kspace
+
+
+def as_the_prior_sees(
+    contract: DataContract,
+    operator: Operator,
+    kspace: Kspace,
+    sensitivity: Tensor | None = None,
+) -> Operator:
+    """``operator``, of complex images, as one of the prior's real images.
+
+    Args:
+        kspace: the measurements, (batch, coil, ky, kx), with a fully sampled centre.
+        sensitivity: the coils' maps, where there are several.
+
+    Raises:
+        MedscoreError: the prior's quantity has no rule. ValueError: no centre to take a phase from.
+    """
+    rule = contract.complex_data
+    if rule == "phase-estimate":
+        return Phased(operator, estimate_phase(kspace, sensitivity))
+    if rule == "two-channel":
+        return TwoChannels(operator)
+    raise MedscoreError(
+        f"prior {contract.name} is of {contract.quantity}, which complex data have not",
+        mend="use a prior of magnitudes or of complex images",
+    )

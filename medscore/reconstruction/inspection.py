@@ -1,0 +1,180 @@
+"""What a file is, what is wrong with it, and which priors fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+
+from medscore.priors.contract import DataContract
+from medscore.datasets.raw.dicom_ct_pd import KIND, is_ct_pd
+from medscore.datasets.raw.kspace import RawKspace
+from medscore.datasets.raw.kspace_files import read_kspace
+from medscore.datasets.load import load_image
+from medscore.datasets.volume import Volume, guess
+from medscore.errors import MedscoreError, reading
+from medscore.measurements.measurement import Measurement, is_measurement, read_measurement
+from medscore.reconstruction.posterior import measurement_misfits, misfits
+
+Contracts = Mapping[str, DataContract]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Of one image or measurement file.
+
+    Attributes:
+        facts: by name, in the order to be shown. noticed: what a user should know.
+        priors: by name, that it fits, and how, or why it does not.
+    """
+
+    what: str
+    facts: dict[str, str]
+    noticed: tuple[str, ...]
+    priors: dict[str, str] = field(default_factory=dict)
+
+
+def inspect(
+    path: Path, contracts: Contracts, *, series: str | None = None, channel: int | None = None
+) -> Report:
+    """Of a measurement file or raw k-space (.h5, .npy), a DICOM file or folder, or a NIfTI file.
+    Slices that make no even grid are told here, and no error.
+
+    Raises:
+        MedscoreError: the file cannot be read.
+    """
+    if path.suffix == ".npy" or (path.suffix == ".h5" and not is_measurement(path)):
+        return of_kspace(read_kspace(path), contracts)
+    if path.suffix == ".h5":
+        return of_measurement(read_measurement(path), contracts)
+    if path.is_dir() and is_ct_pd(path):
+        return of_projections(path)
+    noticed: tuple[str, ...] = ()
+    try:
+        volume = load_image(path, series=series, channel=channel)
+    except MedscoreError as refused:
+        try:
+            volume = load_image(path, series=series, resample=True, channel=channel)
+        except MedscoreError:
+            raise refused from None
+        noticed = ("the slices make no even grid: read it with --resample",)
+    return of_volume(volume, contracts, noticed)
+
+
+def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) -> Report:
+    """Of an image; priors are judged at their own size, which `--size` reduces slices to."""
+    n, rows, columns = volume.values.shape
+    x, y, z = volume.spacing
+    lowest, highest = float(volume.values.min()), float(volume.values.max())
+    modality, noticed = guess(volume), [*volume.source.notes, *more]
+    if volume.modality == "unknown":
+        noticed.append(f"the file does not say its modality; by its values it may be {modality}")
+    square = rows == columns and abs(x - y) <= 1e-3 * x
+    if not square:
+        noticed.append(f"slices are not square: {columns} x {rows} pixels of {x:.4g} x {y:.4g} mm")
+    quantity = "HU" if modality == "CT" else "magnitude"
+    facts = {
+        "modality": volume.modality,
+        "slices": f"{n} of {columns} x {rows}",
+        "voxel": f"{x:.4g} x {y:.4g} x {z:.4g} mm",
+        "field of view": f"{columns * x:.4g} x {rows * y:.4g} x {n * z:.4g} mm",
+        "values": f"{lowest:g} to {highest:g} {'HU' if modality == 'CT' else '(scanner unit)'}",
+        "origin": ", ".join(f"{v:.4g}" for v in volume.affine[:3, 3]) + " mm (RAS)",
+        "slice normal": ", ".join(f"{v:.3g}" for v in _normal(volume)) + " (RAS)",
+        "sha256": volume.source.sha256,
+    }
+    fits = {}
+    for name, contract in contracts.items():
+        size = min(contract.size, rows)
+        found = misfits(
+            contract, modality=modality, quantity=quantity, size=size, spacing=x * columns / size
+        )
+        reduced = "" if size == rows else f", reduced to {size} x {size} (--size {size})"
+        fits[name] = _verdict(found, reduced) if square else "no: slices are not square"
+    return Report(f"{volume.source.kind} image", facts, tuple(noticed), fits)
+
+
+def of_measurement(m: Measurement, contracts: Contracts) -> Report:
+    """Of a measurement file."""
+    (rows, columns), (x, y) = m.size, m.spacing
+    size = np.abs(m.data)
+    facts = {
+        "modality": m.modality,
+        "task": m.task,
+        "operator": repr(m.operator),
+        "data": f"{' x '.join(map(str, m.data.shape))} {m.data.dtype}",
+        "values": f"moduli up to {size.max():g}, of images in {m.image_unit}",
+        "image": f"{columns} x {rows} pixels of {x:.4g} x {y:.4g} mm",
+        "noise": m.noise,
+        "source sha256": m.source.sha256,
+    }
+    fits = {
+        name: _verdict(measurement_misfits(contract, m)) for name, contract in contracts.items()
+    }
+    return Report("measurement file", facts, (), fits)
+
+
+def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
+    """Of raw k-space; priors are judged at their own size, which `measure --size` makes."""
+    slices, coils, ny, nx = raw.kspace.shape
+    taken = raw.taken
+    facts = {
+        "modality": "MR",
+        "k-space": f"{slices} slice(s) of {coils} coil(s), {ny} x {nx} samples (readout, phase)",
+        "sampled": f"{100 * float(taken.mean()):.3g} % of the samples, "
+        f"{int(taken.any(axis=1).sum(axis=1).max())} of {nx} lines",
+        "sha256": raw.source.sha256,
+    }
+    noticed = list(raw.source.notes)
+    if raw.spacing is None:
+        noticed.append("the file does not say how large pixels are: measure it with --spacing")
+        return Report("raw k-space", facts, tuple(noticed), {})
+    column, row, thickness = raw.spacing
+    side = column * nx
+    facts["pixel"] = f"{column:.4g} x {row:.4g} mm, slices of {thickness:.4g} mm"
+    facts["field of view"] = f"{side:.4g} x {row * ny:.4g} mm"
+    if raw.oversampling > 1:
+        noticed.append(
+            f"the readout is oversampled {raw.oversampling:.3g} times: `measure` cuts it"
+        )
+    fits = {}
+    for name, contract in contracts.items():
+        size = min(contract.size, nx)
+        found = misfits(
+            contract, modality="MR", quantity="magnitude", size=size, spacing=side / size
+        )
+        fits[name] = _verdict(found, f", at {size} x {size} (measure --size {size})")
+    return Report("raw k-space", facts, tuple(noticed), fits)
+
+
+def of_projections(path: Path) -> Report:
+    """Of a folder of DICOM-CT-PD, by its first file."""
+    views = sorted(path.glob("*.dcm"))
+    with reading("DICOM", views[0]):
+        ds = pydicom.dcmread(views[0], stop_before_pixels=True)
+        kind = str(ds[KIND].value).strip().lower() if KIND in ds else "not stated"
+    facts = {
+        "modality": "CT",
+        "views": f"{len(views)}, detector of {ds.get('Rows', '?')} x {ds.get('Columns', '?')}",
+        "scan": kind,
+    }
+    noticed = ("projections do not say the image: measure them with --size and --spacing",)
+    return Report("CT projections (DICOM-CT-PD)", facts, noticed, {})
+
+
+def _normal(volume: Volume) -> NDArray[np.float64]:
+    columns, rows = volume.affine[:3, 0], volume.affine[:3, 1]
+    normal = np.cross(columns, rows)
+    return np.asarray(normal / np.linalg.norm(normal) + 0.0)  # no negative zero
+
+
+def _verdict(found: list[tuple[str, str, str]], reduced: str = "") -> str:
+    if not found:
+        return f"fits{reduced}"
+    return (
+        "no" + reduced + ": " + "; ".join(f"{what} {ours}, not {its}" for what, ours, its in found)
+    )

@@ -1,0 +1,198 @@
+"""What a reconstruction leaves behind: images, DICOM, preview, metrics, provenance."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from medscore.datasets.dicom.write import write_dicom_series
+from medscore.datasets.nifti import write_nifti
+from medscore.measurements.measurement import Measurement
+from medscore.metrics.card import Card, card
+from medscore.metrics.quality import CT_CONVENTION, Convention, Quality, average, qualities
+from medscore.reconstruction.preview import picture
+from medscore.reconstruction.posterior import Reconstruction
+from medscore.reconstruction.samples_file import write_samples
+
+TARGET = "the image given as reference, on the measurement's grid"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a results table."""
+
+    method: str
+    psnr: float
+    ssim: float
+    nfe: int
+    seconds: float
+
+    def record(self) -> dict[str, Any]:
+        """For JSON, which has no infinity: the PSNR of an image without error is null."""
+        return {**asdict(self), "psnr": self.psnr if math.isfinite(self.psnr) else None}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished reconstruction with what it is compared to; arrays (slices, H, W) in HU or as
+    magnitudes.
+
+    Attributes:
+        classical: name and image of what the measurement gives without a prior.
+        window_asked: values that the preview shows black and white; by default by the modality.
+    """
+
+    measurement: Measurement
+    reconstruction: Reconstruction
+    classical: tuple[str, NDArray[np.float32]]
+    reference: NDArray[np.float32] | None = None
+    window_asked: tuple[float, float] | None = None
+
+    @property
+    def convention(self) -> Convention:
+        """How images are compared: HU in a fixed range, magnitudes in that of the reference."""
+        if self.measurement.modality == "CT" or self.reference is None:
+            return CT_CONVENTION
+        return Convention(0.0, float(self.reference.max()), "(brightest of the reference)")
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """Values shown black and white."""
+        if self.window_asked is not None:
+            return self.window_asked
+        if self.measurement.modality == "CT":
+            return -1000.0, 1000.0
+        return 0.0, max(float(np.quantile(self.reconstruction.mean, 0.998)), 1e-30)
+
+    @cached_property
+    def compared(self) -> dict[str, list[Quality]]:
+        """Quality of every slice of the classical image, one sample and the mean, by the name of
+        the method; empty without a reference.
+        """
+        if self.reference is None:
+            return {}
+        r = self.reconstruction
+        name, without = self.classical
+        images = {name: without, "one sample": r.samples[:, 0]}
+        k = r.samples.shape[1]
+        if k > 1:
+            images[f"mean of {k}"] = r.mean
+        return {
+            method: qualities(image, self.reference, self.convention)
+            for method, image in images.items()
+        }
+
+    def rows(self) -> list[Row]:
+        """A line for each method; empty without a reference."""
+        r, rows = self.reconstruction, []
+        for method, values in self.compared.items():
+            q, own = average(values), method != self.classical[0]
+            rows.append(Row(method, q.psnr, q.ssim, r.nfe if own else 0, r.seconds if own else 0.0))
+        return rows
+
+    def cards(self) -> dict[str, Card]:
+        """What each line stands for, by its method."""
+        return {
+            method: card(values, self.convention, target=TARGET)
+            for method, values in self.compared.items()
+        }
+
+
+def write_outputs(
+    folder: Path,
+    outcome: Outcome,
+    record: dict[str, Any],
+    *,
+    version: str,
+    hdf5: bool = False,
+    identity: Mapping[str, str] | None = None,
+) -> None:
+    """Write every output of ``medscore recon`` into an existing folder.
+
+    Args:
+        record: for provenance.json. hdf5: all samples in samples.h5 too. identity: of the patient,
+            for the DICOM series alone.
+    """
+    m, r = outcome.measurement, outcome.reconstruction
+    write_nifti(folder / "recon.nii.gz", r.mean, m.affine)
+    if r.samples.shape[1] > 1:
+        write_nifti(folder / "std.nii.gz", r.std, m.affine)
+        (folder / "samples").mkdir()
+        for k in range(r.samples.shape[1]):
+            write_nifti(folder / "samples" / f"{k:03d}.nii.gz", r.samples[:, k], m.affine)
+    if m.source.kind == "dicom":
+        (folder / "dicom").mkdir()
+        write_dicom_series(
+            folder / "dicom",
+            r.mean,
+            m.affine,
+            m.source,
+            modality=m.modality,
+            identity=identity,
+            description=f"medscore {m.task} reconstruction",
+            version=version,
+        )
+    if hdf5:
+        seed = int(record["settings"]["seed"])
+        write_samples(folder / "samples.h5", r, m, seed=seed, version=version)
+    preview(outcome).save(folder / "preview.png")
+    rows = outcome.rows()
+    if rows:
+        metrics = {
+            "convention": str(outcome.convention),
+            "rows": [row.record() for row in rows],
+            "cards": [{"method": m} | of.record() for m, of in outcome.cards().items()],
+        }
+        _write_json(folder / "metrics.json", metrics)
+    _write_json(folder / "provenance.json", _provenance(outcome, record, version))
+
+
+def preview(outcome: Outcome) -> Image.Image:
+    """Classical image, reconstruction, standard deviation, reference; up to four slices."""
+    r, m = outcome.reconstruction, outcome.measurement
+    name, image = outcome.classical
+    columns: dict[str, NDArray[np.floating]] = {name: image, "medscore": r.mean}
+    if outcome.reference is not None:
+        columns["reference"] = outcome.reference
+    return picture(
+        columns,
+        outcome.window,
+        m.spacing[0],
+        spread=r.std if r.samples.shape[1] > 1 else None,
+        unit="HU" if m.modality == "CT" else "",
+    )
+
+
+def _provenance(outcome: Outcome, record: dict[str, Any], version: str) -> dict[str, Any]:
+    m, r = outcome.measurement, outcome.reconstruction
+    return {
+        "medscore": version,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        **record,
+        "source_sha256": m.source.sha256,
+        "task": m.task,
+        "noise": m.noise,
+        "nfe_per_sample": r.nfe,
+        "operator_calls": r.operator_calls,
+        "seconds": round(r.seconds, 2),
+        "relative_residual": {"max": float(r.residual.max()), "per_sample": r.residual.tolist()},
+        "residual_history": [asdict(entry) for entry in r.history],
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,58 @@
+"""A trained supervised network as a method among others."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from medscore.reconstruction.baselines.base import Baseline
+from medscore.errors import MedscoreError
+from medscore.measurements.measurement import Measurement
+from medscore.operators.base import Operator
+from medscore.reconstruction.posterior import Reconstruction
+from medscore.reconstruction.supervised.contract import SupervisedContract, load_reconstructor
+from medscore.reconstruction.supervised.networks import Reconstructor
+from medscore.measurements.units import UNIT_RANGE
+
+
+class Supervised(Baseline):
+    """``network``: its file. It is used on any measurement of images as it knows them, also such
+    as it was not trained on: how it generalises is for the user to see.
+    """
+
+    weighted: ClassVar[bool] = False
+
+    kind: Literal["supervised"] = "supervised"
+    network: Path
+
+    def solve(self, operator: Operator, y: Tensor) -> Tensor:
+        model, _ = _loaded(self.network)
+        with torch.no_grad():
+            image: Tensor = model(operator, y)
+        return image
+
+    def reconstruct(self, measurement: Measurement, noise: Tensor | None = None) -> Reconstruction:
+        _, contract = _loaded(self.network)
+        ours = UNIT_RANGE[contract.modality]
+        sides = (
+            ("modality", measurement.modality, contract.modality),
+            ("matrix size", measurement.size, (contract.size, contract.size)),
+            ("range", (ours.low, ours.high), (contract.low, contract.high)),
+        )
+        for what, here, there in sides:
+            if here != there:
+                raise MedscoreError(
+                    f"{what} is {here}, network {contract.name} has {there}",
+                    where=self.network,
+                    mend="train one for it",
+                )
+        return super().reconstruct(measurement, noise)
+
+
+@lru_cache(maxsize=8)
+def _loaded(path: Path) -> tuple[Reconstructor, SupervisedContract]:
+    return load_reconstructor(path)

@@ -1,0 +1,1 @@
+"""From names in configurations and on the command line to objects."""

@@ -1,0 +1,261 @@
+"""From a recipe and a data folder to everything a training run needs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from medscore.priors.checkpoint import Checkpoint, build_prior, fill, verify
+from medscore.priors.contract import DataContract, PredictionSpec, Provenance
+from medscore.datasets.collections.augment import draw_batch
+from medscore.datasets.collections.slices import Slices, load_slices
+from medscore.errors import MedscoreError
+from medscore.sdes.noise_levels import largest_distance
+from medscore.priors.network import NetworkPrior
+from medscore.training.recipe import ImageRecipe, Recipe, on_levels, read_recipe
+from medscore.io.specs import Strict
+from medscore.training.loop import Batches, Objective
+from medscore.training.plan import TrainingPlan
+from medscore.training.validation import Validation
+
+VALIDATED = 64
+"""At most so many validation slices are looked at, equally spaced among all."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything :func:`medscore.training.loop.train` needs, and what its outcome is.
+
+    Attributes:
+        contract: what the images of the prior are.
+        slices: at ``oversample`` times the prior's size.
+        validation: ``None`` where the recipe names no validation data.
+        identity: what a saved state of this run must have in common with it.
+    """
+
+    prior: NetworkPrior
+    contract: DataContract
+    plan: TrainingPlan
+    objective: Objective
+    batch: Batches
+    slices: Slices
+    oversample: int
+    validation: Validation | None
+    identity: dict[str, str]
+
+    def largest_distance(self) -> float:
+        """Between two training images at the prior's size: what sigma_max should be about."""
+        return largest_distance(reduced(self.slices.images, self.oversample))
+
+
+def reduced(images: Tensor, factor: int) -> Tensor:
+    """Slices (n, H, W) as images (n, 1, H / factor, W / factor), by block mean."""
+    return functional.avg_pool2d(images[:, None].float(), factor)
+
+
+def data_statistics(images: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation over all pixels, for the preconditioning."""
+    values = images.double()
+    mean = float(values.mean())
+    return mean, float((values - mean).square().mean().sqrt())
+
+
+def prepare(
+    path: Path,
+    data_root: Path,
+    *,
+    steps: int | None = None,
+    find_prior: Callable[[str], Path] = Path,
+    cache: Path | None = None,
+) -> Run:
+    """Load the recipe's slices and build its untrained prior, seeded by the plan, or load the
+    prior it starts from.
+
+    Args:
+        steps: train this many steps instead of the recipe's.
+        find_prior: the file of the prior named by ``start``.
+        cache: folder that keeps the slices that were read.
+
+    Raises:
+        MedscoreError: as :func:`~medscore.training.recipe.read_recipe`,
+            :func:`~medscore.datasets.collections.slices.load_slices` and
+            :func:`~medscore.priors.checkpoint.verify`; patients that are in data and validation; a
+            ``start`` of another network.
+    """
+    recipe = read_recipe(path)
+    plan = recipe.plan
+    if steps is not None:
+        plan = plan.shortened(steps)
+    slices = training_slices(recipe, recipe.data, data_root, cache)
+    start = None
+    if recipe.start is not None:
+        begun = find_prior(recipe.start)
+        start = verify(begun)
+        _check_start(recipe, start.contract, begun)
+    contract = _contract(recipe, plan, slices, start, path)
+    torch.manual_seed(plan.seed)  # network initialisation takes no generator
+    prior = build_prior(contract)
+    if start is not None:
+        fill(prior, start, begun)
+    objective = on_levels(recipe.objective.build(contract.data_std), recipe.bits)
+    few = held_out(path, recipe, slices, data_root, cache)
+    validation = None if few is None else Validation(few, objective, plan.batch)
+    return Run(
+        prior,
+        contract,
+        plan,
+        objective,
+        augmented(recipe, plan, slices),
+        slices,
+        recipe.oversample,
+        validation,
+        identity_of(recipe, plan, slices.images),
+    )
+
+
+def identity_of(recipe: Strict, plan: TrainingPlan, images: Tensor) -> dict[str, str]:
+    """What a saved state of a run on ``images`` must have in common with it."""
+    return {
+        "recipe": _digest(recipe.model_dump_json(exclude={"plan", "name", "licence"})),
+        "seed": str(plan.seed),
+        "batch": str(plan.batch),
+        "images": hashlib.sha256(images.numpy().data).hexdigest()[:12],
+    }
+
+
+def held_out(
+    path: Path, recipe: ImageRecipe, slices: Slices, root: Path, cache: Path | None
+) -> Tensor | None:
+    """At most ``VALIDATED`` validation images (n, 1, size, size); None where the recipe, the file
+    ``path``, names none.
+
+    Raises:
+        MedscoreError: patients that are among ``slices``, the training's.
+    """
+    if not recipe.validation:
+        return None
+    found = training_slices(recipe, recipe.validation, root, cache)
+    _check_apart(path, slices, found)
+    chosen = np.linspace(0, len(found.images) - 1, min(VALIDATED, len(found.images)))
+    few = found.images[torch.from_numpy(chosen.round()).long()]
+    return reduced(few, recipe.oversample)
+
+
+def training_slices(
+    recipe: ImageRecipe, patterns: tuple[str, ...], root: Path, cache: Path | None
+) -> Slices:
+    """The slices of patterns below a data folder, as the recipe wants them.
+
+    Raises:
+        MedscoreError: as :func:`~medscore.datasets.collections.slices.load_slices`.
+    """
+    return load_slices(
+        patterns,
+        root=root,
+        side=recipe.oversample * recipe.size,
+        low=recipe.low,
+        high=recipe.high,
+        quantity=recipe.quantity,
+        cache=cache,
+    )
+
+
+def _contract(
+    recipe: Recipe, plan: TrainingPlan, slices: Slices, start: Checkpoint | None, path: Path
+) -> DataContract:
+    mean, std = (round(v, 4) for v in data_statistics(reduced(slices.images, recipe.oversample)))
+    data = ", ".join(recipe.data)
+    if start is not None:
+        mean, std = start.contract.data_mean, start.contract.data_std  # the weights expect them
+        data += f"; begun with {start.contract.name} ({start.sha256[:12]})"
+    spacing = recipe.oversample * slices.spacing_mm[np.isfinite(slices.spacing_mm)]
+    if not len(spacing):
+        raise MedscoreError(
+            "no file says how large its pixels are",
+            where=recipe.name,
+            mend="give archives `pixel_spacing_mm`",
+        )
+    low, high = recipe.augmentation.zoom
+    return DataContract(
+        name=recipe.name,
+        modality=recipe.modality,
+        quantity=recipe.quantity,
+        low=recipe.low,
+        high=recipe.high,
+        size=recipe.size,
+        spacing_mm=(
+            round(float(spacing.min()) / max(1.0, high), 3),
+            round(float(spacing.max()) / min(1.0, low), 3),
+        ),
+        data_mean=mean,
+        data_std=std,
+        sde=recipe.sde,
+        network=recipe.network,
+        prediction=recipe.prediction,
+        provenance=provenance_of(recipe, plan, slices, path).model_copy(update={"data": data}),
+    )
+
+
+def provenance_of(
+    recipe: ImageRecipe, plan: TrainingPlan, slices: Slices, path: Path
+) -> Provenance:
+    """Of what is trained on ``slices`` by the recipe, which is the file ``path``."""
+    return Provenance(
+        data=", ".join(recipe.data),
+        patients=len(set(slices.patients)),
+        slices=len(slices.images),
+        steps=plan.steps,
+        seed=plan.seed,
+        licence=recipe.licence,
+        config_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+def augmented(recipe: ImageRecipe, plan: TrainingPlan, slices: Slices) -> Batches:
+    """Draws batches of augmented slices, (part, 1, size, size)."""
+
+    def batch(generator: torch.Generator, part: slice) -> Tensor:
+        return draw_batch(
+            slices.images, recipe.augmentation, generator, batch=plan.batch, part=part,
+            oversample=recipe.oversample,
+        )  # fmt: skip
+
+    return batch
+
+
+def _check_start(recipe: Recipe, begun: DataContract, path: Path) -> None:
+    """The weights must mean the same here as where they come from.
+
+    With the EDM target the network sees the data's units and the noise-to-signal ratio only, so
+    it may go on with another SDE.
+    """
+    for name in ("network", "prediction", "sde"):
+        ours, theirs = getattr(recipe, name), getattr(begun, name)
+        free = name == "sde" and recipe.prediction == PredictionSpec()
+        if ours != theirs and not free:
+            raise MedscoreError(
+                f"{name} is {theirs}, the recipe's is {ours}",
+                where=path,
+                mend="use the same, or train without `start`",
+            )
+
+
+def _check_apart(path: Path, slices: Slices, held_out: Slices) -> None:
+    both = sorted(set(slices.patients) & set(held_out.patients))
+    if both:
+        raise MedscoreError(
+            f"patient {both[0]} is in data and in validation ({len(both)} are)",
+            where=path,
+            mend="split by patient",
+        )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

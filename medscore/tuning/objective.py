@@ -1,0 +1,141 @@
+"""A search as the command line asks for it: what is tried, on what, and the score of a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+import numpy as np
+
+from medscore.evaluation import methods
+from medscore.registry import names as registry
+from medscore.cli.evaluate import cohort as read
+from medscore.datasets.collections.cohort import Case
+from medscore.errors import MedscoreError
+from medscore.evaluation.cells import key_of
+from medscore.evaluation.config import MethodSpec
+from medscore.measurements.measurement import Measurement, read_measurement
+from medscore.tuning.config import Score, TuningSpec, read_tuning
+from medscore.tuning.held_out import held_out_score, split
+from medscore.tuning.sure import sure_score
+
+if TYPE_CHECKING:  # slow to import
+    import optuna
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search, and what it is on; it can be sent to another process."""
+
+    spec: TuningSpec
+    where: Path
+    data: Path
+    measurements: tuple[Path, ...]
+    score: Score
+    trials: int
+
+    @classmethod
+    def of(
+        cls,
+        config: Path,
+        data: Path,
+        measurements: tuple[Path, ...],
+        score: str | None,
+        trials: int | None,
+    ) -> Search:
+        """As the command line says it.
+
+        Raises:
+            MedscoreError: an unknown score, or one that needs references where there are none.
+        """
+        spec = read_tuning(config)
+        known = get_args(Score)
+        if score is not None and score not in known:
+            raise MedscoreError(f"--score {score!r}", mend=f"use one of: {', '.join(known)}")
+        chosen = cast(Score, score or ("held-out" if measurements else spec.score))
+        if measurements and chosen in ("psnr", "ssim"):
+            raise MedscoreError(
+                f"--score {chosen} needs references, measurement files have none",
+                mend="use --score held-out or sure",
+            )
+        if not measurements and (spec.cohort is None or spec.task is None):
+            raise MedscoreError(
+                "cohort and task are missing", where=config,
+                mend="state them, or give --measurement",
+            )  # fmt: skip
+        return cls(spec, config, data, measurements, chosen, trials or spec.trials)
+
+    @property
+    def name(self) -> str:
+        """Of the study: of these settings, whatever the number of trials."""
+        fixed = self.spec.model_dump(mode="json", exclude={"trials"})
+        files = [str(path.resolve()) for path in self.measurements]
+        return f"{self.spec.name}-{key_of(fixed, files, self.score)[:8]}"
+
+    def study(self, folder: Path, worker: int) -> optuna.Study:
+        """The study in a folder."""
+        from medscore.tuning.search import open_study
+
+        return open_study(folder, self.name, self.spec.search, seed=self.spec.seed, worker=worker)
+
+    def objective(self) -> Callable[[dict[str, Any]], float]:
+        """The score of settings: the mean over slices.
+
+        Raises:
+            MedscoreError: what is wrong with the data, the task or the method.
+        """
+        found = list(self._measured())
+        middle = {name: r.values[0] if r.values else r.low for name, r in self.spec.search.items()}
+        for _, m in found:
+            methods.verify(self._with(middle), "", m, self.where)
+            if self.score == "held-out":
+                split(m)
+            if self.score == "sure" and registry.noise_deviation("recorded", m, self.where) is None:
+                raise MedscoreError(
+                    "SURE needs noisy measurements, these have none", where=self.where,
+                    mend="use --score held-out",
+                )  # fmt: skip
+
+        def score(settings: dict[str, Any]) -> float:
+            method = self._with(settings)
+            return float(np.mean([self._one(method, case, m) for case, m in found]))
+
+        return score
+
+    def _with(self, settings: dict[str, Any]) -> MethodSpec:
+        """The method with these settings, and exact enough for finite differences."""
+        extra = {"precision": "float32"} if self.score == "sure" and self.spec.method.prior else {}
+        name = self.spec.task.name if self.spec.task is not None else ""
+        own = {**self.spec.method.at.get(name, {}), **settings, **extra}
+        return self.spec.method.model_copy(update={"at": {"": own}})
+
+    def _measured(self) -> list[tuple[Case | None, Measurement]]:
+        if self.measurements:
+            return [(None, read_measurement(path)) for path in self.measurements]
+        cohort, task = self.spec.cohort, self.spec.task
+        assert cohort is not None
+        assert task is not None
+        cases = read(cohort, self.data)
+        return [
+            (case, methods.measure(case, task, number + self.spec.seed * 1_000_003, self.where))
+            for number, case in enumerate(cases)
+        ]
+
+    def _one(self, method: MethodSpec, case: Case | None, m: Measurement) -> float:
+        solve = methods.solver(method, "", self.where)
+        if self.score == "held-out":
+            return held_out_score(solve, m, folds=range(self.spec.folds))
+        if self.score == "sure":
+            std = registry.noise_deviation("recorded", m, self.where)
+            return sure_score(solve, m, std, seed=self.spec.seed)
+        assert case is not None
+        assert self.spec.task is not None
+        quality = methods.judge(
+            solve(m).mean,
+            case.volume.values,
+            self.spec.metric,
+            methods.metal_of(case, self.spec.task),
+        )
+        return quality.psnr if self.score == "psnr" else quality.ssim

@@ -1,0 +1,1 @@
+"""CT operators: geometries, projectors, filtered back-projection, metal, phantoms."""

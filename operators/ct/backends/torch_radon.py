@@ -1,0 +1,74 @@
+"""The CUDA projectors of torch-radon (Ronchetti 2020), used where it can be imported.
+
+torch-radon is on no package registry and must be built for one's own CUDA; medscore never needs it.
+It samples rays by bilinear interpolation and back-projects pixel by pixel, so its back-projection
+is the adjoint of its projection only nearly (conjugate gradients then stall at that accuracy), and
+its rays differ from Joseph's by the interpolation. Use it by name to compare.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+from torch import Tensor
+
+from medscore.errors import MedscoreError
+from medscore.operators.ct.backends.base import Views
+from medscore.operators.ct.geometry import FanBeam, Geometry, ParallelAngles, ParallelBeam
+
+
+class TorchRadon:
+    """``torch-radon``: float32, on CUDA, images with a multiple of 16 pixels per side.
+
+    Raises:
+        MedscoreError: torch-radon cannot be imported, or it has no such geometry.
+    """
+
+    def __init__(self) -> None:
+        if not self.is_at_hand():
+            raise MedscoreError(
+                "the projector backend torch-radon is not installed", mend="use csr or triton"
+            )
+
+    @staticmethod
+    def is_at_hand() -> bool:
+        """Whether torch-radon is installed."""
+        return find_spec("torch_radon") is not None
+
+    def project(self, x: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
+        sinogram: Tensor = _projector(geometry, views).forward(x.contiguous())
+        return sinogram * geometry.spacing
+
+    def backproject(self, sinogram: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
+        image: Tensor = _projector(geometry, views).backprojection(sinogram.contiguous())
+        return image * geometry.spacing
+
+
+@lru_cache(maxsize=4)
+def _projector(geometry: Geometry, views: Views | None) -> Any:
+    import torch_radon
+
+    if geometry.size % 16:
+        raise MedscoreError(
+            f"the projector backend torch-radon needs a multiple of 16 pixels per side, not "
+            f"{geometry.size}",
+            mend="pad the image, or use csr",
+        )
+    angles = (geometry.angles if views is None else geometry.angles[list(views)]).float()
+    width = geometry.detector_spacing / geometry.spacing  # its unit is the pixel
+    if isinstance(geometry, ParallelBeam | ParallelAngles):
+        return torch_radon.Radon(
+            geometry.size, angles, det_count=geometry.detectors, det_spacing=width
+        )
+    if isinstance(geometry, FanBeam) and geometry.detector_shape == "flat":
+        return torch_radon.RadonFanbeam(
+            geometry.size,
+            angles,
+            source_distance=geometry.source_distance / geometry.spacing,
+            det_distance=(geometry.detector_distance - geometry.source_distance) / geometry.spacing,
+            det_count=geometry.detectors,
+            det_spacing=width,
+        )
+    raise MedscoreError(f"the projector backend torch-radon has no {geometry}", mend="use csr")

@@ -1,0 +1,170 @@
+r"""CT: T = Radon transform over a full grid of views, Lambda = what was measured of it."""
+
+from __future__ import annotations
+
+import warnings
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medscore.operators.base import Operator
+from medscore.operators.ct.fbp import Window, ramp_filter
+from medscore.operators.ct.geometry import FanBeam, Geometry
+from medscore.operators.linalg import chebyshev, largest_eigenvalue
+from medscore.operators.noise import NoiseModel
+from medscore.operators.ct.projector import MEMORY, backproject, project
+from medscore.types import Images, Sinogram
+
+REFINEMENTS = 4
+"""Chebyshev steps after filtered back-projection in ``T_inv``."""
+
+SMALLEST_EIGENVALUE = 0.2
+"""Lower end of the Chebyshev interval; what lies below it (the corners of the frequency square)
+is the loss of ``T_inv``. T_inv(T x) is at least 42 dB on CT slices: benchmarks/main_job.py."""
+
+
+class Radon(Operator):
+    """Line integrals (batch, channel, views, detectors) of images (batch, channel, size, size).
+
+    Warns if the detector does not cover the image.
+
+    Args:
+        geometry: the full grid of views, a parallel or a fan beam; lengths in mm, so an image in
+            1/mm gives numbers without unit.
+        mask: what was measured: (views, 1) or (views, detectors), or one for each sample,
+            (batch, 1, views, 1 or detectors).
+        noise: of the scan. backend, memory: see :func:`medscore.operators.ct.projector.choose`.
+    """
+
+    T_is_onto = False
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        mask: Tensor,
+        noise: NoiseModel | None = None,
+        *,
+        backend: str = "auto",
+        memory: int = MEMORY,
+    ) -> None:
+        super().__init__(
+            mask,
+            image_shape=(geometry.size, geometry.size),
+            grid_shape=(geometry.views, geometry.detectors),
+            noise=noise,
+        )
+        _warn_if_truncated(geometry)
+        self.geometry = geometry
+        self._backend: dict[str, Any] = {"backend": backend, "memory": memory}
+        views = self._mask.any(dim=-1).reshape(-1, self._mask.shape[-2]).any(dim=0)
+        self.measured = views.expand(geometry.views)
+        """Views of which anything was measured, in any sample: (views,) bool."""
+        self._rows = self.measured.nonzero()[:, 0]
+        few = 4 * len(self._rows) <= geometry.views
+        self._few = tuple(self._rows.tolist()) if few else None
+        """The measured views, where A is worth a matrix of its own; it takes up to twice T's."""
+
+    def __repr__(self) -> str:
+        g, few = self.geometry, len(self._rows)
+        beam = "parallel beam"
+        if isinstance(g, FanBeam):
+            beam = (
+                f"fan beam from {g.source_distance:g} mm to a {g.detector_shape} detector at "
+                f"{g.detector_distance:g} mm"
+            )
+        turn = 360 if isinstance(g, FanBeam) else 180
+        share = float(self._mask.expand(*self._mask.shape[:-2], *self.grid_shape).float().mean())
+        rest = f", {100 * share * g.views / few:.3g} % of their rays"
+        noise = repr(self.noise_model)
+        return (
+            f"Radon({g.size}x{g.size} pixels of {g.spacing:g} mm, {beam}, {few} of {g.views} views "
+            f"over {turn} degrees, {g.detectors} detectors of {g.detector_spacing:g} mm"
+            f"{rest if share * g.views < few - 1e-6 else ''}"
+            f"{'' if noise == 'Noiseless()' else f', {noise}'})"
+        )
+
+    def settings(self) -> dict[str, Any]:
+        return {"geometry": self.geometry, "mask": self._mask, "noise": self.noise_model}
+
+    def T(self, x: Images) -> Sinogram:
+        return project(x, self.geometry, **self._backend)
+
+    def T_adjoint(self, z: Sinogram) -> Images:
+        return backproject(z, self.geometry, **self._backend)
+
+    def forward(self, x: Images) -> Sinogram:
+        if self._few is None:
+            return super().forward(x)
+        self._count[0] += 1
+        rays = project(x, self.geometry, views=self._few, **self._backend)
+        z = x.new_zeros(*x.shape[:-2], self.geometry.views, self.geometry.detectors)
+        z = z.index_copy(-2, self._rows.to(x.device), rays)
+        return self.mask(z) * z
+
+    def adjoint(self, y: Sinogram) -> Images:
+        if self._few is None:
+            return super().adjoint(y)
+        self._count[0] += 1
+        rays = (self.mask(y) * y).index_select(-2, self._rows.to(y.device))
+        return backproject(rays, self.geometry, views=self._few, **self._backend)
+
+    def T_inv(self, z: Sinogram) -> Images:
+        r"""Filtered back-projection, refined: a fixed polynomial in the normal operator.
+
+        With F the ramp filter, filtered back-projection x_0 = T^T F z solves M x = T^T F z, with
+        M = T^T F T, but for M's distance from the identity; Chebyshev's iteration on the spectrum
+        [0.2, lambda_max] shrinks that error by the same polynomial for every z, so ``T_inv`` stays
+        linear.
+        """
+        g = self.geometry
+        high = 1.02 * _largest_eigenvalue(g)
+        return chebyshev(
+            lambda x: self.filtered_backprojection(self.T(x)),
+            self.filtered_backprojection(z),
+            low=SMALLEST_EIGENVALUE,
+            high=high,
+            steps=REFINEMENTS,
+        )
+
+    def filtered_backprojection(self, z: Sinogram) -> Images:
+        """T^T F z with the ramp filter over the full grid: the first approximation of T_inv."""
+        ramp = ramp_filter(self.geometry)
+        return ramp.amplify(self.T_adjoint(ramp(z)))
+
+    def fbp(self, y: Sinogram, window: Window = "ram-lak") -> Images:
+        """Filtered back-projection of the measured views alone, each weighted by its share of the
+        arc: the classical reconstruction, and the baseline to beat.
+        """
+        views = tuple(self._rows.tolist())
+        ramp = ramp_filter(self.geometry, views, window=window)
+        filtered = ramp((self.mask(y) * y).index_select(-2, self._rows.to(y.device)))
+        if self._few is not None:
+            return ramp.amplify(backproject(filtered, self.geometry, views=views, **self._backend))
+        rows = torch.zeros_like(y).index_copy(-2, self._rows.to(y.device), filtered)
+        return ramp.amplify(self.T_adjoint(rows))
+
+
+def _warn_if_truncated(geometry: Geometry) -> None:
+    """Warn, with the share, if pixels lie outside what every view sees."""
+    y = (torch.arange(geometry.size) - (geometry.size - 1) / 2) * geometry.spacing
+    lost = (y[:, None] ** 2 + y**2).sqrt() > geometry.field_of_view + geometry.spacing / 2
+    share = float(lost.double().mean())
+    if share > 0:
+        warnings.warn(
+            f"the detector covers a circle of radius {geometry.field_of_view:g} mm: "
+            f"{100 * share:.1f} % of the image's pixels lie outside it, and what they attenuate "
+            "is missing in some views",
+            stacklevel=3,
+        )
+
+
+@lru_cache(maxsize=8)
+def _largest_eigenvalue(geometry: Geometry) -> float:
+    """lambda_max of M = T^T F T, by power iteration from a fixed start."""
+    ramp = ramp_filter(geometry)
+    start = torch.randn(1, geometry.size, geometry.size, generator=torch.Generator().manual_seed(0))
+    return largest_eigenvalue(
+        lambda v: ramp.amplify(backproject(ramp(project(v, geometry)), geometry)), start
+    )

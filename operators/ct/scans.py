@@ -1,0 +1,93 @@
+"""The usual partial CT scans: sparse views, a limited arc, any list of views, a fan beam."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+
+from medscore.operators.ct.geometry import FanBeam, ParallelAngles, ParallelBeam, check_angles
+from medscore.operators.noise import NoiseModel
+from medscore.operators.ct.radon import Radon
+
+
+def full_grid(measured: int, size: int) -> int:
+    """Views of the full grid: the smallest multiple of ``measured`` that is >= 180, >= ``size``
+    and divisible by 4.
+
+    With as many views as pixels per side the transform has more samples than unknowns, so it has
+    a left inverse; and every measured view lies on the grid, so Lambda is exact.
+    """
+    step = math.lcm(measured, 4)
+    return step * math.ceil(max(180, size) / step)
+
+
+def sparse_view(size: int, spacing: float, views: int, noise: NoiseModel | None = None) -> Radon:
+    """Parallel beam, ``views`` equally spaced over 180 degrees, on its :func:`full_grid`."""
+    grid = full_grid(views, size)
+    return Radon(ParallelBeam(size, spacing, grid), _every(grid, grid // views), noise)
+
+
+def limited_angle(
+    size: int, spacing: float, start: float, stop: float, noise: NoiseModel | None = None
+) -> Radon:
+    """Parallel beam, all views of the full grid with ``start`` <= angle < ``stop`` in radians.
+
+    Raises:
+        ValueError: not 0 <= start < stop <= pi.
+    """
+    if not 0 <= start < stop <= math.pi + 1e-9:
+        raise ValueError(
+            f"the arc runs from {start:g} to {stop:g}, expected radians in [0, pi] - convert "
+            "degrees with math.radians"
+        )
+    geometry = ParallelBeam(size, spacing, full_grid(1, size))
+    inside = (geometry.angles >= start - 1e-9) & (geometry.angles < stop - 1e-9)
+    return Radon(geometry, inside[:, None], noise)
+
+
+def view_list(
+    size: int, spacing: float, angles: Sequence[float], noise: NoiseModel | None = None
+) -> Radon:
+    """Parallel beam, views at any increasing ``angles`` in radians, within 180 degrees.
+
+    The full grid is these views and, in every gap wider than that of :func:`full_grid`, as many
+    more as it takes.
+
+    Raises:
+        ValueError: the angles do not increase, span too much, or look like degrees.
+    """
+    check_angles(angles, span=math.pi)
+    step = math.pi / full_grid(1, size)
+    grid, measured = [], []
+    for a, b in pairwise([*angles, angles[0] + math.pi]):
+        parts = max(1, math.ceil((b - a) / step - 1e-9))
+        grid += [a + (b - a) * k / parts for k in range(parts)]
+        measured += [k == 0 for k in range(parts)]
+    geometry = ParallelAngles(size, spacing, tuple(float(a) for a in grid))
+    return Radon(geometry, torch.tensor(measured)[:, None], noise)
+
+
+def fan_sparse_view(
+    size: int,
+    spacing: float,
+    views: int,
+    *,
+    source_distance: float,
+    detector_distance: float,
+    detector_shape: str = "flat",
+    noise: NoiseModel | None = None,
+) -> Radon:
+    """Fan beam, ``views`` equally spaced over 360 degrees, distances in mm from the source."""
+    grid = math.lcm(views, 4)
+    grid *= math.ceil(2 * max(180, size) / grid)
+    geometry = FanBeam(
+        size, spacing, grid, source_distance, detector_distance, detector_shape=detector_shape
+    )
+    return Radon(geometry, _every(grid, grid // views), noise)
+
+
+def _every(grid: int, step: int) -> torch.Tensor:
+    return (torch.arange(grid) % step == 0)[:, None]

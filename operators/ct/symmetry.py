@@ -1,0 +1,75 @@
+"""One image as eight: the symmetries of the square in a projector.
+
+The line integral of x along a ray that symmetry g takes from a seed ray is the line integral of
+x o g along the seed. So the matrix is stored for the seed rays alone, and one image becomes a batch
+of eight. All of it is done by index arrays made once per geometry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medscore.operators.ct.geometry import Geometry, Rays
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Index arrays between images, seed rays and sinograms.
+
+    Attributes:
+        order: number of symmetries, 8 or 1. rays: the seeds.
+        turn: (pixels * 8,): pixel q of x o g is pixel ``turn[q * 8 + g]`` of x.
+        unturn: (pixels, 8): where pixel p of x went, as q * 8 + g.
+        take: (views * detectors,): the seed and symmetry of each ray, as seed * 8 + g.
+        give: (seeds * 8,): its inverse; rays that are no one's are at views * detectors.
+    """
+
+    order: int
+    rays: Rays
+    turn: Tensor
+    unturn: Tensor
+    take: Tensor
+    give: Tensor
+
+    def to(self, device: torch.device) -> Plan:
+        """The same on another device."""
+        moved = (t.to(device) for t in (self.turn, self.unturn, self.take, self.give))
+        return Plan(self.order, self.rays, *moved)
+
+
+def plan(geometry: Geometry, views: tuple[int, ...] | None = None) -> Plan:
+    """How to project all views by symmetry where there is one, or just ``views`` without."""
+    seeds = geometry.seeds() if views is None else None
+    if seeds is None:
+        chosen = torch.arange(geometry.views) if views is None else torch.tensor(views)
+        view = chosen.repeat_interleave(geometry.detectors)
+        detector = torch.arange(geometry.detectors).repeat(len(chosen))
+        none = torch.empty(0, dtype=torch.int64)
+        return Plan(1, geometry.rays(view, detector), none, none, none, none)
+    pixels = geometry.size**2
+    square = torch.arange(pixels).reshape(geometry.size, geometry.size)
+    turn = torch.stack([p.flatten() for p in octet(square)], 1)
+    unturn = torch.empty_like(turn)
+    for g in range(8):
+        unturn[turn[:, g], g] = torch.arange(pixels) * 8 + g
+    count, total = len(seeds.views), geometry.views * geometry.detectors
+    image = seeds.image_views * geometry.detectors + seeds.image_detectors
+    take = torch.full((total,), -1)
+    for g in range(8):
+        take[image[g]] = torch.arange(count) * 8 + g
+    if bool((take < 0).any()):
+        raise ValueError(f"the seeds of {geometry} do not generate all of its rays")
+    give = torch.full((count * 8,), total)
+    give[take] = torch.arange(total)
+    return Plan(8, geometry.rays(seeds.views, seeds.detectors), turn.flatten(), unturn, take, give)
+
+
+def octet(x: Tensor) -> list[Tensor]:
+    """x composed with the 8 symmetries of the square; rows grow downwards, y upwards."""
+    t = x.transpose(-1, -2)
+    # identity, (x, y) -> (y, x), quarter turn (x, y) -> (-y, x), (x, y) -> (-x, y)
+    four = [x, t.flip(-1, -2), t.flip(-1), x.flip(-1)]
+    return four + [image.flip(-1, -2) for image in four]

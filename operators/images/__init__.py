@@ -1,0 +1,1 @@
+"""Operators in pixel space: inpainting, super-resolution, deblurring, colorization."""

@@ -1,0 +1,1 @@
+"""MRI operators: Fourier and Hartley transforms, masks, coils, non-Cartesian sampling."""

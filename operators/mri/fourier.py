@@ -1,0 +1,166 @@
+r"""Cartesian MRI with one coil: T = the centred orthonormal Fourier transform.
+
+With :math:`c = \lfloor N/2\rfloor` on each axis,
+
+.. math:: X_k = \frac{1}{\sqrt N} \sum_n x_n\, e^{-2\pi i (k-c)(n-c)/N}
+              = e^{-2\pi i c^2/N} p_k\, \mathrm{FFT}(p\,x)_k, \qquad p_n = e^{2\pi i c n/N},
+
+so that the centres of image and k-space cost two products instead of two shifts; where N is even
+the factors are +-1. The transform is unitary: T^-1 is its adjoint.
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medscore.operators.base import Operator
+from medscore.operators.noise import NoiseModel
+from medscore.types import ComplexImages, Kspace
+
+
+class Fourier(Operator):
+    """k-space (batch, channel, ky, kx) of complex images (batch, channel, H, W), H = ky, W = kx.
+
+    Images are complex even where they are real: the k-space of a real image is symmetric, so with
+    an asymmetric mask most data would be of no real image and T would not be onto.
+
+    Args:
+        mask: which samples were taken, (ky, kx) or (batch, 1, ky, kx); see
+            :mod:`medscore.operators.mri.masks`.
+        noise: of the receiver.
+
+    Raises:
+        ValueError: the mask has one axis alone.
+    """
+
+    T_is_onto = True
+    zero_filled_is_pinv = True
+
+    def __init__(self, mask: Tensor, noise: NoiseModel | None = None) -> None:
+        shape = kspace_shape(mask)
+        super().__init__(mask, image_shape=shape, grid_shape=shape, noise=noise)
+        self._made: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
+
+    def __repr__(self) -> str:
+        h, w = self.image_shape
+        share = 100 * float(self._mask.float().mean())
+        return f"Fourier({h}x{w}, {share:.3g} % of k-space measured)"
+
+    def settings(self) -> dict[str, Any]:
+        return {"mask": self._mask, "noise": self.noise_model}
+
+    def T(self, x: ComplexImages) -> Kspace:
+        return fft2c(_complex(x))
+
+    def T_adjoint(self, z: Kspace) -> ComplexImages:
+        return ifft2c(z)
+
+    def T_inv(self, z: Kspace) -> ComplexImages:
+        return ifft2c(z)
+
+    def forward(self, x: ComplexImages) -> Kspace:
+        self._count[0] += 1
+        before, after = self._factors(_complex(x))
+        if torch.is_grad_enabled() and x.requires_grad:
+            spectrum: Tensor = torch.fft.fft2(before * x)
+            return spectrum * after
+        spectrum = torch.fft.fft2(torch.mul(before, x, out=_workspace(x)))
+        return spectrum.mul_(after)
+
+    def adjoint(self, y: Kspace) -> ComplexImages:
+        self._count[0] += 1
+        before, after = self._factors(y)
+        image: Tensor = torch.fft.ifft2(after.conj() * y, norm="forward")
+        return image * before.conj()
+
+    def rows(self, samples: Sequence[int]) -> Operator:
+        chosen = super().rows(samples)
+        if isinstance(chosen, Fourier) and chosen is not self:
+            chosen._made = {}
+        return chosen
+
+    def _factors(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """What to multiply with before and after an unscaled FFT; the second holds the mask."""
+        key = (like.dtype, like.device)
+        if key not in self._made:
+            before, after = _phases(self.image_shape, like.dtype, like.device)
+            scale = 1 / math.sqrt(math.prod(self.image_shape))
+            self._made[key] = before, self.mask(like) * after * scale
+        return self._made[key]
+
+
+def fft2c(x: Tensor) -> Tensor:
+    """The centred orthonormal transform over the last two axes of a complex array, of any size."""
+    before, after = _phases((x.shape[-2], x.shape[-1]), x.dtype, x.device)
+    spectrum: Tensor = torch.fft.fft2(before * x, norm="ortho")
+    return spectrum.mul_(after)
+
+
+def ifft2c(z: Tensor) -> Tensor:
+    """Its inverse and adjoint."""
+    before, after = _phases((z.shape[-2], z.shape[-1]), z.dtype, z.device)
+    image: Tensor = torch.fft.ifft2(after.conj() * z, norm="ortho")
+    return image.mul_(before.conj())
+
+
+_memory = threading.local()
+
+
+def _workspace(like: Tensor) -> Tensor:
+    """Memory of that shape that each call overwrites, one for each thread: to take fresh memory
+    from the system costs a third of an FFT.
+    """
+    kept: Tensor | None = getattr(_memory, "workspace", None)
+    if kept is None or (kept.shape, kept.dtype, kept.device) != (
+        like.shape, like.dtype, like.device
+    ):  # fmt: skip
+        kept = torch.empty_like(like, memory_format=torch.contiguous_format)
+        _memory.workspace = kept
+    return kept
+
+
+@lru_cache(maxsize=16)
+def _phases(
+    shape: tuple[int, int], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """What to multiply with before and after the FFT; exactly +-1 where both sides are even."""
+    lines = []
+    for n in shape:
+        c = n // 2
+        exact = torch.arange(n) * c % n  # the angle, without the rounding of large multiples
+        angle = exact.double() * (2 * math.pi / n)
+        lines.append(torch.polar(torch.ones_like(angle), angle))
+    before = lines[0][:, None] * lines[1]
+    constant = math.prod([cmath.exp(-2j * math.pi * ((n // 2) ** 2 % n) / n) for n in shape])
+    after = before * constant
+    if all(n % 2 == 0 for n in shape):
+        before, after = torch.round(before.real), torch.round(after.real)
+    return before.to(device, dtype), after.to(device, dtype)
+
+
+def kspace_shape(mask: Tensor) -> tuple[int, int]:
+    """The grid (ky, kx) of a k-space mask.
+
+    Raises:
+        ValueError: the mask has one axis alone.
+    """
+    if mask.ndim < 2:
+        raise ValueError(
+            f"the mask has shape {tuple(mask.shape)}, expected (ky, kx): expand a mask of lines "
+            "to both axes, as medscore.operators.mri.masks does"
+        )
+    return mask.shape[-2], mask.shape[-1]
+
+
+def _complex(x: Tensor) -> Tensor:
+    if not x.is_complex():
+        raise ValueError(f"the image is {x.dtype}, expected a complex one: use torch.complex")
+    return x

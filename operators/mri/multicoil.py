@@ -1,0 +1,91 @@
+r"""Cartesian MRI with several coils: A = P(Lambda) F S (Pruessmann et al. 1999).
+
+S multiplies the image with each coil's sensitivity. T = F S has a sample for every coil and is no
+square: T^-1 z = S^H F^H z / sum |S|^2 is a left inverse, but most k-space data of several coils are
+of no image, so data consistency and ``pinv`` take conjugate gradients (CG-SENSE).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medscore.operators.base import Operator
+from medscore.operators.mri.fourier import fft2c, ifft2c, kspace_shape
+from medscore.operators.noise import NoiseModel
+from medscore.types import ComplexImages, Kspace
+
+
+def sensitivity_of(operator: Operator) -> Tensor | None:
+    """The coils' maps, of an operator that has any."""
+    return operator.sensitivity if isinstance(operator, MulticoilFourier) else None
+
+
+class MulticoilFourier(Operator):
+    """k-space (batch, coil, ky, kx) of complex images (batch, 1, H, W).
+
+    Pixels that no coil sees are zero in ``T_inv`` and stay as they are in data consistency.
+
+    Args:
+        sensitivity: complex maps (coil, H, W), or (batch, coil, H, W) for each sample.
+        mask: (ky, kx) or (batch, 1, ky, kx), the same for all coils.
+        noise: of the receivers.
+
+    Raises:
+        ValueError: maps that are not complex, not finite, zero everywhere or of another size.
+    """
+
+    T_is_onto = False
+
+    def __init__(self, sensitivity: Tensor, mask: Tensor, noise: NoiseModel | None = None) -> None:
+        shape = kspace_shape(mask)
+        if not sensitivity.is_complex() or sensitivity.ndim not in (3, 4):
+            raise ValueError(
+                f"the sensitivities are {sensitivity.dtype} of shape {tuple(sensitivity.shape)}, "
+                "expected complex (coil, H, W) or (batch, coil, H, W)"
+            )
+        if tuple(sensitivity.shape[-2:]) != shape:
+            raise ValueError(
+                f"the sensitivities have {sensitivity.shape[-2]}x{sensitivity.shape[-1]} pixels, "
+                f"the mask {shape[0]}x{shape[1]}"
+            )
+        if not bool(torch.isfinite(sensitivity).all()) or not bool(sensitivity.any()):
+            raise ValueError("the sensitivities must be finite, and not zero everywhere")
+        coils = sensitivity.shape[-3]
+        super().__init__(mask, image_shape=shape, grid_shape=(coils, *shape), noise=noise)
+        self.sensitivity = sensitivity
+
+    def __repr__(self) -> str:
+        coils, h, w = self.grid_shape
+        share = 100 * float(self._mask.float().mean())
+        return f"MulticoilFourier({h}x{w}, {coils} coils, {share:.3g} % of k-space measured)"
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "sensitivity": self.sensitivity,
+            "mask": self._mask,
+            "noise": self.noise_model,
+        }
+
+    def T(self, x: ComplexImages) -> Kspace:
+        return fft2c(self.sensitivity.to(x) * x)
+
+    def T_adjoint(self, z: Kspace) -> ComplexImages:
+        return (self.sensitivity.to(z).conj() * ifft2c(z)).sum(-3, keepdim=True)
+
+    def T_inv(self, z: Kspace) -> ComplexImages:
+        power = self.sensitivity.to(z).abs().square().sum(-3, keepdim=True)
+        return torch.where(power > 0, self.T_adjoint(z) / power.clamp_min(1e-30), 0)
+
+    def rows(self, samples: Sequence[int]) -> Operator:
+        chosen = super().rows(samples)
+        if self.sensitivity.ndim == 3:
+            return chosen
+        chosen = copy.copy(chosen)
+        assert isinstance(chosen, MulticoilFourier)
+        chosen.sensitivity = self.sensitivity[list(samples)]
+        return chosen

@@ -1,0 +1,141 @@
+r"""Complex measurements of images that a network knows as real: two explicit rules.
+
+- :class:`Phased`: the image is :math:`e^{i\varphi} x` with x real, as a magnitude prior knows it,
+  and a phase :math:`\varphi` known beforehand: estimated from the fully sampled centre, as the
+  phase of an image is smooth (:func:`estimate_phase`). T x = T' (e^{i phi} x) is not onto: most
+  k-space data are of no such image.
+- :class:`TwoChannels`: real and imaginary part are two channels, for a prior that was trained on
+  complex images. T is as invertible as before.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medscore.operators.base import Operator
+from medscore.operators.mri.sensitivity import low_resolution
+from medscore.types import Kspace
+
+
+class Phased(Operator):
+    """``inner`` on real images (batch, 1, H, W) of a known phase.
+
+    Args:
+        inner: an operator on complex images (batch, 1, H, W).
+        phase: e^{i phi}, complex of modulus 1, (H, W), or (1 or batch, 1, H, W).
+
+    Raises:
+        ValueError: the phase is not complex of modulus 1, or of another size.
+    """
+
+    T_is_onto = False
+
+    def __init__(self, inner: Operator, phase: Tensor) -> None:
+        if not phase.is_complex() or float((phase.abs() - 1).abs().max()) > 1e-4:
+            raise ValueError("the phase must be complex numbers of modulus 1")
+        if tuple(phase.shape[-2:]) != inner.image_shape:
+            raise ValueError(f"the phase has {tuple(phase.shape)}, the image {inner.image_shape}")
+        self.inner, self.phase = inner, phase
+        super().__init__(
+            inner.diagonal,
+            image_shape=inner.image_shape,
+            grid_shape=inner.grid_shape,
+            noise=inner.noise_model,
+        )
+
+    def __repr__(self) -> str:
+        return f"Phased({self.inner!r})"
+
+    def settings(self) -> dict[str, Any]:
+        return {"inner": self.inner, "phase": self.phase}
+
+    def rows(self, samples: Sequence[int]) -> Operator:
+        chosen = copy.copy(super().rows(samples))
+        assert isinstance(chosen, Phased)
+        chosen.inner = self.inner.rows(samples)
+        if self.phase.ndim > 2 and len(self.phase) > 1:
+            chosen.phase = self.phase[list(samples)]
+        return chosen
+
+    def T(self, x: Tensor) -> Tensor:
+        return self.inner.T(self._phase(x) * x)
+
+    def T_adjoint(self, z: Tensor) -> Tensor:
+        return (self._phase(z).conj() * self.inner.T_adjoint(z)).real
+
+    def T_inv(self, z: Tensor) -> Tensor:
+        return (self._phase(z).conj() * self.inner.T_inv(z)).real
+
+    def _phase(self, like: Tensor) -> Tensor:
+        return self.phase.to(like.device, like.dtype.to_complex())
+
+
+class TwoChannels(Operator):
+    """``inner`` on real images (batch, 2, H, W): real and imaginary part.
+
+    Args:
+        inner: an operator on complex images (batch, 1, H, W).
+    """
+
+    def __init__(self, inner: Operator) -> None:
+        self.inner = inner
+        self.T_is_onto = inner.T_is_onto
+        self.zero_filled_is_pinv = inner.zero_filled_is_pinv
+        super().__init__(
+            inner.diagonal,
+            image_shape=(2, *inner.image_shape),
+            grid_shape=inner.grid_shape,
+            noise=inner.noise_model,
+        )
+
+    def __repr__(self) -> str:
+        return f"TwoChannels({self.inner!r})"
+
+    def settings(self) -> dict[str, Any]:
+        return {"inner": self.inner}
+
+    def rows(self, samples: Sequence[int]) -> Operator:
+        chosen = copy.copy(super().rows(samples))
+        assert isinstance(chosen, TwoChannels)
+        chosen.inner = self.inner.rows(samples)
+        return chosen
+
+    def T(self, x: Tensor) -> Tensor:
+        return self.inner.T(torch.complex(x[:, :1], x[:, 1:]))
+
+    def T_adjoint(self, z: Tensor) -> Tensor:
+        return two_channels(self.inner.T_adjoint(z))
+
+    def T_inv(self, z: Tensor) -> Tensor:
+        return two_channels(self.inner.T_inv(z))
+
+
+def two_channels(image: Tensor) -> Tensor:
+    """Complex images (batch, 1, H, W) as real ones (batch, 2, H, W)."""
+    return torch.cat([image.real, image.imag], dim=1)
+
+
+def estimate_phase(kspace: Kspace, sensitivity: Tensor | None = None) -> Tensor:
+    """e^{i phi} (batch, 1, H, W) of the image that the fully sampled centre makes, 1 where there is
+    no signal.
+
+    Args:
+        kspace: (batch, coil, ky, kx), zero where nothing was taken.
+        sensitivity: the coils' maps (coil, H, W) or (batch, coil, H, W); for one coil, none.
+
+    Raises:
+        ValueError: no fully sampled centre.
+    """
+    # low_resolution is each coil's image over their root sum of squares
+    image = low_resolution(kspace, threshold=0.0)
+    if sensitivity is not None:
+        image = (sensitivity.conj() * image).sum(-3, keepdim=True)
+    elif image.shape[-3] != 1:
+        raise ValueError(f"{image.shape[-3]} coils: their sensitivities are needed")
+    size = image.abs()
+    return torch.where(size > 0, image / size.clamp_min(1e-30), torch.ones_like(image))

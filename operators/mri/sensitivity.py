@@ -1,0 +1,111 @@
+r"""Coil sensitivities from the calibration region: a plain estimate, ESPIRiT, and simulated coils.
+
+The plain estimate divides each coil's low-resolution image by their root sum of squares (McKenzie
+et al. 2002). It holds the image's own phase as seen by the coils, so reconstructions come out
+nearly real; ESPIRiT (Uecker et al. 2014) finds maps as eigenvectors and is sharper at the rim.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medscore.errors import MedscoreError
+from medscore.operators.mri.fourier import ifft2c
+from medscore.operators.mri.masks import calibration_region
+
+
+def low_resolution(
+    kspace: Tensor, calibration: tuple[int, int] | None = None, *, threshold: float = 0.05
+) -> Tensor:
+    """Maps (batch, coil, H, W) with sum |S|^2 = 1 where there is signal, else zero.
+
+    Args:
+        kspace: (batch, coil, ky, kx) complex, centred, zero where nothing was taken.
+        calibration: sides (ky, kx) of the fully sampled centre; by default the largest one in
+            ``kspace``. It is tapered by a Hann window against ringing.
+        threshold: share of the largest root sum of squares under which there is no signal.
+
+    Raises:
+        ValueError: no fully sampled centre, or one that does not fit the data.
+    """
+    ny, nx = kspace.shape[-2:]
+    height, width = _calibration(kspace, calibration)
+    window = torch.outer(_hann(ny, height), _hann(nx, width)).to(kspace.device, kspace.real.dtype)
+    images = ifft2c(kspace * window)
+    size = images.abs().square().sum(-3, keepdim=True).sqrt()
+    signal = size > threshold * size.amax(dim=(-2, -1), keepdim=True)
+    return torch.where(signal, images / size.clamp_min(1e-30), 0)
+
+
+def espirit(
+    kspace: Tensor,
+    calibration: tuple[int, int] | None = None,
+    *,
+    threshold: float = 0.02,
+    crop: float = 0.95,
+) -> Tensor:
+    """Maps (batch, coil, H, W) by ESPIRiT, through sigpy (the extra ``medscore[mri]``).
+
+    Args:
+        kspace, calibration: as in :func:`low_resolution`; the smaller side of the calibration
+            region is used for both.
+        threshold: of the singular values of the calibration matrix. crop: of the eigenvalues; where
+            they are under it the map is zero.
+
+    Raises:
+        MedscoreError: sigpy is not installed. ValueError: no fully sampled centre.
+    """
+    if find_spec("sigpy") is None:
+        raise MedscoreError(
+            "ESPIRiT needs sigpy", mend='pip install "medscore[mri]", or use low_resolution'
+        )
+    from sigpy.mri.app import EspiritCalib
+
+    side = min(_calibration(kspace, calibration))
+    maps: list[Any] = []
+    for sample in kspace.detach().cpu():
+        app = EspiritCalib(
+            sample.numpy(), calib_width=side, thresh=threshold, crop=crop, show_pbar=False
+        )
+        maps.append(torch.from_numpy(app.run()))
+    return torch.stack(maps).to(kspace)
+
+
+def birdcage(coils: int, height: int, width: int, *, radius: float = 1.2) -> Tensor:
+    """Simulated maps (coil, H, W) with sum |S|^2 = 1: ``coils`` loops on a circle of ``radius``
+    halves of the image, each falling off with the distance from it and with its own phase.
+    """
+    if coils < 1:
+        raise ValueError(f"coils is {coils}, expected 1 or more")
+    y = torch.linspace(1, -1, height, dtype=torch.float64)[:, None]
+    x = torch.linspace(-1, 1, width, dtype=torch.float64)
+    maps = []
+    for k in range(coils):
+        angle = 2 * math.pi * k / coils
+        dx, dy = x - radius * math.cos(angle), y - radius * math.sin(angle)
+        strength = 1 / (dx**2 + dy**2).sqrt()
+        maps.append(torch.polar(strength, torch.atan2(dy, dx) - angle))
+    stacked = torch.stack(maps)
+    return (stacked / stacked.abs().square().sum(0).sqrt()).to(torch.complex64)
+
+
+def _calibration(kspace: Tensor, given: tuple[int, int] | None) -> tuple[int, int]:
+    if given is None:
+        taken = (kspace != 0).flatten(0, -3).any(0)
+        return calibration_region(taken)
+    if not all(2 <= g <= n for g, n in zip(given, kspace.shape[-2:], strict=True)):
+        raise ValueError(
+            f"calibration is {given}, the data have {tuple(kspace.shape[-2:])} samples"
+        )
+    return given
+
+
+def _hann(n: int, width: int) -> Tensor:
+    """A Hann window of ``width`` around n // 2, zero at its ends and beyond."""
+    distance = (torch.arange(n, dtype=torch.float64) - n // 2).abs()
+    return torch.where(distance < width / 2, torch.cos(math.pi * distance / width) ** 2, 0.0)

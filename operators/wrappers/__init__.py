@@ -1,0 +1,1 @@
+"""Operators built from operators: padded, restricted, stacked, whitened."""

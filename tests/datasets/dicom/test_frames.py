@@ -1,0 +1,140 @@
+"""Enhanced multi-frame objects, and what stored numbers mean."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import RLELossless
+
+from medscore.datasets.dicom.read import read_dicom
+from medscore.datasets.volume import AIR
+
+Bundled = Callable[[str], Path]
+Refused = Callable[..., str]
+WriteSlice = Callable[..., Path]
+
+
+def group(**elements: Any) -> Sequence:
+    item = Dataset()
+    for keyword, value in elements.items():
+        setattr(item, keyword, value)
+    return Sequence([item])
+
+
+@pytest.fixture
+def enhanced(write_slice: WriteSlice, ramp: NDArray[np.int64]) -> Callable[..., Path]:
+    """Frames in the order of ``heights`` in one file, as enhanced CT has them."""
+
+    def write(heights: list[float], intercepts: list[int] | None = None) -> Path:
+        count = len(heights)
+        stacked = np.concatenate([ramp + 100 * k for k in range(count)])
+        path = write_slice("enhanced.dcm", stacked)
+        ds = pydicom.dcmread(path)
+        ds.Rows, ds.NumberOfFrames = len(ramp), count
+        for keyword in ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
+                        "RescaleSlope", "RescaleIntercept", "SliceThickness"):  # fmt: skip
+            delattr(ds, keyword)
+        shared, per_frame = Dataset(), []
+        shared.PixelMeasuresSequence = group(PixelSpacing=[0.8, 0.5], SliceThickness=2.0)
+        shared.PlaneOrientationSequence = group(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+        for k, z in enumerate(heights):
+            item = Dataset()
+            item.PlanePositionSequence = group(ImagePositionPatient=[-10, -20, z])
+            item.PixelValueTransformationSequence = group(
+                RescaleSlope=2, RescaleIntercept=(intercepts or [-1024] * count)[k]
+            )
+            per_frame.append(item)
+        ds.SharedFunctionalGroupsSequence = Sequence([shared])
+        ds.PerFrameFunctionalGroupsSequence = Sequence(per_frame)
+        ds.save_as(path, enforce_file_format=True)
+        return path
+
+    return write
+
+
+def test_frames_are_sorted_and_lie_where_their_groups_say(
+    enhanced: Callable[..., Path], ramp: NDArray[np.int64]
+) -> None:
+    volume = read_dicom(enhanced([4, 0, 2]))
+    np.testing.assert_array_equal(volume.values, np.stack([ramp + 100, ramp + 200, ramp]))
+    assert volume.spacing == (0.5, 0.8, 2.0)
+    np.testing.assert_allclose(volume.affine[:3, 3], [10, 20, 0])
+    assert len(set(volume.source.instances)) == 1
+
+
+def test_each_frame_has_its_own_rescaling(
+    enhanced: Callable[..., Path], ramp: NDArray[np.int64]
+) -> None:
+    volume = read_dicom(enhanced([0, 2], [-1024, -24]))
+    np.testing.assert_array_equal(volume.values, np.stack([ramp, ramp + 1100]))
+
+
+def test_a_compressed_enhanced_object_reads_the_same(enhanced: Callable[..., Path]) -> None:
+    path = enhanced([0, 2, 4])
+    expected = read_dicom(path).values
+    ds = pydicom.dcmread(path)
+    ds.compress(RLELossless)
+    ds.save_as(path.with_name("rle.dcm"), enforce_file_format=True)
+    np.testing.assert_array_equal(read_dicom(path.with_name("rle.dcm")).values, expected)
+
+
+def test_uneven_frames_are_refused(enhanced: Callable[..., Path], refused: Refused) -> None:
+    assert "mm apart" in refused(read_dicom, enhanced([0, 2, 5.1, 7.1]))
+
+
+def test_inverted_grey_values_are_turned_over_but_not_hu(
+    write_slice: WriteSlice, ramp: NDArray[np.int64]
+) -> None:
+    inverted = {"PhotometricInterpretation": "MONOCHROME1"}
+    ct = read_dicom(write_slice("ct.dcm", ramp, **inverted))
+    assert np.array_equal(ct.values[0], ramp)
+    mr = read_dicom(write_slice("mr.dcm", ramp, Modality="MR", **inverted))
+    assert np.array_equal(mr.values[0], ramp.max() + ramp.min() - ramp)
+    assert "MONOCHROME1" in ct.source.notes[0]
+    assert "turned over" in mr.source.notes[0]
+
+
+def test_a_range_of_padding_becomes_air(write_slice: WriteSlice, ramp: NDArray[np.int64]) -> None:
+    padded = ramp.copy()
+    padded[0, :3] = -5120, -5118, -5100
+    path = write_slice("a.dcm", padded, PixelPaddingValue=-2048, PixelPaddingRangeLimit=-2040)
+    found = read_dicom(path).values[0]
+    assert (found[0, :2] == AIR).all()
+    assert found[0, 2] == -5100
+
+
+def test_a_modality_table_is_applied(write_slice: WriteSlice, ramp: NDArray[np.int64]) -> None:
+    stored = (ramp + 1024) // 2
+    table = np.arange(0, 3 * (stored.max() + 1), 3)
+    lut = Dataset()
+    lut.LUTDescriptor = [len(table), 0, 16]
+    lut.ModalityLUTType = "US"
+    lut.add_new("LUTData", "US", table.tolist())
+    path = write_slice(
+        "a.dcm", ramp, RescaleSlope=None, RescaleIntercept=None, ModalityLUTSequence=[lut],
+        PixelRepresentation=0,
+    )  # fmt: skip
+    assert np.array_equal(read_dicom(path).values[0], 3 * stored)
+
+
+@pytest.mark.parametrize("elements", [{"RescaleSlope": 0}])
+def test_rescaling_that_makes_no_image_is_refused(
+    write_slice: WriteSlice, refused: Refused, ramp: NDArray[np.int64], elements: dict[str, Any]
+) -> None:
+    assert "RescaleSlope 0" in refused(read_dicom, write_slice("a.dcm", ramp, **elements))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["MR_small_RLE.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm",
+     "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "MR_small_padded.dcm"],
+)  # fmt: skip
+def test_every_lossless_encoding_reads_the_same(bundled: Bundled, name: str) -> None:
+    expected = read_dicom(bundled("MR_small.dcm")).values
+    np.testing.assert_array_equal(read_dicom(bundled(name)).values, expected)

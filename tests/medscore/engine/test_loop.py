@@ -1,0 +1,225 @@
+"""The loop: independent of batching, resumable anywhere, watchful."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from medscore.priors.analytic import GaussianPrior
+from medscore.engine.loop import Batch, Job, Samples, StepInfo, run
+from medscore.errors import MedscoreError
+from medscore.white_noise import Noise
+from medscore.priors.network import Prior
+from medscore.samplers.base import Memory, Sampler
+from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
+from medscore.samplers.grids import uniform
+from medscore.samplers.langevin import LangevinCorrector
+from medscore.samplers.predictor_corrector import PredictorCorrector
+from medscore.samplers.reverse_diffusion import ReverseDiffusion
+from medscore.sdes.linear import VE
+
+SDE = VE(0.01, 10.0)
+PRIOR = GaussianPrior(SDE, torch.full((4,), 0.3), torch.diag(torch.tensor([0.2, 0.1, 0.3, 0.2])))
+PC = PredictorCorrector(ReverseDiffusion(), LangevinCorrector(0.1))
+
+
+class Momentum(Sampler):
+    """A sampler with memory, to prove that memory survives a resume."""
+
+    def init(self, x: Tensor) -> Memory:
+        return {"last": torch.zeros_like(x)}
+
+    def step(
+        self, prior: Prior, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> tuple[Tensor, Memory]:
+        ahead, _ = ReverseDiffusion().step(prior, x, t, s, noise, {})
+        return ahead + 0.1 * memory["last"], {"last": ahead - x}
+
+
+def job(sampler: Sampler = PC, **changes: object) -> Job:
+    base = Job(
+        seeds=list(range(5)),
+        shape=(1, 2, 2),
+        times=uniform(SDE, 30),
+        batches=lambda items: Batch(PRIOR, sampler, residual=lambda x: x.flatten(1).norm(dim=1)),
+        batch_size=2,
+        save_every=4,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+class Interrupt:
+    """Raises Ctrl-C at the n-th step."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self, info: StepInfo) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def interrupted(unfinished: Job, at: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(unfinished, Interrupt(at))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_results_do_not_depend_on_the_batch_size(batch_size: int) -> None:
+    torch.testing.assert_close(run(job(batch_size=batch_size)).x, run(job()).x)
+
+
+def test_the_same_seeds_give_the_same_bits() -> None:
+    assert torch.equal(run(job()).x, run(job()).x)
+    assert not torch.equal(run(job()).x, run(job(seeds=list(range(1, 6)))).x)
+
+
+@pytest.mark.parametrize("at", [1, 3, 4, 29, 30, 31, 60, 75, 90])
+@pytest.mark.parametrize(
+    "sampler",
+    [PC, Momentum(), DPMSolverPP2M(), PredictorCorrector(DPMSolverPP2M(), LangevinCorrector(0.1))],
+    ids=["pc", "with memory", "multistep", "pc of a multistep predictor"],
+)
+def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path, sampler: Sampler, at: int) -> None:
+    whole = run(job(sampler))
+    state = tmp_path / "state.safetensors"
+    interrupted(job(sampler, state=state), at)
+    assert state.exists()
+    resumed = run(job(sampler, state=state))
+    assert torch.equal(resumed.x, whole.x)
+    assert (resumed.nfe, resumed.history) == (whole.nfe, whole.history)
+    assert not state.exists()
+
+
+def test_a_resumed_run_does_not_repeat_steps(tmp_path: Path) -> None:
+    state, steps = tmp_path / "state.safetensors", []
+    interrupted(job(state=state), 40)
+    run(job(state=state), lambda info: steps.append(info.done))
+    assert steps == list(range(41, 91))
+
+
+def test_a_killed_run_loses_at_most_the_last_interval(tmp_path: Path) -> None:
+    """No chance to save on the way out: the periodic state alone."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(info: StepInfo) -> None:
+        if info.done == 23:
+            raise Killed
+
+    state, steps = tmp_path / "state.safetensors", []
+    with pytest.raises(Killed):
+        run(job(state=state), die)
+    resumed = run(job(state=state), lambda info: steps.append(info.done))
+    assert torch.equal(resumed.x, run(job()).x)
+    assert steps[0] == 21
+
+
+def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
+    interrupted(job(state=state, fingerprint="a"), 5)
+    with pytest.raises(MedscoreError, match="other settings"):
+        run(job(state=state, fingerprint="b"))
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(b"not a state")
+    with pytest.raises(MedscoreError, match="cannot be read"):
+        run(job(state=state))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header, tensors: header.pop("step"),
+        lambda header, tensors: header.update(step="x"),
+        lambda header, tensors: header.update(step="0"),
+        lambda header, tensors: header.update(step="1000"),
+        lambda header, tensors: header.pop("history"),
+        lambda header, tensors: header.update(history="{"),
+        lambda header, tensors: header.update(history='[{"a": 1}]'),
+        lambda header, tensors: tensors.pop("noise"),
+        lambda header, tensors: tensors.update(noise=tensors["noise"][:, :-1].clone()),
+        lambda header, tensors: tensors.update(x=tensors["x"][:1].clone()),
+        lambda header, tensors: tensors.update(x=tensors["x"][..., None].clone()),
+        lambda header, tensors: tensors.update({"done.7": tensors["x"].clone()}),
+    ],
+)
+def test_a_state_with_something_missing_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, str], dict[str, Tensor]], object]
+) -> None:
+    state = tmp_path / "state.safetensors"
+    interrupted(job(state=state), 5)
+    with safe_open(state, framework="pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(header, tensors)
+    save_file(tensors, state, metadata=header)
+    with pytest.raises(MedscoreError, match=r"state\.safetensors: the saved state"):
+        run(job(state=state))
+
+
+class Exploding(Sampler):
+    """Multiplies by a factor at every step."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def step(
+        self, prior: Prior, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> tuple[Tensor, Memory]:
+        return x * self.factor, memory
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf"), 5.0])
+def test_divergence_stops_with_the_step_and_the_residual(factor: float) -> None:
+    with pytest.raises(MedscoreError, match=r"sample \d has root mean square .* after step \d+"):
+        run(job(Exploding(factor)))
+    with pytest.raises(MedscoreError, match="last residual"):
+        run(job(Exploding(1.3)))
+
+
+def test_nfe_counts_each_evaluation_of_a_sample_and_the_final_denoise() -> None:
+    assert run(job()).nfe == 2 * 30 + 1
+
+
+def test_predictor_corrector_keeps_its_predictors_memory() -> None:
+    """With a corrector that does nothing it is the multistep predictor, not its first order."""
+    still = PredictorCorrector(DPMSolverPP2M(), Exploding(1.0))
+    torch.testing.assert_close(run(job(still)).x, run(job(DPMSolverPP2M())).x)
+
+
+def test_without_the_final_denoise_the_state_at_eps_is_returned() -> None:
+    raw, finished = run(job(denoise=False)), run(job())
+    assert raw.nfe == finished.nfe - 1
+    t = torch.full((5,), SDE.eps)
+    torch.testing.assert_close(PRIOR.denoise(raw.x, t), finished.x)
+
+
+def test_the_history_holds_the_residual_at_each_save() -> None:
+    result: Samples = run(job())
+    assert [(r.batch, r.step) for r in result.history[:3]] == [(0, 4), (0, 8), (0, 12)]
+    assert all(r.value > 0 for r in result.history)
+
+
+def test_finish_gets_the_denoised_images_of_its_items() -> None:
+    seen: list[tuple[list[int], Tensor]] = []
+
+    def pair(items: Sequence[int]) -> Batch:
+        def finish(x: Tensor) -> Tensor:
+            seen.append((list(items), x))
+            return x + torch.tensor(items, dtype=x.dtype)[:, None, None, None] * 100
+
+        return Batch(PRIOR, PC, finish=finish)
+
+    x = run(job(batches=pair)).x
+    assert [items for items, _ in seen] == [[0, 1], [2, 3], [4]]
+    assert [round(float(v) / 100) for v in x.flatten(1).mean(1)] == [0, 1, 2, 3, 4]

@@ -1,0 +1,156 @@
+"""Every baseline by its name: on every task it is made for, and refused elsewhere."""
+
+from dataclasses import replace
+from functools import cache
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from medscore.reconstruction.baselines.base import Baseline
+from medscore.reconstruction.baselines.registry import BASELINES, baseline
+from medscore.datasets.volume import Source, Volume
+from medscore.errors import MedscoreError
+from medscore.measurements.measurement import Measurement
+from medscore.measurements.simulate import simulate
+from medscore.measurements.tasks import Choices
+
+N = 24
+CT, MR = ("sparse-ct", "mar", "sparse-mar"), ("mri", "mri-multicoil")
+ANY = (*CT, *MR, "deblur")
+MADE_FOR = {
+    "fbp": CT, "li": CT, "nmar": CT, "sirt": CT, "cg-sense": MR,
+    "zero-filled": ANY, "cgls": ANY, "fista-tv": ANY, "l1-wavelet": ANY,
+}  # fmt: skip
+SHORT = {
+    "fista-tv": {"iterations": 30},
+    "l1-wavelet": {"iterations": 30},
+    "sirt": {"iterations": 20},
+}
+BLIND = {"fbp": ("mar", "sparse-mar"), "zero-filled": CT}
+"""Where what is missing counts as zero, which leaves no likeness."""
+CASES = [(kind, task) for kind, tasks in MADE_FOR.items() for task in tasks]
+REFUSED = [(kind, task) for kind, tasks in MADE_FOR.items() for task in ANY if task not in tasks]
+
+
+def image(modality: str) -> NDArray[np.float32]:
+    """Two slices, (2, N, N) in HU or as magnitudes up to 900."""
+    y, x = np.mgrid[-11.5:12, -11.5:12]
+    body = 1.0 * (np.hypot(x, y) < 10) + 0.5 * (np.hypot(x - 4, y + 2) < 3)
+    slices = np.stack([body, body * (np.hypot(x + 4, y) > 2)])
+    return (600 * slices if modality == "MR" else 1000 * slices - 1000).astype(np.float32)
+
+
+@cache
+def measured(task: str, brighter: float = 1.0) -> Measurement:
+    """The scan of that task, of CT images wherever it has a choice."""
+    if "mar" in task:
+        for package in ("spekpy", "xraydb"):
+            pytest.importorskip(package)
+    modality = "MR" if task in MR else "CT"
+    affine, source = np.diag([8.0, 8.0, 8.0, 1.0]), Source("nifti", "", {}, ())
+    volume = Volume(brighter * image(modality), affine, modality, source)
+    choices = Choices(views=12, coils=3, acceleration=2.0)
+    return simulate(volume, task, choices, noise_name="none", seed=0)
+
+
+def asked(kind: str) -> Baseline:
+    return baseline({"kind": kind, **SHORT.get(kind, {})})
+
+
+def test_every_baseline_has_a_name() -> None:
+    kinds = {c for c in Baseline.__subclasses__() if c.__module__.startswith("medscore.reconstruction.baselines")}
+    assert kinds <= set(BASELINES.values())
+    for kind, made in BASELINES.items():
+        field = made.model_fields["kind"]
+        assert (*get_args(field.annotation), field.default) == (kind, kind)
+
+
+def test_the_cases_are_all_of_them() -> None:
+    ours = {k for k, c in BASELINES.items() if c.__module__.startswith("medscore.reconstruction.baselines")}
+    assert set(MADE_FOR) == ours
+
+
+@pytest.mark.parametrize(("kind", "task"), CASES)
+def test_every_baseline_reconstructs_the_tasks_it_is_made_for(kind: str, task: str) -> None:
+    m = measured(task)
+    found = asked(kind).reconstruct(m)
+    assert found.samples.shape == (2, 1, N, N)
+    assert found.residual.shape == (2, 1)
+    assert np.isfinite(found.samples).all()
+    assert found.nfe == 0
+    truth = image(m.modality)
+    error = np.sqrt(np.mean((found.samples[:, 0] - truth) ** 2)) / np.ptp(truth)
+    assert error < 0.25 or task in BLIND.get(kind, ())
+
+
+@pytest.mark.parametrize(("kind", "task"), REFUSED)
+def test_a_baseline_refuses_what_it_is_not_made_for(kind: str, task: str) -> None:
+    with pytest.raises(MedscoreError, match=f"^{kind} reconstructs .* - use "):
+        asked(kind).reconstruct(measured(task))
+
+
+@pytest.mark.parametrize("kind", [k for k, tasks in MADE_FOR.items() if "mri" in tasks])
+@pytest.mark.parametrize("task", MR)
+def test_magnitudes_scale_with_the_scanners_unit(kind: str, task: str) -> None:
+    one, two = (asked(kind).reconstruct(measured(task, factor)).samples for factor in (1.0, 2.0))
+    np.testing.assert_allclose(two, 2 * one, atol=1e-3 * 600)
+
+
+@pytest.mark.parametrize("kind", [k for k, c in BASELINES.items() if k in MADE_FOR and c.weighted])
+def test_noise_is_taken_into_account(kind: str) -> None:
+    """The same deviation for all changes nothing; another for some does."""
+    m = measured(MADE_FOR[kind][0])
+    shape = m.data[:1].shape
+    alike, differing = torch.full(shape, 0.01), torch.full(shape, 0.01)
+    differing[..., : shape[-1] // 2] *= 100
+    plain, same, other = (
+        asked(kind).reconstruct(m, noise).samples for noise in (None, alike, differing)
+    )
+    np.testing.assert_allclose(same, plain, atol=0.01 * np.ptp(plain))
+    assert np.abs(other - plain).max() > 1e-3 * np.ptp(plain)
+
+
+def test_an_empty_slice_stays_empty() -> None:
+    data = measured("mri").data.copy()
+    data[1] = 0
+    found = asked("fista-tv").reconstruct(replace(measured("mri"), data=data)).samples
+    assert found[1].max() == 0
+    assert found[0].max() > 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "why"),
+    [
+        ({}, "no kind - use one of: fbp, li"),
+        ({"kind": "magic"}, "no baseline 'magic' - use one of"),
+        ({"kind": 3}, "no baseline 3"),
+        (
+            {"kind": "fbp", "window": "tukey"},
+            "baseline fbp: window: .*'ram-lak'.* - fbp takes window",
+        ),
+        ({"kind": "li", "window": "hann"}, "window: Extra inputs.* - li takes no parameters"),
+        ({"kind": "fista-tv", "weight": 0}, "weight: .*greater than 0 - fista-tv takes weight"),
+        ({"kind": "fista-tv", "weight": float("nan")}, "weight: .*finite"),
+        ({"kind": "sirt", "relaxation": 2}, "relaxation: .*less than 2"),
+        ({"kind": "cgls", "iterations": 0}, "iterations: .*greater than or equal to 1"),
+        ({"kind": "cg-sense", "weight": -1}, "weight"),
+        ({"kind": "l1-wavelet", "wavelet": "bior2.2"}, "bior2.2.* is no orthogonal wavelet"),
+        ({"kind": "l1-wavelet", "wavelet": "none"}, "'none' is no orthogonal wavelet"),
+        ({"kind": "nmar", "soft": -950}, "soft is -950 HU, below air"),
+        ({"kind": "nmar", "floor": 0}, "floor"),
+    ],
+)
+def test_refuses_parameters_on_one_line(parameters: dict[str, Any], why: str) -> None:
+    with pytest.raises(MedscoreError, match=why) as caught:
+        baseline(parameters)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", BASELINES)
+def test_parameters_come_back_from_what_is_written(kind: str) -> None:
+    if kind in MADE_FOR:
+        written = asked(kind).model_dump()
+        assert baseline(written) == asked(kind)

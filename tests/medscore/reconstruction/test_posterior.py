@@ -1,0 +1,83 @@
+"""From a measurement to samples: each slice by its own rays."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from medscore.priors.analytic import GaussianPrior
+from medscore.hounsfield import MU_WATER, hu_to_mu
+from medscore.conditioners.proximal import Proximal
+from medscore.priors.contract import DataContract, Provenance, VESpec
+from medscore.datasets.volume import Source
+from medscore.errors import MedscoreError
+from medscore.measurements.measurement import ATTENUATION, Measurement
+from medscore.nets.monai_unet import MonaiUNetSpec
+from medscore.nets.unet import UNetSpec
+from medscore.operators.ct.geometry import ParallelBeam
+from medscore.operators.ct.radon import Radon
+from medscore.reconstruction.posterior import Plan, Reconstruction, check_compatible, reconstruct
+from medscore.samplers.grids import uniform
+from medscore.samplers.reverse_diffusion import ReverseDiffusion
+from medscore.sdes.linear import VE
+
+SIZE = 8
+GEOMETRY = ParallelBeam(SIZE, 1.0, 16)
+
+
+def measured(data: NDArray[np.float32], operator: Radon) -> Measurement:
+    return Measurement(
+        data=data,
+        operator=operator,
+        task="sparse-ct", modality="CT", image_unit=ATTENUATION, mu_water=MU_WATER, noise="none",
+        affine=np.eye(4), source=Source("nifti", "", {}, ()),
+    )  # fmt: skip
+
+
+def of_network(network: UNetSpec | MonaiUNetSpec) -> DataContract:
+    return DataContract(
+        name="rows", modality="CT", quantity="HU", low=-1000.0, high=1500.0, size=SIZE,
+        spacing_mm=(1, 1), data_mean=0.5, data_std=0.2, sde=VESpec(), network=network,
+        provenance=Provenance(data="", patients=1, slices=1, steps=1, seed=0, licence=""),
+    )  # fmt: skip
+
+
+def scanned(mask: torch.Tensor, image: torch.Tensor) -> Reconstruction:
+    """Two samples of each slice, from line integrals of ``image`` in HU on the rays of ``mask``."""
+    operator = Radon(GEOMETRY, mask)
+    measurement = measured(operator.forward(hu_to_mu(image)).numpy(), operator)
+    contract = of_network(UNetSpec(channels=(8,), fold=1, groups=8))
+    sde = VE(0.01, 5.0)
+    prior = GaussianPrior(sde, torch.full((SIZE**2,), 0.4), 0.04 * torch.eye(SIZE**2))
+    plan = Plan(
+        ReverseDiffusion(),
+        lambda a, y, std: Proximal(a, y),
+        uniform(sde, 12),
+        samples=2,
+        batch_size=3,
+    )
+    return reconstruct(measurement, prior, contract, plan)
+
+
+def test_where_masks_differ_each_slice_is_fitted_on_its_own_rays() -> None:
+    """Three slices, two samples each, in batches of three: samples of two slices in a batch."""
+    generator = torch.Generator().manual_seed(0)
+    image = 1000 * torch.rand(3, 1, SIZE, SIZE, generator=generator) - 500
+    masks = torch.rand(3, 1, 16, 1, generator=generator) < 0.3
+    found = scanned(masks, image)
+    assert float(found.residual.max()) <= 1e-3
+    first = scanned(masks[0, 0], image[:1])
+    np.testing.assert_allclose(found.samples[0], first.samples[0], atol=1.0)  # HU
+    assert float(np.abs(found.samples[1] - first.samples[0]).max()) > 50
+
+
+def test_a_prior_of_volumes_is_refused_for_slices() -> None:
+    network = MonaiUNetSpec(
+        spatial_dims=3, channels=(8,), attention_levels=(False,), res_blocks=1,
+        norm_num_groups=8, num_head_channels=8,
+    )  # fmt: skip
+    measurement = measured(np.zeros((1, 1, 16, 12), np.float32), Radon(GEOMETRY, torch.ones(16, 1)))
+    with pytest.raises(MedscoreError, match="dimension is 2, prior volumes has 3"):
+        check_compatible(of_network(network), measurement, prior_name="volumes", where=Path("m.h5"))

@@ -1,0 +1,149 @@
+"""Pairs of measurements and images, the file of a trained network, and its use as a method."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from medscore.priors.checkpoint import load_prior
+from medscore.registry.names import shipped_priors
+from medscore.registry.scans import build
+from medscore.priors.contract import Provenance
+from medscore.datasets.volume import Source, Volume
+from medscore.errors import MedscoreError
+from medscore.nets.unet import UNetSpec
+from medscore.measurements.spec import ScanSpec
+from medscore.measurements.simulate import simulate
+from medscore.reconstruction.supervised.contract import SupervisedContract, load_reconstructor, save_reconstructor
+from medscore.reconstruction.supervised.method import Supervised
+from medscore.reconstruction.supervised.networks import PostProcessorSpec, Reconstructor
+from medscore.training.supervised import SupervisedRecipe, measured
+from medscore.measurements.tasks import Choices, Grid, Scan
+from medscore.training.plan import TrainingPlan
+
+MODEL = PostProcessorSpec(
+    kind="post-processor", network=UNetSpec(channels=(8, 8), blocks=1, fold=2, groups=8)
+)
+RANGES = {"CT": ("HU", -1000.0, 1500.0), "MR": ("magnitude", 0.0, 1.0)}
+
+
+def recipe(modality: str, scan: ScanSpec) -> SupervisedRecipe:
+    quantity, low, high = RANGES[modality]
+    return SupervisedRecipe.model_validate({
+        "name": "tiny", "modality": modality, "quantity": quantity, "low": low, "high": high,
+        "size": 16, "spacing_mm": 3.0, "scan": scan, "model": MODEL, "data": ["*"],
+        "licence": "CC0", "plan": TrainingPlan(steps=1),
+    })  # fmt: skip
+
+
+def made(modality: str, scan: ScanSpec) -> tuple[SupervisedRecipe, Scan]:
+    return recipe(modality, scan), build(scan, Grid(16, 16, 3.0, modality), Path("recipe.yaml"))
+
+
+def images() -> Tensor:
+    x = torch.zeros(2, 1, 16, 16)
+    x[:, :, 3:13, 4:12] = 0.4
+    x[1, :, 6:9, 6:9] = 0.7
+    return x
+
+
+U = torch.tensor([0.25, 0.75])
+
+
+@pytest.mark.parametrize(
+    ("modality", "scan"),
+    [
+        ("CT", ScanSpec(task="sparse-ct", views=9)),
+        ("CT", ScanSpec(task="deblur", blur=1.0)),
+        ("MR", ScanSpec(task="mri", acceleration=2)),
+    ],
+    ids=lambda v: v.task if isinstance(v, ScanSpec) else v,
+)
+def test_a_pair_is_an_image_and_its_measurement(modality: str, scan: ScanSpec) -> None:
+    given, built = made(modality, scan)
+    y, target = measured(given, built, images(), U)
+    assert float(built.operator.residual(target, y).max()) < 1e-5
+
+
+def test_magnitudes_are_in_units_of_what_their_own_measurements_show() -> None:
+    given, built = made("MR", ScanSpec(task="mri", acceleration=2))
+    y, target = measured(given, built, images(), U)
+    brighter, same = measured(given, built, 3 * images(), U)
+    assert torch.allclose(y, brighter, atol=1e-5)
+    assert torch.allclose(target, same, atol=1e-5)
+
+
+def test_noise_is_seeded_by_the_draw() -> None:
+    given, built = made("CT", ScanSpec(task="sparse-ct", views=9, noise="gaussian:0.1"))
+    first, again = (measured(given, built, images(), U)[0] for _ in range(2))
+    other, _ = measured(given, built, images(), U.flip(0))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def trained(tmp_path: Path, **changes: object) -> Path:
+    low, high = RANGES["CT"][1:]
+    contract = SupervisedContract.model_validate({
+        "name": "tiny", "modality": "CT", "low": low, "high": high, "size": 16, "spacing_mm": 3.0,
+        "scan": ScanSpec(task="sparse-ct"), "model": MODEL,
+        "provenance": Provenance(data="", patients=1, slices=1, steps=1, seed=0, licence="CC0"),
+        **changes,
+    })  # fmt: skip
+    torch.manual_seed(0)
+    model: Reconstructor = MODEL.build()
+    save_reconstructor(tmp_path / "net.safetensors", contract, model.network.state_dict())
+    return tmp_path / "net.safetensors"
+
+
+def measurement(size: int = 16):
+    values = np.full((2, size, size), -1000, np.float32)
+    values[:, 4:12, 4:12] = 30
+    volume = Volume(values, np.diag([3.0, 3, 3, 1]), "CT", Source("array", "0" * 64))
+    return simulate(volume, "sparse-ct", Choices(views=9), noise_name="none", seed=0)
+
+
+def test_a_network_comes_back_from_its_file(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    ours = MODEL.build().network.state_dict()
+    model, contract = load_reconstructor(trained(tmp_path))
+    assert contract.scan.task == "sparse-ct"
+    for name, value in model.network.state_dict().items():
+        assert torch.allclose(value, ours[name], rtol=1e-3, atol=1e-6)
+
+
+def test_a_network_is_a_method_like_others(tmp_path: Path) -> None:
+    m = measurement()
+    found = Supervised(network=trained(tmp_path)).reconstruct(m)
+    assert found.samples.shape == (2, 1, 16, 16)
+    assert np.isfinite(found.samples).all()
+    assert found.nfe == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({"size": 32}, "matrix size"), ({"modality": "MR"}, "modality"), ({"high": 2000.0}, "range")],
+    ids=["size", "modality", "range"],
+)
+def test_images_that_a_network_does_not_know_are_refused(
+    tmp_path: Path, changes: dict[str, object], what: str
+) -> None:
+    with pytest.raises(MedscoreError, match=rf"{what} is .*network tiny has"):
+        Supervised(network=trained(tmp_path, **changes)).reconstruct(measurement())
+
+
+def test_priors_and_networks_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    with pytest.raises(MedscoreError, match="expected 'medscore-supervised-1'"):
+        load_reconstructor(next(iter(shipped_priors().values())))
+    with pytest.raises(MedscoreError, match="expected 'medscore-prior-1'"):
+        load_prior(trained(tmp_path))
+
+
+def test_a_damaged_network_is_refused(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[-40] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(MedscoreError, match="weights hash to"):
+        load_reconstructor(path)
