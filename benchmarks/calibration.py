@@ -23,13 +23,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from medscore.priors.analytic import GMMPrior
-from medscore.registry import names as registry
-from medscore.registry.names import SamplerOptions, Strength
 from medscore.engine.loop import Batch, Job, run
 from medscore.errors import MedscoreError
 from medscore.operators.mri.hartley import Hartley, kspace_mask
 from medscore.operators.mri.masks import equispaced, mirrored
+from medscore.priors.analytic import GMMPrior
+from medscore.registry import names as registry
+from medscore.registry.names import SamplerOptions, Strength
 from medscore.samplers import grids
 from medscore.sdes.linear import VE
 

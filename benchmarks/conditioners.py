@@ -49,10 +49,10 @@ from problems import (
     views,
 )
 
-from medscore.reconstruction.baselines.total_variation import FISTATV
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
 from medscore.operators.base import Operator
+from medscore.reconstruction.baselines.total_variation import FISTATV
 
 STORE = Path(__file__).with_name("conditioners")
 TUNED = STORE / "tuned.json"

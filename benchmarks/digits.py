@@ -27,7 +27,6 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from medscore.priors.checkpoint import load_prior
 from medscore.cli.codes import decode_, encode_
 from medscore.cli.generate import generate
 from medscore.cli.options import config_path
@@ -36,6 +35,7 @@ from medscore.generation.latent import compare, encode
 from medscore.generation.quality import frechet, mmd, nearest, precision_recall
 from medscore.generation.sheet import sheet
 from medscore.operators.images.super_resolution import SuperResolution
+from medscore.priors.checkpoint import load_prior
 
 WHITE = 16.0
 STRENGTH = 3.0

@@ -35,14 +35,14 @@ import tifffile
 import torch
 from PIL import Image
 
-from medscore.cli.quality import read_features
-from medscore.datasets.raw.kspace_files import read_kspace
-from medscore.datasets.load import load_image
 from medscore.datasets.collections.pictures import load_pictures
-from medscore.datasets.raw.projections import ScanGeometry, read_projections
 from medscore.datasets.collections.slices import read_archive
+from medscore.datasets.load import load_image
+from medscore.datasets.raw.kspace_files import read_kspace
+from medscore.datasets.raw.projections import ScanGeometry, read_projections
 from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError
+from medscore.generation.quality import read_features
 from medscore.measurements.measurement import read_measurement, write_measurement
 from medscore.measurements.simulate import simulate
 from medscore.measurements.tasks import Choices

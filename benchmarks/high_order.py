@@ -19,14 +19,15 @@ import torch
 from number import Number, table
 from torch import Tensor, nn
 
-from medscore.priors.analytic import GMMPrior
 from medscore.likelihood.divergence import exact
 from medscore.likelihood.flow import log_likelihood
 from medscore.objectives.denoising import likelihood_importance
 from medscore.objectives.high_order import HighOrder
-from medscore.priors.preconditioning import EDM
+from medscore.priors.analytic import GMMPrior
 from medscore.priors.network import NetworkPrior
-from medscore.sdes.linear import SDE, VE, VP
+from medscore.priors.preconditioning import EDM
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP
 
 BATCH, RATE = 256, 1e-3
 Objective = Callable[[NetworkPrior, Tensor, Tensor, Tensor], Tensor]

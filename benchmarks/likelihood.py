@@ -21,12 +21,8 @@ from main_job import DATA
 from number import Number, table
 from torch import Tensor
 
-from medscore.priors.checkpoint import load_prior, read_checkpoint
-from medscore.registry.names import prior_path
 from medscore.datasets.collections.cohort import read_cohort
-from medscore.engine.loop import Counted
 from medscore.generation.latent import decode, encode
-from medscore.objectives.grey_levels import Levels, uniform
 from medscore.likelihood.bound import correction, denoising_bound
 from medscore.likelihood.dequantization import DequantizationFlow
 from medscore.likelihood.dequantizer import load_dequantizer
@@ -34,9 +30,13 @@ from medscore.likelihood.divergence import rademacher
 from medscore.likelihood.flow import log_likelihood
 from medscore.likelihood.proposal import Proposal, fit_proposal
 from medscore.likelihood.typicality import network_range
-from medscore.white_noise import Noise, derive_seed
 from medscore.objectives.denoising import ImportanceTimes, likelihood_importance
+from medscore.objectives.grey_levels import Levels, uniform
+from medscore.priors.catalogue import prior_path
+from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.priors.counted import Counted
 from medscore.priors.network import NetworkPrior
+from medscore.white_noise import Noise, derive_seed
 
 BITS = Levels(8)
 POINTS = 256

@@ -23,9 +23,9 @@ import SimpleITK
 from number import Number, table
 from numpy.typing import NDArray
 
+from medscore.datasets.collections.slices import load_slices
 from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.dicom.write import write_dicom_series
-from medscore.datasets.collections.slices import load_slices
 from medscore.datasets.volume import Source
 
 

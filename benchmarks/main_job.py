@@ -27,24 +27,25 @@ import numpy as np
 import torch
 from number import Number, table
 
-from medscore.hounsfield import hu_to_mu, mu_to_hu
-from medscore.priors.checkpoint import load_prior, read_checkpoint
-from medscore.reconstruction.baselines.classical import classical
-from medscore.registry import names as registry
 from medscore.cli.demo import image_paths
-from medscore.reconstruction.plans import sampling_plan
-from medscore.registry.presets import DEFAULTS, Settings
 from medscore.cli.progress import sampling_bar
-from medscore.cli.simulate import prepare
+from medscore.datasets.load import prepare
 from medscore.datasets.volume import Volume
+from medscore.hounsfield import hu_to_mu, mu_to_hu
+from medscore.measurements.simulate import simulate
+from medscore.measurements.tasks import Choices
 from medscore.metrics.quality import CT_CONVENTION, Quality, average, quality
 from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.phantoms import Ellipse, exact_sinogram, rasterize
 from medscore.operators.ct.projector import project
 from medscore.operators.ct.scans import sparse_view
-from medscore.reconstruction.posterior import Reconstruction, reconstruct
-from medscore.measurements.simulate import simulate
-from medscore.measurements.tasks import Choices
+from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.reconstruction.baselines.classical import classical
+from medscore.reconstruction.plans import sampling_plan
+from medscore.reconstruction.posterior import reconstruct
+from medscore.reconstruction.result import Reconstruction
+from medscore.registry.presets import DEFAULTS, Settings
 
 VIEWS, SIZE = 23, 128
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -113,7 +114,7 @@ def run(
 ) -> tuple[Reconstruction, np.ndarray]:
     """Simulate, reconstruct and back-project one slice."""
     measurement = simulate(v, "sparse-ct", Choices(views=VIEWS), noise_name="none", seed=0)
-    path = registry.prior_path(str(settings.prior))
+    path = prior_path(str(settings.prior))
     prior = load_prior(path)
     fingerprint = hashlib.sha256(
         f"{settings} {samples} {batch} {v.source.sha256} {read_checkpoint(path).sha256}".encode()
@@ -238,7 +239,7 @@ def main() -> int:
     else:
         settings = replace(
             DEFAULTS,
-            prior=registry.DEFAULT_PRIORS["CT"],
+            prior=DEFAULT_PRIORS["CT"],
             steps=args.steps,
             precision=args.precision,
         )

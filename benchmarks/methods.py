@@ -20,7 +20,6 @@ from medscore.conditioners.jalal import Jalal
 from medscore.conditioners.proximal import Proximal
 from medscore.conditioners.score_sde import ScoreSDE
 from medscore.engine.loop import Batch, Job, run
-from medscore.white_noise import derive_seed
 from medscore.operators.base import Operator
 from medscore.reconstruction.posterior import EXACT
 from medscore.samplers import grids
@@ -30,6 +29,7 @@ from medscore.samplers.ddim import DDIM
 from medscore.samplers.langevin import LangevinCorrector
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
+from medscore.white_noise import derive_seed
 
 BF16 = True
 RANKED = ("PC + proximal", "ALD + proximal", "Jalal", "Score-SDE")

@@ -27,10 +27,8 @@ import torch
 from number import Number, table
 from torch import Tensor, nn
 
-from medscore.priors.checkpoint import load_prior
-from medscore.registry import names as registry
 from medscore.cli.demo import image_paths
-from medscore.cli.simulate import prepare
+from medscore.datasets.load import prepare
 from medscore.objectives.denoising import (
     Denoising,
     ImportanceTimes,
@@ -49,9 +47,13 @@ from medscore.objectives.sliced import (
     sliced_score_matching_vr,
     sphere,
 )
-from medscore.priors.network import NetworkPrior, Prior
+from medscore.priors.base import Prior
+from medscore.priors.catalogue import prior_path
+from medscore.priors.checkpoint import load_prior
+from medscore.priors.network import NetworkPrior
 from medscore.priors.reparameterized import Reparameterized
-from medscore.sdes.linear import SDE, VE, VP, SubVP, expand
+from medscore.sdes.base import SDE, expand
+from medscore.sdes.linear import VE, VP, SubVP
 
 SDES: dict[str, tuple[SDE, float]] = {
     "VE": (VE(0.01, 50.0), 0.999),
@@ -116,7 +118,7 @@ def on_the_shipped_prior() -> list[Number]:
     E[e^2] the second moment of the one and E[w e^2] of the other. VP and sub-VP are those
     within the prior's noise.
     """
-    prior = load_prior(registry.prior_path("ct-128"))
+    prior = load_prior(prior_path("ct-128"))
     x0 = slices(prior).repeat_interleave(TIMES, 0)
     parts = torch.rand(len(x0), generator=torch.Generator().manual_seed(3))
     u = (torch.arange(TIMES).repeat(2) + parts) / TIMES

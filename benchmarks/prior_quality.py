@@ -20,23 +20,24 @@ from skimage.restoration import denoise_nl_means, denoise_wavelet
 from torch import Tensor
 from torch.nn import functional
 
-from medscore.priors.checkpoint import load_prior
-from medscore.registry import names as registry
-from medscore.registry.presets import DEFAULTS
 from medscore.cli.progress import sampling_bar
 from medscore.conditioners.proximal import Proximal
-from medscore.metrics.memorisation import nearest
 from medscore.datasets.collections.slices import FULL, load_slices
 from medscore.engine.loop import Batch, Job, run
+from medscore.metrics.memorisation import nearest
 from medscore.metrics.quality import CT_CONVENTION, quality
-from medscore.white_noise import derive_seed
 from medscore.operators.mri.fourier import fft2c, ifft2c
 from medscore.operators.mri.hartley import Hartley, coefficients, kspace_mask
 from medscore.operators.mri.masks import acceleration_of, calibration_region, equispaced, mirrored
+from medscore.priors.catalogue import prior_path
+from medscore.priors.checkpoint import load_prior
 from medscore.priors.network import NetworkPrior
+from medscore.registry import names as registry
+from medscore.registry.presets import DEFAULTS
+from medscore.training.data import reduced
 from medscore.training.recipe import read_recipe
-from medscore.training.prior import reduced
 from medscore.training.validation import sample
+from medscore.white_noise import derive_seed
 
 SIZE = 128
 PRECISION = "bf16"
@@ -51,7 +52,7 @@ MRI_METRIC = "per slice, full image, data range the reference's maximum, SSIM un
 
 
 def shipped(name: str) -> NetworkPrior:
-    return load_prior(registry.prior_path(name))
+    return load_prior(prior_path(name))
 
 
 def held_out_ct(data: Path) -> Tensor:
@@ -263,7 +264,7 @@ def memory_numbers(name: str, data: Path, held_out: Tensor, count: int = 32) -> 
     """
     prior = shipped(name)
     assert prior.contract is not None
-    recipe = read_recipe(registry.prior_path(name).with_suffix(".yaml"))
+    recipe = read_recipe(prior_path(name).with_suffix(".yaml"))
     slices = load_slices(
         recipe.data, root=data, side=2 * SIZE, low=recipe.low, high=recipe.high,
         quantity=recipe.quantity,

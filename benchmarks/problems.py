@@ -21,21 +21,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
+from medscore.measurements.noise_std import estimated_uniform
+from medscore.measurements.units import NetworkUnits
 from medscore.metrics.quality import CT_CONVENTION, quality
-from medscore.white_noise import derive_seed
 from medscore.operators.base import Operator
+from medscore.operators.ct.metal import interpolate_trace, without_metal
+from medscore.operators.ct.metal_simulation import discs, simulate_metal
+from medscore.operators.ct.radon import Radon
+from medscore.operators.ct.scans import limited_angle, sparse_view
+from medscore.operators.ct.xray import tube_spectrum
 from medscore.operators.mri.fourier import fft2c, ifft2c
 from medscore.operators.mri.hartley import Hartley, coefficients, kspace_mask
 from medscore.operators.mri.masks import equispaced
-from medscore.operators.ct.metal import interpolate_trace, without_metal
-from medscore.operators.ct.metal_simulation import discs, simulate_metal
 from medscore.operators.noise import PoissonNoise
-from medscore.operators.ct.radon import Radon
-from medscore.operators.ct.scans import limited_angle, sparse_view
 from medscore.operators.wrappers.whitened import Whitened
-from medscore.operators.ct.xray import tube_spectrum
-from medscore.measurements.noise_std import estimated_uniform
-from medscore.measurements.units import NetworkUnits
+from medscore.white_noise import derive_seed
 
 SIZE = 128
 PHOTONS = 1e4

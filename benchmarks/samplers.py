@@ -37,12 +37,13 @@ from number import Number
 from samplers_page import page, plots
 from torch import Tensor
 
+from medscore.engine.loop import Batch, Job, run
 from medscore.priors.analytic import GMMPrior
+from medscore.priors.base import Prior
+from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
-from medscore.registry import names as registry
-from medscore.engine.loop import Batch, Counted, Job, run
-from medscore.white_noise import Noise
-from medscore.priors.network import NetworkPrior, Prior
+from medscore.priors.counted import Counted
+from medscore.priors.network import NetworkPrior
 from medscore.samplers import grids
 from medscore.samplers.analytic_dpm import AnalyticDPM, Moment, estimate_moments, own_moment
 from medscore.samplers.ancestral import AncestralVE, AncestralVP
@@ -63,7 +64,9 @@ from medscore.samplers.ode import solve
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.probability_flow import ProbabilityFlow
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP, SubVP
+from medscore.white_noise import Noise
 
 SDES: dict[str, SDE] = {"VE": VE(0.05, 10.0), "VP": VP(), "sub-VP": SubVP()}
 DRAWS, REPEATS = 50_000, 8
@@ -271,7 +274,7 @@ def spectrum(x: Tensor) -> Tensor:
 
 def image_errors() -> dict[str, Any]:
     """On the shipped prior: sampler -> NFE -> distance to the flow's own images and spectrum."""
-    prior = load_prior(registry.prior_path("ct-128"))
+    prior = load_prior(prior_path("ct-128"))
     sde, noise = prior.sde, Noise(range(IMAGES))
     start = sde.prior_sample(noise(torch.zeros(IMAGES, 1, SIZE, SIZE)))
     eps = torch.full((IMAGES,), sde.eps)
@@ -326,7 +329,7 @@ class Timed(torch.nn.Module):
 
 def overhead_numbers() -> list[Number]:
     """Wall time of the engine over the time of the U-Net's calls, 8 images of 128 x 128."""
-    prior = load_prior(registry.prior_path("ct-128"))
+    prior = load_prior(prior_path("ct-128"))
     network = Timed(prior.network)
     timed = NetworkPrior(
         network, prior.sde, preconditioning=prior.preconditioning, data_mean=prior.data_mean

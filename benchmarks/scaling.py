@@ -21,9 +21,10 @@ from pathlib import Path
 from main_job import DATA
 from number import Number
 
-from medscore.cli.evaluate import cohort, fill, pieces
+from medscore.cli.evaluate import fill
 from medscore.cli.options import config_path
 from medscore.evaluation.cells import Cell, Store
+from medscore.evaluation.comparison import cohort, pieces
 from medscore.evaluation.config import read_evaluation
 from medscore.evaluation.spread import processes
 

@@ -21,17 +21,17 @@ from number import table
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from medscore.objectives.grey_levels import Levels
 from medscore.likelihood.dequantization import DequantizationFlow
-from medscore.training.dequantizer import bound_loss
 from medscore.likelihood.divergence import rademacher
 from medscore.likelihood.flow import log_likelihood
 from medscore.nets.unet import UNetSpec
 from medscore.objectives.denoising import Denoising, likelihood_importance, score_matching
 from medscore.objectives.dequantised import Dequantised
-from medscore.priors.preconditioning import EDM
+from medscore.objectives.grey_levels import Levels
 from medscore.priors.network import NetworkPrior
+from medscore.priors.preconditioning import EDM
 from medscore.sdes.linear import VP
+from medscore.training.dequantizer import bound_loss
 from medscore.training.loop import Loss, Model
 
 GREYS = Levels(4)

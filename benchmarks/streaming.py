@@ -18,16 +18,17 @@ import numpy as np
 from number import Number, table
 
 from medscore.conditioners.ddnm import DDNM
-from medscore.priors.contract import DataContract, Provenance, VESpec
 from medscore.datasets.volume import Source, Volume
+from medscore.measurements.simulate import simulate
+from medscore.measurements.tasks import TASKS, Choices
 from medscore.nets.unet import UNetSpec
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
+from medscore.priors.contract import DataContract, Provenance, VESpec
 from medscore.reconstruction.posterior import Plan, reconstruct
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import uniform
-from medscore.sdes.linear import VE, expand
-from medscore.measurements.simulate import simulate
-from medscore.measurements.tasks import TASKS, Choices
+from medscore.sdes.base import expand
+from medscore.sdes.linear import VE
 from medscore.types import State, Times
 
 BATCH = 2**29

@@ -11,14 +11,14 @@ from statistics import median
 import torch
 from number import Number
 
-from medscore.priors.checkpoint import build_prior, read_checkpoint
-from medscore.registry import names as registry
-from medscore.priors.contract import DataContract
 from medscore.datasets.collections.augment import draw_batch
 from medscore.objectives.denoising import edm
-from medscore.training.recipe import Recipe, read_recipe
+from medscore.priors.catalogue import prior_path
+from medscore.priors.checkpoint import build_prior, read_checkpoint
+from medscore.priors.contract import DataContract
 from medscore.training.loop import Batches, draw, train
 from medscore.training.plan import TrainingPlan
+from medscore.training.recipe import Recipe, read_recipe
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "train" / "ct-128.yaml"
 STEPS, ROUNDS = 8, 4
@@ -85,7 +85,7 @@ def data_seconds(source: Batches, plan: TrainingPlan) -> float:
 def speed_numbers() -> list[Number]:
     """Throughput against the plain loop in the same run; the share of a step spent on data."""
     recipe = read_recipe(RECIPE)
-    contract = read_checkpoint(registry.prior_path("ct-128")).contract
+    contract = read_checkpoint(prior_path("ct-128")).contract
     plan = replace(recipe.plan, steps=STEPS, warmup=0, cooldown=0, restarts=(), save_every=10**6,
                    validate_every=0, sample_every=0)  # fmt: skip
     source = noise_slices(recipe)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.dicom.files import is_dicom
+from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.nifti import read_nifti
-from medscore.datasets.volume import AIR, Volume, check_values, reduce
+from medscore.datasets.volume import AIR, Volume, check_values, guess, reduce, require, slice_range
 from medscore.errors import MedscoreError
 
 
@@ -56,3 +56,29 @@ def clean(volume: Volume, size: int | None, where: Path) -> Volume:
         volume = replace(volume, values=volume.values.clip(min=AIR))
         check_values(volume.values, where)  # nothing but padding is constant now
     return volume if size is None else reduce(volume, size, where)
+
+
+def prepare(
+    image: Path,
+    *,
+    modality: str | None,
+    size: int | None,
+    slices: str | None = None,
+    series: str | None = None,
+    resample: bool = False,
+    channel: int | None = None,
+) -> Volume:
+    """Load, check, select and reduce a CT or MR image.
+
+    Args:
+        modality: that it must have; by default its own, or what its values look like.
+
+    Raises:
+        MedscoreError: what :func:`~medscore.datasets.load.load_image` and
+            :func:`~medscore.datasets.volume.require` refuse, or a bad slice range.
+    """
+    volume = load_image(image, series=series, resample=resample, channel=channel)
+    volume = require(volume, modality or guess(volume), image)
+    if slices is not None:
+        volume = volume.select(*slice_range(slices, len(volume.values)))
+    return clean(volume, size, image)

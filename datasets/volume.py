@@ -192,3 +192,21 @@ def align(volume: Volume, affine: NDArray[np.float64], count: int, where: Path) 
             mend="give the image the measurement was simulated from",
         )
     return volume.select(start, start + count)
+
+
+def slice_range(text: str, count: int) -> tuple[int, int]:
+    """``START:STOP`` of ``count`` slices.
+
+    Raises:
+        MedscoreError: something else, or slices that are not there.
+    """
+    try:
+        start, stop = (int(part) for part in text.split(":"))
+    except ValueError:
+        start, stop = 0, -1
+    if not 0 <= start < stop <= count:
+        raise MedscoreError(
+            f"--slices {text!r} of a volume with {count} slices",
+            mend=f"use START:STOP in 0:{count}",
+        )
+    return start, stop

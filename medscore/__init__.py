@@ -1,12 +1,39 @@
 """medscore: medical image reconstruction from partial measurements with score-based priors."""
 
-from pathlib import Path as _Path
+from __future__ import annotations
+
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 
 __version__ = "0.1.0"
 
-# The folders operators/, datasets/ and configs/ of the repository are installed as subpackages.
-# When Python runs in the repository itself, this folder shadows the installed package, so the
-# siblings are added to where subpackages are looked for.
-_root = _Path(__file__).resolve().parent.parent
-if (_root / "pyproject.toml").is_file() and (_root / "operators").is_dir():
-    __path__.append(str(_root))
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class _Siblings:
+    """Finds ``medscore.operators``, ``.datasets`` and ``.configs`` beside this folder.
+
+    They are installed as subpackages, but in a checkout they lie next to ``medscore/``, where the
+    usual import system does not look for them.
+    """
+
+    FOLDERS = ("operators", "datasets", "configs")
+
+    @classmethod
+    def find_spec(
+        cls, name: str, path: object = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        parent, _, leaf = name.rpartition(".")
+        if parent != __name__ or leaf not in cls.FOLDERS:
+            return None
+        folder = _ROOT / leaf
+        return spec_from_file_location(
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+
+
+if (_ROOT / "pyproject.toml").is_file() and (_ROOT / "operators").is_dir():
+    sys.meta_path.insert(0, _Siblings)  # before the finder of an editable install

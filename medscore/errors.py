@@ -23,6 +23,10 @@ class MedscoreError(Exception):
         super().__init__(" ".join(f"{place}{what}{remedy}".split()))
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during work whose state was saved: repeating the same call resumes it."""
+
+
 @contextmanager
 def reading(kind: str, path: Path, mend: str = "") -> Iterator[None]:
     """Whatever a library raises on a broken file becomes one error that names ``path``: parsers of

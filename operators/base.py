@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from medscore.operators.linalg import Solution, cgls, damped, wide
-from medscore.operators.projection import nearest
 from medscore.operators.noise import Noiseless, NoiseModel
+from medscore.operators.projection import nearest
 
 
 class Operator(ABC):

@@ -22,21 +22,21 @@ from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
 from medscore.io.hdf5 import array
 from medscore.operators import noise
-from medscore.operators.ct import geometry
 from medscore.operators.base import Operator
+from medscore.operators.ct import geometry
+from medscore.operators.ct.radon import Radon
 from medscore.operators.images.blur import Blur
 from medscore.operators.images.colorization import Colorization
+from medscore.operators.images.inpainting import Inpainting
+from medscore.operators.images.super_resolution import SuperResolution
 from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.hartley import Hartley
-from medscore.operators.images.inpainting import Inpainting
 from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.operators.mri.nufft import NonuniformFourier
-from medscore.operators.wrappers.padded import Padded
-from medscore.operators.ct.radon import Radon
 from medscore.operators.mri.real_images import Phased, TwoChannels
+from medscore.operators.wrappers.padded import Padded
 from medscore.operators.wrappers.restricted import Restricted
 from medscore.operators.wrappers.stack import Stack
-from medscore.operators.images.super_resolution import SuperResolution
 from medscore.operators.wrappers.whitened import Whitened
 
 KINDS: dict[str, type] = {

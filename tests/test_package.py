@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from medscore.registry import names as registry
 from medscore.conditioners.base import Conditioner
 from medscore.conditioners.guidance import ClassifierGuidance, EnergyGuidance
 from medscore.conditioners.volume_tv import VolumeTV
 from medscore.operators.images.inpainting import Inpainting
+from medscore.registry import names as registry
 from medscore.samplers import grids
 from medscore.samplers.base import Sampler
 from medscore.samplers.grids import uniform

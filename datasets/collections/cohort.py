@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from medscore.datasets.load import clean, load_image
 from medscore.datasets.collections.public import Images, collected, is_collection
 from medscore.datasets.collections.slices import CONTENT, read_archive
+from medscore.datasets.load import clean, load_image
 from medscore.datasets.volume import AIR, Source, Volume, centred_affine, require
 from medscore.errors import MedscoreError
 

@@ -12,19 +12,18 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import from_numpy
+from torch import Tensor, from_numpy
 
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_path, atomic_write
-
-if TYPE_CHECKING:
-    from medscore.datasets.collections.slices import Slices
 
 VERSION = "slices-1"
 """Part of every key: changes when the same file gives other slices."""
@@ -94,7 +93,6 @@ class SliceCache:
 
 
 def _load(path: Path) -> Slices | None:
-    from medscore.datasets.collections.slices import Slices
 
     if not path.exists():
         return None
@@ -107,3 +105,19 @@ def _load(path: Path) -> Slices | None:
     except (OSError, SafetensorError, KeyError, ValueError, MedscoreError) as error:
         log.warning("slices kept in %s are read again: %s", path, error)
         return None
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Axial slices in the network's range.
+
+    Attributes:
+        images: (n, side, side) float16; HU within [0, 1], magnitudes with their 99.5th percentile
+            at 1.
+        spacing_mm: (n,) pixel spacing after reduction to ``side``; NaN where no file says.
+        patients: the patient of each slice.
+    """
+
+    images: Tensor
+    spacing_mm: NDArray[np.float64]
+    patients: tuple[str, ...]

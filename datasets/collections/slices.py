@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from medscore.datasets.dicom.read import read_dicom
-from medscore.datasets.raw.fastmri import read_targets
-from medscore.datasets.nifti import read_nifti
 from medscore.datasets.collections.public import Images, collected, is_collection
-from medscore.datasets.collections.slice_cache import SliceCache
+from medscore.datasets.collections.slice_cache import SliceCache, Slices
+from medscore.datasets.dicom.read import read_dicom
+from medscore.datasets.nifti import read_nifti
+from medscore.datasets.raw.fastmri import read_targets
 from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError, reading
 
@@ -37,22 +37,6 @@ CONTENT = 0.02
 """Slices whose values deviate less than this are left out."""
 
 
-@dataclass(frozen=True)
-class Slices:
-    """Axial slices in the network's range.
-
-    Attributes:
-        images: (n, side, side) float16; HU within [0, 1], magnitudes with their 99.5th percentile
-            at 1.
-        spacing_mm: (n,) pixel spacing after reduction to ``side``; NaN where no file says.
-        patients: the patient of each slice.
-    """
-
-    images: Tensor
-    spacing_mm: NDArray[np.float64]
-    patients: tuple[str, ...]
-
-
 def load_slices(
     patterns: Sequence[str],
     *,
@@ -65,8 +49,8 @@ def load_slices(
 ) -> Slices:
     """Every axial slice of the files that match, reduced to ``side`` by area mean.
 
-    Patterns are of file names, or name a collection (:mod:`medscore.datasets.collections.public`). NIfTI
-    files hold one patient's volume each; ``.npz`` archives hold ``hu`` or ``image``
+    Patterns are of file names, or name a collection (:mod:`medscore.datasets.collections.public`).
+    NIfTI files hold one patient's volume each; ``.npz`` archives hold ``hu`` or ``image``
     (n, H, W), ``patient`` (n,) and, if known, ``pixel_spacing_mm`` (n,). Values are mapped from
     [low, high] to [0, 1], and HU are clipped to it. Slices are padded to a square whose side is a
     multiple of ``side``; pixels that are not square are made so. Slices with next to no content are

@@ -17,8 +17,8 @@ from pydicom.dataset import Dataset
 from medscore.datasets.dicom.files import choose, described, scan
 from medscore.datasets.dicom.frames import FRAGILE, Frame, decode, frames
 from medscore.datasets.dicom.stack import Stack, affine_of, stack
-from medscore.datasets.probe import look
 from medscore.datasets.dicom.straighten import straighten
+from medscore.datasets.probe import look
 from medscore.datasets.volume import AIR, Source, Volume, check_values
 from medscore.errors import MedscoreError, reading
 

@@ -7,8 +7,8 @@ they are refused, and can come in as a stack with a geometry file once they are 
 (:mod:`medscore.datasets.raw.projections`).
 
 The source is at rho (-sin phi, cos phi), with x to the right and y upwards in the image, and
-columns run along the detector axis of ``medscore.operators.ct.geometry``. No file of a real axial scan
-was at hand to try that on.
+columns run along the detector axis of ``medscore.operators.ct.geometry``. No file of a real axial
+scan was at hand to try that on.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from medscore.hounsfield import MU_WATER
 from medscore.datasets.raw.projections import Projections, checked_geometry
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
+from medscore.hounsfield import MU_WATER
 
 TRANSVERSE, SHAPE = (0x7029, 0x1002), (0x7029, 0x100B)
 ANGLE, AXIAL, RADIUS = (0x7031, 0x1001), (0x7031, 0x1002), (0x7031, 0x1003)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import h5py
 
+from medscore.datasets.probe import look
 from medscore.datasets.raw.fastmri import is_fastmri, read_fastmri
 from medscore.datasets.raw.ismrmrd import is_ismrmrd, read_ismrmrd
 from medscore.datasets.raw.kspace import RawKspace, read_numpy
-from medscore.datasets.probe import look
 from medscore.errors import MedscoreError, reading
 
 

@@ -35,10 +35,10 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from medscore.hounsfield import MU_WATER
 from medscore.datasets.probe import look
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
+from medscore.hounsfield import MU_WATER
 from medscore.io.hdf5 import INFLATES, array
 
 

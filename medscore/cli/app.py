@@ -18,12 +18,13 @@ from medscore.cli.inspect import inspect
 from medscore.cli.likelihood import likelihood
 from medscore.cli.measure import measure
 from medscore.cli.priors import priors
+from medscore.cli.progress import console
 from medscore.cli.quality import quality
 from medscore.cli.recon import recon
 from medscore.cli.simulate import simulate
 from medscore.cli.train import train
 from medscore.cli.tune import tune
-from medscore.errors import MedscoreError
+from medscore.errors import Interrupted, MedscoreError
 
 app = typer.Typer(
     name="medscore",
@@ -81,6 +82,9 @@ def main() -> None:
     except OSError as error:  # a path too long, a full disk
         where = error.filename or "a file"
         _fail(MedscoreError(error.strerror or str(error), where=where, mend="check path and disk"))
+    except Interrupted:
+        console.print("interrupted: repeat the same command to resume")
+        sys.exit(130)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -15,13 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 
 import medscore
-from medscore.registry.presets import DEFAULTS
 from medscore.cli.progress import console
-from medscore.cli.recon import reconstruct_file
 from medscore.cli.simulate import simulate
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_folder
 from medscore.metrics.quality import CT_CONVENTION
+from medscore.reconstruction.from_file import reconstruct_file
+from medscore.registry.presets import DEFAULTS
 
 IMAGES = ("693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm")
 """Two head CT slices of 512 x 512 in pydicom's test files, made available with pydicom."""
@@ -68,7 +68,7 @@ def demo(
             measurement = folder / f"{path.stem}.h5"
             simulate(path, measurement, views=views, size=128)
             outcome = reconstruct_file(
-                measurement, target, settings, reference=path, resumable=False
+                measurement, target, settings, reference=path, keep_state=False
             )
             for row in outcome.rows():
                 seconds = f"{row.seconds:.1f}" if row.nfe else "-"

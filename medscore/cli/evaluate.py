@@ -11,17 +11,18 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from medscore.evaluation import methods
 from medscore.cli.options import config_path
 from medscore.cli.progress import console, counting_bar
-from medscore.cli.train import supervised_job, train_job
-from medscore.datasets.collections.cohort import Case, read_cohort
+from medscore.cli.train import train_job
 from medscore.errors import MedscoreError
+from medscore.evaluation import methods
 from medscore.evaluation.cells import Cell, Store, key_of
-from medscore.evaluation.config import CohortSpec, EvaluationSpec, MethodSpec, read_evaluation
+from medscore.evaluation.comparison import check, cohort, pictured, pieces
+from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluation
 from medscore.evaluation.report import Outcome, write_report
 from medscore.evaluation.spread import Spread, cluster, processes
 from medscore.evaluation.table import rows_of
+from medscore.training.jobs import supervised_job
 
 
 def evaluate(
@@ -68,42 +69,11 @@ def evaluate(
     store.make()
     work = pieces(spec, cases, config, trained)
     cells = fill(store, work, spread)
-    outcome = Outcome(spec, convention, cases, rows_of(cells), _pictured(store, work))
+    outcome = Outcome(spec, convention, cases, rows_of(cells), pictured(store, work))
     arguments = ["medscore", "evaluate", f"configs/eval/{config.name}", "--data", "DATA"]
     command = shlex.join([*arguments, "-o", output.name])
     for path in write_report(output, outcome, command):
         console.print(escape(str(path)))
-
-
-def cohort(spec: CohortSpec, data: Path, limit: int | None = None) -> list[Case]:
-    """The slices to judge on.
-
-    Args:
-        limit: instead of the specification's.
-
-    Raises:
-        MedscoreError: as :func:`~medscore.datasets.collections.cohort.read_cohort`.
-    """
-    return read_cohort(
-        spec.data,
-        root=data,
-        modality=spec.modality,
-        size=spec.size,
-        spacing_mm=spec.spacing_mm,
-        limit=limit or spec.limit,
-    )
-
-
-def check(spec: EvaluationSpec, cases: Sequence[Case], where: Path) -> None:
-    """Refuse tasks and methods that cannot be before anything long begins.
-
-    Raises:
-        MedscoreError: naming the task or the method.
-    """
-    for task in spec.tasks:
-        m = methods.measure(cases[0], task, 0, where)
-        for method in spec.methods:
-            methods.verify(method, task.name, m, where)
 
 
 def train_missing(spec: EvaluationSpec, folder: Path, data: Path) -> dict[str, Path]:
@@ -123,29 +93,6 @@ def train_missing(spec: EvaluationSpec, folder: Path, data: Path) -> dict[str, P
             train_job(supervised_job(recipe, data), recipe, path.parent)
         found[method.name] = path.resolve()
     return found
-
-
-def pieces(
-    spec: EvaluationSpec, cases: Sequence[Case], where: Path, networks: dict[str, Path]
-) -> list[methods.Work]:
-    """All cells of the comparison, task by task and method by method."""
-    return [
-        methods.Work(
-            case=case,
-            number=number,
-            task=task,
-            method=method,
-            metric=spec.metric,
-            seed=spec.seed,
-            where=where,
-            network=networks.get(method.name),
-            keep=number < spec.pictures,
-        )
-        for task in spec.tasks
-        for method in spec.methods
-        if method.tasks is None or task.name in method.tasks
-        for number, case in enumerate(cases)
-    ]
 
 
 def fill(store: Store, work: Sequence[methods.Work], spread: Spread) -> list[Cell]:
@@ -168,19 +115,6 @@ def fill(store: Store, work: Sequence[methods.Work], spread: Spread) -> list[Cel
             console.print("interrupted: repeat the same command to go on where it stopped")
             raise
     return [store.get(key) for key in keys]
-
-
-def _pictured(
-    store: Store, work: Sequence[methods.Work]
-) -> dict[str, list[tuple[Case, dict[str, object]]]]:
-    """By task, the cases that are pictured and all methods' images of them."""
-    found: dict[str, dict[int, tuple[Case, dict[str, object]]]] = {}
-    for piece in work:
-        if piece.keep:
-            of_task = found.setdefault(piece.task.name, {})
-            _, images = of_task.setdefault(piece.number, (piece.case, {}))
-            images |= store.images(key_of(*piece.fixed))
-    return {task: list(pairs.values()) for task, pairs in found.items()}
 
 
 def _only(spec: EvaluationSpec, names: list[str] | None, where: Path) -> EvaluationSpec:

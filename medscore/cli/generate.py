@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -13,62 +12,28 @@ import typer
 from rich.markup import escape
 
 import medscore
-from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.cli import options
-from medscore.registry import names as registry
+from medscore.cli.progress import console, sampling_bar
+from medscore.engine.resume import resumable
+from medscore.errors import MedscoreError
+from medscore.generation.draw import Generation, draw
 from medscore.generation.gallery import write_gallery
 from medscore.generation.known import TASKS, Part, known
-from medscore.cli.options import check_precision, check_ranges
-from medscore.cli.progress import console, resumable, sampling_bar
-from medscore.generation.wanted import Wanted, agreeing, classes, free
-from medscore.priors.contract import DataContract
-from medscore.engine.loop import Job, Samples, StepInfo, run
-from medscore.errors import MedscoreError
+from medscore.generation.wanted import agreeing, classes, free
 from medscore.io.files import atomic_folder, check_absent
-from medscore.priors.network import NetworkPrior
+from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.registry import names as registry
+from medscore.registry.checks import resolve_device
 
 CONDITIONER = "diffpir"
-
-
-@dataclass(frozen=True)
-class Generation:
-    """How images are drawn; what identifies an interrupted run."""
-
-    prior: str
-    count: int
-    sampler: str
-    grid: str
-    steps: int
-    snr: float
-    seed: int
-    precision: str
-    batch_size: int
-    label: str | None = None
-    strength: float = 1.0
-    conditioner: str | None = None
-
-    def check(self) -> None:
-        """Refuse numbers out of range.
-
-        Raises:
-            MedscoreError: naming the option.
-        """
-        check_ranges(
-            ("--count", self.count, 1, 1_000_000),
-            ("--steps", self.steps, 1, 100_000),
-            ("--snr", self.snr, 1e-6, 10),
-            ("--seed", self.seed, 0, 2**63 - 1),
-            ("--batch-size", self.batch_size, 1, 1_000_000),
-            ("--strength", self.strength, 0, 1000),
-        )
-        check_precision(self.precision)
 
 
 def generate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
     prior: Annotated[
         str, typer.Option(help="Name of a shipped prior, or a path.")
-    ] = registry.DEFAULT_PRIORS["CT"],
+    ] = DEFAULT_PRIORS["CT"],
     count: Annotated[
         int, typer.Option("-n", "--count", help="Images; for each one of --known.")
     ] = 16,
@@ -153,10 +118,10 @@ def generate(
             "--task, --mask, --hidden, --factor, --conditioner and --spacing-mm are of --known",
             mend="give --known, or leave them out",
         )
-    file = registry.prior_path(prior)
+    file = prior_path(prior)
     checkpoint = read_checkpoint(file)
     contract = checkpoint.contract
-    chosen = registry.device(device)
+    chosen = resolve_device(device)
     wanted = free(count, seed)
     if known_files is not None:
         wanted = agreeing(count, seed, part, known(part, contract), conditioner, chosen)
@@ -181,32 +146,3 @@ def generate(
         shown, columns = wanted.sheet(found.x)
         write_gallery(folder, found.x, contract, origin, shown=shown, columns=columns)
     console.print(f"{escape(str(output))}: {len(found.x)} image(s), NFE {found.nfe}")
-
-
-def draw(
-    prior: NetworkPrior,
-    contract: DataContract,
-    asked: Generation,
-    wanted: Wanted,
-    device: str,
-    state: Path | None = None,
-    fingerprint: str = "",
-    on_step: Callable[[StepInfo], None] = lambda info: None,
-) -> Samples:
-    """Samples in the prior's range, as ``wanted``."""
-    times = registry.grid(asked.grid)(prior.sde, asked.steps)
-    sampler = registry.sampler(
-        asked.sampler, registry.SamplerOptions(asked.snr, times, prior.sde)
-    )  # fmt: skip
-    job = Job(
-        seeds=wanted.seeds,
-        shape=(contract.channels, contract.size, contract.size),
-        times=times,
-        batches=lambda items: wanted.batch(prior, sampler, items),
-        batch_size=asked.batch_size,
-        device=device,
-        bf16=asked.precision == "bf16",
-        state=state,
-        fingerprint=fingerprint,
-    )
-    return run(job, on_step)

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from medscore.priors import checkpoint
 from medscore.cli import options
-from medscore.registry import names as registry
-from medscore.datasets.raw.dicom_ct_pd import is_ct_pd
 from medscore.datasets.dicom.files import Series, list_series
+from medscore.datasets.raw.dicom_ct_pd import is_ct_pd
 from medscore.errors import MedscoreError
+from medscore.priors import checkpoint
+from medscore.priors.catalogue import shipped_priors
 from medscore.reconstruction.inspection import Report
 from medscore.reconstruction.inspection import inspect as report
 
@@ -46,8 +46,7 @@ def inspect(
             typer.echo(_listed(found, as_json))
             return
     contracts = {
-        name: checkpoint.read_checkpoint(file).contract
-        for name, file in registry.shipped_priors().items()
+        name: checkpoint.read_checkpoint(file).contract for name, file in shipped_priors().items()
     }
     result = report(path, contracts, series=series, channel=channel)
     typer.echo(json.dumps(asdict(result), indent=2) if as_json else _text(path, result))

@@ -16,16 +16,24 @@ from rich.markup import escape
 from torch import Tensor
 
 import medscore
-from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.cli import options
-from medscore.registry import names as registry
-from medscore.likelihood.assess import DIVERGENCES, METHODS, SMALL, Asked, Kept, Row, assess, noise_of
-from medscore.generation.given import Given, given
 from medscore.cli.options import check_new
 from medscore.cli.progress import console, counting_bar
 from medscore.errors import MedscoreError
 from medscore.evaluation.cells import key_of
+from medscore.generation.given import Given, given
 from medscore.io.files import atomic_folder, check_absent
+from medscore.io.weights import weights_hash
+from medscore.likelihood.assess import (
+    DIVERGENCES,
+    METHODS,
+    SMALL,
+    Asked,
+    Kept,
+    Row,
+    assess,
+    noise_of,
+)
 from medscore.likelihood.typicality import (
     Typical,
     beside,
@@ -34,8 +42,10 @@ from medscore.likelihood.typicality import (
     warning,
     write_typical,
 )
+from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.registry.checks import resolve_device
 from medscore.white_noise import derive_seed
-from medscore.io.weights import weights_hash
 
 
 def likelihood(
@@ -45,7 +55,7 @@ def likelihood(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
     prior: Annotated[
         str, typer.Option(help="Name of a shipped prior, or a path.")
-    ] = registry.DEFAULT_PRIORS["CT"],
+    ] = DEFAULT_PRIORS["CT"],
     method: Annotated[
         str,
         typer.Option(
@@ -96,7 +106,7 @@ def likelihood(
     asked.check()
     options.check_limit(limit)
     check_absent(output)
-    file = registry.prior_path(prior)
+    file = prior_path(prior)
     checkpoint = read_checkpoint(file)
     contract = checkpoint.contract
     if typical:
@@ -109,7 +119,7 @@ def likelihood(
             f"--typical: {len(found.x)} images say nothing of their deviation",
             mend="give many different slices",
         )
-    chosen = registry.device(device)
+    chosen = resolve_device(device)
     network = load_prior(file, device=chosen)
     judged = typical or known is not None
     kept = Kept(

@@ -11,20 +11,21 @@ import typer
 from numpy.typing import NDArray
 
 import medscore
-from medscore.measurements import from_ct as raw_ct
-from medscore.measurements import from_kspace as raw_mri
 from medscore.cli import options
-from medscore.cli.simulate import prepare, tell
+from medscore.cli.simulate import tell
+from medscore.datasets.load import is_image, prepare
+from medscore.datasets.nifti import write_nifti
 from medscore.datasets.raw.dicom_ct_pd import is_ct_pd, read_ct_pd
 from medscore.datasets.raw.kspace import RawKspace
 from medscore.datasets.raw.kspace_files import read_kspace
-from medscore.datasets.load import is_image
-from medscore.datasets.nifti import write_nifti
 from medscore.datasets.raw.projections import read_geometry, read_projections
+from medscore.datasets.volume import slice_range
 from medscore.errors import MedscoreError
+from medscore.measurements import from_ct as raw_ct
+from medscore.measurements import from_kspace as raw_mri
 from medscore.measurements.measurement import write_measurement
-from medscore.operators.ct.metal import METAL_HU
 from medscore.measurements.tasks import SHAPES, kspace_mask
+from medscore.operators.ct.metal import METAL_HU
 
 
 def measure(
@@ -132,7 +133,7 @@ def _pixels(text: str) -> tuple[float, float]:
 def _selected(raw: RawKspace, slices: str | None) -> RawKspace:
     if slices is None:
         return raw
-    start, stop = options.slice_range(slices, len(raw.kspace))
+    start, stop = slice_range(slices, len(raw.kspace))
     return replace(raw, kspace=raw.kspace[start:stop])
 
 

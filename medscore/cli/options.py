@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from medscore.errors import MedscoreError
+from medscore.registry.checks import check_ranges
 
 Series = Annotated[
     str | None, typer.Option(help="Of a folder with several: UID, description, or a part of it.")
@@ -19,38 +20,6 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Channel = Annotated[int | None, typer.Option(help="Which volume of a 4-D NIfTI file, from 0.")]
 
 
-def slice_range(text: str, count: int) -> tuple[int, int]:
-    """``START:STOP`` of ``count`` slices.
-
-    Raises:
-        MedscoreError: something else, or slices that are not there.
-    """
-    try:
-        start, stop = (int(part) for part in text.split(":"))
-    except ValueError:
-        start, stop = 0, -1
-    if not 0 <= start < stop <= count:
-        raise MedscoreError(
-            f"--slices {text!r} of a volume with {count} slices",
-            mend=f"use START:STOP in 0:{count}",
-        )
-    return start, stop
-
-
-def check_ranges(*options: tuple[str, int | float, int | float, int | float]) -> None:
-    """Refuse numbers out of range.
-
-    Args:
-        options: name, value, the least and the largest that can be.
-
-    Raises:
-        MedscoreError: naming the option.
-    """
-    for name, value, low, high in options:
-        if not low <= value <= high:  # NaN too
-            raise MedscoreError(f"{name} is {value}", mend=f"use {low} to {high}")
-
-
 def check_limit(limit: int | None) -> None:
     """Refuse a ``--limit`` that leaves no image.
 
@@ -58,16 +27,6 @@ def check_limit(limit: int | None) -> None:
         MedscoreError: under 1.
     """
     check_ranges(("--limit", 1 if limit is None else limit, 1, 10**9))
-
-
-def check_precision(precision: str) -> None:
-    """Refuse another ``--precision`` than there is.
-
-    Raises:
-        MedscoreError: it is neither float32 nor bf16.
-    """
-    if precision not in ("float32", "bf16"):
-        raise MedscoreError(f"--precision {precision}", mend="use float32 or bf16")
 
 
 def check_size(size: int | None) -> None:

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from medscore.priors import checkpoint
-from medscore.registry import names as registry
 from medscore.cli.priors_import import import_
+from medscore.priors import checkpoint
+from medscore.priors.catalogue import prior_path, shipped_priors
 
 priors = typer.Typer(help="The shipped priors, and others' checkpoints.", no_args_is_help=True)
 priors.command("import")(import_)
@@ -25,7 +25,7 @@ def list_() -> None:
     Example: medscore priors list
     """
     table = Table("name", "modality", "size", "range", "spacing (mm)", "SDE", "patients")
-    for name, path in registry.shipped_priors().items():
+    for name, path in shipped_priors().items():
         c = checkpoint.read_checkpoint(path).contract
         table.add_row(
             name,
@@ -45,7 +45,7 @@ def info(name: _Name) -> None:
 
     Example: medscore priors info ct-128
     """
-    found = checkpoint.read_checkpoint(registry.prior_path(name))
+    found = checkpoint.read_checkpoint(prior_path(name))
     contract = found.contract
     content = {**contract.model_dump(mode="json"), "complex_data": contract.complex_data}
     typer.echo(json.dumps(content, indent=2))
@@ -57,7 +57,7 @@ def verify(name: _Name) -> None:
 
     Example: medscore priors verify ct-128
     """
-    path = registry.prior_path(name)
+    path = prior_path(name)
     found = checkpoint.verify(path)
     checkpoint.load_prior(path)
     count = sum(tensor.numel() for tensor in found.weights.values())

@@ -9,12 +9,10 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.markup import escape
 
-from medscore.priors.checkpoint import save_prior
 from medscore.cli.progress import console
 from medscore.errors import MedscoreError
-from medscore.priors.importers import diffusers
-from medscore.priors.importers import monai
-from medscore.priors.importers import ncsnpp
+from medscore.priors.checkpoint import save_prior
+from medscore.priors.importers import diffusers, monai, ncsnpp
 from medscore.priors.importers.contract import ImportContract, Mapped, assemble, read_contract
 from medscore.priors.importers.read import Source, read_content, read_settings
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -17,28 +16,9 @@ from rich.progress import (
 )
 
 from medscore.engine.loop import StepInfo
-from medscore.errors import MedscoreError
 
 console = Console(stderr=True)
 """Everything that is not a result goes to standard error."""
-
-
-@contextmanager
-def resumable(state: Path | None) -> Iterator[None]:
-    """Around work that keeps its state in a file: Ctrl-C says how to go on, and what cannot be done
-    leaves no new state behind, which would refuse other settings. None: no state is kept.
-    """
-    continued = state is not None and state.exists()
-    try:
-        yield
-    except KeyboardInterrupt:
-        if state is not None:
-            console.print("interrupted: repeat the same command to go on where it stopped")
-        raise
-    except MedscoreError:
-        if state is not None and not continued:
-            state.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

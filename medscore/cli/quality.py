@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from medscore.priors.checkpoint import read_checkpoint
 from medscore.cli import options
-from medscore.registry import names as registry
-from medscore.generation.given import given
-from medscore.cli.options import check_new, check_ranges
+from medscore.cli.options import check_new
 from medscore.datasets.collections.cohort import equally_spaced
-from medscore.errors import MedscoreError, reading
-from medscore.io.files import atomic_write
+from medscore.errors import MedscoreError
+from medscore.generation.given import given
 from medscore.generation.inception import inception_features
 from medscore.generation.quality import (
+    NEIGHBOURS,
+    Copies,
+    Distances,
     Features,
-    frechet,
-    mmd,
-    nearest,
-    precision_recall,
-    sliced_wasserstein,
+    distances_from,
+    read_features,
 )
-
-NEIGHBOURS = 3
-"""Of precision and recall."""
+from medscore.io.files import atomic_write
+from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.checkpoint import read_checkpoint
+from medscore.registry.checks import check_ranges
 
 
 def quality(
@@ -40,7 +37,7 @@ def quality(
     real: Annotated[Path, typer.Argument(help="Real images that the prior has not seen.")],
     prior: Annotated[
         str, typer.Option(help="Whose images they are: name of a shipped prior, or a path.")
-    ] = registry.DEFAULT_PRIORS["CT"],
+    ] = DEFAULT_PRIORS["CT"],
     training: Annotated[
         Path | None, typer.Option(help="Training images: a peer, and what could be copied.")
     ] = None,
@@ -86,7 +83,7 @@ def quality(
             chosen = equally_spaced(len(rows), limit)
             sets[name], names[name] = rows[chosen], [f"{file.name}#{i}" for i in chosen]
     else:
-        contract = read_checkpoint(registry.prior_path(prior)).contract
+        contract = read_checkpoint(prior_path(prior)).contract
         found = {name: given([file], contract, spacing_mm=spacing_mm, limit=limit)
                  for name, file in files.items()}  # fmt: skip
         x = torch.cat([its.x for its in found.values()])
@@ -100,7 +97,7 @@ def quality(
     }
     judged = [name for name in sets if name != "real"]
     try:
-        result = {name: _distances(sets[name], sets, seed) for name in judged}
+        result = {name: distances_from(sets[name], sets, seed) for name in judged}
     except ValueError as error:  # of the kernel's width
         raise MedscoreError(
             f"most of them are alike ({error})", where=real, mend="give real images that differ"
@@ -111,71 +108,6 @@ def quality(
         whole = {**about, **{k: asdict(v) for k, v in result.items()}}
         whole |= {} if copies is None else {"nearest": asdict(copies)}
         atomic_write(output, (json.dumps(whole, indent=1) + "\n").encode())
-
-
-@dataclass(frozen=True)
-class Distances:
-    """Of a set from the real images."""
-
-    sliced_wasserstein: float
-    mmd: float
-    frechet: float
-    precision: float
-    recall: float
-
-
-@dataclass(frozen=True)
-class Copies:
-    """The nearest training image of each sample.
-
-    Attributes:
-        samples, real: median distance to it, of samples and of real images. closest: the least
-            distance of a sample over the least of a real image, of equally many of both; far below
-            1 is a copy; None if a training image is among the real ones. image, distance: the
-            nearest to each sample.
-    """
-
-    samples: float
-    real: float
-    closest: float | None
-    image: list[str]
-    distance: list[float]
-
-    @staticmethod
-    def of(sets: dict[str, Features], names: list[str]) -> Copies:
-        """Of samples, real and training images, which have names."""
-        index, distance = nearest(sets["samples"], sets["training"])
-        _, usual = nearest(sets["real"], sets["training"])
-        count = min(len(distance), len(usual))
-        ours, theirs = (float(d[equally_spaced(len(d), count)].min()) for d in (distance, usual))
-        return Copies(
-            float(distance.median()), float(usual.median()),
-            ours / theirs if theirs > 0 else None,
-            [names[i] for i in index.tolist()], distance.tolist(),
-        )  # fmt: skip
-
-
-def _distances(x: Features, sets: dict[str, Features], seed: int) -> Distances:
-    count = min(len(found) for found in sets.values())
-    a, b = (found[equally_spaced(len(found), count)] for found in (x, sets["real"]))
-    precision, recall = precision_recall(a, b, neighbours=NEIGHBOURS)
-    generator = torch.Generator().manual_seed(seed)
-    return Distances(sliced_wasserstein(a, b, generator), mmd(a, b), frechet(a, b), precision,
-                     recall)  # fmt: skip
-
-
-def read_features(file: Path) -> Features:
-    """An array (n, d).
-
-    Raises:
-        MedscoreError: the file holds no such array.
-    """
-    with reading("features", file, "save them with numpy.save"):
-        values = np.load(file, allow_pickle=False)
-        numbers = isinstance(values, np.ndarray) and values.dtype.kind in "iuf"
-        if not numbers or values.ndim != 2 or not values.size or not np.isfinite(values).all():
-            raise ValueError("no array (n, d) of finite numbers")
-    return torch.from_numpy(values.astype(np.float32))
 
 
 def _check(sets: dict[str, Features], files: dict[str, Path]) -> None:

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-import medscore
-from medscore.priors.checkpoint import load_prior, read_checkpoint
-from medscore.reconstruction.baselines.classical import classical
-from medscore.cli import options, progress
-from medscore.registry import names as registry
-from medscore.reconstruction.plans import sampling_plan, strength
-from medscore.registry.presets import DEFAULTS, Settings, choose
+from medscore.cli import options
 from medscore.cli.progress import console, sampling_bar
-from medscore.cli.simulate import prepare
-from medscore.priors.contract import DataContract
-from medscore.datasets.dicom.identity import read_identity
-from medscore.datasets.volume import Volume, align
 from medscore.errors import MedscoreError
-from medscore.io.files import atomic_folder, check_absent
-from medscore.likelihood.typicality import read_typical, warning, z_scores
-from medscore.measurements.measurement import Measurement, read_measurement
-from medscore.reconstruction.outputs import Outcome, write_outputs
-from medscore.reconstruction.posterior import check_compatible, reconstruct
+from medscore.reconstruction.from_file import reconstruct_file
+from medscore.registry import names as registry
+from medscore.registry.presets import DEFAULTS, choose
 
 
 def recon(
@@ -102,17 +87,21 @@ def recon(
         samples=samples, seed=seed, snr=snr, lam=lam, noise=noise,
         precision=precision,
     )  # fmt: skip
-    outcome = reconstruct_file(
-        measurement,
-        output,
-        chosen,
-        device=device,
-        batch_size=batch_size,
-        reference=reference,
-        window=None if window is None else _window(window),
-        hdf5=hdf5,
-        keep_identity=keep_identity,
-    )
+    with sampling_bar(output.name) as show:
+        outcome = reconstruct_file(
+            measurement,
+            output,
+            chosen,
+            device=device,
+            batch_size=batch_size,
+            reference=reference,
+            window=None if window is None else _window(window),
+            hdf5=hdf5,
+            keep_identity=keep_identity,
+            on_step=show,
+        )
+    if outcome.warning:
+        console.print(f"warning: {outcome.warning}")
     r = outcome.reconstruction
     console.print(
         f"{escape(str(output))}: {len(r.mean)} slice(s), {r.samples.shape[1]} sample(s), "
@@ -120,83 +109,6 @@ def recon(
     )
     for row in outcome.rows():
         console.print(f"{row.method}: PSNR {row.psnr:.2f} dB, SSIM {row.ssim:.4f}")
-
-
-def reconstruct_file(
-    path: Path,
-    output: Path,
-    settings: Settings,
-    *,
-    device: str = "auto",
-    batch_size: int = 8,
-    reference: Path | None = None,
-    window: tuple[float, float] | None = None,
-    hdf5: bool = False,
-    keep_identity: Path | None = None,
-    resumable: bool = True,
-) -> Outcome:
-    """Everything ``medscore recon`` does, all or nothing.
-
-    Args:
-        resumable: keep the state of an interrupted run beside ``output``.
-
-    Raises:
-        MedscoreError: what is wrong with the input, the settings or the output folder.
-    """
-    settings.check()
-    if batch_size < 1:
-        raise MedscoreError(f"--batch-size is {batch_size}", mend="use 1 or more")
-    check_absent(output)
-    measurement = read_measurement(path)
-    if settings.prior is None:
-        settings = replace(settings, prior=registry.DEFAULT_PRIORS[measurement.modality])
-    assert settings.prior is not None
-    prior_file = registry.prior_path(settings.prior)
-    checkpoint = read_checkpoint(prior_file)
-    contract = checkpoint.contract
-    typical = read_typical(prior_file, checkpoint.sha256)
-    check_compatible(contract, measurement, prior_name=settings.prior, where=path)
-    truth = None if reference is None else _reference(reference, measurement, contract)
-    identity = None if keep_identity is None else _identity(keep_identity, measurement)
-    chosen = registry.device(device)
-    network = load_prior(prior_file, device=chosen)
-    noise = registry.noise_deviation(settings.noise, measurement, path)
-    fingerprint = _fingerprint(path, checkpoint.sha256, settings, batch_size)
-    state = output.parent / f".{output.name}.resume.safetensors" if resumable else None
-    plan = sampling_plan(
-        settings,
-        network,
-        noise,
-        device=chosen,
-        batch_size=batch_size,
-        state=state,
-        fingerprint=fingerprint,
-    )
-    with atomic_folder(output) as folder:
-        with progress.resumable(state), sampling_bar(output.name) as show:
-            result = reconstruct(measurement, network, contract, plan, show)
-        z = None if typical is None else z_scores(typical, network, contract, result.samples[:, 0])
-        outcome = Outcome(
-            measurement=measurement,
-            reconstruction=result,
-            classical=classical(measurement),
-            reference=None if truth is None else truth.values,
-            window_asked=window,
-        )
-        record = {
-            "settings": {**settings.__dict__, "lam": strength(settings, noise), "device": chosen},
-            "measurement_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "operator": repr(measurement.operator),
-            "prior": {"name": contract.name, "sha256": checkpoint.sha256},
-            "final_exact_step": noise is None,
-            "z": None if z is None else [round(value, 2) for value in z.tolist()],
-        }
-        write_outputs(
-            folder, outcome, record, version=medscore.__version__, hdf5=hdf5, identity=identity
-        )
-    if z is not None and (said := warning(z)):
-        console.print(f"warning: {said}")
-    return outcome
 
 
 def _window(text: str) -> tuple[float, float]:
@@ -207,24 +119,3 @@ def _window(text: str) -> tuple[float, float]:
     if not -1e9 < low < high < 1e9:
         raise MedscoreError(f"--window {text!r}", mend="use LOW,HIGH, as -160,240")
     return low, high
-
-
-def _identity(path: Path, measurement: Measurement) -> dict[str, str]:
-    if measurement.source.kind != "dicom":
-        raise MedscoreError(
-            "--keep-identity: the measurement was not made from DICOM", where=path,
-            mend="leave it out",
-        )  # fmt: skip
-    return read_identity(path, measurement.source)
-
-
-def _reference(path: Path, measurement: Measurement, contract: DataContract) -> Volume:
-    volume = prepare(path, modality=measurement.modality, size=contract.size)
-    return align(volume, measurement.affine, len(measurement.data), path)
-
-
-def _fingerprint(path: Path, prior_hash: str, settings: Settings, batch_size: int) -> str:
-    digest = hashlib.sha256(path.read_bytes())
-    run = [medscore.__version__, prior_hash, settings.__dict__, batch_size]
-    digest.update(json.dumps(run, sort_keys=True).encode())
-    return digest.hexdigest()

@@ -12,15 +12,13 @@ from rich.markup import escape
 
 import medscore
 from medscore.cli import options
-from medscore.registry import names as registry
-from medscore.cli.options import slice_range
 from medscore.cli.progress import console
-from medscore.datasets.load import clean, load_image
-from medscore.datasets.volume import Volume, guess, require
+from medscore.datasets.load import prepare
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import ATTENUATION, LARGEST, Measurement, write_measurement
 from medscore.measurements.simulate import simulate as scan
 from medscore.measurements.tasks import NEEDS, SHAPES, TASKS, Choices
+from medscore.registry.noise import noise_model
 
 DEFAULTS = Choices()
 
@@ -84,7 +82,7 @@ def simulate(
     choices = Choices(
         views=views, arc=arc, acceleration=acceleration, mask=mask, coils=coils, factor=factor,
         blur=blur, hidden=hidden, implants=tuple(_implant(text) for text in implant or []),
-        noise=registry.noise(noise), seed=seed,
+        noise=noise_model(noise), seed=seed,
     )  # fmt: skip
     volume = prepare(
         image, modality=NEEDS.get(task), size=size, slices=slices, series=series,
@@ -108,32 +106,6 @@ def tell(output: Path, m: Measurement) -> None:
     for note in m.source.notes:
         console.print(f"note: {escape(note)}")
     console.print(f"{escape(str(output))}: {len(m.data)} slice(s), {m.operator}")
-
-
-def prepare(
-    image: Path,
-    *,
-    modality: str | None,
-    size: int | None,
-    slices: str | None = None,
-    series: str | None = None,
-    resample: bool = False,
-    channel: int | None = None,
-) -> Volume:
-    """Load, check, select and reduce a CT or MR image.
-
-    Args:
-        modality: that it must have; by default its own, or what its values look like.
-
-    Raises:
-        MedscoreError: what :func:`~medscore.datasets.load.load_image` and
-            :func:`~medscore.datasets.volume.require` refuse, or a bad slice range.
-    """
-    volume = load_image(image, series=series, resample=resample, channel=channel)
-    volume = require(volume, modality or guess(volume), image)
-    if slices is not None:
-        volume = volume.select(*slice_range(slices, len(volume.values)))
-    return clean(volume, size, image)
 
 
 def _implant(text: str) -> tuple[float, float, float]:

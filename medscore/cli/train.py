@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from torch import nn
 
-from medscore.priors.checkpoint import save_prior
 from medscore.cli import options
-from medscore.registry import names as registry
-from medscore.registry import scans
 from medscore.cli.options import config_path
 from medscore.cli.progress import console, training_bar
 from medscore.errors import MedscoreError
 from medscore.io.specs import read_yaml
-from medscore.measurements.tasks import Grid
+from medscore.registry.checks import resolve_device
+from medscore.training.jobs import PREPARED, TrainingJob, _prior
 
 if TYPE_CHECKING:  # slow to import
-    from medscore.generation.classifier import NoisyClassifier
-    from medscore.likelihood.dequantization import DequantizationFlow
-    from medscore.priors.network import NetworkPrior
-    from medscore.reconstruction.supervised.networks import Reconstructor
-    from medscore.training.loop import Batches, Hooks, Loss
-    from medscore.training.plan import TrainingPlan
-
-Model = TypeVar("Model", bound=nn.Module)
+    pass
 
 
 def train(
@@ -73,24 +61,10 @@ def train(
     recipe = config_path(recipe, "train", "supervised")
     content = read_yaml(recipe)
     keys = content if isinstance(content, dict) else {}
-    chosen = registry.device(device)
+    chosen = resolve_device(device)
     prepare = next((made for key, made in PREPARED.items() if key in keys), _prior)
     job = prepare(recipe, data, output, steps, cache)
     train_job(job, recipe, output, device=chosen, devices=devices)
-
-
-@dataclass(frozen=True)
-class TrainingJob(Generic[Model]):
-    """What is trained, on what, and what is said and kept of it."""
-
-    name: str
-    model: Model
-    batch: Batches
-    loss: Loss[Model]
-    plan: TrainingPlan
-    hooks: Hooks[Model]
-    save: Callable[[Path], None]
-    remark: Callable[[], str]
 
 
 def train_job(
@@ -126,150 +100,6 @@ def train_job(
         console.print(f"{escape(str(path))}: trained {job.plan.steps} steps")
 
 
-def _prior(
-    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
-) -> TrainingJob[NetworkPrior]:
-    from medscore.training.loop import Hooks
-    from medscore.training.prior import prepare
-    from medscore.training.validation import draw_samples
-
-    job = prepare(recipe, data, steps=steps, find_prior=registry.prior_path, cache=cache)
-    size, learnt = job.contract.size, job.contract.provenance
-    return TrainingJob(
-        job.contract.name,
-        job.prior,
-        job.batch,
-        job.objective,
-        job.plan,
-        Hooks(
-            validation=job.validation,
-            samples=lambda prior, step: draw_samples(
-                prior, (1, size, size), _picture(output, step)
-            ),
-            identity=job.identity,
-        ),
-        lambda path: save_prior(path, job.contract, job.prior.network.state_dict()),
-        lambda: (
-            f"{learnt.slices} slices of {learnt.patients} patients; the largest distance between "
-            f"two of them is {job.largest_distance():.1f} (Technique 1: a good sigma_max)"
-        ),
-    )
-
-
-def _supervised(
-    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
-) -> TrainingJob[Reconstructor]:
-    return supervised_job(recipe, data, steps, cache)
-
-
-def _dequantizer(
-    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
-) -> TrainingJob[DequantizationFlow]:
-    from medscore.likelihood.dequantizer import save_dequantizer
-    from medscore.training.dequantizer import prepare_dequantizer
-    from medscore.training.loop import Hooks
-
-    job = prepare_dequantizer(
-        recipe, data, steps=steps, find_prior=registry.prior_path, cache=cache
-    )
-    learnt = job.contract.provenance
-    return TrainingJob(
-        job.contract.name,
-        job.model,
-        job.batch,
-        job.objective,
-        job.plan,
-        Hooks(validation=job.validation, identity=job.identity),
-        lambda path: save_dequantizer(path, job.contract, job.model.network.state_dict()),
-        lambda: f"{learnt.slices} slices of {learnt.patients} patients; {job.contract.prior}",
-    )
-
-
-def _pictures(
-    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
-) -> TrainingJob[NetworkPrior]:
-    from medscore.training.pictures import prepare_pictures
-    from medscore.training.loop import Hooks
-    from medscore.training.validation import draw_samples
-
-    job = prepare_pictures(recipe, data, steps=steps)
-    contract = job.contract
-    shape = (contract.channels, contract.size, contract.size)
-    return TrainingJob(
-        contract.name,
-        job.prior,
-        job.batch,
-        job.objective,
-        job.plan,
-        Hooks(
-            validation=job.validation,
-            samples=lambda prior, step: draw_samples(prior, shape, _picture(output, step)),
-            identity=job.identity,
-        ),
-        lambda path: save_prior(path, contract, job.prior.network.state_dict()),
-        lambda: f"{contract.provenance.slices} pictures",
-    )
-
-
-def _classifier(
-    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
-) -> TrainingJob[NoisyClassifier]:
-    from medscore.generation.classifier import cross_entropy, save_classifier
-    from medscore.training.pictures import prepare_classifier
-    from medscore.training.loop import Hooks
-
-    job = prepare_classifier(recipe, data, steps=steps, find_prior=registry.prior_path)
-    contract = job.contract
-    return TrainingJob(
-        contract.name,
-        job.model,
-        job.batch,
-        cross_entropy,
-        job.plan,
-        Hooks(validation=job.validation, identity=job.identity),
-        lambda path: save_classifier(path, contract, job.model.network.state_dict()),
-        lambda: f"{contract.provenance.slices} pictures of {len(contract.classes)} classes",
-    )
-
-
-PREPARED: dict[str, Callable[..., TrainingJob[Any]]] = {
-    "scan": _supervised, "dequantizes": _dequantizer, "classifies": _classifier,
-    "pictures": _pictures,
-}  # fmt: skip
-"""By the key of a recipe that tells what it is of; a medical prior without any of them."""
-
-
-def supervised_job(
-    recipe: Path, data: Path, steps: int | None = None, cache: Path | None = None
-) -> TrainingJob[Reconstructor]:
-    """The training of a supervised recipe.
-
-    Raises:
-        MedscoreError: what is wrong with the recipe or the data.
-    """
-    from medscore.reconstruction.supervised.contract import save_reconstructor
-    from medscore.training.supervised import prepare_supervised, read_supervised
-    from medscore.training.loop import Hooks
-
-    asked = read_supervised(recipe)
-    scan = scans.build(
-        asked.scan, Grid(asked.size, asked.size, asked.spacing_mm, asked.modality), recipe
-    )
-    plan = asked.plan if steps is None else asked.plan.shortened(steps)
-    job = prepare_supervised(recipe, asked, scan, data, plan=plan, cache=cache)
-    learnt = job.contract.provenance
-    return TrainingJob(
-        job.contract.name,
-        job.model,
-        job.batch,
-        job.objective,
-        job.plan,
-        Hooks(validation=job.validation, identity=job.identity),
-        lambda path: save_reconstructor(path, job.contract, job.model.network.state_dict()),
-        lambda: f"{learnt.slices} slices of {learnt.patients} patients; {scan.operator}",
-    )
-
-
 def _make(output: Path, recipe: Path) -> None:
     """The output folder, with the recipe in it."""
     try:
@@ -280,7 +110,3 @@ def _make(output: Path, recipe: Path) -> None:
         raise MedscoreError(
             f"cannot be written ({error.strerror})", where=output, mend="choose another folder"
         ) from error
-
-
-def _picture(output: Path, step: int) -> Path:
-    return output / "samples" / f"{step:07d}.png"

@@ -13,13 +13,13 @@ import typer
 import yaml
 from rich.markup import escape
 
-from medscore.evaluation import methods
 from medscore.cli.options import config_path
 from medscore.cli.progress import console, counting_bar
-from medscore.tuning.objective import Search
 from medscore.errors import MedscoreError
+from medscore.evaluation import methods
 from medscore.evaluation.spread import pool
 from medscore.io.files import atomic_write
+from medscore.tuning.objective import Search
 from medscore.tuning.space import grid_size, is_grid
 
 if TYPE_CHECKING:  # slow to import

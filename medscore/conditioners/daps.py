@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
-from medscore.white_noise import Noise
 from medscore.operators.base import Operator
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
-from medscore.sdes.linear import SDE, expand
+from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
+from medscore.white_noise import Noise
 
 
 @final

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, Refined
 from medscore.operators.base import Operator
-from medscore.priors.network import Prior
-from medscore.sdes.linear import expand
+from medscore.priors.base import Prior
+from medscore.sdes.base import expand
 from medscore.types import State, Times
 
 

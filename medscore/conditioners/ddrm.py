@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, Seen, corrected
-from medscore.white_noise import Noise
 from medscore.operators.base import Operator
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers.base import Sampler
-from medscore.sdes.linear import expand
+from medscore.sdes.base import expand
 from medscore.types import State, Times
+from medscore.white_noise import Noise
 
 
 @final

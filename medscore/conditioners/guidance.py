@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, Guided
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.types import State, Times
 
 

@@ -22,8 +22,8 @@ from torch import Tensor
 from medscore.conditioners.base import Conditioner, differentiable, pull_back
 from medscore.operators.base import Operator
 from medscore.operators.linalg import conjugate_gradients, wide
-from medscore.priors.network import Prior
-from medscore.sdes.linear import expand
+from medscore.priors.base import Prior
+from medscore.sdes.base import expand
 from medscore.types import State, Times
 
 

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
-from medscore.white_noise import Noise
 from medscore.operators.base import Operator
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
-from medscore.sdes.linear import expand
+from medscore.sdes.base import expand
 from medscore.types import State, Times
+from medscore.white_noise import Noise
 
 BETA_1, BETA_2, TINY = 0.9, 0.99, 1e-8
 """Adam's constants, as the paper sets them."""

@@ -4,8 +4,8 @@ and Alg. B.2).
 .. math:: x_s \leftarrow T^{-1}[\Lambda (\alpha(s) y + \sigma(s) z) + (I - \Lambda) T x_s],
 
 with z white in the measurement, drawn anew for each step. With the identity as T this is imputation
-of pixels, with :class:`~medscore.operators.images.colorization.Colorization` it is colorization, where an
-orthogonal T takes the grey image to a channel of its own. Other than
+of pixels, with :class:`~medscore.operators.images.colorization.Colorization` it is colorization,
+where an orthogonal T takes the grey image to a channel of its own. Other than
 :class:`~medscore.conditioners.proximal.Proximal` it acts after a step, without a strength; where T
 is not orthogonal the noise it puts in is not that of a noisy image.
 """
@@ -18,12 +18,12 @@ from typing import final
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, after
-from medscore.white_noise import Noise
 from medscore.operators.base import Operator
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers.base import Sampler
-from medscore.sdes.linear import expand
+from medscore.sdes.base import expand
 from medscore.types import State, Times
+from medscore.white_noise import Noise
 
 
 @final

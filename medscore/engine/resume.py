@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from medscore.errors import MedscoreError
+from medscore.errors import Interrupted, MedscoreError
 from medscore.io.files import atomic_write
 from medscore.samplers.base import Memory
 
@@ -113,3 +115,26 @@ def _parse(header: dict[str, str], tensors: dict[str, Tensor]) -> Progress:
         point=point,
         evaluations=int(header["finished"]),
     )
+
+
+@contextmanager
+def resumable(state: Path | None) -> Iterator[None]:
+    """Guard work that saves its state in a file.
+
+    Ctrl-C becomes :class:`~medscore.errors.Interrupted`. An error removes a state that this run
+    began, since it would refuse a run with corrected settings.
+
+    Args:
+        state: the file; None if no state is kept.
+    """
+    continued = state is not None and state.exists()
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if state is None:
+            raise
+        raise Interrupted from stop
+    except MedscoreError:
+        if state is not None and not continued:
+            state.unlink(missing_ok=True)
+        raise

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from medscore.measurements.spec import ScanSpec
 from medscore.io.specs import Name, Strict, read_yaml, validated
+from medscore.measurements.spec import ScanSpec
 
 EXAMPLE = "configs/eval/sparse-ct.yaml"
 
@@ -88,7 +88,8 @@ class MethodSpec(Strict):
 
 
 class MetricSpec(Strict):
-    """A convention of :data:`medscore.metrics.quality.CONVENTIONS` by name, and what differs from it.
+    """A convention of :data:`medscore.metrics.quality.CONVENTIONS` by name, and what differs from
+    it.
 
     Cells are single slices, so conventions over volumes are refused.
     """

@@ -12,28 +12,30 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 import medscore
-from medscore.priors.checkpoint import load_prior, read_checkpoint
-from medscore.registry import names as registry
-from medscore.reconstruction.baselines.registry import baseline
-from medscore.reconstruction.plans import sampling_plan
-from medscore.registry.presets import Settings, choose
-from medscore.registry.scans import check_task, choices
-from medscore.priors.contract import DataContract
 from medscore.datasets.collections.cohort import Case
 from medscore.errors import MedscoreError
 from medscore.evaluation.cells import Cell
 from medscore.evaluation.config import MethodSpec, MetricSpec, SamplingSpec, TaskSpec
-from medscore.measurements.measurement import Measurement
-from medscore.metrics.quality import CONVENTIONS, Convention, Quality, qualities
-from medscore.priors.network import NetworkPrior
-from medscore.reconstruction.posterior import Plan, Reconstruction, check_compatible, reconstruct
-from medscore.measurements.simulate import simulate
 from medscore.io.specs import first_fault
+from medscore.io.weights import read_weights
+from medscore.measurements.measurement import Measurement
+from medscore.measurements.simulate import simulate
+from medscore.measurements.tasks import Grid, metal_pixels
+from medscore.metrics.quality import CONVENTIONS, Convention, Quality, qualities
+from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.priors.contract import DataContract
+from medscore.priors.network import NetworkPrior
+from medscore.reconstruction.baselines.registry import baseline
+from medscore.reconstruction.compatibility import check_compatible
+from medscore.reconstruction.plans import sampling_plan
+from medscore.reconstruction.posterior import Plan, reconstruct
+from medscore.reconstruction.result import Reconstruction, Solve
 from medscore.reconstruction.supervised.contract import SUPERVISED
 from medscore.reconstruction.supervised.method import Supervised
-from medscore.measurements.tasks import Grid, metal_pixels
-from medscore.tuning.held_out import Solve
-from medscore.io.weights import read_weights
+from medscore.registry.noise import noise_deviation
+from medscore.registry.presets import Settings, choose
+from medscore.registry.scans import check_task, choices
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def solver(method: MethodSpec, task: str, where: Path, network: Path | None = No
         assert network is not None
         return Supervised(network=network).reconstruct
     chosen = baseline(given)
-    return lambda m: chosen.reconstruct(m, registry.noise_deviation("recorded", m, where))
+    return lambda m: chosen.reconstruct(m, noise_deviation("recorded", m, where))
 
 
 def settings_of(spec: SamplingSpec) -> Settings:
@@ -212,11 +214,11 @@ def ready(
     Raises:
         MedscoreError: a name that is not known, or a prior that does not fit.
     """
-    name = settings.prior or registry.DEFAULT_PRIORS[m.modality]
-    prior = _prior(registry.prior_path(name))
+    name = settings.prior or DEFAULT_PRIORS[m.modality]
+    prior = _prior(prior_path(name))
     assert prior.contract is not None
     check_compatible(prior.contract, m, prior_name=name, where=where)
-    noise = registry.noise_deviation(settings.noise, m, where)
+    noise = noise_deviation(settings.noise, m, where)
     return prior, prior.contract, sampling_plan(settings, prior, noise)
 
 
@@ -245,8 +247,8 @@ def verify(method: MethodSpec, task: str, m: Measurement, where: Path) -> None:
 def identity(method: MethodSpec, network: Path | None, modality: str) -> str:
     """Which weights a method uses, by their hash; empty where it has none."""
     if method.prior is not None:
-        name = method.prior.prior or registry.DEFAULT_PRIORS[modality]
-        return _hash(registry.prior_path(name))
+        name = method.prior.prior or DEFAULT_PRIORS[modality]
+        return _hash(prior_path(name))
     return "" if network is None else _network_hash(network)
 
 

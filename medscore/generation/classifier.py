@@ -15,12 +15,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medscore.priors.contract import Provenance, SDESpec
-from medscore.objectives.denoising import ImportanceTimes
-from medscore.sdes.linear import expand
 from medscore.io.specs import Strict
-from medscore.types import Images, Times
 from medscore.io.weights import Kind, check_hash, fill_network, read_weights, write_weights
+from medscore.objectives.denoising import ImportanceTimes
+from medscore.priors.contract import Provenance, SDESpec
+from medscore.sdes.base import expand
+from medscore.types import Images, Times
 
 TIMES = ImportanceTimes()
 SIDE = 4

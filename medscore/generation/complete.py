@@ -13,7 +13,7 @@ from medscore.conditioners.diffpir import DiffPIR
 from medscore.engine.loop import Batch, Job, Samples, StepInfo, run
 from medscore.operators.base import Operator
 from medscore.operators.images.inpainting import Inpainting
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers.base import Sampler
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import focused

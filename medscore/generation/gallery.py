@@ -13,8 +13,8 @@ from torch import Tensor
 
 import medscore
 from medscore.generation.given import SAMPLES
-from medscore.priors.contract import DataContract
 from medscore.generation.sheet import pixels, sheet
+from medscore.priors.contract import DataContract
 
 
 def write_gallery(

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medscore.cli.options import check_ranges
-from medscore.priors.contract import DataContract
 from medscore.datasets.collections.cohort import equally_spaced, read_cohort
 from medscore.datasets.collections.pictures import load_pictures
 from medscore.errors import MedscoreError, reading
 from medscore.likelihood.typicality import network_range
+from medscore.priors.contract import DataContract
+from medscore.registry.checks import check_ranges
 
 SAMPLES = "samples.npz"
 """What ``medscore generate`` writes into its folder; HU under ``hu``, others under ``image``."""

@@ -10,16 +10,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from medscore.generation.given import Given, given, pattern_of
-from medscore.priors.contract import DataContract
 from medscore.datasets.collections.pictures import load_pictures
 from medscore.errors import MedscoreError
+from medscore.generation.given import Given, given, pattern_of
+from medscore.measurements.tasks import Choices, Grid
+from medscore.measurements.tasks import inpaint as middle_hidden
 from medscore.operators.base import Operator
 from medscore.operators.images.colorization import Colorization
 from medscore.operators.images.inpainting import Inpainting
 from medscore.operators.images.super_resolution import SuperResolution
-from medscore.measurements.tasks import Choices, Grid
-from medscore.measurements.tasks import inpaint as middle_hidden
+from medscore.priors.contract import DataContract
 
 
 @dataclass(frozen=True)

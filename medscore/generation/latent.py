@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers.ode import solve_each
 from medscore.types import State
 

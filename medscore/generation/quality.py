@@ -6,10 +6,16 @@ Images are compared as they are, or as features that the caller makes of them.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from medscore.datasets.collections.cohort import equally_spaced
+from medscore.errors import reading
 
 Features = Float[Tensor, "_ numbers"]
 """A vector for each image."""
@@ -99,3 +105,79 @@ def nearest(x: Features, training: Features) -> tuple[Tensor, Tensor]:
     """
     found = torch.cdist(x.double(), training.double()).min(1)
     return found.indices, found.values
+
+
+NEIGHBOURS = 3
+"""Of precision and recall."""
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Of a set from the real images."""
+
+    sliced_wasserstein: float
+    mmd: float
+    frechet: float
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The nearest training image of each sample.
+
+    Attributes:
+        samples, real: median distance to it, of samples and of real images. closest: the least
+            distance of a sample over the least of a real image, of equally many of both; far below
+            1 is a copy; None if a training image is among the real ones. image, distance: the
+            nearest to each sample.
+    """
+
+    samples: float
+    real: float
+    closest: float | None
+    image: list[str]
+    distance: list[float]
+
+    @staticmethod
+    def of(sets: dict[str, Features], names: list[str]) -> Copies:
+        """Of samples, real and training images, which have names."""
+        index, distance = nearest(sets["samples"], sets["training"])
+        _, usual = nearest(sets["real"], sets["training"])
+        count = min(len(distance), len(usual))
+        ours, theirs = (float(d[equally_spaced(len(d), count)].min()) for d in (distance, usual))
+        return Copies(
+            float(distance.median()), float(usual.median()),
+            ours / theirs if theirs > 0 else None,
+            [names[i] for i in index.tolist()], distance.tolist(),
+        )  # fmt: skip
+
+
+def distances_from(x: Features, sets: dict[str, Features], seed: int) -> Distances:
+    """Distances of ``x`` from ``sets["real"]``, on equally many images of every set.
+
+    Args:
+        x: features of the samples to be judged.
+        sets: features by the name of the set; all are cut to the size of the smallest.
+        seed: of the random projections.
+    """
+    count = min(len(found) for found in sets.values())
+    a, b = (found[equally_spaced(len(found), count)] for found in (x, sets["real"]))
+    precision, recall = precision_recall(a, b, neighbours=NEIGHBOURS)
+    generator = torch.Generator().manual_seed(seed)
+    return Distances(sliced_wasserstein(a, b, generator), mmd(a, b), frechet(a, b), precision,
+                     recall)  # fmt: skip
+
+
+def read_features(file: Path) -> Features:
+    """An array (n, d).
+
+    Raises:
+        MedscoreError: the file holds no such array.
+    """
+    with reading("features", file, "save them with numpy.save"):
+        values = np.load(file, allow_pickle=False)
+        numbers = isinstance(values, np.ndarray) and values.dtype.kind in "iuf"
+        if not numbers or values.ndim != 2 or not values.size or not np.isfinite(values).all():
+            raise ValueError("no array (n, d) of finite numbers")
+    return torch.from_numpy(values.astype(np.float32))

@@ -11,19 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medscore.registry import names as registry
-from medscore.generation.known import Known, Part
 from medscore.conditioners.base import Conditioner
 from medscore.conditioners.guidance import ClassifierGuidance
-from medscore.priors.contract import DataContract
 from medscore.engine.loop import Batch
 from medscore.errors import MedscoreError
 from medscore.generation.classifier import NoisyClassifier, load_classifier
 from medscore.generation.complete import Completion
-from medscore.white_noise import derive_seed
+from medscore.generation.known import Known, Part
 from medscore.operators.base import Operator
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
+from medscore.priors.contract import DataContract
+from medscore.registry import names as registry
 from medscore.samplers.base import Sampler
+from medscore.white_noise import derive_seed
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from medscore.cli.options import check_ranges
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
-from medscore.objectives.grey_levels import Levels
 from medscore.likelihood.bound import correction, denoising_bound
 from medscore.likelihood.dequantization import DequantizationFlow
 from medscore.likelihood.dequantizer import load_dequantizer
 from medscore.likelihood.divergence import exact, gaussian, rademacher
 from medscore.likelihood.flow import log_likelihood
-from medscore.white_noise import derive_seed
+from medscore.objectives.grey_levels import Levels
 from medscore.priors.network import NetworkPrior
+from medscore.registry.checks import check_ranges
+from medscore.white_noise import derive_seed
 
 SMALL = 256
 """Numbers in an image up to which the divergence is exact by default."""

@@ -25,15 +25,15 @@ from torch import Tensor
 
 from medscore.likelihood.divergence import exact, rademacher
 from medscore.likelihood.estimates import Estimated
-from medscore.white_noise import Noise, derive_seed
 from medscore.objectives.denoising import (
     Denoising,
     likelihood_importance,
     likelihood_weighting,
 )
-from medscore.priors.network import Prior
-from medscore.sdes.linear import SDE
+from medscore.priors.base import Prior
+from medscore.sdes.base import SDE
 from medscore.types import State, Times
+from medscore.white_noise import Noise, derive_seed
 
 IMPORTANCE = likelihood_importance()
 

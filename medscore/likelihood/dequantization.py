@@ -21,9 +21,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from medscore.objectives.grey_levels import Levels, uniform
 from medscore.likelihood.bound import correction, denoising_bound
-from medscore.priors.network import Prior
+from medscore.objectives.grey_levels import Levels, uniform
+from medscore.priors.base import Prior
 from medscore.types import Images, Times
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from pydantic import Field
 from torch import Tensor
 
-from medscore.priors.contract import Provenance
 from medscore.errors import MedscoreError
-from medscore.objectives.grey_levels import Levels
-from medscore.likelihood.dequantization import DequantizationFlow
 from medscore.io.specs import Strict
 from medscore.io.weights import Kind, check_hash, fill_network, read_weights, write_weights
+from medscore.likelihood.dequantization import DequantizationFlow
+from medscore.objectives.grey_levels import Levels
+from medscore.priors.contract import Provenance
 
 
 class FlowSpec(Strict):

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medscore.likelihood.estimates import Estimates
-from medscore.white_noise import Noise
 from medscore.types import State
+from medscore.white_noise import Noise
 
 Field = Callable[[State], State]
 """v(x), each sample by itself."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from medscore.likelihood.divergence import Divergence
 from medscore.likelihood.estimates import Estimated
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers.ode import integrate, velocity
 from medscore.types import State
 

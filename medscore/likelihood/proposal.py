@@ -18,16 +18,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medscore.white_noise import Noise
 from medscore.objectives.denoising import (
     Denoising,
     ImportanceTimes,
     importance_weighting,
     log_ratios,
 )
-from medscore.priors.network import Prior
-from medscore.sdes.linear import SDE
+from medscore.priors.base import Prior
+from medscore.sdes.base import SDE
 from medscore.types import State, Times
+from medscore.white_noise import Noise
 
 UNIFORM = ImportanceTimes()
 FLOOR = 0.05

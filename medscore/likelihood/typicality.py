@@ -22,15 +22,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from medscore.priors.contract import DataContract
 from medscore.datasets.collections.slices import FULL
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
-from medscore.likelihood.bound import denoising_draw
-from medscore.white_noise import Noise
-from medscore.priors.network import NetworkPrior, Prior
 from medscore.io.specs import Strict, validated
+from medscore.likelihood.bound import denoising_draw
+from medscore.priors.base import Prior
+from medscore.priors.contract import DataContract
+from medscore.priors.network import NetworkPrior
 from medscore.types import Images, Times
+from medscore.white_noise import Noise
 
 DRAWS = 16
 """Times and noises that every image is looked at with."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from medscore.hounsfield import MU_WATER, hu_to_mu
 from medscore.datasets.raw.projections import Projections, ScanGeometry
 from medscore.datasets.volume import Volume, centred_affine
 from medscore.errors import MedscoreError
+from medscore.hounsfield import MU_WATER, hu_to_mu
 from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.operators.ct.geometry import FanBeam, ParallelAngles, ParallelBeam
 from medscore.operators.ct.metal import estimate_metal, metal_trace, without_metal

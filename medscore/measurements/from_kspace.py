@@ -23,8 +23,8 @@ from medscore.measurements.measurement import MAGNITUDE, Measurement
 from medscore.operators.base import Operator
 from medscore.operators.mri.fourier import Fourier, ifft2c
 from medscore.operators.mri.multicoil import MulticoilFourier
-from medscore.operators.noise_level import kspace_corners
 from medscore.operators.mri.sensitivity import espirit, low_resolution
+from medscore.operators.noise_level import kspace_corners
 
 MAPS: dict[str, Callable[[Tensor], Tensor]] = {
     "low-resolution": low_resolution,

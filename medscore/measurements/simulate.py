@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medscore.hounsfield import MU_WATER
 from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError
+from medscore.hounsfield import MU_WATER
 from medscore.measurements.measurement import Measurement
 from medscore.measurements.tasks import TASKS, Choices, Grid
 

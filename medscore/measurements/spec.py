@@ -9,8 +9,9 @@ DEFAULTS = Choices()
 
 
 class ScanSpec(Strict):
-    """A task of :data:`medscore.measurements.tasks.TASKS`, and what ``medscore simulate`` may be told of it;
-    see :class:`medscore.measurements.tasks.Choices`. ``noise`` is as on its command line.
+    """A task of :data:`medscore.measurements.tasks.TASKS`, and what ``medscore simulate`` may be
+    told of it; see :class:`medscore.measurements.tasks.Choices`. ``noise`` is as on its command
+    line.
     """
 
     task: str

@@ -12,18 +12,24 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from medscore.hounsfield import hu_to_mu
 from medscore.errors import MedscoreError
+from medscore.hounsfield import hu_to_mu
 from medscore.measurements.measurement import ATTENUATION, HU, MAGNITUDE
-from medscore.operators.mri import masks
 from medscore.operators.base import Operator
-from medscore.operators.images.blur import Blur, gaussian_kernel
-from medscore.operators.mri.fourier import Fourier
 from medscore.operators.ct.geometry import ParallelBeam
-from medscore.operators.images.inpainting import Inpainting
 from medscore.operators.ct.metal import without_metal
 from medscore.operators.ct.metal_simulation import PHOTONS, discs, simulate_metal
+from medscore.operators.ct.radon import Radon
+from medscore.operators.ct.scans import full_grid, limited_angle, sparse_view
+from medscore.operators.ct.xray import tube_spectrum
+from medscore.operators.images.blur import Blur, gaussian_kernel
+from medscore.operators.images.inpainting import Inpainting
+from medscore.operators.images.super_resolution import SuperResolution
+from medscore.operators.mri import masks
+from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.operators.mri.real_images import Phased
+from medscore.operators.mri.sensitivity import birdcage
 from medscore.operators.noise import (
     ComplexGaussianNoise,
     GaussianNoise,
@@ -31,12 +37,6 @@ from medscore.operators.noise import (
     NoiseModel,
     PoissonNoise,
 )
-from medscore.operators.ct.radon import Radon
-from medscore.operators.mri.real_images import Phased
-from medscore.operators.ct.scans import full_grid, limited_angle, sparse_view
-from medscore.operators.mri.sensitivity import birdcage
-from medscore.operators.images.super_resolution import SuperResolution
-from medscore.operators.ct.xray import tube_spectrum
 
 KILOVOLTS = 120.0
 """Of the tube that metal is scanned with."""

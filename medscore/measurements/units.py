@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from medscore.hounsfield import mu_to_hu
 from medscore.datasets.collections.slices import FULL
+from medscore.hounsfield import mu_to_hu
 from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
 from medscore.operators.mri.fourier import ifft2c

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 from skimage.metrics import structural_similarity
 
-from medscore.metrics.convention import CONVENTIONS, CT_CONVENTION, WINDOWS, Convention
 from medscore.errors import MedscoreError
+from medscore.metrics.convention import CONVENTIONS, CT_CONVENTION, WINDOWS, Convention
 
 __all__ = [
     "CONVENTIONS",

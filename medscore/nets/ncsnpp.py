@@ -15,8 +15,8 @@ ncsnpp-cont        biggan  fir       4       fourier     residual   scaled_score
 ncsnpp-cont-deep   biggan  fir       8       fourier     residual   scaled_score, log_sigma
 =================  ======  ========  ======  ==========  =========  ===========================
 
-and all but ddpm rescale their skips. The prediction is what :mod:`medscore.priors.preconditioning` is to
-be told; it does the division by sigma.
+and all but ddpm rescale their skips. The prediction is what :mod:`medscore.priors.preconditioning`
+is to be told; it does the division by sigma.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medscore.priors.network import Prior
-from medscore.sdes.linear import SDE
+from medscore.priors.base import Prior
+from medscore.sdes.base import SDE
 from medscore.types import State, Times
 
 Weighting = Callable[[SDE, Times], Tensor]
@@ -202,7 +202,8 @@ def edm(data_std: float, mean: float = -1.5, std: float = 1.4) -> Denoising:
 
 
 def smld(scales: int) -> Denoising:
-    """Eq. 7.1 over N D, on :class:`medscore.sdes.linear.VE` with eps = 0, whose scales are geometric.
+    """Eq. 7.1 over N D, on :class:`medscore.sdes.linear.VE` with eps = 0, whose scales are
+    geometric.
 
     Raises:
         ValueError: fewer than two scales.
@@ -211,8 +212,8 @@ def smld(scales: int) -> Denoising:
 
 
 def ddpm(scales: int) -> Denoising:
-    """Eq. 7.3 over N D, on :class:`medscore.sdes.ddpm.DDPM` of as many scales. That text's alpha_i is
-    alpha^2 here.
+    """Eq. 7.3 over N D, on :class:`medscore.sdes.ddpm.DDPM` of as many scales. That text's alpha_i
+    is alpha^2 here.
 
     Raises:
         ValueError: fewer than two scales.

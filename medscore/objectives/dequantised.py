@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 
 from medscore.objectives.grey_levels import Levels, uniform
-from medscore.white_noise import seeds_from
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.types import State, Times
+from medscore.white_noise import seeds_from
 
 
 @dataclass(frozen=True)

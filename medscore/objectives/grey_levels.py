@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medscore.white_noise import derive_seed
 from medscore.types import State, Times
+from medscore.white_noise import derive_seed
 
 STREAM = 0x6B
 """Of a seed, the draws within levels."""

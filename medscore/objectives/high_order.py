@@ -21,12 +21,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medscore.white_noise import seeds_from
 from medscore.objectives.denoising import Denoising
 from medscore.objectives.score_matching import as_asked, at
-from medscore.priors.network import Prior
-from medscore.sdes.linear import expand
+from medscore.priors.base import Prior
+from medscore.sdes.base import expand
 from medscore.types import State, Times
+from medscore.white_noise import seeds_from
 
 
 @dataclass(frozen=True)

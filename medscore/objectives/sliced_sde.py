@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import torch
 
-from medscore.sdes.general import Field, GeneralSDE
-from medscore.white_noise import Noise
 from medscore.objectives.sliced import Projections, sliced_score_matching_vr
+from medscore.sdes.general import Field, GeneralSDE
 from medscore.types import State, Times
+from medscore.white_noise import Noise
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from medscore.priors.network import Prior
-from medscore.sdes.linear import SDE
+from medscore.priors.base import Prior
+from medscore.sdes.base import SDE
 from medscore.types import State, Times
 
 

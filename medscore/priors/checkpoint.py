@@ -8,9 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from medscore.priors.contract import PREPROCESSING, DataContract
 from medscore.errors import MedscoreError
-from medscore.priors.network import NetworkPrior
 from medscore.io.weights import (
     Kind,
     Stored,
@@ -19,6 +17,8 @@ from medscore.io.weights import (
     read_weights,
     write_weights,
 )
+from medscore.priors.contract import PREPROCESSING, DataContract
+from medscore.priors.network import NetworkPrior
 
 PRIOR = Kind(
     format="medscore-prior-1",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from medscore.sdes.ddpm import DDPM
+from medscore.io.specs import Strict
 from medscore.nets.diffusers_unet import DiffusersUNetSpec
 from medscore.nets.monai_unet import MonaiUNetSpec
 from medscore.nets.ncsn import NCSNSpec
@@ -27,8 +27,9 @@ from medscore.priors.preconditioning import (
     time_999,
     velocity,
 )
-from medscore.sdes.linear import SDE, VE, VP, SubVP
-from medscore.io.specs import Strict
+from medscore.sdes.base import SDE
+from medscore.sdes.ddpm import DDPM
+from medscore.sdes.linear import VE, VP, SubVP
 
 PREPROCESSING = 1
 """Version of the path from file to network range; a checkpoint of another version is refused."""

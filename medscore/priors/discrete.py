@@ -1,8 +1,9 @@
 r"""Priors trained on N discrete noise scales: SMLD and DDPM (Song et al. 2022, section 7.2).
 
-SMLD's scales are VE's at equally spaced times, :class:`medscore.sdes.linear.VE` with eps = 0. DDPM's are
-:class:`medscore.sdes.ddpm.DDPM`. On either, the N scales are the times of the ``uniform`` grid of N - 1
-steps.
+SMLD's scales are VE's at equally spaced times, :class:`medscore.sdes.linear.VE` with eps = 0.
+DDPM's are
+:class:`medscore.sdes.ddpm.DDPM`. On either, the N scales are the times of the ``uniform`` grid of N
+- 1 steps.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import final
 import torch
 from torch import Tensor
 
+from medscore.priors.base import Prior
 from medscore.priors.preconditioning import level_index
-from medscore.priors.network import Prior
-from medscore.sdes.linear import SDE, expand
+from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
 
 Interpolation = Callable[[Tensor, float], Tensor]

@@ -10,32 +10,17 @@ follows from it.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import final
 
 from torch import Tensor, nn
 
+from medscore.priors.base import Prior
 from medscore.priors.contract import DataContract
 from medscore.priors.preconditioning import EDM, Condition, Preconditioning, log_ratio
-from medscore.sdes.linear import SDE, expand
+from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
 
 UNIT = EDM()
-
-
-class Prior(ABC):
-    """What every sampler needs to know about the data. One evaluation is one NFE."""
-
-    sde: SDE
-
-    @abstractmethod
-    def denoise(self, x: State, t: Times) -> State:
-        """E[x_0 | x_t = x], same shape as ``x``; ``t`` holds one time per sample."""
-
-    def score(self, x: State, t: Times) -> State:
-        r""":math:`\nabla_x \log p_t(x) = (\alpha D(x, t) - x) / \sigma^2`."""
-        alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
-        return (alpha * self.denoise(x, t) - x) / sigma**2
 
 
 @final

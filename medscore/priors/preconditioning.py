@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medscore.sdes.linear import SDE
+from medscore.sdes.base import SDE
 from medscore.types import Times
 
 

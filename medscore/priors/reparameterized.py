@@ -11,8 +11,9 @@ from typing import final
 
 import torch
 
-from medscore.priors.network import Prior
-from medscore.sdes.linear import SDE, VE, expand
+from medscore.priors.base import Prior
+from medscore.sdes.base import SDE, expand
+from medscore.sdes.linear import VE
 from medscore.types import State, Times
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.types import State, Times
 
 

@@ -1,1 +1,1 @@
-"""Reconstruct a measurement: posterior sampling, baselines and supervised networks, and their outputs."""
+"""Reconstruct measurements: posterior sampling, baselines, supervised networks, outputs."""

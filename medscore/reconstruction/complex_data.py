@@ -7,12 +7,15 @@ imaginary part as two channels (``two-channel``); others know no complex data.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from medscore.priors.contract import DataContract
 from medscore.errors import MedscoreError
+from medscore.measurements.measurement import Measurement
 from medscore.operators.base import Operator
+from medscore.operators.mri.multicoil import sensitivity_of
 from medscore.operators.mri.real_images import Phased, TwoChannels, estimate_phase
+from medscore.priors.contract import DataContract
 from medscore.types import Kspace
 
 
@@ -40,3 +43,23 @@ def as_the_prior_sees(
         f"prior {contract.name} is of {contract.quantity}, which complex data have not",
         mend="use a prior of magnitudes or of complex images",
     )
+
+
+def seen_by(contract: DataContract, m: Measurement) -> Operator:
+    """The measurement's operator on the prior's images: complex images by the contract's rule.
+
+    Raises:
+        MedscoreError: the prior has no rule for them, or the scan no centre to take a phase from.
+    """
+    first = torch.from_numpy(m.data[:1])
+    if not first.is_complex() or not m.operator.rows([0]).adjoint(first).is_complex():
+        return m.operator
+    try:
+        return as_the_prior_sees(
+            contract, m.operator, torch.from_numpy(m.data), sensitivity_of(m.operator)
+        )
+    except ValueError as error:
+        raise MedscoreError(
+            f"the image's phase is not known: {error}",
+            mend="measure the centre of k-space, or use a prior of complex images",
+        ) from error

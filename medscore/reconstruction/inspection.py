@@ -10,15 +10,15 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from medscore.priors.contract import DataContract
+from medscore.datasets.load import load_image
 from medscore.datasets.raw.dicom_ct_pd import KIND, is_ct_pd
 from medscore.datasets.raw.kspace import RawKspace
 from medscore.datasets.raw.kspace_files import read_kspace
-from medscore.datasets.load import load_image
 from medscore.datasets.volume import Volume, guess
 from medscore.errors import MedscoreError, reading
 from medscore.measurements.measurement import Measurement, is_measurement, read_measurement
-from medscore.reconstruction.posterior import measurement_misfits, misfits
+from medscore.priors.contract import DataContract
+from medscore.reconstruction.compatibility import measurement_misfits, misfits
 
 Contracts = Mapping[str, DataContract]
 

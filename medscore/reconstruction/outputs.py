@@ -22,7 +22,7 @@ from medscore.measurements.measurement import Measurement
 from medscore.metrics.card import Card, card
 from medscore.metrics.quality import CT_CONVENTION, Convention, Quality, average, qualities
 from medscore.reconstruction.preview import picture
-from medscore.reconstruction.posterior import Reconstruction
+from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.samples_file import write_samples
 
 TARGET = "the image given as reference, on the measurement's grid"
@@ -51,6 +51,7 @@ class Outcome:
     Attributes:
         classical: name and image of what the measurement gives without a prior.
         window_asked: values that the preview shows black and white; by default by the modality.
+        warning: what the user should know of the result; empty for nothing.
     """
 
     measurement: Measurement
@@ -58,6 +59,7 @@ class Outcome:
     classical: tuple[str, NDArray[np.float32]]
     reference: NDArray[np.float32] | None = None
     window_asked: tuple[float, float] | None = None
+    warning: str = ""
 
     @property
     def convention(self) -> Convention:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from medscore.priors.base import Prior
+from medscore.reconstruction.posterior import Plan
 from medscore.registry import names as registry
 from medscore.registry.presets import Settings
-from medscore.priors.network import Prior
-from medscore.reconstruction.posterior import Plan
 
 
 def strength(settings: Settings, noise: Tensor | None) -> float:

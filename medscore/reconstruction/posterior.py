@@ -9,24 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from medscore.reconstruction.complex_data import as_the_prior_sees
 from medscore.conditioners.base import Conditioner
-from medscore.priors.contract import DataContract
 from medscore.engine.loop import Batch, Job, StepInfo, run
-from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
-from medscore.white_noise import derive_seed
-from medscore.operators.base import Operator
-from medscore.operators.mri.multicoil import sensitivity_of
-from medscore.priors.network import Prior
 from medscore.measurements.noise_std import whiten
-from medscore.engine.resume import Residual
+from medscore.measurements.units import NetworkUnits
+from medscore.operators.base import Operator
+from medscore.priors.base import Prior
+from medscore.priors.contract import DataContract
+from medscore.reconstruction.complex_data import seen_by
+from medscore.reconstruction.result import Reconstruction
 from medscore.samplers.base import Sampler
 from medscore.types import State
-from medscore.measurements.units import NetworkUnits
+from medscore.white_noise import derive_seed
 
 EXACT = 9e-4
 """Relative residual that the final step leaves: it projects onto the images that fit so well. A
@@ -61,86 +58,6 @@ class Plan:
     bf16: bool = False
     state: Path | None = None
     fingerprint: str = ""
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """Posterior samples in HU, or as magnitudes, and what they took.
-
-    Attributes:
-        samples: (slices, samples, H, W) float32. residual: |y - A x| / |y| of each, unclipped.
-        nfe: network evaluations per sample. operator_calls: batched A, A^T and T_inv.
-        history: residuals of the noisy states along the way. seconds: wall time.
-    """
-
-    samples: NDArray[np.float32]
-    residual: NDArray[np.float64]
-    nfe: int
-    operator_calls: int
-    history: tuple[Residual, ...]
-    seconds: float
-
-    @property
-    def mean(self) -> NDArray[np.float32]:
-        """Mean over the samples (slices, H, W)."""
-        mean: NDArray[np.float32] = self.samples.mean(axis=1)
-        return mean
-
-    @property
-    def std(self) -> NDArray[np.float32]:
-        """Standard deviation over the samples (slices, H, W); needs at least two."""
-        deviation: NDArray[np.float32] = self.samples.std(axis=1, ddof=1)
-        return deviation
-
-
-def check_compatible(
-    contract: DataContract, measurement: Measurement, *, prior_name: str, where: Path
-) -> None:
-    """Refuse a prior that was not trained on such images.
-
-    Raises:
-        MedscoreError: naming both sides: modality, matrix size or pixel spacing differ.
-    """
-    for what, ours, theirs in measurement_misfits(contract, measurement):
-        raise MedscoreError(
-            f"{what} is {ours}, prior {prior_name} has {theirs}",
-            where=where,
-            mend="choose a prior that fits (`medscore priors list`), or simulate at its size",
-        )
-
-
-def measurement_misfits(contract: DataContract, m: Measurement) -> list[tuple[str, str, str]]:
-    """:func:`misfits` of the images of a measurement."""
-    (rows, columns), (x, y) = m.size, m.spacing
-    quantity = "HU" if m.modality == "CT" else "magnitude"
-    if m.modality == "MR" and contract.complex_data == "two-channel":
-        quantity = contract.quantity
-    found = misfits(contract, modality=m.modality, quantity=quantity, size=columns, spacing=x)
-    if rows != columns:
-        found.append(("matrix size", f"{columns} x {rows}", f"{contract.size}"))
-    if abs(x - y) > 2e-3 * x:
-        found.append(("pixels in mm", f"{x:.4g} x {y:.4g}", "square"))
-    return found
-
-
-def misfits(
-    contract: DataContract, *, modality: str, quantity: str, size: int, spacing: float
-) -> list[tuple[str, str, str]]:
-    """In what images differ from those a prior was trained on: what, theirs, the prior's.
-
-    Args:
-        quantity: "HU" or "magnitude". size: of the square slices. spacing: of their pixels in mm.
-    """
-    low, high = contract.spacing_mm
-    dimension = getattr(contract.network, "spatial_dims", 2)
-    sides = [
-        (modality == contract.modality, "modality", modality, contract.modality),
-        (quantity == contract.quantity, "quantity", quantity, contract.quantity),
-        (dimension == 2, "dimension", "2", f"{dimension}"),
-        (size == contract.size, "matrix size", f"{size}", f"{contract.size}"),
-        (low <= spacing <= high, "pixel spacing in mm", f"{spacing:g}", f"{low:g} to {high:g}"),
-    ]
-    return [(what, ours, theirs) for same, what, ours, theirs in sides if not same]
 
 
 def reconstruct(
@@ -225,26 +142,6 @@ class _Scaled:
             return operator, y, 0.0
         std = self.plan.noise if len(self.plan.noise) == 1 else self.plan.noise[slices]
         return whiten(operator, y, std.to(y.device) / self.units.of_slices(slices, y))
-
-
-def seen_by(contract: DataContract, m: Measurement) -> Operator:
-    """The measurement's operator on the prior's images: complex images by the contract's rule.
-
-    Raises:
-        MedscoreError: the prior has no rule for them, or the scan no centre to take a phase from.
-    """
-    first = torch.from_numpy(m.data[:1])
-    if not first.is_complex() or not m.operator.rows([0]).adjoint(first).is_complex():
-        return m.operator
-    try:
-        return as_the_prior_sees(
-            contract, m.operator, torch.from_numpy(m.data), sensitivity_of(m.operator)
-        )
-    except ValueError as error:
-        raise MedscoreError(
-            f"the image's phase is not known: {error}",
-            mend="measure the centre of k-space, or use a prior of complex images",
-        ) from error
 
 
 def _identity(x: State) -> State:

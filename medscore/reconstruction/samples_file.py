@@ -15,7 +15,7 @@ import h5py
 
 from medscore.io.files import atomic_write
 from medscore.measurements.measurement import Measurement
-from medscore.reconstruction.posterior import Reconstruction
+from medscore.reconstruction.result import Reconstruction
 
 FORMAT = "medscore-samples-1"
 

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
@@ -31,11 +28,7 @@ from medscore.conditioners.red_diff import REDDiff
 from medscore.conditioners.replacement import Replacement
 from medscore.conditioners.score_sde import ScoreSDE
 from medscore.errors import MedscoreError
-from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
-from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
-from medscore.operators.noise_level import kspace_corners
-from medscore.measurements.noise_std import deviation, estimated, estimated_uniform
 from medscore.samplers import grids
 from medscore.samplers.analytic_dpm import AnalyticDPM
 from medscore.samplers.ancestral import AncestralVE, AncestralVP
@@ -51,7 +44,7 @@ from medscore.samplers.langevin import LangevinCorrector
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.probability_flow import ProbabilityFlow
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
-from medscore.sdes.linear import SDE
+from medscore.sdes.base import SDE
 
 Entry = TypeVar("Entry")
 
@@ -126,11 +119,6 @@ CONDITIONERS: dict[str, Callable[[Operator, Tensor, Strength], Conditioner]] = {
     "red-diff": lambda a, y, s: REDDiff(a, y),
 }
 
-NOISES: dict[str, Callable[[float], NoiseModel]] = {
-    "gaussian": GaussianNoise,
-    "poisson": PoissonNoise,
-}
-
 
 def sampler(name: str, options: SamplerOptions) -> Sampler:
     """The sampler of that name."""
@@ -159,108 +147,6 @@ def conditioner(name: str) -> Callable[[Operator, Tensor, Strength], Conditioner
             ) from error
 
     return checked
-
-
-def noise(text: str) -> NoiseModel:
-    """``none``, ``gaussian:STD`` or ``poisson:PHOTONS``.
-
-    Raises:
-        MedscoreError: another name, or not a positive number.
-    """
-    if text == "none":
-        return Noiseless()
-    name, _, value = text.partition(":")
-    try:
-        number = float(value)
-    except ValueError:
-        number = -1.0
-    if name not in NOISES or not 0 < number < float("inf"):
-        raise MedscoreError(
-            f"--noise {text!r} is not known", mend="use none, gaussian:0.01 or poisson:1e5"
-        )
-    return NOISES[name](number)
-
-
-ESTIMATES = {"estimate": estimated, "estimate:uniform": estimated_uniform}
-"""Noise levels from line integrals: counted photons, or one deviation for all rays."""
-
-
-def noise_deviation(text: str, measurement: Measurement, where: Path) -> Tensor | None:
-    """The deviation of the data, by what the file records (``recorded``), by the data themselves
-    (an entry of ``ESTIMATES``, and where the file records ``unknown``), or by another model; None
-    for none.
-
-    Raises:
-        MedscoreError: a noise that is not known, or data that tell no level.
-    """
-    y = torch.from_numpy(measurement.data)
-    if text == "recorded":
-        text = measurement.noise
-    if text == "unknown":
-        text = "estimate"
-    mask = measurement.operator.mask(y)
-    try:
-        if text not in ESTIMATES:
-            return deviation(noise(text), y)
-        if measurement.image_unit == ATTENUATION:
-            return ESTIMATES[text](y, mask)
-        if y.is_complex():
-            return kspace_corners(y, mask)[:, None, None, None]
-        raise ValueError("the data are pixels, which do not tell it")
-    except ValueError as error:
-        raise MedscoreError(
-            f"no noise level: {error}", where=where, mend="give it with --noise"
-        ) from error
-
-
-def device(name: str) -> str:
-    """``auto``, or a device that PyTorch has here.
-
-    Raises:
-        MedscoreError: there is no such device.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        if torch.device(name).type not in ("cpu", "cuda"):
-            raise RuntimeError("another kind of device")
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise MedscoreError(
-            f"--device {name} is not available here", mend="use auto or cpu"
-        ) from error
-    return name
-
-
-DEFAULT_PRIORS = {"CT": "ct-128", "MR": "mri-128"}
-"""The shipped prior for each modality."""
-
-
-def prior_folder() -> Path:
-    """Where the shipped priors lie."""
-    return Path(str(files("medscore.priors")))
-
-
-def shipped_priors() -> dict[str, Path]:
-    """The shipped priors by name."""
-    return {path.stem: path for path in sorted(prior_folder().glob("*.safetensors"))}
-
-
-def prior_path(name: str) -> Path:
-    """The file of a prior given by name or path.
-
-    Raises:
-        MedscoreError: neither.
-    """
-    shipped = shipped_priors()
-    if name in shipped:
-        return shipped[name]
-    path = Path(name)
-    if path.is_file():
-        return path
-    raise MedscoreError(
-        f"no prior {name!r}", mend=f"use a path or one of: {', '.join(shipped) or 'none shipped'}"
-    )
 
 
 def _pick(table: dict[str, Entry], name: str, kind: str) -> Entry:

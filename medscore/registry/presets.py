@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from medscore.cli.options import check_precision, check_ranges
 from medscore.errors import MedscoreError
 from medscore.io.specs import Strict, first_fault
+from medscore.registry.checks import check_precision, check_ranges
 
 THESIS = "thesis"
 """Short for the dissertation's sparse-view CT."""

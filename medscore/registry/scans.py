@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medscore.registry import names as registry
 from medscore.errors import MedscoreError
 from medscore.measurements.spec import ScanSpec
 from medscore.measurements.tasks import NEEDS, TASKS, Choices, Grid, Scan
+from medscore.registry.noise import noise_model
 
 
 def choices(spec: ScanSpec) -> Choices:
@@ -17,7 +17,7 @@ def choices(spec: ScanSpec) -> Choices:
         MedscoreError: a noise that is not known.
     """
     given = spec.model_dump(exclude={"task", "noise"})
-    return Choices(**given, noise=registry.noise(spec.noise))
+    return Choices(**given, noise=noise_model(spec.noise))
 
 
 def check_task(spec: ScanSpec, modality: str, where: Path) -> None:

@@ -19,12 +19,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from medscore.white_noise import Noise
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.samplers.ddim import implicit_mean
-from medscore.sdes.linear import SDE, expand
+from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
+from medscore.white_noise import Noise
 
 Moment = Callable[[Times, State, SDE], Times]
 r"""Gives :math:`\sigma_t^2 \Gamma_t` from the times, the scores at x_t, and the SDE."""

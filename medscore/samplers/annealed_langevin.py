@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import final
 
-from medscore.sdes.noise_levels import relative_step
-from medscore.white_noise import Noise
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.samplers.langevin import langevin_update
-from medscore.sdes.linear import SDE, expand
+from medscore.sdes.base import SDE, expand
+from medscore.sdes.noise_levels import relative_step
 from medscore.types import AnyFloat, State, Times
+from medscore.white_noise import Noise
 
 
 @final

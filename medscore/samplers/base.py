@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from medscore.white_noise import Noise
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.types import State, Times
+from medscore.white_noise import Noise
 
 Memory = dict[str, Tensor]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from medscore.sdes.linear import SDE
+from medscore.sdes.base import SDE
 from medscore.types import AnyFloat
 
 Grid = Callable[[SDE, int], AnyFloat]

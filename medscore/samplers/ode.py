@@ -17,11 +17,11 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from medscore.errors import MedscoreError
-from medscore.white_noise import Noise
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
-from medscore.sdes.linear import SDE, expand
+from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
+from medscore.white_noise import Noise
 
 
 def solve(

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from medscore.white_noise import Noise
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.types import State, Times
+from medscore.white_noise import Noise
 
 
 @final

@@ -13,11 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from medscore.white_noise import Noise
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
-from medscore.sdes.linear import expand
+from medscore.sdes.base import expand
 from medscore.types import State, Times
+from medscore.white_noise import Noise
 
 
 @final

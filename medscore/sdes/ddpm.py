@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from medscore.sdes.linear import SDE
+from medscore.sdes.base import SDE
 from medscore.types import AnyFloat
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medscore.white_noise import Noise
 from medscore.types import State
+from medscore.white_noise import Noise
 
 Field = Callable[[Tensor, float], Tensor]
 """A function of state (batch, ...) and time, same shape as the state."""

@@ -9,25 +9,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from medscore.priors.checkpoint import load_prior, verify
-from medscore.priors.contract import DataContract
 from medscore.errors import MedscoreError
+from medscore.io.specs import read_yaml, validated
 from medscore.likelihood.dequantization import DequantizationFlow, dequantization_loss
 from medscore.likelihood.dequantizer import DequantizerContract, FlowSpec
-from medscore.white_noise import seeds_from
+from medscore.priors.checkpoint import load_prior, verify
+from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
-from medscore.training.recipe import ImageRecipe
-from medscore.io.specs import read_yaml, validated
+from medscore.training.data import augmented, held_out, identity_of, provenance_of, training_slices
 from medscore.training.loop import Batches, Loss
 from medscore.training.plan import TrainingPlan
-from medscore.training.prior import (
-    augmented,
-    held_out,
-    identity_of,
-    provenance_of,
-    training_slices,
-)
+from medscore.training.recipe import ImageRecipe
 from medscore.training.validation import Validation
+from medscore.white_noise import seeds_from
 
 
 class DequantizerRecipe(ImageRecipe):

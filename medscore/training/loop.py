@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from medscore.errors import MedscoreError
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.training.log import Log
 from medscore.training.plan import TrainingPlan
 from medscore.training.state import load_state, save_state

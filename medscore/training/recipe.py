@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from medscore.priors.contract import Network, PredictionSpec, SDESpec
 from medscore.datasets.collections.augment import Augmentation
-from medscore.objectives.grey_levels import Levels
+from medscore.io.specs import Name, Strict, read_yaml, validated
 from medscore.objectives import denoising
 from medscore.objectives.dequantised import Dequantised
+from medscore.objectives.grey_levels import Levels
 from medscore.objectives.high_order import HighOrder
-from medscore.io.specs import Name, Strict, read_yaml, validated
+from medscore.priors.contract import Network, PredictionSpec, SDESpec
 from medscore.training.loop import Objective
 from medscore.training.plan import TrainingPlan
 

@@ -9,24 +9,18 @@ import torch
 from torch import Tensor
 
 from medscore.hounsfield import MU_WATER
-from medscore.measurements.measurement import ATTENUATION, HU
-from medscore.training.recipe import ImageRecipe
-from medscore.measurements.spec import ScanSpec
 from medscore.io.specs import read_yaml, validated
+from medscore.measurements.measurement import ATTENUATION, HU
+from medscore.measurements.spec import ScanSpec
+from medscore.measurements.tasks import Scan
+from medscore.measurements.units import NetworkUnits, brightness
 from medscore.reconstruction.supervised.contract import SupervisedContract
 from medscore.reconstruction.supervised.networks import ModelSpec, Reconstructor, plain
-from medscore.measurements.tasks import Scan
+from medscore.training.data import augmented, held_out, identity_of, provenance_of, training_slices
 from medscore.training.loop import Batches, Loss
 from medscore.training.plan import TrainingPlan
-from medscore.training.prior import (
-    augmented,
-    held_out,
-    identity_of,
-    provenance_of,
-    training_slices,
-)
+from medscore.training.recipe import ImageRecipe
 from medscore.training.validation import Validation
-from medscore.measurements.units import NetworkUnits, brightness
 
 
 class SupervisedRecipe(ImageRecipe):
@@ -123,7 +117,8 @@ def prepare_supervised(
         path: of the recipe. scan: its scan, built.
 
     Raises:
-        MedscoreError: as :func:`~medscore.datasets.collections.slices.load_slices`; patients that are in data
+        MedscoreError: as :func:`~medscore.datasets.collections.slices.load_slices`; patients that
+        are in data
             and validation.
     """
     slices = training_slices(recipe, recipe.data, data_root, cache)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from medscore.engine.loop import Batch, Job, run
-from medscore.io.files import atomic_path
 from medscore.generation.sheet import sheet
+from medscore.io.files import atomic_path
 from medscore.priors.network import NetworkPrior
 from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
 from medscore.samplers.grids import angular

@@ -13,26 +13,24 @@ little: how much is in docs/evaluation.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from medscore.hounsfield import hu_to_mu
 from medscore.errors import MedscoreError
+from medscore.hounsfield import hu_to_mu
 from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
-from medscore.operators.mri.masks import calibration_region
 from medscore.operators.ct.radon import Radon
+from medscore.operators.mri.masks import calibration_region
 from medscore.operators.mri.real_images import Phased
 from medscore.operators.wrappers.restricted import Restricted
-from medscore.reconstruction.posterior import Reconstruction
+from medscore.reconstruction.result import Solve
 
 EVERY = 8
 """One in so many measured views, lines or samples is left out."""
-
-Solve = Callable[[Measurement], Reconstruction]
 
 
 def held_out_score(

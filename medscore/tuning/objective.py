@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 
-from medscore.evaluation import methods
-from medscore.registry import names as registry
-from medscore.cli.evaluate import cohort as read
 from medscore.datasets.collections.cohort import Case
 from medscore.errors import MedscoreError
+from medscore.evaluation import methods
 from medscore.evaluation.cells import key_of
+from medscore.evaluation.comparison import cohort as read
 from medscore.evaluation.config import MethodSpec
 from medscore.measurements.measurement import Measurement, read_measurement
+from medscore.registry.noise import noise_deviation
 from medscore.tuning.config import Score, TuningSpec, read_tuning
 from medscore.tuning.held_out import held_out_score, split
 from medscore.tuning.sure import sure_score
@@ -92,7 +92,7 @@ class Search:
             methods.verify(self._with(middle), "", m, self.where)
             if self.score == "held-out":
                 split(m)
-            if self.score == "sure" and registry.noise_deviation("recorded", m, self.where) is None:
+            if self.score == "sure" and noise_deviation("recorded", m, self.where) is None:
                 raise MedscoreError(
                     "SURE needs noisy measurements, these have none", where=self.where,
                     mend="use --score held-out",
@@ -128,7 +128,7 @@ class Search:
         if self.score == "held-out":
             return held_out_score(solve, m, folds=range(self.spec.folds))
         if self.score == "sure":
-            std = registry.noise_deviation("recorded", m, self.where)
+            std = noise_deviation("recorded", m, self.where)
             return sure_score(solve, m, std, seed=self.spec.seed)
         assert case is not None
         assert self.spec.task is not None

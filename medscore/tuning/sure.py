@@ -20,8 +20,9 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
+from medscore.reconstruction.result import Solve
+from medscore.tuning.held_out import predicted
 from medscore.white_noise import derive_seed
-from medscore.tuning.held_out import Solve, predicted
 
 STEP = 0.1
 """epsilon, in deviations of the noise."""

@@ -2,8 +2,8 @@ r"""Metal artifact removal: Lambda = the rays that miss the metal (Song et al. 2
 
 Metal in the image shadows a trace in the sinogram. What was measured there says little, so it is
 dropped, and the rest of the sinogram is a partial measurement like any other: a
-:class:`~medscore.operators.ct.radon.Radon` whose mask is the complement of the trace. In practice the
-metal is known from the artifact-affected image alone, by thresholding it (B.6.5).
+:class:`~medscore.operators.ct.radon.Radon` whose mask is the complement of the trace. In practice
+the metal is known from the artifact-affected image alone, by thresholding it (B.6.5).
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from torch import Tensor
 from medscore.operators.base import Operator
 from medscore.operators.ct.fbp import Window, ramp_filter
 from medscore.operators.ct.geometry import FanBeam, Geometry
+from medscore.operators.ct.projector import MEMORY, backproject, project
 from medscore.operators.linalg import chebyshev, largest_eigenvalue
 from medscore.operators.noise import NoiseModel
-from medscore.operators.ct.projector import MEMORY, backproject, project
 from medscore.types import Images, Sinogram
 
 REFINEMENTS = 4

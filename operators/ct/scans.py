@@ -9,8 +9,8 @@ from itertools import pairwise
 import torch
 
 from medscore.operators.ct.geometry import FanBeam, ParallelAngles, ParallelBeam, check_angles
-from medscore.operators.noise import NoiseModel
 from medscore.operators.ct.radon import Radon
+from medscore.operators.noise import NoiseModel
 
 
 def full_grid(measured: int, size: int) -> int:

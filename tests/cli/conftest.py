@@ -16,11 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
-from medscore.priors.checkpoint import build_prior, save_prior
 from medscore.cli import main
-from medscore.priors.contract import DataContract, Provenance, VESpec
 from medscore.engine.loop import StepInfo
 from medscore.nets.unet import UNetSpec
+from medscore.priors.checkpoint import build_prior, save_prior
+from medscore.priors.contract import DataContract, Provenance, VESpec
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from medscore.priors.checkpoint import load_prior
 from medscore.likelihood.assess import Asked, assess
-from medscore.objectives.grey_levels import Levels
 from medscore.likelihood.bound import correction, denoising_bound
 from medscore.likelihood.dequantization import DequantizationFlow
 from medscore.likelihood.divergence import gaussian
 from medscore.likelihood.flow import log_likelihood
+from medscore.objectives.grey_levels import Levels
+from medscore.priors.base import Prior
+from medscore.priors.checkpoint import load_prior
 from medscore.white_noise import derive_seed
-from medscore.priors.network import Prior
 
 SEED = 11
 PLAIN = Asked("flow", "gaussian", 2, 3, None, 1e-2, 1e-2, 0)

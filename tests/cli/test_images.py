@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from medscore.priors.checkpoint import read_checkpoint
-from medscore.generation.given import given
-from medscore.priors.contract import DataContract
 from medscore.errors import MedscoreError
+from medscore.generation.given import given
+from medscore.priors.checkpoint import read_checkpoint
+from medscore.priors.contract import DataContract
 
 
 @pytest.fixture

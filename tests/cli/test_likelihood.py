@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medscore.priors.checkpoint import read_checkpoint
 from medscore.cli import likelihood as module
 from medscore.likelihood.typicality import beside
+from medscore.priors.checkpoint import read_checkpoint
 
 Refused = Callable[..., str]
 Done = Callable[..., Any]

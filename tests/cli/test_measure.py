@@ -12,15 +12,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from medscore.reconstruction.baselines.classical import classical
+from medscore.datasets.nifti import read_nifti
 from medscore.datasets.raw.fastmri import read_fastmri
 from medscore.datasets.raw.ismrmrd import read_ismrmrd
-from medscore.datasets.nifti import read_nifti
+from medscore.measurements.from_kspace import prepare
 from medscore.measurements.measurement import read_measurement
 from medscore.operators.mri.fourier import fft2c, ifft2c
 from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.operators.mri.sensitivity import birdcage
-from medscore.measurements.from_kspace import prepare
+from medscore.reconstruction.baselines.classical import classical
 
 Command = Callable[..., Any]
 READOUT, PHASE, COILS = 64, 32, 4

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from medscore.hounsfield import hu_to_mu
-from medscore.reconstruction.baselines.classical import classical
 from medscore.datasets.nifti import read_nifti
+from medscore.hounsfield import hu_to_mu
 from medscore.measurements.measurement import read_measurement
 from medscore.metrics.quality import CT_CONVENTION, quality
 from medscore.operators.ct.geometry import FanBeam
 from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.scans import fan_sparse_view, sparse_view, view_list
+from medscore.reconstruction.baselines.classical import classical
 
 Command = Callable[..., Any]
 SIZE, SPACING, ANGLES = 32, 3.0, [2.0, 40.0, 41.5, 100.0, 171.0]

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from medscore.priors.checkpoint import read_checkpoint
 from medscore.datasets.collections.pictures import load_pictures
 from medscore.errors import MedscoreError
+from medscore.priors.checkpoint import read_checkpoint
 
 Command = Callable[..., Any]
 Recipe = dict[str, Any]

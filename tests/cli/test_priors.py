@@ -12,12 +12,14 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from medscore.io.specs import Strict, read_yaml, validated
+from medscore.priors.catalogue import prior_folder, shipped_priors
 from medscore.priors.checkpoint import read_checkpoint, verify
 from medscore.registry import names as registry
+from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
-from medscore.training.pictures import ClassifierRecipe, PictureRecipe
+from medscore.training.pictures import PictureRecipe
 from medscore.training.recipe import Recipe
-from medscore.io.specs import Strict, read_yaml, validated
 
 Command = Callable[..., Any]
 Refused = Callable[..., str]
@@ -40,7 +42,7 @@ def test_the_list_names_every_shipped_prior(done: Command, shelf: Path) -> None:
 
 def test_what_is_needed_to_rebuild_a_shipped_prior_lies_beside_it() -> None:
     """The recipe is the one the prior was trained with; the loss log ends where training did."""
-    for path in sorted(registry.prior_folder().glob("*.safetensors")):
+    for path in sorted(prior_folder().glob("*.safetensors")):
         contract, recipe = read_checkpoint(path).contract, path.with_suffix(".yaml").read_bytes()
         assert sha256(recipe).hexdigest() == contract.provenance.config_sha256
         shipped = resources.files("medscore.configs") / "train" / f"{path.stem}.yaml"
@@ -51,7 +53,7 @@ def test_what_is_needed_to_rebuild_a_shipped_prior_lies_beside_it() -> None:
 
 def test_every_shipped_prior_is_whole_small_and_has_a_card() -> None:
     """At most 16 MB each; the card says on what, for what, how well, and how near to memorising."""
-    shipped = registry.shipped_priors()
+    shipped = shipped_priors()
     assert set(shipped) == {"ct-128", "ct-128-vp", "mri-128"}
     for name, path in shipped.items():
         assert verify(path).contract.name == name

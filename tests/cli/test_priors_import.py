@@ -18,8 +18,8 @@ from foreign import (
 )
 from safetensors.torch import save_file
 
-from medscore.priors.checkpoint import load_prior, verify
 from medscore.nets.ncsnpp import NCSNPPSpec
+from medscore.priors.checkpoint import load_prior, verify
 
 Command = Callable[..., Any]
 Refused = Callable[..., str]

@@ -10,8 +10,7 @@ import pytest
 import torch
 from support import network_of_features
 
-from medscore.cli.quality import Copies
-from medscore.generation.quality import frechet, mmd
+from medscore.generation.quality import Copies, frechet, mmd
 
 Done = Callable[..., Any]
 Refused = Callable[..., str]

@@ -10,11 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from medscore.registry import names as registry
-from medscore.registry.presets import preset, thesis_presets
 from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.nifti import read_nifti
 from medscore.measurements.measurement import read_measurement
+from medscore.registry import names as registry
+from medscore.registry.noise import ESTIMATES
+from medscore.registry.presets import preset, thesis_presets
 
 Command = Callable[..., Any]
 Args = list[object]
@@ -265,7 +266,7 @@ def test_a_preset_that_says_something_else_is_refused(
     assert "mine.yaml" in message
 
 
-@pytest.mark.parametrize("estimate", registry.ESTIMATES)
+@pytest.mark.parametrize("estimate", ESTIMATES)
 def test_the_noise_level_can_come_from_the_data(
     done: Command, refused: Callable[..., str], scan: Path, prior: Path, tmp_path: Path,
     estimate: str,

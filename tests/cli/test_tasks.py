@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medscore.reconstruction.baselines.classical import classical
 from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.nifti import read_nifti
 from medscore.measurements.measurement import read_measurement
-from medscore.metrics.quality import CT_CONVENTION, Convention, quality
 from medscore.measurements.tasks import NEEDS, TASKS
+from medscore.metrics.quality import CT_CONVENTION, Convention, quality
+from medscore.reconstruction.baselines.classical import classical
 
 Command = Callable[..., Any]
 EITHER = [task for task in TASKS if task not in NEEDS]

@@ -22,8 +22,8 @@ import pytest
 import torch
 from exact import SDES
 
-from medscore.priors.analytic import GaussianPrior
 from medscore.engine.loop import Batch, Job, run
+from medscore.priors.analytic import GaussianPrior
 from medscore.samplers.euler_maruyama import EulerMaruyama
 from medscore.samplers.grids import uniform
 from medscore.sdes.linear import VE, VP

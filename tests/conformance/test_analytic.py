@@ -8,7 +8,8 @@ from exact import SDES
 from torch import Tensor
 
 from medscore.priors.analytic import GaussianPrior, GMMPrior
-from medscore.sdes.linear import SDE, VE, VP
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP
 
 all_sdes = pytest.mark.parametrize("sde", SDES, ids=lambda sde: type(sde).__name__)
 dimensions = pytest.mark.parametrize("d", [1, 2, 8, 64])

@@ -9,7 +9,7 @@ from conditioning import CASES, SDES
 
 import medscore.conditioners
 from medscore.conditioners.base import Conditioner
-from medscore.sdes.linear import SDE
+from medscore.sdes.base import SDE
 
 ELSEWHERE = {"EnergyGuidance", "ClassifierGuidance", "REDDiff", "VolumeTV"}
 """Proven by tests of their own."""

@@ -8,12 +8,13 @@ from exact import walk
 from support import FixedNoise, SharedNoise
 
 from medscore.priors.analytic import GaussianPrior
-from medscore.sdes.ddpm import DDPM
 from medscore.samplers.grids import uniform
 from medscore.samplers.langevin import LangevinCorrector, batch_ratio
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.sdes.base import SDE
+from medscore.sdes.ddpm import DDPM
+from medscore.sdes.linear import VE, VP, SubVP
 
 D, N = 64, 2000
 SDES: list[SDE] = [VE(0.05, 10.0), VP(), SubVP()]
@@ -118,7 +119,7 @@ def test_predictor_corrector_reproduces_the_data(sde: SDE) -> None:
 
 
 def test_each_scale_costs_one_prediction_and_the_stated_corrections() -> None:
-    from medscore.engine.loop import Counted
+    from medscore.priors.counted import Counted
 
     prior = Counted(white(VE()))
     sampler = PredictorCorrector(ReverseDiffusion(), LangevinCorrector(), corrections=3)

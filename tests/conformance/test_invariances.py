@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from medscore.engine.loop import Batch, Job, run
+from medscore.operators.base import Operator
+from medscore.operators.ct.scans import sparse_view
+from medscore.operators.mri.hartley import Hartley, kspace_mask
+from medscore.operators.mri.masks import equispaced
+from medscore.operators.wrappers.whitened import Whitened
 from medscore.priors.analytic import GMMPrior
 from medscore.registry import names as registry
 from medscore.registry.names import Strength
-from medscore.engine.loop import Batch, Job, run
-from medscore.operators.base import Operator
-from medscore.operators.mri.hartley import Hartley, kspace_mask
-from medscore.operators.mri.masks import equispaced
-from medscore.operators.ct.scans import sparse_view
-from medscore.operators.wrappers.whitened import Whitened
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import log_snr
 from medscore.sdes.linear import VE

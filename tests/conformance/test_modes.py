@@ -21,7 +21,8 @@ from medscore.samplers.annealed_langevin import (
 from medscore.samplers.grids import ladder, log_snr
 from medscore.samplers.langevin import Langevin
 from medscore.samplers.ode import solve
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP, SubVP
 
 N, WEIGHT = 1280, 0.8
 STANDARD = (WEIGHT * (1 - WEIGHT) / N) ** 0.5

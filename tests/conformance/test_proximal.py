@@ -8,17 +8,18 @@ from exact import walk
 from support import FixedNoise, SharedNoise, Square
 from torch import Tensor
 
-from medscore.priors.analytic import GaussianPrior
 from medscore.conditioners.proximal import Proximal
-from medscore.white_noise import Noise
 from medscore.operators.base import Operator
 from medscore.operators.images.inpainting import Inpainting
+from medscore.priors.analytic import GaussianPrior
 from medscore.samplers.base import Memory, Sampler
 from medscore.samplers.grids import uniform
 from medscore.samplers.langevin import LangevinCorrector
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP, SubVP
+from medscore.white_noise import Noise
 
 SDES: list[SDE] = [VE(0.01, 10.0), VP(), SubVP()]
 SIDE = 8

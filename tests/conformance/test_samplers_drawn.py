@@ -19,9 +19,10 @@ from support import SharedNoise
 from torch import Tensor
 
 from medscore.priors.analytic import GMMPrior
-from medscore.white_noise import Noise
 from medscore.samplers.ode import AdaptiveFlow, solve
-from medscore.sdes.linear import SDE, VP
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VP
+from medscore.white_noise import Noise
 
 N, SEEDED = 10_000, 40
 DIRECTIONS = torch.stack(

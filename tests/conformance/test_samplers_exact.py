@@ -13,9 +13,10 @@ from exact import CASES, SDES, Moments, propagate
 from support import SharedNoise
 
 from medscore.priors.analytic import GaussianPrior
-from medscore.engine.loop import Counted
+from medscore.priors.counted import Counted
 from medscore.samplers.analytic_dpm import AnalyticDPM, MomentTable
-from medscore.sdes.linear import SDE, VP
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VP
 
 all_sdes = pytest.mark.parametrize("sde", SDES, ids=lambda sde: type(sde).__name__)
 

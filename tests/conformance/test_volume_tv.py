@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from medscore.priors.analytic import GaussianPrior
 from medscore.conditioners.volume_tv import NOTHING, REPEATED, Boundary, VolumeTV
 from medscore.operators.images.inpainting import Inpainting
 from medscore.operators.wrappers.stack import Stack
-from medscore.sdes.linear import VE
+from medscore.priors.analytic import GaussianPrior
 from medscore.priors.slicewise import Slicewise
+from medscore.sdes.linear import VE
 
 Z, SIDE = 6, 4
 

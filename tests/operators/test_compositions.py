@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from medscore.operators.base import Operator, check_mask
-from medscore.operators.mri.fourier import Fourier
 from medscore.operators.ct.geometry import ParallelBeam
-from medscore.operators.images.inpainting import Inpainting
-from medscore.operators.mri.multicoil import MulticoilFourier
-from medscore.operators.wrappers.padded import Padded
 from medscore.operators.ct.radon import Radon
-from medscore.operators.wrappers.restricted import Restricted
 from medscore.operators.ct.scans import sparse_view
+from medscore.operators.images.inpainting import Inpainting
+from medscore.operators.mri.fourier import Fourier
+from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.operators.mri.sensitivity import birdcage
+from medscore.operators.wrappers.padded import Padded
+from medscore.operators.wrappers.restricted import Restricted
 from medscore.operators.wrappers.stack import Stack
 
 

@@ -17,28 +17,28 @@ from torch import Tensor
 
 import medscore.operators
 from medscore.operators import store
+from medscore.operators.base import Operator
 from medscore.operators.ct.backends.astra import Astra
 from medscore.operators.ct.backends.triton import Triton
-from medscore.operators.base import Operator
+from medscore.operators.ct.geometry import FanBeam, ParallelAngles, ParallelBeam
+from medscore.operators.ct.metal import metal_trace, without_metal
+from medscore.operators.ct.radon import Radon
+from medscore.operators.ct.scans import fan_sparse_view, limited_angle, sparse_view, view_list
 from medscore.operators.images.blur import Blur, gaussian_kernel, motion_kernel
 from medscore.operators.images.colorization import Colorization
-from medscore.operators.mri.fourier import Fourier
-from medscore.operators.ct.geometry import FanBeam, ParallelAngles, ParallelBeam
-from medscore.operators.mri.hartley import Hartley, kspace_mask
 from medscore.operators.images.inpainting import Inpainting
-from medscore.operators.mri.masks import equispaced, variable_density_2d
-from medscore.operators.ct.metal import metal_trace, without_metal
-from medscore.operators.mri.multicoil import MulticoilFourier
-from medscore.operators.noise import ComplexGaussianNoise, GaussianNoise, PoissonNoise
-from medscore.operators.mri.nufft import NonuniformFourier, radial_trajectory
-from medscore.operators.wrappers.padded import Padded
-from medscore.operators.ct.radon import Radon
-from medscore.operators.mri.real_images import Phased, TwoChannels
-from medscore.operators.wrappers.restricted import Restricted
-from medscore.operators.ct.scans import fan_sparse_view, limited_angle, sparse_view, view_list
-from medscore.operators.mri.sensitivity import birdcage
-from medscore.operators.wrappers.stack import Stack
 from medscore.operators.images.super_resolution import SuperResolution
+from medscore.operators.mri.fourier import Fourier
+from medscore.operators.mri.hartley import Hartley, kspace_mask
+from medscore.operators.mri.masks import equispaced, variable_density_2d
+from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.operators.mri.nufft import NonuniformFourier, radial_trajectory
+from medscore.operators.mri.real_images import Phased, TwoChannels
+from medscore.operators.mri.sensitivity import birdcage
+from medscore.operators.noise import ComplexGaussianNoise, GaussianNoise, PoissonNoise
+from medscore.operators.wrappers.padded import Padded
+from medscore.operators.wrappers.restricted import Restricted
+from medscore.operators.wrappers.stack import Stack
 from medscore.operators.wrappers.whitened import Whitened
 
 

@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from medscore.operators.ct.phantoms import SHEPP_LOGAN, rasterize, scaled
+from medscore.operators.ct.scans import sparse_view
 from medscore.operators.mri.fourier import fft2c
 from medscore.operators.mri.masks import equispaced
 from medscore.operators.noise import ComplexGaussianNoise, GaussianNoise, PoissonNoise
@@ -19,8 +21,6 @@ from medscore.operators.noise_level import (
     photons,
     repeated_differences,
 )
-from medscore.operators.ct.phantoms import SHEPP_LOGAN, rasterize, scaled
-from medscore.operators.ct.scans import sparse_view
 
 SIDE = 128
 

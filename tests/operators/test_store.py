@@ -11,8 +11,8 @@ import torch
 from medscore.errors import MedscoreError
 from medscore.operators import store
 from medscore.operators.base import Operator
-from medscore.operators.images.inpainting import Inpainting
 from medscore.operators.ct.scans import sparse_view
+from medscore.operators.images.inpainting import Inpainting
 
 
 class Foreign(Inpainting):

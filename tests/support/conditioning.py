@@ -12,7 +12,6 @@ from rules import ETA, Problem, Rule
 from support import Draws, Square
 from torch import Tensor
 
-from medscore.priors.analytic import GaussianPrior
 from medscore.conditioners.base import Conditioner
 from medscore.conditioners.daps import DAPS
 from medscore.conditioners.ddnm import DDNM
@@ -30,10 +29,12 @@ from medscore.conditioners.proximal import Proximal
 from medscore.conditioners.replacement import Replacement
 from medscore.conditioners.score_sde import ScoreSDE
 from medscore.operators.base import Operator
-from medscore.priors.network import Prior
+from medscore.priors.analytic import GaussianPrior
+from medscore.priors.base import Prior
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import log_snr
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP, SubVP
 
 SDES: list[SDE] = [VE(0.05, 10.0), VP(), SubVP()]
 STD = 0.3

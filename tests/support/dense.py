@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
-from medscore.operators.mri.fourier import Fourier
 from medscore.operators.ct.geometry import ParallelBeam
-from medscore.operators.mri.masks import equispaced, variable_density_2d
 from medscore.operators.ct.metal import metal_trace, without_metal
-from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.scans import sparse_view
+from medscore.operators.mri.fourier import Fourier
+from medscore.operators.mri.masks import equispaced, variable_density_2d
+from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.operators.mri.sensitivity import birdcage
 
 N = 16

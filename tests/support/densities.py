@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from medscore.priors.analytic import GaussianPrior, GMMPrior
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP, SubVP
 
 D = 3
 SDES: list[SDE] = [VE(0.05, 50.0), VP(), SubVP()]

@@ -16,8 +16,7 @@ from support import SharedNoise
 from torch import Tensor
 
 from medscore.priors.analytic import GaussianPrior, GMMPrior
-from medscore.white_noise import Noise
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers import grids
 from medscore.samplers.analytic_dpm import AnalyticDPM, Moment, estimate_moments
 from medscore.samplers.ancestral import AncestralVE, AncestralVP
@@ -34,7 +33,9 @@ from medscore.samplers.ode import AdaptiveFlow
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.probability_flow import ProbabilityFlow
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP, SubVP
+from medscore.white_noise import Noise
 
 SDES: list[SDE] = [VE(0.05, 10.0), VP(), SubVP()]
 

@@ -9,8 +9,8 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from medscore.priors.importers.score_sde_layout import layout
 from medscore.nets.ncsnpp import NCSNPPSpec
+from medscore.priors.importers.score_sde_layout import layout
 
 
 def rounded(network: nn.Module) -> nn.Module:

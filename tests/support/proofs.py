@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from support import FixedNoise, SharedNoise
 
 from medscore.priors.analytic import GaussianPrior
-from medscore.priors.network import Prior
+from medscore.priors.base import Prior
 from medscore.samplers import analytic_dpm, ode
 from medscore.samplers.analytic_dpm import AnalyticDPM, MomentTable
 from medscore.samplers.ancestral import AncestralVE, AncestralVP
@@ -29,7 +29,8 @@ from medscore.samplers.ode import AdaptiveFlow
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.probability_flow import ProbabilityFlow
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
-from medscore.sdes.linear import SDE, VE, VP
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP
 from medscore.types import State, Times
 
 CANCELS = {("euler-maruyama", VE)}

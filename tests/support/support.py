@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medscore.white_noise import Noise
 from medscore.operators.base import Operator
+from medscore.white_noise import Noise
 
 
 class SharedNoise(Noise):

@@ -18,6 +18,9 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
+from medscore.errors import MedscoreError
+from medscore.io.specs import Strict, first_fault
+from medscore.nets.spec import NetworkSpec
 from medscore.priors.contract import (
     DataContract,
     DDPMSpec,
@@ -26,10 +29,7 @@ from medscore.priors.contract import (
     Provenance,
     SDESpec,
 )
-from medscore.errors import MedscoreError
 from medscore.priors.importers.read import Source, read_settings, sha256, some
-from medscore.nets.spec import NetworkSpec
-from medscore.io.specs import Strict, first_fault
 
 LARGEST = torch.finfo(torch.float16).max
 """The largest number of float16, in which priors are stored."""

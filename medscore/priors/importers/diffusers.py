@@ -15,12 +15,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from medscore.priors.contract import DDPMSpec, PredictionSpec
 from medscore.errors import MedscoreError
+from medscore.io.specs import first_fault
+from medscore.nets.diffusers_unet import DiffusersUNetSpec
+from medscore.priors.contract import DDPMSpec, PredictionSpec
 from medscore.priors.importers.contract import ImportContract, Mapped, fitted
 from medscore.priors.importers.read import Source, read_content, read_settings, some, state_dict
-from medscore.nets.diffusers_unet import DiffusersUNetSpec
-from medscore.io.specs import first_fault
 
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler")

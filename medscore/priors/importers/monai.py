@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from medscore.errors import MedscoreError
+from medscore.io.specs import first_fault
+from medscore.nets.monai_unet import MonaiUNetSpec
 from medscore.priors.importers.contract import ImportContract, Mapped, fitted
 from medscore.priors.importers.read import Source, some, state_dict
-from medscore.nets.monai_unet import MonaiUNetSpec
-from medscore.io.specs import first_fault
 
 UNSEEN = ("num_head_channels", "norm_num_groups")
 """What the shapes do not show and the function depends on."""

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from medscore.priors.contract import DDPMSpec, PredictionSpec, SDESpec, VESpec
 from medscore.errors import MedscoreError
+from medscore.priors.contract import DDPMSpec, PredictionSpec, SDESpec, VESpec
 from medscore.priors.importers import score_sde
 from medscore.priors.importers.contract import ImportContract, Mapped, fitted
 from medscore.priors.importers.read import Source

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.priors.importers.score_sde_layout import Entry, infer, layout
 from medscore.nets.embedding import PositionalEmbedding
 from medscore.nets.ncsnpp import NCSNPPSpec
+from medscore.priors.importers.score_sde_layout import Entry, infer, layout
 
 Content = Mapping[str, object]
 """Of the file: ``model``, ``ema`` and more, or the tensors of ``model`` alone."""
@@ -32,8 +32,8 @@ Content = Mapping[str, object]
 
 def recognise(content: Content) -> NCSNPPSpec | None:
     """The network that a checkpoint is of, as far as its shapes tell; see
-    :func:`~medscore.priors.importers.score_sde_layout.infer` for what they do not. ``None`` where it is
-    none of these networks.
+    :func:`~medscore.priors.importers.score_sde_layout.infer` for what they do not. ``None`` where
+    it is none of these networks.
     """
     tensors = _named(content)
     return infer({name: tensor.shape for name, tensor in tensors.items()}) if tensors else None

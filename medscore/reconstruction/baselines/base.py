@@ -1,8 +1,9 @@
 """What every baseline is: parameters that a file may hold, and a solver.
 
 A baseline reconstructs a :class:`~medscore.measurements.measurement.Measurement` to the same
-:class:`~medscore.reconstruction.posterior.Reconstruction` that sampling with a prior gives, with one sample
-a slice and no network evaluations of a prior. A new one is its file and its line in the registry.
+:class:`~medscore.reconstruction.result.Reconstruction` that sampling with a prior gives, with one
+sample a slice and no network evaluations of a prior. A new one is its file and its line in the
+registry.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medscore.measurements.measurement import Measurement
-from medscore.operators.base import Operator
-from medscore.measurements.noise_std import whiten
-from medscore.reconstruction.posterior import Reconstruction
 from medscore.io.specs import Strict
+from medscore.measurements.measurement import Measurement
+from medscore.measurements.noise_std import whiten
 from medscore.measurements.units import UNIT_RANGE, NetworkUnits
+from medscore.operators.base import Operator
+from medscore.reconstruction.result import Reconstruction
 
 
 class Baseline(Strict):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from medscore.measurements.measurement import Measurement
+from medscore.operators.base import Operator
+from medscore.operators.ct.radon import Radon
 from medscore.reconstruction.baselines.base import Baseline
 from medscore.reconstruction.baselines.direct import misses_rays
 from medscore.reconstruction.baselines.fbp import FBP
 from medscore.reconstruction.baselines.interpolation import LI
 from medscore.reconstruction.baselines.zero_filled import ZeroFilled
-from medscore.measurements.measurement import Measurement
-from medscore.operators.base import Operator
-from medscore.operators.ct.radon import Radon
 
 
 def classical(m: Measurement) -> tuple[str, NDArray[np.float32]]:

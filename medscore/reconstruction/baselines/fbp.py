@@ -12,10 +12,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from medscore.reconstruction.baselines.base import Baseline
-from medscore.reconstruction.baselines.direct import projections
 from medscore.operators.base import Operator
 from medscore.operators.ct.fbp import Window
+from medscore.reconstruction.baselines.base import Baseline
+from medscore.reconstruction.baselines.direct import projections
 
 
 class FBP(Baseline):

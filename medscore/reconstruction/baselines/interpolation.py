@@ -11,9 +11,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from medscore.operators.base import Operator
 from medscore.reconstruction.baselines.base import Baseline
 from medscore.reconstruction.baselines.direct import filled, projections
-from medscore.operators.base import Operator
 
 
 class LI(Baseline):

@@ -20,11 +20,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from medscore.reconstruction.baselines.base import Baseline
-from medscore.reconstruction.baselines.direct import projections
 from medscore.operators.base import Operator
 from medscore.operators.linalg import cgls
 from medscore.operators.wrappers.whitened import Whitened
+from medscore.reconstruction.baselines.base import Baseline
+from medscore.reconstruction.baselines.direct import projections
 
 
 class CGLS(Baseline):

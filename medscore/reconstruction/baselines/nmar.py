@@ -4,11 +4,11 @@ a prior image has flattened,
 .. math:: x = A^T F \left[ \mathrm{LI}\Big(\frac{y + \epsilon}{A m + \epsilon}\Big)
                            (A m + \epsilon) - \epsilon \right],
 
-with m the reconstruction by :mod:`~medscore.reconstruction.baselines.interpolation` in which air and soft tissue
-have one value each, while bone and what lies between air and soft tissue, lungs say, keep their
-own. Where m is the image, the quotient is 1 and the trace is filled in exactly; where A m is
-constant along a gap, NMAR is LI. epsilon, a share of the largest ray sum, keeps the quotient finite
-where rays meet nothing but air.
+with m the reconstruction by :mod:`~medscore.reconstruction.baselines.interpolation` in which air
+and soft tissue have one value each, while bone and what lies between air and soft tissue, lungs
+say, keep their own. Where m is the image, the quotient is 1 and the trace is filled in exactly;
+where A m is constant along a gap, NMAR is LI. epsilon, a share of the largest ray sum, keeps the
+quotient finite where rays meet nothing but air.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from medscore.reconstruction.baselines.base import Baseline
-from medscore.reconstruction.baselines.direct import filled, projections
+from medscore.measurements.units import UNIT_RANGE
 from medscore.operators.base import Operator
 from medscore.operators.ct.metal import interpolate_trace
 from medscore.operators.ct.radon import Radon
-from medscore.measurements.units import UNIT_RANGE
+from medscore.reconstruction.baselines.base import Baseline
+from medscore.reconstruction.baselines.direct import filled, projections
 
 WATER = 0.0
 """HU of soft tissue in the prior image."""

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from medscore.errors import MedscoreError
+from medscore.io.specs import first_fault
 from medscore.reconstruction.baselines.base import Baseline
 from medscore.reconstruction.baselines.fbp import FBP
 from medscore.reconstruction.baselines.interpolation import LI
@@ -15,8 +17,6 @@ from medscore.reconstruction.baselines.sense import CGSense
 from medscore.reconstruction.baselines.total_variation import FISTATV
 from medscore.reconstruction.baselines.wavelet import L1Wavelet
 from medscore.reconstruction.baselines.zero_filled import ZeroFilled
-from medscore.errors import MedscoreError
-from medscore.io.specs import first_fault
 
 BASELINES: dict[str, type[Baseline]] = {
     "fbp": FBP,

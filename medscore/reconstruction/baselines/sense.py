@@ -12,10 +12,10 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from medscore.reconstruction.baselines.base import Baseline
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.linalg import damped
+from medscore.reconstruction.baselines.base import Baseline
 
 
 class CGSense(Baseline):

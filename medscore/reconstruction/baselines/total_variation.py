@@ -18,9 +18,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from medscore.operators.base import Operator
 from medscore.reconstruction.baselines.base import Baseline
 from medscore.reconstruction.baselines.fista import STEP, fista
-from medscore.operators.base import Operator
 
 
 class FISTATV(Baseline):

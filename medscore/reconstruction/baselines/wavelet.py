@@ -20,9 +20,9 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn.functional import pad
 
+from medscore.operators.base import Operator
 from medscore.reconstruction.baselines.base import Baseline
 from medscore.reconstruction.baselines.fista import STEP, fista
-from medscore.operators.base import Operator
 
 
 class L1Wavelet(Baseline):

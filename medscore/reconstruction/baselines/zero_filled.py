@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from medscore.reconstruction.baselines.base import Baseline
 from medscore.operators.base import Operator
+from medscore.reconstruction.baselines.base import Baseline
 
 
 class ZeroFilled(Baseline):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from medscore.priors.contract import Provenance
-from medscore.measurements.spec import ScanSpec
 from medscore.io.specs import Strict
-from medscore.reconstruction.supervised.networks import ModelSpec, Reconstructor
 from medscore.io.weights import Kind, check_hash, fill_network, read_weights, write_weights
+from medscore.measurements.spec import ScanSpec
+from medscore.priors.contract import Provenance
+from medscore.reconstruction.supervised.networks import ModelSpec, Reconstructor
 
 
 class SupervisedContract(Strict):

@@ -9,14 +9,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from medscore.reconstruction.baselines.base import Baseline
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
+from medscore.measurements.units import UNIT_RANGE
 from medscore.operators.base import Operator
-from medscore.reconstruction.posterior import Reconstruction
+from medscore.reconstruction.baselines.base import Baseline
+from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.supervised.contract import SupervisedContract, load_reconstructor
 from medscore.reconstruction.supervised.networks import Reconstructor
-from medscore.measurements.units import UNIT_RANGE
 
 
 class Supervised(Baseline):

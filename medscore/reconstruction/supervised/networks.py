@@ -21,11 +21,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from medscore.reconstruction.baselines.direct import direct
+from medscore.io.specs import Strict
 from medscore.nets.unet import UNetSpec
 from medscore.operators.base import Operator
 from medscore.operators.linalg import wide
-from medscore.io.specs import Strict
+from medscore.reconstruction.baselines.direct import direct
 
 
 @final

@@ -1,9 +1,9 @@
 """Line integrals computed on the fly by GPU kernels, with no matrix in memory.
 
-The same interpolation as in :mod:`~medscore.operators.ct.joseph`. Each program of the forward kernel
-follows a block of rays through the rows (or columns) that they cross. Each program of the adjoint
-kernel owns a block of pixels and looks up the few detectors of each view whose rays pass within a
-pixel of them, so nothing is added atomically and results are the same from run to run.
+The same interpolation as in :mod:`~medscore.operators.ct.joseph`. Each program of the forward
+kernel follows a block of rays through the rows (or columns) that they cross. Each program of the
+adjoint kernel owns a block of pixels and looks up the few detectors of each view whose rays pass
+within a pixel of them, so nothing is added atomically and results are the same from run to run.
 
 With ``TRITON_INTERPRET=1`` the kernels run on the CPU, for tests.
 """

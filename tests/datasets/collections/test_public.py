@@ -12,7 +12,8 @@ import torch
 
 from medscore.datasets.collections import slices as slices_module
 from medscore.datasets.collections.public import collected, share
-from medscore.datasets.collections.slices import Slices, load_slices
+from medscore.datasets.collections.slice_cache import Slices
+from medscore.datasets.collections.slices import load_slices
 
 Refused = Callable[..., str]
 WriteSlice = Callable[..., Path]

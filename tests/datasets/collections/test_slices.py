@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from medscore.datasets.collections.slices import Quantity, Slices, load_slices
+from medscore.datasets.collections.slice_cache import Slices
+from medscore.datasets.collections.slices import Quantity, load_slices
 
 Refused = Callable[..., str]
 Arrays = dict[str, NDArray[np.generic]]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.dicom.files import list_series
+from medscore.datasets.dicom.read import read_dicom
 
 Bundled = Callable[[str], Path]
 Refused = Callable[..., str]

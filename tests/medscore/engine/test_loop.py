@@ -10,11 +10,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from medscore.priors.analytic import GaussianPrior
 from medscore.engine.loop import Batch, Job, Samples, StepInfo, run
 from medscore.errors import MedscoreError
-from medscore.white_noise import Noise
-from medscore.priors.network import Prior
+from medscore.priors.analytic import GaussianPrior
+from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
 from medscore.samplers.grids import uniform
@@ -22,6 +21,7 @@ from medscore.samplers.langevin import LangevinCorrector
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
 from medscore.sdes.linear import VE
+from medscore.white_noise import Noise
 
 SDE = VE(0.01, 10.0)
 PRIOR = GaussianPrior(SDE, torch.full((4,), 0.3), torch.diag(torch.tensor([0.2, 0.1, 0.3, 0.2])))

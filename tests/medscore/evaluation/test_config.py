@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from medscore.reconstruction.baselines.registry import baseline
-from medscore.evaluation.methods import convention, parameters
 from medscore.errors import MedscoreError
 from medscore.evaluation.config import read_evaluation
+from medscore.evaluation.methods import convention, parameters
+from medscore.reconstruction.baselines.registry import baseline
 from medscore.tuning.config import read_tuning
 
 CONFIGS = Path(str(files("medscore.configs")))

@@ -4,8 +4,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.priors.analytic import GMMPrior
-from medscore.priors.contract import Provenance, SubVPSpec, VESpec, VPSpec
 from medscore.generation.classifier import (
     ClassifierContract,
     ClassifierSpec,
@@ -13,7 +11,10 @@ from medscore.generation.classifier import (
     cross_entropy,
     labelled,
 )
-from medscore.sdes.linear import SDE, VP
+from medscore.priors.analytic import GMMPrior
+from medscore.priors.contract import Provenance, SubVPSpec, VESpec, VPSpec
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VP
 
 SPECS = [VESpec(sigma_min=0.01, sigma_max=20.0), VPSpec(), SubVPSpec()]
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.priors.analytic import GaussianPrior
 from medscore.conditioners.ddnm import DDNM
 from medscore.generation.complete import complete
 from medscore.operators.base import Operator
 from medscore.operators.images.colorization import Colorization
 from medscore.operators.images.inpainting import Inpainting
 from medscore.operators.images.super_resolution import SuperResolution
+from medscore.priors.analytic import GaussianPrior
 from medscore.sdes.linear import VE
 
 SIDE = 4

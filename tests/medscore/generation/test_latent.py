@@ -4,9 +4,10 @@ import pytest
 import torch
 from densities import NAMES, SDES, D, gauss, mixture, points
 
-from medscore.priors.analytic import GaussianPrior
 from medscore.generation.latent import agreement, decode, encode, slerp
-from medscore.sdes.linear import SDE, VE, VP
+from medscore.priors.analytic import GaussianPrior
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP
 
 
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)

@@ -15,10 +15,10 @@ from medscore.generation.quality import (
     precision_recall,
     sliced_wasserstein,
 )
-from medscore.white_noise import Noise
 from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
 from medscore.samplers.grids import log_snr
-from medscore.sdes.linear import SDE
+from medscore.sdes.base import SDE
+from medscore.white_noise import Noise
 
 
 def normal(n: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> torch.Tensor:

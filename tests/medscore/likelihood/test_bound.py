@@ -12,13 +12,14 @@ import torch
 from densities import NAMES, SDES, D, gauss, mixture, points, times
 from torch import Tensor
 
-from medscore.priors.analytic import GaussianPrior, GMMPrior
 from medscore.likelihood.bound import Bound, correction, denoising_bound, matching_bound
 from medscore.likelihood.divergence import exact
 from medscore.likelihood.flow import log_likelihood
 from medscore.objectives.denoising import likelihood, likelihood_importance, score_matching
-from medscore.priors.network import Prior
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.priors.analytic import GaussianPrior, GMMPrior
+from medscore.priors.base import Prior
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP, SubVP
 from medscore.types import State, Times
 
 DRAWS = 400

@@ -8,12 +8,13 @@ import torch
 from densities import NAMES, SDES, D, gauss, mixture, points, times
 from torch import Tensor
 
-from medscore.priors.analytic import GaussianPrior, GMMPrior
 from medscore.likelihood.divergence import Divergence, exact, gaussian, rademacher
 from medscore.likelihood.flow import FlowLikelihood, log_likelihood
-from medscore.priors.network import Prior
+from medscore.priors.analytic import GaussianPrior, GMMPrior
+from medscore.priors.base import Prior
 from medscore.samplers.ode import solve
-from medscore.sdes.linear import SDE, VE
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE
 from medscore.types import State, Times
 
 PRIORS: dict[str, Callable[[SDE], GMMPrior]] = {"gaussian": gauss, "mixture": mixture}

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from medscore.likelihood.bound import denoising_bound
 from medscore.likelihood.proposal import FLOOR, Proposal, fit_proposal
-from medscore.priors.network import Prior
-from medscore.sdes.linear import SDE
+from medscore.priors.base import Prior
+from medscore.sdes.base import SDE
 from medscore.types import State, Times
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from medscore.priors.contract import DataContract, Provenance, VESpec
 from medscore.likelihood.typicality import nats_per_dim, network_range
 from medscore.nets.unet import UNetSpec
-from medscore.priors.network import Prior
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.priors.base import Prior
+from medscore.priors.contract import DataContract, Provenance, VESpec
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP, SubVP
 from medscore.types import State, Times
 
 STD = 0.2

@@ -16,9 +16,9 @@ from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.volume import AIR, Source, Volume, reduce
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement, read_measurement, write_measurement
-from medscore.operators.ct.radon import Radon
 from medscore.measurements.simulate import simulate
 from medscore.measurements.tasks import Choices
+from medscore.operators.ct.radon import Radon
 
 Refused = Callable[..., str]
 FIELDS = [

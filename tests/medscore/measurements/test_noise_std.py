@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.operators.noise import GaussianNoise, Noiseless, PoissonNoise
+from medscore.measurements.noise_std import deviation, estimated, estimated_uniform, whiten
 from medscore.operators.ct.phantoms import SHEPP_LOGAN, rasterize, scaled
 from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.scans import sparse_view
-from medscore.measurements.noise_std import deviation, estimated, estimated_uniform, whiten
+from medscore.operators.noise import GaussianNoise, Noiseless, PoissonNoise
 
 SIDE = 64
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
-from medscore.priors.contract import DataContract, Provenance, VESpec
+from medscore.measurements.units import NetworkUnits
 from medscore.nets.unet import UNetSpec
 from medscore.operators.ct.scans import sparse_view
-from medscore.measurements.units import NetworkUnits
+from medscore.priors.contract import DataContract, Provenance, VESpec
 
 SIZE = 16
 

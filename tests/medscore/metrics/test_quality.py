@@ -13,9 +13,16 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import peak_signal_noise_ratio as torch_psnr
 from torchmetrics.functional.image import structural_similarity_index_measure as torch_ssim
 
-from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
 from medscore.errors import MedscoreError
-from medscore.metrics.quality import CONVENTIONS, CT_CONVENTION, Convention, Quality, qualities, quality
+from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
+from medscore.metrics.quality import (
+    CONVENTIONS,
+    CT_CONVENTION,
+    Convention,
+    Quality,
+    qualities,
+    quality,
+)
 
 Array = np.ndarray
 ROIS = ("full", "circle")

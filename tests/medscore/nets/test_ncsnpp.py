@@ -8,14 +8,14 @@ import torch
 from scipy import signal
 from torch import Tensor, nn
 
-from medscore.priors.contract import PredictionSpec
 from medscore.nets.embedding import FourierEmbedding, PositionalEmbedding
 from medscore.nets.fir import FIR, PLAIN, Resampling
 from medscore.nets.ncsnpp import NCSNPP, NCSNPPSpec
 from medscore.nets.residual import Attention, BlockStyle, ResidualBlock, StridedConvolution
+from medscore.priors.contract import PredictionSpec
 from medscore.priors.network import NetworkPrior
-from medscore.training.recipe import network_configs
 from medscore.sdes.linear import VE, VP, SubVP
+from medscore.training.recipe import network_configs
 
 K = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 BOX = np.ones((2, 2)) / 4

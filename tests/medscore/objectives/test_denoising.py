@@ -7,8 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.priors.analytic import GaussianPrior, GMMPrior
-from medscore.sdes.ddpm import DDPM
 from medscore.objectives import denoising
 from medscore.objectives.denoising import (
     Denoising,
@@ -20,8 +18,11 @@ from medscore.objectives.denoising import (
     denoising_loss,
     score_weighting,
 )
-from medscore.priors.network import Prior
-from medscore.sdes.linear import SDE, VE, VP, SubVP, expand
+from medscore.priors.analytic import GaussianPrior, GMMPrior
+from medscore.priors.base import Prior
+from medscore.sdes.base import SDE, expand
+from medscore.sdes.ddpm import DDPM
+from medscore.sdes.linear import VE, VP, SubVP
 
 SDES: list[SDE] = [VE(0.01, 50.0), VP(), SubVP()]
 all_sdes = pytest.mark.parametrize("sde", SDES, ids=repr)

@@ -17,12 +17,13 @@ import torch
 from scipy.stats import truncnorm
 from torch import Tensor
 
-from medscore.priors.analytic import GaussianPrior, GMMPrior
-from medscore.sdes.ddpm import DDPM
 from medscore.objectives import denoising
 from medscore.objectives.denoising import Denoising
-from medscore.priors.network import Prior
-from medscore.sdes.linear import SDE, VE, VP, SubVP, expand
+from medscore.priors.analytic import GaussianPrior, GMMPrior
+from medscore.priors.base import Prior
+from medscore.sdes.base import SDE, expand
+from medscore.sdes.ddpm import DDPM
+from medscore.sdes.linear import VE, VP, SubVP
 
 BLOCKS, SIZE, STD = 200, 300, 0.25
 LOW, HIGH = 0.01, 50.0

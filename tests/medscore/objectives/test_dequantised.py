@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from medscore.priors.analytic import GaussianPrior
-from medscore.objectives.grey_levels import Levels
 from medscore.objectives.dequantised import Dequantised
-from medscore.priors.network import Prior
+from medscore.objectives.grey_levels import Levels
+from medscore.priors.analytic import GaussianPrior
+from medscore.priors.base import Prior
 from medscore.sdes.linear import VP
 
 LEVELS = Levels(2)

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.priors.analytic import GMMPrior
-from medscore.objectives.grey_levels import Levels, uniform
 from medscore.likelihood.bound import correction, denoising_bound
 from medscore.likelihood.dequantization import DequantizationFlow, dequantization_loss
-from medscore.training.dequantizer import bound_loss
 from medscore.nets.unet import UNetSpec
-from medscore.white_noise import Noise, seeds_from
+from medscore.objectives.grey_levels import Levels, uniform
+from medscore.priors.analytic import GMMPrior
 from medscore.priors.network import NetworkPrior
 from medscore.sdes.linear import VP
+from medscore.training.dequantizer import bound_loss
+from medscore.white_noise import Noise, seeds_from
 
 BITS = Levels(3)
 

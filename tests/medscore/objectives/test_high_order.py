@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from medscore.objectives.denoising import likelihood_importance
 from medscore.objectives.high_order import HighOrder, residuals, signs
-from medscore.priors.network import Prior
-from medscore.sdes.linear import SDE, VP
+from medscore.priors.base import Prior
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VP
 from medscore.types import State, Times
 
 COUNT = 20_000

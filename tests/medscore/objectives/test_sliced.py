@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.priors.analytic import GMMPrior
 from medscore.objectives.score_matching import exact_score_matching
 from medscore.objectives.sliced import (
     Projection,
@@ -16,6 +15,7 @@ from medscore.objectives.sliced import (
     sliced_score_matching_vr,
     sphere,
 )
+from medscore.priors.analytic import GMMPrior
 from medscore.sdes.linear import VP
 
 PROJECTIONS: list[Projection] = [gaussian, rademacher, sphere]

@@ -14,9 +14,9 @@ import torch
 from support import SharedNoise
 from torch import Tensor
 
-from medscore.sdes.general import GeneralSDE
 from medscore.objectives.sliced import Projection, gaussian, rademacher, sphere
 from medscore.objectives.sliced_sde import SlicedSDE
+from medscore.sdes.general import GeneralSDE
 
 RATE, VOLATILITY, MEAN, VARIANCE = 0.1, 0.5, 0.2, 0.09
 GBM = GeneralSDE(lambda x, t: RATE * x, lambda x, t: VOLATILITY * x)

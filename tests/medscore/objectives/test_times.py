@@ -9,7 +9,6 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import truncnorm
 
-from medscore.sdes.ddpm import DDPM
 from medscore.objectives.denoising import (
     DiscreteTimes,
     ImportanceTimes,
@@ -19,7 +18,9 @@ from medscore.objectives.denoising import (
     importance_weighting,
 )
 from medscore.priors.preconditioning import level_index
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.sdes.base import SDE
+from medscore.sdes.ddpm import DDPM
+from medscore.sdes.linear import VE, VP, SubVP
 
 VE_SDE = VE(0.01, 50.0)
 SDES: list[SDE] = [VE_SDE, VP(), SubVP()]

@@ -7,6 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from medscore.errors import MedscoreError
+from medscore.nets.unet import UNetSpec
 from medscore.priors.checkpoint import build_prior, load_prior, read_checkpoint, save_prior, verify
 from medscore.priors.contract import (
     DataContract,
@@ -15,8 +17,6 @@ from medscore.priors.contract import (
     VESpec,
     VPSpec,
 )
-from medscore.errors import MedscoreError
-from medscore.nets.unet import UNetSpec
 from medscore.sdes.linear import VE, VP, SubVP
 
 

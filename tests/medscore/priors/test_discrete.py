@@ -8,13 +8,14 @@ from support import FixedNoise, SharedNoise
 from torch import Tensor
 
 from medscore.priors.analytic import GaussianPrior
-from medscore.sdes.ddpm import DDPM
 from medscore.priors.discrete import DiscretePrior, linear, rounding, score_of_noise
 from medscore.samplers.ancestral import AncestralVE, AncestralVP
 from medscore.samplers.base import Sampler
 from medscore.samplers.grids import uniform
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
-from medscore.sdes.linear import SDE, VE, VP
+from medscore.sdes.base import SDE
+from medscore.sdes.ddpm import DDPM
+from medscore.sdes.linear import VE, VP
 
 N = 50
 

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from medscore.priors.analytic import GaussianPrior
-from medscore.priors.preconditioning import EDM
 from medscore.priors.network import NetworkPrior
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.priors.preconditioning import EDM
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP, SubVP
 
 SDES: list[SDE] = [VE(0.01, 50.0), VP(), SubVP()]
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from medscore.priors import preconditioning as p
 from medscore.priors.analytic import GaussianPrior
 from medscore.priors.contract import PredictionSpec
-from medscore.sdes.ddpm import DDPM
 from medscore.priors.network import NetworkPrior
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.sdes.base import SDE
+from medscore.sdes.ddpm import DDPM
+from medscore.sdes.linear import VE, VP, SubVP
 
 SDES: list[SDE] = [VE(0.01, 50.0), VP(), SubVP(), DDPM()]
 COVARIANCE = torch.tensor([[1.0, 0.6], [0.6, 0.5]], dtype=torch.float64)

@@ -9,7 +9,8 @@ from medscore.priors.reparameterized import Reparameterized, edm
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import log_snr
 from medscore.samplers.heun import Heun
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP, SubVP
 
 WIDE: list[SDE] = [VE(1e-5, 200.0, eps=0.0), VP(0.1, 20.0, eps=1e-5), SubVP(0.1, 20.0, eps=1e-5)]
 NARROW: list[SDE] = [VE(0.05, 10.0), VP(0.1, 8.0), SubVP(0.1, 8.0, eps=0.01)]

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from medscore.priors.checkpoint import read_checkpoint
-from medscore.registry.names import shipped_priors
-from medscore.reconstruction.complex_data import as_the_prior_sees
-from medscore.priors.contract import DataContract
 from medscore.errors import MedscoreError
 from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.masks import equispaced
 from medscore.operators.mri.real_images import Phased, TwoChannels
+from medscore.priors.catalogue import shipped_priors
+from medscore.priors.checkpoint import read_checkpoint
+from medscore.priors.contract import DataContract
+from medscore.reconstruction.complex_data import as_the_prior_sees
 
 
 def contract(quantity: str) -> DataContract:

@@ -7,18 +7,20 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from medscore.priors.analytic import GaussianPrior
-from medscore.hounsfield import MU_WATER, hu_to_mu
 from medscore.conditioners.proximal import Proximal
-from medscore.priors.contract import DataContract, Provenance, VESpec
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
+from medscore.hounsfield import MU_WATER, hu_to_mu
 from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.nets.monai_unet import MonaiUNetSpec
 from medscore.nets.unet import UNetSpec
 from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.radon import Radon
-from medscore.reconstruction.posterior import Plan, Reconstruction, check_compatible, reconstruct
+from medscore.priors.analytic import GaussianPrior
+from medscore.priors.contract import DataContract, Provenance, VESpec
+from medscore.reconstruction.compatibility import check_compatible
+from medscore.reconstruction.posterior import Plan, reconstruct
+from medscore.reconstruction.result import Reconstruction
 from medscore.samplers.grids import uniform
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
 from medscore.sdes.linear import VE

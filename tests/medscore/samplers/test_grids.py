@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.sdes.ddpm import DDPM
 from medscore.samplers import grids
 from medscore.samplers.grids import Grid, angular, geometric, karras, ladder, log_snr, uniform
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.sdes.base import SDE
+from medscore.sdes.ddpm import DDPM
+from medscore.sdes.linear import VE, VP, SubVP
 
 SDES: list[SDE] = [VE(0.01, 50.0), VP(), SubVP(), DDPM(50)]
 GRIDS: list[Grid] = [uniform, geometric, log_snr, karras, angular]

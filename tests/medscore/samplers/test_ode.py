@@ -4,13 +4,15 @@ import pytest
 import torch
 from support import SharedNoise, Square
 
-from medscore.priors.analytic import GaussianPrior, GMMPrior
 from medscore.conditioners.proximal import Proximal
-from medscore.engine.loop import Batch, Counted, Job, run
+from medscore.engine.loop import Batch, Job, run
 from medscore.errors import MedscoreError
-from medscore.priors.network import Prior
+from medscore.priors.analytic import GaussianPrior, GMMPrior
+from medscore.priors.base import Prior
+from medscore.priors.counted import Counted
 from medscore.samplers.ode import AdaptiveFlow, solve
-from medscore.sdes.linear import SDE, VE, VP, SubVP
+from medscore.sdes.base import SDE
+from medscore.sdes.linear import VE, VP, SubVP
 from medscore.types import State, Times
 
 SDES: list[SDE] = [VE(0.05, 10.0), VP(), SubVP()]

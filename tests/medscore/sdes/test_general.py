@@ -15,8 +15,8 @@ from support import SharedNoise
 from torch import Tensor
 
 from medscore.priors.analytic import GaussianPrior
-from medscore.sdes.general import GeneralSDE
 from medscore.samplers.euler_maruyama import EulerMaruyama
+from medscore.sdes.general import GeneralSDE
 from medscore.sdes.linear import VP
 
 RATE, VOLATILITY, MEAN, VARIANCE = 0.1, 0.5, 0.2, 0.09

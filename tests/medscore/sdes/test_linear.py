@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.integrate import quad, solve_ivp
 from torch import Tensor
 
-from medscore.sdes.linear import SDE, VE, VP, SubVP, expand
+from medscore.sdes.base import SDE, expand
+from medscore.sdes.linear import VE, VP, SubVP
 
 SDES: list[SDE] = [VE(0.01, 50.0), VE(0.005, 40.0), VP(), SubVP(), VP(0.5, 8.0), SubVP(0.5, 8.0)]
 GRID = torch.linspace(0.01, 1.0, 50, dtype=torch.float64)

@@ -7,6 +7,13 @@ import pytest
 import torch
 
 from medscore.priors.analytic import GaussianPrior
+from medscore.samplers.annealed_langevin import (
+    AnnealedLangevin,
+    ScaledLangevin,
+    by_technique_4,
+)
+from medscore.samplers.grids import ladder, log_snr
+from medscore.sdes.linear import VE, VP
 from medscore.sdes.noise_levels import (
     largest_distance,
     level_ratio,
@@ -16,13 +23,6 @@ from medscore.sdes.noise_levels import (
     variance_left,
 )
 from medscore.white_noise import Noise
-from medscore.samplers.annealed_langevin import (
-    AnnealedLangevin,
-    ScaledLangevin,
-    by_technique_4,
-)
-from medscore.samplers.grids import ladder, log_snr
-from medscore.sdes.linear import VE, VP
 
 
 def test_sigma_1_is_the_largest_distance_between_two_images() -> None:

@@ -7,21 +7,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.priors.checkpoint import load_prior
-from medscore.registry.names import shipped_priors
-from medscore.registry.scans import build
-from medscore.priors.contract import Provenance
 from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError
-from medscore.nets.unet import UNetSpec
-from medscore.measurements.spec import ScanSpec
 from medscore.measurements.simulate import simulate
-from medscore.reconstruction.supervised.contract import SupervisedContract, load_reconstructor, save_reconstructor
+from medscore.measurements.spec import ScanSpec
+from medscore.measurements.tasks import Choices, Grid, Scan
+from medscore.nets.unet import UNetSpec
+from medscore.priors.catalogue import shipped_priors
+from medscore.priors.checkpoint import load_prior
+from medscore.priors.contract import Provenance
+from medscore.reconstruction.supervised.contract import (
+    SupervisedContract,
+    load_reconstructor,
+    save_reconstructor,
+)
 from medscore.reconstruction.supervised.method import Supervised
 from medscore.reconstruction.supervised.networks import PostProcessorSpec, Reconstructor
-from medscore.training.supervised import SupervisedRecipe, measured
-from medscore.measurements.tasks import Choices, Grid, Scan
+from medscore.registry.scans import build
 from medscore.training.plan import TrainingPlan
+from medscore.training.supervised import SupervisedRecipe, measured
 
 MODEL = PostProcessorSpec(
     kind="post-processor", network=UNetSpec(channels=(8, 8), blocks=1, fold=2, groups=8)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
 from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError
+from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
 from medscore.measurements.measurement import Measurement
-from medscore.operators.mri.masks import calibration_region
-from medscore.reconstruction.posterior import Reconstruction
 from medscore.measurements.simulate import simulate
 from medscore.measurements.tasks import Choices
+from medscore.operators.mri.masks import calibration_region
+from medscore.reconstruction.result import Reconstruction
 from medscore.tuning.held_out import held_out_score, predicted, split
 from medscore.tuning.sure import sure_score
 

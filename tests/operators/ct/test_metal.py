@@ -6,8 +6,8 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from medscore.hounsfield import MU_WATER, mu_to_hu
 from medscore.errors import MedscoreError
+from medscore.hounsfield import MU_WATER, mu_to_hu
 from medscore.operators.ct import xray
 from medscore.operators.ct.geometry import FanBeam, ParallelBeam
 from medscore.operators.ct.metal import (

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from medscore.hounsfield import MU_WATER as WATER
 from medscore.operators.ct.anatomy import random_chest
 from medscore.operators.ct.ellipsoids import SHEPP_LOGAN_3D, Ellipsoid, cut
-from medscore.operators.mri.fourier import fft2c
 from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.phantoms import (
     SHEPP_LOGAN,
@@ -21,6 +20,7 @@ from medscore.operators.ct.phantoms import (
     rasterize,
     scaled,
 )
+from medscore.operators.mri.fourier import fft2c
 
 
 def low(kspace: torch.Tensor, size: int) -> torch.Tensor:

@@ -13,9 +13,7 @@ from safetensors.torch import load_file
 
 from medscore.errors import MedscoreError
 from medscore.operators.ct import projector
-from medscore.operators.ct.backends import cache
-from medscore.operators.ct.backends import matrix
-from medscore.operators.ct.backends import torch_radon
+from medscore.operators.ct.backends import cache, matrix, torch_radon
 from medscore.operators.ct.backends.astra import Astra
 from medscore.operators.ct.backends.matrix import Chunked, Stored
 from medscore.operators.ct.backends.triton import Triton

@@ -6,10 +6,10 @@ from support import SharedNoise
 from torch import Tensor
 
 from medscore.conditioners.dds import DDS
+from medscore.operators.ct.phantoms import SHEPP_LOGAN, rasterize, scaled
 from medscore.operators.mri.fourier import Fourier, fft2c
 from medscore.operators.mri.masks import equispaced
 from medscore.operators.mri.multicoil import MulticoilFourier
-from medscore.operators.ct.phantoms import SHEPP_LOGAN, rasterize, scaled
 from medscore.operators.mri.real_images import Phased, TwoChannels, estimate_phase, two_channels
 from medscore.operators.mri.sensitivity import birdcage
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from medscore.errors import MedscoreError
+from medscore.operators.ct.phantoms import SHEPP_LOGAN, rasterize, scaled
 from medscore.operators.mri import sensitivity
 from medscore.operators.mri.masks import equispaced
 from medscore.operators.mri.multicoil import MulticoilFourier
-from medscore.operators.ct.phantoms import SHEPP_LOGAN, rasterize, scaled
 from medscore.operators.mri.sensitivity import birdcage, espirit, low_resolution
 
 N, COILS = 64, 6

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medscore.cli.priors_import import KINDS
-from medscore.priors.contract import DDPMSpec, PredictionSpec
 from medscore.errors import MedscoreError
+from medscore.nets.monai_unet import MonaiUNetSpec
+from medscore.priors.contract import DDPMSpec, PredictionSpec
 from medscore.priors.importers.contract import (
     ImportContract,
     Mapped,
@@ -21,7 +22,6 @@ from medscore.priors.importers.contract import (
     read_contract,
 )
 from medscore.priors.importers.read import Source
-from medscore.nets.monai_unet import MonaiUNetSpec
 
 NETWORK = MonaiUNetSpec(
     channels=(8, 16), attention_levels=(False, True), norm_num_groups=4, num_head_channels=4

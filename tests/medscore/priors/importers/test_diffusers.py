@@ -19,17 +19,17 @@ from foreign import (
 )
 from safetensors.torch import load_file, save_file
 
-from medscore.priors.checkpoint import load_prior, save_prior
-from medscore.priors.contract import DDPMSpec, PredictionSpec
 from medscore.engine.loop import Batch, Job, run
 from medscore.errors import MedscoreError
+from medscore.nets.diffusers_unet import DiffusersUNetSpec
+from medscore.priors.checkpoint import load_prior, save_prior
+from medscore.priors.contract import DDPMSpec, PredictionSpec
 from medscore.priors.importers import diffusers as importer
 from medscore.priors.importers.contract import ImportContract, Mapped, assemble, read_contract
 from medscore.priors.importers.read import Source
-from medscore.nets.diffusers_unet import DiffusersUNetSpec
-from medscore.white_noise import Noise
 from medscore.priors.network import NetworkPrior
 from medscore.samplers.ddim import DDIM
+from medscore.white_noise import Noise
 
 pytestmark = pytest.mark.skipif(find_spec("diffusers") is None, reason="needs diffusers")
 ASKED = ImportContract.model_validate(CONTRACT)

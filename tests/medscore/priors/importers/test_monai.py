@@ -17,8 +17,8 @@ from foreign import (
     rounded,
 )
 
-from medscore.priors.checkpoint import load_prior, save_prior
 from medscore.errors import MedscoreError
+from medscore.priors.checkpoint import load_prior, save_prior
 from medscore.priors.importers import monai
 from medscore.priors.importers.contract import ImportContract, Mapped, assemble, read_contract
 from medscore.priors.importers.read import Source

@@ -8,14 +8,13 @@ import torch
 from foreign import CONTRACT, DDPM, contract_file, score_sde_content
 from torch import Tensor, nn
 
+from medscore.errors import MedscoreError
+from medscore.nets.ncsnpp import NCSNPPSpec
 from medscore.priors.checkpoint import build_prior
 from medscore.priors.contract import DDPMSpec, SubVPSpec, VESpec, VPSpec
-from medscore.errors import MedscoreError
-from medscore.priors.importers import ncsnpp
-from medscore.priors.importers import score_sde
+from medscore.priors.importers import ncsnpp, score_sde
 from medscore.priors.importers.contract import ImportContract, Mapped, assemble, read_contract
 from medscore.priors.importers.read import Source
-from medscore.nets.ncsnpp import NCSNPPSpec
 from medscore.priors.network import NetworkPrior
 
 SIGMAS = torch.exp(torch.linspace(torch.tensor(50.0).log(), torch.tensor(0.01).log(), 100))

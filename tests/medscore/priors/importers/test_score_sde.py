@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.priors.importers import score_sde
 from medscore.nets.ncsnpp import NCSNPPSpec
+from medscore.priors.importers import score_sde
 from medscore.training.recipe import network_configs
 
 NAMED = [

@@ -8,9 +8,9 @@ import torch
 from dense import ct, disc
 from skimage.transform.radon_transform import _get_fourier_filter
 
-from medscore.reconstruction.baselines.fbp import FBP
 from medscore.operators.ct.fbp import Window, ramp_filter, taper
 from medscore.operators.ct.geometry import FanBeam, ParallelBeam
+from medscore.reconstruction.baselines.fbp import FBP
 
 WINDOWS = get_args(Window)
 NAMES = {"ram-lak": "ramp"}

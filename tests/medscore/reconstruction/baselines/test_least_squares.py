@@ -5,11 +5,11 @@ import torch
 from dense import N, ct, disc, lines, matrix, metal_ct, mri, multicoil, noise
 from torch import Tensor
 
-from medscore.reconstruction.baselines.least_squares import CGLS, SIRT
-from medscore.reconstruction.baselines.sense import CGSense
 from medscore.operators.base import Operator
 from medscore.operators.mri.real_images import Phased
 from medscore.operators.wrappers.whitened import Whitened
+from medscore.reconstruction.baselines.least_squares import CGLS, SIRT
+from medscore.reconstruction.baselines.sense import CGSense
 
 kspace = pytest.mark.parametrize("operator", [mri(), multicoil(1), multicoil(3)], ids=repr)
 

@@ -5,14 +5,14 @@ import torch
 from dense import disc, metal_ct
 from torch import Tensor
 
-from medscore.reconstruction.baselines.direct import filled
-from medscore.reconstruction.baselines.fbp import FBP
-from medscore.reconstruction.baselines.interpolation import LI
-from medscore.reconstruction.baselines.nmar import NMAR, smooth, unit_of
 from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.metal import interpolate_trace, metal_trace, without_metal
 from medscore.operators.ct.projector import project
 from medscore.operators.ct.radon import Radon
+from medscore.reconstruction.baselines.direct import filled
+from medscore.reconstruction.baselines.fbp import FBP
+from medscore.reconstruction.baselines.interpolation import LI
+from medscore.reconstruction.baselines.nmar import NMAR, smooth, unit_of
 
 N, SPACING = 64, 4.0
 GEOMETRY = ParallelBeam(N, SPACING, 96)

@@ -9,13 +9,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from medscore.reconstruction.baselines.base import Baseline
-from medscore.reconstruction.baselines.registry import BASELINES, baseline
 from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
 from medscore.measurements.simulate import simulate
 from medscore.measurements.tasks import Choices
+from medscore.reconstruction.baselines.base import Baseline
+from medscore.reconstruction.baselines.registry import BASELINES, baseline
 
 N = 24
 CT, MR = ("sparse-ct", "mar", "sparse-mar"), ("mri", "mri-multicoil")
@@ -61,7 +61,11 @@ def asked(kind: str) -> Baseline:
 
 
 def test_every_baseline_has_a_name() -> None:
-    kinds = {c for c in Baseline.__subclasses__() if c.__module__.startswith("medscore.reconstruction.baselines")}
+    kinds = {
+        c
+        for c in Baseline.__subclasses__()
+        if c.__module__.startswith("medscore.reconstruction.baselines")
+    }
     assert kinds <= set(BASELINES.values())
     for kind, made in BASELINES.items():
         field = made.model_fields["kind"]
@@ -69,7 +73,11 @@ def test_every_baseline_has_a_name() -> None:
 
 
 def test_the_cases_are_all_of_them() -> None:
-    ours = {k for k, c in BASELINES.items() if c.__module__.startswith("medscore.reconstruction.baselines")}
+    ours = {
+        k
+        for k, c in BASELINES.items()
+        if c.__module__.startswith("medscore.reconstruction.baselines")
+    }
     assert set(MADE_FOR) == ours
 
 

@@ -7,6 +7,7 @@ from dense import ct, disc, mri, noise
 from skimage.restoration import denoise_tv_chambolle
 from torch import Tensor
 
+from medscore.operators.base import Operator
 from medscore.reconstruction.baselines.fista import STEP, fista
 from medscore.reconstruction.baselines.total_variation import (
     FISTATV,
@@ -16,7 +17,6 @@ from medscore.reconstruction.baselines.total_variation import (
     length,
     total_variation,
 )
-from medscore.operators.base import Operator
 
 
 def dot(a: Tensor, b: Tensor) -> float:

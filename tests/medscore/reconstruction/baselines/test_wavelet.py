@@ -6,10 +6,16 @@ import torch
 from dense import N, ct, disc, mri, noise
 from torch import Tensor
 
-from medscore.reconstruction.baselines.fista import STEP
-from medscore.reconstruction.baselines.wavelet import L1Wavelet, WaveletProx, depth, shift_sequence, soft_details
 from medscore.operators.base import Operator
 from medscore.operators.mri.fourier import Fourier
+from medscore.reconstruction.baselines.fista import STEP
+from medscore.reconstruction.baselines.wavelet import (
+    L1Wavelet,
+    WaveletProx,
+    depth,
+    shift_sequence,
+    soft_details,
+)
 
 COMPLEX = torch.complex128
 

@@ -4,15 +4,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medscore.reconstruction.baselines.direct import direct
 from medscore.nets.unet import UNetSpec
 from medscore.operators.base import Operator
+from medscore.operators.ct.scans import sparse_view
 from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.hartley import Hartley
 from medscore.operators.mri.hartley import kspace_mask as hartley_mask
 from medscore.operators.mri.masks import equispaced
-from medscore.operators.ct.scans import sparse_view
-from medscore.reconstruction.supervised.networks import Cascade, CascadeSpec, PostProcessor, PostProcessorSpec
+from medscore.reconstruction.baselines.direct import direct
+from medscore.reconstruction.supervised.networks import (
+    Cascade,
+    CascadeSpec,
+    PostProcessor,
+    PostProcessorSpec,
+)
 
 SMALL = UNetSpec(channels=(8, 8), blocks=1, fold=2, groups=8)
 

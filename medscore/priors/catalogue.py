@@ -1,0 +1,38 @@
+"""The shipped priors, by name, and the default for each modality."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from medscore.errors import MedscoreError
+
+DEFAULT_PRIORS = {"CT": "ct-128", "MR": "mri-128"}
+"""The shipped prior for each modality."""
+
+
+def prior_folder() -> Path:
+    """Where the shipped priors lie."""
+    return Path(str(files("medscore.priors"))) / "weights"
+
+
+def shipped_priors() -> dict[str, Path]:
+    """The shipped priors by name."""
+    return {path.stem: path for path in sorted(prior_folder().glob("*.safetensors"))}
+
+
+def prior_path(name: str) -> Path:
+    """The file of a prior given by name or path.
+
+    Raises:
+        MedscoreError: neither.
+    """
+    shipped = shipped_priors()
+    if name in shipped:
+        return shipped[name]
+    path = Path(name)
+    if path.is_file():
+        return path
+    raise MedscoreError(
+        f"no prior {name!r}", mend=f"use a path or one of: {', '.join(shipped) or 'none shipped'}"
+    )

@@ -1,0 +1,72 @@
+"""Noise models by name, and the noise standard deviation of a measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medscore.errors import MedscoreError
+from medscore.measurements.measurement import ATTENUATION, Measurement
+from medscore.measurements.noise_std import deviation, estimated, estimated_uniform
+from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
+from medscore.operators.noise_level import kspace_corners
+
+NOISES: dict[str, Callable[[float], NoiseModel]] = {
+    "gaussian": GaussianNoise,
+    "poisson": PoissonNoise,
+}
+
+
+def noise_model(text: str) -> NoiseModel:
+    """``none``, ``gaussian:STD`` or ``poisson:PHOTONS``.
+
+    Raises:
+        MedscoreError: another name, or not a positive number.
+    """
+    if text == "none":
+        return Noiseless()
+    name, _, value = text.partition(":")
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if name not in NOISES or not 0 < number < float("inf"):
+        raise MedscoreError(
+            f"--noise {text!r} is not known", mend="use none, gaussian:0.01 or poisson:1e5"
+        )
+    return NOISES[name](number)
+
+
+ESTIMATES = {"estimate": estimated, "estimate:uniform": estimated_uniform}
+"""Noise levels from line integrals: counted photons, or one deviation for all rays."""
+
+
+def noise_deviation(text: str, measurement: Measurement, where: Path) -> Tensor | None:
+    """The deviation of the data, by what the file records (``recorded``), by the data themselves
+    (an entry of ``ESTIMATES``, and where the file records ``unknown``), or by another model; None
+    for none.
+
+    Raises:
+        MedscoreError: a noise that is not known, or data that tell no level.
+    """
+    y = torch.from_numpy(measurement.data)
+    if text == "recorded":
+        text = measurement.noise
+    if text == "unknown":
+        text = "estimate"
+    mask = measurement.operator.mask(y)
+    try:
+        if text not in ESTIMATES:
+            return deviation(noise_model(text), y)
+        if measurement.image_unit == ATTENUATION:
+            return ESTIMATES[text](y, mask)
+        if y.is_complex():
+            return kspace_corners(y, mask)[:, None, None, None]
+        raise ValueError("the data are pixels, which do not tell it")
+    except ValueError as error:
+        raise MedscoreError(
+            f"no noise level: {error}", where=where, mend="give it with --noise"
+        ) from error
