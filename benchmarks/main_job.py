@@ -81,7 +81,7 @@ def operator_numbers(paths: list[Path]) -> list[Number]:
         x = torch.from_numpy(volume(paths, size, 1)[0].values).float()[None] / 1000 + 1
         start = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
         y = operator.forward(x)
-        best = operator.exact_step(start, y, tol=1e-4).x
+        best = operator.project_exact(start, y, tol=1e-4).x
         for step in (operator.proximal, operator.consistent):
             distance = float((step(start, y, 1.0) - best).norm() / (start - best).norm())
             name = f"Operator.{step.__name__} at {size}: distance left to the nearest fit"

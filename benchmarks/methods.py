@@ -129,7 +129,7 @@ def draw(
 
     def pair(items: Sequence[int]) -> Batch:
         rows = y[list(items)]
-        a = operator.rows([0] * len(items))
+        a = operator.select([0] * len(items))
         exact = first.noise_std == 0
         return Batch(
             prior,

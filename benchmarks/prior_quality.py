@@ -234,7 +234,7 @@ def reconstruct_mri(operator: Hartley, y: Tensor, samples: int) -> Tensor:
             prior,
             sampler,
             Proximal(operator, rows),
-            finish=lambda x: operator.exact_step(x, rows).x,
+            finish=lambda x: operator.project_exact(x, rows).x,
         )
 
     job = Job(

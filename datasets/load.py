@@ -30,18 +30,18 @@ def load_image(
         MedscoreError: no such file, not an image, or what the reader found wrong.
     """
     if not path.exists():
-        raise MedscoreError("no such file or folder", where=path, mend="check the path")
+        raise MedscoreError("no such file or folder", where=path, hint="check the path")
     try:
         if path.is_dir() or is_dicom(path):
             return read_dicom(path, series=series, resample=resample)
     except PermissionError as error:
-        raise MedscoreError("cannot be opened", where=path, mend="check permissions") from error
+        raise MedscoreError("cannot be opened", where=path, hint="check permissions") from error
     if path.name.endswith((".nii", ".nii.gz")):
         return read_nifti(path, channel=channel)
     raise MedscoreError(
         "is not an image this command reads",
         where=path,
-        mend="give a DICOM file, a folder of DICOM files, or a .nii or .nii.gz file",
+        hint="give a DICOM file, a folder of DICOM files, or a .nii or .nii.gz file",
     )
 
 

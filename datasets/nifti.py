@@ -38,14 +38,14 @@ def read_nifti(path: Path, *, channel: int | None = None) -> Volume:
             image = cast(SpatialImage, nib.load(path))
         if not hasattr(image, "affine"):
             raise MedscoreError(
-                f"holds a {type(image).__name__}, no volume", where=path, mend="export a volume"
+                f"holds a {type(image).__name__}, no volume", where=path, hint="export a volume"
             )
         image = _volume(path, image, channel)
         if image.get_data_dtype().kind not in "iuf":
             raise MedscoreError(
                 f"holds {image.get_data_dtype()} values, one real number per voxel is needed",
                 where=path,
-                mend="export a greyscale image",
+                hint="export a greyscale image",
             )
         _check_size(path, image)
         oriented = _to_lps(image)
@@ -94,14 +94,14 @@ def _volume(path: Path, image: SpatialImage, channel: int | None) -> SpatialImag
         raise MedscoreError(
             f"has shape {tuple(image.shape)}, a 3-D volume is needed",
             where=path,
-            mend="choose one with --channel" if len(image.shape) == 4 else "extract one volume",
+            hint="choose one with --channel" if len(image.shape) == 4 else "extract one volume",
         )
     chosen = channel or 0
     if not 0 <= chosen < count:
         raise MedscoreError(
             f"has {count} volumes, --channel is {chosen}",
             where=path,
-            mend=f"use 0 to {count - 1}" if count else "export it again",
+            hint=f"use 0 to {count - 1}" if count else "export it again",
         )
     return image.slicer[:, :, :, chosen]
 

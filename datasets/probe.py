@@ -49,7 +49,7 @@ def look(*paths: Path, kind: str = "hdf5") -> None:
 
     wrong = probe(kind, paths)
     if wrong is not None:
-        raise MedscoreError(wrong, where=paths[0], mend="export it again")
+        raise MedscoreError(wrong, where=paths[0], hint="export it again")
 
 
 def _hdf5(path: str) -> None:

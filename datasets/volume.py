@@ -68,15 +68,15 @@ def check_values(values: NDArray[np.floating], where: Path) -> None:
         MedscoreError: no pixels, NaN or infinity, or a constant image.
     """
     if values.size == 0:
-        raise MedscoreError("the image has no pixels", where=where, mend="export it again")
+        raise MedscoreError("the image has no pixels", where=where, hint="export it again")
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
         raise MedscoreError(
-            f"{bad} values are NaN or infinite", where=where, mend="replace them before use"
+            f"{bad} values are NaN or infinite", where=where, hint="replace them before use"
         )
     if values.min() == values.max():
         raise MedscoreError(
-            f"the image is constant ({values.flat[0]:g})", where=where, mend="export it again"
+            f"the image is constant ({values.flat[0]:g})", where=where, hint="export it again"
         )
 
 
@@ -112,30 +112,30 @@ def require(volume: Volume, modality: str, where: Path) -> Volume:
     if volume.modality not in (modality, "unknown") or modality not in ("CT", "MR"):
         raise MedscoreError(
             f"modality is {volume.modality}, this task needs {modality}", where=where,
-            mend=f"give a scan by {'CT or MR' if modality not in ('CT', 'MR') else modality}",
+            hint=f"give a scan by {'CT or MR' if modality not in ('CT', 'MR') else modality}",
         )  # fmt: skip
     lowest = float(volume.values.min())
     if modality == "MR" and lowest < 0:
         raise MedscoreError(
             f"the lowest value is {lowest:g}, but magnitudes are not negative",
             where=where,
-            mend="give an MR scan's magnitude image",
+            hint="give an MR scan's magnitude image",
         )
     if modality == "CT" and lowest > AIR / 2:
         raise MedscoreError(
             f"the lowest value is {lowest:g}, but a CT image in HU shows air near -1000",
             where=where,
-            mend="give a CT scan in Hounsfield units",
+            hint="give a CT scan in Hounsfield units",
         )
     rows, columns = volume.values.shape[1:]
     if rows != columns:
         raise MedscoreError(
-            f"slices are {rows}x{columns}", where=where, mend="pad or crop them to a square"
+            f"slices are {rows}x{columns}", where=where, hint="pad or crop them to a square"
         )
     x, y, _ = volume.spacing
     if abs(x - y) > 1e-3 * x:
         raise MedscoreError(
-            f"pixels are {x:g} x {y:g} mm", where=where, mend="resample to square pixels"
+            f"pixels are {x:g} x {y:g} mm", where=where, hint="resample to square pixels"
         )
     return replace(volume, modality=modality)
 
@@ -149,7 +149,7 @@ def reduce(volume: Volume, size: int, where: Path) -> Volume:
     n = volume.values.shape[1]
     if size > n:
         raise MedscoreError(
-            f"slices are {n}x{n}, smaller than --size {size}", where=where, mend="lower --size"
+            f"slices are {n}x{n}, smaller than --size {size}", where=where, hint="lower --size"
         )
     if size == n:
         return volume
@@ -189,7 +189,7 @@ def align(volume: Volume, affine: NDArray[np.float64], count: int, where: Path) 
         raise MedscoreError(
             "the reference does not lie on the grid of the measurement",
             where=where,
-            mend="give the image the measurement was simulated from",
+            hint="give the image the measurement was simulated from",
         )
     return volume.select(start, start + count)
 
@@ -207,6 +207,6 @@ def slice_range(text: str, count: int) -> tuple[int, int]:
     if not 0 <= start < stop <= count:
         raise MedscoreError(
             f"--slices {text!r} of a volume with {count} slices",
-            mend=f"use START:STOP in 0:{count}",
+            hint=f"use START:STOP in 0:{count}",
         )
     return start, stop

@@ -1,4 +1,4 @@
-"""The one error class a user meets: what is wrong, where, and the mend, on one line."""
+"""The one error class a user meets: what is wrong, where, and the hint, on one line."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class MedscoreError(Exception):
     Args:
         what: what is wrong, with the offending value.
         where: the file or field it was found in.
-        mend: what the user can do about it.
+        hint: what the user can do about it.
     """
 
-    def __init__(self, what: str, *, where: str | Path | None = None, mend: str = "") -> None:
-        self.what, self.where, self.mend = what, where, mend
+    def __init__(self, what: str, *, where: str | Path | None = None, hint: str = "") -> None:
+        self.what, self.where, self.hint = what, where, hint
         place = f"{where}: " if where is not None else ""
-        remedy = f" - {mend}" if mend else ""
+        remedy = f" - {hint}" if hint else ""
         super().__init__(" ".join(f"{place}{what}{remedy}".split()))
 
 
@@ -28,12 +28,12 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def reading(kind: str, path: Path, mend: str = "") -> Iterator[None]:
+def reading(kind: str, path: Path, hint: str = "") -> Iterator[None]:
     """Whatever a library raises on a broken file becomes one error that names ``path``: parsers of
     foreign formats fail in ways that they do not list.
 
     Args:
-        kind: DICOM, say. mend: by default to check that the file is one and complete.
+        kind: DICOM, say. hint: by default to check that the file is one and complete.
     """
     try:
         yield
@@ -43,7 +43,7 @@ def reading(kind: str, path: Path, mend: str = "") -> Iterator[None]:
         raise MedscoreError(
             f"cannot be read as {kind} ({reason(error)})",
             where=path,
-            mend=mend or f"check that the file is {kind} and complete",
+            hint=hint or f"check that the file is {kind} and complete",
         ) from error
 
 

@@ -33,7 +33,7 @@ class Operator(ABC):
         ValueError: the mask does not fit the grid, has values other than 0 and 1, or no 1 at all.
     """
 
-    T_is_onto: bool
+    surjective: bool
     """Whether every full measurement grid is T of some image (T square). Where it is not, as in
     the discrete Radon transform, data consistency is reached by ``pinv``, not by ``T_inv``."""
 
@@ -53,7 +53,7 @@ class Operator(ABC):
         self.noise_model: NoiseModel = Noiseless() if noise is None else noise
         self._mask = mask.bool()
         self._cast: dict[tuple[torch.dtype, torch.device], Tensor] = {}
-        self._count = [0]  # shared with what `rows` returns
+        self._count = [0]  # shared with what `select` returns
 
     @abstractmethod
     def T(self, x: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class Operator(ABC):
         y = self.forward(x)
         return self.noise_model(y, self.mask(y), generator)
 
-    def rows(self, samples: Sequence[int]) -> Operator:
+    def select(self, samples: Sequence[int]) -> Operator:
         """This operator for some samples of the batch; itself if all samples share Lambda."""
         if not _per_sample(self._mask, self.grid_shape):
             return self
@@ -140,24 +140,24 @@ class Operator(ABC):
 
         The second form is used: it is equal where T_inv T = I, and where T_inv loses something the
         loss then touches the correction and not ``x`` itself. It is the minimiser of Eq. 8.8 when
-        ``T_is_onto``; otherwise that minimiser is approached from a distance.
+        ``surjective``; otherwise that minimiser is approached from a distance.
         """
         return x + lam * self.zero_filled(y - self.forward(x))
 
-    def consistent(self, x: Tensor, y: Tensor, lam: float, *, iterations: int = 8) -> Tensor:
+    def data_consistency(self, x: Tensor, y: Tensor, lam: float, *, iterations: int = 8) -> Tensor:
         """One data-consistency step of strength ``lam``, as the samplers take it.
 
-        Where ``T_is_onto`` this is Eq. 8.9. Elsewhere T_inv mask T is no projection: it would leave
-        a residual and, repeated on a noisy state, eat the state's noise. There the step is
+        Where ``surjective`` this is Eq. 8.9. Elsewhere T_inv mask T is no projection: it would
+        leave a residual and, repeated on a noisy state, eat the state's noise. There the step is
         x + lam A^+ (y - A x) with ``iterations`` of conjugate gradients, a projection as far as
         they reach.
         """
-        if self.T_is_onto:
+        if self.surjective:
             return self.proximal(x, y, lam)
         gap = self.mask(y) * y - self.forward(x)
         return x + lam * self.pinv(gap, tol=1e-3, max_iter=iterations).x
 
-    def damped_step(self, x: Tensor, y: Tensor, damping: Tensor, *, iterations: int = 8) -> Tensor:
+    def tikhonov(self, x: Tensor, y: Tensor, damping: Tensor, *, iterations: int = 8) -> Tensor:
         r"""The minimiser of :math:`|y - A x'|^2 + \delta |x' - x|^2`, by conjugate gradients.
 
         With :math:`\delta = \sigma_y^2 / r^2` it is the mean of an image known to be near ``x`` up
@@ -180,28 +180,28 @@ class Operator(ABC):
             v = self.adjoint(self.forward(v / wide(norm(v), v)))
         return norm(v)
 
-    def exact_step(self, x: Tensor, y: Tensor, *, tol: float = 8e-6) -> Solution:
+    def project_exact(self, x: Tensor, y: Tensor, *, tol: float = 8e-6) -> Solution:
         """The image nearest to ``x`` that fits the measurements: x + A^+ (y - A x).
 
         Stops at a residual of ``tol`` relative to ``y`` (to A x where ``y`` is next to nothing, as
         in a slice of air); the solution holds the one reached. Where A is nearly singular, a
         ``tol`` that takes more than some 20 iterations also amplifies the rounding of ``x``:
-        conjugate gradients lose their orthogonality. :meth:`nearest` does not.
+        conjugate gradients lose their orthogonality. :meth:`project_ball` does not.
         """
         y, gap, size = self._gap(x, y)
         change = self.pinv(gap, tol=tol * size / norm(gap).clamp_min(1e-30))
         fitted = x + change.x
         return Solution(fitted, self.residual(fitted, y), change.iterations)
 
-    def nearest(self, x: Tensor, y: Tensor, *, tol: float) -> Solution:
+    def project_ball(self, x: Tensor, y: Tensor, *, tol: float) -> Solution:
         """The image nearest to ``x`` whose residual is ``tol`` at most, relative as in
-        :meth:`exact_step`; in closed form, with no residual, where ``zero_filled_is_pinv``.
+        :meth:`project_exact`; in closed form, with no residual, where ``zero_filled_is_pinv``.
 
         A projection onto a convex set: two ``x`` that differ by rounding stay as near to each
         other, also where A is nearly singular and A^+ would tear them apart.
         """
         if self.zero_filled_is_pinv:
-            return self.exact_step(x, y)
+            return self.project_exact(x, y)
         y, gap, size = self._gap(x, y)
         change = nearest(
             self.forward, self.adjoint, gap, radius=tol * size, accuracy=1e-5 * norm(x)

@@ -91,7 +91,7 @@ def load(path: Path) -> Operator:
         MedscoreError: no such file, another format, or contents that make no operator.
     """
     if not path.is_file():
-        raise MedscoreError("no such operator file", where=path, mend="see operators.store.save")
+        raise MedscoreError("no such operator file", where=path, hint="see operators.store.save")
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:
@@ -101,7 +101,7 @@ def load(path: Path) -> Operator:
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         what = " ".join(str(error).split())
         raise MedscoreError(
-            f"holds no operator ({what})", where=path, mend="save it again"
+            f"holds no operator ({what})", where=path, hint="save it again"
         ) from error
 
 

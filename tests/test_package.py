@@ -64,7 +64,7 @@ def called(path: Path) -> list[tuple[str, ast.Call]]:
 
 
 def test_nothing_pickles_but_torchs_weights_only_reader_in_one_file() -> None:
-    reader, loads = ROOT / "medscore" / "importers" / "read.py", []
+    reader, loads = ROOT / "medscore" / "priors" / "importers" / "read.py", []
     for path in SOURCES:
         assert not imported(path) & {"pickle", "dill", "joblib", "torch.load", "torch.save"}, path
         text = path.read_text()
@@ -143,7 +143,7 @@ def test_every_command_in_the_docs_exists_with_its_options() -> None:
     root = typer.main.get_command(app)
     context = typer.Context(root)
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    pages += sorted((ROOT / "medscore" / "priors").glob("*.md"))
+    pages += sorted((ROOT / "medscore" / "priors" / "weights").glob("*.md"))
     checked = 0
     for page in pages:
         for line in re.findall(r"^\s*(?:\$ )?medscore (.+)$", page.read_text(), re.MULTILINE):
@@ -182,7 +182,7 @@ def test_the_wheel_holds_everything_and_imports_outside_the_repository(tmp_path:
     for folder in ("operators", "datasets"):
         wanted |= {f"medscore/{p.relative_to(ROOT)}" for p in (ROOT / folder).rglob("*.py")}
     shipped = {"medscore/py.typed", "medscore/configs/train/ct-128.yaml"}
-    shipped |= {f"medscore/priors/ct-128.{kind}" for kind in ("safetensors", "md", "jsonl")}
+    shipped |= {f"medscore/priors/weights/ct-128.{kind}" for kind in ("safetensors", "md", "jsonl")}
     assert wanted | shipped <= names
     code = (
         "import importlib, pkgutil, sys, medscore\n"

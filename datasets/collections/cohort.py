@@ -68,7 +68,7 @@ def read_cohort(
     cases = [case for pattern in patterns for case in _cases(pattern, root, modality, size,
                                                              spacing_mm)]  # fmt: skip
     if not cases:
-        raise MedscoreError("no slice has content", where=root, mend="check the data")
+        raise MedscoreError("no slice has content", where=root, hint="check the data")
     return [cases[i] for i in equally_spaced(len(cases), limit)]
 
 
@@ -110,13 +110,13 @@ def _matching(pattern: str, root: Path) -> list[Images]:
         spec = find_spec(package)
         if spec is None or spec.origin is None:
             raise MedscoreError(
-                f"data {pattern!r}: no package {package}", mend=f"pip install {package}"
+                f"data {pattern!r}: no package {package}", hint=f"pip install {package}"
             )
         folder = Path(spec.origin).parent
     hits = sorted(glob.glob(str(folder / rest)))
     if not hits:
         raise MedscoreError(
-            f"no file matches {pattern!r}", where=folder, mend="check the data folder"
+            f"no file matches {pattern!r}", where=folder, hint="check the data folder"
         )
     return [Images(_patient(Path(hit)), (Path(hit),)) for hit in hits]
 
@@ -138,7 +138,7 @@ def _archived(path: Path, modality: str, spacing_mm: float | None) -> list[tuple
             raise MedscoreError(
                 "holds no `pixel_spacing_mm`",
                 where=path,
-                mend="state spacing_mm beside the data, or --spacing-mm",
+                hint="state spacing_mm beside the data, or --spacing-mm",
             )
         height, width = image.shape
         affine = centred_affine(height, width, (pixel, pixel, 1.0))

@@ -64,7 +64,7 @@ def load_pictures(
         if not hits:
             raise MedscoreError(
                 "no picture is there", where=root / pattern,
-                mend=f"files end in {', '.join((*FILES, *ARRAYS))}",
+                hint=f"files end in {', '.join((*FILES, *ARRAYS))}",
             )  # fmt: skip
         for path in hits:
             values, found = _read(path, colour, white)
@@ -76,8 +76,8 @@ def load_pictures(
 
 def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[str]]:
     """Images (n, channel, H, W) from 0 to 1, and their labels."""
-    mend = "a PNG or JPEG file, or an array (n, H, W) or (n, H, W, 3), is needed"
-    with reading("pictures", path, mend), warnings.catch_warnings():
+    hint = "a PNG or JPEG file, or an array (n, H, W) or (n, H, W, 3), is needed"
+    with reading("pictures", path, hint), warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         if path.suffix.lower() in ARRAYS:
             values, names = _arrays(path)
@@ -95,7 +95,7 @@ def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[s
     if not (float(scaled.min()) >= 0 and float(scaled.max()) <= 1):  # NaN too
         raise MedscoreError(
             f"holds values from {values.min():g} to {values.max():g}, 0 to {white:g} were expected",
-            where=path, mend="say in the recipe which value is `white`",
+            where=path, hint="say in the recipe which value is `white`",
         )  # fmt: skip
     scaled = scaled[:, None] if scaled.ndim == 3 else scaled.permute(0, 3, 1, 2)
     if colour and scaled.shape[1] == 1:
@@ -142,7 +142,7 @@ def _square(images: Tensor, size: int, path: Path) -> Tensor:
     if side < size:
         raise MedscoreError(
             f"images of {width}x{height} do not reduce to {size}x{size}", where=path,
-            mend="choose a smaller size, or larger images",
+            hint="choose a smaller size, or larger images",
         )  # fmt: skip
     top, left = (height - side) // 2, (width - side) // 2
     cut = images[:, :, top : top + side, left : left + side]

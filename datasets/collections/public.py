@@ -101,13 +101,13 @@ def collected(pattern: str, root: Path) -> list[Images]:
     spoken = _SPOKEN.fullmatch(pattern)
     if spoken is None:
         raise MedscoreError(
-            f"data {pattern!r}", where=root, mend="use NAME:FOLDER or NAME:FOLDER@LOW-HIGH"
+            f"data {pattern!r}", where=root, hint="use NAME:FOLDER or NAME:FOLDER@LOW-HIGH"
         )
     low, high = (float(spoken[k] or d) for k, d in (("low", 0.0), ("high", 1.0)))
     if not 0 <= low < high <= 1:
         raise MedscoreError(
             f"data {pattern!r}: patients from {low:g} to {high:g}", where=root,
-            mend="use shares from 0 to 1, as @0-0.9",
+            hint="use shares from 0 to 1, as @0-0.9",
         )  # fmt: skip
     found = COLLECTIONS[spoken["name"]](root / spoken["folder"])
     kept = [images for images in found if low <= share(images.patient) < high]
@@ -115,7 +115,7 @@ def collected(pattern: str, root: Path) -> list[Images]:
         raise MedscoreError(
             f"data {pattern!r}: {len(found)} image series of the collection, none in the share",
             where=root / spoken["folder"],
-            mend="check the folder: it holds the patients' folders or files",
+            hint="check the folder: it holds the patients' folders or files",
         )
     return kept
 

@@ -76,7 +76,7 @@ def load_slices(
     images = torch.cat([part.images for part in parts])
     if not len(images):
         raise MedscoreError(
-            "no slice has content", where=root, mend="check the data and the range low..high"
+            "no slice has content", where=root, hint="check the data and the range low..high"
         )
     return Slices(
         images,
@@ -94,7 +94,7 @@ def _matching(patterns: Sequence[str], root: Path) -> list[Images]:
         hits = sorted(glob.glob(str(root / pattern)))
         if not hits:
             raise MedscoreError(
-                f"no file matches {pattern!r}", where=root, mend="check the data folder"
+                f"no file matches {pattern!r}", where=root, hint="check the data folder"
             )
         found += [Images(_stem(Path(hit)), (Path(hit),)) for hit in hits]
     return found
@@ -129,7 +129,7 @@ class _Read(Transform):  # what MONAI caches is a Transform without randomness
             raise MedscoreError(
                 f"holds {values.min():g}, magnitudes are not negative",
                 where=path,
-                mend="is it CT? then the recipe's quantity is HU",
+                hint="is it CT? then the recipe's quantity is HU",
             )
         scaled = (torch.from_numpy(values) - self.low) / (self.high - self.low)
         if self.quantity == "HU":
@@ -140,7 +140,7 @@ class _Read(Transform):  # what MONAI caches is a Transform without randomness
             raise MedscoreError(
                 f"slices of {values.shape[1]}x{values.shape[2]} do not reduce to {side}x{side}",
                 where=path,
-                mend="larger slices are needed",
+                hint="larger slices are needed",
             )
         factor = square.shape[-1] // side
         images = functional.avg_pool2d(square[:, None], factor)[:, 0]
@@ -208,9 +208,9 @@ def read_archive(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], 
     Raises:
         MedscoreError: no such archive.
     """
-    mend = "an archive with `hu` or `image`, and `patient`, is needed"
+    hint = "an archive with `hu` or `image`, and `patient`, is needed"
     with (
-        reading("slices", path, mend),
+        reading("slices", path, hint),
         path.open("rb") as file,
         np.load(file, allow_pickle=False) as archive,
     ):

@@ -76,11 +76,11 @@ def scan(folder: Path, **options: Any) -> dict[str, list[tuple[Path, Dataset]]]:
         uid = str(header.get("SeriesInstanceUID", "") or "")
         if not uid:
             raise MedscoreError(
-                "has no SeriesInstanceUID, or is truncated", where=path, mend="export it again"
+                "has no SeriesInstanceUID, or is truncated", where=path, hint="export it again"
             )
         found.setdefault(uid, []).append((path, header))
     if not found:
-        raise MedscoreError("no DICOM file in this folder", where=folder, mend="check the path")
+        raise MedscoreError("no DICOM file in this folder", where=folder, hint="check the path")
     return found
 
 
@@ -94,7 +94,7 @@ def choose(series: Sequence[Series], wanted: str | None, folder: Path) -> Series
     images = [s for s in series if s.image]
     if not images:
         raise MedscoreError(
-            f"holds no image (no PixelData): {series[0]}", where=folder, mend="export it again"
+            f"holds no image (no PixelData): {series[0]}", where=folder, hint="export it again"
         )
     if wanted is None:
         hits = images
@@ -110,7 +110,7 @@ def choose(series: Sequence[Series], wanted: str | None, folder: Path) -> Series
     raise MedscoreError(
         f"{len(hits)} series{named} in this folder: {shown}",
         where=folder,
-        mend="choose one by its UID or description (--series), `medscore inspect` lists them",
+        hint="choose one by its UID or description (--series), `medscore inspect` lists them",
     )
 
 

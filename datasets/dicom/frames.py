@@ -68,13 +68,13 @@ def frames(path: Path, dataset: Dataset) -> list[Frame]:
     """
     if "PixelData" not in dataset:
         raise MedscoreError(
-            "holds no image (no PixelData), or is truncated", where=path, mend="export it again"
+            "holds no image (no PixelData), or is truncated", where=path, hint="export it again"
         )
     if int(dataset.get("SamplesPerPixel", 1)) != 1:
         raise MedscoreError(
             f"is a colour image ({dataset.get('PhotometricInterpretation')})",
             where=path,
-            mend="give a greyscale CT or MR image",
+            hint="give a greyscale CT or MR image",
         )
     count = int(dataset.get("NumberOfFrames", 1) or 1)
     found = [_frame(path, dataset, number) for number in range(count)]
@@ -82,7 +82,7 @@ def frames(path: Path, dataset: Dataset) -> list[Frame]:
         raise MedscoreError(
             f"is a multi-frame object whose {count} frames have no positions",
             where=path,
-            mend="export it as enhanced CT or MR, or as one file per slice",
+            hint="export it as enhanced CT or MR, or as one file per slice",
         )
     return found
 
@@ -129,7 +129,7 @@ def decode(
         raise MedscoreError(
             f"the pixels cannot be decoded ({reason(error)})",
             where=path,
-            mend="the file is truncated or its compression is not supported: export it again",
+            hint="the file is truncated or its compression is not supported: export it again",
         ) from error
     notes: list[str] = []
     ct = dataset.get("Modality") == "CT"
@@ -150,7 +150,7 @@ def _frame(path: Path, dataset: Dataset, number: int) -> Frame:
     spacing: Any = _value(dataset, number, "PixelMeasuresSequence", "PixelSpacing") or ()
     if len(spacing) != 2 or not min(spacing) > 0 or not math.isfinite(sum(spacing)):
         raise MedscoreError(
-            "has no PixelSpacing", where=path, mend="line integrals need millimetres: export it"
+            "has no PixelSpacing", where=path, hint="line integrals need millimetres: export it"
         )
     direction = _value(dataset, number, "PlaneOrientationSequence", "ImageOrientationPatient")
     cosines = np.array(direction or (1, 0, 0, 0, 1, 0), dtype=float).reshape(2, 3)
@@ -158,7 +158,7 @@ def _frame(path: Path, dataset: Dataset, number: int) -> Frame:
         raise MedscoreError(
             "ImageOrientationPatient is not two perpendicular unit vectors",
             where=path,
-            mend="export it again",
+            hint="export it again",
         )
     position = _value(dataset, number, "PlanePositionSequence", "ImagePositionPatient")
     slope = _number(dataset, number, "RescaleSlope", 1.0)
@@ -167,7 +167,7 @@ def _frame(path: Path, dataset: Dataset, number: int) -> Frame:
         raise MedscoreError(
             f"RescaleSlope {slope:g}, RescaleIntercept {intercept:g} make no image",
             where=path,
-            mend="export it again",
+            hint="export it again",
         )
     measures = "PixelMeasuresSequence"
     step = _value(dataset, number, measures, "SpacingBetweenSlices") or _value(

@@ -31,12 +31,12 @@ def read_identity(path: Path, source: Source) -> dict[str, str]:
         MedscoreError: no DICOM, or another study.
     """
     if not path.exists():
-        raise MedscoreError("no such file or folder", where=path, mend="give the source's DICOM")
+        raise MedscoreError("no such file or folder", where=path, hint="give the source's DICOM")
     files = [path]
     if path.is_dir():
         files = [series.files[0] for series in list_series(path)]
     elif not is_dicom(path):
-        raise MedscoreError("is no DICOM file", where=path, mend="give the source's DICOM")
+        raise MedscoreError("is no DICOM file", where=path, hint="give the source's DICOM")
     study = source.uids.get("StudyInstanceUID")
     for file in files:
         with reading("DICOM", file):
@@ -45,5 +45,5 @@ def read_identity(path: Path, source: Source) -> dict[str, str]:
                 return {tag: str(ds.get(tag, "")) for tag in TAGS}
     raise MedscoreError(
         "is of another study than the measurement", where=path,
-        mend="give the DICOM that the measurement was made from",
+        hint="give the DICOM that the measurement was made from",
     )  # fmt: skip

@@ -127,7 +127,7 @@ def _on_a_grid(
             raise MedscoreError(
                 f"{'; '.join(faults)}: most slices would be interpolated",
                 where=path,
-                mend="complete the series, or give the slices one by one",
+                hint="complete the series, or give the slices one by one",
             )
         outside = AIR if modality == "CT" else float(values.min())
         made = straighten(values, ordered, outside)
@@ -141,7 +141,7 @@ def _on_a_grid(
         raise MedscoreError(
             "; ".join(faults) or "the slices are shifted unevenly",
             where=path,
-            mend="complete the series, give the slices one by one, or resample (--resample)",
+            hint="complete the series, give the slices one by one, or resample (--resample)",
         )
     return values, ordered.affine, instances, faults
 
@@ -153,5 +153,5 @@ def _check_same(path: Path, first: Dataset, other: Dataset) -> None:
             raise MedscoreError(
                 f"slices differ in {keyword}: {one}, {two}",
                 where=path,
-                mend="leave out the scout image, or put one series in a folder",
+                hint="leave out the scout image, or put one series in a folder",
             )

@@ -101,7 +101,7 @@ def stack(frames: Sequence[Frame], where: Path) -> Stack:
         raise MedscoreError(
             f"two slices at one position: {names}",
             where=where,
-            mend="remove one, or export one echo or phase alone",
+            hint="remove one, or export one echo or phase alone",
         )
     ordered = tuple(frames[i] for i in order)
     return Stack(ordered, along, offsets @ first.cosines.T, float(np.median(gaps)))
@@ -121,7 +121,7 @@ def affine_of(first: Frame, across: Vector) -> NDArray[np.float64]:
 def _position(frame: Frame) -> Vector:
     if frame.position is None:
         raise MedscoreError(
-            "has no ImagePositionPatient", where=frame.path, mend="give the slices one by one"
+            "has no ImagePositionPatient", where=frame.path, hint="give the slices one by one"
         )
     return frame.position
 
@@ -136,5 +136,5 @@ def _differ(what: str, one: Frame, other: Frame, where: Path) -> MedscoreError:
     return MedscoreError(
         f"slices differ in {what}: {pair[0]} and {pair[1]}",
         where=where,
-        mend="leave out the scout image, or put one series in a folder",
+        hint="leave out the scout image, or put one series in a folder",
     )

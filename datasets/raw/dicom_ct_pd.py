@@ -83,12 +83,12 @@ def read_ct_pd(path: Path, *, size: int, spacing: float) -> Projections:
             first = first or ds
             views.append(_view(file, ds))
     if first is None:
-        raise MedscoreError("holds no .dcm file", where=path, mend="check the folder")
+        raise MedscoreError("holds no .dcm file", where=path, hint="check the folder")
     turns = _turns(path, views)
     shape = str(first[SHAPE].value).strip() if SHAPE in first else ""
     if shape and shape.upper() != "CYLINDRICAL":
         raise MedscoreError(
-            f"the detector is {shape.lower()}", where=path, mend="give a cylindrical one's scan"
+            f"the detector is {shape.lower()}", where=path, hint="give a cylindrical one's scan"
         )
     water = _number(path, first, WATER) if WATER in first else MU_WATER
     fields = {
@@ -103,8 +103,8 @@ def read_ct_pd(path: Path, *, size: int, spacing: float) -> Projections:
         "slice_spacing": abs(turns[1][0].place - turns[0][0].place) if len(turns) > 1 else 1.0,
         "mu_water": water if 0.01 < water < 0.05 else MU_WATER,
     }
-    mend = "give DICOM-CT-PD in mm, and --size and --spacing"
-    geometry = checked_geometry(fields, path, mend=mend)
+    hint = "give DICOM-CT-PD in mm, and --size and --spacing"
+    geometry = checked_geometry(fields, path, hint=hint)
     data = np.stack([np.stack([view.row for view in turn]) for turn in turns])
     note = "of each turn the central detector row is read"
     source = Source("projections", digest.hexdigest(), notes=(note,))
@@ -116,7 +116,7 @@ def _view(file: Path, ds: Dataset) -> _View:
     slope, intercept = float(ds.get("RescaleSlope", 1)), float(ds.get("RescaleIntercept", 0))
     columns, rows = pixels.shape if pixels.ndim == 2 else (0, 0)
     if not rows:
-        raise MedscoreError("is no single view", where=file, mend="give one file per view")
+        raise MedscoreError("is no single view", where=file, hint="give one file per view")
     row = pixels[:, rows // 2] * slope + intercept
     centre = _numbers(file, ds, CENTRAL)[0] - 1  # counted from 1
     places = np.arange(columns) + centre - (columns - 1) / 2
@@ -137,13 +137,13 @@ def _turns(path: Path, views: list[_View]) -> list[list[_View]]:
             f"the table moves during the scan, by {max(places) - min(places):.4g} mm: it is "
             "helical",
             where=path,
-            mend="rebin it to fan beams first, and give these as a stack with --geometry",
+            hint="rebin it to fan beams first, and give these as a stack with --geometry",
         )
     turns = [sorted(places[place], key=lambda view: view.beta) for place in sorted(places)]
     counts = {len(turn) for turn in turns}
     if len(counts) > 1:
         raise MedscoreError(
-            f"turns have {min(counts)} to {max(counts)} views", where=path, mend="complete them"
+            f"turns have {min(counts)} to {max(counts)} views", where=path, hint="complete them"
         )
     step = 2 * math.pi / len(turns[0])
     for turn in turns:
@@ -151,7 +151,7 @@ def _turns(path: Path, views: list[_View]) -> list[list[_View]]:
         off = np.abs(beta - step * np.arange(len(turn)) - beta[0]).max()
         if off > 0.1 * step or beta[0] > 0.6 * step:
             raise MedscoreError(
-                "views are not equally spaced over a full turn", where=path, mend="complete them"
+                "views are not equally spaced over a full turn", where=path, hint="complete them"
             )
     return turns
 
@@ -160,7 +160,7 @@ def _numbers(where: Path, ds: Dataset, tag: tuple[int, int]) -> tuple[float, ...
     """Floats, also where the reader does not know that they are."""
     if tag not in ds:
         raise MedscoreError(
-            f"lacks the tag ({tag[0]:04X},{tag[1]:04X})", where=where, mend="give DICOM-CT-PD"
+            f"lacks the tag ({tag[0]:04X},{tag[1]:04X})", where=where, hint="give DICOM-CT-PD"
         )
     value: Any = ds[tag].value
     if isinstance(value, bytes):
@@ -168,7 +168,7 @@ def _numbers(where: Path, ds: Dataset, tag: tuple[int, int]) -> tuple[float, ...
     found = tuple(float(v) for v in (value if hasattr(value, "__len__") else (value,)))
     if not found or not all(math.isfinite(v) for v in found):
         raise MedscoreError(
-            f"({tag[0]:04X},{tag[1]:04X}) is {value!r}", where=where, mend="export it again"
+            f"({tag[0]:04X},{tag[1]:04X}) is {value!r}", where=where, hint="export it again"
         )
     return found
 

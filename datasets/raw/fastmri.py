@@ -41,7 +41,7 @@ def read_fastmri(path: Path) -> RawKspace:
     if kspace.ndim == 3:
         kspace = kspace[:, None]
     if kspace.ndim != 4:
-        raise MedscoreError(f"kspace has shape {kspace.shape}", where=path, mend=MEND)
+        raise MedscoreError(f"kspace has shape {kspace.shape}", where=path, hint=MEND)
     check_kspace(kspace, path)
     spacing, oversampling = None, 1.0
     notes: tuple[str, ...] = ()
@@ -65,12 +65,12 @@ def read_targets(path: Path) -> tuple[NDArray[np.float32], float]:
         if not names:
             raise MedscoreError(
                 "holds no reconstruction_rss or reconstruction_esc", where=path,
-                mend="train on training or validation files",
+                hint="train on training or validation files",
             )  # fmt: skip
         images = array(file[names[0]], "f")
         header = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
     if images.ndim != 3:
-        raise MedscoreError(f"{names[0]} has shape {images.shape}", where=path, mend=MEND)
+        raise MedscoreError(f"{names[0]} has shape {images.shape}", where=path, hint=MEND)
     return images, float("nan") if header is None else _pixel(header, path)
 
 
@@ -86,7 +86,7 @@ def _pixel(header: bytes | str, where: Path) -> float:
             raise ValueError("reconSpace has no matrixSize")
     except (ElementTree.ParseError, ValueError) as error:
         raise MedscoreError(
-            f"the XML header tells no geometry ({error})", where=where, mend="export it again"
+            f"the XML header tells no geometry ({error})", where=where, hint="export it again"
         ) from error
     return field / count
 
@@ -108,7 +108,7 @@ def geometry(
         fields = [_field_of_view(encoding, space) for space in ("encodedSpace", "reconSpace")]
     except (ElementTree.ParseError, ValueError, TypeError) as error:
         raise MedscoreError(
-            f"the XML header tells no geometry ({error})", where=where, mend="export it again"
+            f"the XML header tells no geometry ({error})", where=where, hint="export it again"
         ) from error
     (readout, phase, thickness), (kept, *_) = fields
     oversampling = max(1.0, readout / kept)

@@ -40,7 +40,7 @@ def read_ismrmrd(path: Path) -> RawKspace:
         raise MedscoreError(
             "ISMRMRD files need the package ismrmrd",
             where=path,
-            mend='pip install "medscore[mri]"',
+            hint='pip install "medscore[mri]"',
         )
     import ismrmrd
 
@@ -78,16 +78,16 @@ def _encoding(header: bytes | str, where: Path) -> tuple[int, int, int]:
         centre = int(encoding.findtext(limits) or y // 2)
     except (ElementTree.ParseError, ValueError) as error:
         raise MedscoreError(
-            f"the XML header tells no encoding ({error})", where=where, mend="export it again"
+            f"the XML header tells no encoding ({error})", where=where, hint="export it again"
         ) from error
     if trajectory != "cartesian" or z > 1:
         raise MedscoreError(
             f"the trajectory is {trajectory} with {max(z, 1)} partition(s)",
             where=where,
-            mend="give a 2-D Cartesian scan",
+            hint="give a 2-D Cartesian scan",
         )
     if not (8 <= x <= 2**14 and 8 <= y <= 2**14):
-        raise MedscoreError(f"the encoded matrix is {x} x {y}", where=where, mend="export it again")
+        raise MedscoreError(f"the encoded matrix is {x} x {y}", where=where, hint="export it again")
     return x, y, centre
 
 
@@ -96,7 +96,7 @@ def _assembled(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Lines in their places, what came several times averaged."""
     if not lines:
-        raise MedscoreError("holds no image lines", where=path, mend="export it again")
+        raise MedscoreError("holds no image lines", where=path, hint="export it again")
     first = {name: min(getattr(line.idx, name) for line in lines) for name in OTHER}
     kept = [line for line in lines if all(getattr(line.idx, n) == v for n, v in first.items())]
     notes = []
@@ -109,7 +109,7 @@ def _assembled(
             f"declares {slices} slices of {coils} coils, {ny} x {nx} samples, which it does not "
             "hold",
             where=path,
-            mend="export it again",
+            hint="export it again",
         )
     total = np.zeros((slices, coils, ny, nx), dtype=np.complex64)
     count = np.zeros((slices, 1, ny, nx), dtype=np.float32)
@@ -122,7 +122,7 @@ def _assembled(
                 f"a line of {data.shape} samples at step {line.idx.kspace_encode_step_1} lies "
                 f"outside the encoded {ny} x {nx}",
                 where=path,
-                mend="export it again",
+                hint="export it again",
             )
         total[line.idx.slice, :, top : top + data.shape[1], column] += data
         count[line.idx.slice, :, top : top + data.shape[1], column] += 1

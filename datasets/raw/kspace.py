@@ -54,18 +54,18 @@ def read_numpy(path: Path, *, spacing: tuple[float, float] | None = None) -> Raw
         MedscoreError: no NumPy file, pickled objects, real numbers, another shape, NaN, or nothing.
     """
     content = path.read_bytes()
-    with reading("NumPy", path, mend="save it with numpy.save"):
+    with reading("NumPy", path, hint="save it with numpy.save"):
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(mapped, np.ndarray) or mapped.dtype.kind != "c":
         kind = mapped.dtype if isinstance(mapped, np.ndarray) else "an archive"
         raise MedscoreError(
-            f"holds {kind}, expected complex k-space", where=path, mend="give a complex .npy array"
+            f"holds {kind}, expected complex k-space", where=path, hint="give a complex .npy array"
         )
     if not 2 <= mapped.ndim <= 4:
         raise MedscoreError(
             f"has shape {mapped.shape}",
             where=path,
-            mend="use (ky, kx), (coil, ky, kx) or (slice, coil, ky, kx)",
+            hint="use (ky, kx), (coil, ky, kx) or (slice, coil, ky, kx)",
         )
     kspace = np.array(mapped, dtype=np.complex64).reshape((1,) * (4 - mapped.ndim) + mapped.shape)
     check_kspace(kspace, path)
@@ -81,12 +81,12 @@ def check_kspace(kspace: NDArray[Any], where: Path) -> None:
     """
     if kspace.size == 0 or min(kspace.shape[-2:]) < 8:
         raise MedscoreError(
-            f"k-space has shape {kspace.shape}", where=where, mend="give 8 x 8 samples or more"
+            f"k-space has shape {kspace.shape}", where=where, hint="give 8 x 8 samples or more"
         )
     if not np.isfinite(kspace).all():
-        raise MedscoreError("k-space holds NaN or infinity", where=where, mend="export it again")
+        raise MedscoreError("k-space holds NaN or infinity", where=where, hint="export it again")
     empty = [i for i, one in enumerate(kspace) if not one.any()]
     if empty:
         raise MedscoreError(
-            f"k-space is zero everywhere in slice {empty[0]}", where=where, mend="export it again"
+            f"k-space is zero everywhere in slice {empty[0]}", where=where, hint="export it again"
         )

@@ -24,7 +24,7 @@ def read_kspace(path: Path, *, spacing: tuple[float, float] | None = None) -> Ra
         MedscoreError: no such file, neither format, or what the reader found wrong.
     """
     if not path.is_file():
-        raise MedscoreError("no such file", where=path, mend="check the path")
+        raise MedscoreError("no such file", where=path, hint="check the path")
     if path.suffix == ".npy":
         return read_numpy(path, spacing=spacing)
     look(path)
@@ -34,7 +34,7 @@ def read_kspace(path: Path, *, spacing: tuple[float, float] | None = None) -> Ra
         raise MedscoreError(
             "is neither a fastMRI nor an ISMRMRD file",
             where=path,
-            mend="give one, or complex k-space in a .npy file",
+            hint="give one, or complex k-space in a .npy file",
         )
     raw = read_ismrmrd(path) if known[0] else read_fastmri(path)
     if spacing is None or raw.spacing is not None:

@@ -99,12 +99,12 @@ def read_geometry(path: Path) -> ScanGeometry:
         content = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise MedscoreError(
-            "is no YAML that can be read", where=path, mend="see docs/measurement.md"
+            "is no YAML that can be read", where=path, hint="see docs/measurement.md"
         ) from error
-    return checked_geometry(content, path, mend="see docs/measurement.md")
+    return checked_geometry(content, path, hint="see docs/measurement.md")
 
 
-def checked_geometry(content: Any, where: Path, *, mend: str) -> ScanGeometry:
+def checked_geometry(content: Any, where: Path, *, hint: str) -> ScanGeometry:
     """The geometry of these fields.
 
     Raises:
@@ -116,7 +116,7 @@ def checked_geometry(content: Any, where: Path, *, mend: str) -> ScanGeometry:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise MedscoreError(
-            f"{field + ': ' if field else ''}{first['msg']}", where=where, mend=mend
+            f"{field + ': ' if field else ''}{first['msg']}", where=where, hint=hint
         ) from None
 
 
@@ -132,19 +132,19 @@ def read_projections(path: Path, geometry: ScanGeometry) -> Projections:
         place = geometry.axes.index("slice")
         data = np.expand_dims(data, place)
     if data.ndim != 3:
-        raise MedscoreError(f"has shape {data.shape}", where=path, mend="give a stack of 3 axes")
+        raise MedscoreError(f"has shape {data.shape}", where=path, hint="give a stack of 3 axes")
     order = [geometry.axes.index(name) for name in ("slice", "view", "detector")]
     data = np.ascontiguousarray(data.transpose(order), dtype=np.float32)
     if data.shape[1] != geometry.count:
         raise MedscoreError(
             f"there are {data.shape[1]} views, the geometry has {geometry.count}",
             where=path,
-            mend="correct views, angles or axes in the geometry file",
+            hint="correct views, angles or axes in the geometry file",
         )
     if geometry.values == "transmission":
         data = _logarithm(data, path)
     if not data.size or not np.isfinite(data).all() or not data.any():
-        raise MedscoreError("holds NaN, infinity, or nothing", where=path, mend="export it again")
+        raise MedscoreError("holds NaN, infinity, or nothing", where=path, hint="export it again")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Projections(data, geometry, Source("projections", digest))
 
@@ -154,7 +154,7 @@ def _logarithm(data: NDArray[np.float32], where: Path) -> NDArray[np.float32]:
         raise MedscoreError(
             f"{int((~(data > 0)).sum())} transmissions are not above 0",
             where=where,
-            mend="correct for the dark field, or replace them",
+            hint="correct for the dark field, or replace them",
         )
     made: NDArray[np.float32] = -np.log(data)
     return made
@@ -168,7 +168,7 @@ def _tiff(path: Path) -> NDArray[Any]:
             raise ValueError(f"declares {declared / 2**30:.2g} GiB that it does not hold")
         values: NDArray[Any] = series.asarray()
     if values.dtype.kind not in "iuf":
-        raise MedscoreError(f"holds {values.dtype}", where=path, mend="give grey values")
+        raise MedscoreError(f"holds {values.dtype}", where=path, hint="give grey values")
     return values
 
 
@@ -178,7 +178,7 @@ def _hdf5(path: Path, geometry: ScanGeometry) -> NDArray[Any]:
         name = geometry.dataset or _only(file)
         if name not in file:
             raise MedscoreError(
-                f"has no dataset {name!r}", where=path, mend="correct the geometry file"
+                f"has no dataset {name!r}", where=path, hint="correct the geometry file"
             )
         return array(file[name], "iuf")
 

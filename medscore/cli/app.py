@@ -18,13 +18,12 @@ from medscore.cli.inspect import inspect
 from medscore.cli.likelihood import likelihood
 from medscore.cli.measure import measure
 from medscore.cli.priors import priors
-from medscore.cli.progress import console
 from medscore.cli.quality import quality
 from medscore.cli.recon import recon
 from medscore.cli.simulate import simulate
 from medscore.cli.train import train
 from medscore.cli.tune import tune
-from medscore.errors import Interrupted, MedscoreError
+from medscore.errors import MedscoreError
 
 app = typer.Typer(
     name="medscore",
@@ -81,10 +80,7 @@ def main() -> None:
         _fail(error)
     except OSError as error:  # a path too long, a full disk
         where = error.filename or "a file"
-        _fail(MedscoreError(error.strerror or str(error), where=where, mend="check path and disk"))
-    except Interrupted:
-        console.print("interrupted: repeat the same command to resume")
-        sys.exit(130)
+        _fail(MedscoreError(error.strerror or str(error), where=where, hint="check path and disk"))
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -67,14 +67,14 @@ def encode_(
     options.check_limit(limit)
     check_new(output)
     if output.suffix != ".npz":
-        raise MedscoreError("no .npz file", where=output, mend="end its name with .npz")
+        raise MedscoreError("no .npz file", where=output, hint="end its name with .npz")
     checkpoint = read_checkpoint(prior_path(prior))
     found = given(images, checkpoint.contract, spacing_mm=spacing_mm, limit=limit)
     other = None if against is None else read_checkpoint(prior_path(against))
     if other is not None:
         check_same_latents(checkpoint.contract, other.contract)
         if len(found.x) < 2:
-            raise MedscoreError("--against with a single image", mend="give two or more")
+            raise MedscoreError("--against with a single image", hint="give two or more")
     run = Run(flow, resolve_device(device), output)
     with sampling_bar("encode") as show:
         codes, nfe = run.each(encode, "encode", prior, checkpoint.sha256, found.x, show)

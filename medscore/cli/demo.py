@@ -38,7 +38,7 @@ def image_paths() -> list[Path]:
     for path in paths:
         if not path.is_file():
             raise MedscoreError(
-                "this pydicom lacks the demo image", where=path, mend="install pydicom from PyPI"
+                "this pydicom lacks the demo image", where=path, hint="install pydicom from PyPI"
             )
     return paths
 

@@ -54,7 +54,7 @@ def evaluate(
     """
     for name, value in (("--processes", workers), ("--threads", threads)):
         if value is not None and value < 1:
-            raise MedscoreError(f"{name} is {value}", mend="use 1 or more")
+            raise MedscoreError(f"{name} is {value}", hint="use 1 or more")
     config = config_path(config, "eval")
     spec = _only(read_evaluation(config), method, config)
     convention = methods.convention(spec.metric)
@@ -112,7 +112,7 @@ def fill(store: Store, work: Sequence[methods.Work], spread: Spread) -> list[Cel
                 store.put(keys[todo[place]], cell, images)
                 show(len(work) - len(todo) + done, f"{cell.method}, {cell.task}")
         except KeyboardInterrupt:
-            console.print("interrupted: repeat the same command to go on where it stopped")
+            console.print("interrupted: repeat the same command to resume where it stopped")
             raise
     return [store.get(key) for key in keys]
 
@@ -124,7 +124,7 @@ def _only(spec: EvaluationSpec, names: list[str] | None, where: Path) -> Evaluat
     for name in names:
         if name not in known:
             raise MedscoreError(
-                f"--method {name!r}", where=where, mend=f"use one of: {', '.join(known)}"
+                f"--method {name!r}", where=where, hint=f"use one of: {', '.join(known)}"
             )
     kept = tuple(m for m in spec.methods if m.name in names)
     ours = spec.ours if spec.ours in names else kept[0].name

@@ -109,14 +109,14 @@ def generate(
     asked.check()
     check_absent(output)
     if (classifier is None) != (label is None):
-        raise MedscoreError("--classifier and --label go together", mend="give both, or neither")
+        raise MedscoreError("--classifier and --label go together", hint="give both, or neither")
     if classifier is None and strength != 1.0:
-        raise MedscoreError("--strength without --classifier", mend="give both, or neither")
+        raise MedscoreError("--strength without --classifier", hint="give both, or neither")
     part = Part(tuple(known_files or ()), task, mask, hidden, factor, spacing_mm)
     if known_files is None and (part != Part(()) or conditioner != CONDITIONER):
         raise MedscoreError(
             "--task, --mask, --hidden, --factor, --conditioner and --spacing-mm are of --known",
-            mend="give --known, or leave them out",
+            hint="give --known, or leave them out",
         )
     file = prior_path(prior)
     checkpoint = read_checkpoint(file)

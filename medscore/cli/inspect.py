@@ -39,7 +39,7 @@ def inspect(
     Example: medscore inspect export/ --series "lung 1.25"
     """
     if not path.exists():
-        raise MedscoreError("no such file or folder", where=path, mend="check the path")
+        raise MedscoreError("no such file or folder", where=path, hint="check the path")
     if path.is_dir() and series is None and not is_ct_pd(path):
         found = list_series(path)
         if sum(s.image for s in found) != 1:

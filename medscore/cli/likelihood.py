@@ -117,7 +117,7 @@ def likelihood(
     if typical and len(found.x) < 2:
         raise MedscoreError(
             f"--typical: {len(found.x)} images say nothing of their deviation",
-            mend="give many different slices",
+            hint="give many different slices",
         )
     chosen = resolve_device(device)
     network = load_prior(file, device=chosen)
@@ -162,7 +162,7 @@ def _typical(values: Tensor, sha256: str) -> Typical:
     try:
         return Typical.of(values, sha256)
     except ValueError as error:
-        raise MedscoreError(f"--typical: {error}", mend="give many different slices") from error
+        raise MedscoreError(f"--typical: {error}", hint="give many different slices") from error
 
 
 def _write(

@@ -95,7 +95,7 @@ def measure(
     elif path.is_dir() and is_ct_pd(path):
         if size is None or pixels is None:
             raise MedscoreError(
-                "projections do not say the image", where=path, mend="give --size and --spacing"
+                "projections do not say the image", where=path, hint="give --size and --spacing"
             )
         projections = read_ct_pd(path, size=size, spacing=pixels[0])
         made = raw_ct.measurement_of(projections, path)
@@ -126,7 +126,7 @@ def _pixels(text: str) -> tuple[float, float]:
     except ValueError:
         numbers = []
     if len(numbers) not in (1, 2) or not all(0.01 <= mm <= 100 for mm in numbers):
-        raise MedscoreError(f"--spacing {text!r}", mend="use mm, as 1.5 or 1.5,1.2")
+        raise MedscoreError(f"--spacing {text!r}", hint="use mm, as 1.5 or 1.5,1.2")
     return numbers[0], numbers[-1]
 
 
@@ -153,17 +153,17 @@ def _check(
         ("--target", target, raw_mri.TARGETS),
     ):
         if value is not None and value not in known:
-            raise MedscoreError(f"{name} {value!r}", mend=f"use one of: {', '.join(known)}")
+            raise MedscoreError(f"{name} {value!r}", hint=f"use one of: {', '.join(known)}")
     options.check_size(size)
     if margin < 0:
-        raise MedscoreError(f"--margin is {margin}", mend="use 0 or more")
+        raise MedscoreError(f"--margin is {margin}", hint="use 0 or more")
     if (target is None) != (target_output is None):
         raise MedscoreError(
-            "--target and --target-output go together", where=path, mend="give both or neither"
+            "--target and --target-output go together", where=path, hint="give both or neither"
         )
     if target_output is not None and not target_output.name.endswith(".nii.gz"):
         raise MedscoreError(
-            "--target-output is no NIfTI file", where=target_output, mend="name it .nii.gz"
+            "--target-output is no NIfTI file", where=target_output, hint="name it .nii.gz"
         )
     options.check_new(output)
     if target_output is not None:

@@ -36,7 +36,7 @@ def check_size(size: int | None) -> None:
         MedscoreError: under 8.
     """
     if size is not None and size < 8:
-        raise MedscoreError(f"--size is {size}", mend="use at least 8")
+        raise MedscoreError(f"--size is {size}", hint="use at least 8")
 
 
 def check_new(file: Path) -> None:
@@ -47,11 +47,11 @@ def check_new(file: Path) -> None:
     """
     if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
         raise MedscoreError(
-            "its folder is not there, or cannot be written", where=file, mend="choose another"
+            "its folder is not there, or cannot be written", where=file, hint="choose another"
         )
     if file.exists():
         raise MedscoreError(
-            "the output file exists already", where=file, mend="choose a new one or remove it"
+            "the output file exists already", where=file, hint="choose a new one or remove it"
         )
 
 
@@ -73,5 +73,5 @@ def config_path(path: Path, *kinds: str) -> Path:
     raise MedscoreError(
         "no such configuration",
         where=path,
-        mend=f"use a YAML file, or one of: {', '.join(shipped)}",
+        hint=f"use a YAML file, or one of: {', '.join(shipped)}",
     )

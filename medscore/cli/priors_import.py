@@ -50,14 +50,14 @@ def import_(
     """
     if output.suffix != ".safetensors":
         raise MedscoreError(
-            "priors are safetensors files", where=output, mend="use -o NAME.safetensors"
+            "priors are safetensors files", where=output, hint="use -o NAME.safetensors"
         )
     if output.exists():
         raise MedscoreError(
-            "the output file exists already", where=output, mend="choose a new one or remove it"
+            "the output file exists already", where=output, hint="choose a new one or remove it"
         )
     if kind is not None and kind not in KINDS:
-        raise MedscoreError(f"no kind {kind!r}", mend=f"use one of: {', '.join(KINDS)}")
+        raise MedscoreError(f"no kind {kind!r}", hint=f"use one of: {', '.join(KINDS)}")
     asked = read_contract(contract)
     found = _open(source, config)
     name = kind or _recognised(found)
@@ -76,7 +76,7 @@ def _open(path: Path, config: Path | None) -> Source:
     """The source with its configuration: the folder's own, or the option's."""
     if path.is_dir():
         if config is not None:
-            raise MedscoreError("a folder has its own", where="--config", mend="leave it out")
+            raise MedscoreError("a folder has its own", where="--config", hint="leave it out")
         return diffusers.open_folder(path)
     return Source(path, read_content(path), None if config is None else read_settings(config))
 
@@ -88,5 +88,5 @@ def _recognised(source: Source) -> str:
     raise MedscoreError(
         "not a checkpoint that can be mapped",
         where=source.path,
-        mend=f"its keys tell {', '.join(KINDS)}; force one by --kind to see what is missing",
+        hint=f"its keys tell {', '.join(KINDS)}; force one by --kind to see what is missing",
     )

@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from medscore.engine.loop import StepInfo
+from medscore.errors import Interrupted
 
 console = Console(stderr=True)
 """Everything that is not a result goes to standard error."""
@@ -33,7 +34,12 @@ def sampling_bar(title: str) -> Iterator[Callable[[StepInfo], None]]:
                 stack.enter_context(bar)
             bar.update(task, completed=info.done, total=info.total, info=info.nfe)
 
-        yield show
+        try:
+            yield show
+        except Interrupted:
+            stack.close()
+            console.print("interrupted: repeat the same command to resume where it stopped")
+            raise
 
 
 @contextmanager

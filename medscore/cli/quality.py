@@ -72,7 +72,7 @@ def quality(
     if output is not None:
         check_new(output)
     if features and inception is not None:
-        raise MedscoreError("--inception beside --features", mend="leave one of them out")
+        raise MedscoreError("--inception beside --features", hint="leave one of them out")
     files = {"samples": samples, "real": real}
     if training is not None:
         files["training"] = training
@@ -100,7 +100,7 @@ def quality(
         result = {name: distances_from(sets[name], sets, seed) for name in judged}
     except ValueError as error:  # of the kernel's width
         raise MedscoreError(
-            f"most of them are alike ({error})", where=real, mend="give real images that differ"
+            f"most of them are alike ({error})", where=real, hint="give real images that differ"
         ) from error
     copies = None if training is None else Copies.of(sets, names["training"])
     _tell(result, copies)
@@ -114,12 +114,12 @@ def _check(sets: dict[str, Features], files: dict[str, Path]) -> None:
     for name, x in sets.items():
         if len(x) <= NEIGHBOURS:
             raise MedscoreError(
-                f"{len(x)} image(s)", where=files[name], mend=f"give more than {NEIGHBOURS}"
+                f"{len(x)} image(s)", where=files[name], hint=f"give more than {NEIGHBOURS}"
             )
         if x.shape[1] != sets["real"].shape[1]:
             raise MedscoreError(
                 f"{x.shape[1]} features of an image, {files['real']} has "
-                f"{sets['real'].shape[1]}", where=files[name], mend="use the same features",
+                f"{sets['real'].shape[1]}", where=files[name], hint="use the same features",
             )  # fmt: skip
 
 

@@ -117,5 +117,5 @@ def _window(text: str) -> tuple[float, float]:
     except ValueError:
         low, high = 0.0, 0.0
     if not -1e9 < low < high < 1e9:
-        raise MedscoreError(f"--window {text!r}", mend="use LOW,HIGH, as -160,240")
+        raise MedscoreError(f"--window {text!r}", hint="use LOW,HIGH, as -160,240")
     return low, high

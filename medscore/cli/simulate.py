@@ -72,11 +72,11 @@ def simulate(
     Example: medscore simulate t1.nii.gz --task mri --acceleration 8 --size 128 -o meas.h5
     """
     if task not in TASKS:
-        raise MedscoreError(f"no task {task!r}", mend=f"use one of: {', '.join(TASKS)}")
+        raise MedscoreError(f"no task {task!r}", hint=f"use one of: {', '.join(TASKS)}")
     if not 1 <= views <= 10_000:
-        raise MedscoreError(f"--views is {views}", mend="use a number from 1 to 10000")
+        raise MedscoreError(f"--views is {views}", hint="use a number from 1 to 10000")
     if not 0 <= seed < 2**40:
-        raise MedscoreError(f"--seed is {seed}", mend="use 0 to 1099511627775")
+        raise MedscoreError(f"--seed is {seed}", hint="use 0 to 1099511627775")
     options.check_size(size)
     options.check_new(output)
     choices = Choices(
@@ -95,7 +95,7 @@ def simulate(
         raise MedscoreError(
             f"with --noise {noise} the data reach {largest:g}",
             where=image,
-            mend="use an image in HU and the noise of a scan",
+            hint="use an image in HU and the noise of a scan",
         )
     write_measurement(output, measurement, version=medscore.__version__)
     tell(output, measurement)
@@ -114,5 +114,5 @@ def _implant(text: str) -> tuple[float, float, float]:
     except ValueError:
         x = y = radius = math.nan
     if not (math.isfinite(x) and math.isfinite(y) and 0 < radius < math.inf):
-        raise MedscoreError(f"--implant {text!r}", mend="use X,Y,RADIUS in mm, as -20,0,5")
+        raise MedscoreError(f"--implant {text!r}", hint="use X,Y,RADIUS in mm, as -20,0,5")
     return x, y, radius

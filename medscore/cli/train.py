@@ -57,7 +57,7 @@ def train(
     """
     for name, value in (("--steps", steps), ("--devices", devices)):
         if value is not None and value < 1:
-            raise MedscoreError(f"{name} is {value}", mend="use 1 or more")
+            raise MedscoreError(f"{name} is {value}", hint="use 1 or more")
     recipe = config_path(recipe, "train", "supervised")
     content = read_yaml(recipe)
     keys = content if isinstance(content, dict) else {}
@@ -108,5 +108,5 @@ def _make(output: Path, recipe: Path) -> None:
             shutil.copyfile(recipe, output / "recipe.yaml")
     except OSError as error:
         raise MedscoreError(
-            f"cannot be written ({error.strerror})", where=output, mend="choose another folder"
+            f"cannot be written ({error.strerror})", where=output, hint="choose another folder"
         ) from error

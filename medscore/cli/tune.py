@@ -60,16 +60,16 @@ def tune(
     config = config_path(config, "tune")
     for name, value in (("--trials", trials), ("--workers", workers)):
         if value is not None and value < 1:
-            raise MedscoreError(f"{name} is {value}", mend="use 1 or more")
+            raise MedscoreError(f"{name} is {value}", hint="use 1 or more")
     if workers > 1_000_000:
-        raise MedscoreError(f"--workers is {workers}", mend="use fewer")
+        raise MedscoreError(f"--workers is {workers}", hint="use fewer")
     search = Search.of(config, data, tuple(measurement or ()), score, trials)
     search.objective()  # whatever is wrong is said before anything is made
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MedscoreError(
-            f"cannot be written ({error.strerror})", where=output, mend="choose another folder"
+            f"cannot be written ({error.strerror})", where=output, hint="choose another folder"
         ) from error
     from medscore.tuning.search import bury, finished, queue_grid
 
@@ -93,7 +93,7 @@ def tune(
                     for future in running:
                         future.result()
     except KeyboardInterrupt:
-        console.print("interrupted: repeat the same command to go on where it stopped")
+        console.print("interrupted: repeat the same command to resume where it stopped")
         raise
     write_results(output, study, search)
 
@@ -136,7 +136,7 @@ def write_results(folder: Path, study: optuna.Study, search: Search) -> None:
     scored = [t for t in done if t.value is not None]
     if not scored:
         raise MedscoreError(
-            "no trial got a score", where=folder / "trials.csv", mend="see its column error"
+            "no trial got a score", where=folder / "trials.csv", hint="see its column error"
         )
     best = max(scored, key=lambda t: (t.value, -t.number))
     method = search.spec.method

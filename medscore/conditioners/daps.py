@@ -78,10 +78,10 @@ class DAPS(Conditioner):
         r2 = ratio2 * self.variance / (ratio2 + self.variance)
         start = ahead + expand(r2.sqrt(), ahead) * noise(ahead)
         if self.noise_std == 0:
-            return self.operator.consistent(start, self.y, 1.0, iterations=self.iterations)
+            return self.operator.data_consistency(start, self.y, 1.0, iterations=self.iterations)
         y = self.y + self.noise_std * _white(self.y, noise)
         damping = self.noise_std**2 / r2
-        return self.operator.damped_step(start, y, damping, iterations=self.iterations)
+        return self.operator.tikhonov(start, y, damping, iterations=self.iterations)
 
 
 @final

@@ -58,7 +58,7 @@ class DDRM(Conditioner):
             )
         probe = torch.randn(self.y.shape, generator=torch.Generator().manual_seed(0)).to(self.y)
         gap = self.operator.T_adjoint(probe) - self.operator.T_inv(probe)
-        if not self.operator.T_is_onto or float(gap.abs().max()) > 1e-4 * float(probe.abs().max()):
+        if not self.operator.surjective or float(gap.abs().max()) > 1e-4 * float(probe.abs().max()):
             raise ValueError(f"DDRM needs an orthogonal T; use DiffPIR or DDS for {self.operator}")
 
     def sampler(self, sampler: Sampler) -> Sampler:

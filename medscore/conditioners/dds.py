@@ -67,6 +67,6 @@ class DDS(Conditioner):
     def refine(self, denoised: State) -> State:
         """D' of D."""
         if self.gamma is None:
-            return self.operator.consistent(denoised, self.y, 1.0, iterations=self.iterations)
+            return self.operator.data_consistency(denoised, self.y, 1.0, iterations=self.iterations)
         damping = self.size / self.gamma
-        return self.operator.damped_step(denoised, self.y, damping, iterations=self.iterations)
+        return self.operator.tikhonov(denoised, self.y, damping, iterations=self.iterations)

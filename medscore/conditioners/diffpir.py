@@ -77,6 +77,6 @@ class DiffPIR(Conditioner):
     def fit(self, denoised: State, ratio: Times) -> State:
         """D' of D at noise-to-signal ``ratio``."""
         if self.noise_std == 0:
-            return self.operator.consistent(denoised, self.y, 1.0, iterations=self.iterations)
+            return self.operator.data_consistency(denoised, self.y, 1.0, iterations=self.iterations)
         rho = self.trust * self.noise_std**2 / ratio**2
-        return self.operator.damped_step(denoised, self.y, rho, iterations=2 * self.iterations)
+        return self.operator.tikhonov(denoised, self.y, rho, iterations=2 * self.iterations)

@@ -57,7 +57,7 @@ class Discrepancy(Conditioner):
         gap = norm(y_t - self.operator.forward(x))
         expected = alpha * self.noise_std * measured_numbers(self.operator, self.y).sqrt()
         lam = 1 - torch.clamp_max(expected / gap.clamp_min(1e-30), 1.0)
-        return x + expand(lam, x) * (self.operator.consistent(x, y_t, 1.0) - x)
+        return x + expand(lam, x) * (self.operator.data_consistency(x, y_t, 1.0) - x)
 
 
 def measured_numbers(operator: Operator, y: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def measured_numbers(operator: Operator, y: Tensor) -> Tensor:
 
 def tolerance(operator: Operator, y: Tensor, noise_std: float) -> Tensor:
     """The relative residual |y - A x| / |y| that the noise accounts for, (batch,): for
-    ``Operator.exact_step``, which leaves an image alone that is no farther.
+    ``Operator.project_exact``, which leaves an image alone that is no farther.
     """
     expected = noise_std * measured_numbers(operator, y).sqrt()
     return expected / norm(y).clamp_min(1e-30)

@@ -54,9 +54,11 @@ class PiGDM(Conditioner):
     def step(self, denoised: State, r2: Times) -> State:
         """r_t^2 A^H (r_t^2 A A^H + sigma_y^2 I)^-1 (y - A D)."""
         if self.noise_std == 0:
-            fitted = self.operator.consistent(denoised, self.y, 1.0, iterations=self.iterations)
+            fitted = self.operator.data_consistency(
+                denoised, self.y, 1.0, iterations=self.iterations
+            )
         else:
-            fitted = self.operator.damped_step(
+            fitted = self.operator.tikhonov(
                 denoised, self.y, self.noise_std**2 / r2, iterations=self.iterations
             )
         return fitted - denoised

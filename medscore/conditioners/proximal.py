@@ -7,7 +7,7 @@ r"""The thesis's method (Song et al. 2022, Alg. 8.2): a proximal step before eve
 with z white in the image, so that the noise of :math:`\hat y_t` is that of a noisy image's
 measurement. In predictor-corrector sampling it precedes the predictor and every corrector step
 (B.6.4), and the score is taken at the projected point. Where T is not onto, the step is
-:meth:`~medscore.operators.base.Operator.consistent`'s instead of the second formula.
+:meth:`~medscore.operators.base.Operator.data_consistency`'s instead of the second formula.
 """
 
 from __future__ import annotations
@@ -53,4 +53,4 @@ class Proximal(Conditioner):
         alpha, sigma = prior.sde.alpha(t), prior.sde.sigma(t)
         z = self.operator.forward(noise(x))
         y_t = expand(alpha, self.y) * self.y + expand(sigma, z) * z
-        return self.operator.consistent(x, y_t, self.lam)
+        return self.operator.data_consistency(x, y_t, self.lam)

@@ -42,7 +42,7 @@ class Replacement(Conditioner):
     y: Tensor
 
     def __post_init__(self) -> None:
-        if not self.operator.T_is_onto:
+        if not self.operator.surjective:
             raise ValueError(f"replacement needs an invertible T, use Proximal for {self.operator}")
 
     def sampler(self, sampler: Sampler) -> Sampler:

@@ -192,7 +192,7 @@ def _check_fits(job: Job, progress: Progress) -> None:
         fits &= 0 < point.step < len(job.times)
     if not fits or any(shape != job.shape for shape in shapes):
         raise MedscoreError(
-            "the saved state does not fit the run", where=job.state or "memory", mend="remove it"
+            "the saved state does not fit the run", where=job.state or "memory", hint="remove it"
         )
 
 
@@ -218,5 +218,5 @@ def _watch(
         raise MedscoreError(
             f"sample {items[worst]} has root mean square {float(size[worst]):.3g} after step "
             f"{step}, the limit is {float(limit[worst]):.3g}{last}",
-            mend="the sampler diverged: use more --steps, another --grid or a smaller --snr",
+            hint="the sampler diverged: use more --steps, another --grid or a smaller --snr",
         )

@@ -81,19 +81,19 @@ def load_progress(path: Path, fingerprint: str) -> Progress:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise MedscoreError(
-            f"the saved state cannot be read ({error})", where=path, mend="remove it"
+            f"the saved state cannot be read ({error})", where=path, hint="remove it"
         ) from error
     if header.get("fingerprint") != fingerprint:
         raise MedscoreError(
             "the saved state is of a run with other settings or input",
             where=path,
-            mend="repeat that run to finish it, or remove the file",
+            hint="repeat that run to finish it, or remove the file",
         )
     try:
         return _parse(header, tensors)
     except (KeyError, TypeError, ValueError) as error:
         raise MedscoreError(
-            f"the saved state is incomplete ({error})", where=path, mend="remove it"
+            f"the saved state is incomplete ({error})", where=path, hint="remove it"
         ) from error
 
 

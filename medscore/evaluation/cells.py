@@ -96,8 +96,8 @@ class Store:
             MedscoreError: they are damaged.
         """
         path = self._images(key)
-        mend = "remove it: it is then computed again"
-        with reading("images", path, mend), np.load(path, allow_pickle=False) as archive:
+        hint = "remove it: it is then computed again"
+        with reading("images", path, hint), np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive}
 
     def make(self) -> None:
@@ -112,7 +112,7 @@ class Store:
             raise MedscoreError(
                 f"cannot be written ({error.strerror})",
                 where=self.folder,
-                mend="choose another folder",
+                hint="choose another folder",
             ) from error
 
     def _file(self, key: str) -> Path:

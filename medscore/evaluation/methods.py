@@ -137,14 +137,14 @@ def convention(spec: MetricSpec) -> Convention:
     """
     if spec.convention not in CONVENTIONS:
         raise MedscoreError(
-            f"no convention {spec.convention!r}", mend=f"use one of: {', '.join(CONVENTIONS)}"
+            f"no convention {spec.convention!r}", hint=f"use one of: {', '.join(CONVENTIONS)}"
         )
     changed = spec.model_dump(exclude={"convention"}, exclude_none=True)
     found = replace(CONVENTIONS[spec.convention], **changed)
     if "volume" in (found.over, found.data_range):
         raise MedscoreError(
             f"convention {spec.convention!r} is of volumes, slices are compared here",
-            mend="use ct or mr, or give it data_range: slice",
+            hint="use ct or mr, or give it data_range: slice",
         )
     return found
 
@@ -236,11 +236,11 @@ def verify(method: MethodSpec, task: str, m: Measurement, where: Path) -> None:
             baseline(given)
     except ValidationError as error:
         raise MedscoreError(
-            f"method {method.name!r}: {first_fault(error)}", where=where, mend="correct it"
+            f"method {method.name!r}: {first_fault(error)}", where=where, hint="correct it"
         ) from None
     except MedscoreError as error:
         raise MedscoreError(
-            f"method {method.name!r}: {error.what}", where=where, mend=error.mend
+            f"method {method.name!r}: {error.what}", where=where, hint=error.hint
         ) from error
 
 

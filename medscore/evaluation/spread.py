@@ -87,7 +87,7 @@ def cluster(address: str, threads: int) -> Spread:
         import ray
     except ImportError as error:
         raise MedscoreError(
-            "--ray needs ray, which is not installed", mend='pip install "medscore[ray]"'
+            "--ray needs ray, which is not installed", hint='pip install "medscore[ray]"'
         ) from error
 
     def run(
@@ -102,7 +102,7 @@ def cluster(address: str, threads: int) -> Spread:
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise MedscoreError(
                 f"--ray {address}: no cluster there ({str(error).splitlines()[0]})",
-                mend="use the address that `ray start --head` prints, or local",
+                hint="use the address that `ray start --head` prints, or local",
             ) from error
         try:
             remote = ray.remote(num_cpus=threads)(_on_a_worker)

@@ -42,7 +42,7 @@ class Flow:
         check_ranges(("--tolerance", self.tolerance, 1e-12, 1))
         if self.precision not in ("float32", "float64"):
             raise MedscoreError(
-                f"--precision {self.precision}", mend="use float32 or float64"
+                f"--precision {self.precision}", hint="use float32 or float64"
             )  # fmt: skip
 
     @property
@@ -118,7 +118,7 @@ def check_same_latents(contract: DataContract, other: DataContract) -> None:
     if shape != its:
         raise MedscoreError(
             f"prior {other.name} is of images {its}, {contract.name} of {shape}",
-            mend="codes compare where size, channels and SDE are the same",
+            hint="codes compare where size, channels and SDE are the same",
         )
 
 
@@ -145,7 +145,7 @@ def between_codes(code: Tensor, count: int, file: Path) -> Tensor:
     if len(code) < 2 or count < 2:
         raise MedscoreError(
             f"--between {count} with {len(code)} code(s)", where=file,
-            mend="two codes or more and at least their two ends are needed",
+            hint="two codes or more and at least their two ends are needed",
         )  # fmt: skip
     weights = [k / (count - 1) for k in range(count)]
     return torch.cat(

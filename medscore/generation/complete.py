@@ -75,4 +75,4 @@ def fitted(operator: Operator, x: Tensor, y: Tensor) -> Tensor:
     """The nearest image that fits; known pixels of inpainting to the last bit."""
     if isinstance(operator, Inpainting):
         return torch.where(operator.mask(y).bool(), y, x)
-    return operator.exact_step(x, y).x
+    return operator.project_exact(x, y).x

@@ -66,7 +66,7 @@ def given(
     if contract.quantity not in ("HU", "magnitude", "grey", "colour"):
         raise MedscoreError(
             f"prior {contract.name} is of {contract.quantity} images",
-            mend="use one of HU, magnitudes or pictures",
+            hint="use one of HU, magnitudes or pictures",
         )
     size = side or contract.size
     parts = [_samples(file / SAMPLES, contract, size) for file in files if _is_drawn(file)]
@@ -110,7 +110,7 @@ def _slices(
             raise MedscoreError(
                 f"{case.name}: pixels of {pixel:.4g} mm at side {contract.size}, prior "
                 f"{contract.name} has {low:g} to {high:g}",
-                mend="choose a prior that fits (`medscore priors list`)",
+                hint="choose a prior that fits (`medscore priors list`)",
             )
     return Given(
         torch.cat([network_range(case.volume.values, contract) for case in cases]),
@@ -130,8 +130,8 @@ def _samples(file: Path, contract: DataContract, side: int) -> Given:
     key = "hu" if contract.quantity == "HU" else "image"
     size = contract.size
     shape = (size, size) if contract.channels == 1 else (size, size, contract.channels)
-    mend = f"`{key}` (n, {', '.join(map(str, shape))}) is needed, as of prior {contract.name}"
-    with reading("samples", file, mend), np.load(file, allow_pickle=False) as archive:
+    hint = f"`{key}` (n, {', '.join(map(str, shape))}) is needed, as of prior {contract.name}"
+    with reading("samples", file, hint), np.load(file, allow_pickle=False) as archive:
         values = np.asarray(archive[key], dtype=np.float32)
         if values.shape[1:] != shape or not np.isfinite(values).all():
             raise ValueError(f"images of shape {values.shape[1:]}, or NaN")

@@ -42,7 +42,7 @@ def inception_features(file: Path, x: Images, *, batch: int = 32) -> Features:
     except (RuntimeError, ValueError, TypeError) as error:
         raise MedscoreError(
             f"is no network of features ({reason(error)})", where=file,
-            mend="give a TorchScript file that maps images (n, 3, H, W) uint8 to (n, d)",
+            hint="give a TorchScript file that maps images (n, 3, H, W) uint8 to (n, d)",
         ) from error  # fmt: skip
     return features.float()
 

@@ -69,7 +69,7 @@ def inpaint(part: Part, contract: DataContract) -> Known:
         if len(found.images) != 1 or not 0 < int(whole.sum()) < size**2:
             raise MedscoreError(
                 f"--mask: {int(whole.sum())} of {size**2} pixels are white", where=part.mask,
-                mend="give one picture, white where the image is known, black elsewhere",
+                hint="give one picture, white where the image is known, black elsewhere",
             )  # fmt: skip
         operator = Inpainting(whole)
     images = given(part.files, contract, spacing_mm=part.spacing_mm)
@@ -81,7 +81,7 @@ def inpaint(part: Part, contract: DataContract) -> Known:
 def _check_mask(mask: Path, files: Sequence[Path], contract: DataContract) -> None:
     """Refuse one of another shape than the images, which its middle would be cut out of."""
     if mask.suffix.lower() in (".jpg", ".jpeg", ".webp"):
-        raise MedscoreError("--mask in a format that changes whites", where=mask, mend="give a PNG")
+        raise MedscoreError("--mask in a format that changes whites", where=mask, hint="give a PNG")
     shape = _shape(mask)
     if shape is None or shape == (contract.size, contract.size):
         return
@@ -92,7 +92,7 @@ def _check_mask(mask: Path, files: Sequence[Path], contract: DataContract) -> No
             raise MedscoreError(
                 f"--mask of {shape[0]}x{shape[1]} pixels, {file} is "
                 + ("no picture file" if its is None else f"of {width}x{height}"),
-                where=mask, mend="give one of the images' proportions, or a square",
+                where=mask, hint="give one of the images' proportions, or a square",
             )  # fmt: skip
 
 
@@ -111,7 +111,7 @@ def sr(part: Part, contract: DataContract) -> Known:
     if factor < 2 or size % factor:
         raise MedscoreError(
             f"--factor {factor} of a prior with images of side {size}",
-            mend="use a divisor of the side, 2 or more",
+            hint="use a divisor of the side, 2 or more",
         )
     operator = SuperResolution(size, size, factor)
     images = given(part.files, contract, side=size // factor, spacing_mm=part.spacing_mm)
@@ -124,7 +124,7 @@ def colorize(part: Part, contract: DataContract) -> Known:
     if contract.quantity != "colour":
         raise MedscoreError(
             f"--task colorize with prior {contract.name} of {contract.quantity} images",
-            mend="use a prior of pictures with `colour: true`",
+            hint="use a prior of pictures with `colour: true`",
         )
     operator = Colorization(contract.size, contract.size)
     images = given(part.files, contract)
@@ -144,7 +144,7 @@ def known(part: Part, contract: DataContract) -> Known:
         MedscoreError: naming the option, or the file.
     """
     if part.task not in TASKS:
-        raise MedscoreError(f"--task {part.task!r}", mend=f"use one of: {', '.join(TASKS)}")
+        raise MedscoreError(f"--task {part.task!r}", hint=f"use one of: {', '.join(TASKS)}")
     inpaints, usual = part.task == "inpaint", Part(())
     for name, asked, of in (
         ("--mask", part.mask != usual.mask, inpaints),
@@ -153,5 +153,5 @@ def known(part: Part, contract: DataContract) -> Known:
     ):
         if asked and not of:
             beside = " and --mask" if inpaints and name == "--hidden" else ""
-            raise MedscoreError(f"{name} with --task {part.task}{beside}", mend="leave it out")
+            raise MedscoreError(f"{name} with --task {part.task}{beside}", hint="leave it out")
     return TASKS[part.task](part, contract)

@@ -87,13 +87,13 @@ def classes(
         raise MedscoreError(
             f"is of {its.quantity} images of side {its.size} on {its.sde}, prior {contract.name} "
             f"of {contract.quantity} ones of side {contract.size} on {contract.sde}",
-            where=file, mend="train one with `classifies` naming that prior",
+            where=file, hint="train one with `classifies` naming that prior",
         )  # fmt: skip
     numbers = []
     for name in (part.strip() for part in label.split(",")):
         if name not in its.classes:
             raise MedscoreError(
-                f"--label {name!r}", where=file, mend=f"use one of: {', '.join(its.classes)}"
+                f"--label {name!r}", where=file, hint=f"use one of: {', '.join(its.classes)}"
             )
         numbers.append(its.classes.index(name))
     origin = {"classifier": {"name": its.name, "sha256": sha256}}

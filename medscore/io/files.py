@@ -79,7 +79,7 @@ def check_absent(path: Path) -> None:
     """
     if os.path.lexists(path):
         raise MedscoreError(
-            "the output folder exists already", where=path, mend="choose a new one or remove it"
+            "the output folder exists already", where=path, hint="choose a new one or remove it"
         )
 
 
@@ -97,5 +97,5 @@ def _cannot_write(path: Path, error: OSError) -> MedscoreError:
     return MedscoreError(
         f"cannot be written ({error.strerror or error})",
         where=path,
-        mend="check that the folder exists, its permissions and the free space",
+        hint="check that the folder exists, its permissions and the free space",
     )

@@ -38,7 +38,7 @@ def read_yaml(path: Path, *, like: str = "configs/train/ct-128.yaml") -> Any:
         raise MedscoreError(
             f"cannot be read as YAML ({str(error).splitlines()[0]})",
             where=path,
-            mend=f"see {like} for a working one",
+            hint=f"see {like} for a working one",
         ) from error
 
 
@@ -55,4 +55,4 @@ def validated(spec: type[Spec], content: Any, path: Path) -> Spec:
         return spec.model_validate(content)
     except ValidationError as error:
         what = first_fault(error, whole="the file")
-        raise MedscoreError(what, where=path, mend="correct that key") from None
+        raise MedscoreError(what, where=path, hint="correct that key") from None

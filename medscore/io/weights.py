@@ -27,8 +27,8 @@ class Kind(Generic[Contract]):
 
     Attributes:
         format: named in the header. contract: type of the header. what: in words, as "prior".
-        where_from: the mend where there is no such file. made_by: the command that writes it.
-        renew: the mend of a broken header.
+        where_from: the hint where there is no such file. made_by: the command that writes it.
+        renew: the hint of a broken header.
     """
 
     format: str
@@ -82,7 +82,7 @@ def read_weights(path: Path, kind: Kind[Contract]) -> Stored[Contract]:
             contract's schema.
     """
     if not path.is_file():
-        raise MedscoreError(f"no such {kind.what}", where=path, mend=kind.where_from)
+        raise MedscoreError(f"no such {kind.what}", where=path, hint=kind.where_from)
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -90,21 +90,21 @@ def read_weights(path: Path, kind: Kind[Contract]) -> Stored[Contract]:
                 raise MedscoreError(
                     f"format is {header.get('format')!r}, expected {kind.format!r}",
                     where=path,
-                    mend=f"use a checkpoint written by {kind.made_by}",
+                    hint=f"use a checkpoint written by {kind.made_by}",
                 )
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise MedscoreError(
             f"not a safetensors file ({error})",
             where=path,
-            mend="only safetensors checkpoints are read; pickled ones are refused",
+            hint="only safetensors checkpoints are read; pickled ones are refused",
         ) from error
     try:
         contract = kind.contract.model_validate(json.loads(header["contract"]))
     except (KeyError, ValueError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise MedscoreError(
-            f"broken data contract ({reason})", where=path, mend=kind.renew
+            f"broken data contract ({reason})", where=path, hint=kind.renew
         ) from error
     return Stored(contract, header.get("sha256", ""), weights)
 
@@ -120,7 +120,7 @@ def check_hash(path: Path, stored: Stored[Contract]) -> None:
         raise MedscoreError(
             f"weights hash to {actual[:12]}, header says {stored.sha256[:12] or 'nothing'}",
             where=path,
-            mend="the file is damaged or was altered: fetch it again",
+            hint="the file is damaged or was altered: fetch it again",
         )
 
 
@@ -137,5 +137,5 @@ def fill_network(network: nn.Module, stored: Stored[Contract], path: Path) -> No
         raise MedscoreError(
             f"weights do not fit the network of the contract ({reason})",
             where=path,
-            mend="the checkpoint is of another network",
+            hint="the checkpoint is of another network",
         ) from error

@@ -59,7 +59,7 @@ class Asked:
             ("--divergence", self.divergence, DIVERGENCES),
         ):
             if value not in known:
-                raise MedscoreError(f"{name} {value!r}", mend=f"use one of: {', '.join(known)}")
+                raise MedscoreError(f"{name} {value!r}", hint=f"use one of: {', '.join(known)}")
         check_ranges(
             ("--probes", self.probes, 1, 10_000),
             ("--draws", self.draws, 1, 1_000_000),
@@ -121,12 +121,12 @@ def noise_of(asked: Asked, file: Path | None, sha256: str) -> DequantizationFlow
     if asked.method == "bound" and (asked.bits is not None or file is not None):
         raise MedscoreError(
             "--method bound bounds the likelihood of the image with noise, not that of grey levels",
-            mend="use --method clean-bound or flow",
+            hint="use --method clean-bound or flow",
         )
     if file is None:
         return None if asked.bits is None else DequantizationFlow(Levels(asked.bits), couplings=0)
     if asked.bits is not None:
-        raise MedscoreError("--bits beside --dequantizer", mend="leave out --bits: it has its own")
+        raise MedscoreError("--bits beside --dequantizer", hint="leave out --bits: it has its own")
     return load_dequantizer(file, sha256)
 
 
@@ -162,12 +162,12 @@ class Kept:
             its, rows = content["fingerprint"], [Row(**row) for row in content["rows"]]
         except (ValueError, KeyError, TypeError) as error:
             raise MedscoreError(
-                f"is no state of an interrupted run ({error})", where=self.file, mend="remove it"
+                f"is no state of an interrupted run ({error})", where=self.file, hint="remove it"
             ) from error
         if its != self.fingerprint:
             raise MedscoreError(
                 "is the state of another run", where=self.file,
-                mend="repeat that run's command, or remove it",
+                hint="repeat that run's command, or remove it",
             )  # fmt: skip
         return rows
 

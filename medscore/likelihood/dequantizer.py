@@ -71,7 +71,7 @@ def load_dequantizer(path: Path, prior_sha256: str) -> DequantizationFlow:
         raise MedscoreError(
             f"was trained for prior {stored.contract.prior} "
             f"({stored.contract.prior_sha256[:12]}), not for this one",
-            where=path, mend="use that prior, or train another dequantizer",
+            where=path, hint="use that prior, or train another dequantizer",
         )  # fmt: skip
     flow = stored.contract.flow.build()
     fill_network(flow.network, stored, path)

@@ -135,13 +135,13 @@ def read_typical(prior_file: Path, sha256: str) -> Typical | None:
         content = json.loads(path.read_text())
     except (ValueError, OSError) as error:
         raise MedscoreError(
-            f"cannot be read as JSON ({error})", where=path, mend="write it again, or remove it"
+            f"cannot be read as JSON ({error})", where=path, hint="write it again, or remove it"
         ) from error
     found = validated(Typical, content, path)
     if found.prior != sha256:
         raise MedscoreError(
             "is of other weights than the prior's", where=path,
-            mend="write it again with `medscore likelihood ... --typical`, or remove it",
+            hint="write it again with `medscore likelihood ... --typical`, or remove it",
         )  # fmt: skip
     return found
 

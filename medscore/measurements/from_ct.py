@@ -30,7 +30,7 @@ def measurement_of(projections: Projections, where: Path) -> Measurement:
     try:
         operator = _operator(geometry, detectors)
     except ValueError as error:
-        raise MedscoreError(str(error), where=where, mend="correct the geometry file") from error
+        raise MedscoreError(str(error), where=where, hint="correct the geometry file") from error
     data = np.zeros((slices, 1, *operator.grid_shape), dtype=np.float32)
     data[:, 0, operator.measured.numpy()] = projections.data
     return Measurement(
@@ -75,13 +75,13 @@ def from_affected(volume: Volume, threshold: float, margin: int, where: Path) ->
             trace = metal_trace(metal, full.geometry, margin=margin)
             masks[index] = without_metal(full.diagonal, trace)[0]
         except ValueError as error:
-            raise MedscoreError(str(error), where=where, mend="use a higher --metal") from error
+            raise MedscoreError(str(error), where=where, hint="use a higher --metal") from error
         data[index] = (full.forward(hu_to_mu(hu)) * masks[index])[0].numpy()
     if not found:
         raise MedscoreError(
             f"no pixel is brighter than {threshold:g} HU: there is no metal",
             where=where,
-            mend="use a lower --metal, or `medscore simulate`",
+            hint="use a lower --metal, or `medscore simulate`",
         )
     return Measurement(
         data=data,

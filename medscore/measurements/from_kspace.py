@@ -58,7 +58,7 @@ def prepare(raw: RawKspace, size: int | None, where: Path) -> Prepared:
     """
     if raw.spacing is None:
         raise MedscoreError(
-            "the pixel spacing is not known", where=where, mend="give it with --spacing in mm"
+            "the pixel spacing is not known", where=where, hint="give it with --spacing in mm"
         )
     column, row, thickness = raw.spacing
     kspace, taken = torch.from_numpy(raw.kspace), torch.from_numpy(raw.taken)[:, None]
@@ -73,7 +73,7 @@ def prepare(raw: RawKspace, size: int | None, where: Path) -> Prepared:
             raise MedscoreError(
                 f"k-space has {ny} x {nx} samples for a square image",
                 where=where,
-                mend=f"use a --size of at most {min(ny, nx)}",
+                hint=f"use a --size of at most {min(ny, nx)}",
             )
         kspace, taken = _middle(kspace, size), _middle(taken, size)
         column, row = column * nx / size, row * ny / size
@@ -100,7 +100,7 @@ def measurement_of(
     taken = prepared.taken if mask is None else prepared.taken & mask.bool()
     if not bool(taken.flatten(1).any(1).all()):
         raise MedscoreError(
-            "of some slice nothing is left", where=where, mend="use a lower --acceleration"
+            "of some slice nothing is left", where=where, hint="use a lower --acceleration"
         )
     kspace = prepared.kspace * taken
     shared = taken[:1, 0][0] if bool((taken == taken[:1]).all()) else taken
@@ -110,7 +110,7 @@ def measurement_of(
             sensitivity = MAPS[maps](kspace)
         except ValueError as error:
             raise MedscoreError(
-                f"no coil maps: {error}", where=where, mend="measure the centre of k-space"
+                f"no coil maps: {error}", where=where, hint="measure the centre of k-space"
             ) from error
         operator = MulticoilFourier(sensitivity.to(torch.complex64), shared)
     noise = "unknown" if not prepared.noise_std else f"gaussian:{prepared.noise_std:.6g}"
@@ -141,13 +141,13 @@ def target(prepared: Prepared, name: str, where: Path) -> NDArray[np.float32]:
         raise MedscoreError(
             f"{share:.0f} % of k-space was sampled: it has no target",
             where=where,
-            mend="give a fully sampled scan, or leave --target out",
+            hint="give a fully sampled scan, or leave --target out",
         )
     images = ifft2c(prepared.kspace)
     coils = images.shape[1]
     if name == "magnitude" and coils > 1:
         raise MedscoreError(
-            f"there are {coils} coils", where=where, mend="use --target rss or mvue"
+            f"there are {coils} coils", where=where, hint="use --target rss or mvue"
         )
     if name == "mvue":
         maps = low_resolution(prepared.kspace)

@@ -133,11 +133,11 @@ def read_measurement(path: Path) -> Measurement:
             data that are not finite or do not fit the operator.
     """
     if not path.is_file():
-        raise MedscoreError("no such measurement file", where=path, mend="see `medscore simulate`")
-    mend = "make it again with `medscore simulate` or `medscore measure`"
-    with reading("a measurement", path, mend):
+        raise MedscoreError("no such measurement file", where=path, hint="see `medscore simulate`")
+    hint = "make it again with `medscore simulate` or `medscore measure`"
+    with reading("a measurement", path, hint):
         check_seal(path)
-    with reading("a measurement", path, mend), h5py.File(path, "r") as file:
+    with reading("a measurement", path, hint), h5py.File(path, "r") as file:
         try:
             measurement = _parse(path, file)
         except KeyError as error:
@@ -152,7 +152,7 @@ def _parse(path: Path, file: Any) -> Measurement:
         raise MedscoreError(
             f"format is {attrs.get('format')!r}, expected {FORMAT!r}",
             where=path,
-            mend="make it with `medscore simulate` or `medscore measure`",
+            hint="make it with `medscore simulate` or `medscore measure`",
         )
     geometry = file["geometry"]
     image_unit = str(attrs["image_unit"])
@@ -217,7 +217,7 @@ def _check_data(path: Path, m: Measurement) -> None:
     largest = 0.0
     for index, slice_ in enumerate(m.data):
         try:
-            m.operator.rows([index]).check(torch.from_numpy(slice_)[None])
+            m.operator.select([index]).check(torch.from_numpy(slice_)[None])
         except ValueError as error:
             raise _broken(path, str(error)) from error
         largest = max(largest, float(np.abs(slice_).max()))
@@ -231,7 +231,7 @@ def _of_a_kind(m: Measurement) -> bool:
     """Whether data are real or complex as the operator's are."""
     if isinstance(m.operator, Radon):
         return m.data.dtype.kind == "f"
-    operator, first = m.operator.rows([0]), torch.from_numpy(m.data[:1])
+    operator, first = m.operator.select([0]), torch.from_numpy(m.data[:1])
     try:
         return operator.forward(operator.adjoint(first)).dtype == first.dtype
     except (RuntimeError, ValueError, TypeError):
@@ -240,5 +240,5 @@ def _of_a_kind(m: Measurement) -> bool:
 
 def _broken(path: Path, what: str) -> MedscoreError:
     return MedscoreError(
-        what, where=path, mend="make it again with `medscore simulate` or `medscore measure`"
+        what, where=path, hint="make it again with `medscore simulate` or `medscore measure`"
     )

@@ -37,7 +37,7 @@ def simulate(
             data = np.empty((len(volume.values), *y.shape[1:]), dtype=y.numpy().dtype)
         data[index] = y[0].numpy()
     if data is None:
-        raise MedscoreError("the volume has no slices", mend="choose some")
+        raise MedscoreError("the volume has no slices", hint="choose some")
     return Measurement(
         data=data,
         operator=scan.operator,

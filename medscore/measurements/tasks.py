@@ -113,7 +113,7 @@ def sparse_ct(grid: Grid, c: Choices) -> Scan:
 def limited_angle_ct(grid: Grid, c: Choices) -> Scan:
     """All views of an arc."""
     if not 0 < c.arc <= 180:
-        raise MedscoreError(f"--arc is {c.arc:g} degrees", mend="use more than 0, at most 180")
+        raise MedscoreError(f"--arc is {c.arc:g} degrees", hint="use more than 0, at most 180")
     return _ct(limited_angle(_side(grid), grid.spacing, 0.0, math.radians(c.arc)), c)
 
 
@@ -136,14 +136,14 @@ def mri(grid: Grid, c: Choices) -> Scan:
 def mri_multicoil(grid: Grid, c: Choices) -> Scan:
     """Undersampled k-space of coils around the image, whose sensitivities are known."""
     if not 1 <= c.coils <= 256:
-        raise MedscoreError(f"--coils is {c.coils}", mend="use 1 to 256")
+        raise MedscoreError(f"--coils is {c.coils}", hint="use 1 to 256")
     return _mri(MulticoilFourier(birdcage(c.coils, *grid.shape), _mask(grid, c)), c)
 
 
 def inpaint(grid: Grid, c: Choices) -> Scan:
     """All pixels but a box in the middle."""
     if not 0 < c.hidden < 1:
-        raise MedscoreError(f"--hidden is {c.hidden:g}", mend="use more than 0, less than 1")
+        raise MedscoreError(f"--hidden is {c.hidden:g}", hint="use more than 0, less than 1")
     known = torch.ones(grid.shape, dtype=torch.bool)
     (top, height), (left, width) = (
         (round(n * (1 - c.hidden) / 2), round(n * c.hidden)) for n in grid.shape
@@ -157,7 +157,7 @@ def super_resolution(grid: Grid, c: Choices) -> Scan:
     try:
         return _pixels(SuperResolution(*grid.shape, c.factor), grid, c)
     except ValueError as error:
-        raise MedscoreError(f"--factor: {error}", mend="use 2 or 4") from error
+        raise MedscoreError(f"--factor: {error}", hint="use 2 or 4") from error
 
 
 def deblur(grid: Grid, c: Choices) -> Scan:
@@ -165,7 +165,7 @@ def deblur(grid: Grid, c: Choices) -> Scan:
     if not 0 < c.blur <= min(grid.shape) / 9:
         raise MedscoreError(
             f"--blur is {c.blur:g} pixels",
-            mend=f"use more than 0, at most {min(grid.shape) / 9:.3g}",
+            hint=f"use more than 0, at most {min(grid.shape) / 9:.3g}",
         )
     return _pixels(Blur(gaussian_kernel(c.blur), *grid.shape), grid, c)
 
@@ -200,11 +200,11 @@ def _metal(full: Radon, c: Choices) -> Scan:
     if not isinstance(c.noise, Noiseless | PoissonNoise) or (
         isinstance(c.noise, PoissonNoise) and c.noise.electronic
     ):
-        raise MedscoreError("metal is scanned with photons", mend="use --noise poisson:PHOTONS")
+        raise MedscoreError("metal is scanned with photons", hint="use --noise poisson:PHOTONS")
     size, spacing = full.geometry.size, full.geometry.spacing
     shares = implants(size, spacing, c)
     if not bool(shares.any()):
-        raise MedscoreError("no implant lies in the image", mend="give --implant X,Y,RADIUS in mm")
+        raise MedscoreError("no implant lies in the image", hint="give --implant X,Y,RADIUS in mm")
     spectrum = tube_spectrum(KILOVOLTS)
     geometry = full.geometry
     assert isinstance(geometry, ParallelBeam)
@@ -245,7 +245,7 @@ def _mri(operator: Operator, c: Choices) -> Scan:
     real = Phased(operator, torch.ones(operator.image_shape[-2:], dtype=torch.complex64))
     noise = c.noise
     if isinstance(noise, PoissonNoise):
-        raise MedscoreError("a receiver counts no photons", mend="use --noise gaussian:STD")
+        raise MedscoreError("a receiver counts no photons", hint="use --noise gaussian:STD")
     if isinstance(noise, GaussianNoise):
         noise = ComplexGaussianNoise(noise.std)
     return Scan(real, MAGNITUDE, _plain(real, noise))
@@ -253,7 +253,7 @@ def _mri(operator: Operator, c: Choices) -> Scan:
 
 def _pixels(operator: Operator, grid: Grid, c: Choices) -> Scan:
     if isinstance(c.noise, PoissonNoise):
-        raise MedscoreError("pixels count no photons", mend="use --noise gaussian:STD")
+        raise MedscoreError("pixels count no photons", hint="use --noise gaussian:STD")
     unit = HU if grid.modality == "CT" else MAGNITUDE
     return Scan(operator, unit, _plain(operator, c.noise))
 
@@ -275,11 +275,11 @@ def kspace_mask(shape: tuple[int, int], name: str, acceleration: float, seed: in
         MedscoreError: no such mask, or an acceleration that it cannot have.
     """
     if name not in SHAPES:
-        raise MedscoreError(f"--mask {name!r}", mend=f"use one of: {', '.join(SHAPES)}")
+        raise MedscoreError(f"--mask {name!r}", hint=f"use one of: {', '.join(SHAPES)}")
     try:
         return SHAPES[name](shape, acceleration, torch.Generator().manual_seed(seed))
     except ValueError as error:
-        raise MedscoreError(f"--acceleration {acceleration:g}: {error}", mend="use 4") from error
+        raise MedscoreError(f"--acceleration {acceleration:g}: {error}", hint="use 4") from error
 
 
 def _mask(grid: Grid, c: Choices) -> Tensor:
@@ -289,6 +289,6 @@ def _mask(grid: Grid, c: Choices) -> Tensor:
 def _side(grid: Grid) -> int:
     if grid.rows != grid.columns:
         raise MedscoreError(
-            f"slices are {grid.rows}x{grid.columns}", mend="pad or crop them to a square"
+            f"slices are {grid.rows}x{grid.columns}", hint="pad or crop them to a square"
         )
     return grid.rows

@@ -87,7 +87,7 @@ class NetworkUnits:
         if m.modality == "CT":
             return NetworkUnits(shift=contract.low, unit=contract.scale)
         full = [
-            brightness(m.operator.rows([i]), torch.from_numpy(y)[None])
+            brightness(m.operator.select([i]), torch.from_numpy(y)[None])
             for i, y in enumerate(m.data)
         ]
         return NetworkUnits(0.0, torch.stack(full)[:, None, None, None] * contract.scale)

@@ -73,12 +73,12 @@ class Convention:
         if not math.isfinite(self.low) or (fixed and not self.low < self.high < math.inf):
             raise MedscoreError(
                 f"a convention's range cannot be {self.low:g}..{self.high:g}",
-                mend="use finite ends, the low one first, or the reference's range",
+                hint="use finite ends, the low one first, or the reference's range",
             )
         if self.over == "volume" and self.data_range == "slice":
             raise MedscoreError(
                 "a volume has one data range, not one per slice",
-                mend="use the data range fixed or volume",
+                hint="use the data range fixed or volume",
             )
 
     def __str__(self) -> str:

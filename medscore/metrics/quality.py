@@ -91,7 +91,7 @@ def qualities(
         raise MedscoreError(
             f"slices of {inside.shape[0]} x {inside.shape[1]} pixels are too small for SSIM's "
             f"window of {window.side} x {window.side}",
-            mend="compare larger images",
+            hint="compare larger images",
         )
 
     def seen(stack: NDArray[np.floating], k: int) -> NDArray[np.float64]:
@@ -120,7 +120,7 @@ def _widths(tops: Sequence[float], convention: Convention) -> list[float]:
             which = f"slice {k} of " if convention.data_range == "slice" else ""
             raise MedscoreError(
                 f"{which}the reference is nowhere above {convention.low:g}: it gives no data range",
-                mend="leave it out, or use a fixed range",
+                hint="leave it out, or use a fixed range",
             )
     return [top - convention.low for top in tops]
 
@@ -143,11 +143,11 @@ def _kept(
     if images.shape != shape or len(shape) != 3 or not shape[0]:
         raise MedscoreError(
             f"images {images.shape} cannot be compared with a reference {shape}",
-            mend="give both as slices (n, H, W) on one grid",
+            hint="give both as slices (n, H, W) on one grid",
         )
     for name, stack in (("images", images), ("reference", reference)):
         if not np.isfinite(stack).all():
-            raise MedscoreError(f"the {name} hold NaN or infinity", mend="replace them before use")
+            raise MedscoreError(f"the {name} hold NaN or infinity", hint="replace them before use")
     inside = np.broadcast_to(convention.region(*shape[1:]), shape)
     if not convention.without_metal:
         return inside
@@ -155,6 +155,6 @@ def _kept(
         given = "none are given" if metal is None else f"these are {metal.shape}"
         raise MedscoreError(
             f"this convention needs the pixels of metal, {shape}: {given}",
-            mend="pass metal, or use a convention that keeps it",
+            hint="pass metal, or use a convention that keeps it",
         )
     return inside & ~metal

@@ -92,7 +92,7 @@ class DiffusersUNet(nn.Module):
         except ImportError as error:
             raise MedscoreError(
                 f"this network is diffusers', which cannot be imported ({error})",
-                mend='pip install "medscore[import]"',
+                hint='pip install "medscore[import]"',
             ) from error
         settings = spec.model_dump(exclude={"kind", "image_channels"})
         channels = spec.image_channels

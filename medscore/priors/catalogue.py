@@ -34,5 +34,5 @@ def prior_path(name: str) -> Path:
     if path.is_file():
         return path
     raise MedscoreError(
-        f"no prior {name!r}", mend=f"use a path or one of: {', '.join(shipped) or 'none shipped'}"
+        f"no prior {name!r}", hint=f"use a path or one of: {', '.join(shipped) or 'none shipped'}"
     )

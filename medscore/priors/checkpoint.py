@@ -63,7 +63,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"preprocessing version {stored.contract.preprocessing}, this medscore has "
             f"{PREPROCESSING}",
             where=path,
-            mend="use the medscore that trained it, or retrain",
+            hint="use the medscore that trained it, or retrain",
         )
     return stored
 

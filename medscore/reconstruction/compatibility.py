@@ -21,7 +21,7 @@ def check_compatible(
         raise MedscoreError(
             f"{what} is {ours}, prior {prior_name} has {theirs}",
             where=where,
-            mend="choose a prior that fits (`medscore priors list`), or simulate at its size",
+            hint="choose a prior that fits (`medscore priors list`), or simulate at its size",
         )
 
 

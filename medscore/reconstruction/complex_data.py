@@ -41,7 +41,7 @@ def as_the_prior_sees(
         return TwoChannels(operator)
     raise MedscoreError(
         f"prior {contract.name} is of {contract.quantity}, which complex data have not",
-        mend="use a prior of magnitudes or of complex images",
+        hint="use a prior of magnitudes or of complex images",
     )
 
 
@@ -52,7 +52,7 @@ def seen_by(contract: DataContract, m: Measurement) -> Operator:
         MedscoreError: the prior has no rule for them, or the scan no centre to take a phase from.
     """
     first = torch.from_numpy(m.data[:1])
-    if not first.is_complex() or not m.operator.rows([0]).adjoint(first).is_complex():
+    if not first.is_complex() or not m.operator.select([0]).adjoint(first).is_complex():
         return m.operator
     try:
         return as_the_prior_sees(
@@ -61,5 +61,5 @@ def seen_by(contract: DataContract, m: Measurement) -> Operator:
     except ValueError as error:
         raise MedscoreError(
             f"the image's phase is not known: {error}",
-            mend="measure the centre of k-space, or use a prior of complex images",
+            hint="measure the centre of k-space, or use a prior of complex images",
         ) from error

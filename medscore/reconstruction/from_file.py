@@ -56,7 +56,7 @@ def reconstruct_file(
     """
     settings.check()
     if batch_size < 1:
-        raise MedscoreError(f"--batch-size is {batch_size}", mend="use 1 or more")
+        raise MedscoreError(f"--batch-size is {batch_size}", hint="use 1 or more")
     check_absent(output)
     measurement = read_measurement(path)
     if settings.prior is None:
@@ -113,7 +113,7 @@ def _identity(path: Path, measurement: Measurement) -> dict[str, str]:
     if measurement.source.kind != "dicom":
         raise MedscoreError(
             "--keep-identity: the measurement was not made from DICOM", where=path,
-            mend="leave it out",
+            hint="leave it out",
         )  # fmt: skip
     return read_identity(path, measurement.source)
 

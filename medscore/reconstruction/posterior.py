@@ -89,7 +89,7 @@ def reconstruct(
             prior,
             plan.sampler,
             plan.conditioner(chosen, rows, noise_std),
-            finish=_identity if noise_std else lambda x: chosen.nearest(x, rows, tol=EXACT).x,
+            finish=_identity if noise_std else lambda x: chosen.project_ball(x, rows, tol=EXACT).x,
             residual=lambda x: chosen.residual(x, rows),
         )
 
@@ -131,7 +131,7 @@ class _Scaled:
 
     def plain(self, slices: list[int]) -> tuple[Operator, Tensor]:
         """Operator and measurements of these slices."""
-        operator = self.operator.rows(slices)
+        operator = self.operator.select(slices)
         y = torch.from_numpy(self.measurement.data[slices]).to(self.plan.device)
         return operator, self.units.measurements(operator, y, slices)
 

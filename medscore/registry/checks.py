@@ -18,7 +18,7 @@ def check_ranges(*options: tuple[str, int | float, int | float, int | float]) ->
     """
     for name, value, low, high in options:
         if not low <= value <= high:  # NaN too
-            raise MedscoreError(f"{name} is {value}", mend=f"use {low} to {high}")
+            raise MedscoreError(f"{name} is {value}", hint=f"use {low} to {high}")
 
 
 def check_precision(precision: str) -> None:
@@ -28,7 +28,7 @@ def check_precision(precision: str) -> None:
         MedscoreError: it is neither float32 nor bf16.
     """
     if precision not in ("float32", "bf16"):
-        raise MedscoreError(f"--precision {precision}", mend="use float32 or bf16")
+        raise MedscoreError(f"--precision {precision}", hint="use float32 or bf16")
 
 
 def resolve_device(name: str) -> str:
@@ -45,6 +45,6 @@ def resolve_device(name: str) -> str:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise MedscoreError(
-            f"--device {name} is not available here", mend="use auto or cpu"
+            f"--device {name} is not available here", hint="use auto or cpu"
         ) from error
     return name

@@ -143,7 +143,7 @@ def conditioner(name: str) -> Callable[[Operator, Tensor, Strength], Conditioner
             return make(operator, y, strength)
         except ValueError as error:
             raise MedscoreError(
-                f"--conditioner {name}: {error}", mend="use diffpir, dds or proximal"
+                f"--conditioner {name}: {error}", hint="use diffpir, dds or proximal"
             ) from error
 
     return checked
@@ -151,5 +151,5 @@ def conditioner(name: str) -> Callable[[Operator, Tensor, Strength], Conditioner
 
 def _pick(table: dict[str, Entry], name: str, kind: str) -> Entry:
     if name not in table:
-        raise MedscoreError(f"no {kind} {name!r}", mend=f"use one of: {', '.join(table)}")
+        raise MedscoreError(f"no {kind} {name!r}", hint=f"use one of: {', '.join(table)}")
     return table[name]

@@ -35,7 +35,7 @@ def noise_model(text: str) -> NoiseModel:
         number = -1.0
     if name not in NOISES or not 0 < number < float("inf"):
         raise MedscoreError(
-            f"--noise {text!r} is not known", mend="use none, gaussian:0.01 or poisson:1e5"
+            f"--noise {text!r} is not known", hint="use none, gaussian:0.01 or poisson:1e5"
         )
     return NOISES[name](number)
 
@@ -68,5 +68,5 @@ def noise_deviation(text: str, measurement: Measurement, where: Path) -> Tensor 
         raise ValueError("the data are pixels, which do not tell it")
     except ValueError as error:
         raise MedscoreError(
-            f"no noise level: {error}", where=where, mend="give it with --noise"
+            f"no noise level: {error}", where=where, hint="give it with --noise"
         ) from error

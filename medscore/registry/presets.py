@@ -85,18 +85,18 @@ def preset(name: str) -> Settings:
     if not path.is_file():
         raise MedscoreError(
             f"no preset {name!r}",
-            mend=f"use a YAML file, fast, {THESIS}, or one of: {', '.join(shipped)}",
+            hint=f"use a YAML file, fast, {THESIS}, or one of: {', '.join(shipped)}",
         )
     try:
         content = yaml.safe_load(path.read_text())
         chosen = _Preset.model_validate(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MedscoreError("the preset is not YAML", where=path, mend="see configs/thesis") from (
+        raise MedscoreError("the preset is not YAML", where=path, hint="see configs/thesis") from (
             error
         )
     except ValidationError as error:
         raise MedscoreError(
-            f"the preset: {first_fault(error)}", where=path, mend="see configs/thesis"
+            f"the preset: {first_fault(error)}", where=path, hint="see configs/thesis"
         ) from None
     return replace(DEFAULTS, **chosen.model_dump())
 

@@ -31,13 +31,13 @@ def check_task(spec: ScanSpec, modality: str, where: Path) -> None:
     """
     if spec.task not in TASKS:
         raise MedscoreError(
-            f"no task {spec.task!r}", where=where, mend=f"use one of: {', '.join(TASKS)}"
+            f"no task {spec.task!r}", where=where, hint=f"use one of: {', '.join(TASKS)}"
         )
     if NEEDS.get(spec.task, modality) != modality:
         raise MedscoreError(
             f"task {spec.task} measures {NEEDS[spec.task]}, the images are {modality}",
             where=where,
-            mend="use a task of that modality",
+            hint="use a task of that modality",
         )
 
 

@@ -97,7 +97,7 @@ def integrate(
     except AssertionError as error:
         raise MedscoreError(
             f"the ODE from time {t:g} to {s:g} was not solved ({error})",
-            mend="loosen rtol and atol, or use float64",
+            hint="loosen rtol and atol, or use float64",
         ) from error
     end: Tensor = path[1]
     return end
@@ -128,5 +128,5 @@ class AdaptiveFlow(Sampler):
         raise MedscoreError(
             "an adaptive ODE solver chooses its own steps, between which no method on the state "
             "(such as proximal) can act",
-            mend="use probability-flow, dpm-solver++ or heun instead",
+            hint="use probability-flow, dpm-solver++ or heun instead",
         )

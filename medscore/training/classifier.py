@@ -70,14 +70,14 @@ def prepare_classifier(
         raise MedscoreError(
             f"{quantity} pictures of side {recipe.size}, prior {prior.name} is of "
             f"{prior.quantity} ones of side {prior.size}",
-            where=path, mend="describe the pictures as the prior's recipe does",
+            where=path, hint="describe the pictures as the prior's recipe does",
         )  # fmt: skip
     found = recipe.load(recipe.pictures, data_root)
     classes = tuple(sorted(set(found.labels)))
     if len(classes) < 2:
         raise MedscoreError(
             f"the pictures have but the label {classes[0]!r}", where=path,
-            mend="put each class in a folder, or `label` in the archive",
+            hint="put each class in a folder, or `label` in the archive",
         )  # fmt: skip
     contract = ClassifierContract(
         name=recipe.name, classes=classes, quantity=quantity, size=recipe.size,
@@ -106,7 +106,7 @@ def with_labels(found: Pictures, classes: tuple[str, ...], path: Path) -> Tensor
     if strange := set(found.labels) - set(classes):
         raise MedscoreError(
             f"validation has the label {min(strange)!r}, the training pictures have not",
-            where=path, mend="use the same classes",
+            where=path, hint="use the same classes",
         )  # fmt: skip
     numbers = torch.tensor([classes.index(label) for label in found.labels])
     return labelled(found.images, numbers).contiguous()

@@ -116,7 +116,7 @@ def _check_apart(path: Path, slices: Slices, held_out: Slices) -> None:
         raise MedscoreError(
             f"patient {both[0]} is in data and in validation ({len(both)} are)",
             where=path,
-            mend="split by patient",
+            hint="split by patient",
         )
 
 

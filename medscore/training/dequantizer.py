@@ -99,5 +99,5 @@ def _check_images(recipe: DequantizerRecipe, contract: DataContract, path: Path)
         if own != its:
             raise MedscoreError(
                 f"{key} is {own}, that of prior {contract.name} is {its}", where=path,
-                mend="describe the images as the prior's recipe does",
+                hint="describe the images as the prior's recipe does",
             )  # fmt: skip

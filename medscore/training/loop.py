@@ -121,7 +121,7 @@ def train(
         raise MedscoreError(
             f"the saved state is of step {first}, beyond the {plan.steps} asked",
             where=state,
-            mend="ask for more steps or use another folder",
+            hint="ask for more steps or use another folder",
         )
     fabric.barrier()
     model.train()
@@ -227,7 +227,7 @@ def _share(plan: TrainingPlan, fabric: Fabric) -> slice:
         raise MedscoreError(
             f"a batch of {plan.batch} does not divide among {fabric.world_size} processes that "
             f"accumulate {plan.accumulate} parts",
-            mend="use a multiple of their product",
+            hint="use a multiple of their product",
         )
     return slice(fabric.global_rank * each, (fabric.global_rank + 1) * each)
 
@@ -249,7 +249,7 @@ class _Pulse:
                 raise MedscoreError(
                     f"the {name} is {value} at step {step}",
                     where=self.folder,
-                    mend="lower learning_rate or use precision float32; the last checkpoint is "
+                    hint="lower learning_rate or use precision float32; the last checkpoint is "
                     "intact",
                 )
         self.losses.append(loss)

@@ -120,7 +120,7 @@ def prepare_pictures(path: Path, data_root: Path, *, steps: int | None = None) -
     found = recipe.load(recipe.pictures, data_root)
     mean, std = (round(v, 4) for v in data_statistics(found.images))
     if not std > 0:
-        raise MedscoreError("the pictures are all of one grey", where=path, mend="give others")
+        raise MedscoreError("the pictures are all of one grey", where=path, hint="give others")
     contract = DataContract(
         name=recipe.name,
         modality="picture",

@@ -122,7 +122,7 @@ def _contract(
         raise MedscoreError(
             "no file says how large its pixels are",
             where=recipe.name,
-            mend="give archives `pixel_spacing_mm`",
+            hint="give archives `pixel_spacing_mm`",
         )
     low, high = recipe.augmentation.zoom
     return DataContract(
@@ -158,5 +158,5 @@ def _check_start(recipe: Recipe, begun: DataContract, path: Path) -> None:
             raise MedscoreError(
                 f"{name} is {theirs}, the recipe's is {ours}",
                 where=path,
-                mend="use the same, or train without `start`",
+                hint="use the same, or train without `start`",
             )

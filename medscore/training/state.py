@@ -55,7 +55,7 @@ def load_state(
             raise MedscoreError(
                 f"the saved state is of another run: {name} {theirs.get(name)}, here {ours}",
                 where=path,
-                mend="use a new output folder, or the recipe and data it was started with",
+                hint="use a new output folder, or the recipe and data it was started with",
             )
     groups: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
     for name, tensor in tensors.items():
@@ -78,7 +78,7 @@ def load_state(
         raise MedscoreError(
             f"the saved state is of another network ({str(error).splitlines()[0]})",
             where=path,
-            mend="use a new output folder",
+            hint="use a new output folder",
         ) from error
     return step
 
@@ -102,5 +102,5 @@ def _read(path: Path) -> tuple[int, dict[str, str], dict[str, Tensor]]:
             return step, identity, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise MedscoreError(
-            f"not a training state ({error})", where=path, mend="remove it to start afresh"
+            f"not a training state ({error})", where=path, hint="remove it to start afresh"
         ) from error

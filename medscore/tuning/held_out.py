@@ -75,7 +75,7 @@ def split(m: Measurement, *, fold: int = 0, every: int = EVERY) -> tuple[Measure
     left_out, remaining = seen & out, flat & ~out
     if not (bool(left_out.any()) and bool(remaining.flatten(1).any(1).all())):
         raise MedscoreError(
-            f"too little was measured to leave one in {every} out", mend="tune with references"
+            f"too little was measured to leave one in {every} out", hint="tune with references"
         )
     operator = restricted(m.operator, ~out)
     keep = operator.mask(torch.from_numpy(m.data)).numpy()
@@ -105,17 +105,17 @@ def predicted(m: Measurement, images: Tensor) -> Tensor:
     Raises:
         MedscoreError: complex images: their magnitudes predict no measurement.
     """
-    first = m.operator.rows([0]).adjoint(torch.from_numpy(m.data[:1]))
+    first = m.operator.select([0]).adjoint(torch.from_numpy(m.data[:1]))
     if first.is_complex():
         raise MedscoreError(
             "the images are complex and the reconstruction is a magnitude, which predicts no "
             "k-space",
-            mend="tune on simulated scans of such images, with references",
+            hint="tune on simulated scans of such images, with references",
         )
     if m.image_unit == ATTENUATION:
         assert m.mu_water is not None
         images = hu_to_mu(images, m.mu_water)
-    grids = [m.operator.rows([i]).T(image[None]) for i, image in enumerate(images)]
+    grids = [m.operator.select([i]).T(image[None]) for i, image in enumerate(images)]
     return torch.cat(grids)
 
 

@@ -53,17 +53,17 @@ class Search:
         spec = read_tuning(config)
         known = get_args(Score)
         if score is not None and score not in known:
-            raise MedscoreError(f"--score {score!r}", mend=f"use one of: {', '.join(known)}")
+            raise MedscoreError(f"--score {score!r}", hint=f"use one of: {', '.join(known)}")
         chosen = cast(Score, score or ("held-out" if measurements else spec.score))
         if measurements and chosen in ("psnr", "ssim"):
             raise MedscoreError(
                 f"--score {chosen} needs references, measurement files have none",
-                mend="use --score held-out or sure",
+                hint="use --score held-out or sure",
             )
         if not measurements and (spec.cohort is None or spec.task is None):
             raise MedscoreError(
                 "cohort and task are missing", where=config,
-                mend="state them, or give --measurement",
+                hint="state them, or give --measurement",
             )  # fmt: skip
         return cls(spec, config, data, measurements, chosen, trials or spec.trials)
 
@@ -95,7 +95,7 @@ class Search:
             if self.score == "sure" and noise_deviation("recorded", m, self.where) is None:
                 raise MedscoreError(
                     "SURE needs noisy measurements, these have none", where=self.where,
-                    mend="use --score held-out",
+                    hint="use --score held-out",
                 )  # fmt: skip
 
         def score(settings: dict[str, Any]) -> float:

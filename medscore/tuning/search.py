@@ -47,14 +47,14 @@ def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int)
         raise MedscoreError(
             f"the study cannot be opened ({str(error).splitlines()[0][:120]})",
             where=path,
-            mend="remove it, or choose another folder",
+            hint="remove it, or choose another folder",
         ) from error
     if others != [name]:
         other = next(n for n in others if n != name)
         raise MedscoreError(
             f"the folder holds a study of other settings ({other}), not {name}",
             where=path,
-            mend="choose another folder, or remove it",
+            hint="choose another folder, or remove it",
         )
     drawn = seed + 1_000_003 * (len(study.trials) + 1) + worker
     study.sampler = optuna.samplers.TPESampler(seed=drawn % 2**32)

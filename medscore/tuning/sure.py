@@ -40,7 +40,7 @@ def sure_score(solve: Solve, m: Measurement, std: Tensor | None, *, seed: int = 
     """
     if std is None:
         raise MedscoreError(
-            "SURE needs noisy measurements, these have none", mend="use --score held-out"
+            "SURE needs noisy measurements, these have none", hint="use --score held-out"
         )
     y = torch.from_numpy(m.data)
     mask = m.operator.mask(y).expand(y.shape)

@@ -8,7 +8,7 @@ up what a polychromatic beam leaves behind it:
 with :math:`l_{mk}` the path in material m of the k-th of K thin rays within the detector bin: what
 is averaged is intensity, so a bin half in the shadow of metal is darker than half (the partial
 volume effect). Photons are counted (Poisson), the logarithm is taken, and the beam hardening of
-water is corrected, as scanners do, by a polynomial. What water's correction cannot mend, hardening
+water is corrected, as scanners do, by a polynomial. What water's correction cannot hint, hardening
 by metal and bone, starvation and partial volume, makes the artifacts.
 
 As there: 120 kV, 2e7 photons per ray, a reference of 70 keV, the HU that separate water and bone.

@@ -38,7 +38,7 @@ class Radon(Operator):
         noise: of the scan. backend, memory: see :func:`medscore.operators.ct.projector.choose`.
     """
 
-    T_is_onto = False
+    surjective = False
 
     def __init__(
         self,

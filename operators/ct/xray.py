@@ -106,5 +106,5 @@ def attenuation(material: str, energies: Sequence[float]) -> Tensor:
 
 def _library(name: str) -> Any:
     if find_spec(name) is None:
-        raise MedscoreError(f"X-ray physics needs {name}", mend='pip install "medscore[metal]"')
+        raise MedscoreError(f"X-ray physics needs {name}", hint='pip install "medscore[metal]"')
     return import_module(name)

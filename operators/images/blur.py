@@ -35,7 +35,7 @@ class Blur(Operator):
         ValueError: the kernel is even-sided, too large, not finite or zero.
     """
 
-    T_is_onto = True
+    surjective = True
     zero_filled_is_pinv = True
 
     def __init__(

@@ -36,7 +36,7 @@ class Colorization(Operator):
         height, width: of the image. noise: of the grey channel.
     """
 
-    T_is_onto = True
+    surjective = True
     zero_filled_is_pinv = True
 
     def __init__(self, height: int, width: int, noise: NoiseModel | None = None) -> None:

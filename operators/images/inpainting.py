@@ -19,7 +19,7 @@ class Inpainting(Operator):
         noise: of the known pixels.
     """
 
-    T_is_onto = True
+    surjective = True
     zero_filled_is_pinv = True
 
     def __init__(self, mask: Tensor, noise: NoiseModel | None = None) -> None:

@@ -27,7 +27,7 @@ class SuperResolution(Operator):
         ValueError: the factor does not divide the sides.
     """
 
-    T_is_onto = True
+    surjective = True
     zero_filled_is_pinv = True
 
     def __init__(

@@ -41,7 +41,7 @@ class Fourier(Operator):
         ValueError: the mask has one axis alone.
     """
 
-    T_is_onto = True
+    surjective = True
     zero_filled_is_pinv = True
 
     def __init__(self, mask: Tensor, noise: NoiseModel | None = None) -> None:
@@ -81,8 +81,8 @@ class Fourier(Operator):
         image: Tensor = torch.fft.ifft2(after.conj() * y, norm="forward")
         return image * before.conj()
 
-    def rows(self, samples: Sequence[int]) -> Operator:
-        chosen = super().rows(samples)
+    def select(self, samples: Sequence[int]) -> Operator:
+        chosen = super().select(samples)
         if isinstance(chosen, Fourier) and chosen is not self:
             chosen._made = {}
         return chosen

@@ -36,7 +36,7 @@ class Hartley(Operator):
         ValueError: the mask has one axis alone, or holds k without -k.
     """
 
-    T_is_onto = True
+    surjective = True
     zero_filled_is_pinv = True
 
     def __init__(self, mask: Tensor, noise: NoiseModel | None = None) -> None:

@@ -39,7 +39,7 @@ class MulticoilFourier(Operator):
         ValueError: maps that are not complex, not finite, zero everywhere or of another size.
     """
 
-    T_is_onto = False
+    surjective = False
 
     def __init__(self, sensitivity: Tensor, mask: Tensor, noise: NoiseModel | None = None) -> None:
         shape = kspace_shape(mask)
@@ -81,8 +81,8 @@ class MulticoilFourier(Operator):
         power = self.sensitivity.to(z).abs().square().sum(-3, keepdim=True)
         return torch.where(power > 0, self.T_adjoint(z) / power.clamp_min(1e-30), 0)
 
-    def rows(self, samples: Sequence[int]) -> Operator:
-        chosen = super().rows(samples)
+    def select(self, samples: Sequence[int]) -> Operator:
+        chosen = super().select(samples)
         if self.sensitivity.ndim == 3:
             return chosen
         chosen = copy.copy(chosen)

@@ -50,7 +50,7 @@ class NonuniformFourier(Operator):
         ValueError: a trajectory of another shape, or outside of [-pi, pi].
     """
 
-    T_is_onto = False
+    surjective = False
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class NonuniformFourier(Operator):
         if find_spec("torchkbnufft") is None:
             raise MedscoreError(
                 "a non-uniform Fourier transform needs torchkbnufft",
-                mend='pip install "medscore[nufft]"',
+                hint='pip install "medscore[nufft]"',
             )
         if trajectory.ndim != 2 or trajectory.shape[0] != 2:
             raise ValueError(

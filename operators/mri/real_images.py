@@ -33,7 +33,7 @@ class Phased(Operator):
         ValueError: the phase is not complex of modulus 1, or of another size.
     """
 
-    T_is_onto = False
+    surjective = False
 
     def __init__(self, inner: Operator, phase: Tensor) -> None:
         if not phase.is_complex() or float((phase.abs() - 1).abs().max()) > 1e-4:
@@ -54,10 +54,10 @@ class Phased(Operator):
     def settings(self) -> dict[str, Any]:
         return {"inner": self.inner, "phase": self.phase}
 
-    def rows(self, samples: Sequence[int]) -> Operator:
-        chosen = copy.copy(super().rows(samples))
+    def select(self, samples: Sequence[int]) -> Operator:
+        chosen = copy.copy(super().select(samples))
         assert isinstance(chosen, Phased)
-        chosen.inner = self.inner.rows(samples)
+        chosen.inner = self.inner.select(samples)
         if self.phase.ndim > 2 and len(self.phase) > 1:
             chosen.phase = self.phase[list(samples)]
         return chosen
@@ -84,7 +84,7 @@ class TwoChannels(Operator):
 
     def __init__(self, inner: Operator) -> None:
         self.inner = inner
-        self.T_is_onto = inner.T_is_onto
+        self.surjective = inner.surjective
         self.zero_filled_is_pinv = inner.zero_filled_is_pinv
         super().__init__(
             inner.diagonal,
@@ -99,10 +99,10 @@ class TwoChannels(Operator):
     def settings(self) -> dict[str, Any]:
         return {"inner": self.inner}
 
-    def rows(self, samples: Sequence[int]) -> Operator:
-        chosen = copy.copy(super().rows(samples))
+    def select(self, samples: Sequence[int]) -> Operator:
+        chosen = copy.copy(super().select(samples))
         assert isinstance(chosen, TwoChannels)
-        chosen.inner = self.inner.rows(samples)
+        chosen.inner = self.inner.select(samples)
         return chosen
 
     def T(self, x: Tensor) -> Tensor:

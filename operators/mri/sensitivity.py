@@ -62,7 +62,7 @@ def espirit(
     """
     if find_spec("sigpy") is None:
         raise MedscoreError(
-            "ESPIRiT needs sigpy", mend='pip install "medscore[mri]", or use low_resolution'
+            "ESPIRiT needs sigpy", hint='pip install "medscore[mri]", or use low_resolution'
         )
     from sigpy.mri.app import EspiritCalib
 

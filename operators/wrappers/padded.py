@@ -25,7 +25,7 @@ class Padded(Operator):
         ValueError: the image is larger than those of ``inner``.
     """
 
-    T_is_onto = False
+    surjective = False
 
     def __init__(self, inner: Operator, height: int, width: int) -> None:
         rows, columns = inner.image_shape[-2:]
@@ -49,10 +49,10 @@ class Padded(Operator):
         height, width = self.image_shape[-2:]
         return {"inner": self.inner, "height": height, "width": width}
 
-    def rows(self, samples: Sequence[int]) -> Operator:
-        chosen = copy.copy(super().rows(samples))
+    def select(self, samples: Sequence[int]) -> Operator:
+        chosen = copy.copy(super().select(samples))
         assert isinstance(chosen, Padded)
-        chosen.inner = self.inner.rows(samples)
+        chosen.inner = self.inner.select(samples)
         return chosen
 
     def T(self, x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class Restricted(Operator):
 
     def __init__(self, inner: Operator, to: Tensor) -> None:
         self.inner, self.to = inner, to.bool()
-        self.T_is_onto, self.zero_filled_is_pinv = inner.T_is_onto, inner.zero_filled_is_pinv
+        self.surjective, self.zero_filled_is_pinv = inner.surjective, inner.zero_filled_is_pinv
         super().__init__(
             inner.diagonal & self.to.to(inner.diagonal.device),
             image_shape=inner.image_shape,
@@ -35,10 +35,10 @@ class Restricted(Operator):
     def settings(self) -> dict[str, Any]:
         return {"inner": self.inner, "to": self.to}
 
-    def rows(self, samples: Sequence[int]) -> Operator:
-        chosen = copy.copy(super().rows(samples))
+    def select(self, samples: Sequence[int]) -> Operator:
+        chosen = copy.copy(super().select(samples))
         assert isinstance(chosen, Restricted)
-        chosen.inner = self.inner.rows(samples)
+        chosen.inner = self.inner.select(samples)
         return chosen
 
     def T(self, x: Tensor) -> Tensor:

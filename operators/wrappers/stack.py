@@ -27,7 +27,7 @@ class Stack(Operator):
         if mask.ndim > 3:  # (slices or 1, channel, ...) to (1, channel, slices or 1, ...)
             mask = mask.transpose(0, 1)[None]
         self.inner, self.slices = inner, slices
-        self.T_is_onto, self.zero_filled_is_pinv = inner.T_is_onto, inner.zero_filled_is_pinv
+        self.surjective, self.zero_filled_is_pinv = inner.surjective, inner.zero_filled_is_pinv
         super().__init__(
             mask,
             image_shape=(slices, *inner.image_shape[-2:]),
@@ -51,7 +51,7 @@ class Stack(Operator):
         return _unfold(self._inner(z).T_inv(_fold(z)), z)
 
     def _inner(self, volumes: Tensor) -> Operator:
-        return self.inner.rows(list(range(self.slices)) * len(volumes))
+        return self.inner.select(list(range(self.slices)) * len(volumes))
 
 
 def _fold(x: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Whitened(Operator):
         self._safe = torch.where(taken, std, 1.0)
         if not bool(((self._safe > 0) & torch.isfinite(self._safe)).all()):
             raise ValueError("the noise's deviation must be above 0 wherever something is measured")
-        self.T_is_onto = inner.T_is_onto
+        self.surjective = inner.surjective
         super().__init__(
             inner.diagonal,
             image_shape=inner.image_shape,
@@ -47,10 +47,10 @@ class Whitened(Operator):
     def settings(self) -> dict[str, Any]:
         return {"inner": self.inner, "std": self.std}
 
-    def rows(self, samples: Sequence[int]) -> Operator:
-        chosen = copy.copy(super().rows(samples))
+    def select(self, samples: Sequence[int]) -> Operator:
+        chosen = copy.copy(super().select(samples))
         assert isinstance(chosen, Whitened)
-        chosen.inner = self.inner.rows(samples)
+        chosen.inner = self.inner.select(samples)
         if self.std.ndim > len(self.grid_shape) and len(self.std) > 1:
             chosen.std, chosen._safe = self.std[list(samples)], self._safe[list(samples)]
         return chosen

@@ -1,4 +1,4 @@
-"""Bad input: exit code 2, one line that says what, where and the mend, nothing left behind."""
+"""Bad input: exit code 2, one line that says what, where and the hint, nothing left behind."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -155,9 +155,9 @@ def test_a_run_that_fails_takes_the_folders_it_made_with_it(
     refused: Refused, recon_args: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def diverge(*args: object) -> None:
-        raise MedscoreError("sample 0 diverged", mend="use more --steps")
+        raise MedscoreError("sample 0 diverged", hint="use more --steps")
 
-    monkeypatch.setattr("medscore.cli.recon.reconstruct", diverge)
+    monkeypatch.setattr("medscore.reconstruction.from_file.reconstruct", diverge)
     refused(*recon_args, "-o", tmp_path / "new" / "deep" / "out")
     assert list(tmp_path.iterdir()) == []
 

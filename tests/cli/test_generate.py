@@ -124,9 +124,9 @@ def test_a_run_that_diverges_leaves_nothing(
 
     def diverging(job: Any, on_step: Any) -> Any:
         Path(job.state).write_bytes(b"one image")
-        raise MedscoreError("diverged", mend="take more steps")
+        raise MedscoreError("diverged", hint="take more steps")
 
-    monkeypatch.setattr(module, "run", diverging)
+    monkeypatch.setattr("medscore.generation.draw.run", diverging)
     refused("generate", "--prior", prior, "-n", 2, *FAST, "-o", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 

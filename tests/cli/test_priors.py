@@ -13,9 +13,9 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from medscore.io.specs import Strict, read_yaml, validated
+from medscore.priors import catalogue
 from medscore.priors.catalogue import prior_folder, shipped_priors
 from medscore.priors.checkpoint import read_checkpoint, verify
-from medscore.registry import names as registry
 from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
 from medscore.training.pictures import PictureRecipe
@@ -31,7 +31,7 @@ RECIPES = Path(__file__).resolve().parents[2] / "configs" / "train"
 def shelf(prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of shipped priors that holds the tiny one."""
     (tmp_path / "tiny.safetensors").write_bytes(prior.read_bytes())
-    monkeypatch.setattr(registry, "prior_folder", lambda: tmp_path)
+    monkeypatch.setattr(catalogue, "prior_folder", lambda: tmp_path)
     return tmp_path
 
 

@@ -81,7 +81,7 @@ def test_the_slices_reversed_give_the_result_reversed() -> None:
 
 def test_without_weight_it_is_the_damped_step() -> None:
     d, y = volume(), operator().forward(volume(1))
-    expected = operator().damped_step(d, y, torch.full((2,), 0.5).double(), iterations=20)
+    expected = operator().tikhonov(d, y, torch.full((2,), 0.5).double(), iterations=20)
     torch.testing.assert_close(solved(d, y, REPEATED, weight=0.0), expected, atol=1e-7, rtol=0)
 
 

@@ -67,16 +67,16 @@ def test_masks_per_sample_are_those_of_each_sample(name: str) -> None:
     y = operator.forward(x)
     assert not torch.equal(operator.diagonal[0], operator.diagonal[1])
     for order in ([0], [2, 0], [1, 1, 2]):
-        chosen = operator.rows(order)
+        chosen = operator.select(order)
         torch.testing.assert_close(chosen.forward(x[order]), y[order])
     before = operator.calls
-    operator.rows([1]).forward(x[:1])
+    operator.select([1]).forward(x[:1])
     assert operator.calls == before + 1
 
 
 def test_an_operator_whose_samples_share_the_mask_is_its_own_rows() -> None:
     operator = sparse_view(12, 1.0, 5)
-    assert operator.rows([0, 0, 3]) is operator
+    assert operator.select([0, 0, 3]) is operator
 
 
 def test_a_subset_of_the_views_is_the_scan_of_those_views() -> None:

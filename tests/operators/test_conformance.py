@@ -190,7 +190,7 @@ class Case:
     def operator(self, batch: int = 2) -> Operator:
         """The operator for a batch; where masks differ, they repeat."""
         made = (OPERATORS | ON_BACKENDS)[self.name]()
-        return made.rows([i % 2 for i in range(batch)])
+        return made.select([i % 2 for i in range(batch)])
 
     def draw(self, *shape: int, seed: int = 0, data: bool = False) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -303,7 +303,7 @@ def test_no_sample_sees_its_neighbours(case: Case, method: str) -> None:
     draw = case.image if method in IMAGE_MAPS else case.measurement
     a = draw(operator, batch)
     together = getattr(operator, method)(a)
-    alone = torch.cat([getattr(operator.rows([i]), method)(a[i : i + 1]) for i in range(batch)])
+    alone = torch.cat([getattr(operator.select([i]), method)(a[i : i + 1]) for i in range(batch)])
     assert relative(together, alone) <= case.tolerance / 10
 
 
@@ -385,7 +385,7 @@ def test_a_file_brings_the_operator_back(name: str, tmp_path: Path) -> None:
     assert again.noise_model == made.noise_model
     rows = [0, 1]
     x = case.image(made)
-    assert torch.equal(again.rows(rows).forward(x), made.rows(rows).forward(x))
+    assert torch.equal(again.select(rows).forward(x), made.select(rows).forward(x))
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATORS if name != "square T"])
@@ -435,7 +435,7 @@ def test_exact_step_fits_the_measurements(case: Case) -> None:
     operator = case.operator()
     y = operator.forward(case.smooth(operator))
     start = case.smooth(operator, seed=7)
-    solution = operator.exact_step(start, y)
+    solution = operator.project_exact(start, y)
     assert float(operator.residual(solution.x, y).max()) <= 1e-5
     torch.testing.assert_close(solution.residual, operator.residual(solution.x, y))
 
@@ -444,7 +444,7 @@ def test_exact_step_fits_the_measurements(case: Case) -> None:
 def test_exact_step_leaves_a_fitting_image_alone(case: Case) -> None:
     operator = case.operator()
     x = case.smooth(operator)
-    found = operator.exact_step(x, operator.forward(x)).x
+    found = operator.project_exact(x, operator.forward(x)).x
     assert relative(found, x) <= 1e-9
 
 
@@ -454,14 +454,14 @@ def test_nearest_is_the_projection_onto_what_fits(case: Case) -> None:
     operator = case.operator()
     x, truth = case.smooth(operator, seed=7), case.smooth(operator)
     y = operator.forward(truth)
-    fit = operator.nearest(x, y, tol=1e-2)
+    fit = operator.project_ball(x, y, tol=1e-2)
     assert float(operator.residual(fit.x, y).max()) <= 1e-2 * (1 + 1e-6)
     torch.testing.assert_close(fit.residual, operator.residual(fit.x, y))
-    exact = operator.exact_step(x, y, tol=1e-5).x
+    exact = operator.project_exact(x, y, tol=1e-5).x
     for inside in (truth, exact):
         back = dot(x - fit.x, inside - fit.x).real
         assert float(back) <= 1e-4 * float((x - fit.x).norm() ** 2)
-    again = operator.nearest(fit.x, y, tol=1.001e-2).x
+    again = operator.project_ball(fit.x, y, tol=1.001e-2).x
     assert torch.equal(again, fit.x) or operator.zero_filled_is_pinv
 
 
@@ -486,7 +486,7 @@ def test_proximal_with_lam_zero_changes_nothing(case: Case) -> None:
     assert torch.equal(operator.proximal(x, case.measurement(operator), 0.0), x)
 
 
-ONTO = [name for name, make in OPERATORS.items() if make().T_is_onto]
+ONTO = [name for name, make in OPERATORS.items() if make().surjective]
 NOT_ONTO = [name for name in OPERATORS if name not in ONTO]
 
 
@@ -529,7 +529,7 @@ def test_where_t_is_not_onto_proximal_stops_short_of_the_nearest_fit(name: str) 
     case = Case(name, torch.float64, "cpu")
     operator = case.operator()
     x, y = case.smooth(operator), operator.forward(case.smooth(operator, seed=8))
-    fit = operator.exact_step(x, y).x
+    fit = operator.project_exact(x, y).x
     step = operator.proximal(x, y, 1.0)
     assert relative(step, fit) > 1e-6
     assert float((step - fit).norm()) < float((x - fit).norm())
@@ -549,7 +549,7 @@ def test_data_consistency_keeps_the_noise_of_a_noisy_state(name: str) -> None:
     x = case.image(operator)
     for seed in range(1, 6):
         y = operator.forward(case.image(operator, seed=seed))
-        x = operator.consistent(x, y, 1.0)
+        x = operator.data_consistency(x, y, 1.0)
     numbers = torch.view_as_real(x) if x.is_complex() else x
     variance = float(numbers.square().mean())
     assert variance == pytest.approx(1.0, abs=6 * (2 / numbers.numel()) ** 0.5)
@@ -560,9 +560,9 @@ def test_data_consistency_moves_by_its_strength(case: Case) -> None:
     operator = case.operator()
     x = case.smooth(operator)
     y = operator.forward(case.smooth(operator, seed=7))
-    full, half = operator.consistent(x, y, 1.0), operator.consistent(x, y, 0.5)
+    full, half = operator.data_consistency(x, y, 1.0), operator.data_consistency(x, y, 0.5)
     assert relative(half, (x + full) / 2) <= 10 * case.tolerance
-    assert torch.equal(operator.consistent(x, y, 0.0), x)
+    assert torch.equal(operator.data_consistency(x, y, 0.0), x)
     assert float((operator.residual(full, y) / operator.residual(x, y)).max()) <= 0.1
 
 
@@ -572,7 +572,7 @@ def test_t_is_onto_where_it_says_so(case: Case) -> None:
     operator = case.operator()
     z = case.measurement(operator, seed=9)
     loss = relative(operator.T(operator.T_inv(z)), z)
-    assert loss <= 100 * case.tolerance if operator.T_is_onto else loss >= 0.05
+    assert loss <= 100 * case.tolerance if operator.surjective else loss >= 0.05
 
 
 @every_operator
@@ -581,7 +581,7 @@ def test_t_loses_nothing_that_an_image_has(case: Case) -> None:
     operator = case.operator()
     x = case.smooth(operator)
     loss = relative(operator.T_inv(operator.T(x)), x)
-    assert loss <= (100 * case.tolerance if operator.T_is_onto else 0.05)
+    assert loss <= (100 * case.tolerance if operator.surjective else 0.05)
 
 
 CLOSED = {name: make for name, make in OPERATORS.items() if make().zero_filled_is_pinv}
@@ -604,9 +604,9 @@ def test_an_empty_slice_does_not_hold_up_its_neighbours(case: Case) -> None:
     start = case.smooth(operator, seed=7)
     y = operator.forward(case.smooth(operator))
     y[1] = 0
-    both = operator.exact_step(start, y, tol=1e-2)
-    first, second = operator.rows([0]), operator.rows([1])
-    alone = first.exact_step(start[:1], y[:1], tol=1e-2)
+    both = operator.project_exact(start, y, tol=1e-2)
+    first, second = operator.select([0]), operator.select([1])
+    alone = first.project_exact(start[:1], y[:1], tol=1e-2)
     assert both.iterations <= 3 * alone.iterations
     assert float(both.residual[1]) <= 1e-2 * float(second.forward(start[1:]).norm())
     assert relative(both.x[:1], alone.x) <= 1e-4

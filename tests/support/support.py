@@ -36,7 +36,7 @@ class FixedNoise(Noise):
 class Square(Operator):
     """A well-conditioned random T on 3x3 images, with five of nine entries measured."""
 
-    T_is_onto = True
+    surjective = True
 
     def __init__(self, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)

@@ -107,7 +107,7 @@ def read_contract(path: Path) -> ImportContract:
     try:
         return ImportContract.model_validate(settings)
     except ValidationError as error:
-        raise MedscoreError(first_fault(error), where=path, mend="see docs/import.md") from None
+        raise MedscoreError(first_fault(error), where=path, hint="see docs/import.md") from None
 
 
 def assemble(asked: ImportContract, mapped: Mapped, source: Source, where: Path) -> DataContract:
@@ -127,7 +127,7 @@ def assemble(asked: ImportContract, mapped: Mapped, source: Source, where: Path)
         raise MedscoreError(
             f"the network takes images of {held} channels, {asked.quantity} images have {channels}",
             where=source.path,
-            mend="colour and latent-space networks cannot be medscore priors",
+            hint="colour and latent-space networks cannot be medscore priors",
         )
     low, high = asked.ends()
     try:
@@ -144,7 +144,7 @@ def assemble(asked: ImportContract, mapped: Mapped, source: Source, where: Path)
             }
         )
     except ValidationError as error:
-        raise MedscoreError(first_fault(error), where=where, mend="correct that key") from None
+        raise MedscoreError(first_fault(error), where=where, hint="correct that key") from None
 
 
 def fitted(
@@ -174,14 +174,14 @@ def fitted(
         raise MedscoreError(
             f"the weights do not fit the network - {listed}",
             where=where,
-            mend="give the --config the network was made with; other variants cannot be mapped",
+            hint="give the --config the network was made with; other variants cannot be mapped",
         )
     bad = [n for n, w in weights.items() if not bool((w.float().abs() <= LARGEST).all())]
     if bad:
         raise MedscoreError(
             f"not finite, or beyond the {LARGEST:g} that float16 holds: {some(bad)}",
             where=where,
-            mend="priors are stored in float16: such weights cannot be",
+            hint="priors are stored in float16: such weights cannot be",
         )
     return {prefix + name: value.float() for name, value in weights.items()}
 
@@ -195,7 +195,7 @@ def _one(said: Value | None, asked: Value | None, key: str, where: Path) -> Valu
         raise MedscoreError(
             f"no {key}, and the checkpoint does not say it",
             where=where,
-            mend=f"add {key}: as the network was trained with (docs/import.md)",
+            hint=f"add {key}: as the network was trained with (docs/import.md)",
         )
     return value
 
@@ -203,7 +203,7 @@ def _one(said: Value | None, asked: Value | None, key: str, where: Path) -> Valu
 def _same(ours: object, theirs: object, key: str, other: str, where: Path) -> None:
     if ours != theirs:
         raise MedscoreError(
-            f"{key} is {ours}, {other} says {theirs}", where=where, mend="make them the same"
+            f"{key} is {ours}, {other} says {theirs}", where=where, hint="make them the same"
         )
 
 

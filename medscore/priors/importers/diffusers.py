@@ -56,7 +56,7 @@ def open_folder(path: Path) -> Source:
         raise MedscoreError(
             f"the pipeline has more parts: {some(others)}",
             where=path,
-            mend="latent diffusion and pipelines conditional on text cannot be mapped",
+            hint="latent diffusion and pipelines conditional on text cannot be mapped",
         )
     root = path / "unet" if (path / "unet" / "config.json").is_file() else path
     for name in ("config.json", WEIGHTS):
@@ -65,7 +65,7 @@ def open_folder(path: Path) -> Source:
             raise MedscoreError(
                 f"no {' or '.join(names)}",
                 where=root,
-                mend="give the folder that save_pretrained() wrote, weights in one file",
+                hint="give the folder that save_pretrained() wrote, weights in one file",
             )
     weights = next(root / name for name in WEIGHTS if (root / name).is_file())
     beside = path.parent if path.name == "unet" else path
@@ -97,7 +97,7 @@ def mapped(source: Source, asked: ImportContract) -> Mapped:
         raise MedscoreError(
             "the weights do not show what network they are of",
             where=source.path,
-            mend="give its config.json by --config, or the folder with both",
+            hint="give its config.json by --config, or the folder with both",
         )
     spec = network(source.config)
     old = re.compile(rf"(attentions\.\d+)\.({'|'.join(OLD_NAMES)})\.")
@@ -122,20 +122,20 @@ def network(config: Mapping[str, Any]) -> DiffusersUNetSpec:
     kind = config.get("_class_name", "UNet2DModel")
     if kind != "UNet2DModel":
         raise MedscoreError(
-            f"a {kind}", where=where, mend="only the unconditional UNet2DModel can be mapped"
+            f"a {kind}", where=where, hint="only the unconditional UNet2DModel can be mapped"
         )
     said = {k: v for k, v in config.items() if not k.startswith("_") and k not in INERT}
     for key, only in UNCONDITIONAL.items():
         if (value := said.pop(key, only)) != only:
             raise MedscoreError(
-                f"{key} is {value!r}", where=where, mend=f"only {only!r} can be mapped"
+                f"{key} is {value!r}", where=where, hint=f"only {only!r} can be mapped"
             )
     into, out = said.pop("in_channels", 3), said.pop("out_channels", 3)
     if into != out:
         raise MedscoreError(
             f"the network takes {into} channels and gives {out}",
             where=where,
-            mend="networks with extra inputs or a learned variance cannot be mapped",
+            hint="networks with extra inputs or a learned variance cannot be mapped",
         )
     side = said.get("sample_size")
     if isinstance(side, list) and len(set(side)) == 1:
@@ -144,7 +144,7 @@ def network(config: Mapping[str, Any]) -> DiffusersUNetSpec:
         return DiffusersUNetSpec.model_validate({**said, "image_channels": into})
     except ValidationError as error:
         raise MedscoreError(
-            first_fault(error), where=where, mend="such a network cannot be mapped"
+            first_fault(error), where=where, hint="such a network cannot be mapped"
         ) from None
 
 
@@ -171,17 +171,17 @@ def noise(scheduler: Mapping[str, Any]) -> tuple[DDPMSpec, PredictionSpec]:
     )
     for wrong, what, only in faults:
         if wrong:
-            raise MedscoreError(what, where=where, mend=f"only {only} can be mapped")
+            raise MedscoreError(what, where=where, hint=f"only {only} can be mapped")
     try:
         scales = scheduler["num_train_timesteps"]
         ends = (scheduler["beta_start"], scheduler["beta_end"])
         beta_min, beta_max = (float(f"{scales * beta:.12g}") for beta in ends)
         sde = DDPMSpec(scales=scales, beta_min=beta_min, beta_max=beta_max)
     except KeyError as error:
-        raise MedscoreError(f"no {error.args[0]}", where=where, mend="add it") from None
+        raise MedscoreError(f"no {error.args[0]}", where=where, hint="add it") from None
     except (TypeError, ValueError) as error:
         reason = first_fault(error) if isinstance(error, ValidationError) else str(error)
-        raise MedscoreError(reason, where=where, mend="correct the betas") from None
+        raise MedscoreError(reason, where=where, hint="correct the betas") from None
     return sde, PredictionSpec.model_validate(
         {"target": TARGETS[predicted], "condition": "level", "levels": scales}
     )

@@ -50,7 +50,7 @@ def mapped(source: Source, asked: ImportContract) -> Mapped:
         raise MedscoreError(
             f"the weights do not show {' and '.join(absent)}",
             where=source.path,
-            mend="give a --config with MONAI's constructor arguments, at least these",
+            hint="give a --config with MONAI's constructor arguments, at least these",
         )
     shown = shown_by(weights, source)
     if isinstance(config.get("res_blocks"), int):
@@ -58,13 +58,13 @@ def mapped(source: Source, asked: ImportContract) -> Mapped:
     try:
         spec = MonaiUNetSpec.model_validate({**shown, **config})
     except ValidationError as error:
-        raise MedscoreError(first_fault(error), where="--config", mend="correct that key") from None
+        raise MedscoreError(first_fault(error), where="--config", hint="correct that key") from None
     for name, value in shown.items():
         if getattr(spec, name) != value:
             raise MedscoreError(
                 f"{name} is {getattr(spec, name)}, the weights have {value}",
                 where="--config",
-                mend="give the configuration the network was made with",
+                hint="give the configuration the network was made with",
             )
     return Mapped(spec, fitted(spec, weights, source.path, prefix="body."))
 
@@ -84,14 +84,14 @@ def shown_by(weights: Mapping[str, Tensor], source: Source) -> dict[str, Any]:
         raise MedscoreError(
             f"not a whole DiffusionModelUNet, missing: {some(absent)}",
             where=source.path,
-            mend="save the whole state_dict()",
+            hint="save the whole state_dict()",
         )
     into, out = weights[first].shape[1], weights[last].shape[0]
     if into != out:
         raise MedscoreError(
             f"the network takes {into} channels and gives {out}",
             where=source.path,
-            mend="networks with extra inputs or a learned variance cannot be mapped",
+            hint="networks with extra inputs or a learned variance cannot be mapped",
         )
     middle = "middle_block.attention.attn"
     return {
@@ -119,9 +119,9 @@ def _refuse_conditional(weights: Mapping[str, Tensor], source: Source) -> None:
             "load it by DiffusionModelUNet.load_old_state_dict and save it again",
         ),
     )
-    for what, pattern, mend in marks:
+    for what, pattern, hint in marks:
         if any(re.match(pattern, name) for name in weights):
-            raise MedscoreError(f"the network {what}", where=source.path, mend=mend)
+            raise MedscoreError(f"the network {what}", where=source.path, hint=hint)
 
 
 def _said(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,13 +131,13 @@ def _said(config: Mapping[str, Any]) -> dict[str, Any]:
         raise MedscoreError(
             f"{' and '.join(asked)}: a conditional network",
             where="--config",
-            mend="only unconditional networks can be priors",
+            hint="only unconditional networks can be priors",
         )
     if said.get("in_channels") != said.pop("out_channels", said.get("in_channels")):
         raise MedscoreError(
             "out_channels differ from in_channels",
             where="--config",
-            mend="networks with extra inputs or a learned variance cannot be mapped",
+            hint="networks with extra inputs or a learned variance cannot be mapped",
         )
     return {RENAMED.get(name, name): value for name, value in said.items() if name not in INERT}
 

@@ -43,21 +43,21 @@ def mapped(source: Source, asked: ImportContract) -> Mapped:
         raise MedscoreError(
             "no network of score_sde_pytorch that is known",
             where=source.path,
-            mend="NCSN++, DDPM++ and DDPM of that repository can be mapped",
+            hint="NCSN++, DDPM++ and DDPM of that repository can be mapped",
         )
     if source.config is not None:
-        raise MedscoreError("these checkpoints take none", where="--config", mend="leave it out")
+        raise MedscoreError("these checkpoints take none", where="--config", hint="leave it out")
     if asked.network_range not in RANGES:
         raise MedscoreError(
             f"network_range {asked.network_range} is not one of that repository",
             where=source.path,
-            mend="use [0, 1] where its config has data.centered = False, else [-1, 1]",
+            hint="use [0, 1] where its config has data.centered = False, else [-1, 1]",
         )
     spec = spec.model_copy(update={"image_range": RANGES[asked.network_range]})
     try:
         weights = score_sde.weights(content, spec)
     except MedscoreError as error:
-        raise MedscoreError(error.what, where=source.path, mend=error.mend) from None
+        raise MedscoreError(error.what, where=source.path, hint=error.hint) from None
     if spec.embedding == "fourier":
         sde, prediction = _fourier(content, asked, source)
     else:
@@ -75,7 +75,7 @@ def _fourier(
             f"the network has the Fourier features of a VE SDE, the contract's sde is "
             f"{asked.sde.kind}",
             where=source.path,
-            mend="leave sde out of the contract, or use {kind: ve, sigma_min: ..., sigma_max: ...}",
+            hint="leave sde out of the contract, or use {kind: ve, sigma_min: ..., sigma_max: ...}",
         )
     scales = score_sde.noise_scales(content)
     prediction = PredictionSpec(target="scaled_score", condition="log_sigma")
@@ -93,7 +93,7 @@ def _positions(
             raise MedscoreError(
                 "the file lacks `sigmas`, how many noise scales the network was trained on",
                 where=source.path,
-                mend="give the checkpoint that the training wrote",
+                hint="give the checkpoint that the training wrote",
             )
         told = PredictionSpec(target="scaled_score", condition="level", levels=scales[2])
         return _ve(scales), told, score_sde.count_from_least_noise(weights, scales[2])

@@ -47,7 +47,7 @@ def read_content(path: Path) -> object:
     """
     if not path.is_file():
         raise MedscoreError(
-            "no such file", where=path, mend="give a checkpoint file or a diffusers folder"
+            "no such file", where=path, hint="give a checkpoint file or a diffusers folder"
         )
     with path.open("rb") as file:
         head = file.read(9)
@@ -56,7 +56,7 @@ def read_content(path: Path) -> object:
             return load_file(path)
         except SafetensorError as error:
             raise MedscoreError(
-                f"a damaged safetensors file ({error})", where=path, mend="fetch it again"
+                f"a damaged safetensors file ({error})", where=path, hint="fetch it again"
             ) from error
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -80,10 +80,10 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise MedscoreError(
             f"cannot be read as JSON or YAML ({str(error).splitlines()[0]})",
             where=path,
-            mend="see docs/import.md for working ones",
+            hint="see docs/import.md for working ones",
         ) from error
     if not isinstance(settings, dict):
-        raise MedscoreError("no mapping of keys to values", where=path, mend="see docs/import.md")
+        raise MedscoreError("no mapping of keys to values", where=path, hint="see docs/import.md")
     return settings
 
 
@@ -100,7 +100,7 @@ def state_dict(source: Source) -> dict[str, Tensor]:
     if len(found) != 1:
         what = f"several networks: {some(sorted(found))}" if found else "no tensors by name"
         raise MedscoreError(
-            f"holds {what}", where=source.path, mend="save the state_dict() of the one to import"
+            f"holds {what}", where=source.path, hint="save the state_dict() of the one to import"
         )
     (weights,) = found.values()
     start = "module." if all(name.startswith("module.") for name in weights) else ""
@@ -134,11 +134,11 @@ def _refused(path: Path, error: Exception) -> MedscoreError:
             f"a pickle that asks for {named[1]}: only tensors and plain values are read, "
             "nothing was executed",
             where=path,
-            mend="save the network's state_dict() alone, where the file comes from and is trusted",
+            hint="save the network's state_dict() alone, where the file comes from and is trusted",
         )
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
     return MedscoreError(
         f"neither safetensors nor a torch checkpoint of plain tensors ({reason})",
         where=path,
-        mend="give the .safetensors, .pth or .pt file of the weights",
+        hint="give the .safetensors, .pth or .pt file of the weights",
     )

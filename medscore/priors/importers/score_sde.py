@@ -64,7 +64,7 @@ def weights(content: Content, spec: NCSNPPSpec) -> dict[str, Tensor]:
     there, entries = _named(content), layout(spec)
     if not there:
         raise MedscoreError(
-            "there is no `model` of named tensors", mend="give a checkpoint of score_sde_pytorch"
+            "there is no `model` of named tensors", hint="give a checkpoint of score_sde_pytorch"
         )
     _refuse("it lacks", [e.theirs for e in entries if e.theirs not in there])
     _refuse("the network has no", sorted(there.keys() - {e.theirs for e in entries}))
@@ -113,11 +113,11 @@ def _averages(content: Content, entries: Sequence[Entry]) -> dict[str, Tensor]:
     ema, trained = content["ema"], [e.theirs for e in entries if e.trained]
     values = ema.get("shadow_params") if isinstance(ema, Mapping) else None
     if not isinstance(values, list) or not all(isinstance(v, Tensor) for v in values):
-        raise MedscoreError("its `ema` has no list `shadow_params` of tensors", mend=MEND)
+        raise MedscoreError("its `ema` has no list `shadow_params` of tensors", hint=MEND)
     if len(values) != len(trained):
         raise MedscoreError(
             f"its `ema` has {len(values)} tensors, the network has {len(trained)} trained ones",
-            mend=MEND,
+            hint=MEND,
         )
     return dict(zip(trained, values, strict=True))
 
@@ -128,4 +128,4 @@ MEND = "give the network that this checkpoint is of"
 def _refuse(what: str, names: list[str]) -> None:
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise MedscoreError(f"{what} {', '.join(names[:3])}{more}", mend=MEND)
+        raise MedscoreError(f"{what} {', '.join(names[:3])}{more}", hint=MEND)

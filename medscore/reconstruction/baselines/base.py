@@ -58,7 +58,7 @@ class Baseline(Strict):
         images = np.empty((slices, 1, *measurement.size), np.float32)
         residual = np.empty((slices, 1))
         for i in range(slices):
-            operator = measurement.operator.rows([i])
+            operator = measurement.operator.select([i])
             y = units.measurements(operator, torch.from_numpy(measurement.data[[i]]), [i])
             std = None
             if noise is not None and self.weighted:

@@ -22,7 +22,7 @@ def projections(operator: Operator, kind: str) -> Radon:
     if not isinstance(operator, Radon):
         raise MedscoreError(
             f"{kind} reconstructs CT projections, not measurements of {operator!r}",
-            mend="use zero-filled, cg-sense, fista-tv or l1-wavelet",
+            hint="use zero-filled, cg-sense, fista-tv or l1-wavelet",
         )
     return operator
 

@@ -40,7 +40,7 @@ def baseline(parameters: dict[str, Any]) -> Baseline:
     kind = parameters.get("kind")
     if not isinstance(kind, str) or kind not in BASELINES:
         what = "a baseline has no kind" if kind is None else f"no baseline {kind!r}"
-        raise MedscoreError(what, mend=f"use one of: {', '.join(BASELINES)}")
+        raise MedscoreError(what, hint=f"use one of: {', '.join(BASELINES)}")
     chosen = BASELINES[kind]
     try:
         return chosen.model_validate(parameters)
@@ -48,5 +48,5 @@ def baseline(parameters: dict[str, Any]) -> Baseline:
         others = [name for name in chosen.model_fields if name != "kind"]
         takes = f"takes {', '.join(others)}" if others else "takes no parameters"
         raise MedscoreError(
-            f"baseline {kind}: {first_fault(error)}", mend=f"{kind} {takes}"
+            f"baseline {kind}: {first_fault(error)}", hint=f"{kind} {takes}"
         ) from error

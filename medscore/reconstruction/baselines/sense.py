@@ -33,7 +33,7 @@ class CGSense(Baseline):
         if not y.is_complex():
             raise MedscoreError(
                 f"{self.kind} reconstructs k-space, not measurements of {operator!r}",
-                mend="use zero-filled, cgls, fista-tv or l1-wavelet",
+                hint="use zero-filled, cgls, fista-tv or l1-wavelet",
             )
         damping = self.weight * operator.norm_squared(y)
         return damped(

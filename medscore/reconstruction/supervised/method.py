@@ -48,7 +48,7 @@ class Supervised(Baseline):
                 raise MedscoreError(
                     f"{what} is {here}, network {contract.name} has {there}",
                     where=self.network,
-                    mend="train one for it",
+                    hint="train one for it",
                 )
         return super().reconstruct(measurement, noise)
 

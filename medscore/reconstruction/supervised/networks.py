@@ -106,7 +106,7 @@ def plain(y: Tensor) -> torch.autocast:
 
 def _norm_squared(operator: Operator, y: Tensor) -> Tensor:
     """|A|^2 of each sample, found once where all share the mask."""
-    shared = operator.rows([0]) is operator
+    shared = operator.select([0]) is operator
     return operator.norm_squared(y[:1] if shared else y).expand(len(y))
 
 

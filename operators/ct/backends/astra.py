@@ -30,7 +30,7 @@ class Astra:
         if not self.is_at_hand():
             raise MedscoreError(
                 "the projector backend astra is not installed",
-                mend="pip install astra-toolbox, or use csr",
+                hint="pip install astra-toolbox, or use csr",
             )
 
     @staticmethod
@@ -57,7 +57,7 @@ def _projector(geometry: Geometry, views: Views | None) -> Any:
 
     if not isinstance(geometry, ParallelBeam | ParallelAngles):
         raise MedscoreError(
-            f"the projector backend astra has no {type(geometry).__name__} here", mend="use csr"
+            f"the projector backend astra has no {type(geometry).__name__} here", hint="use csr"
         )
     theta = geometry.angles.numpy()
     theta = theta if views is None else theta[list(views)]

@@ -29,7 +29,7 @@ class TorchRadon:
     def __init__(self) -> None:
         if not self.is_at_hand():
             raise MedscoreError(
-                "the projector backend torch-radon is not installed", mend="use csr or triton"
+                "the projector backend torch-radon is not installed", hint="use csr or triton"
             )
 
     @staticmethod
@@ -54,7 +54,7 @@ def _projector(geometry: Geometry, views: Views | None) -> Any:
         raise MedscoreError(
             f"the projector backend torch-radon needs a multiple of 16 pixels per side, not "
             f"{geometry.size}",
-            mend="pad the image, or use csr",
+            hint="pad the image, or use csr",
         )
     angles = (geometry.angles if views is None else geometry.angles[list(views)]).float()
     width = geometry.detector_spacing / geometry.spacing  # its unit is the pixel
@@ -71,4 +71,4 @@ def _projector(geometry: Geometry, views: Views | None) -> Any:
             det_count=geometry.detectors,
             det_spacing=width,
         )
-    raise MedscoreError(f"the projector backend torch-radon has no {geometry}", mend="use csr")
+    raise MedscoreError(f"the projector backend torch-radon has no {geometry}", hint="use csr")

@@ -36,7 +36,7 @@ class Triton:
         if not self.is_at_hand():
             raise MedscoreError(
                 "the projector backend triton needs the package triton and a CUDA device",
-                mend="use csr",
+                hint="use csr",
             )
 
     @staticmethod
@@ -107,12 +107,12 @@ def _lookup(geometry: Geometry, angles: Tensor) -> tuple[Tensor, float]:
         rows = [*across, nought, nought, middle, nought, one / width]
         return torch.stack(rows, 1), 1.0
     if not isinstance(geometry, FanBeam):
-        raise MedscoreError(f"the projector backend triton has no {geometry}", mend="use csr")
+        raise MedscoreError(f"the projector backend triton has no {geometry}", hint="use csr")
     source, curved = geometry.source_distance, geometry.detector_shape == "curved"
     along = h * torch.stack([-angles.sin(), angles.cos()]) / source
     scale = geometry.detector_distance / width * one
     rows = [*(across / source), *along, middle, curved * one, scale]
     nearest = source - geometry.size * h / math.sqrt(2)
     if curved and math.tan(geometry.size * h / math.sqrt(2) / nearest) > 1:
-        raise MedscoreError("the fan is too wide for the projector backend triton", mend="use csr")
+        raise MedscoreError("the fan is too wide for the projector backend triton", hint="use csr")
     return torch.stack(rows, 1), geometry.detector_distance / nearest

@@ -63,7 +63,7 @@ def test_a_series_of_an_export_is_read_whole_or_refused(
     try:
         volume = read_dicom(folder, series=uid)
     except MedscoreError:
-        assert refused(read_dicom, folder, series=uid)  # one line, the file, a mend
+        assert refused(read_dicom, folder, series=uid)  # one line, the file, a hint
         return
     assert len(volume.values) == len(series.files)
     found = {str(pydicom.dcmread(f).SOPInstanceUID) for f in series.files}

@@ -367,7 +367,7 @@ def test_what_cannot_be_judged_is_refused(case: str) -> None:
     with pytest.raises(MedscoreError) as error:
         quality(images, reference, CONVENTIONS[name], metal)
     assert message in str(error.value)
-    assert error.value.mend
+    assert error.value.hint
 
 
 def test_a_black_slice_is_no_hindrance_to_a_volume() -> None:

@@ -246,7 +246,7 @@ def test_batches_made_ahead_are_the_same_in_the_same_order() -> None:
 
 def test_an_error_in_a_batch_made_ahead_is_raised() -> None:
     def broken(generator: torch.Generator, part: slice) -> Tensor:
-        raise MedscoreError("no such slice", mend="none")
+        raise MedscoreError("no such slice", hint="none")
 
     with pytest.raises(MedscoreError, match="no such slice"):
         next(ahead(draw(broken, PLAN, step, slice(None)) for step in (1, 2)))

@@ -66,7 +66,7 @@ def test_a_split_is_two_parts_of_what_was_measured(m: Measurement) -> None:
     kept, _ = split(m)
     assert np.array_equal(kept.data, m.data * rest.numpy())
     for i in range(len(kept.data)):
-        kept.operator.rows([i]).check(torch.from_numpy(kept.data[[i]]))
+        kept.operator.select([i]).check(torch.from_numpy(kept.data[[i]]))
 
 
 @pytest.mark.parametrize("m", SCANS.values(), ids=SCANS)

@@ -101,8 +101,8 @@ def test_proximal_on_a_tall_t_stops_short_of_the_minimiser() -> None:
     for _ in range(10):
         often = operator.proximal(often, y, 1.0)
     residuals = [float(operator.residual(v, y)) for v in (once, often)]
-    exact = float(operator.exact_step(once, y).residual)
-    consistent = operator.consistent(torch.zeros_like(x), y, 1.0)
+    exact = float(operator.project_exact(once, y).residual)
+    consistent = operator.data_consistency(torch.zeros_like(x), y, 1.0)
     assert float(operator.residual(consistent, y)) < 0.2 * residuals[0]
     assert 0.01 < residuals[0] < 1
     assert residuals[1] < 0.5 * residuals[0]

@@ -95,7 +95,7 @@ def test_pixels_that_no_coil_sees_are_zero_and_left_alone() -> None:
     back = operator.T_inv(operator.T(x))
     assert not bool(back[..., :2, :].any())
     torch.testing.assert_close(back[..., 2:, :], x[..., 2:, :])
-    moved = operator.exact_step(x, operator.forward(draw(1, 1, 8, 8, seed=4))).x
+    moved = operator.project_exact(x, operator.forward(draw(1, 1, 8, 8, seed=4))).x
     torch.testing.assert_close(moved[..., :2, :], x[..., :2, :])
 
 

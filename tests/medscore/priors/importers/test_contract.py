@@ -116,7 +116,7 @@ def test_an_incomplete_contract_is_refused(
         read_contract(contract_file(tmp_path / "contract.yaml", **changes))
 
 
-DOCS = Path(__file__).resolve().parents[3] / "docs" / "import.md"
+DOCS = Path(__file__).resolve().parents[4] / "docs" / "import.md"
 BLOCKS = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
 EXAMPLES = [block for block in BLOCKS if "network_range" in block]
 
