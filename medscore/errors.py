@@ -1,4 +1,8 @@
-"""The one error class a user meets: what is wrong, where, and the hint, on one line."""
+"""The one error class that users see: what is wrong, where, and what to do about it, on one line.
+
+Messages name parameters in backquotes, as ```steps` is 0``; the command line shows the option that
+sets the parameter instead, ``--steps is 0``.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,11 @@ from pathlib import Path
 
 
 class MedscoreError(Exception):
-    """Bad input at a boundary (file, configuration, command line, prior/operator compatibility).
+    """Bad input at a boundary: a file, a configuration, a parameter, a prior that does not fit.
 
     Args:
         what: what is wrong, with the offending value.
-        where: the file or field it was found in.
+        where: the file or field in which it was found.
         hint: what the user can do about it.
     """
 

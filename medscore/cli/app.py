@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
+from collections.abc import Sequence
 
 import typer
 from rich.console import Console
@@ -85,7 +87,25 @@ def main() -> None:
         sys.exit(130)
 
 
+def in_options(message: str, arguments: Sequence[str]) -> str:
+    """A message with its backquoted parameters as options of the command that was called.
+
+    Args:
+        message: text of an error; names in backquotes may be parameters.
+        arguments: the command line without the program's name.
+    """
+    command = typer.main.get_command(app)
+    for word in arguments:
+        if not hasattr(command, "commands") or word not in command.commands:
+            break
+        command = command.commands[word]
+    options = {p.name: max(p.opts, key=len) for p in command.params if p.opts[0][:1] == "-"}
+    return re.sub(
+        r"`(\w+)`", lambda found: options.get(found[1].replace("-", "_"), found[0]), message
+    )
+
+
 def _fail(error: MedscoreError) -> None:
-    text = Text(f"error: {error}", style="red")
+    text = Text(f"error: {in_options(str(error), sys.argv[1:])}", style="red")
     Console(stderr=True, soft_wrap=True, highlight=False).print(text)
     sys.exit(2)

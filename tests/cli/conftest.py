@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from medscore.cli import main
+from medscore.cli.progress import sampling_bar
 from medscore.engine.loop import StepInfo
 from medscore.nets.unet import UNetSpec
 from medscore.priors.checkpoint import build_prior, save_prior
@@ -238,13 +239,15 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def after(steps: int, kind: signal.Signals | None = None) -> None:
         @contextlib.contextmanager
         def bar(title: str) -> Iterator[Callable[[StepInfo], None]]:
-            def show(info: StepInfo) -> None:
-                if info.done == steps:
-                    if kind is None:
-                        raise KeyboardInterrupt
-                    signal.raise_signal(kind)
+            with sampling_bar(title) as real:
+                yield lambda info: show(info, real)
 
-            yield show
+        def show(info: StepInfo, real: Callable[[StepInfo], None]) -> None:
+            real(info)
+            if info.done == steps:
+                if kind is None:
+                    raise KeyboardInterrupt
+                signal.raise_signal(kind)
 
         monkeypatch.setattr("medscore.cli.recon.sampling_bar", bar)
 
