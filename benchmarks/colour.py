@@ -25,9 +25,9 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from medscore.cli.generate import generate
-from medscore.cli.options import config_path
 from medscore.cli.train import train
 from medscore.generation.sheet import sheet
+from medscore.io.files import config_path
 
 SIDE = 32
 """Of pieces in the photographs."""

@@ -29,11 +29,11 @@ from torch import Tensor
 
 from medscore.cli.codes import decode_, encode_
 from medscore.cli.generate import generate
-from medscore.cli.options import config_path
 from medscore.cli.train import train
 from medscore.generation.latent import compare, encode
 from medscore.generation.quality import frechet, mmd, nearest, precision_recall
 from medscore.generation.sheet import sheet
+from medscore.io.files import config_path
 from medscore.operators.images.super_resolution import SuperResolution
 from medscore.priors.checkpoint import load_prior
 

@@ -39,12 +39,11 @@ from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.phantoms import Ellipse, exact_sinogram, rasterize
 from medscore.operators.ct.projector import project
 from medscore.operators.ct.scans import sparse_view
-from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
-from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.priors.catalogue import DEFAULT_PRIORS
 from medscore.reconstruction.baselines.classical import classical
-from medscore.reconstruction.plans import sampling_plan
-from medscore.reconstruction.posterior import reconstruct
+from medscore.reconstruction.method import Run
 from medscore.reconstruction.result import Reconstruction
+from medscore.reconstruction.sampling import Sampling
 from medscore.registry.presets import DEFAULTS, Settings
 
 VIEWS, SIZE = 23, 128
@@ -114,22 +113,11 @@ def run(
 ) -> tuple[Reconstruction, np.ndarray]:
     """Simulate, reconstruct and back-project one slice."""
     measurement = simulate(v, "sparse-ct", Choices(views=VIEWS), noise_name="none", seed=0)
-    path = prior_path(str(settings.prior))
-    prior = load_prior(path)
-    fingerprint = hashlib.sha256(
-        f"{settings} {samples} {batch} {v.source.sha256} {read_checkpoint(path).sha256}".encode()
-    ).hexdigest()
-    assert prior.contract is not None
-    plan = sampling_plan(
-        replace(settings, samples=samples),
-        prior,
-        None,
-        batch_size=batch,
-        state=Path(tempfile.gettempdir()) / f"medscore-bench-{fingerprint[:16]}.safetensors",
-        fingerprint=fingerprint,
-    )
+    method = Sampling(replace(settings, samples=samples), batch_size=batch)
+    name = hashlib.sha256(f"{settings} {samples} {batch} {v.source.sha256}".encode()).hexdigest()
+    state = Path(tempfile.gettempdir()) / f"medscore-bench-{name[:16]}.safetensors"
     with sampling_bar("reconstruct") as show:
-        result = reconstruct(measurement, prior, prior.contract, plan, show)
+        result = method.reconstruct(measurement, Run(on_step=show, state=state))
     return result, classical(measurement)[1]
 
 

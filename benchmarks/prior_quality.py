@@ -32,7 +32,7 @@ from medscore.operators.mri.masks import acceleration_of, calibration_region, eq
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
 from medscore.priors.network import NetworkPrior
-from medscore.registry import names as registry
+from medscore.registry.build import build_grid, build_sampler
 from medscore.registry.presets import DEFAULTS
 from medscore.training.data import reduced
 from medscore.training.recipe import read_recipe
@@ -222,10 +222,8 @@ def _mri(title: str, mask: Tensor, images: Tensor, samples: int, asked: bool) ->
 def reconstruct_mri(operator: Hartley, y: Tensor, samples: int) -> Tensor:
     """(slices, samples, H, W) in the prior's range."""
     prior = shipped("mri-128")
-    times = registry.grid(SETTINGS.grid)(prior.sde, SETTINGS.steps)
-    sampler = registry.sampler(
-        SETTINGS.sampler, registry.SamplerOptions(SETTINGS.snr, times, prior.sde)
-    )
+    times = build_grid(SETTINGS.grid, {})(prior.sde, SETTINGS.steps)
+    sampler = build_sampler(SETTINGS.sampler, SETTINGS.parameters_of("sampler"))
     count = len(y) * samples
 
     def pair(items: Sequence[int]) -> Batch:

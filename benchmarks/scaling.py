@@ -22,11 +22,11 @@ from main_job import DATA
 from number import Number
 
 from medscore.cli.evaluate import fill
-from medscore.cli.options import config_path
 from medscore.evaluation.cells import Cell, Store
 from medscore.evaluation.comparison import cohort, pieces
 from medscore.evaluation.config import read_evaluation
 from medscore.evaluation.spread import processes
+from medscore.io.files import config_path
 
 
 def run(data: Path, count: int) -> tuple[float, list[Cell]]:

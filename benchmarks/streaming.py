@@ -24,7 +24,7 @@ from medscore.measurements.tasks import TASKS, Choices
 from medscore.nets.unet import UNetSpec
 from medscore.priors.base import Prior
 from medscore.priors.contract import DataContract, Provenance, VESpec
-from medscore.reconstruction.posterior import Plan, reconstruct
+from medscore.reconstruction.posterior import Plan, sample_posterior
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import uniform
 from medscore.sdes.base import expand
@@ -75,7 +75,7 @@ def main() -> int:
     )  # fmt: skip
     sde = VE(0.01, 5.0)
     plan = Plan(DDIM(), lambda a, y, std: DDNM(a, y, std), uniform(sde, 1))
-    found = reconstruct(measurement, Pixels(sde), contract, plan)
+    found = sample_posterior(measurement, Pixels(sde), contract, plan)
     assert found.nfe == 2
     allowed = before + values.nbytes + measurement.data.nbytes + 2 * found.samples.nbytes + BATCH
     gib = 2**30

@@ -19,6 +19,7 @@ from medscore.cli.generate import generate
 from medscore.cli.inspect import inspect
 from medscore.cli.likelihood import likelihood
 from medscore.cli.measure import measure
+from medscore.cli.methods import methods
 from medscore.cli.priors import priors
 from medscore.cli.quality import quality
 from medscore.cli.recon import recon
@@ -48,6 +49,7 @@ app.command()(generate)
 app.command("encode")(encode_)
 app.command("decode")(decode_)
 app.command()(quality)
+app.command()(methods)
 app.add_typer(priors, name="priors")
 
 
@@ -99,7 +101,11 @@ def in_options(message: str, arguments: Sequence[str]) -> str:
         if not hasattr(command, "commands") or word not in command.commands:
             break
         command = command.commands[word]
-    options = {p.name: max(p.opts, key=len) for p in command.params if p.opts[0][:1] == "-"}
+    options = {
+        str(p.name).rstrip("_"): max(p.opts, key=len)
+        for p in command.params
+        if p.opts[0][:1] == "-"
+    }
     return re.sub(
         r"`(\w+)`", lambda found: options.get(found[1].replace("-", "_"), found[0]), message
     )

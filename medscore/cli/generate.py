@@ -23,7 +23,7 @@ from medscore.generation.wanted import agreeing, classes, free
 from medscore.io.files import atomic_folder, check_absent
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
-from medscore.registry import names as registry
+from medscore.registry import methods as registry
 from medscore.registry.checks import resolve_device
 
 CONDITIONER = "diffpir"

@@ -11,9 +11,9 @@ import typer
 from rich.markup import escape
 
 from medscore.cli import options
-from medscore.cli.options import config_path
 from medscore.cli.progress import console, training_bar
 from medscore.errors import MedscoreError
+from medscore.io.files import config_path
 from medscore.io.specs import read_yaml
 from medscore.registry.checks import resolve_device
 from medscore.training.jobs import PREPARED, TrainingJob, _prior
@@ -110,3 +110,16 @@ def _make(output: Path, recipe: Path) -> None:
         raise MedscoreError(
             f"cannot be written ({error.strerror})", where=output, hint="choose another folder"
         ) from error
+
+
+def train_network(recipe: Path, data: Path, folder: Path) -> None:
+    """Train a supervised recipe with a progress bar.
+
+    Args:
+        recipe: the recipe.
+        data: folder of the data.
+        folder: where state and network go.
+    """
+    from medscore.training.jobs import supervised_job
+
+    train_job(supervised_job(recipe, data), recipe, folder)

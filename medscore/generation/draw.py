@@ -10,8 +10,9 @@ from medscore.engine.loop import Job, Samples, StepInfo, run
 from medscore.generation.wanted import Wanted
 from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
-from medscore.registry import names as registry
+from medscore.registry.build import build_grid, build_sampler
 from medscore.registry.checks import check_precision, check_ranges
+from medscore.registry.methods import SAMPLERS
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,9 @@ def draw(
     on_step: Callable[[StepInfo], None] = lambda info: None,
 ) -> Samples:
     """Samples in the prior's range, as ``wanted``."""
-    times = registry.grid(asked.grid)(prior.sde, asked.steps)
-    sampler = registry.sampler(
-        asked.sampler, registry.SamplerOptions(asked.snr, times, prior.sde)
-    )  # fmt: skip
+    times = build_grid(asked.grid, {})(prior.sde, asked.steps)
+    given = {"snr": asked.snr} if "snr" in SAMPLERS.parameters(asked.sampler) else {}
+    sampler = build_sampler(asked.sampler, given)
     job = Job(
         seeds=wanted.seeds,
         shape=(contract.channels, contract.size, contract.size),

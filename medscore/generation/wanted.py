@@ -21,7 +21,7 @@ from medscore.generation.known import Known, Part
 from medscore.operators.base import Operator
 from medscore.priors.base import Prior
 from medscore.priors.contract import DataContract
-from medscore.registry import names as registry
+from medscore.registry.build import build_conditioner
 from medscore.samplers.base import Sampler
 from medscore.white_noise import derive_seed
 
@@ -106,10 +106,10 @@ def agreeing(
     count: int, seed: int, part: Part, known: Known, conditioner: str, device: str
 ) -> Wanted:
     """So many images for each one of which a part is known, all of which agree with it exactly."""
-    make = registry.conditioner(conditioner)
+    make = build_conditioner(conditioner, {})
 
     def rule(operator: Operator, y: Tensor) -> Conditioner:
-        return make(operator, y, registry.Strength(lam=1.0, noise_std=0.0))
+        return make(operator, y, 0.0)
 
     y = known.y.to(device)
     rule(known.operator, y[:1])  # refused here if it cannot do with the operator

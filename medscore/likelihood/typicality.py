@@ -23,12 +23,12 @@ from pydantic import Field
 from torch import Tensor
 
 from medscore.datasets.collections.slices import FULL
+from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
 from medscore.io.specs import Strict, validated
 from medscore.likelihood.bound import denoising_draw
 from medscore.priors.base import Prior
-from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
 from medscore.types import Images, Times
 from medscore.white_noise import Noise
@@ -81,7 +81,7 @@ def nats_per_dim(prior: Prior, x: Images) -> Times:
     return torch.stack(found) / x[0].numel()
 
 
-def network_range(values: NDArray[np.float32], contract: DataContract) -> Tensor:
+def network_range(values: NDArray[np.float32], contract: ImageDomain) -> Tensor:
     """Slices (n, H, W) in HU or as magnitudes, as the prior was trained on them: (n, 1, H, W).
 
     HU are clipped to the prior's range; magnitudes are in units of their slice's 99.5th percentile.
@@ -96,7 +96,7 @@ def network_range(values: NDArray[np.float32], contract: DataContract) -> Tensor
 
 
 def z_scores(
-    typical: Typical, prior: NetworkPrior, contract: DataContract, values: NDArray[np.float32]
+    typical: Typical, prior: NetworkPrior, contract: ImageDomain, values: NDArray[np.float32]
 ) -> Times:
     """z of slices (n, H, W) in HU or as magnitudes, on the CPU."""
     x = network_range(values, contract).to(next(prior.parameters()).device)

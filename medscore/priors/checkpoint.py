@@ -89,6 +89,7 @@ def load_prior(path: Path, *, device: torch.device | str = "cpu") -> NetworkPrio
     prior = build_prior(checkpoint.contract)
     fill(prior, checkpoint, path)
     prior.to(device).eval().requires_grad_(False)
+    prior.file, prior.sha256 = path, checkpoint.sha256
     return prior
 
 

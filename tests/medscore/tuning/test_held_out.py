@@ -95,7 +95,7 @@ def known(values: np.ndarray) -> Callable[[Measurement], Reconstruction]:
     """A method that knows the image."""
 
     def solve(m: Measurement) -> Reconstruction:
-        return Reconstruction(values[:, None], np.zeros((len(values), 1)), 0, 0, (), 0.0)
+        return Reconstruction(values[:, None], np.zeros((len(values), 1)), 0, 0, (), 0.0, m)
 
     return solve
 
@@ -159,7 +159,7 @@ def ridge(weight: float) -> Callable[[Measurement], Reconstruction]:
         normal = matrix.T @ matrix + weight * torch.eye(SIZE**2, dtype=torch.float64)
         x = torch.linalg.solve(normal, matrix.T @ y.T).T
         hu = mu_to_hu(x.reshape(-1, 1, SIZE, SIZE).numpy(), MU_WATER)
-        return Reconstruction(hu.astype(np.float32), np.zeros((len(x), 1)), 0, 0, (), 0.0)
+        return Reconstruction(hu.astype(np.float32), np.zeros((len(x), 1)), 0, 0, (), 0.0, m)
 
     return solve
 
