@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from methods import RANKED, REFERENCE
-from number import Number
-from number import table as number_table
+from number import Number, table as number_table
 from numpy.typing import NDArray
 from prior_quality import MRI_METRIC
 

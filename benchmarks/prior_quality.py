@@ -11,9 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from main_job import images as ct_images
-from main_job import run as reconstruct_ct
-from main_job import volume as ct_volume
+from main_job import images as ct_images, run as reconstruct_ct, volume as ct_volume
 from number import Number
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from skimage.restoration import denoise_nl_means, denoise_wavelet

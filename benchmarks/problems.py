@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from main_job import images as ct_images
-from main_job import volume as ct_volume
+from main_job import images as ct_images, volume as ct_volume
 from prior_quality import MRI, calibration_scale, held_out_mri, score, shipped
 from torch import Tensor
 from torch.nn import functional

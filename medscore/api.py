@@ -28,12 +28,10 @@ from medscore.datasets.volume import Volume
 from medscore.engine.loop import UNCONDITIONAL, Batch, Job, Samples, StepInfo, run
 from medscore.errors import MedscoreError
 from medscore.metrics.convention import CONVENTIONS, Convention
-from medscore.metrics.quality import Quality
-from medscore.metrics.quality import quality as compare
+from medscore.metrics.quality import Quality, quality as compare
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import prior_path, shipped_priors
-from medscore.priors.checkpoint import load_prior as read_prior
-from medscore.priors.checkpoint import read_checkpoint
+from medscore.priors.checkpoint import load_prior as read_prior, read_checkpoint
 from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.result import Reconstruction
@@ -130,9 +128,7 @@ def sample(
     return run(job, on_step)
 
 
-def quality(
-    image: Image, reference: Image, convention: str | Convention | None = None
-) -> Quality:
+def quality(image: Image, reference: Image, convention: str | Convention | None = None) -> Quality:
     """PSNR, SSIM and NMSE of an image, averaged over its slices.
 
     Args:

@@ -21,8 +21,7 @@ from medscore.datasets.raw.kspace_files import read_kspace
 from medscore.datasets.raw.projections import read_geometry, read_projections
 from medscore.datasets.volume import slice_range
 from medscore.errors import MedscoreError
-from medscore.measurements import from_ct as raw_ct
-from medscore.measurements import from_kspace as raw_mri
+from medscore.measurements import from_ct as raw_ct, from_kspace as raw_mri
 from medscore.measurements.measurement import write_measurement
 from medscore.measurements.tasks import SHAPES, kspace_mask
 from medscore.operators.ct.metal import METAL_HU

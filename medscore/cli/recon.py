@@ -97,7 +97,7 @@ def recon(
     Example: medscore recon meas.h5 -o out --baseline fista-tv --set weight=1e-4
     """
     from medscore.reconstruction.run import choose_method
-    from medscore.reconstruction.save import reconstruct_file
+    from medscore.reconstruction.saving import reconstruct_file
 
     method = choose_method(
         prior, method=baseline, samples=samples, preset=preset, sampler=sampler,

@@ -13,8 +13,7 @@ from torch import Tensor
 from medscore.datasets.collections.pictures import load_pictures
 from medscore.errors import MedscoreError
 from medscore.generation.given import Given, given, pattern_of
-from medscore.measurements.tasks import Choices, Grid
-from medscore.measurements.tasks import inpaint as middle_hidden
+from medscore.measurements.tasks import Choices, Grid, inpaint as middle_hidden
 from medscore.operators.base import Operator
 from medscore.operators.images.colorization import Colorization
 from medscore.operators.images.inpainting import Inpainting

@@ -18,7 +18,7 @@ from medscore.measurements.simulate import simulate
 from medscore.measurements.tasks import Choices
 from medscore.reconstruction.outputs import Row
 from medscore.reconstruction.run import choose_method
-from medscore.reconstruction.save import reconstruct_file
+from medscore.reconstruction.saving import reconstruct_file
 
 IMAGES = ("693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm")
 """Two head CT slices of 512 x 512 in pydicom's test files, made available with pydicom."""

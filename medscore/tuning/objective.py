@@ -13,8 +13,7 @@ from medscore.datasets.collections.cohort import Case
 from medscore.errors import MedscoreError
 from medscore.evaluation import methods
 from medscore.evaluation.cells import key_of
-from medscore.evaluation.comparison import cohort as read
-from medscore.evaluation.comparison import with_parameter
+from medscore.evaluation.comparison import cohort as read, with_parameter
 from medscore.evaluation.config import MethodSpec
 from medscore.io.files import config_path
 from medscore.measurements.measurement import Measurement, read_measurement
