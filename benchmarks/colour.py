@@ -24,10 +24,10 @@ from skimage.metrics import peak_signal_noise_ratio
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
-from medscore.cli.generate import generate
 from medscore.cli.options import config_path
 from medscore.cli.train import train
-from medscore.generation.sheet import sheet
+from medscore.generation.sampling import generate
+from medscore.generation.sheet import contact_sheet
 
 SIDE = 32
 """Of pieces in the photographs."""
@@ -67,8 +67,8 @@ def completed(runs: Path, task: str) -> Tensor:
     folder = runs / f"photos-{task}"
     if not folder.exists():
         generate(
-            folder, str(runs / "photos" / "photos.safetensors"), SAMPLES, batch_size=48,
-            known_files=[runs / "photos-known.npz"], task=task, **FACTOR.get(task, {}),
+            runs / "photos" / "photos.safetensors", count=SAMPLES, batch_size=48,
+            known=runs / "photos-known.npz", task=task, output=folder, **FACTOR.get(task, {}),
         )  # fmt: skip
     with np.load(folder / "samples.npz", allow_pickle=False) as archive:
         x = torch.from_numpy(archive["image"]).permute(0, 3, 1, 2)
@@ -125,7 +125,7 @@ def main() -> int:
     if args.pictures:
         seen = peers | {"inpaint": torch.where(box, x, torch.full_like(x, 0.5))}
         rows = [row for task in peers for row in (seen[task], *found[task].unbind(1)[:2])]
-        sheet(torch.cat([*rows, x]), COUNT).save(args.pictures / "colour.png")
+        contact_sheet(torch.cat([*rows, x]), COUNT).save(args.pictures / "colour.png")
     return int(args.check and not all(n.met for n in numbers))
 
 

@@ -17,7 +17,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +26,14 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from medscore.cli.codes import decode_, encode_
-from medscore.cli.generate import generate
 from medscore.cli.options import config_path
 from medscore.cli.train import train
-from medscore.generation.latent import compare, encode
-from medscore.generation.quality import frechet, mmd, nearest, precision_recall
-from medscore.generation.sheet import sheet
+from medscore.generation.coding import decode_codes, encode_images
+from medscore.generation.latent import compare_codes, encode
+from medscore.generation.quality import frechet, mmd, precision_recall
+from medscore.generation.sampling import generate
+from medscore.generation.sheet import contact_sheet
+from medscore.metrics.memorisation import nearest
 from medscore.operators.images.super_resolution import SuperResolution
 from medscore.priors.checkpoint import load_prior
 
@@ -82,7 +82,7 @@ def prior_file(runs: Path, name: str = "digits") -> str:
     return str(runs / name / f"{name}.safetensors")
 
 
-def samples(folder: Path, draw: Callable[[Path], None]) -> Tensor:
+def samples(folder: Path, draw: Callable[[Path], object]) -> Tensor:
     """Images that a command writes, from 0 to 1; new ones if the folder is not there."""
     if not folder.exists():
         draw(folder)
@@ -96,9 +96,23 @@ def drawn(
     """Of `medscore generate`."""
     classes = None if label is None else runs / "digits-classes" / "digits-classes.safetensors"
     return samples(runs / name, lambda folder: generate(
-        folder, prior_file(runs), count, batch_size=100, classifier=classes, label=label,
-        strength=1.0 if label is None else strength,
+        prior_file(runs), count=count, batch_size=100, classifier=classes, label=label,
+        strength=1.0 if label is None else strength, output=folder,
     ))  # fmt: skip
+
+
+def decoding(
+    runs: Path, *, tolerance: float = 1e-8, between: int = 0, temperature: float = 1.0
+) -> Callable[[Path], None]:
+    """What decodes the codes of the held-out digits into a folder."""
+
+    def decode(folder: Path) -> None:
+        decode_codes(
+            runs / "codes.npz", prior_file(runs), tolerance=tolerance, between=between,
+            temperature=temperature, output=folder,
+        )  # fmt: skip
+
+    return decode
 
 
 def main() -> int:
@@ -123,32 +137,33 @@ def main() -> int:
     flat, real, train_flat = free.flatten(1), held_out[:500].flatten(1), images["train"].flatten(1)
     peer = images["train"][:500].flatten(1)
     precision, recall = precision_recall(flat, real)
-    _, distance = nearest(flat, train_flat)
-    _, usual = nearest(real, train_flat)
+    distance, usual = (
+        nearest(x.double(), train_flat.double(), mirror=False, relative=False)[0]
+        for x in (flat, real)
+    )
 
     known, x = runs / "digits-known.npz", held_out[:8]
     np.savez(known, image=x[:, 0].numpy() * WHITE)
     box = torch.ones(8, 8, dtype=torch.bool)
     box[2:6, 2:6] = False
     filled = samples(runs / "inpainting", lambda folder: generate(
-        folder, prior_file(runs), 3, known_files=[known]
+        prior_file(runs), count=3, known=known, output=folder
     )).unflatten(0, (8, 3))  # fmt: skip
     sharp = samples(runs / "super-resolution", lambda folder: generate(
-        folder, prior_file(runs), 3, known_files=[known], task="sr"
+        prior_file(runs), count=3, known=known, task="sr", output=folder
     )).unflatten(0, (8, 3))  # fmt: skip
     kept = float((filled - x[:, None])[..., box].abs().max())
     blocks = SuperResolution(8, 8, 2)
     means = float((blocks.forward(sharp) - blocks.forward(x)[:, None]).abs().max())
     codes = runs / "codes.npz"
     if not codes.exists():
-        encode_([known], codes, prior_file(runs))
-    trip = float((samples(runs / "decoded", partial(decode_, codes, prior=prior_file(runs)))
-                  - x).abs().max())  # fmt: skip
+        encode_images(known, prior_file(runs), output=codes)
+    trip = float((samples(runs / "decoded", decoding(runs)) - x).abs().max())
     trained(runs, "digits-other", OTHER)
     with np.load(codes, allow_pickle=False) as archive:
         ours = torch.from_numpy(archive["code"])
     other = load_prior(Path(prior_file(runs, "digits-other"))).double()
-    alike = compare(ours, encode(other, x.double()))
+    alike = compare_codes(ours, encode(other, x.double()))
     numbers = [
         Number("training of prior and classifier, where not yet there (s)", seconds, at_most=180),
         Number("real digits that the judge knows",
@@ -173,19 +188,19 @@ def main() -> int:
     print("\n".join(table(numbers)))
     if args.pictures:
         args.pictures.mkdir(parents=True, exist_ok=True)
-        sheet(free[:40], 10).save(args.pictures / "samples.png")
-        sheet(of_class[:40], 10).save(args.pictures / "classes.png")
+        contact_sheet(free[:40], 10).save(args.pictures / "samples.png")
+        contact_sheet(of_class[:40], 10).save(args.pictures / "classes.png")
         seen = torch.where(box, x, torch.full_like(x, 0.5))
         rows = [seen, *filled.unbind(1), x]
-        sheet(torch.cat(rows), 8).save(args.pictures / "inpainting.png")
+        contact_sheet(torch.cat(rows), 8).save(args.pictures / "inpainting.png")
         rows = [blocks.zero_filled(blocks.forward(x)), *sharp.unbind(1), x]
-        sheet(torch.cat(rows), 8).save(args.pictures / "super-resolution.png")
-        rough = partial(decode_, codes, prior=prior_file(runs), tolerance=1e-5)
-        way = samples(runs / "interpolation", partial(rough, between=8))
-        sheet(way, 8).save(args.pictures / "interpolation.png")
-        warm = [samples(runs / f"temperature-{t:g}", partial(rough, temperature=t))
+        contact_sheet(torch.cat(rows), 8).save(args.pictures / "super-resolution.png")
+        way = samples(runs / "interpolation", decoding(runs, tolerance=1e-5, between=8))
+        contact_sheet(way, 8).save(args.pictures / "interpolation.png")
+        warm = [samples(runs / f"temperature-{t:g}",
+                        decoding(runs, tolerance=1e-5, temperature=t))
                 for t in (0.7, 0.85, 1.0, 1.15)]  # fmt: skip
-        sheet(torch.cat(warm), 8).save(args.pictures / "temperature.png")
+        contact_sheet(torch.cat(warm), 8).save(args.pictures / "temperature.png")
     return int(args.check and not all(n.met for n in numbers))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -10,23 +9,16 @@ from typing import Annotated
 import typer
 
 from medscore.errors import MedscoreError
-from medscore.registry.checks import check_ranges
+from medscore.io.files import check_new as check_new
 
 Series = Annotated[
     str | None, typer.Option(help="Of a folder with several: UID, description, or a part of it.")
 ]
-Spacing = Annotated[float | None, typer.Option(help="Of pixels, where an archive does not say.")]
+Spacing = Annotated[
+    float | None, typer.Option(help="Pixel size in mm, for archives that do not record it.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Channel = Annotated[int | None, typer.Option(help="Which volume of a 4-D NIfTI file, from 0.")]
-
-
-def check_limit(limit: int | None) -> None:
-    """Refuse a ``--limit`` that leaves no image.
-
-    Raises:
-        MedscoreError: under 1.
-    """
-    check_ranges(("--limit", 1 if limit is None else limit, 1, 10**9))
 
 
 def check_size(size: int | None) -> None:
@@ -37,22 +29,6 @@ def check_size(size: int | None) -> None:
     """
     if size is not None and size < 8:
         raise MedscoreError(f"--size is {size}", hint="use at least 8")
-
-
-def check_new(file: Path) -> None:
-    """Refuse to write over a file, or where none can be.
-
-    Raises:
-        MedscoreError: it is there, or its folder is not or cannot be written.
-    """
-    if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
-        raise MedscoreError(
-            "its folder is not there, or cannot be written", where=file, hint="choose another"
-        )
-    if file.exists():
-        raise MedscoreError(
-            "the output file exists already", where=file, hint="choose a new one or remove it"
-        )
 
 
 def config_path(path: Path, *kinds: str) -> Path:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medscore.cli import codes as module
+from medscore.generation import coding as module
+from medscore.likelihood.inputs import read_images
+from medscore.priors.checkpoint import read_checkpoint
 
 Done = Callable[..., Any]
 Refused = Callable[..., str]
@@ -38,7 +40,7 @@ def test_decoding_undoes_encoding(
     done: Done, pictures: Path, grey_prior: Path, codes: Path, tmp_path: Path
 ) -> None:
     done("decode", codes, "--prior", grey_prior, "--tolerance", 1e-8, "-o", tmp_path / "out")
-    read = module.given([pictures], module.read_checkpoint(grey_prior).contract, limit=3).x
+    read = read_images(pictures, read_checkpoint(grey_prior).contract, limit=3).x
     assert np.abs(images(tmp_path / "out") / 16 - read[:, 0].numpy()).max() < 1e-3
     said = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert said["codes"]["prior"] == said["prior"]["sha256"]
@@ -112,14 +114,14 @@ def test_two_priors_are_compared(
 @pytest.mark.parametrize(
     ("args", "why"),
     [
-        (("encode", "PICTURES", "--against", "ct-128", "-o", "OUT.npz"), "is of images (1, 128"),
+        (("encode", "PICTURES", "--against", "ct-128", "-o", "OUT.npz"), "is for images (1, 128"),
         (("encode", "PICTURES", "--limit", 1, "--against", "PRIOR", "-o", "OUT.npz"), "a single"),
         (("encode", "PICTURES", "--limit", 0, "-o", "OUT.npz"), "--limit is 0"),
         (("encode", "PICTURES", "--tolerance", 0, "-o", "OUT.npz"), "--tolerance is 0"),
-        (("encode", "PICTURES", "--precision", "bf16", "-o", "OUT.npz"), "--precision bf16"),
+        (("encode", "PICTURES", "--precision", "bf16", "-o", "OUT.npz"), "--precision is 'bf16'"),
         (("encode", "PICTURES", "-o", "OUT.h5"), "end its name with .npz"),
         (("encode", "nowhere.png", "-o", "OUT.npz"), "nowhere.png"),
-        (("decode", "CODES", "--between", 1, "-o", "OUT"), "--between 1 with 3 code(s)"),
+        (("decode", "CODES", "--between", 1, "-o", "OUT"), "--between is 1 with 3 code(s)"),
         (("decode", "CODES", "--temperature", -1, "-o", "OUT"), "--temperature is -1"),
         (("decode", "CODES", "--prior", "ct-128", "-o", "OUT"), "cannot be read as codes of this"),
         (("decode", "PRIOR", "-o", "OUT"), "cannot be read as codes of this prior"),

@@ -105,8 +105,8 @@ def test_an_interrupted_run_goes_on_to_the_same_images(
         (("--grid", "magic"), "magic"),
         (("--prior", "magic"), "magic"),
         (("--strength", 2), "--strength without --classifier"),
-        (("--conditioner", "dps"), "are of --known"),
-        (("--hidden", 0.2), "are of --known"),
+        (("--conditioner", "dps"), "apply only with --known"),
+        (("--hidden", 0.2), "apply only with --known"),
     ],
     ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v)),
 )
@@ -126,7 +126,7 @@ def test_a_run_that_diverges_leaves_nothing(
         Path(job.state).write_bytes(b"one image")
         raise MedscoreError("diverged", hint="take more steps")
 
-    monkeypatch.setattr("medscore.generation.draw.run", diverging)
+    monkeypatch.setattr("medscore.generation.sampling.run", diverging)
     refused("generate", "--prior", prior, "-n", 2, *FAST, "-o", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 

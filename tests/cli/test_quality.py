@@ -10,7 +10,8 @@ import pytest
 import torch
 from support import network_of_features
 
-from medscore.generation.quality import Copies, frechet, mmd
+from medscore.generation.comparison import training_neighbours
+from medscore.generation.quality import frechet, mmd
 
 Done = Callable[..., Any]
 Refused = Callable[..., str]
@@ -84,7 +85,7 @@ def test_images_are_compared_by_pixels_and_by_a_network(
         (("--training", "OTHER"), "6 features of an image"),
         (("--inception", "x.pt"), "--inception beside --features"),
         (("-o", "OTHER"), "exists already"),
-        (("-o", "nowhere/x.json"), "its folder is not there"),
+        (("-o", "nowhere/x.json"), "its folder does not exist"),
         (("--training", "TEXT"), "cannot be read as features"),
         (("--training", "NONE"), "cannot be read as features"),
     ],
@@ -112,10 +113,10 @@ def test_copies_are_looked_for_among_equally_many(sets: Path) -> None:
     few, many, training = (torch.randn(n, 4, generator=generator) for n in (30, 600, 600))
     names = [str(i) for i in range(600)]
     both = [
-        Copies.of({"samples": a, "real": b, "training": training}, names)
+        training_neighbours({"samples": a, "real": b, "training": training}, names)
         for a, b in ((few, many), (many, few))
     ]
     assert all(0.3 < (its.closest or 0) < 3 for its in both)
     assert [len(its.distance) for its in both] == [30, 600]
-    seen = Copies.of({"samples": few, "real": training[:40], "training": training}, names)
+    seen = training_neighbours({"samples": few, "real": training[:40], "training": training}, names)
     assert seen.closest is None

@@ -8,13 +8,7 @@ import torch
 from densities import NAMES, SDES, D, mixture
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from medscore.generation.quality import (
-    frechet,
-    mmd,
-    nearest,
-    precision_recall,
-    sliced_wasserstein,
-)
+from medscore.generation.quality import frechet, mmd, precision_recall, sliced_wasserstein
 from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
 from medscore.samplers.grids import log_snr
 from medscore.sdes.base import SDE
@@ -97,13 +91,6 @@ def test_precision_falls_with_strange_samples_and_recall_with_missing_ones() -> 
     assert narrow_recall < 0.3
     with pytest.raises(ValueError, match="no 3 neighbours"):
         precision_recall(reference[:3], reference)
-
-
-def test_copies_are_found() -> None:
-    training = normal(50, 0)
-    index, distance = nearest(training[[7, 3]] + 1e-6, training)
-    assert index.tolist() == [7, 3]
-    assert float(distance.max()) < 1e-5
 
 
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from medscore.conditioners.ddnm import DDNM
-from medscore.generation.complete import complete
+from medscore.generation.completion import complete
 from medscore.operators.base import Operator
 from medscore.operators.images.colorization import Colorization
 from medscore.operators.images.inpainting import Inpainting
