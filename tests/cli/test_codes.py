@@ -54,6 +54,25 @@ def test_codes_hold_what_they_are_of(codes: Path) -> None:
         assert str(archive["sde"]).startswith('{"kind":"ve"')
 
 
+def test_the_library_returns_what_the_commands_write(
+    done: Done, pictures: Path, grey_prior: Path, codes: Path, tmp_path: Path
+) -> None:
+    steps: list[tuple[int, int]] = []
+    found = module.encode_images(
+        str(pictures), str(grey_prior), against=grey_prior, limit=3, tolerance=1e-8,
+        on_step=lambda info: steps.append((info.done, info.total)),
+    )  # fmt: skip
+    assert np.array_equal(found.code.numpy(), code(codes))
+    assert found.names == ("0.png#0", "2.png#0", "5.png#0")
+    assert found.agreement is not None
+    assert found.agreement.difference == 0
+    assert list(dict.fromkeys(steps)) == [(i, 6) for i in range(7)]
+    done("decode", codes, "--prior", grey_prior, "--tolerance", 1e-5, "-o", tmp_path / "out")
+    decoded = module.decode_codes(str(codes), str(grey_prior), tolerance=1e-5)
+    assert np.array_equal(decoded.values, images(tmp_path / "out"))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_between_starts_and_ends_at_the_codes(
     done: Done, grey_prior: Path, codes: Path, tmp_path: Path
 ) -> None:

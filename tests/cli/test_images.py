@@ -38,6 +38,11 @@ def test_a_folder_of_pictures(pictures: Path, colour_prior: Path, contract: Cont
                                                                         "5.png#0")  # fmt: skip
 
 
+def test_no_files_are_refused(colour_prior: Path, contract: Contract) -> None:
+    with pytest.raises(MedscoreError, match="no image files"):
+        read_images([], contract(colour_prior))
+
+
 def test_white_is_that_of_arrays_and_255_in_files(
     pictures: Path, grey_prior: Path, contract: Contract, tmp_path: Path
 ) -> None:

@@ -62,6 +62,27 @@ def test_bits_are_nats_and_the_width_of_the_levels(
         assert float(row["bits_per_dim"]) == pytest.approx(expected, abs=1e-3)
 
 
+def test_the_library_returns_what_the_command_writes(
+    run: Callable[..., list[dict[str, str]]], scan: Path, prior: Path, tmp_path: Path
+) -> None:
+    found = run("a", "--method", "clean-bound", "--bits", 12, "--draws", 4)
+    done: list[int] = []
+    result = module.assess_images(
+        str(scan), str(prior), method="clean-bound", bits=12, draws=4, rtol=1e-2, atol=1e-2,
+        device="cpu", on_step=lambda info: done.append(info.done),
+    )  # fmt: skip
+    assert [f"{image.nats_per_dim:.6g}" for image in result.images] == [
+        row["nats_per_dim"] for row in found
+    ]
+    mean = np.mean([float(row["bits_per_dim"]) for row in found])
+    assert result.bits_per_dim == pytest.approx(mean, rel=1e-4)
+    assert result.z is result.warning is result.typical is None
+    said = json.loads((tmp_path / "a" / "likelihood.json").read_text())
+    assert {**result.provenance, "seconds": said["seconds"]} == said
+    assert done == [1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_a_slice_does_not_depend_on_its_neighbours(
     run: Callable[..., list[dict[str, str]]],
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from support import network_of_features
 
-from medscore.generation.comparison import training_neighbours
+from medscore.generation.comparison import compare_images, training_neighbours
 from medscore.generation.quality import frechet, mmd
 
 Done = Callable[..., Any]
@@ -44,6 +44,15 @@ def test_features_are_compared_in_equal_numbers(done: Done, sets: Path, tmp_path
     assert found["samples"]["mmd"] == pytest.approx(mmd(samples, chosen))
     assert found["samples"]["frechet"] == pytest.approx(frechet(samples, chosen))
     assert set(found["training"]) == set(found["samples"])
+
+
+def test_the_library_returns_what_the_command_writes(
+    done: Done, sets: Path, tmp_path: Path
+) -> None:
+    written = run(done, sets, tmp_path, "--training", sets / "training.npy")
+    files = {name: str(sets / f"{name}.npy") for name in ("samples", "real", "training")}
+    found = compare_images(**files, features=True)
+    assert json.loads(json.dumps(found.record)) == written
 
 
 def test_the_copy_is_found(done: Done, sets: Path, tmp_path: Path) -> None:
