@@ -1,4 +1,4 @@
-"""``medscore encode`` and ``medscore decode``: there and back, interrupted, on the way between."""
+"""``medscore encode`` and ``medscore decode``: inverses, resumable, with interpolation."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Refused = Callable[..., str]
 def codes(
     done: Done, pictures: Path, grey_prior: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Of three pictures."""
+    """Codes of three pictures."""
     file = tmp_path_factory.mktemp("codes") / "codes.npz"
     done("encode", pictures, "--prior", grey_prior, "--limit", 3, "--tolerance", 1e-8, "-o", file)
     return file
@@ -46,7 +46,7 @@ def test_decoding_undoes_encoding(
     assert said["codes"]["prior"] == said["prior"]["sha256"]
 
 
-def test_codes_hold_what_they_are_of(codes: Path) -> None:
+def test_codes_record_their_images_and_sde(codes: Path) -> None:
     with np.load(codes, allow_pickle=False) as archive:
         assert archive["code"].shape == (3, 1, 8, 8)
         assert archive["code"].dtype == np.float64

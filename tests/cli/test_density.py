@@ -1,4 +1,4 @@
-"""What ``medscore likelihood`` writes of an image is what the library says of it."""
+"""The likelihood of one image equals that of the method it names."""
 
 import math
 from dataclasses import replace
@@ -23,7 +23,7 @@ PLAIN = LikelihoodSettings("flow", "gaussian", 2, 3, None, 1e-2, 1e-2, 0)
 
 
 def minus_log_p(prior: Prior, x: torch.Tensor, method: str) -> tuple[float, float]:
-    """In nats, and its standard error."""
+    """-log p in nats and its standard error."""
     if method == "flow":
         flow = log_likelihood(prior, x, gaussian(x, [SEED], 2), rtol=1e-2, atol=1e-2)
         return -float(flow.nats), float(flow.standard_error)

@@ -1,4 +1,4 @@
-"""``medscore generate``: images of a prior, the same whatever they are drawn with."""
+"""``medscore generate``: images of a prior that depend on the seed alone."""
 
 import json
 from collections.abc import Callable
@@ -149,7 +149,7 @@ def test_refuses(
 def test_a_run_that_diverges_leaves_nothing(
     refused: Refused, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not what would refuse other settings."""
+    """In particular no state, which would refuse a run with other settings."""
 
     def diverging(job: Any, on_step: Any) -> Any:
         Path(job.state).write_bytes(b"one image")

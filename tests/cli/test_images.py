@@ -1,4 +1,4 @@
-"""Images that commands are given come as the prior has them."""
+"""Images from files, in the range and size of a prior."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``medscore likelihood``: a line for each slice, and what is typical of a prior."""
+"""``medscore likelihood``: one line per slice, and statistics of typical images."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def run(done: Done, scan: Path, prior: Path, tmp_path: Path) -> Callable[..., list[dict[str, str]]]:
-    """The command on two slices; its rows."""
+    """Run the command on two slices and return its rows."""
 
     def call(name: str, *args: object) -> list[dict[str, str]]:
         done("likelihood", scan, "--prior", prior, "-o", tmp_path / name, *FAST, *args)

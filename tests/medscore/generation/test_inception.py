@@ -1,4 +1,4 @@
-"""A network of features that the user brings."""
+"""Features computed by a network that the user provides."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Distances between sets of samples: known values, and what they tell apart."""
+"""Distances between sets of samples: known values, and the differences they detect."""
 
 import math
 from itertools import pairwise
@@ -25,7 +25,7 @@ def generator() -> torch.Generator:
 
 
 def test_a_shift_is_as_far_as_it_is_long() -> None:
-    """Along a direction v the distance is |v . shift|, of mean square |shift|^2 / D."""
+    """Along a direction v the distance is |v . shift|, whose mean square is |shift|^2 / D."""
     x = normal(500, 0)
     shift = torch.tensor([3.0, 0, 0, 0]).double()
     found = sliced_wasserstein(x, x + shift, generator(), projections=20_000)
@@ -50,7 +50,7 @@ def test_mmd_sees_another_distribution() -> None:
 
 
 class Same(torch.nn.Module):
-    """Features that are the images."""
+    """A network whose features are the images themselves."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def test_precision_falls_with_strange_samples_and_recall_with_missing_ones() -> 
 def test_samples_of_a_mixture_are_about_as_near_to_real_ones_as_those_to_each_other(
     sde: SDE,
 ) -> None:
-    """The mean over 20 draws of 300, biased MMD, at most 1.5 times that of equally many real."""
+    """The biased MMD of 300 samples, on average over 20 draws, is at most 1.5 times that of real ones."""
     n, draws = 300, 20
     prior = mixture(sde)
     x = torch.randn(n * draws, D, generator=generator(), dtype=torch.float64) * sde.prior_std
