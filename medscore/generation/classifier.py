@@ -1,8 +1,8 @@
-r"""A classifier of noisy images, p_t(y | x), on any SDE (Song et al. 2022, section 7.5).
+r"""A classifier of noisy images, p_t(y | x), trained on any SDE (Song et al. 2022, section 7.5).
 
-Its input is :math:`(x_t/\alpha - m) / \sqrt{s^2 + d^2}`, which has unit variance, and it is
-conditioned on log s, where s = sigma/alpha and m and d are mean and standard deviation of the data.
-It is trained by cross-entropy at times with uniformly distributed log s.
+It sees :math:`(x_t/\alpha - m) / \sqrt{s^2 + d^2}` of unit variance and is told log s, where
+s = sigma/alpha, m and d are mean and deviation of the data; it is trained by cross-entropy at times
+whose log s is uniform.
 """
 
 from __future__ import annotations
@@ -24,34 +24,16 @@ from medscore.types import Images, Times
 
 TIMES = ImportanceTimes()
 SIDE = 4
-"""Side of the feature map that the class is read from, in pixels."""
 
 
 class ClassifierSpec(Strict):
-    """Sizes of a :class:`NoisyClassifier`.
-
-    Attributes:
-        channels: channels at each resolution, finest first.
-    """
+    """Sizes of a :class:`NoisyClassifier`: channels of each resolution, finest first."""
 
     channels: tuple[int, ...] = Field(default=(32, 64, 128), min_length=1)
 
 
 class ClassifierContract(Strict):
-    """What a classifier was trained on; the header of its file.
-
-    Attributes:
-        name: name of the classifier.
-        classes: names of the classes, in the order of the logits.
-        quantity: quantity of the images, as in the prior's data contract.
-        size: side of the images in pixels.
-        image_channels: channels of the images.
-        data_mean: mean of the training images.
-        data_std: standard deviation of the training images.
-        sde: the SDE.
-        spec: sizes of the network.
-        provenance: training data, steps, seed and licence.
-    """
+    """What the header of a classifier's file holds; ``classes`` are its labels in order."""
 
     name: str
     classes: tuple[str, ...] = Field(min_length=2)
@@ -78,24 +60,15 @@ CLASSIFIER = Kind(
 def save_classifier(
     path: Path, contract: ClassifierContract, weights: Mapping[str, Tensor]
 ) -> None:
-    """Write weights with the contract, atomically.
-
-    Args:
-        path: file to write.
-        contract: what the classifier was trained on.
-        weights: weights of its network by name.
-    """
+    """Write weights with the contract, atomically."""
     write_weights(path, CLASSIFIER, contract, weights)
 
 
 def load_classifier(path: Path) -> tuple[NoisyClassifier, str]:
-    """The classifier in float32 with fixed weights, and the hash of its weights.
-
-    Args:
-        path: file written by :func:`save_classifier`.
+    """The classifier in float32, frozen, and its weights' hash.
 
     Raises:
-        MedscoreError: the file is missing, damaged or of another kind.
+        MedscoreError: no such file, another kind of file, or a damaged one.
     """
     stored = read_weights(path, CLASSIFIER)
     check_hash(path, stored)
@@ -105,26 +78,16 @@ def load_classifier(path: Path) -> tuple[NoisyClassifier, str]:
 
 
 class NoisyClassifier(nn.Module):
-    """Logits of noisy images.
-
-    Args:
-        contract: images, classes, SDE and sizes.
-    """
+    """Logits (batch, classes) of noisy images."""
 
     def __init__(self, contract: ClassifierContract) -> None:
         super().__init__()
         self.sde, self.contract = contract.sde.build(), contract
-        self.network = _Layers(
+        self.network = Layers(
             contract.image_channels, contract.spec.channels, contract.size, len(contract.classes)
         )
 
     def forward(self, x: Images, t: Times) -> Tensor:
-        """Logits (batch, classes).
-
-        Args:
-            x: noisy images.
-            t: their times.
-        """
         s = self.sde.ratio(t)
         u = x / expand(self.sde.alpha(t), x) - self.contract.data_mean
         u = u / expand(torch.sqrt(s**2 + self.contract.data_std**2), x)
@@ -132,11 +95,9 @@ class NoisyClassifier(nn.Module):
         return logits
 
 
-class _Layers(nn.Module):
-    """Two convolutions at each resolution, then a linear layer on ``SIDE`` x ``SIDE`` block means.
-
-    Features of log s shift the first convolution's output. The block means keep positions, which
-    distinguish the classes under strong noise.
+class Layers(nn.Module):
+    """Two convolutions at each resolution, shifted by what is known of the noise, then all that a
+    map of ``SIDE`` x ``SIDE`` means shows: under much noise a class is told by where things are.
     """
 
     def __init__(
@@ -152,12 +113,12 @@ class _Layers(nn.Module):
         self.last = nn.Linear(channels[-1] * self.side**2, classes)
 
     def forward(self, u: Tensor, log_s: Tensor) -> Tensor:
-        """Logits of normalised images ``u`` (batch, channel, H, W) with log s (batch,)."""
+        """Args: u (batch, channel, H, W); log_s (batch,)."""
         waves = log_s[:, None] * 2.0 ** torch.arange(-3, 5, device=u.device)
-        embedded = torch.cat([torch.sin(waves), torch.cos(waves)], 1)
+        told = torch.cat([torch.sin(waves), torch.cos(waves)], 1)
         layers = list(zip(self.first, self.second, self.noise, strict=True))
         for number, (first, second, noise) in enumerate(layers):
-            u = functional.silu(first(u) + noise(embedded)[:, :, None, None])
+            u = functional.silu(first(u) + noise(told)[:, :, None, None])
             u = functional.silu(second(u))
             if number + 1 < len(layers):
                 u = functional.avg_pool2d(u, 2)
@@ -166,24 +127,19 @@ class _Layers(nn.Module):
 
 
 def labelled(images: Tensor, labels: Tensor) -> Tensor:
-    """Images with their labels as an additional channel, so that both are drawn together.
-
-    Args:
-        images: (n, channel, H, W).
-        labels: class indices (n,).
+    """Images (n, channel, H, W) with their labels (n,) as one channel more, so that they are drawn
+    together.
     """
     plane = labels.to(images)[:, None, None, None].expand(-1, 1, *images.shape[2:])
     return torch.cat([images, plane], 1)
 
 
 def cross_entropy(model: NoisyClassifier, x0: Tensor, u: Tensor, z: Tensor) -> Tensor:
-    """The cross-entropy of each sample, (batch,).
+    """The loss of each sample, (batch,).
 
     Args:
-        model: the classifier.
-        x0: :func:`labelled` clean images (batch, channel + 1, H, W).
-        u: uniform in [0, 1), (batch,), from which times follow.
-        z: white noise in the shape of ``x0``; its last channel is not used.
+        x0: :func:`labelled` clean images. u: uniform in [0, 1), which become times. z: white noise
+            like ``x0``, whose last channel is not used.
     """
     clean, labels = x0[:, :-1], x0[:, -1, 0, 0].long()
     t = TIMES(model.sde, u)

@@ -1,4 +1,4 @@
-"""A trained dequantization flow on disk, and the prior that it was trained for."""
+"""A trained dequantization flow on disk, and the prior whose likelihood it serves."""
 
 from __future__ import annotations
 
@@ -17,33 +17,19 @@ from medscore.priors.contract import Provenance
 
 
 class FlowSpec(Strict):
-    """Sizes of a :class:`~medscore.likelihood.dequantization.DequantizationFlow`.
-
-    Attributes:
-        bits: grey levels are 2^bits.
-        hidden: channels of the couplings' networks.
-        couplings: number of couplings.
-    """
+    """Sizes of a :class:`~medscore.likelihood.dequantization.DequantizationFlow`."""
 
     bits: int = Field(ge=1, le=16)
     hidden: int = Field(default=32, gt=0)
     couplings: int = Field(default=4, gt=0)
 
     def build(self) -> DequantizationFlow:
-        """The untrained flow, which is uniform dequantization."""
+        """The untrained flow: uniform dequantization."""
         return DequantizationFlow(Levels(self.bits), hidden=self.hidden, couplings=self.couplings)
 
 
 class DequantizerContract(Strict):
-    """What a dequantizer was trained for; the header of its file.
-
-    Attributes:
-        name: name of the dequantizer.
-        prior: name of the prior.
-        prior_sha256: hash of the prior's weights.
-        flow: sizes of the flow.
-        provenance: training data, steps, seed and licence.
-    """
+    """What the header holds. ``prior`` and ``prior_sha256`` are whose likelihood it serves."""
 
     name: str
     prior: str
@@ -65,25 +51,19 @@ DEQUANTIZER = Kind(
 def save_dequantizer(
     path: Path, contract: DequantizerContract, weights: Mapping[str, Tensor]
 ) -> None:
-    """Write weights with the contract, atomically.
-
-    Args:
-        path: file to write.
-        contract: what the dequantizer was trained for.
-        weights: weights of its network by name.
-    """
+    """Write weights with the contract, atomically."""
     write_weights(path, DEQUANTIZER, contract, weights)
 
 
 def load_dequantizer(path: Path, prior_sha256: str) -> DequantizationFlow:
-    """The flow in float32 with fixed weights.
+    """The flow in float32, frozen.
 
     Args:
-        path: file written by :func:`save_dequantizer`.
-        prior_sha256: hash of the weights of the prior that it is used with.
+        prior_sha256: of the weights of the prior that it is used with.
 
     Raises:
-        MedscoreError: the file is missing, damaged, of another kind, or trained for another prior.
+        MedscoreError: no such file, another kind of file, a damaged one, or one trained for another
+            prior.
     """
     stored = read_weights(path, DEQUANTIZER)
     check_hash(path, stored)
