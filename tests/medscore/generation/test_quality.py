@@ -97,7 +97,7 @@ def test_precision_falls_with_strange_samples_and_recall_with_missing_ones() -> 
 def test_samples_of_a_mixture_are_about_as_near_to_real_ones_as_those_to_each_other(
     sde: SDE,
 ) -> None:
-    """The biased MMD of 300 samples, averaged over 20 draws, is at most 1.5 times that of others."""
+    """The biased MMD of 300 samples (mean of 20 draws) is at most 1.5 times that of real ones."""
     n, draws = 300, 20
     prior = mixture(sde)
     x = torch.randn(n * draws, D, generator=generator(), dtype=torch.float64) * sde.prior_std
