@@ -154,7 +154,7 @@ def choose_classes(
             f"the classifier is for {its.quantity} images of side {its.size} on {its.sde}, prior "
             f"{contract.name} for {contract.quantity} images of side {contract.size} on "
             f"{contract.sde}",
-            where=file, hint="train a classifier whose recipe names that prior in `classifies`",
+            where=file, hint="train one with `classifies` set to that prior",
         )  # fmt: skip
     numbers = []
     for name in (part.strip() for part in label.split(",")):
