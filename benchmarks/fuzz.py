@@ -42,7 +42,7 @@ from medscore.datasets.raw.kspace_files import read_kspace
 from medscore.datasets.raw.projections import ScanGeometry, read_projections
 from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError
-from medscore.generation.quality import read_features
+from medscore.generation.comparison import read_features
 from medscore.measurements.measurement import read_measurement, write_measurement
 from medscore.measurements.simulate import simulate
 from medscore.measurements.tasks import Choices

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from medscore.errors import MedscoreError
-from medscore.registry.checks import check_ranges
+from medscore.io.files import check_new as check_new
 
 Series = Annotated[
     str | None,
@@ -30,15 +28,6 @@ Set = Annotated[
 ]
 
 
-def check_limit(limit: int | None) -> None:
-    """Refuse a ``--limit`` that leaves no image.
-
-    Raises:
-        MedscoreError: under 1.
-    """
-    check_ranges(("--limit", 1 if limit is None else limit, 1, 10**9))
-
-
 def check_size(size: int | None) -> None:
     """Refuse a ``--size`` too small for an image.
 
@@ -47,19 +36,3 @@ def check_size(size: int | None) -> None:
     """
     if size is not None and size < 8:
         raise MedscoreError(f"--size is {size}", hint="use at least 8")
-
-
-def check_new(file: Path) -> None:
-    """Refuse to write over a file, or where none can be.
-
-    Raises:
-        MedscoreError: it is there, or its folder is not or cannot be written.
-    """
-    if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
-        raise MedscoreError(
-            "its folder is not there, or cannot be written", where=file, hint="choose another"
-        )
-    if file.exists():
-        raise MedscoreError(
-            "the output file exists already", where=file, hint="choose a new one or remove it"
-        )

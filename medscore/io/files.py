@@ -84,6 +84,25 @@ def check_absent(path: Path) -> None:
         )
 
 
+def check_new(file: Path) -> None:
+    """Refuse to overwrite a file, or to write where it is impossible.
+
+    Args:
+        file: the file to be written.
+
+    Raises:
+        MedscoreError: it exists, or its folder is missing or not writable.
+    """
+    if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
+        raise MedscoreError(
+            "its folder does not exist or is not writable", where=file, hint="choose another"
+        )
+    if file.exists():
+        raise MedscoreError(
+            "the output file exists already", where=file, hint="choose a new one or remove it"
+        )
+
+
 def _suffix(path: Path) -> str:
     return ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
 
