@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medscore.io.specs import Strict
-from medscore.io.weights import Kind, check_hash, fill_network, read_weights, write_weights
+from medscore.io.weights import WeightsFile
 from medscore.objectives.denoising import ImportanceTimes
 from medscore.priors.contract import Provenance, SDESpec
 from medscore.sdes.base import expand
@@ -47,7 +47,7 @@ class ClassifierContract(Strict):
     provenance: Provenance
 
 
-CLASSIFIER = Kind(
+CLASSIFIER = WeightsFile(
     format="medscore-classifier-1",
     contract=ClassifierContract,
     what="classifier",
@@ -58,23 +58,32 @@ CLASSIFIER = Kind(
 
 
 def save_classifier(
-    path: Path, contract: ClassifierContract, weights: Mapping[str, Tensor]
+    path: str | Path, contract: ClassifierContract, weights: Mapping[str, Tensor]
 ) -> None:
-    """Write weights with the contract, atomically."""
-    write_weights(path, CLASSIFIER, contract, weights)
+    """Write a classifier, atomically.
+
+    Args:
+        path: file to write.
+        contract: its header.
+        weights: state dict of the classifier's ``network``.
+    """
+    CLASSIFIER.save(path, contract, weights)
 
 
-def load_classifier(path: Path) -> tuple[NoisyClassifier, str]:
-    """The classifier in float32, frozen, and its weights' hash.
+def load_classifier(path: str | Path) -> tuple[NoisyClassifier, str]:
+    """Load a classifier in float32 and without gradients.
+
+    Args:
+        path: file to read.
+
+    Returns:
+        The classifier and the hash of its weights.
 
     Raises:
-        MedscoreError: no such file, another kind of file, or a damaged one.
+        MedscoreError: the file does not exist, is of another kind, or is damaged.
     """
-    stored = read_weights(path, CLASSIFIER)
-    check_hash(path, stored)
-    model = NoisyClassifier(stored.contract)
-    fill_network(model.network, stored, path)
-    return model.eval().requires_grad_(False), stored.sha256
+    model, stored = CLASSIFIER.load(path, NoisyClassifier)
+    return model, stored.sha256
 
 
 class NoisyClassifier(nn.Module):
