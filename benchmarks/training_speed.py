@@ -16,15 +16,15 @@ from medscore.objectives.denoising import edm
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import build_prior, read_checkpoint
 from medscore.priors.contract import DataContract
-from medscore.training.loop import Batches, draw, train
+from medscore.training.loop import Batches, draw, train_steps
 from medscore.training.plan import TrainingPlan
-from medscore.training.recipe import Recipe, read_recipe
+from medscore.training.recipe import PriorRecipe, read_recipe
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "train" / "ct-128.yaml"
 STEPS, ROUNDS = 8, 4
 
 
-def noise_slices(recipe: Recipe) -> Batches:
+def noise_slices(recipe: PriorRecipe) -> Batches:
     """Batches as in a real run, of slices of noise."""
     side = recipe.oversample * recipe.size
     slices = torch.rand(64, side, side, generator=torch.Generator().manual_seed(0)).half()
@@ -62,11 +62,13 @@ def plain(contract: DataContract, source: Batches, plan: TrainingPlan) -> list[f
 
 
 def ours(contract: DataContract, source: Batches, plan: TrainingPlan) -> list[float]:
-    """Seconds of each step of :func:`medscore.training.loop.train`."""
+    """Seconds of each step of :func:`medscore.training.loop.train_steps`."""
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        for _ in train(build_prior(contract), source, edm(contract.data_std), plan, Path(folder)):
+        for _ in train_steps(
+            build_prior(contract), source, edm(contract.data_std), plan, Path(folder)
+        ):
             seconds.append(time.perf_counter() - begin)
             begin = time.perf_counter()
     return seconds
@@ -84,7 +86,7 @@ def data_seconds(source: Batches, plan: TrainingPlan) -> float:
 
 def speed_numbers() -> list[Number]:
     """Throughput against the plain loop in the same run; the share of a step spent on data."""
-    recipe = read_recipe(RECIPE)
+    recipe = read_recipe(RECIPE, PriorRecipe)
     contract = read_checkpoint(prior_path("ct-128")).contract
     plan = replace(recipe.plan, steps=STEPS, warmup=0, cooldown=0, restarts=(), save_every=10**6,
                    validate_every=0, sample_every=0)  # fmt: skip

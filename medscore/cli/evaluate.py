@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from rich.markup import escape
 
 from medscore.cli.options import config_path
 from medscore.cli.progress import console, counting_bar
-from medscore.cli.train import train_job
+from medscore.cli.train import TrainingView, print_result
 from medscore.errors import MedscoreError
 from medscore.evaluation import methods
 from medscore.evaluation.cells import Cell, Store, key_of
@@ -22,7 +23,6 @@ from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluati
 from medscore.evaluation.report import Outcome, write_report
 from medscore.evaluation.spread import Spread, cluster, processes
 from medscore.evaluation.table import rows_of
-from medscore.training.jobs import supervised_job
 
 
 def evaluate(
@@ -82,6 +82,9 @@ def train_missing(spec: EvaluationSpec, folder: Path, data: Path) -> dict[str, P
     Raises:
         MedscoreError: a recipe or its data are wrong.
     """
+    from medscore.training.run import execute
+    from medscore.training.supervised import prepare_supervised
+
     found = {}
     for method in spec.methods:
         if method.supervised is None:
@@ -90,7 +93,11 @@ def train_missing(spec: EvaluationSpec, folder: Path, data: Path) -> dict[str, P
         path = folder / recipe.stem / f"{recipe.stem}.safetensors"
         if not path.is_file():
             console.print(f"{escape(method.name)}: no network at {escape(str(path))} yet")
-            train_job(supervised_job(recipe, data), recipe, path.parent)
+            with ExitStack() as stack:
+                view = TrainingView(stack)
+                run = prepare_supervised(recipe, data)
+                result = execute(run, path.parent, on_start=view.start, on_step=view.step)
+            print_result(result)
         found[method.name] = path.resolve()
     return found
 

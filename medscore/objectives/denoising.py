@@ -181,7 +181,7 @@ def log_ratios(sde: SDE) -> tuple[float, float]:
 # Objectives
 
 
-def score_matching() -> Denoising:
+def denoising_score_matching() -> Denoising:
     """Eq. 7.7 with the weighting of chapter 7 and uniform times."""
     return Denoising(UniformTimes(), score_weighting)
 

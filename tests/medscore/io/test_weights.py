@@ -77,7 +77,7 @@ def test_altered_weights_are_read_but_not_verified(path: str | Path) -> None:
 
 
 def test_files_of_another_format_are_refused(path: str | Path) -> None:
-    with pytest.raises(MedscoreError, match="format is 'test-1', expected 'test-2'.*by the test"):
+    with pytest.raises(MedscoreError, match=r"format is 'test-1', expected 'test-2'.*by the test"):
         kind("test-2").read(path)
 
 
