@@ -35,7 +35,7 @@ from medscore.priors.network import NetworkPrior
 from medscore.registry import names as registry
 from medscore.registry.presets import DEFAULTS
 from medscore.training.data import reduced
-from medscore.training.recipe import PriorRecipe, read_recipe
+from medscore.training.recipe import read_recipe
 from medscore.training.validation import sample
 from medscore.white_noise import derive_seed
 
@@ -264,7 +264,7 @@ def memory_numbers(name: str, data: Path, held_out: Tensor, count: int = 32) -> 
     """
     prior = shipped(name)
     assert prior.contract is not None
-    recipe = read_recipe(prior_path(name).with_suffix(".yaml"), PriorRecipe)
+    recipe = read_recipe(prior_path(name).with_suffix(".yaml"))
     slices = load_slices(
         recipe.data, root=data, side=2 * SIZE, low=recipe.low, high=recipe.high,
         quantity=recipe.quantity,

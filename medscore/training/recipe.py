@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -118,12 +118,22 @@ class PriorRecipe(ImageRecipe):
 Recipe = TypeVar("Recipe", bound=TrainingRecipe)
 
 
-def read_recipe(path: str | Path, kind: type[Recipe], *, steps: int | None = None) -> Recipe:
+@overload
+def read_recipe(path: str | Path, *, steps: int | None = None) -> PriorRecipe: ...
+
+
+@overload
+def read_recipe(path: str | Path, kind: type[Recipe], *, steps: int | None = None) -> Recipe: ...
+
+
+def read_recipe(
+    path: str | Path, kind: type[Any] = PriorRecipe, *, steps: int | None = None
+) -> Any:
     """Read and validate a recipe.
 
     Args:
         path: YAML file.
-        kind: the kind of recipe that it must be.
+        kind: the kind of recipe that it must be; by default that of a prior of slices.
         steps: number of training steps, instead of the recipe's.
 
     Raises:
