@@ -26,7 +26,7 @@ from medscore.likelihood.dequantization import DequantizationFlow
 from medscore.likelihood.divergence import rademacher
 from medscore.likelihood.flow import log_likelihood
 from medscore.nets.unet import UNetSpec
-from medscore.objectives.denoising import Denoising, likelihood_importance, score_matching
+from medscore.objectives.denoising import Denoising, denoising_score_matching, likelihood_importance
 from medscore.objectives.dequantised import Dequantised
 from medscore.objectives.grey_levels import Levels
 from medscore.priors.network import NetworkPrior
@@ -102,7 +102,7 @@ def main() -> int:
     train, held_out = digits()
     k = GREYS.quantise(held_out[: args.digits])
     likelihood = trained(likelihood_importance(), train, args.steps)
-    original = trained(score_matching(), train, args.steps)
+    original = trained(denoising_score_matching(), train, args.steps)
     noise = noise_trained(likelihood, train, args.steps // 4)
     ours, theirs, noisy = (
         flow_bits(prior, k, q).tolist()

@@ -103,7 +103,8 @@ def generate(
 
     with sampling_bar(output.name) as show:
         result = generation.generate(
-            prior, count=count, sampler=sampler, steps=steps, grid=grid, snr=snr, parameters=set_ or (), seed=seed,
+            prior, count=count, sampler=sampler, steps=steps, grid=grid, snr=snr,
+            parameters=set_ or (), seed=seed,
             batch_size=batch_size, classifier=classifier, label=label, strength=strength,
             known=known, task=task, mask=mask, hidden=hidden, factor=factor,
             conditioner=conditioner, spacing_mm=spacing_mm, device=device, precision=precision,

@@ -17,7 +17,6 @@ from medscore.errors import MedscoreError
 from medscore.evaluation.cells import Cell
 from medscore.evaluation.config import MethodSpec, MetricSpec, SamplingSpec, TaskSpec
 from medscore.io.specs import first_fault
-from medscore.io.weights import read_weights
 from medscore.measurements.measurement import Measurement
 from medscore.measurements.simulate import simulate
 from medscore.measurements.tasks import Grid, metal_pixels
@@ -271,4 +270,4 @@ def verify(
 
 @lru_cache(maxsize=32)
 def _network_hash(path: Path) -> str:
-    return read_weights(path, SUPERVISED).sha256
+    return SUPERVISED.read(path).sha256

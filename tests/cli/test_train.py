@@ -132,7 +132,7 @@ def test_a_run_beyond_the_steps_asked_is_refused(train: Command, tmp_path: Path)
     before = _trained(tmp_path / "run").read_bytes()
     result = train("run", "--steps", 1)
     assert result.code == 2
-    assert "of step 4, beyond the 1 asked" in " ".join(result.err.split())
+    assert "of step 4, beyond the last step 1" in " ".join(result.err.split())
     assert _trained(tmp_path / "run").read_bytes() == before
 
 
@@ -154,7 +154,7 @@ def test_steps_on_the_command_line_come_first(train: Command, tmp_path: Path) ->
         ("sde", {"kind": "vp", "sigma_min": 1}, "sde"),
         ("network", {"kind": "unet", "depth": 3}, "network"),
         ("plan", {"batch": 2}, "plan.steps"),
-        ("network", "resnet", "no network 'resnet'; there are ddpm"),
+        ("network", "resnet", "no network 'resnet'; use one of: ddpm"),
         ("network", "ncsnv2-32", "image_channels must be 1"),
         ("network", "monai-3d", "spatial_dims must be 2"),
         ("name", "../elsewhere", "name"),
@@ -271,7 +271,7 @@ def test_a_folder_of_another_network_is_refused(
     recipe["network"]["channels"] = [16, 32]
     result = train("run")
     assert result.code == 2
-    assert "the saved state is of another run: recipe" in " ".join(result.err.split())
+    assert "the saved state is from another run: recipe" in " ".join(result.err.split())
     assert _trained(tmp_path / "run").read_bytes() == (tmp_path / "before").read_bytes()
 
 
@@ -320,7 +320,7 @@ def test_fine_tuning_another_network_is_refused(
     recipe["network"]["channels"] = [16, 32]
     result = train("second")
     assert result.code == 2
-    assert "the recipe's is" in " ".join(result.err.split())
+    assert "in the recipe - use the same" in " ".join(result.err.split())
 
 
 @pytest.mark.parametrize("kind", ["score_matching", "likelihood", "high_order", "smld"])
@@ -398,4 +398,4 @@ def test_ct_as_magnitudes_is_refused(
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe | {"quantity": "magnitude"}))
     said = refused("train", path, "--data", data, "-o", tmp_path / "run")
-    assert "CT images do not come as magnitude" in said
+    assert "the quantity of CT images cannot be magnitude" in said

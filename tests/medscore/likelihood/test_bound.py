@@ -15,7 +15,11 @@ from torch import Tensor
 from medscore.likelihood.bound import Bound, correction, denoising_bound, matching_bound
 from medscore.likelihood.divergence import exact
 from medscore.likelihood.flow import log_likelihood
-from medscore.objectives.denoising import likelihood, likelihood_importance, score_matching
+from medscore.objectives.denoising import (
+    denoising_score_matching,
+    likelihood,
+    likelihood_importance,
+)
 from medscore.priors.analytic import GaussianPrior, GMMPrior
 from medscore.priors.base import Prior
 from medscore.sdes.base import SDE
@@ -130,7 +134,7 @@ def test_what_is_no_bound_is_refused(bound: Callable[..., Bound]) -> None:
     x = torch.zeros(1, D, dtype=torch.float64)
     for sde in SDES[1:]:
         with pytest.raises(ValueError, match="likelihood weighting"):
-            bound(gauss(sde), x, [0], 1, objective=score_matching())
+            bound(gauss(sde), x, [0], 1, objective=denoising_score_matching())
     with pytest.raises(ValueError, match="needs noise at eps"):
         bound(gauss(VP(eps=0.0)), x, [0], 1)
 

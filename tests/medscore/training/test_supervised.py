@@ -133,7 +133,7 @@ def test_a_network_is_a_method_like_others(tmp_path: Path) -> None:
 def test_images_that_a_network_does_not_know_are_refused(
     tmp_path: Path, changes: dict[str, object], what: str
 ) -> None:
-    with pytest.raises(MedscoreError, match=rf"{what} is .*network tiny has"):
+    with pytest.raises(MedscoreError, match=rf"{what} is .* for network tiny"):
         Supervised(network=trained(tmp_path, **changes)).reconstruct(measurement())
 
 
