@@ -19,7 +19,7 @@ from medscore.cli.progress import console
 from medscore.cli.simulate import simulate
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_folder
-from medscore.metrics.quality import CT_CONVENTION
+from medscore.metrics.image_quality import CT_CONVENTION
 from medscore.reconstruction.from_file import reconstruct_file
 from medscore.registry.presets import DEFAULTS
 

@@ -88,8 +88,8 @@ class MethodSpec(Strict):
 
 
 class MetricSpec(Strict):
-    """A convention of :data:`medscore.metrics.quality.CONVENTIONS` by name, and what differs from
-    it.
+    """A convention of :data:`medscore.metrics.convention.CONVENTIONS` by name, and what differs
+    from it.
 
     Cells are single slices, so conventions over volumes are refused.
     """

@@ -19,9 +19,10 @@ from medscore.evaluation.config import MethodSpec, MetricSpec, SamplingSpec, Tas
 from medscore.io.specs import first_fault
 from medscore.io.weights import read_weights
 from medscore.measurements.measurement import Measurement
-from medscore.measurements.simulate import simulate
+from medscore.measurements.simulation import simulate_scan
+from medscore.measurements.spec import choices
 from medscore.measurements.tasks import Grid, metal_pixels
-from medscore.metrics.quality import CONVENTIONS, Convention, Quality, qualities
+from medscore.metrics.image_quality import CONVENTIONS, Convention, Quality, qualities
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.contract import DataContract
@@ -35,7 +36,7 @@ from medscore.reconstruction.supervised.contract import SUPERVISED
 from medscore.reconstruction.supervised.method import Supervised
 from medscore.registry.noise import noise_deviation
 from medscore.registry.presets import Settings, choose
-from medscore.registry.scans import check_task, choices
+from medscore.registry.scans import check_task
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def measure(case: Case, task: TaskSpec, seed: int, where: Path) -> Measurement:
     """
     scan = task.scan
     check_task(scan, case.volume.modality, where)
-    return simulate(case.volume, scan.task, choices(scan), noise_name=scan.noise, seed=seed)
+    return simulate_scan(case.volume, scan.task, choices(scan), noise_name=scan.noise, seed=seed)
 
 
 def convention(spec: MetricSpec) -> Convention:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import medscore
 from medscore.datasets.dicom.identity import read_identity
-from medscore.datasets.load import prepare
+from medscore.datasets.load import load_image
 from medscore.datasets.volume import Volume, align
 from medscore.engine.loop import StepInfo
 from medscore.engine.resume import resumable
@@ -119,7 +119,7 @@ def _identity(path: Path, measurement: Measurement) -> dict[str, str]:
 
 
 def _reference(path: Path, measurement: Measurement, contract: DataContract) -> Volume:
-    volume = prepare(path, modality=measurement.modality, size=contract.size)
+    volume = load_image(path, modality=measurement.modality, size=contract.size)
     return align(volume, measurement.affine, len(measurement.data), path)
 
 

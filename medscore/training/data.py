@@ -114,7 +114,8 @@ def _check_apart(path: Path, slices: Slices, held_out: Slices) -> None:
     both = sorted(set(slices.patients) & set(held_out.patients))
     if both:
         raise MedscoreError(
-            f"patient {both[0]} is in data and in validation ({len(both)} are)",
+            f"patient {both[0]} is in data and in validation ({len(both)} are): in "
+            f"{slices.scan_of(both[0])} and {held_out.scan_of(both[0])}",
             where=path,
             hint="split by patient",
         )
