@@ -15,7 +15,7 @@ from number import Number, table as number_table
 from numpy.typing import NDArray
 from prior_quality import MRI_METRIC
 
-from medscore.metrics.quality import CT_CONVENTION
+from medscore.metrics.image_quality import CT_CONVENTION
 
 Rows = dict[str, list[dict[str, Any]]]
 

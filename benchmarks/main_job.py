@@ -29,12 +29,12 @@ from number import Number, table
 
 from medscore.cli.demo import image_paths
 from medscore.cli.progress import sampling_bar
-from medscore.datasets.load import prepare
+from medscore.datasets.load import load_image
 from medscore.datasets.volume import Volume
 from medscore.hounsfield import hu_to_mu, mu_to_hu
-from medscore.measurements.simulate import simulate
+from medscore.measurements.simulation import simulate_scan
 from medscore.measurements.tasks import Choices
-from medscore.metrics.quality import CT_CONVENTION, Quality, average, quality
+from medscore.metrics.image_quality import CT_CONVENTION, Quality, average, quality
 from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.phantoms import Ellipse, exact_sinogram, rasterize
 from medscore.operators.ct.projector import project
@@ -61,7 +61,7 @@ def images(data: Path) -> tuple[str, list[Path], bool]:
 
 def volume(paths: list[Path], size: int, limit: int | None = None) -> list[Volume]:
     """Each slice reduced to ``size``, in HU."""
-    return [prepare(path, modality="CT", size=size) for path in paths[:limit]]
+    return [load_image(path, modality="CT", size=size) for path in paths[:limit]]
 
 
 def operator_numbers(paths: list[Path]) -> list[Number]:
@@ -112,7 +112,7 @@ def run(
     v: Volume, settings: Settings, samples: int, batch: int
 ) -> tuple[Reconstruction, np.ndarray]:
     """Simulate, reconstruct and back-project one slice."""
-    measurement = simulate(v, "sparse-ct", Choices(views=VIEWS), noise_name="none", seed=0)
+    measurement = simulate_scan(v, "sparse-ct", Choices(views=VIEWS), noise_name="none", seed=0)
     method = Sampling(replace(settings, samples=samples), batch_size=batch)
     name = hashlib.sha256(f"{settings} {samples} {batch} {v.source.sha256}".encode()).hexdigest()
     state = Path(tempfile.gettempdir()) / f"medscore-bench-{name[:16]}.safetensors"

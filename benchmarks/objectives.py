@@ -29,7 +29,7 @@ from number import Number, table
 from torch import Tensor, nn
 
 from medscore.cli.demo import image_paths
-from medscore.datasets.load import prepare
+from medscore.datasets.load import load_image
 from medscore.objectives.denoising import (
     Denoising,
     ImportanceTimes,
@@ -107,7 +107,7 @@ def slices(prior: NetworkPrior) -> Tensor:
     """The two CT slices of pydicom in the prior's range, (2, 1, 128, 128)."""
     contract = prior.contract
     assert contract is not None
-    volumes = [prepare(path, modality="CT", size=SIZE).values for path in image_paths()]
+    volumes = [load_image(path, modality="CT", size=SIZE).values for path in image_paths()]
     hu = torch.cat([torch.from_numpy(values) for values in volumes])[:, None].float()
     return ((hu - contract.low) / contract.scale).clamp(0, 1)
 

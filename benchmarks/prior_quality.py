@@ -22,8 +22,8 @@ from medscore.cli.progress import sampling_bar
 from medscore.conditioners.proximal import Proximal
 from medscore.datasets.collections.slices import FULL, load_slices
 from medscore.engine.loop import Batch, Job, run
+from medscore.metrics.image_quality import CT_CONVENTION, quality
 from medscore.metrics.memorisation import nearest
-from medscore.metrics.quality import CT_CONVENTION, quality
 from medscore.operators.mri.fourier import fft2c, ifft2c
 from medscore.operators.mri.hartley import Hartley, coefficients, kspace_mask
 from medscore.operators.mri.masks import acceleration_of, calibration_region, equispaced, mirrored

@@ -37,7 +37,7 @@ from prior_quality import (
 from training_speed import speed_numbers
 
 from medscore.datasets.collections.slices import FULL
-from medscore.metrics.quality import CT_CONVENTION
+from medscore.metrics.image_quality import CT_CONVENTION
 
 
 def normalised_mri(data: Path) -> torch.Tensor:

@@ -19,9 +19,9 @@ from .measurements.measurement import (
     write_measurement as write_measurement,
 )
 from .measurements.read import measure as measure
-from .measurements.simulate import simulate as simulate
+from .measurements.simulation import simulate as simulate
 from .metrics.convention import Convention as Convention
-from .metrics.quality import Quality as Quality
+from .metrics.image_quality import Quality as Quality
 from .operators.adapters import from_deepinv as from_deepinv, from_sigpy as from_sigpy
 from .operators.base import Operator as Operator
 from .operators.linear import LinearOperator as LinearOperator

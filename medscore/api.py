@@ -28,7 +28,7 @@ from medscore.datasets.volume import Volume
 from medscore.engine.loop import UNCONDITIONAL, Batch, Job, Samples, StepInfo, run
 from medscore.errors import MedscoreError
 from medscore.metrics.convention import CONVENTIONS, Convention
-from medscore.metrics.quality import Quality, quality as compare
+from medscore.metrics.image_quality import Quality, quality as compare
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import prior_path, shipped_priors
 from medscore.priors.checkpoint import load_prior as read_prior, read_checkpoint

@@ -32,7 +32,7 @@ def demo(
     from rich.console import Console
     from rich.table import Table
 
-    from medscore.metrics.quality import CT_CONVENTION
+    from medscore.metrics.image_quality import CT_CONVENTION
     from medscore.reconstruction.demo import demo as run
 
     found = run(output, views=views, steps=steps, samples=samples, seed=seed)

@@ -111,7 +111,7 @@ class MethodSpec(Strict):
 
 
 class MetricSpec(Strict):
-    """A convention of :data:`medscore.metrics.quality.CONVENTIONS`, and what differs from it.
+    """A convention of :data:`medscore.metrics.convention.CONVENTIONS`, and what differs from it.
 
     Cells are single slices, so conventions over volumes are refused.
 

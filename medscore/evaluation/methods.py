@@ -18,16 +18,17 @@ from medscore.evaluation.cells import Cell
 from medscore.evaluation.config import MethodSpec, MetricSpec, SamplingSpec, TaskSpec
 from medscore.io.specs import first_fault
 from medscore.measurements.measurement import Measurement
-from medscore.measurements.simulate import simulate
+from medscore.measurements.simulation import simulate_scan
+from medscore.measurements.spec import choices
 from medscore.measurements.tasks import Grid, metal_pixels
-from medscore.metrics.quality import CONVENTIONS, Convention, Quality, qualities
+from medscore.metrics.image_quality import CONVENTIONS, Convention, Quality, qualities
 from medscore.reconstruction.baselines.base import BaselineMethod, baseline
 from medscore.reconstruction.method import Method
 from medscore.reconstruction.result import Solve
 from medscore.reconstruction.run import choose_method
 from medscore.reconstruction.supervised.contract import SUPERVISED
 from medscore.reconstruction.supervised.method import Supervised
-from medscore.registry.scans import check_task, choices
+from medscore.registry.scans import check_task
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def measure(case: Case, task: TaskSpec, seed: int, where: Path) -> Measurement:
     """
     scan = task.scan
     check_task(scan, case.volume.modality, where)
-    return simulate(case.volume, scan.task, choices(scan), noise_name=scan.noise, seed=seed)
+    return simulate_scan(case.volume, scan.task, choices(scan), noise_name=scan.noise, seed=seed)
 
 
 def convention(spec: MetricSpec) -> Convention:

@@ -9,13 +9,11 @@ import numpy as np
 import pydicom
 from PIL import Image
 
-import medscore
-from medscore.datasets.load import prepare
+from medscore.datasets.load import load_image
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_folder
 from medscore.measurements.measurement import write_measurement
-from medscore.measurements.simulate import simulate
-from medscore.measurements.tasks import Choices
+from medscore.measurements.simulation import simulate
 from medscore.reconstruction.outputs import Row
 from medscore.reconstruction.run import choose_method
 from medscore.reconstruction.saving import reconstruct_file
@@ -79,9 +77,9 @@ def demo(
     with atomic_folder(Path(output)) as folder:
         for path in image_paths():
             target, measurement = folder / path.stem, folder / f"{path.stem}.h5"
-            image = prepare(path, modality="CT", size=SIZE)
-            made = simulate(image, "sparse-ct", Choices(views=views), noise_name="none", seed=0)
-            write_measurement(measurement, made, version=medscore.__version__)
+            image = load_image(path, modality="CT", size=SIZE)
+            made = simulate(image, "sparse-ct", views=views)
+            write_measurement(measurement, made)
             outcome = reconstruct_file(
                 measurement, target, method, reference=path, keep_state=False
             )

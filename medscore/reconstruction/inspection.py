@@ -11,7 +11,7 @@ import pydicom
 from numpy.typing import NDArray
 
 from medscore.datasets.dicom.files import Series, list_series
-from medscore.datasets.load import load_image
+from medscore.datasets.load import read_volume
 from medscore.datasets.raw.dicom_ct_pd import KIND, is_ct_pd
 from medscore.datasets.raw.kspace import RawKspace
 from medscore.datasets.raw.kspace_files import read_kspace
@@ -92,10 +92,10 @@ def inspect(
         return of_projections(path)
     noticed: tuple[str, ...] = ()
     try:
-        volume = load_image(path, series=series, channel=channel)
+        volume = read_volume(path, series=series, channel=channel)
     except MedscoreError as refused:
         try:
-            volume = load_image(path, series=series, resample=True, channel=channel)
+            volume = read_volume(path, series=series, resample=True, channel=channel)
         except MedscoreError:
             raise refused from None
         noticed = ("the slices are not on an even grid: resample them when reading",)
@@ -174,7 +174,7 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
         contracts: priors to compare with, by name.
     """
     slices, coils, ny, nx = raw.kspace.shape
-    taken = raw.taken
+    taken = raw.sampled
     facts = {
         "modality": "MR",
         "k-space": f"{slices} slice(s) of {coils} coil(s), {ny} x {nx} samples (readout, phase)",

@@ -31,7 +31,7 @@ class Run:
     state: Path | None = None
 
 
-QUIET = Run()
+QUIET: Run = Run()
 
 
 class Method(ABC):

@@ -21,7 +21,7 @@ from medscore.datasets.dicom.write import write_dicom_series
 from medscore.datasets.nifti import write_nifti
 from medscore.measurements.measurement import Measurement
 from medscore.metrics.card import Card, card
-from medscore.metrics.quality import CT_CONVENTION, Convention, Quality, average, qualities
+from medscore.metrics.image_quality import CT_CONVENTION, Convention, Quality, average, qualities
 from medscore.reconstruction.preview import picture
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.samples_file import write_samples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscore.datasets.dicom.identity import read_identity
-from medscore.datasets.load import prepare
+from medscore.datasets.load import load_image
 from medscore.datasets.volume import Volume, align
 from medscore.engine.loop import StepInfo
 from medscore.errors import MedscoreError
@@ -97,9 +96,7 @@ def reconstruct_file(
     patient = None if keep_identity is None else patient_of(keep_identity, m)
     state = target.parent / f".{target.name}.resume.safetensors" if keep_state else None
     run = Run(path, state=state) if on_step is None else Run(path, on_step, state)
-    record: Mapping[str, str] = {
-        "measurement_sha256": hashlib.sha256(path.read_bytes()).hexdigest()
-    }
+    record: Mapping[str, str] = {"measurement_sha256": m.file_sha256}
     with atomic_folder(target) as unfinished:
         result = method.reconstruct(m, run)
         outcome = Outcome(result, classical(m), truth, window)
@@ -119,7 +116,7 @@ def reference_values(reference: Reference, m: Measurement) -> NDArray[np.float32
     """
     if isinstance(reference, str | Path):
         path = Path(reference)
-        volume = prepare(path, modality=m.modality, size=m.size[1])
+        volume = load_image(path, modality=m.modality, size=m.size[1])
         return align(volume, m.affine, len(m.data), path).values
     if isinstance(reference, Volume):
         return align(reference, m.affine, len(m.data), Path("reference")).values

@@ -1,8 +1,7 @@
-"""Noise models by name, and the noise standard deviation of a measurement."""
+"""The noise standard deviation of a measurement."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,36 +9,9 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import ATTENUATION, Measurement
+from medscore.measurements.noise_model import noise_model
 from medscore.measurements.noise_std import deviation, estimated, estimated_uniform
-from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
 from medscore.operators.noise_level import kspace_corners
-
-NOISES: dict[str, Callable[[float], NoiseModel]] = {
-    "gaussian": GaussianNoise,
-    "poisson": PoissonNoise,
-}
-
-
-def noise_model(text: str) -> NoiseModel:
-    """A noise model by name.
-
-    Args:
-        text: ``none``, ``gaussian:STD`` in the unit of the data, or ``poisson:PHOTONS`` per ray.
-
-    Raises:
-        MedscoreError: another name, or not a positive number.
-    """
-    if text == "none":
-        return Noiseless()
-    name, _, value = text.partition(":")
-    try:
-        number = float(value)
-    except ValueError:
-        number = -1.0
-    if name not in NOISES or not 0 < number < float("inf"):
-        raise MedscoreError(f"`noise` is {text!r}", hint="use none, gaussian:0.01 or poisson:1e5")
-    return NOISES[name](number)
-
 
 ESTIMATES = {"estimate": estimated, "estimate:uniform": estimated_uniform}
 """Noise estimated from line integrals: photon counts, or one standard deviation for all rays."""

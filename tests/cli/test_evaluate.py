@@ -230,7 +230,7 @@ def test_a_supervised_network_is_trained_once_and_compared(
         (("metric", "convention"), "magic", "no convention 'magic'"),
         (("metric", "convention"), "fastmri", "compares volumes"),
         (("cohort", "data"), ["*.dcm"], "no file matches"),
-        (("cohort", "size"), 64, "smaller than"),
+        (("cohort", "size"), 64, "the slices are 32x32"),
         (("methods", 0, "baseline"), {"kind": "sirt", "iterations": 0}, "iterations"),
         (("methods", 0), {"name": "N", "supervised": "magic"}, "no such configuration"),
     ],

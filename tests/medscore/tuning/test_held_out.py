@@ -13,7 +13,7 @@ from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
 from medscore.measurements.measurement import Measurement
-from medscore.measurements.simulate import simulate
+from medscore.measurements.simulation import simulate_scan
 from medscore.measurements.tasks import Choices
 from medscore.operators.mri.masks import calibration_region
 from medscore.reconstruction.result import Reconstruction
@@ -34,7 +34,7 @@ def volume(modality: str) -> Volume:
 
 
 def scan(task: str, modality: str, **choices: object) -> Measurement:
-    return simulate(volume(modality), task, Choices(**choices), noise_name="none", seed=0)
+    return simulate_scan(volume(modality), task, Choices(**choices), noise_name="none", seed=0)
 
 
 SCANS = {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
-from medscore.measurements.simulate import simulate
+from medscore.measurements.simulation import simulate_scan
 from medscore.measurements.tasks import Choices
 from medscore.reconstruction.baselines.base import Baseline, baseline
 from medscore.registry.methods import BASELINES
@@ -53,7 +53,7 @@ def measured(task: str, brighter: float = 1.0) -> Measurement:
     affine, source = np.diag([8.0, 8.0, 8.0, 1.0]), Source("nifti", "", {}, ())
     volume = Volume(brighter * image(modality), affine, modality, source)
     choices = Choices(views=12, coils=3, acceleration=2.0)
-    return simulate(volume, task, choices, noise_name="none", seed=0)
+    return simulate_scan(volume, task, choices, noise_name="none", seed=0)
 
 
 def asked(kind: str) -> Baseline:

@@ -16,7 +16,7 @@ from torchmetrics.functional.image import (
 
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
-from medscore.metrics.quality import (
+from medscore.metrics.image_quality import (
     CONVENTIONS,
     CT_CONVENTION,
     Convention,
