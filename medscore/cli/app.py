@@ -8,8 +8,6 @@ import sys
 from collections.abc import Sequence
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 import medscore
 from medscore.cli.codes import decode_, encode_
@@ -112,6 +110,9 @@ def in_options(message: str, arguments: Sequence[str]) -> str:
 
 
 def _fail(error: MedscoreError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
     text = Text(f"error: {in_options(str(error), sys.argv[1:])}", style="red")
     Console(stderr=True, soft_wrap=True, highlight=False).print(text)
     sys.exit(2)

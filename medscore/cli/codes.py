@@ -12,7 +12,6 @@ from rich.markup import escape
 
 from medscore.cli import options
 from medscore.cli.progress import console, sampling_bar
-from medscore.generation import decode_codes, encode_images
 from medscore.priors.catalogue import DEFAULT_PRIORS
 
 Tolerance = Annotated[
@@ -49,6 +48,8 @@ def encode_(
 
     Example: medscore encode scan.dcm --prior ct-128-vp -o codes.npz
     """
+    from medscore.generation import encode_images
+
     with sampling_bar("encode") as show:
         codes = encode_images(
             images, prior, against=against, tolerance=tolerance, precision=precision, limit=limit,
@@ -83,6 +84,8 @@ def decode_(
 
     Example: medscore decode codes.npz --prior ct-128-vp --between 8 --temperature 0.9 -o out
     """
+    from medscore.generation import decode_codes
+
     with sampling_bar("decode") as show:
         result = decode_codes(
             codes, prior, temperature=temperature, between=between, tolerance=tolerance,

@@ -10,7 +10,6 @@ from rich.markup import escape
 
 from medscore.cli import options
 from medscore.cli.progress import console, sampling_bar
-from medscore.likelihood import assess_images
 from medscore.likelihood.settings import DIVERGENCES, EXACT_UP_TO
 from medscore.priors.catalogue import DEFAULT_PRIORS
 
@@ -72,6 +71,8 @@ def likelihood(
 
     Example: medscore likelihood t1.nii.gz --prior mri-128 --method bound -o out
     """
+    from medscore.likelihood import assess_images
+
     with sampling_bar("images") as show:
         result = assess_images(
             images, prior, method=method, divergence=divergence, probes=probes, draws=draws,

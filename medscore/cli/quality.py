@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from medscore.cli import options
-from medscore.generation import Comparison, compare_images
 from medscore.priors.catalogue import DEFAULT_PRIORS
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from medscore.generation import Comparison
 
 
 def quality(
@@ -55,6 +57,10 @@ def quality(
 
     Example: medscore quality out validation.npz --prior ct-128 --training train.npz -o quality.json
     """
+    from rich.console import Console
+
+    from medscore.generation import compare_images
+
     result = compare_images(
         samples, real, prior, training=training, features=features, inception=inception,
         limit=limit, seed=seed, spacing_mm=spacing_mm, output=output,
@@ -63,6 +69,8 @@ def quality(
 
 
 def _table(result: Comparison) -> Table:
+    from rich.table import Table
+
     table = Table("distance from the real images", *result.distances)
     columns = [asdict(found) for found in result.distances.values()]
     for name in columns[0]:
