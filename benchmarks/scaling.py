@@ -18,7 +18,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from main_job import DATA
+from development_data import DATA
 from number import Number
 
 from medscore.cli.evaluate import fill

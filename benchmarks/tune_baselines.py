@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from main_job import DATA
+from development_data import DATA
 
 from medscore.cli.evaluate import fill
 from medscore.evaluation.cells import Store

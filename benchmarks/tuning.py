@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from main_job import DATA
+from development_data import DATA
 from number import Number
 
 from medscore.cli.tune import tune
