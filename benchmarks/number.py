@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-COLUMNS = "{:<70} {:>10} {:<4} {:<9} {}"
+COLUMNS = "{:<76} {:>10} {:<4} {:<9} {}"
 HEADER = COLUMNS.format("metric", "value", "", "target", "pass")
 """Heads of the columns of ``str(Number)``."""
 
