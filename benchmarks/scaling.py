@@ -22,11 +22,12 @@ from development_data import DATA
 from number import Number, exit_code, show
 
 from medscore.cli.evaluate import fill
-from medscore.cli.options import config_path
 from medscore.evaluation.cells import Cell, Store
 from medscore.evaluation.comparison import cohort, pieces
 from medscore.evaluation.config import read_evaluation
 from medscore.evaluation.spread import processes
+
+COMPARISONS = Path(__file__).resolve().parents[1] / "configs" / "eval"
 
 
 def run(data: Path, count: int) -> tuple[float, list[Cell]]:
@@ -39,7 +40,7 @@ def run(data: Path, count: int) -> tuple[float, list[Cell]]:
     Returns:
         Wall time in seconds, and the cells in order.
     """
-    where = config_path(Path("sparse-ct"), "eval")
+    where = COMPARISONS / "sparse-ct.yaml"
     spec = read_evaluation(where)
     spec = spec.model_copy(
         update={
@@ -51,7 +52,7 @@ def run(data: Path, count: int) -> tuple[float, list[Cell]]:
     if list(data.glob(spec.cohort.data[0])):
         cases = cohort(spec.cohort, data)
     else:
-        bundled = read_evaluation(config_path(Path("bundled-ct"), "eval")).cohort
+        bundled = read_evaluation(COMPARISONS / "bundled-ct.yaml").cohort
         cases = cohort(bundled, data) * 5
     # cases are identified by their values, and repeated ones by the seed of their noise
     work = pieces(spec, cases, where, {})
