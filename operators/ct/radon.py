@@ -23,7 +23,7 @@ REFINEMENTS = 4
 
 SMALLEST_EIGENVALUE = 0.2
 """Lower end of the Chebyshev interval; what lies below it (the corners of the frequency square)
-is the loss of ``T_inv``. T_inv(T x) is at least 42 dB on CT slices: benchmarks/main_job.py."""
+is the loss of ``T_inv``. T_inv(T x) is at least 42 dB on CT slices: benchmarks/sparse_ct.py."""
 
 
 class Radon(Operator):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from medscore.conditioners.binding import bind
 from medscore.engine.loop import Batch, Job, run
 from medscore.operators import store
 from medscore.operators.base import Operator
@@ -18,7 +19,7 @@ from medscore.operators.noise import GaussianNoise, NoiseModel
 from medscore.operators.wrappers.restricted import Restricted
 from medscore.operators.wrappers.whitened import Whitened
 from medscore.priors.analytic import GaussianPrior
-from medscore.registry.names import CONDITIONERS, Strength
+from medscore.registry.methods import CONDITIONERS
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import log_snr
 from medscore.sdes.linear import VP
@@ -215,7 +216,7 @@ def sample(name: str, a: Operator, y: Tensor) -> Tensor:
     sde = VP()
     root = 0.1 * draw(64, 64, seed=3)
     prior = GaussianPrior(sde, draw(64, seed=4), root @ root.T + 0.01 * torch.eye(64))
-    conditioner = CONDITIONERS[name](a, y, Strength(lam=0.9, noise_std=0.05))
+    conditioner = bind(CONDITIONERS[name])(a, y, 0.05)
     job = Job(
         seeds=[1, 2],
         shape=(1, 8, 8),
@@ -240,5 +241,5 @@ def test_conditioners_that_need_an_inverse_say_so(name: str) -> None:
     y = SCAN.forward(draw(2, 1, 8, 8, seed=5, dtype=torch.float32))
     a = LinearOperator(SCAN.T, SCAN.T_adjoint, (1, 8, 8), mask=SCAN.diagonal)
     with pytest.raises(ValueError, match=NEED_AN_INVERSE[name]) as refused:
-        CONDITIONERS[name](a, y, Strength(lam=0.9, noise_std=0.05))
+        bind(CONDITIONERS[name])(a, y, 0.05)
     assert "\n" not in str(refused.value)
