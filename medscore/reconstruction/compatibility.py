@@ -12,20 +12,27 @@ Misfit = tuple[str, str, str]
 """What differs, the value of the images, and the value or range of the prior."""
 
 
-def check_compatible(domain: ImageDomain, measurement: Measurement, *, where: str | Path) -> None:
+def check_compatible(
+    domain: ImageDomain,
+    measurement: Measurement,
+    *,
+    where: str | Path,
+    prior_name: str | None = None,
+) -> None:
     """Refuse a prior that was not trained on images like those of a measurement.
 
     Args:
         domain: what the images of the prior are.
         measurement: the data.
         where: what the message calls the measurement.
+        prior_name: what the message calls the prior; by default the domain's name.
 
     Raises:
         MedscoreError: modality, quantity, matrix size or pixel spacing differ; it names both sides.
     """
     for what, ours, theirs in measurement_misfits(domain, measurement):
         raise MedscoreError(
-            f"{what} is {ours}, prior {domain.name} has {theirs}",
+            f"{what} is {ours}, prior {prior_name or domain.name} has {theirs}",
             where=where,
             hint="choose a prior that fits (`medscore priors list`), or simulate at its size",
         )

@@ -98,7 +98,7 @@ def inspect(
             volume = read_volume(path, series=series, resample=True, channel=channel)
         except MedscoreError:
             raise refused from None
-        noticed = ("the slices are not on an even grid: resample them when reading",)
+        noticed = ("the slices are not on an even grid: `simulate --resample` interpolates them",)
     return of_volume(volume, contracts, noticed)
 
 
@@ -184,7 +184,7 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
     }
     noticed = list(raw.source.notes)
     if raw.spacing is None:
-        noticed.append("the file does not state the pixel size: give it when measuring")
+        noticed.append("the file does not state the pixel size: `measure --spacing` sets it")
         return Report("raw k-space", facts, tuple(noticed), {})
     column, row, thickness = raw.spacing
     side = column * nx
@@ -219,7 +219,7 @@ def of_projections(path: Path) -> Report:
         "views": f"{len(views)}, detector of {ds.get('Rows', '?')} x {ds.get('Columns', '?')}",
         "scan": kind,
     }
-    noticed = ("projections do not state the image: measure them with a size and a pixel spacing",)
+    noticed = ("projections do not state the image: `measure --size --spacing` sets it",)
     return Report("CT projections (DICOM-CT-PD)", facts, noticed, {})
 
 
