@@ -1,4 +1,4 @@
-"""Weights on disk with a contract as a JSON header: safetensors, hashed, written atomically."""
+"""Weights in safetensors with a contract as JSON header: hashed, written atomically."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ Contract = TypeVar("Contract", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Kind(Generic[Contract]):
-    """What sort of weights a file holds.
+    """Kind of weights that a file holds.
 
     Attributes:
-        format: named in the header. contract: type of the header. what: in words, as "prior".
-        where_from: the hint where there is no such file. made_by: the command that writes it.
-        renew: the hint of a broken header.
+        format: identifier in the header.
+        contract: type of the contract in the header.
+        what: the kind in words, such as "prior".
+        where_from: hint where the file does not exist.
+        made_by: command that writes such files.
+        renew: hint where the header is invalid.
     """
 
     format: str
@@ -40,8 +43,14 @@ class Kind(Generic[Contract]):
 
 
 @dataclass(frozen=True)
-class Stored(Generic[Contract]):
-    """A file's content: the contract, the stored hash and the weights."""
+class WeightsFile(Generic[Contract]):
+    """Content of a file of weights.
+
+    Attributes:
+        contract: contract in the header.
+        sha256: hash of the weights, as the header states it.
+        weights: tensors by name.
+    """
 
     contract: Contract
     sha256: str
@@ -49,7 +58,11 @@ class Stored(Generic[Contract]):
 
 
 def weights_hash(weights: Mapping[str, Tensor]) -> str:
-    """sha256 over names, dtypes, shapes and bytes, in the order of the names."""
+    """SHA-256 over names, dtypes, shapes and bytes, in the order of the names.
+
+    Args:
+        weights: tensors by name.
+    """
     digest = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name].detach().cpu().contiguous()
@@ -59,10 +72,21 @@ def weights_hash(weights: Mapping[str, Tensor]) -> str:
 
 
 def write_weights(
-    path: Path, kind: Kind[Contract], contract: Contract, weights: Mapping[str, Tensor]
+    path: str | Path, kind: Kind[Contract], contract: Contract, weights: Mapping[str, Tensor]
 ) -> None:
-    """Write weights with the contract, atomically: matrices and kernels as float16 (a relative
-    rounding of 5e-4), what has one axis (biases, scales, frequencies of features) as float32.
+    """Write weights with their contract, atomically.
+
+    Matrices and kernels are stored as float16 (a relative rounding of 5e-4), tensors with one axis
+    (biases, scales, frequencies of features) as float32.
+
+    Args:
+        path: file to write.
+        kind: kind of the weights.
+        contract: contract for the header.
+        weights: tensors by name.
+
+    Raises:
+        MedscoreError: the folder cannot be written.
     """
     kept = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
     half = {k: v.to(torch.float16 if v.ndim > 1 else torch.float32) for k, v in kept.items()}
@@ -74,13 +98,18 @@ def write_weights(
     atomic_write(path, save(half, metadata=header))
 
 
-def read_weights(path: Path, kind: Kind[Contract]) -> Stored[Contract]:
-    """Read a file and check its header.
+def read_weights(path: str | Path, kind: Kind[Contract]) -> WeightsFile[Contract]:
+    """Read a file of weights and validate its header.
+
+    Args:
+        path: safetensors file.
+        kind: expected kind of the weights.
 
     Raises:
-        MedscoreError: no such file, not safetensors, another format, or a header that breaks the
-            contract's schema.
+        MedscoreError: there is no such file, it is not safetensors or of another format, or its
+            contract is invalid.
     """
+    path = Path(path)
     if not path.is_file():
         raise MedscoreError(f"no such {kind.what}", where=path, hint=kind.where_from)
     try:
@@ -106,36 +135,45 @@ def read_weights(path: Path, kind: Kind[Contract]) -> Stored[Contract]:
         raise MedscoreError(
             f"broken data contract ({reason})", where=path, hint=kind.renew
         ) from error
-    return Stored(contract, header.get("sha256", ""), weights)
+    return WeightsFile(contract, header.get("sha256", ""), weights)
 
 
-def check_hash(path: Path, stored: Stored[Contract]) -> None:
-    """Refuse weights that are not those the header names.
+def check_hash(path: str | Path, stored: WeightsFile[Contract]) -> None:
+    """Refuse weights whose hash differs from that in the header.
+
+    Args:
+        path: file to name in the error.
+        stored: its content.
 
     Raises:
-        MedscoreError: the hash differs.
+        MedscoreError: the hashes differ.
     """
     actual = weights_hash(stored.weights)
     if actual != stored.sha256:
         raise MedscoreError(
-            f"weights hash to {actual[:12]}, header says {stored.sha256[:12] or 'nothing'}",
+            f"the weights hash to {actual[:12]}, the header states {stored.sha256[:12] or 'none'}",
             where=path,
             hint="the file is damaged or was altered: fetch it again",
         )
 
 
-def fill_network(network: nn.Module, stored: Stored[Contract], path: Path) -> None:
-    """Load a file's weights into a network.
+def fill_network(network: nn.Module, stored: WeightsFile[Contract], path: str | Path) -> None:
+    """Load the weights of a file into a network.
+
+    Args:
+        network: network of the contract.
+        stored: content of the file.
+        path: file to name in the error.
 
     Raises:
-        MedscoreError: they do not fit it; ``path`` is the file.
+        MedscoreError: the weights do not fit the network.
     """
     try:
         network.load_state_dict({k: v.float() for k, v in stored.weights.items()})
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise MedscoreError(
-            f"weights do not fit the network of the contract ({reason})",
+            f"the weights do not fit the network of the contract ({reason})",
             where=path,
-            hint="the checkpoint is of another network",
+            hint="use the checkpoint of that network",
         ) from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medscore.metrics.card import Card, Estimate, mean_interval
-    from medscore.metrics.convention import CONVENTIONS, CT_CONVENTION, Convention
+    from medscore.metrics.convention import CONVENTIONS, CT_CONVENTION, Convention, convention_of
     from medscore.metrics.image_quality import Quality, average, qualities, quality
     from medscore.metrics.memorisation import nearest
 
@@ -19,6 +19,7 @@ _MODULES = {
     "Estimate": "card",
     "Quality": "image_quality",
     "average": "image_quality",
+    "convention_of": "convention",
     "mean_interval": "card",
     "nearest": "memorisation",
     "qualities": "image_quality",
@@ -34,6 +35,7 @@ __all__ = [
     "Estimate",
     "Quality",
     "average",
+    "convention_of",
     "mean_interval",
     "nearest",
     "qualities",

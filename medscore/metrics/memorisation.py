@@ -1,4 +1,4 @@
-"""The nearest training slice of an image: a check that a prior does not replay what it has seen."""
+"""The nearest training slice of an image: a check that a prior does not reproduce its data."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from torch import Tensor
 
 
 def nearest(images: Tensor, slices: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance to, and number of, the nearest of ``slices``, each as it is or mirrored.
+    """Find the nearest slice to each image, where the image may be mirrored.
 
     Args:
-        images: (n, H, W). slices: (m, H, W).
+        images: (n, H, W) images.
+        slices: (m, H, W) training slices.
 
     Returns:
-        (n,) root mean square of the difference over that of the slice about its mean, so that an
-        image of the slice's mean alone has distance 1; and (n,) indices.
+        Distances (n,) and indices (n,) of the nearest slices. The distance is the root mean square
+        of the difference over the standard deviation of the slice, so that a constant image at the
+        mean of the slice has distance 1.
     """
     target = slices.flatten(1).float()
     spread = (target - target.mean(1, keepdim=True)).square().sum(1).sqrt()

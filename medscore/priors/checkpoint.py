@@ -11,7 +11,7 @@ from torch import Tensor
 from medscore.errors import MedscoreError
 from medscore.io.weights import (
     Kind,
-    Stored,
+    WeightsFile,
     check_hash,
     fill_network,
     read_weights,
@@ -29,7 +29,7 @@ PRIOR = Kind(
     renew="retrain or re-export the prior",
 )
 
-Checkpoint = Stored[DataContract]
+Checkpoint = WeightsFile[DataContract]
 """A prior file's content: the contract, the stored hash and the weights."""
 
 
