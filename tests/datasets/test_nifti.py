@@ -127,7 +127,7 @@ def test_a_volume_that_is_not_there_is_refused(
     folder: Path, refused: Refused, shape: tuple[int, ...], channel: int
 ) -> None:
     path = _save(folder / "few.nii", np.arange(float(np.prod(shape))).reshape(shape), AFFINE)
-    assert f"--channel is {channel}" in refused(read_nifti, path, channel=channel)
+    assert f"`channel` is {channel}" in refused(read_nifti, path, channel=channel)
 
 
 def test_a_header_that_nibabel_mends_is_read_quietly(

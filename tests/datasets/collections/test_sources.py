@@ -60,9 +60,13 @@ def test_folders_are_cached(hospital: Path, write_slice: WriteSlice) -> None:
     cache = hospital / "cache"
     first = load(hospital, "[abc]", cache=cache)
     assert bool((load(hospital, "[abc]", cache=cache).images == first.images).all())
-    _slice(write_slice, np.random.default_rng(9), 2, "P1", "1.1").rename(hospital / "a" / "2.dcm")
-    changed = (load(hospital, "[abc]", cache=cache).images != first.images).flatten(1).any(1)
-    assert changed.tolist() == [False, False, True] + [False] * 9
+    for k in range(4):
+        made = _slice(write_slice, np.random.default_rng(9 + k), k, "P1", "1.1")
+        made.rename(hospital / "a" / f"{k}.dcm")
+        again = load(hospital, "[abc]", cache=cache)
+        changed = (again.images != first.images).flatten(1).any(1)
+        assert changed.tolist() == [i == k for i in range(12)]
+        first = again
 
 
 @pytest.mark.parametrize(
