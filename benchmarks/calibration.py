@@ -33,8 +33,8 @@ from medscore.errors import MedscoreError
 from medscore.operators.mri.hartley import Hartley, kspace_mask
 from medscore.operators.mri.masks import equispaced, mirrored
 from medscore.priors.analytic import GMMPrior
-from medscore.registry import names as registry
-from medscore.registry.names import SamplerOptions, Strength
+from medscore.registry import methods as registry
+from medscore.registry.build import build_conditioner, build_sampler
 from medscore.samplers import grids
 from medscore.sdes.linear import VE
 
@@ -119,8 +119,7 @@ def measure(name: str, kind: str, std: float) -> Calibration | None:
     y = operator.forward(truth)
     y = y + std * operator.mask(y) * noise
     conditioner, sampler, grid = methods()[name]
-    make, times = registry.conditioner(conditioner), grid(SDE, STEPS)
-    lam = 1.0 if std == 0 else 0.5
+    make, times = build_conditioner(conditioner, {}), grid(SDE, STEPS)
     rows = y.repeat_interleave(DRAWS, 0)
     job = Job(
         seeds=range(IMAGES * DRAWS),
@@ -128,8 +127,8 @@ def measure(name: str, kind: str, std: float) -> Calibration | None:
         times=times,
         batches=lambda items: Batch(
             prior,
-            registry.sampler(sampler, SamplerOptions(0.16, times, SDE)),
-            make(operator, rows[list(items)], Strength(lam, std)),
+            build_sampler(sampler, {}),
+            make(operator, rows[list(items)], std),
         ),
         batch_size=IMAGES * DRAWS,
     )

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from methods import RANKED, REFERENCE
-from number import Number
-from number import table as number_table
+from number import Number, table as number_table
 from numpy.typing import NDArray
 from prior_quality import MRI_METRIC
 
-from medscore.metrics.quality import CT_CONVENTION
+from medscore.metrics.image_quality import CT_CONVENTION
 
 Rows = dict[str, list[dict[str, Any]]]
 """Results of each slice, by ``TASK - METHOD``."""

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medscore.datasets.load import prepare
+from medscore.datasets.load import load_image
 from medscore.datasets.volume import Volume
-from medscore.metrics.quality import CT_CONVENTION
+from medscore.metrics.image_quality import CT_CONVENTION
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Default folder of the development data; every script takes another with ``--data``."""
@@ -58,7 +58,7 @@ def ct_volumes(paths: Sequence[Path], size: int) -> list[Volume]:
         paths: DICOM files.
         size: pixels per side after reduction by area mean.
     """
-    return [prepare(path, modality="CT", size=size) for path in paths]
+    return [load_image(path, modality="CT", size=size) for path in paths]
 
 
 def held_out_ct(data: Path) -> Tensor:

@@ -16,13 +16,13 @@ from PIL import Image
 
 from medscore.datasets.collections.pictures import load_pictures
 from medscore.datasets.collections.slices import read_archive
-from medscore.datasets.load import load_image
+from medscore.datasets.load import read_volume
 from medscore.datasets.raw.kspace_files import read_kspace
 from medscore.datasets.raw.projections import ScanGeometry, read_projections
 from medscore.datasets.volume import Source, Volume
-from medscore.generation.quality import read_features
+from medscore.generation.comparison import read_features
 from medscore.measurements.measurement import read_measurement, write_measurement
-from medscore.measurements.simulate import simulate
+from medscore.measurements.simulation import simulate_scan
 from medscore.measurements.tasks import Choices
 
 DICOM = (
@@ -70,21 +70,21 @@ def seed_files(folder: Path) -> list[SeedFile]:
     bundled = Path(pydicom.__file__).parent / "data" / "test_files"
     for name in DICOM:
         pixels = pydicom.dcmread(bundled / name).pixel_array.size
-        found.append(SeedFile(name, (bundled / name).read_bytes(), load_image, 8 * pixels))
+        found.append(SeedFile(name, (bundled / name).read_bytes(), read_volume, 8 * pixels))
     found.append(_jpeg_lossless(bundled / "CT_small.dcm", folder / "jpeg_lossless.dcm"))
     values = rng.uniform(-1000, 1000, (24, 20, 6)).astype(np.float32)
     for suffix in (".nii", ".nii.gz"):
         path = folder / f"image{suffix}"
         nib.save(nib.Nifti1Image(values, np.diag([-2.0, -2, 3, 1])), path)
-        found.append(SeedFile(path.name, path.read_bytes(), load_image, values.nbytes))
+        found.append(SeedFile(path.name, path.read_bytes(), read_volume, values.nbytes))
     affine = np.diag([-2.0, -2.0, 3.0, 1.0])
     slices = rng.uniform(0, 900, (2, 16, 16)).astype(np.float32)
     for task, modality in (("sparse-ct", "CT"), ("mri-multicoil", "MR")):
         shift = 1000 if modality == "CT" else 0
         volume = Volume(slices - shift, affine, modality, Source("array", "ab" * 32))
-        measurement = simulate(volume, task, Choices(coils=3), noise_name="none", seed=0)
+        measurement = simulate_scan(volume, task, Choices(coils=3), noise_name="none", seed=0)
         path = folder / f"{task}.h5"
-        write_measurement(path, measurement, version="0")
+        write_measurement(path, measurement)
         size = 4 * measurement.data.nbytes
         found.append(SeedFile(path.name, path.read_bytes(), read_measurement, size))
     kspace = (rng.normal(size=(2, 3, 32, 16)) + 1j).astype(np.complex64)
@@ -147,4 +147,4 @@ def _jpeg_lossless(source: Path, path: Path) -> SeedFile:
     made = pydicom.dcmread(path)
     made.Modality, made.PixelSpacing = "CT", [1, 1]
     made.save_as(path)
-    return SeedFile(path.name, path.read_bytes(), load_image, 8 * pixels.size)
+    return SeedFile(path.name, path.read_bytes(), read_volume, 8 * pixels.size)

@@ -20,14 +20,14 @@ from torch import Tensor
 from medscore.conditioners.proximal import Proximal
 from medscore.datasets.collections.slices import FULL, load_slices
 from medscore.engine.loop import Batch, Job, run
+from medscore.metrics.image_quality import CT_CONVENTION, quality
 from medscore.metrics.memorisation import nearest
-from medscore.metrics.quality import CT_CONVENTION, quality
 from medscore.operators.mri.fourier import fft2c, ifft2c
 from medscore.operators.mri.hartley import Hartley, coefficients, kspace_mask
 from medscore.operators.mri.masks import acceleration_of, calibration_region, equispaced, mirrored
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
-from medscore.registry import names as registry
+from medscore.registry.build import build_grid, build_sampler
 from medscore.registry.presets import DEFAULTS
 from medscore.training.data import reduced
 from medscore.training.recipe import read_recipe
@@ -158,10 +158,8 @@ def reconstruct_mri(operator: Hartley, y: Tensor, samples: int) -> Tensor:
         samples: posterior samples per slice.
     """
     prior = load_prior(prior_path("mri-128"))
-    times = registry.grid(SETTINGS.grid)(prior.sde, SETTINGS.steps)
-    sampler = registry.sampler(
-        SETTINGS.sampler, registry.SamplerOptions(SETTINGS.snr, times, prior.sde)
-    )
+    times = build_grid(SETTINGS.grid, {})(prior.sde, SETTINGS.steps)
+    sampler = build_sampler(SETTINGS.sampler, SETTINGS.parameters_of("sampler"))
     count = len(y) * samples
 
     def pair(items: Sequence[int]) -> Batch:

@@ -22,7 +22,7 @@ from torch.nn import functional
 from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
 from medscore.measurements.noise_std import estimated_uniform
 from medscore.measurements.units import NetworkUnits
-from medscore.metrics.quality import CT_CONVENTION, quality
+from medscore.metrics.image_quality import CT_CONVENTION, quality
 from medscore.operators.base import Operator
 from medscore.operators.ct.metal import interpolate_trace, without_metal
 from medscore.operators.ct.metal_simulation import discs, simulate_metal

@@ -1,10 +1,10 @@
-"""Which files medscore reads and why it refuses the others: all CT and MR that pydicom ships, all
-NIfTI that nibabel and nilearn (extra ``bench``) ship.
+"""Files that medscore reads, and why it refuses others: all CT and MR files in pydicom, and all
+NIfTI files in nibabel and nilearn (extra ``bench``).
 
     python benchmarks/readable.py                      # the table
     python benchmarks/readable.py --page docs/images.md
 
-The page is benchmarks/images_intro.md and the tables.
+The page is the text of benchmarks/images_intro.md and the tables.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
 def cases() -> Iterator[tuple[str, Path, str | None]]:
-    """Name, path and series of everything with modality CT or MR: files one by one, and the
-    series of the exports in dicomdirtests.
+    """Name, path and series of everything of modality CT or MR: single files, and the series of
+    the exports in dicomdirtests.
     """
     for path in sorted(p for p in FOLDER.iterdir() if p.is_file() and is_dicom(p)):
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True)
-        except Exception as error:  # broken on purpose; shown as such
+        except Exception as error:  # damaged on purpose
             print(f"{path.name}: {error}", file=sys.stderr)
             continue
         if header.get("Modality") in ("CT", "MR"):
@@ -45,7 +45,7 @@ def cases() -> Iterator[tuple[str, Path, str | None]]:
 
 
 def row(name: str, path: Path, series: str | None) -> str:
-    """A line of the table."""
+    """A row of the table of DICOM files."""
     encoding = "" if series else pydicom.dcmread(path).file_meta.TransferSyntaxUID.name
     try:
         volume = read_dicom(path, series=series)
@@ -58,7 +58,7 @@ def row(name: str, path: Path, series: str | None) -> str:
 
 
 def nifti_rows() -> list[str]:
-    """Of nibabel's and nilearn's files."""
+    """The rows of the table of NIfTI files."""
     lines = []
     for package in (nibabel, nilearn):
         for path in sorted(Path(str(package.__file__)).parent.rglob("*.nii*")):
@@ -73,7 +73,7 @@ def _shape(path: Path) -> str:
 
 
 def _nifti(path: Path) -> str:
-    """What is read of it; of several volumes the first."""
+    """The matrix that is read, or the reason for a refusal; the first of several volumes."""
     said = ""
     for channel in (None, 0):
         try:

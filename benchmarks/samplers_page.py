@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from number import Number
-from number import table as number_table
+from number import Number, table as number_table
 
 DRAWN = "exact draws"
 """The row that samples without a sampler."""

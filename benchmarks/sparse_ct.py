@@ -31,19 +31,17 @@ from number import Number, exit_code, from_json, machine, show, table, to_json
 
 from medscore.datasets.volume import Volume
 from medscore.hounsfield import hu_to_mu, mu_to_hu
-from medscore.measurements.simulate import simulate
-from medscore.measurements.tasks import Choices
-from medscore.metrics.quality import CT_CONVENTION, Quality, average, quality
+from medscore.measurements.simulation import simulate
+from medscore.metrics.image_quality import CT_CONVENTION, Quality, average, quality
 from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.phantoms import Ellipse, exact_sinogram, rasterize
 from medscore.operators.ct.projector import project
 from medscore.operators.ct.scans import sparse_view
-from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
-from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.priors.catalogue import DEFAULT_PRIORS
 from medscore.reconstruction.baselines.classical import classical
-from medscore.reconstruction.plans import sampling_plan
-from medscore.reconstruction.posterior import reconstruct
+from medscore.reconstruction.method import Run
 from medscore.reconstruction.result import Reconstruction
+from medscore.reconstruction.sampling import Sampling
 from medscore.registry.presets import DEFAULTS, Settings
 
 VIEWS, SIZE = 23, 128
@@ -138,23 +136,13 @@ def run(
     Returns:
         The reconstruction, and filtered back-projection (1, H, W) in HU.
     """
-    measurement = simulate(v, "sparse-ct", Choices(views=VIEWS), noise_name="none", seed=0)
-    path = prior_path(str(settings.prior))
-    prior = load_prior(path)
-    weights = read_checkpoint(path).sha256
-    fingerprint = hashlib.sha256(
-        f"{settings} {samples} {batch_size} {v.source.sha256} {weights}".encode()
+    measurement = simulate(v, "sparse-ct", views=VIEWS)
+    name = hashlib.sha256(
+        f"{settings} {samples} {batch_size} {v.source.sha256}".encode()
     ).hexdigest()
-    assert prior.contract is not None
-    plan = sampling_plan(
-        replace(settings, samples=samples),
-        prior,
-        None,
-        batch_size=batch_size,
-        state=Path(tempfile.gettempdir()) / f"medscore-bench-{fingerprint[:16]}.safetensors",
-        fingerprint=fingerprint,
-    )
-    return reconstruct(measurement, prior, prior.contract, plan), classical(measurement)[1]
+    state = Path(tempfile.gettempdir()) / f"medscore-bench-{name[:16]}.safetensors"
+    method = Sampling(replace(settings, samples=samples), batch_size=batch_size)
+    return method.reconstruct(measurement, Run(state=state)), classical(measurement)[1]
 
 
 def reconstruction_numbers(

@@ -20,12 +20,12 @@ from number import Number, exit_code, show
 
 from medscore.conditioners.ddnm import DDNM
 from medscore.datasets.volume import Source, Volume
-from medscore.measurements.simulate import simulate
+from medscore.measurements.simulation import simulate_scan
 from medscore.measurements.tasks import TASKS, Choices
 from medscore.nets.unet import UNetSpec
 from medscore.priors.base import Prior
 from medscore.priors.contract import DataContract, Provenance, VESpec
-from medscore.reconstruction.posterior import Plan, reconstruct
+from medscore.reconstruction.posterior import Plan, sample_posterior
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import uniform
 from medscore.sdes.base import expand
@@ -70,7 +70,7 @@ def main() -> int:
         image[:] = rng.uniform(-1000, 1000, image.shape)
     affine = np.diag([-0.7, -0.7, 1.0, 1.0])
     volume = Volume(values, affine, "CT", Source("array", "00" * 32))
-    measurement = simulate(volume, args.task, Choices(views=8), noise_name="none", seed=0)
+    measurement = simulate_scan(volume, args.task, Choices(views=8), noise_name="none", seed=0)
     contract = DataContract(
         name="pixels", modality="CT", quantity="HU", low=-1000.0, high=1500.0, size=args.size,
         spacing_mm=(0.1, 9.0), data_mean=0.4, data_std=0.2, sde=VESpec(),
@@ -79,7 +79,7 @@ def main() -> int:
     )  # fmt: skip
     sde = VE(0.01, 5.0)
     plan = Plan(DDIM(), lambda a, y, std: DDNM(a, y, std), uniform(sde, 1))
-    found = reconstruct(measurement, Pixels(sde), contract, plan)
+    found = sample_posterior(measurement, Pixels(sde), contract, plan)
     assert found.nfe == 2
     allowed = before + values.nbytes + measurement.data.nbytes + 2 * found.samples.nbytes + BATCH
     gib = 2**30

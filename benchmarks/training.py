@@ -29,7 +29,7 @@ from prior_quality import MRI_METRIC, ct_numbers, memory_numbers, mri_numbers
 from training_speed import speed_numbers
 
 from medscore.datasets.collections.slices import FULL
-from medscore.metrics.quality import CT_CONVENTION
+from medscore.metrics.image_quality import CT_CONVENTION
 
 
 def normalised_mri(data: Path) -> torch.Tensor:

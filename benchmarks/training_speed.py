@@ -1,4 +1,4 @@
-"""Training speed: medscore's loop against plain PyTorch, and where a step's time goes."""
+"""Training speed: medscore's loop beside a plain PyTorch loop, and the time for making batches."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from medscore.objectives.denoising import edm
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import build_prior, read_checkpoint
 from medscore.priors.contract import DataContract
-from medscore.training.loop import Batches, draw, train
+from medscore.training.loop import Batches, draw, train_steps
 from medscore.training.plan import TrainingPlan
-from medscore.training.recipe import Recipe, read_recipe
+from medscore.training.recipe import PriorRecipe, read_recipe
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "train" / "ct-128.yaml"
 STEPS, ROUNDS = 8, 4
 
 
-def noise_slices(recipe: Recipe) -> Batches:
-    """Batches as in a real run, of slices of noise."""
+def noise_slices(recipe: PriorRecipe) -> Batches:
+    """Batches of augmented slices as in a real run, but of noise."""
     side = recipe.oversample * recipe.size
     slices = torch.rand(64, side, side, generator=torch.Generator().manual_seed(0)).half()
     return lambda generator, part: draw_batch(
@@ -39,8 +39,8 @@ def noise_slices(recipe: Recipe) -> Batches:
 
 
 def plain(contract: DataContract, source: Batches, plan: TrainingPlan) -> list[float]:
-    """Seconds of each step of the loop that everybody writes: float32, contiguous, Adam, average
-    of the weights, batch made between the steps.
+    """Seconds of each step of a plain loop: float32, contiguous memory format, Adam, averaged
+    weights, batches made between the steps.
     """
     prior, average = build_prior(contract).train(), build_prior(contract)
     objective = edm(contract.data_std)
@@ -62,18 +62,20 @@ def plain(contract: DataContract, source: Batches, plan: TrainingPlan) -> list[f
 
 
 def ours(contract: DataContract, source: Batches, plan: TrainingPlan) -> list[float]:
-    """Seconds of each step of :func:`medscore.training.loop.train`."""
+    """Seconds of each step of :func:`medscore.training.loop.train_steps`."""
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        for _ in train(build_prior(contract), source, edm(contract.data_std), plan, Path(folder)):
+        for _ in train_steps(
+            build_prior(contract), source, edm(contract.data_std), plan, Path(folder)
+        ):
             seconds.append(time.perf_counter() - begin)
             begin = time.perf_counter()
     return seconds
 
 
 def data_seconds(source: Batches, plan: TrainingPlan) -> float:
-    """To make what a step needs of data: images, augmentation, times and noise."""
+    """Seconds for making a batch: images, augmentation, times and noise."""
     seconds = []
     for step in range(1, 31):
         begin = time.perf_counter()
@@ -83,15 +85,15 @@ def data_seconds(source: Batches, plan: TrainingPlan) -> float:
 
 
 def speed_numbers() -> list[Number]:
-    """Throughput against the plain loop in the same run; the share of a step spent on data."""
-    recipe = read_recipe(RECIPE)
+    """Throughput of both loops in the same run, and the share of a step spent on making batches."""
+    recipe = read_recipe(RECIPE, PriorRecipe)
     contract = read_checkpoint(prior_path("ct-128")).contract
     plan = replace(recipe.plan, steps=STEPS, warmup=0, cooldown=0, restarts=(), save_every=10**6,
                    validate_every=0, sample_every=0)  # fmt: skip
     source = noise_slices(recipe)
     slow: list[float] = []
     fast: list[float] = []
-    for _ in range(ROUNDS):  # in turns, so that both see the same load
+    for _ in range(ROUNDS):  # in turns, so that both run under the same load
         slow += plain(contract, source, plan)[1:]
         fast += ours(contract, source, plan)[1:-1]  # the last one saves the state
     data = data_seconds(source, plan)

@@ -23,7 +23,7 @@ from pathlib import Path
 from development_data import DATA
 from number import Number, exit_code, show
 
-from medscore.cli.tune import tune
+from medscore.tuning.run import tune
 
 GRIDS = ("grid-ct-23", "grid-mri-8x")
 """Searches of configs/tune."""
@@ -40,7 +40,7 @@ def trials(name: str, score: str, data: Path, folder: Path, workers: int) -> dic
         workers: the number of processes.
     """
     out = folder / f"{name}-{score}"
-    tune(Path(name), out, data, None, score, None, workers)
+    tune(name, out, data=data, score=score, workers=workers)
     rows = csv.DictReader(io.StringIO((out / "trials.csv").read_text()))
     return {
         ", ".join(f"{k} {float(v):g}" for k, v in row.items() if k in ("snr", "lam")): (

@@ -1,9 +1,8 @@
-"""``medscore train``: a recipe and a data folder in; a prior, or a supervised network, out."""
+"""``medscore train``: a recipe and a data folder in, a trained network out."""
 
 from __future__ import annotations
 
-import shutil
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,102 +10,120 @@ import typer
 from rich.markup import escape
 
 from medscore.cli import options
-from medscore.cli.options import config_path
 from medscore.cli.progress import console, training_bar
-from medscore.errors import MedscoreError
-from medscore.io.specs import read_yaml
-from medscore.registry.checks import resolve_device
-from medscore.training.jobs import PREPARED, TrainingJob, _prior
 
-if TYPE_CHECKING:  # slow to import
-    pass
+if TYPE_CHECKING:
+    from medscore.training import StepReport, TrainingResult, TrainingRun
 
 
 def train(
     recipe: Annotated[
-        Path, typer.Argument(help="Training configuration: a YAML file, or a shipped one's name.")
+        Path, typer.Argument(help="Recipe: a YAML file, or the name of a shipped one.")
     ],
-    data: Annotated[Path, typer.Option(help="Folder the recipe's data lie in.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for state and prior.")],
+    data: Annotated[Path, typer.Option(help="Data folder; the recipe's patterns are below it.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Output folder, new or of a run to resume.")
+    ],
     steps: Annotated[
-        int | None, typer.Option(help="Train this many steps instead of the recipe's.")
+        int | None, typer.Option(help="Number of training steps, instead of the recipe's.")
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps the slices that were read.")
+        Path | None, typer.Option(help="Folder that keeps the loaded slices for later runs.")
     ] = None,
     device: options.Device = "cpu",
     devices: Annotated[
-        int, typer.Option(help="Processes on this machine, a GPU each; torchrun overrules it.")
+        int,
+        typer.Option(help="Processes on this machine, one for each GPU; ignored under torchrun."),
     ] = 1,
 ) -> None:
-    """Train a score prior; repeat the same command to go on after an interruption.
+    """Train a score prior; the same command resumes after an interruption.
 
     Writes state.safetensors, loss.jsonl, tensorboard/, samples/ and, at the end,
-    NAME.safetensors. Several machines: torchrun ... -m medscore train ...
+    NAME.safetensors. On several machines use torchrun ... -m medscore train ...
 
     Example: medscore train ct-128 --data DATA -o runs/ct-128
 
-    A recipe with a scan trains a network on pairs of measurements and images instead, to compare
-    with what the prior does without such pairs.
+    A recipe with `scan` trains a supervised network on pairs of measurements and images, for
+    comparison with the priors.
 
     Example: medscore train ct-unet-23 --data DATA -o runs/ct-unet-23
 
-    One with `dequantizes` trains the noise within grey levels for `medscore likelihood`.
+    A recipe with `dequantizes` trains a dequantization flow for `medscore likelihood`.
 
     Example: medscore train dequantizer-ct-128-vp --data DATA -o runs/dequantizer
     """
-    for name, value in (("--steps", steps), ("--devices", devices)):
-        if value is not None and value < 1:
-            raise MedscoreError(f"{name} is {value}", hint="use 1 or more")
-    recipe = config_path(recipe, "train", "supervised")
-    content = read_yaml(recipe)
-    keys = content if isinstance(content, dict) else {}
-    chosen = resolve_device(device)
-    prepare = next((made for key, made in PREPARED.items() if key in keys), _prior)
-    job = prepare(recipe, data, output, steps, cache)
-    train_job(job, recipe, output, device=chosen, devices=devices)
-
-
-def train_job(
-    job: TrainingJob[Any], recipe: Path, output: Path, *, device: str = "cpu", devices: int = 1
-) -> None:
-    """Train, and write NAME.safetensors into ``output`` at the end; resumes what it finds there.
-
-    Raises:
-        MedscoreError: as :func:`medscore.training.loop.train`.
-    """
-    from medscore.training.launch import processes
-    from medscore.training.loop import train as run_training
+    from medscore import training
 
     with ExitStack() as stack:
-        engine = stack.enter_context(processes(device, devices))
-        leads = engine.is_global_zero
-        _make(output, recipe)
-        reports = run_training(
-            job.model, job.batch, job.loss, job.plan, output, hooks=job.hooks, fabric=engine
+        view = TrainingView(stack)
+        result = training.train(
+            recipe,
+            data,
+            output=output,
+            steps=steps,
+            cache=cache,
+            device=device,
+            devices=devices,
+            on_start=view.start,
+            on_step=view.step,
         )
-        if leads:
-            console.print(job.remark())
-            show = stack.enter_context(training_bar(job.name, job.plan.steps))
-        for report in reports:
-            if leads:
-                show(report.step, report.loss)
-                if report.warning:
-                    console.print(f"warning: {report.warning}")
-        if leads:
-            path = output / f"{job.name}.safetensors"
-            job.save(path)
-    if leads:
-        console.print(f"{escape(str(path))}: trained {job.plan.steps} steps")
+    print_result(result)
 
 
-def _make(output: Path, recipe: Path) -> None:
-    """The output folder, with the recipe in it."""
-    try:
-        (output / "samples").mkdir(parents=True, exist_ok=True)
-        with suppress(shutil.SameFileError):
-            shutil.copyfile(recipe, output / "recipe.yaml")
-    except OSError as error:
-        raise MedscoreError(
-            f"cannot be written ({error.strerror})", where=output, hint="choose another folder"
-        ) from error
+class TrainingView:
+    """Shows a training run on the console: its remark, a progress bar and warnings.
+
+    Args:
+        stack: closes the progress bar.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
+
+    def start(self, run: TrainingRun[Any]) -> None:
+        """Show the remark and open the bar.
+
+        Args:
+            run: the prepared run.
+        """
+        console.print(escape(run.remark))
+        bar = training_bar(run.contract.name, run.plan.steps)
+        self.show = self.stack.enter_context(bar)
+
+    def step(self, report: StepReport) -> None:
+        """Move the bar on and show a warning.
+
+        Args:
+            report: the finished step.
+        """
+        self.show(report.step, report.loss)
+        if report.warning:
+            console.print(f"warning: {escape(report.warning)}")
+
+
+def print_result(result: TrainingResult) -> None:
+    """Say where the trained network is; silent in all processes but the first.
+
+    Args:
+        result: outcome of the run.
+    """
+    if result.is_first:
+        console.print(f"{escape(str(result.path))}: trained {result.steps} steps")
+
+
+def train_network(recipe: Path, data: Path, folder: Path) -> None:
+    """Train a supervised recipe with a progress bar.
+
+    Args:
+        recipe: the recipe.
+        data: folder of the data.
+        folder: folder for state and network.
+    """
+    from medscore.training.run import execute
+    from medscore.training.supervised import prepare_supervised
+
+    with ExitStack() as stack:
+        view = TrainingView(stack)
+        run = prepare_supervised(recipe, data)
+        result = execute(run, folder, on_start=view.start, on_step=view.step)
+    print_result(result)

@@ -1,8 +1,8 @@
 r"""A classifier of noisy images, p_t(y | x), trained on any SDE (Song et al. 2022, section 7.5).
 
-It sees :math:`(x_t/\alpha - m) / \sqrt{s^2 + d^2}` of unit variance and is told log s, where
-s = sigma/alpha, m and d are mean and deviation of the data; it is trained by cross-entropy at times
-whose log s is uniform.
+Its input is :math:`(x_t/\alpha - m) / \sqrt{s^2 + d^2}`, which has unit variance, and it is
+conditioned on log s, where s = sigma/alpha and m and d are the mean and standard deviation of the
+data. It is trained with the cross-entropy at times for which log s is uniformly distributed.
 """
 
 from __future__ import annotations
@@ -16,24 +16,44 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medscore.io.specs import Strict
-from medscore.io.weights import Kind, check_hash, fill_network, read_weights, write_weights
+from medscore.io.weights import WeightsFile
 from medscore.objectives.denoising import ImportanceTimes
 from medscore.priors.contract import Provenance, SDESpec
 from medscore.sdes.base import expand
 from medscore.types import Images, Times
 
 TIMES = ImportanceTimes()
+"""Training times, uniform in log s."""
+
 SIDE = 4
+"""Side of the map of features before the last layer, at most."""
 
 
 class ClassifierSpec(Strict):
-    """Sizes of a :class:`NoisyClassifier`: channels of each resolution, finest first."""
+    """Parameters of a :class:`NoisyClassifier`.
+
+    Attributes:
+        channels: channels of each resolution level, finest first.
+    """
 
     channels: tuple[int, ...] = Field(default=(32, 64, 128), min_length=1)
 
 
 class ClassifierContract(Strict):
-    """What the header of a classifier's file holds; ``classes`` are its labels in order."""
+    """Header of a classifier's file.
+
+    Attributes:
+        name: name of the classifier.
+        classes: the labels, in the order of the logits.
+        quantity: ``colour`` or ``grey``.
+        size: side of the images in pixels.
+        image_channels: channels of the images.
+        data_mean: mean of the data in the network's range.
+        data_std: standard deviation of the data in the network's range.
+        sde: the forward diffusion.
+        spec: parameters of the classifier.
+        provenance: data, training steps and licence.
+    """
 
     name: str
     classes: tuple[str, ...] = Field(min_length=2)
@@ -47,7 +67,7 @@ class ClassifierContract(Strict):
     provenance: Provenance
 
 
-CLASSIFIER = Kind(
+CLASSIFIER = WeightsFile(
     format="medscore-classifier-1",
     contract=ClassifierContract,
     what="classifier",
@@ -58,27 +78,40 @@ CLASSIFIER = Kind(
 
 
 def save_classifier(
-    path: Path, contract: ClassifierContract, weights: Mapping[str, Tensor]
+    path: str | Path, contract: ClassifierContract, weights: Mapping[str, Tensor]
 ) -> None:
-    """Write weights with the contract, atomically."""
-    write_weights(path, CLASSIFIER, contract, weights)
+    """Write a classifier, atomically.
+
+    Args:
+        path: file to write.
+        contract: its header.
+        weights: state dict of the classifier's ``network``.
+    """
+    CLASSIFIER.save(path, contract, weights)
 
 
-def load_classifier(path: Path) -> tuple[NoisyClassifier, str]:
-    """The classifier in float32, frozen, and its weights' hash.
+def load_classifier(path: str | Path) -> tuple[NoisyClassifier, str]:
+    """Load a classifier in float32 and without gradients.
+
+    Args:
+        path: file to read.
+
+    Returns:
+        The classifier and the hash of its weights.
 
     Raises:
-        MedscoreError: no such file, another kind of file, or a damaged one.
+        MedscoreError: the file does not exist, is of another kind, or is damaged.
     """
-    stored = read_weights(path, CLASSIFIER)
-    check_hash(path, stored)
-    model = NoisyClassifier(stored.contract)
-    fill_network(model.network, stored, path)
-    return model.eval().requires_grad_(False), stored.sha256
+    model, stored = CLASSIFIER.load(path, NoisyClassifier)
+    return model, stored.sha256
 
 
 class NoisyClassifier(nn.Module):
-    """Logits (batch, classes) of noisy images."""
+    """Classifier of noisy images.
+
+    Args:
+        contract: describes images, noise and layers.
+    """
 
     def __init__(self, contract: ClassifierContract) -> None:
         super().__init__()
@@ -88,6 +121,12 @@ class NoisyClassifier(nn.Module):
         )
 
     def forward(self, x: Images, t: Times) -> Tensor:
+        """The logits, (batch, classes).
+
+        Args:
+            x: noisy images (batch, channel, H, W).
+            t: times (batch,).
+        """
         s = self.sde.ratio(t)
         u = x / expand(self.sde.alpha(t), x) - self.contract.data_mean
         u = u / expand(torch.sqrt(s**2 + self.contract.data_std**2), x)
@@ -96,8 +135,16 @@ class NoisyClassifier(nn.Module):
 
 
 class Layers(nn.Module):
-    """Two convolutions at each resolution, shifted by what is known of the noise, then all that a
-    map of ``SIDE`` x ``SIDE`` means shows: under much noise a class is told by where things are.
+    """Convolutions at each resolution with a noise-dependent bias, and a linear layer at the end.
+
+    The linear layer sees a map of at most ``SIDE`` x ``SIDE`` mean features instead of one global
+    mean, since position helps to recognise a class under strong noise.
+
+    Args:
+        image_channels: channels of the images.
+        channels: channels of each resolution level, finest first.
+        size: side of the images in pixels.
+        classes: number of classes.
     """
 
     def __init__(
@@ -113,12 +160,17 @@ class Layers(nn.Module):
         self.last = nn.Linear(channels[-1] * self.side**2, classes)
 
     def forward(self, u: Tensor, log_s: Tensor) -> Tensor:
-        """Args: u (batch, channel, H, W); log_s (batch,)."""
+        """The logits, (batch, classes).
+
+        Args:
+            u: normalised noisy images (batch, channel, H, W).
+            log_s: logarithm of the noise-to-signal ratio, (batch,).
+        """
         waves = log_s[:, None] * 2.0 ** torch.arange(-3, 5, device=u.device)
-        told = torch.cat([torch.sin(waves), torch.cos(waves)], 1)
+        embedding = torch.cat([torch.sin(waves), torch.cos(waves)], 1)
         layers = list(zip(self.first, self.second, self.noise, strict=True))
         for number, (first, second, noise) in enumerate(layers):
-            u = functional.silu(first(u) + noise(told)[:, :, None, None])
+            u = functional.silu(first(u) + noise(embedding)[:, :, None, None])
             u = functional.silu(second(u))
             if number + 1 < len(layers):
                 u = functional.avg_pool2d(u, 2)
@@ -127,19 +179,27 @@ class Layers(nn.Module):
 
 
 def labelled(images: Tensor, labels: Tensor) -> Tensor:
-    """Images (n, channel, H, W) with their labels (n,) as one channel more, so that they are drawn
-    together.
+    """Append labels to images as a further channel, so that both are drawn together.
+
+    Args:
+        images: images (n, channel, H, W).
+        labels: index of each image's class, (n,).
+
+    Returns:
+        Images with labels, (n, channel + 1, H, W).
     """
     plane = labels.to(images)[:, None, None, None].expand(-1, 1, *images.shape[2:])
     return torch.cat([images, plane], 1)
 
 
 def cross_entropy(model: NoisyClassifier, x0: Tensor, u: Tensor, z: Tensor) -> Tensor:
-    """The loss of each sample, (batch,).
+    """The cross-entropy of each sample, (batch,).
 
     Args:
-        x0: :func:`labelled` clean images. u: uniform in [0, 1), which become times. z: white noise
-            like ``x0``, whose last channel is not used.
+        model: the classifier.
+        x0: clean images with their labels (:func:`labelled`).
+        u: uniform draws in [0, 1), (batch,), which become times.
+        z: white noise of the shape of ``x0``; its last channel is not used.
     """
     clean, labels = x0[:, :-1], x0[:, -1, 0, 0].long()
     t = TIMES(model.sde, u)

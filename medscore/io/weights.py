@@ -1,13 +1,17 @@
-"""Weights on disk with a contract as a JSON header: safetensors, hashed, written atomically."""
+"""Network weights on disk: a safetensors file with a contract as its JSON header and a hash.
+
+Every kind of file (prior, supervised network, classifier, dequantizer) is one :class:`WeightsFile`,
+which saves, reads, verifies and loads it. Nothing is ever pickled.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import torch
 from pydantic import BaseModel, ValidationError
@@ -19,16 +23,36 @@ from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
 
 Contract = TypeVar("Contract", bound=BaseModel)
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Kind(Generic[Contract]):
-    """What sort of weights a file holds.
+class StoredWeights(Generic[Contract]):
+    """The content of a weights file.
 
     Attributes:
-        format: named in the header. contract: type of the header. what: in words, as "prior".
-        where_from: the hint where there is no such file. made_by: the command that writes it.
-        renew: the hint of a broken header.
+        contract: the header.
+        sha256: hash of the weights that the header states (:func:`weights_hash`).
+        weights: tensors by name.
+    """
+
+    contract: Contract
+    sha256: str
+    weights: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class WeightsFile(Generic[Contract]):
+    """One kind of weights file, and how error messages refer to it.
+
+    Attributes:
+        format: identifier stored in the header; a file with another one is refused.
+        contract: type of the header.
+        what: noun for the file's content, such as "prior".
+        where_from: hint for a missing file.
+        made_by: the command that writes such files.
+        renew: hint for a header that breaks the contract's schema.
+        check: further check of a contract that was read; raises MedscoreError, naming the file.
     """
 
     format: str
@@ -37,19 +61,121 @@ class Kind(Generic[Contract]):
     where_from: str
     made_by: str
     renew: str
+    check: Callable[[Contract, Path], None] | None = None
 
+    def save(self, path: str | Path, contract: Contract, weights: Mapping[str, Tensor]) -> None:
+        """Write weights with their contract, atomically.
 
-@dataclass(frozen=True)
-class Stored(Generic[Contract]):
-    """A file's content: the contract, the stored hash and the weights."""
+        Matrices and kernels are stored as float16 (a relative rounding error of 5e-4), tensors with
+        one axis or none (biases, scales, frequencies of Fourier features) as float32.
 
-    contract: Contract
-    sha256: str
-    weights: dict[str, Tensor]
+        Args:
+            path: file to write.
+            contract: its header.
+            weights: tensors by name, on any device.
+        """
+        tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+        stored = {
+            name: value.to(torch.float16 if value.ndim > 1 else torch.float32)
+            for name, value in tensors.items()
+        }
+        header = {
+            "format": self.format,
+            "contract": contract.model_dump_json(),
+            "sha256": weights_hash(stored),
+        }
+        atomic_write(Path(path), save(stored, metadata=header))
+
+    def read(self, path: str | Path) -> StoredWeights[Contract]:
+        """Read a file and check its header, but not its weights.
+
+        Args:
+            path: file to read.
+
+        Raises:
+            MedscoreError: the file does not exist, is not a safetensors file, has another format,
+                or its header breaks the contract's schema.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise MedscoreError(f"no such {self.what}", where=path, hint=self.where_from)
+        header, weights = self._content(path)
+        try:
+            contract = self.contract.model_validate(json.loads(header["contract"]))
+        except (KeyError, ValueError, ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise MedscoreError(
+                f"broken data contract ({reason})", where=path, hint=self.renew
+            ) from error
+        if self.check is not None:
+            self.check(contract, path)
+        return StoredWeights(contract, header.get("sha256", ""), weights)
+
+    def verify(self, path: str | Path) -> StoredWeights[Contract]:
+        """Read a file and compare its weights with the hash in its header.
+
+        Args:
+            path: file to read.
+
+        Raises:
+            MedscoreError: as :meth:`read`, or the hashes differ.
+        """
+        stored = self.read(path)
+        actual = weights_hash(stored.weights)
+        if actual != stored.sha256:
+            raise MedscoreError(
+                f"weights hash to {actual[:12]}, header says {stored.sha256[:12] or 'nothing'}",
+                where=path,
+                hint="the file is damaged or was altered: fetch it again",
+            )
+        return stored
+
+    def load(
+        self, path: str | Path, build: Callable[[Contract], Model]
+    ) -> tuple[Model, StoredWeights[Contract]]:
+        """Verify a file, build the model that its contract describes and fill it.
+
+        Args:
+            path: file to read.
+            build: makes the untrained model; the weights are those of its ``network``.
+
+        Returns:
+            The model in float32, in evaluation mode and without gradients, and the file's content.
+
+        Raises:
+            MedscoreError: as :meth:`verify`, or the weights do not fit the network.
+        """
+        stored = self.verify(path)
+        model = build(stored.contract)
+        fill_network(cast(nn.Module, model.network), stored, path)
+        return model.eval().requires_grad_(False), stored
+
+    def _content(self, path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+        """The header and the weights of a file of this format."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = file.metadata() or {}
+                if header.get("format") != self.format:
+                    raise MedscoreError(
+                        f"format is {header.get('format')!r}, expected {self.format!r}",
+                        where=path,
+                        hint=f"use a checkpoint written by {self.made_by}",
+                    )
+                return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise MedscoreError(
+                f"not a safetensors file ({error})",
+                where=path,
+                hint="only safetensors checkpoints are read; pickled ones are refused",
+            ) from error
 
 
 def weights_hash(weights: Mapping[str, Tensor]) -> str:
-    """sha256 over names, dtypes, shapes and bytes, in the order of the names."""
+    """The sha256 over names, data types, shapes and bytes, in the order of the names.
+
+    Args:
+        weights: tensors by name.
+    """
     digest = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name].detach().cpu().contiguous()
@@ -58,80 +184,19 @@ def weights_hash(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write_weights(
-    path: Path, kind: Kind[Contract], contract: Contract, weights: Mapping[str, Tensor]
-) -> None:
-    """Write weights with the contract, atomically: matrices and kernels as float16 (a relative
-    rounding of 5e-4), what has one axis (biases, scales, frequencies of features) as float32.
-    """
-    kept = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
-    half = {k: v.to(torch.float16 if v.ndim > 1 else torch.float32) for k, v in kept.items()}
-    header = {
-        "format": kind.format,
-        "contract": contract.model_dump_json(),
-        "sha256": weights_hash(half),
-    }
-    atomic_write(path, save(half, metadata=header))
+def fill_network(network: nn.Module, stored: StoredWeights[Contract], path: str | Path) -> None:
+    """Load the weights of a file into a network, as float32.
 
-
-def read_weights(path: Path, kind: Kind[Contract]) -> Stored[Contract]:
-    """Read a file and check its header.
+    Args:
+        network: the network that the contract describes.
+        stored: content of the file.
+        path: the file, for the error message.
 
     Raises:
-        MedscoreError: no such file, not safetensors, another format, or a header that breaks the
-            contract's schema.
-    """
-    if not path.is_file():
-        raise MedscoreError(f"no such {kind.what}", where=path, hint=kind.where_from)
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != kind.format:
-                raise MedscoreError(
-                    f"format is {header.get('format')!r}, expected {kind.format!r}",
-                    where=path,
-                    hint=f"use a checkpoint written by {kind.made_by}",
-                )
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise MedscoreError(
-            f"not a safetensors file ({error})",
-            where=path,
-            hint="only safetensors checkpoints are read; pickled ones are refused",
-        ) from error
-    try:
-        contract = kind.contract.model_validate(json.loads(header["contract"]))
-    except (KeyError, ValueError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise MedscoreError(
-            f"broken data contract ({reason})", where=path, hint=kind.renew
-        ) from error
-    return Stored(contract, header.get("sha256", ""), weights)
-
-
-def check_hash(path: Path, stored: Stored[Contract]) -> None:
-    """Refuse weights that are not those the header names.
-
-    Raises:
-        MedscoreError: the hash differs.
-    """
-    actual = weights_hash(stored.weights)
-    if actual != stored.sha256:
-        raise MedscoreError(
-            f"weights hash to {actual[:12]}, header says {stored.sha256[:12] or 'nothing'}",
-            where=path,
-            hint="the file is damaged or was altered: fetch it again",
-        )
-
-
-def fill_network(network: nn.Module, stored: Stored[Contract], path: Path) -> None:
-    """Load a file's weights into a network.
-
-    Raises:
-        MedscoreError: they do not fit it; ``path`` is the file.
+        MedscoreError: names or shapes of the weights differ from the network's.
     """
     try:
-        network.load_state_dict({k: v.float() for k, v in stored.weights.items()})
+        network.load_state_dict({name: value.float() for name, value in stored.weights.items()})
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise MedscoreError(

@@ -1,4 +1,4 @@
-"""A trained dequantization flow on disk, and the prior whose likelihood it serves."""
+"""A trained dequantization flow on disk, tied to the prior whose likelihood it helps to compute."""
 
 from __future__ import annotations
 
@@ -10,26 +10,40 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.io.specs import Strict
-from medscore.io.weights import Kind, check_hash, fill_network, read_weights, write_weights
+from medscore.io.weights import WeightsFile
 from medscore.likelihood.dequantization import DequantizationFlow
 from medscore.objectives.grey_levels import Levels
 from medscore.priors.contract import Provenance
 
 
 class FlowSpec(Strict):
-    """Sizes of a :class:`~medscore.likelihood.dequantization.DequantizationFlow`."""
+    """Parameters of a :class:`~medscore.likelihood.dequantization.DequantizationFlow`.
+
+    Attributes:
+        bits: the images have 2^bits grey levels.
+        hidden: channels of the hidden layers.
+        couplings: number of coupling layers.
+    """
 
     bits: int = Field(ge=1, le=16)
     hidden: int = Field(default=32, gt=0)
     couplings: int = Field(default=4, gt=0)
 
     def build(self) -> DequantizationFlow:
-        """The untrained flow: uniform dequantization."""
+        """The untrained flow, which is uniform dequantization."""
         return DequantizationFlow(Levels(self.bits), hidden=self.hidden, couplings=self.couplings)
 
 
 class DequantizerContract(Strict):
-    """What the header holds. ``prior`` and ``prior_sha256`` are whose likelihood it serves."""
+    """Header of a dequantizer's file.
+
+    Attributes:
+        name: name of the dequantizer.
+        prior: name of the prior that it was trained for.
+        prior_sha256: hash of that prior's weights.
+        flow: parameters of the flow.
+        provenance: data, training steps and licence.
+    """
 
     name: str
     prior: str
@@ -38,7 +52,7 @@ class DequantizerContract(Strict):
     provenance: Provenance
 
 
-DEQUANTIZER = Kind(
+DEQUANTIZER = WeightsFile(
     format="medscore-dequantizer-1",
     contract=DequantizerContract,
     what="dequantizer",
@@ -49,30 +63,34 @@ DEQUANTIZER = Kind(
 
 
 def save_dequantizer(
-    path: Path, contract: DequantizerContract, weights: Mapping[str, Tensor]
+    path: str | Path, contract: DequantizerContract, weights: Mapping[str, Tensor]
 ) -> None:
-    """Write weights with the contract, atomically."""
-    write_weights(path, DEQUANTIZER, contract, weights)
-
-
-def load_dequantizer(path: Path, prior_sha256: str) -> DequantizationFlow:
-    """The flow in float32, frozen.
+    """Write a dequantizer, atomically.
 
     Args:
-        prior_sha256: of the weights of the prior that it is used with.
+        path: file to write.
+        contract: its header.
+        weights: state dict of the flow's ``network``.
+    """
+    DEQUANTIZER.save(path, contract, weights)
+
+
+def load_dequantizer(path: str | Path, prior_sha256: str) -> DequantizationFlow:
+    """Load a dequantizer for use with its prior, in float32 and without gradients.
+
+    Args:
+        path: file to read.
+        prior_sha256: hash of the weights of the prior that it will be used with.
 
     Raises:
-        MedscoreError: no such file, another kind of file, a damaged one, or one trained for another
-            prior.
+        MedscoreError: the file does not exist, is of another kind, is damaged, or was trained for
+            another prior.
     """
-    stored = read_weights(path, DEQUANTIZER)
-    check_hash(path, stored)
+    flow, stored = DEQUANTIZER.load(path, lambda contract: contract.flow.build())
     if stored.contract.prior_sha256 != prior_sha256:
         raise MedscoreError(
             f"was trained for prior {stored.contract.prior} "
             f"({stored.contract.prior_sha256[:12]}), not for this one",
             where=path, hint="use that prior, or train another dequantizer",
         )  # fmt: skip
-    flow = stored.contract.flow.build()
-    fill_network(flow.network, stored, path)
-    return flow.eval().requires_grad_(False)
+    return flow

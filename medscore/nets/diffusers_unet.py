@@ -1,7 +1,7 @@
-"""The unconditional UNet2DModel of the diffusers library, for the checkpoints that it writes.
+"""The unconditional UNet2DModel of the diffusers library, for checkpoints written by it.
 
-It needs ``pip install "medscore[import]"``. The condition is the number of the DDPM step, from 0 at
-the least noise: ``{target: noise, condition: level, levels: 1000}``.
+It needs ``pip install "medscore[import]"``. The condition is the index of the DDPM step, 0 for the
+least noise, so the usual prediction is ``{target: noise, condition: level, levels: 1000}``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,36 @@ Resample = Literal["conv", "resnet"]
 
 
 class DiffusersUNetSpec(NetworkSpec):
-    """UNet2DModel's configuration, as far as an unconditional network depends on it.
+    """The configuration of UNet2DModel, as far as an unconditional network depends on it.
 
-    Names and defaults are its own but for ``image_channels``, its in_channels and out_channels.
-    Dropout is left out: it is off in a trained network.
+    Names and defaults are those of diffusers, except ``image_channels``. Dropout is left out, since
+    it is inactive in a trained network.
+
+    Attributes:
+        kind: ``diffusers``.
+        image_channels: in_channels and out_channels of UNet2DModel.
+        sample_size: side of the images in pixels, if the network is made for one size.
+        block_out_channels: channels of each resolution level, finest first.
+        layers_per_block: residual blocks of each level.
+        down_block_types: kind of each level of the encoder, finest first.
+        up_block_types: kind of each level of the decoder, coarsest first.
+        mid_block_type: kind of the middle block; None for no middle block.
+        mid_block_scale_factor: divisor of the skip connections in the middle block.
+        add_attention: whether the middle block has attention.
+        attention_head_dim: channels of an attention head.
+        norm_num_groups: groups of the group normalisation.
+        attn_norm_num_groups: groups of the normalisation in the middle block's attention.
+        norm_eps: epsilon of the group normalisation.
+        act_fn: activation function.
+        resnet_time_scale_shift: how the time embedding enters the residual blocks.
+        downsample_padding: padding of the strided convolutions.
+        downsample_type: how images are downsampled.
+        upsample_type: how images are upsampled.
+        time_embedding_dim: features of the time embedding; by default four times the first
+            ``block_out_channels``.
+        freq_shift: shift in the frequencies of the time embedding.
+        flip_sin_to_cos: whether cosines come before sines in the time embedding.
+        center_input_sample: whether the network maps its input from [0, 1] to [-1, 1].
     """
 
     kind: Literal["diffusers"] = "diffusers"
@@ -72,14 +98,16 @@ class DiffusersUNetSpec(NetworkSpec):
         return DiffusersUNet(self)
 
     def check_size(self, size: int) -> None:
-        """ValueError where ``size`` is not the network's own, or cannot be halved at each level."""
         if self.sample_size not in (None, size):
             raise ValueError(f"size {size} is not the network's sample_size {self.sample_size}")
         check_halved(size, len(self.block_out_channels), "block_out_channels")
 
 
 class DiffusersUNet(nn.Module):
-    """UNet2DModel without class labels; ``spec`` says which.
+    """UNet2DModel without class labels.
+
+    Args:
+        spec: configuration of the network.
 
     Raises:
         MedscoreError: diffusers is not installed.
@@ -88,10 +116,10 @@ class DiffusersUNet(nn.Module):
     def __init__(self, spec: DiffusersUNetSpec) -> None:
         super().__init__()
         try:
-            from diffusers.models.unets.unet_2d import UNet2DModel  # slow to import: 3-5 s
+            from diffusers.models.unets.unet_2d import UNet2DModel  # takes 3-5 s
         except ImportError as error:
             raise MedscoreError(
-                f"this network is diffusers', which cannot be imported ({error})",
+                f"this network needs diffusers, which cannot be imported ({error})",
                 hint='pip install "medscore[import]"',
             ) from error
         settings = spec.model_dump(exclude={"kind", "image_channels"})
@@ -99,5 +127,10 @@ class DiffusersUNet(nn.Module):
         self.body = UNet2DModel(in_channels=channels, out_channels=channels, **settings)
 
     def forward(self, x: Images, c: Times) -> Images:
-        """Args: x (batch, channel, H, W); c (batch,)."""
+        """The output of the network, of the shape of ``x``.
+
+        Args:
+            x: noisy images (batch, channel, H, W).
+            c: index of the DDPM step of each image, (batch,).
+        """
         return cast(Images, self.body(x, c, return_dict=False)[0])

@@ -1,10 +1,10 @@
-r"""What a network is told of the noise, as features of one number c per image.
+r"""Embeddings of the condition c, one number per image that describes its noise level.
 
 Random Fourier features (Tancik et al. 2020; NCSN++, B.5.8), for c = log sigma:
 
-.. math:: [\sin 2 \pi w c, \cos 2 \pi w c], \qquad w \sim N(0, 16^2) \text{ once and for all};
+.. math:: [\sin 2 \pi w c, \cos 2 \pi w c], \qquad w \sim N(0, 16^2) \text{, fixed at the start};
 
-sinusoidal positions (Ho et al. 2020; DDPM++), for c a number of steps, 0 to 999, d features:
+sinusoidal positional embedding with d features (Ho et al. 2020; DDPM++), for c from 0 to 999:
 
 .. math:: [\sin \omega_i c, \cos \omega_i c], \qquad \omega_i = 10^{-4 i/(d/2 - 1)}, \quad
           0 \le i < d/2.
@@ -27,8 +27,8 @@ class FourierEmbedding(nn.Module):
     """``2 * count`` random Fourier features.
 
     Args:
-        count: of frequencies w, drawn from torch's global generator and not trained. They are not
-            to be rounded: the phases reach hundreds of turns.
+        count: number of frequencies w, drawn from torch's global generator and not trained. They
+            must not be rounded, since the phases reach hundreds of turns.
         scale: standard deviation of w.
     """
 
@@ -39,21 +39,33 @@ class FourierEmbedding(nn.Module):
         self.register_buffer("frequencies", scale * torch.randn(count))
 
     def forward(self, c: Times) -> Features:
-        """The features of c."""
-        # in this order, so that the rounding of large phases is that of the published networks
+        """The features (batch, 2 count).
+
+        Args:
+            c: condition of each image, (batch,).
+        """
+        # in this order, so that large phases are rounded as in the published networks
         phase = c[:, None] * self.frequencies * 2 * math.pi
         return torch.cat([torch.sin(phase), torch.cos(phase)], dim=1)
 
 
 class PositionalEmbedding(nn.Module):
-    """``features`` sinusoids of c; an even number above two."""
+    """A sinusoidal positional embedding.
+
+    Args:
+        features: number of features, even and above two.
+    """
 
     def __init__(self, features: int) -> None:
         super().__init__()
         self.features = features
 
     def forward(self, c: Times) -> Features:
-        """The features of c."""
+        """The features (batch, features).
+
+        Args:
+            c: condition of each image, (batch,).
+        """
         count = self.features // 2
         index = torch.arange(count, dtype=c.dtype, device=c.device)
         phase = c[:, None] * torch.exp(-math.log(10_000) / (count - 1) * index)

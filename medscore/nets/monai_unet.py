@@ -1,7 +1,7 @@
-"""MONAI's DiffusionModelUNet as it is, in 2D and in 3D (Pinaya et al. 2022, after Rombach et al.).
+"""MONAI's DiffusionModelUNet, in 2D and 3D (Pinaya et al. 2022, after Rombach et al.).
 
-The condition goes to its sinusoidal embedding unchanged: for a network trained on DDPM's steps it
-is the number of the step, ``{target: noise, condition: level, levels: 1000}``.
+The condition is passed unchanged to its sinusoidal embedding. For a network trained with DDPM it is
+the index of the step: ``{target: noise, condition: level, levels: 1000}``.
 """
 
 from __future__ import annotations
@@ -18,15 +18,22 @@ Natural = Annotated[int, Field(ge=0)]
 
 
 class MonaiUNetSpec(NetworkSpec):
-    """Parameters of :class:`MonaiUNet`, named as MONAI's.
+    """Parameters of :class:`MonaiUNet`, with MONAI's names where not noted otherwise.
 
     Attributes:
+        kind: ``monai``.
+        spatial_dims: 2 for images, 3 for volumes.
         image_channels: MONAI's in_channels and out_channels.
-        channels, attention_levels: of each resolution, finest first.
-        res_blocks: MONAI's num_res_blocks, one number or one a resolution.
-        num_head_channels: of an attention head, one number or one a resolution; the coarsest
-            resolution's is used in the middle too, so there it is never 0.
-        include_fc, use_combined_linear: the linear layers of the attention.
+        channels: channels of each resolution level, finest first.
+        attention_levels: whether each level has attention, finest first.
+        res_blocks: MONAI's num_res_blocks: residual blocks, one number or one for each level.
+        norm_num_groups: groups of the group normalisation.
+        norm_eps: epsilon of the group normalisation.
+        num_head_channels: channels of an attention head, one number or one for each level. The
+            middle block has attention too and uses the last, which must not be 0.
+        resblock_updown: resample inside residual blocks instead of by convolutions.
+        include_fc: whether the attention ends with a linear layer.
+        use_combined_linear: whether one linear layer computes queries, keys and values.
     """
 
     kind: Literal["monai"] = "monai"
@@ -48,43 +55,45 @@ class MonaiUNetSpec(NetworkSpec):
         for name in ("attention_levels", "res_blocks", "num_head_channels"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != levels:
-                raise ValueError(f"{name} {value} must have {levels} entries, one a resolution")
+                raise ValueError(f"{name} {value} must have {levels} entries, one for each level")
         if any(channel % self.norm_num_groups for channel in self.channels):
             raise ValueError(
                 f"channels {self.channels} must be multiples of norm_num_groups "
                 f"{self.norm_num_groups}"
             )
-        attended = (*self.attention_levels[:-1], True)  # the middle has attention always
+        attended = (*self.attention_levels[:-1], True)  # the middle block always has attention
         for channel, head, used in zip(self.channels, self.heads, attended, strict=True):
             if used and (head == 0 or channel % head):
                 raise ValueError(
                     f"channels {channel} with attention must be a multiple of num_head_channels, "
-                    f"which is {head} there"
+                    f"which is {head} on that level"
                 )
         return self
 
     @property
     def heads(self) -> tuple[int, ...]:
-        """num_head_channels of each resolution."""
-        given = self.num_head_channels
-        return given if isinstance(given, tuple) else (given,) * len(self.channels)
+        """num_head_channels of each level."""
+        heads = self.num_head_channels
+        return heads if isinstance(heads, tuple) else (heads,) * len(self.channels)
 
     def build(self) -> nn.Module:
         return MonaiUNet(self)
 
     def check_size(self, size: int) -> None:
-        """ValueError where images of ``size`` cannot be halved between the resolutions."""
         check_halved(size, len(self.channels), "channels")
 
 
 class MonaiUNet(nn.Module):
-    """DiffusionModelUNet without class labels and without cross-attention; ``spec`` says which."""
+    """DiffusionModelUNet without class labels and without cross-attention.
+
+    Args:
+        spec: parameters of the network.
+    """
 
     def __init__(self, spec: MonaiUNetSpec) -> None:
         super().__init__()
-        from monai.networks.nets.diffusion_model_unet import (
-            DiffusionModelUNet,
-        )  # slow to import: 2-4 s
+        # imported here because it takes 2-4 s
+        from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 
         self.body = DiffusionModelUNet(
             spatial_dims=spec.spatial_dims,
@@ -102,5 +111,10 @@ class MonaiUNet(nn.Module):
         )
 
     def forward(self, x: State, c: Times) -> State:
-        """Args: x (batch, channel, H, W) or (batch, channel, D, H, W); c (batch,)."""
+        """The output of the network, of the shape of ``x``.
+
+        Args:
+            x: noisy images (batch, channel, H, W), or volumes (batch, channel, D, H, W).
+            c: condition of each image, (batch,).
+        """
         return cast(State, self.body(x, c))

@@ -1,7 +1,7 @@
-"""NCSN: a RefineNet told the number of the noise scale (Song & Ermon 2019; Appendix B.3.1).
+"""NCSN: a RefineNet conditioned on the index of the noise scale (Song & Ermon 2019; App. B.3.1).
 
-Normalisations everywhere are CondInstanceNorm++, with parameters of their own per noise scale, and
-refine blocks pool by averaging (Table B.7). The output is the score itself, so its prediction is
+All normalisations are CondInstanceNorm++, with separate parameters for each noise scale, and the
+refine blocks use average pooling (Table B.7). The output is the score itself, so the prediction is
 ``{target: score, condition: level, levels: L}``.
 """
 
@@ -21,7 +21,13 @@ from medscore.types import Images, Times
 
 
 class NCSNSpec(RefineNetSpec):
-    """Parameters of :class:`NCSN`; ``levels`` is L, how many noise scales it is trained on."""
+    """Parameters of :class:`NCSN`, beside those of
+    :class:`~medscore.nets.refinenet.RefineNetSpec`.
+
+    Attributes:
+        kind: ``ncsn``.
+        levels: number L of noise scales that it is trained on.
+    """
 
     kind: Literal["ncsn"] = "ncsn"
     levels: int = Field(10, gt=1)
@@ -34,9 +40,10 @@ class NCSN(nn.Module):
     """Noise conditional score network.
 
     Args:
-        image_channels: channels of the image.
-        widths, dilations: of each stage, as in :class:`~medscore.nets.refinenet.RefineNetSpec`.
-        levels: noise scales.
+        image_channels: channels of the images.
+        widths: channels of each stage (:class:`~medscore.nets.refinenet.RefineNetSpec`).
+        dilations: dilation of each stage.
+        levels: number of noise scales.
     """
 
     def __init__(
@@ -53,11 +60,11 @@ class NCSN(nn.Module):
         """The score of each image.
 
         Args:
-            x: (batch, channel, H, W).
-            level: (batch,), the number of the noise scale, 0 for the least noise; between two
-                scales the nearer one's parameters are used.
+            x: noisy images (batch, channel, H, W).
+            level: index of each image's noise scale, (batch,), 0 for the least noise; it is rounded
+                to the nearest one.
 
         Raises:
-            IndexError: (CPU) a level that rounds to none of the scales.
+            IndexError: (on the CPU) a level rounds to none of the scales.
         """
         return cast(Images, self.body(x, torch.round(level).long()))

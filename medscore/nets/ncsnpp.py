@@ -1,6 +1,6 @@
-"""NCSN++, DDPM++ and, where they come from, DDPM (Song et al. 2022, B.5.8; Ho et al. 2020).
+"""NCSN++, DDPM++ and their ancestor DDPM (Song et al. 2022, B.5.8; Ho et al. 2020).
 
-One U-Net; its specification says which of B.5.8's components it has. The named networks are in
+They are one U-Net, whose specification selects the components of B.5.8. The named networks are in
 ``configs/networks``:
 
 =================  ======  ========  ======  ==========  =========  ===========================
@@ -15,8 +15,8 @@ ncsnpp-cont        biggan  fir       4       fourier     residual   scaled_score
 ncsnpp-cont-deep   biggan  fir       8       fourier     residual   scaled_score, log_sigma
 =================  ======  ========  ======  ==========  =========  ===========================
 
-and all but ddpm rescale their skips. The prediction is what :mod:`medscore.priors.preconditioning`
-is to be told; it does the division by sigma.
+and all but ddpm rescale their skip connections. The last column is the ``prediction`` that belongs
+to the network; :mod:`medscore.priors.preconditioning` does the division by sigma.
 """
 
 from __future__ import annotations
@@ -51,18 +51,25 @@ from medscore.types import Images, Times
 
 
 class NCSNPPSpec(NetworkSpec):
-    """Parameters of :class:`NCSNPP`: a field for each choice of B.5.8.
+    """Parameters of :class:`NCSNPP`, one for each choice of B.5.8.
 
     Attributes:
-        width: channels at full size, a multiple of 4; each level has a multiple of it.
-        blocks: residual blocks per level of the encoder; the decoder has one more.
-        attention: levels with attention, 0 the finest; the coarsest has one besides.
+        kind: ``ncsnpp``.
+        image_channels: channels of the images.
+        width: channels at full resolution, a multiple of 4.
+        multipliers: channels of each level in units of ``width``, finest first.
+        blocks: residual blocks of each level of the encoder; the decoder has one more.
+        attention: levels with attention, 0 for the finest; the middle block always has attention.
         block: ``biggan`` resamples inside residual blocks, ``ddpm`` between them.
-        resample: ``fir``, the anti-aliasing filter, or ``plain``.
-        rescale_skips: every sum with a skip connection is divided by sqrt(2).
-        embedding: of c; ``fourier`` takes log sigma, ``positional`` a step from 0 to 999.
-        image_range: ``unit`` if x is noisy images of range [0, 1], of which the network makes
-            2 x - 1 itself, as published NCSN++ does; ``symmetric`` if it is to take x as it is.
+        resample: ``fir`` (with an anti-aliasing filter) or ``plain``.
+        rescale_skips: whether every sum with a skip connection is divided by sqrt(2).
+        progressive_input: how a pyramid of the input joins the features, if at all.
+        progressive_output: whether the output is a sum over a pyramid.
+        embedding: embedding of c: ``fourier`` of log sigma, ``positional`` of a step from 0 to 999.
+        fourier_scale: standard deviation of the Fourier frequencies.
+        image_range: ``unit`` if the network maps its input x to 2 x - 1, as published NCSN++
+            networks for images in [0, 1] do; ``symmetric`` if it takes x unchanged.
+        dropout: dropout probability.
     """
 
     kind: Literal["ncsnpp"] = "ncsnpp"
@@ -87,14 +94,12 @@ class NCSNPPSpec(NetworkSpec):
         if len(set(self.attention)) < len(self.attention) or any(
             not 0 <= level <= last for level in self.attention
         ):
-            raise ValueError(
-                f"attention {self.attention} must be different levels from 0 to {last}"
-            )
+            raise ValueError(f"attention {self.attention} must be distinct levels from 0 to {last}")
         widths = {*self.widths, *(w for level in self.decoder_widths for w in level)}
         if bad := [w for w in sorted(widths) if w % groups(w)]:
             raise ValueError(
-                f"width {self.width} times multipliers {self.multipliers} leads to a layer of "
-                f"{bad[0]} channels, which are no multiple of its {groups(bad[0])} groups"
+                f"width {self.width} and multipliers {self.multipliers} give a layer of "
+                f"{bad[0]} channels, which is not a multiple of its {groups(bad[0])} groups"
             )
         return self
 
@@ -105,7 +110,7 @@ class NCSNPPSpec(NetworkSpec):
 
     @property
     def decoder_widths(self) -> list[list[int]]:
-        """Channels that each block of the decoder takes, coarsest level first."""
+        """Input channels of each block of the decoder, coarsest level first."""
         skips = [self.width]
         for i, width in enumerate(self.widths):
             skips += [width] * (self.blocks + (i < len(self.widths) - 1))
@@ -121,12 +126,15 @@ class NCSNPPSpec(NetworkSpec):
         return NCSNPP(self)
 
     def check_size(self, size: int) -> None:
-        """ValueError where images of ``size`` cannot be halved between all levels."""
         check_halved(size, len(self.multipliers), "multipliers")
 
 
 class NCSNPP(nn.Module):
-    """The network of a specification, for images whose sides pass its ``check_size``."""
+    """The network of a specification.
+
+    Args:
+        spec: parameters of the network.
+    """
 
     def __init__(self, spec: NCSNPPSpec) -> None:
         super().__init__()
@@ -142,7 +150,7 @@ class NCSNPP(nn.Module):
             initialise(nn.Linear(features, style.condition)),
             nn.SiLU(),
             initialise(nn.Linear(style.condition, style.condition)),
-            nn.SiLU(),  # of which every block takes its linear share
+            nn.SiLU(),  # followed by a linear layer in every block
         )
         self.first = convolution(spec.image_channels, width)
         self.encoder = nn.ModuleList(
@@ -171,7 +179,12 @@ class NCSNPP(nn.Module):
         self.last = None if progressive else to_image(widths[0], spec.image_channels)
 
     def forward(self, x: Images, c: Times) -> Images:
-        """Args: x (batch, channel, H, W); c (batch,), what the embedding takes."""
+        """The output of the network, of the shape of ``x``.
+
+        Args:
+            x: noisy images (batch, channel, H, W).
+            c: condition of each image, (batch,), as the embedding takes it.
+        """
         condition = self.condition(self.embedding(c).to(x.dtype))
         if self.spec.image_range == "unit":
             x = 2 * x - 1
@@ -196,7 +209,7 @@ def _style(spec: NCSNPPSpec) -> BlockStyle:
 
 
 def _down(spec: NCSNPPSpec, style: BlockStyle, level: int) -> Way:
-    """From a level to the next coarser, with the input's share."""
+    """The way from a level to the next coarser one, and the part of the input pyramid."""
     width, channels = spec.widths[level], spec.image_channels
     pyramid: nn.Module | None = None
     if spec.progressive_input == "input_skip":
@@ -209,12 +222,12 @@ def _down(spec: NCSNPPSpec, style: BlockStyle, level: int) -> Way:
 
 
 def _up(spec: NCSNPPSpec, style: BlockStyle, level: int) -> Way:
-    """From a level to the next finer if there is one, with its share of the output."""
+    """The way from a level to the next finer one, if any, and the part of the output pyramid."""
     width = spec.widths[level]
     progressive = spec.progressive_output == "output_skip"
-    share = to_image(width, spec.image_channels) if progressive else None
+    part = to_image(width, spec.image_channels) if progressive else None
     if level == 0:
-        return Way(None, share)
+        return Way(None, part)
     if spec.block == "biggan":
-        return Way(ResidualBlock(width, width, style, style.resampling.up), share)
-    return Way(UpConvolution(width, style.resampling), share)
+        return Way(ResidualBlock(width, width, style, style.resampling.up), part)
+    return Way(UpConvolution(width, style.resampling), part)

@@ -1,8 +1,8 @@
-"""NCSNv2: one RefineNet for every noise (Song & Ermon 2020; Technique 6.3, Appendix B.4.1).
+"""NCSNv2: an unconditional RefineNet (Song & Ermon 2020; Technique 6.3, Appendix B.4.1).
 
-Residual blocks normalise by InstanceNorm++; refine blocks have no normalisation and take the
-maximum when they pool (Table B.8). The network is not told the noise: its output divided by sigma
-is the score, so its prediction is ``{target: scaled_score}``, which does the division.
+Residual blocks use InstanceNorm++; refine blocks have no normalisation and use max pooling
+(Table B.8). The network is not conditioned on the noise: its output divided by sigma is the score,
+so the prediction is ``{target: scaled_score}``, which does the division.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from medscore.types import Images, Times
 
 
 class NCSNv2Spec(RefineNetSpec):
-    """Parameters of :class:`NCSNv2`."""
+    """Parameters of :class:`NCSNv2`: those of :class:`~medscore.nets.refinenet.RefineNetSpec`.
+
+    Attributes:
+        kind: ``ncsnv2``.
+    """
 
     kind: Literal["ncsnv2"] = "ncsnv2"
 
@@ -31,8 +35,9 @@ class NCSNv2(nn.Module):
     """Unconditional score network of Technique 6.3.
 
     Args:
-        image_channels: channels of the image.
-        widths, dilations: of each stage, as in :class:`~medscore.nets.refinenet.RefineNetSpec`.
+        image_channels: channels of the images.
+        widths: channels of each stage (:class:`~medscore.nets.refinenet.RefineNetSpec`).
+        dilations: dilation of each stage.
     """
 
     def __init__(
@@ -49,5 +54,10 @@ class NCSNv2(nn.Module):
         )
 
     def forward(self, x: Images, c: Times) -> Images:
-        """Sigma times the score. Args: x (batch, channel, H, W); c (batch,) is not used."""
+        """Sigma times the score of each image.
+
+        Args:
+            x: noisy images (batch, channel, H, W).
+            c: condition (batch,), not used.
+        """
         return cast(Images, self.body(x, c))

@@ -1,9 +1,9 @@
 """The levels of the U-Net of NCSN++ and DDPM++, with its progressive architectures (B.5.8).
 
-Progressive input: a pyramid of the noisy image joins the features after each halving, through a
-1 x 1 convolution ("input skip") or as the skip connection of a residual ("residual"). Progressive
-output: every level adds its share to a pyramid of the result ("output skip"). Their names and
-definitions are StyleGAN-2's (Karras et al. 2020).
+Progressive input: a pyramid of the noisy image is added to the features after each downsampling,
+through a 1 x 1 convolution ("input skip") or a strided convolution ("residual"). Progressive
+output: every level adds an image to a pyramid whose finest level is the output ("output skip").
+Names and definitions are those of StyleGAN-2 (Karras et al. 2020).
 """
 
 from __future__ import annotations
@@ -28,11 +28,17 @@ from medscore.nets.residual import (
 from medscore.types import Images
 
 Pyramid = Float[Tensor, "batch pyramid pyramid_height pyramid_width"]
-"""An image of another size and other channels than the features it meets."""
+"""An image whose size and channels differ from those of the features."""
 
 
 class InputSkip(nn.Module):
-    """Adds a 1 x 1 convolution of the halved image to the features."""
+    """Adds a 1 x 1 convolution of the downsampled image to the features.
+
+    Args:
+        image_channels: channels of the image.
+        channels: channels of the features.
+        style: common settings of the blocks.
+    """
 
     def __init__(self, image_channels: int, channels: int, style: BlockStyle) -> None:
         super().__init__()
@@ -40,13 +46,24 @@ class InputSkip(nn.Module):
         self.conv = convolution(image_channels, channels, 1)
 
     def forward(self, pyramid: Pyramid, h: Images) -> tuple[Tensor, Tensor]:
-        """The next image of the pyramid, and the features that have seen it."""
+        """The next image of the pyramid, and the sum with the features.
+
+        Args:
+            pyramid: image of the finer level.
+            h: features (batch, channel, H, W), already downsampled.
+        """
         pyramid = self.down(pyramid)
         return pyramid, h + self.conv(pyramid)
 
 
 class InputResidual(nn.Module):
-    """Adds a strided convolution of the pyramid to the features; the sum is the next pyramid."""
+    """Adds a strided convolution of the pyramid to the features; the sum is the next pyramid.
+
+    Args:
+        into: channels of the pyramid.
+        channels: channels of the features.
+        style: common settings of the blocks.
+    """
 
     def __init__(self, into: int, channels: int, style: BlockStyle) -> None:
         super().__init__()
@@ -54,13 +71,23 @@ class InputResidual(nn.Module):
         self.down = StridedConvolution(into, channels, style.resampling)
 
     def forward(self, pyramid: Pyramid, h: Images) -> tuple[Tensor, Tensor]:
-        """The next image of the pyramid, which is also the features."""
+        """The next image of the pyramid, which is also the sum with the features.
+
+        Args:
+            pyramid: image of the finer level.
+            h: features (batch, channel, H, W), already downsampled.
+        """
         h = self.skip * (self.down(pyramid) + h)
         return h, h
 
 
 def to_image(channels: int, image_channels: int) -> nn.Sequential:
-    """From features to an image that starts near zero."""
+    """Layers from features to an image, which is nearly zero before training.
+
+    Args:
+        channels: channels of the features.
+        image_channels: channels of the image.
+    """
     return nn.Sequential(
         normalisation(channels), nn.SiLU(), convolution(channels, image_channels, scale=ZERO)
     )
@@ -68,18 +95,27 @@ def to_image(channels: int, image_channels: int) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class Way:
-    """How one level leads to the next: the halving or doubling, and the pyramid's part in it."""
+    """The way from one level to the next.
+
+    Attributes:
+        resample: downsampling or upsampling of the features; None at the last level.
+        pyramid: the part of the input or output pyramid, if any.
+    """
 
     resample: nn.Module | None = None
     pyramid: nn.Module | None = None
 
 
 class EncoderLevel(nn.Module):
-    """Residual blocks at one resolution, each with attention if any, and the way down.
+    """Residual blocks at one resolution, and the way to the next coarser level.
 
     Args:
-        into, out: channels before and after.
-        down: to the next level; empty at the coarsest.
+        into: input channels.
+        out: output channels.
+        blocks: number of residual blocks.
+        attention: whether each block is followed by attention.
+        style: common settings of the blocks.
+        down: way to the next level; empty at the coarsest.
     """
 
     def __init__(
@@ -97,7 +133,13 @@ class EncoderLevel(nn.Module):
     def forward(
         self, h: Images, condition: Condition, pyramid: Pyramid
     ) -> tuple[list[Tensor], Tensor]:
-        """All features that the decoder will see, last the level's result; and the pyramid."""
+        """The features for the decoder, the last of which are the output, and the next pyramid.
+
+        Args:
+            h: features (batch, channel, H, W).
+            condition: embedded condition of each image.
+            pyramid: input pyramid at this level.
+        """
         skips: list[Tensor] = []
         for block, attention in zip(self.blocks, self.attention, strict=True):
             h = attention(block(h, condition))
@@ -111,7 +153,12 @@ class EncoderLevel(nn.Module):
 
 
 class Middle(nn.Module):
-    """Block, attention, block at the coarsest resolution."""
+    """Block, attention and block at the coarsest resolution.
+
+    Args:
+        channels: channels of the features.
+        style: common settings of the blocks.
+    """
 
     def __init__(self, channels: int, style: BlockStyle) -> None:
         super().__init__()
@@ -120,18 +167,25 @@ class Middle(nn.Module):
         self.block_out = ResidualBlock(channels, channels, style)
 
     def forward(self, h: Images, condition: Condition) -> Images:
-        """Features of the same shape."""
+        """Features of the same shape.
+
+        Args:
+            h: features (batch, channel, H, W).
+            condition: embedded condition of each image.
+        """
         h = self.attention(self.block_in(h, condition))
         return cast(Images, self.block_out(h, condition))
 
 
 class DecoderLevel(nn.Module):
-    """Residual blocks at one resolution, each of which takes a skip of the encoder; one attention
-    if any; and the way up.
+    """Residual blocks with skip connections from the encoder, and the way to the next finer level.
 
     Args:
-        into: channels that each block takes, its skip among them. out: that it gives.
-        up: to the next level; its pyramid is the share of the result (:func:`to_image`).
+        into: input channels of each block, including those of the skip connection.
+        out: output channels.
+        attention: whether the last block is followed by attention.
+        style: common settings of the blocks.
+        up: way to the next level; its pyramid is a :func:`to_image`.
     """
 
     def __init__(
@@ -146,13 +200,20 @@ class DecoderLevel(nn.Module):
     def forward(
         self, h: Images, skips: list[Tensor], condition: Condition, image: Pyramid | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Features, and the pyramid of the result. Takes its skips from the end of the list."""
+        """Features at the next level, and the output pyramid.
+
+        Args:
+            h: features (batch, channel, H, W).
+            skips: features of the encoder; those used are removed from the end of the list.
+            condition: embedded condition of each image.
+            image: output pyramid so far; None before its first level.
+        """
         for block in self.blocks:
             h = block(cat([h, skips.pop()], dim=1), condition)
         h = self.attention(h)
         if self.to_image is not None:
-            share = self.to_image(h)
-            image = share if image is None else self.enlarge(image) + share
+            part = self.to_image(h)
+            image = part if image is None else self.enlarge(image) + part
         if self.up is not None:
             h = self.up(h, condition)
         return h, image

@@ -1,10 +1,10 @@
 """RefineNet: the U-Net of NCSN and NCSNv2 (Lin et al. 2017; Appendices B.3.1 and B.4.1).
 
-Stages of two residual blocks go down: each stage after the first halves the resolution, or keeps
-it and dilates its convolutions. Then a cascade of refine blocks comes back up, one per stage,
-deepest first: residual convolution units on each input, multi-resolution fusion, chained residual
-pooling, and more residual convolution units. A block is called as ``block(x, level)``; what level
-means is the affair of the normalisation it was built with.
+The encoder has stages of two residual blocks; each stage after the first halves the resolution, or
+keeps it and uses dilated convolutions. The decoder is a cascade of refine blocks, one for each
+stage, deepest first: residual convolution units on each input, multi-resolution fusion, chained
+residual pooling, and more residual convolution units. Blocks are called as ``block(x, level)``, and
+pass ``level`` to their normalisations.
 """
 
 from __future__ import annotations
@@ -19,17 +19,21 @@ from torch.nn import functional
 from medscore.nets.spec import NetworkSpec, Positive, check_multiple
 
 Norm = Callable[[int], nn.Module]
-"""From a number of channels to a layer of :mod:`medscore.nets.normalisation`."""
+"""Makes a layer of :mod:`medscore.nets.normalisation` for a number of channels."""
 
 Pool = Callable[[], nn.Module]
-"""A 5 x 5 pooling that keeps the resolution."""
+"""Makes a 5 x 5 pooling layer that keeps the resolution."""
 
 
 class RefineNetSpec(NetworkSpec):
     """Parameters that NCSN and NCSNv2 share.
 
-    Stage i has ``width * multipliers[i]`` channels. Where ``dilations[i]`` is 1, stage i > 0 halves
-    the resolution; where it is larger it keeps it, and dilates its convolutions by as much.
+    Attributes:
+        image_channels: channels of the images.
+        width: channels of a stage with multiplier 1.
+        multipliers: channels of each stage in units of ``width``, finest first.
+        dilations: dilation of the convolutions of each stage. After the first, a stage with
+            dilation 1 halves the resolution, and one with a larger dilation keeps it.
     """
 
     image_channels: Positive = 1
@@ -41,7 +45,8 @@ class RefineNetSpec(NetworkSpec):
     def _one_dilation_per_stage(self) -> RefineNetSpec:
         if len(self.multipliers) != len(self.dilations):
             raise ValueError(
-                f"multipliers {self.multipliers} and dilations {self.dilations} must be as many"
+                f"multipliers {self.multipliers} and dilations {self.dilations} must have the same "
+                "length"
             )
         return self
 
@@ -51,22 +56,36 @@ class RefineNetSpec(NetworkSpec):
         return tuple(self.width * multiplier for multiplier in self.multipliers)
 
     def check_size(self, size: int) -> None:
-        """ValueError where images of ``size`` cannot be halved as often as the stages ask."""
         why = (
-            f"halved at each stage after the first of dilation 1, dilations being {self.dilations}"
+            f"it is halved at each later stage with dilation 1, and dilations are {self.dilations}"
         )
         check_multiple(size, 2 ** self.dilations[1:].count(1), why)
 
 
 def conv3(inputs: int, outputs: int, *, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
-    """A 3 x 3 convolution that keeps the resolution."""
+    """A 3 x 3 convolution that keeps the resolution.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        dilation: dilation of the kernel.
+        bias: whether it has a bias.
+    """
     return nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation, bias=bias)
 
 
 class ResBlock(nn.Module):
     """Pre-activation residual block: pool(conv(conv(x))) + shortcut(pool(x)).
 
-    A normalisation and an ELU come before each of its two convolutions.
+    A normalisation and an ELU precede each of its two convolutions.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        norm: makes the normalisations.
+        dilation: dilation of the convolutions.
+        pool: downsampling, or the identity.
+        shortcut: layer of the skip connection.
     """
 
     def __init__(
@@ -94,13 +113,26 @@ class ResBlock(nn.Module):
 
 
 def plain(width: int, norm: Norm, dilation: int) -> ResBlock:
-    """A residual block of one width, with the identity as its shortcut."""
+    """A residual block that keeps channels and resolution.
+
+    Args:
+        width: channels.
+        norm: makes the normalisations.
+        dilation: dilation of the convolutions.
+    """
     keep = nn.Identity()
     return ResBlock(width, width, norm, dilation=dilation, pool=keep, shortcut=keep)
 
 
 def down(inputs: int, outputs: int, norm: Norm, dilation: int) -> ResBlock:
-    """The first block of a later stage: halves the resolution by averaging, or dilates instead."""
+    """The first block of a later stage: averages 2 x 2 pixels, or dilates its convolutions instead.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        norm: makes the normalisations.
+        dilation: dilation of the convolutions; 1 halves the resolution.
+    """
     pool: nn.Module = nn.AvgPool2d(2)
     shortcut: nn.Module = nn.Conv2d(inputs, outputs, 1)
     if dilation > 1:
@@ -109,7 +141,7 @@ def down(inputs: int, outputs: int, norm: Norm, dilation: int) -> ResBlock:
 
 
 class Chain(nn.ModuleList):
-    """Blocks one after the other."""
+    """Blocks applied one after the other."""
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         for block in self:
@@ -118,7 +150,12 @@ class Chain(nn.ModuleList):
 
 
 class ResidualConvUnit(nn.Module):
-    """x plus two convolutions of it, each after a normalisation and an ELU."""
+    """x plus two convolutions of x, each preceded by a normalisation and an ELU.
+
+    Args:
+        width: channels.
+        norm: makes the normalisations.
+    """
 
     def __init__(self, width: int, norm: Norm) -> None:
         super().__init__()
@@ -133,7 +170,13 @@ class ResidualConvUnit(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Multi-resolution fusion: convolve each input, bring it to the first's grid, and add."""
+    """Multi-resolution fusion: convolve each input, interpolate it to the finest grid, and add.
+
+    Args:
+        inputs: channels of each input, finest grid first.
+        outputs: output channels.
+        norm: makes the normalisations.
+    """
 
     def __init__(self, inputs: Sequence[int], outputs: int, norm: Norm) -> None:
         super().__init__()
@@ -155,7 +198,13 @@ class Fusion(nn.Module):
 
 
 class ChainedResidualPooling(nn.Module):
-    """ELU, then a sum over a chain of two stages of pooling and convolution."""
+    """An ELU, then the sum over a chain of two stages of pooling and convolution.
+
+    Args:
+        width: channels.
+        norm: makes the normalisations.
+        pool: makes the pooling layer.
+    """
 
     def __init__(self, width: int, norm: Norm, pool: Pool) -> None:
         super().__init__()
@@ -172,12 +221,14 @@ class ChainedResidualPooling(nn.Module):
 
 
 class RefineBlock(nn.Module):
-    """RefineBlock of the tables; built with a conditional normalisation, CondRefineBlock.
+    """RefineBlock of Tables B.7 and B.8; with a conditional normalisation, CondRefineBlock.
 
     Args:
-        inputs: channels of each input, finest grid first; a single one is not fused.
-        outputs: channels that come out, those of the input where it is single.
-        units: residual convolution units at the end.
+        inputs: channels of each input, finest grid first.
+        outputs: output channels; those of the input if there is only one.
+        norm: makes the normalisations.
+        pool: makes the pooling layer.
+        units: number of residual convolution units at the end.
     """
 
     def __init__(
@@ -198,14 +249,15 @@ class RefineBlock(nn.Module):
 
 
 class RefineNet(nn.Module):
-    """Tables B.7 and B.8.
+    """The network of Tables B.7 and B.8.
 
     Args:
-        image_channels: channels of the image.
-        widths, dilations: of each stage, finest first, as in :class:`RefineNetSpec`.
-        norm: of the residual blocks, and before the last convolution.
-        refine_norm: of the refine blocks.
-        pool: of the refine blocks.
+        image_channels: channels of the images.
+        widths: channels of each stage, finest first.
+        dilations: dilation of each stage (:class:`RefineNetSpec`).
+        norm: makes the normalisations of the residual blocks and before the last convolution.
+        refine_norm: makes the normalisations of the refine blocks.
+        pool: makes the pooling layers of the refine blocks.
     """
 
     def __init__(
@@ -228,7 +280,7 @@ class RefineNet(nn.Module):
             Chain([head, plain(width, norm, dilation)])
             for head, width, dilation in zip(heads, widths, dilations, strict=True)
         )
-        # A refine block gives the width of the stage it is fused with next, the first stage's last.
+        # a refine block outputs the channels of the stage it is fused with next
         self.refines = nn.ModuleList()
         inputs, outputs = [widths[-1]], widths[-1]
         for stage in reversed(range(len(widths))):
@@ -240,7 +292,12 @@ class RefineNet(nn.Module):
         self.last = conv3(widths[0], image_channels)
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        """Args: x (batch, channel, H, W); level is what the normalisations take."""
+        """The output of the network, of the shape of ``x``.
+
+        Args:
+            x: images (batch, channel, H, W).
+            level: argument of the normalisations, (batch,).
+        """
         h, features = self.first(x), []
         for stage in self.stages:
             h = stage(h, level)

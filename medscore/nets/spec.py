@@ -1,4 +1,4 @@
-"""What every network's specification is: parameters that a file may hold, and what they build."""
+"""The base of network specifications: parameters that a file can hold and that build a network."""
 
 from __future__ import annotations
 
@@ -13,23 +13,48 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class NetworkSpec(Strict):
-    """Base of the specifications; each network's file has its own, with a ``kind`` of its own."""
+    """Base of the network specifications, each of which has a ``kind`` of its own."""
 
     def build(self) -> nn.Module:
-        """The untrained network; its initialisation draws from torch's global generator."""
+        """The untrained network, initialised with torch's global generator."""
         raise NotImplementedError
 
     def check_size(self, size: int) -> None:
-        """ValueError where images of ``size`` x ``size`` pixels do not fit the network."""
+        """Check that the network takes square images of a size.
+
+        Args:
+            size: side of the images in pixels.
+
+        Raises:
+            ValueError: it does not.
+        """
 
 
 def check_multiple(size: int, step: int, why: str) -> None:
-    """ValueError where ``size`` is no multiple of ``step``, which the network needs for ``why``."""
+    """Check that a size is a multiple of a number.
+
+    Args:
+        size: side of the images in pixels.
+        step: the number.
+        why: the reason, for the message.
+
+    Raises:
+        ValueError: it is not.
+    """
     if size % step:
         raise ValueError(f"size {size} must be a multiple of {step}: {why}")
 
 
 def check_halved(size: int, levels: int, of: str) -> None:
-    """ValueError where ``size`` cannot be halved between ``levels`` levels of the field ``of``."""
+    """Check that a size can be halved from each resolution level to the next.
+
+    Args:
+        size: side of the images in pixels.
+        levels: number of levels.
+        of: field of the specification that sets the levels, for the message.
+
+    Raises:
+        ValueError: it cannot.
+    """
     step = 2 ** (levels - 1)
     check_multiple(size, step, f"it is halved between {levels} levels of {of}")

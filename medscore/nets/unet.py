@@ -1,7 +1,7 @@
-"""MONAI's DiffusionModelUNet on folded pixels: what the shipped priors are.
+"""MONAI's DiffusionModelUNet after a pixel unshuffle: the network of the shipped priors.
 
-The image is folded ``fold`` x ``fold`` into channels first and unfolded last (pixel unshuffle),
-so the widest layers run on a smaller grid: on a CPU that is most of the cost.
+Blocks of ``fold`` x ``fold`` pixels become channels before the network and pixels again behind it.
+The layers at full resolution, which dominate the cost on a CPU, thus run on a smaller grid.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from medscore.nets.spec import NetworkSpec, Positive, check_multiple
 
 
 class UNetSpec(NetworkSpec):
-    """Parameters of :class:`UNet`."""
+    """Parameters of :class:`UNet`.
+
+    Attributes:
+        kind: ``unet``.
+        channels: channels of each resolution level, finest first.
+        blocks: residual blocks of each level.
+        fold: side of the blocks of pixels that become channels.
+        groups: groups of the group normalisation.
+        image_channels: channels of the images.
+    """
 
     kind: Literal["unet"] = "unet"
     channels: tuple[Positive, ...] = Field((48, 48, 96, 128), min_length=1)
@@ -41,9 +50,8 @@ class UNetSpec(NetworkSpec):
         )
 
     def check_size(self, size: int) -> None:
-        """ValueError where images of ``size`` cannot be folded, then halved at every level."""
         levels = len(self.channels)
-        why = f"fold {self.fold}, then halved between {levels} levels of channels"
+        why = f"it is divided by fold {self.fold}, then halved between {levels} levels"
         check_multiple(size, self.fold * 2 ** (levels - 1), why)
 
 
@@ -51,11 +59,11 @@ class UNet(nn.Module):
     """A U-Net for square images whose side is divisible by ``fold * 2**(len(channels) - 1)``.
 
     Args:
-        channels: width of each resolution, finest first.
-        blocks: residual blocks per resolution.
-        fold: side of the pixel-unshuffle block.
-        image_channels: channels of the image.
-        groups: groups of the group norm.
+        channels: channels of each resolution level, finest first.
+        blocks: residual blocks of each level.
+        fold: side of the blocks of pixels that become channels.
+        image_channels: channels of the images.
+        groups: groups of the group normalisation.
     """
 
     def __init__(
@@ -68,9 +76,8 @@ class UNet(nn.Module):
         groups: int = 8,
     ) -> None:
         super().__init__()
-        from monai.networks.nets.diffusion_model_unet import (
-            DiffusionModelUNet,
-        )  # slow to import: 2-4 s
+        # imported here because it takes 2-4 s
+        from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 
         self.unfold, self.refold = nn.PixelUnshuffle(fold), nn.PixelShuffle(fold)
         self.body = DiffusionModelUNet(
@@ -85,6 +92,11 @@ class UNet(nn.Module):
         )
 
     def forward(self, x: Tensor, log_s: Tensor) -> Tensor:
-        """Args: x (batch, channel, H, W); log_s (batch,), the log noise-to-signal ratio."""
-        # MONAI's sinusoidal embedding is made for steps of about 0 to 1000.
+        """The output of the network, of the shape of ``x``.
+
+        Args:
+            x: noisy images (batch, channel, H, W).
+            log_s: logarithm of the noise-to-signal ratio of each image, (batch,).
+        """
+        # MONAI's sinusoidal embedding expects steps of about 0 to 1000
         return cast(Tensor, self.refold(self.body(self.unfold(x), 250.0 * log_s)))

@@ -1,12 +1,12 @@
-r"""Denoising score matching (Song et al. 2022, Eq. 7.7), through the denoiser.
+r"""Denoising score matching (Song et al. 2022, Eq. 7.7), written with the denoiser.
 
 .. math:: E_t\, \lambda(t)\, E \| s_\theta(x_t, t) + z/\sigma \|^2
           = E_t\, \lambda \frac{\alpha^2}{\sigma^4}\, E \| D_\theta(x_t, t) - x_0 \|^2,
           \qquad x_t = \alpha x_0 + \sigma z,
 
 because :math:`s = (\alpha D - x)/\sigma^2`. An objective is a rule for the times and a weighting.
-A loss is the mean over a sample's D numbers, with no one half: its gradient is 2/D times that of
-:math:`\frac12 E_t \lambda E \| s_\theta - \nabla \log p_t \|^2`.
+The loss is the mean over the D components of a sample, without the factor 1/2, so its gradient is
+2/D times that of :math:`\frac12 E_t \lambda E \| s_\theta - \nabla \log p_t \|^2`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,25 @@ from medscore.sdes.base import SDE
 from medscore.types import State, Times
 
 Weighting = Callable[[SDE, Times], Tensor]
-r"""The factor on the mean square of D - x_0, :math:`\lambda(t) \alpha^2 / \sigma^4`."""
+r"""The weight of the mean square of D - x_0, :math:`\lambda(t) \alpha^2 / \sigma^4`."""
 
 TimesRule = Callable[[SDE, Tensor], Tensor]
 """Maps uniform draws in [0, 1) to times."""
 
 
 def denoising_loss(prior: Prior, x0: State, t: Times, z: State, weighting: Weighting) -> Times:
-    """The weighted denoising error of each sample, mean over its numbers, shape (batch,)."""
+    """The weighted mean squared denoising error of each sample.
+
+    Args:
+        prior: the prior.
+        x0: clean images (batch, ...).
+        t: times (batch,).
+        z: white noise of the shape of ``x0``.
+        weighting: weight of the error at each time.
+
+    Returns:
+        The losses, (batch,).
+    """
     sde = prior.sde
     error = (prior.denoise(sde.marginal(x0, t, z), t) - x0).flatten(1).square().mean(1)
     return weighting(sde, t) * error
@@ -38,16 +49,24 @@ def denoising_loss(prior: Prior, x0: State, t: Times, z: State, weighting: Weigh
 
 @dataclass(frozen=True)
 class Denoising:
-    """Eq. 7.7 with the times of a rule."""
+    """A denoising objective: Eq. 7.7 with a choice of times and weighting.
+
+    Attributes:
+        times: maps uniform draws to times.
+        weighting: weight of the error at each time.
+    """
 
     times: TimesRule
     weighting: Weighting
 
     def __call__(self, prior: Prior, x0: State, u: Times, z: State) -> Times:
-        """The loss of each sample, shape (batch,).
+        """The loss of each sample, (batch,).
 
         Args:
-            x0: clean. u: uniform in [0, 1), one per sample. z: standard normal, as ``x0``.
+            prior: the prior.
+            x0: clean images (batch, ...).
+            u: uniform draws in [0, 1), (batch,), which become times.
+            z: white noise of the shape of ``x0``.
         """
         return denoising_loss(prior, x0, self.times(prior.sde, u), z, self.weighting)
 
@@ -58,8 +77,12 @@ class Denoising:
 def score_weighting(sde: SDE, t: Times) -> Tensor:
     r""":math:`\lambda = \sigma^2`, the inverse of the mean square of z / sigma (below Eq. 7.7).
 
-    So are Eq. 7.1's and Eq. 7.3's, and chapter 7's in Table 9.1 for VP and sub-VP. The table's
-    sigma(t) for VE is g(t): a constant times this one's.
+    It is the weighting of Eq. 7.1 and 7.3, and that of chapter 7 in Table 9.1 for VP and sub-VP.
+    For VE the table has g(t)^2, which is a constant multiple of sigma(t)^2.
+
+    Args:
+        sde: the forward diffusion.
+        t: times (batch,).
     """
     return sde.ratio(t) ** -2
 
@@ -67,19 +90,29 @@ def score_weighting(sde: SDE, t: Times) -> Tensor:
 def likelihood_weighting(sde: SDE, t: Times) -> Tensor:
     r""":math:`\lambda = g^2`, which bounds the likelihood (Theorem 9.1).
 
-    With uniform times the loss times :math:`D (1 - \epsilon) / 2` is Eq. 9.4 from eps on, in nats.
+    With uniform times, the loss times :math:`D (1 - \epsilon) / 2` is the integral of Eq. 9.4 from
+    eps to 1, in nats.
+
+    Args:
+        sde: the forward diffusion.
+        t: times (batch,).
     """
     return (sde.diffusion(t) / sde.sigma(t)) ** 2 * score_weighting(sde, t)
 
 
 def importance_weighting(sde: SDE, t: Times) -> Tensor:
-    r""":math:`\lambda = Z \sigma^2 / (1 - \epsilon)`: what :class:`ImportanceTimes` leave of g^2.
+    r""":math:`\lambda = Z \sigma^2 / (1 - \epsilon)`: g^2 divided by the density of
+    :class:`ImportanceTimes`, relative to uniform times.
 
-    Z is the integral of :math:`g^2/\sigma^2` from eps to 1 (Eq. 9.12, whose factor T is one too
-    many), and 1 - eps the length over which uniform times average.
+    Z is the integral of :math:`g^2/\sigma^2` from eps to 1 (Eq. 9.12 has a superfluous factor T),
+    and 1 - eps the length of the interval of uniform times.
+
+    Args:
+        sde: the forward diffusion.
+        t: times (batch,).
 
     Raises:
-        ValueError: the SDE has no noise at its eps, where Z diverges.
+        ValueError: the SDE has no noise at its eps, so that Z diverges.
     """
     low, high = log_ratios(sde)
     return 2 * (high - low) / (1 - sde.eps) * score_weighting(sde, t)
@@ -87,8 +120,13 @@ def importance_weighting(sde: SDE, t: Times) -> Tensor:
 
 @dataclass(frozen=True)
 class EDMWeighting:
-    """(s^2 + d^2) / (s d)^2, s = sigma/alpha (Karras et al. 2022, Table 1): the target of the
-    network behind :class:`medscore.priors.preconditioning.EDM` has unit variance. ``std`` is d.
+    """(s^2 + d^2) / (s d)^2 with s = sigma/alpha (Karras et al. 2022, Table 1).
+
+    With it the training target of the network behind
+    :class:`medscore.priors.preconditioning.EDM` has unit variance.
+
+    Attributes:
+        std: standard deviation d of the data.
     """
 
     std: float
@@ -102,7 +140,7 @@ class EDMWeighting:
 
 @dataclass(frozen=True)
 class UniformTimes:
-    """t ~ U[eps, 1], as in Eq. 7.7."""
+    """Times that are uniform in [eps, 1], as in Eq. 7.7."""
 
     def __call__(self, sde: SDE, u: Tensor) -> Tensor:
         return sde.eps + (1 - sde.eps) * u
@@ -110,9 +148,13 @@ class UniformTimes:
 
 @dataclass(frozen=True)
 class LogNormalTimes:
-    """Training times whose log noise-to-signal ratio is normal, kept within the SDE's own range.
+    """Times with a normally distributed log noise-to-signal ratio, truncated to the SDE's range.
 
-    Where the normal would leave the range it is drawn from its truncation, by inverse transform.
+    The truncated normal distribution is sampled by inverse transform.
+
+    Attributes:
+        mean: mean of log(sigma/alpha).
+        std: standard deviation of log(sigma/alpha).
     """
 
     mean: float = -1.5
@@ -136,11 +178,11 @@ class ImportanceTimes:
     .. math:: \frac{g^2}{\sigma^2} = \frac{(\sigma^2)'}{\sigma^2} - 2 (\log\alpha)'
               = \frac{d}{dt} \log \frac{\sigma^2}{\alpha^2},
 
-    whose integral from eps is the cumulative distribution in closed form, and ``sde.time`` its
-    inverse. On VE g/sigma is constant and these are :class:`UniformTimes`.
+    so the cumulative distribution has a closed form, whose inverse is ``sde.time``. For VE g/sigma
+    is constant and the times are :class:`UniformTimes`.
 
     Raises:
-        ValueError: on a call, the SDE has no noise at its eps.
+        ValueError: (when called) the SDE has no noise at its eps.
     """
 
     def __call__(self, sde: SDE, u: Tensor) -> Tensor:
@@ -151,12 +193,15 @@ class ImportanceTimes:
 
 @dataclass(frozen=True)
 class DiscreteTimes:
-    """N equally spaced times from eps to 1, equally often: the scales of Eq. 7.1 and 7.3.
+    """N equally spaced and equally probable times from eps to 1: the scales of Eq. 7.1 and 7.3.
 
     They are the levels of :func:`medscore.priors.preconditioning.level_index`.
 
+    Attributes:
+        scales: number of times N.
+
     Raises:
-        ValueError: fewer than two scales.
+        ValueError: there are fewer than two scales.
     """
 
     scales: int
@@ -171,7 +216,14 @@ class DiscreteTimes:
 
 
 def log_ratios(sde: SDE) -> tuple[float, float]:
-    """log(sigma/alpha) at eps and 1."""
+    """The values of log(sigma/alpha) at eps and at 1.
+
+    Args:
+        sde: the forward diffusion.
+
+    Raises:
+        ValueError: the SDE has no noise at its eps.
+    """
     low, high = sde.ratio(torch.tensor([sde.eps, 1.0], dtype=torch.float64)).tolist()
     if not low > 0:
         raise ValueError(f"{sde} has no noise at its eps, so g^2/sigma^2 has no finite integral")
@@ -181,41 +233,58 @@ def log_ratios(sde: SDE) -> tuple[float, float]:
 # Objectives
 
 
-def score_matching() -> Denoising:
-    """Eq. 7.7 with the weighting of chapter 7 and uniform times."""
+def denoising_score_matching() -> Denoising:
+    """Denoising score matching: Eq. 7.7 with the weighting of chapter 7 and uniform times."""
     return Denoising(UniformTimes(), score_weighting)
 
 
 def likelihood() -> Denoising:
-    """Eq. 9.4 with likelihood weighting and uniform times."""
+    """The likelihood weighting g^2 (Eq. 9.4) with uniform times."""
     return Denoising(UniformTimes(), likelihood_weighting)
 
 
 def likelihood_importance() -> Denoising:
-    """The same expectation as :func:`likelihood`, with the times of Eq. 9.12."""
+    """The likelihood weighting with importance-sampled times (Eq. 9.12).
+
+    Its expectation is that of :func:`likelihood`, its variance smaller.
+    """
     return Denoising(ImportanceTimes(), importance_weighting)
 
 
 def edm(data_std: float, mean: float = -1.5, std: float = 1.4) -> Denoising:
-    """Karras et al. 2022, Table 1: ``mean`` and ``std`` are those of log(sigma/alpha)."""
+    """The objective of EDM (Karras et al. 2022, Table 1).
+
+    Args:
+        data_std: standard deviation of the data.
+        mean: mean of log(sigma/alpha) over the training times.
+        std: standard deviation of log(sigma/alpha).
+    """
     return Denoising(LogNormalTimes(mean, std), EDMWeighting(data_std))
 
 
 def smld(scales: int) -> Denoising:
-    """Eq. 7.1 over N D, on :class:`medscore.sdes.linear.VE` with eps = 0, whose scales are
-    geometric.
+    """The objective of SMLD: Eq. 7.1 divided by N D.
+
+    It is meant for :class:`medscore.sdes.linear.VE` with eps = 0, whose scales are geometric.
+
+    Args:
+        scales: number of noise scales N.
 
     Raises:
-        ValueError: fewer than two scales.
+        ValueError: there are fewer than two scales.
     """
     return Denoising(DiscreteTimes(scales), score_weighting)
 
 
 def ddpm(scales: int) -> Denoising:
-    """Eq. 7.3 over N D, on :class:`medscore.sdes.ddpm.DDPM` of as many scales. That text's alpha_i
-    is alpha^2 here.
+    """The objective of DDPM: Eq. 7.3 divided by N D; alpha_i in that equation is alpha^2 here.
+
+    It is meant for :class:`medscore.sdes.ddpm.DDPM` with as many scales.
+
+    Args:
+        scales: number of noise scales N.
 
     Raises:
-        ValueError: fewer than two scales.
+        ValueError: there are fewer than two scales.
     """
     return Denoising(DiscreteTimes(scales), score_weighting)

@@ -1,15 +1,15 @@
-r"""Discrete likelihood of images with integer grey levels, in bits for each number.
+r"""Discrete likelihood of images with integer grey levels, in bits per dimension.
 
-Of b bits, an image in the network's range has the levels k = floor(2^b x): 2^b of them below 1, one
-that begins at 1, and more above for magnitudes that are brighter. The model's probability of k is
-the integral of its density over the bin, which Jensen's inequality bounds by any noise u in it
-(Song et al. 2022, section 9.5.2; Theis et al. 2016):
+With b bits, an image x in the network's range has the grey levels k = floor(2^b x), which lie below
+2^b for values below 1; brighter magnitudes have higher levels. The model's probability of k is the
+integral of its density over the bin, and Jensen's inequality bounds it with any distribution q of
+the noise u within the bin (Song et al. 2022, section 9.5.2; Theis et al. 2016):
 
 .. math:: -\log P(k) \le E_{u \sim q(u|k)}\left[ -\log p\left(\tfrac{k + u}{2^b}\right)
           + \log q(u|k) \right] + D\, b \log 2,
 
-uniform u having log q = 0. No other offset: a width of the bins of 2^-b, and nothing else, stands
-between nats of the density and bits.
+where log q = 0 for uniform u. The only constant between the density in nats and bits is the one of
+the bin width 2^-b.
 """
 
 from __future__ import annotations
@@ -25,53 +25,77 @@ from medscore.types import State, Times
 from medscore.white_noise import derive_seed
 
 STREAM = 0x6B
-"""Of a seed, the draws within levels."""
+"""Distinguishes the dequantization noise from other draws of the same seed."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Equal levels, 2^bits from 0 to below 1 of the network's range.
+    """Equally spaced grey levels, 2^bits of them in [0, 1) of the network's range.
+
+    Attributes:
+        bits: number of bits, 1 to 16, since float32 has 24 for the level and the noise together.
 
     Raises:
-        ValueError: fewer than 1 or more than 16 bits: float32 has 24 for level and noise.
+        ValueError: ``bits`` is out of range.
     """
 
     bits: int
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 16:
-            raise ValueError(f"bits is {self.bits}, 1 to 16 can be had")
+            raise ValueError(f"bits is {self.bits}, 1 to 16 is needed")
 
     @property
     def count(self) -> int:
-        """2^bits."""
+        """The number of levels in [0, 1), 2^bits."""
         return 1 << self.bits
 
     def quantise(self, x: State) -> State:
-        """k of images in the network's range, as floats; 0 for what is below it."""
+        """The levels k of images, as floats; values below 0 have level 0.
+
+        Args:
+            x: images in the network's range, of any shape.
+        """
         return torch.floor(x * self.count).clamp_min(0)
 
     def dequantise(self, k: State, u: State) -> State:
-        """The image (k + u) / 2^b, u in [0, 1)."""
+        """The images (k + u) / 2^b.
+
+        Args:
+            k: levels.
+            u: noise in [0, 1) of the same shape.
+        """
         return (k + u) / self.count
 
     def nats(self, density: Times, log_q: Times, d: int) -> Times:
-        """Bound on -log P(k) in nats.
+        """The upper bound of -log P(k) in nats.
 
         Args:
-            density: -log p of the dequantised image, in nats. log_q: of its noise; 0 if uniform.
-            d: numbers in the image.
+            density: -log p of the dequantised images in nats, (batch,).
+            log_q: log density of their noise, (batch,); 0 for uniform noise.
+            d: number of components of an image.
         """
         return density + log_q + d * self.bits * math.log(2)
 
     def bits_per_dim(self, density: Times, log_q: Times, d: int) -> Times:
-        """:meth:`nats` over D log 2."""
+        """The upper bound of -log P(k) in bits per dimension: :meth:`nats` divided by D log 2.
+
+        Args:
+            density: -log p of the dequantised images in nats, (batch,).
+            log_q: log density of their noise, (batch,); 0 for uniform noise.
+            d: number of components of an image.
+        """
         return self.nats(density, log_q, d) / (d * math.log(2))
 
 
 def uniform(like: Tensor, seeds: Sequence[int]) -> Tensor:
-    """v in the open interval (0, 1), one seed per sample: other draws than :class:`Noise`'s of that
-    seed, so that both can be of one sample.
+    """Uniform draws in the open interval (0, 1), with one seed per sample.
+
+    They are independent of the draws of :class:`~medscore.white_noise.Noise` with the same seed.
+
+    Args:
+        like: tensor (batch, ...) that sets shape, data type and device.
+        seeds: seed of each sample.
     """
     own = [torch.Generator().manual_seed(derive_seed(seed, STREAM)) for seed in seeds]
     draws = [torch.rand(like.shape[1:], generator=generator) for generator in own]

@@ -1,17 +1,18 @@
-r"""High-order denoising score matching, which bounds the ODE's likelihood (Lu et al. 2022).
+r"""High-order denoising score matching, which bounds the likelihood of the ODE (Lu et al. 2022).
 
-The first order alone bounds the likelihood of the SDE; that of the probability flow also needs the
-score's Jacobian, its trace, and the gradient of that. With :math:`\ell_1 = \sigma \hat s + z` and
-:math:`\ell_2 = \sigma^2 \nabla \hat s + I`, where no gradient passes through the hats,
+First-order score matching bounds the likelihood of the SDE. A bound for the probability flow ODE
+also involves the Jacobian of the score, its trace, and the gradient of the trace. With
+:math:`\ell_1 = \sigma \hat s + z` and :math:`\ell_2 = \sigma^2 \nabla \hat s + I`, where the hat
+stops the gradient, the objectives are
 
 .. math:: E \left\| \sigma^2 \nabla s_\theta + I - \ell_1 \ell_1^T \right\|_F^2, \qquad
           E \left| \sigma^2 \operatorname{tr} \nabla s_\theta + D - \|\ell_1\|^2 \right|^2, \qquad
           E \left\| \sigma^3 \nabla \operatorname{tr} \nabla s_\theta
           + (\|\ell_1\|^2 - \operatorname{tr} \ell_2 - 2 \ell_2)\, \ell_1 \right\|^2,
 
-without the weights :math:`\sigma^{-4}, \sigma^{-6}`, as there. They are sums over directions v, of
-:math:`\nabla s\, v` for the Jacobian and :math:`v^T \nabla s\, v` for the trace: over all D axes
-for few dimensions, or for one or more random signs for many, each then squared by itself.
+without the weights :math:`\sigma^{-4}, \sigma^{-6}`, as in the paper. They are computed from
+:math:`\nabla s\, v` and :math:`v^T \nabla s\, v` along directions v: all D axes in few dimensions,
+or one or more random sign vectors in many, where each direction is squared by itself.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from medscore.objectives.denoising import Denoising
-from medscore.objectives.score_matching import as_asked, at
+from medscore.objectives.score_matching import at, respect_no_grad
 from medscore.priors.base import Prior
 from medscore.sdes.base import expand
 from medscore.types import State, Times
@@ -31,12 +32,13 @@ from medscore.white_noise import seeds_from
 
 @dataclass(frozen=True)
 class HighOrder:
-    """First, second and third order together.
+    """The sum of the objectives of first, second and third order.
 
     Attributes:
-        first: the objective of the score itself. second: weight of the first two above, third:
-            of the last; they are divided by D. probes: random directions, seeded by u; 0 takes all
-            axes.
+        first: the objective of the score itself.
+        second: weight of the first two expectations above, which are divided by D.
+        third: weight of the last expectation above, which is divided by D.
+        probes: number of random directions, seeded by u; 0 takes all axes.
     """
 
     first: Denoising
@@ -45,8 +47,13 @@ class HighOrder:
     probes: int = 0
 
     def __call__(self, prior: Prior, x0: State, u: Times, z: State) -> Times:
-        """The loss of each sample, shape (batch,); arguments as of
-        :class:`medscore.objectives.denoising.Denoising`.
+        """The loss of each sample, (batch,).
+
+        Args:
+            prior: the prior.
+            x0: clean images (batch, ...).
+            u: uniform draws in [0, 1), (batch,), which become times and seed the directions.
+            z: white noise of the shape of ``x0``.
         """
         d = x0[0].numel()
         t = self.first.times(prior.sde, u)
@@ -55,18 +62,27 @@ class HighOrder:
         second = jacobian.flatten(2).square().sum(2)
         second = (second.mean(0) if self.probes else second.sum(0)) + trace.square().mean(0)
         extra = self.second * second + self.third * slope.flatten(2).square().sum(2).mean(0)
-        return as_asked(self.first(prior, x0, u, z) + extra / d)
+        return respect_no_grad(self.first(prior, x0, u, z) + extra / d)
 
 
 def residuals(
     prior: Prior, x0: State, t: Times, z: State, directions: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What is squared in the second and third order, each of mean zero given x_t at the exact
-    score: of the Jacobian (count, batch, ...), of the trace (count, batch) and of its gradient
-    (count, batch, ...), with the graph to the parameters.
+    """The residuals that the second and third order square, with the graph to the parameters.
+
+    At the exact score, each has mean zero given x_t.
 
     Args:
-        directions: v, (count, batch, ...); None takes all axes, over which the last two are summed.
+        prior: the prior.
+        x0: clean images (batch, ...).
+        t: times (batch,).
+        z: white noise of the shape of ``x0``.
+        directions: v, (count, batch, ...); None takes all axes, over which the residuals of the
+            trace and of its gradient are summed.
+
+    Returns:
+        The residuals of the Jacobian (count, batch, ...), of the trace (count, batch) and of the
+        gradient of the trace (count, batch, ...).
     """
     sde = prior.sde
     sigma = expand(sde.sigma(t), x0)
@@ -82,7 +98,16 @@ def residuals(
 
 
 def signs(like: State, u: Times, count: int) -> Tensor:
-    """Directions of plus and minus ones, (count, batch, ...), each sample's seeded by its u."""
+    """Random directions with components +1 and -1, seeded for each sample by its u.
+
+    Args:
+        like: tensor (batch, ...) that sets shape, data type and device.
+        u: uniform draws in [0, 1), (batch,).
+        count: number of directions for each sample.
+
+    Returns:
+        The directions, (count, batch, ...).
+    """
     draws = []
     for seed in seeds_from(u):
         generator = torch.Generator().manual_seed(seed)
@@ -91,12 +116,12 @@ def signs(like: State, u: Times, count: int) -> Tensor:
 
 
 def _along(s: State, x: State, v: State, one: State, sigma: Tensor) -> tuple[State, Times, State]:
-    """The residuals for a direction."""
+    """The residuals along one direction."""
     (row,) = torch.autograd.grad(s, x, v, create_graph=True, materialize_grads=True)
     form = (row * v).flatten(1).sum(1)
     (slope,) = torch.autograd.grad(form.sum(), x, create_graph=True, materialize_grads=True)
     along = expand((v * one).flatten(1).sum(1), x)
-    two_v = sigma**2 * row + v  # l_2 v, of a Jacobian that the truth has symmetric
+    two_v = sigma**2 * row + v  # l_2 v; the Jacobian of the true score is symmetric
     jacobian = two_v - along * one
     two_v = two_v.detach()
     v_two_v = expand((v * two_v).flatten(1).sum(1), x)

@@ -1,10 +1,11 @@
-r"""Exact score matching (Hyvarinen 2005; Song et al. 2022, Eq. 3.2), for few dimensions.
+r"""Exact score matching for data of few dimensions (Hyvarinen 2005; Song et al. 2022, Eq. 3.2).
 
 .. math:: J(\theta) = E \left[ \operatorname{tr}(\nabla_x s_\theta(x))
           + \tfrac12 \| s_\theta(x) \|^2 \right],
 
-the Fisher divergence :math:`\frac12 E \| s_\theta - \nabla \log p \|^2` (Eq. 3.1) up to a constant:
-the data's own score is not needed. A loss is a sum over the sample's D numbers, with the one half.
+is the Fisher divergence :math:`\frac12 E \| s_\theta - \nabla \log p \|^2` (Eq. 3.1) up to a
+constant, and does not involve the score of the data. The loss is a sum over the D components of a
+sample and includes the factor 1/2.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ import torch
 from medscore.types import State, Times
 
 Score = Callable[[State], State]
-"""s(x), each sample by itself; at a diffusion time t: ``lambda x: prior.score(x, t)``."""
+"""A score model s(x) of independent samples; at a time t, ``lambda x: prior.score(x, t)``."""
 
 
 def exact_score_matching(score: Score, x: State) -> Times:
-    """Eq. 3.2's integrand at each sample, shape (batch,), with the graph to the parameters.
+    """The integrand of Eq. 3.2 for each sample, (batch,), with the graph to the parameters.
 
-    It costs D backward passes; :mod:`medscore.objectives.sliced` needs one.
+    It takes D backward passes; :mod:`medscore.objectives.sliced` takes one for each direction.
 
     Args:
-        x: the data, held fixed: no gradient flows into them.
+        score: the score model.
+        x: data (batch, ...), which receive no gradient.
     """
     with torch.enable_grad():
         s, leaf = at(score, x)
@@ -34,30 +36,48 @@ def exact_score_matching(score: Score, x: State) -> Times:
             axis = torch.zeros_like(leaf)
             axis.flatten(1)[:, i] = 1
             loss = loss + quadratic_form(s, leaf, axis)
-    return as_asked(loss)
+    return respect_no_grad(loss)
 
 
 def at(score: Score, x: State) -> tuple[State, State]:
-    """s(x), and the leaf it was taken at, to be differentiated by."""
+    """Evaluate a score model for differentiation by its argument.
+
+    Args:
+        score: the score model.
+        x: data (batch, ...).
+
+    Returns:
+        s(x), and the leaf tensor that it is a function of.
+    """
     leaf = x.detach().requires_grad_()
     return score(leaf), leaf
 
 
 def quadratic_form(s: State, x: State, v: State) -> Times:
-    r""":math:`v^T \nabla_x s\, v` of each sample, by one backward pass that can be differentiated.
+    r"""The form :math:`v^T \nabla_x s\, v` of each sample, by one differentiable backward pass.
 
     Args:
-        s: the score at the leaf ``x``, as from :func:`at`.
+        s: the score at ``x`` (:func:`at`).
+        x: the leaf tensor (batch, ...).
+        v: directions of the shape of ``x``.
     """
     (row,) = torch.autograd.grad(s, x, v, create_graph=True, materialize_grads=True)
     return (row * v).flatten(1).sum(1)
 
 
-def as_asked(loss: Times) -> Times:
-    """The loss without its graph where the caller has switched gradients off."""
+def respect_no_grad(loss: Times) -> Times:
+    """The loss, detached from its graph if the caller has disabled gradients.
+
+    Args:
+        loss: loss of each sample, (batch,).
+    """
     return loss if torch.is_grad_enabled() else loss.detach()
 
 
 def half_square(s: State) -> Times:
-    r""":math:`\tfrac12 \| s \|^2` of each sample."""
+    r"""Half the squared norm, :math:`\tfrac12 \| s \|^2`, of each sample, (batch,).
+
+    Args:
+        s: score (batch, ...).
+    """
     return 0.5 * s.flatten(1).square().sum(1)

@@ -9,32 +9,40 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.io.weights import (
-    Kind,
-    Stored,
-    check_hash,
-    fill_network,
-    read_weights,
-    write_weights,
-)
+from medscore.io.weights import StoredWeights, WeightsFile, fill_network
 from medscore.priors.contract import PREPROCESSING, DataContract
 from medscore.priors.network import NetworkPrior
 
-PRIOR = Kind(
+Checkpoint = StoredWeights[DataContract]
+"""A prior file's content: the contract, the stored hash and the weights."""
+
+
+def _check_preprocessing(contract: DataContract, path: Path) -> None:
+    if contract.preprocessing != PREPROCESSING:
+        raise MedscoreError(
+            f"preprocessing version {contract.preprocessing}, this medscore has {PREPROCESSING}",
+            where=path,
+            hint="use the medscore that trained it, or retrain",
+        )
+
+
+PRIOR = WeightsFile(
     format="medscore-prior-1",
     contract=DataContract,
     what="prior",
     where_from="see `medscore priors list`",
     made_by="`medscore train`",
     renew="retrain or re-export the prior",
+    check=_check_preprocessing,
 )
-
-Checkpoint = Stored[DataContract]
-"""A prior file's content: the contract, the stored hash and the weights."""
 
 
 def build_prior(contract: DataContract) -> NetworkPrior:
-    """An untrained prior of the contract's network, SDE and data statistics."""
+    """An untrained prior with the network, SDE and data statistics of a contract.
+
+    Args:
+        contract: what the prior's images, SDE and network are.
+    """
     return NetworkPrior(
         contract.network.build(),
         contract.sde.build(),
@@ -45,57 +53,66 @@ def build_prior(contract: DataContract) -> NetworkPrior:
     )
 
 
-def save_prior(path: Path, contract: DataContract, weights: Mapping[str, Tensor]) -> None:
-    """Write weights with the contract (:func:`~medscore.io.weights.write_weights`)."""
-    write_weights(path, PRIOR, contract, weights)
+def save_prior(path: str | Path, contract: DataContract, weights: Mapping[str, Tensor]) -> None:
+    """Write a prior, atomically (:meth:`~medscore.io.weights.WeightsFile.save`).
+
+    Args:
+        path: file to write.
+        contract: what the prior's images are; the header of the file.
+        weights: state dict of the prior's ``network``.
+    """
+    PRIOR.save(path, contract, weights)
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a prior file and check its header.
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a prior file and check its header, but not its weights.
+
+    Args:
+        path: file to read.
 
     Raises:
         MedscoreError: no such file, not safetensors, another format or preprocessing version,
             or a header that breaks the contract's schema.
     """
-    stored = read_weights(path, PRIOR)
-    if stored.contract.preprocessing != PREPROCESSING:
-        raise MedscoreError(
-            f"preprocessing version {stored.contract.preprocessing}, this medscore has "
-            f"{PREPROCESSING}",
-            where=path,
-            hint="use the medscore that trained it, or retrain",
-        )
-    return stored
+    return PRIOR.read(path)
 
 
-def verify(path: Path) -> Checkpoint:
+def verify(path: str | Path) -> Checkpoint:
     """Read a prior file and check its weights against the stored hash.
+
+    Args:
+        path: file to read.
 
     Raises:
         MedscoreError: as :func:`read_checkpoint`, and when the hash differs.
     """
-    checkpoint = read_checkpoint(path)
-    check_hash(path, checkpoint)
-    return checkpoint
+    return PRIOR.verify(path)
 
 
-def load_prior(path: Path, *, device: torch.device | str = "cpu") -> NetworkPrior:
+def load_prior(path: str | Path, *, device: torch.device | str = "cpu") -> NetworkPrior:
     """Build the prior a file describes, verify it, and load its weights in float32, frozen.
+
+    Args:
+        path: file to read.
+        device: where the prior is to be.
 
     Raises:
         MedscoreError: as :func:`verify`, and when the weights do not fit the network.
     """
-    checkpoint = verify(path)
-    prior = build_prior(checkpoint.contract)
-    fill(prior, checkpoint, path)
-    prior.to(device).eval().requires_grad_(False)
-    return prior
+    prior, checkpoint = PRIOR.load(path, build_prior)
+    prior.file, prior.sha256 = Path(path), checkpoint.sha256
+    return prior.to(device)
 
 
-def fill(prior: NetworkPrior, checkpoint: Checkpoint, path: Path) -> None:
+def fill(prior: NetworkPrior, checkpoint: Checkpoint, path: str | Path) -> None:
     """Load a file's weights into a prior.
 
+    Args:
+        prior: what they are loaded into.
+        checkpoint: content of the file.
+        path: the file, for the error message.
+
     Raises:
-        MedscoreError: they do not fit its network; ``path`` is the file.
+        MedscoreError: the weights do not fit the prior's network.
     """
     fill_network(prior.network, checkpoint, path)

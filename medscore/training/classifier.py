@@ -1,9 +1,7 @@
-"""Training a classifier of noisy pictures (Song 2022, section 6.5)."""
+"""Training a classifier of noisy images (Song et al. 2022, section 7.5)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,101 +10,102 @@ from torch import Tensor
 from medscore.datasets.collections.pictures import Pictures
 from medscore.errors import MedscoreError
 from medscore.generation.classifier import (
+    CLASSIFIER,
     ClassifierContract,
     ClassifierSpec,
     NoisyClassifier,
     cross_entropy,
     labelled,
 )
-from medscore.io.specs import read_yaml, validated
+from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import read_checkpoint
-from medscore.training.data import identity_of
-from medscore.training.pictures import PictureData, provenance
-from medscore.training.plan import TrainingPlan
-from medscore.training.validation import Validation
+from medscore.training.pictures import PictureData
+from medscore.training.recipe import read_recipe
+from medscore.training.run import TrainingRun
 
 
 class ClassifierRecipe(PictureData):
-    """What the training configuration of a classifier of noisy pictures may say.
+    """The recipe of a classifier of noisy images; its images need labels.
 
     Attributes:
-        classifies: the prior that it shall guide, by name or path; its pictures are like these,
-            which have labels. classifier: its sizes.
+        classifies: name or path of the prior that the classifier is to guide; its images must be
+            described as those of this recipe.
+        classifier: parameters of the classifier.
     """
 
     classifies: str
     classifier: ClassifierSpec = ClassifierSpec()
 
 
-@dataclass(frozen=True)
-class ClassifierRun:
-    """As :class:`PictureRun`."""
-
-    model: NoisyClassifier
-    contract: ClassifierContract
-    batch: Callable[[torch.Generator, slice], Tensor]
-    plan: TrainingPlan
-    validation: Validation | None
-    identity: dict[str, str]
-
-
 def prepare_classifier(
-    path: Path,
-    data_root: Path,
-    *,
-    steps: int | None = None,
-    find_prior: Callable[[str], Path] = Path,
-) -> ClassifierRun:
-    """Load the recipe's pictures with their labels and build its untrained classifier.
+    path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
+) -> TrainingRun[NoisyClassifier]:
+    """Prepare the training of a classifier of noisy images.
+
+    Args:
+        path: file of the recipe.
+        root: data folder.
+        steps: number of training steps, instead of the recipe's.
+        cache: not used; such images are read anew in every run.
 
     Raises:
-        MedscoreError: what is wrong with the recipe, the prior or the pictures.
+        MedscoreError: the recipe is invalid or contradicts the prior, the images cannot be loaded,
+            or have fewer than two labels.
     """
-    recipe: ClassifierRecipe = validated(ClassifierRecipe, read_yaml(path), path)
-    plan = recipe.plan if steps is None else recipe.plan.shortened(steps)
-    prior = read_checkpoint(find_prior(recipe.classifies)).contract
-    quantity = "colour" if recipe.colour else "grey"
-    if (prior.size, prior.quantity) != (recipe.size, quantity):
+    recipe = read_recipe(path, ClassifierRecipe, steps=steps)
+    prior = read_checkpoint(prior_path(recipe.classifies)).contract
+    if (prior.size, prior.quantity) != (recipe.size, recipe.quantity):
         raise MedscoreError(
-            f"{quantity} pictures of side {recipe.size}, prior {prior.name} is of "
-            f"{prior.quantity} ones of side {prior.size}",
-            where=path, hint="describe the pictures as the prior's recipe does",
-        )  # fmt: skip
-    found = recipe.load(recipe.pictures, data_root)
-    classes = tuple(sorted(set(found.labels)))
+            f"the images are {recipe.quantity} with side {recipe.size}, those of prior "
+            f"{prior.name} are {prior.quantity} with side {prior.size}",
+            where=path,
+            hint="describe the images as the prior's recipe does",
+        )
+    pictures = recipe.load(recipe.pictures, root)
+    classes = tuple(sorted(set(pictures.labels)))
     if len(classes) < 2:
         raise MedscoreError(
-            f"the pictures have but the label {classes[0]!r}", where=path,
-            hint="put each class in a folder, or `label` in the archive",
-        )  # fmt: skip
-    contract = ClassifierContract(
-        name=recipe.name, classes=classes, quantity=quantity, size=recipe.size,
-        image_channels=recipe.channels, data_mean=prior.data_mean, data_std=prior.data_std,
-        sde=prior.sde, spec=recipe.classifier,
-        provenance=provenance(recipe, len(found.images), plan, path),
-    )  # fmt: skip
-    images = with_labels(found, classes, path)
-    torch.manual_seed(plan.seed)  # network initialisation takes no generator
+            f"all images have the same label {classes[0]!r}",
+            where=path,
+            hint="put each class in a folder of its own, or add `label` to the archive",
+        )
     validation = None
     if recipe.validation:
-        few = recipe.load(recipe.validation, data_root)
-        validation = Validation(with_labels(few, classes, path), cross_entropy, plan.batch)
-    return ClassifierRun(
-        NoisyClassifier(contract), contract, recipe.batch(images), plan, validation,
-        identity_of(recipe, plan, images),
-    )  # fmt: skip
+        found = recipe.load(recipe.validation, root)
+        validation = _with_labels(found, classes, path)
+    data = recipe.data(path, _with_labels(pictures, classes, path), validation)
+    contract = ClassifierContract(
+        name=recipe.name,
+        classes=classes,
+        quantity=recipe.quantity,
+        size=recipe.size,
+        image_channels=recipe.channels,
+        data_mean=prior.data_mean,
+        data_std=prior.data_std,
+        sde=prior.sde,
+        spec=recipe.classifier,
+        provenance=data.provenance,
+    )
+    torch.manual_seed(recipe.plan.seed)  # network initialisation takes no generator
+    return TrainingRun(
+        recipe=path,
+        plan=recipe.plan,
+        data=data,
+        model=NoisyClassifier(contract),
+        objective=cross_entropy,
+        contract=contract,
+        file=CLASSIFIER,
+        describe=lambda: f"{len(pictures.images)} images in {len(classes)} classes",
+    )
 
 
-def with_labels(found: Pictures, classes: tuple[str, ...], path: Path) -> Tensor:
-    """:func:`~medscore.generation.classifier.labelled` pictures.
-
-    Raises:
-        MedscoreError: a label that is not among the classes; ``path`` is the recipe.
-    """
-    if strange := set(found.labels) - set(classes):
+def _with_labels(pictures: Pictures, classes: tuple[str, ...], path: Path) -> Tensor:
+    """Images with their labels as a further channel (:func:`labelled`)."""
+    if unknown := set(pictures.labels) - set(classes):
         raise MedscoreError(
-            f"validation has the label {min(strange)!r}, the training pictures have not",
-            where=path, hint="use the same classes",
-        )  # fmt: skip
-    numbers = torch.tensor([classes.index(label) for label in found.labels])
-    return labelled(found.images, numbers).contiguous()
+            f"the label {min(unknown)!r} occurs in validation but not in the training images",
+            where=path,
+            hint="use the same classes",
+        )
+    numbers = torch.tensor([classes.index(label) for label in pictures.labels])
+    return labelled(pictures.images, numbers).contiguous()

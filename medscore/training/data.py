@@ -1,77 +1,159 @@
-"""Training slices, their statistics and provenance, and the validation split."""
+"""The images of a training run: batches, validation images, statistics and provenance."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medscore.datasets.collections.augment import draw_batch
-from medscore.datasets.collections.slice_cache import Slices
-from medscore.datasets.collections.slices import load_slices
 from medscore.errors import MedscoreError
-from medscore.io.specs import Strict
 from medscore.priors.contract import Provenance
 from medscore.training.loop import Batches
-from medscore.training.plan import TrainingPlan
-from medscore.training.recipe import ImageRecipe
+from medscore.training.recipe import ImageRecipe, TrainingRecipe
 
-VALIDATED = 64
-"""At most so many validation slices are looked at, equally spaced among all."""
+if TYPE_CHECKING:
+    from medscore.datasets.collections.slice_cache import Slices
+
+VALIDATION_COUNT = 64
+"""Largest number of validation slices that are used, equally spaced among all."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images of a training run and what identifies them.
+
+    Attributes:
+        batch: draws the batch of a step.
+        validation: validation images (n, channel, H, W) in the network's range; None if the recipe
+            names none.
+        provenance: the part of the trained file's header that describes data and training.
+        identity: entries that a saved state must share with this run, by name.
+    """
+
+    batch: Batches
+    validation: Tensor | None
+    provenance: Provenance
+    identity: dict[str, str]
+
+
+def load_slice_data(
+    recipe: ImageRecipe, path: Path, root: Path, cache: Path | None
+) -> tuple[Slices, TrainingData]:
+    """Load the slices of a recipe.
+
+    Args:
+        recipe: names the files and the augmentation.
+        path: the file of the recipe.
+        root: data folder.
+        cache: folder that keeps the slices for later runs; None keeps none.
+
+    Returns:
+        The training slices at ``oversample`` times the size of the network's images, and the data
+        made of them.
+
+    Raises:
+        MedscoreError: as :func:`~medscore.datasets.collections.slices.load_slices`, or a patient is
+            among both the training and the validation slices.
+    """
+    slices = _load(recipe, recipe.data, root, cache)
+    data = TrainingData(
+        batch=_augmented(recipe, slices.images),
+        validation=_validation(recipe, path, slices, root, cache),
+        provenance=provenance_of(
+            recipe,
+            path,
+            recipe.data,
+            patients=len(set(slices.patients)),
+            images=len(slices.images),
+        ),
+        identity=identity_of(recipe, slices.images),
+    )
+    return slices, data
+
+
+def slice_summary(data: TrainingData) -> str:
+    """The number of training slices and patients, in words.
+
+    Args:
+        data: data of a run.
+    """
+    return f"{data.provenance.slices} slices of {data.provenance.patients} patients"
 
 
 def reduced(images: Tensor, factor: int) -> Tensor:
-    """Slices (n, H, W) as images (n, 1, H / factor, W / factor), by block mean."""
+    """Downsample slices by block means.
+
+    Args:
+        images: slices (n, H, W).
+        factor: side of a block in pixels.
+
+    Returns:
+        Images (n, 1, H / factor, W / factor) in float32.
+    """
     return functional.avg_pool2d(images[:, None].float(), factor)
 
 
 def data_statistics(images: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation over all pixels, for the preconditioning."""
+    """The mean and standard deviation of all pixels, rounded to four decimals.
+
+    Args:
+        images: images in the network's range, of any shape.
+    """
     values = images.double()
     mean = float(values.mean())
-    return mean, float((values - mean).square().mean().sqrt())
+    std = float((values - mean).square().mean().sqrt())
+    return round(mean, 4), round(std, 4)
 
 
-def identity_of(recipe: Strict, plan: TrainingPlan, images: Tensor) -> dict[str, str]:
-    """What a saved state of a run on ``images`` must have in common with it."""
+def identity_of(recipe: TrainingRecipe, images: Tensor) -> dict[str, str]:
+    """Entries that a saved state must share with a run, by name.
+
+    Args:
+        recipe: recipe of the run.
+        images: its training images.
+    """
+    settings = recipe.model_dump_json(exclude={"plan", "name", "licence"})
     return {
-        "recipe": _digest(recipe.model_dump_json(exclude={"plan", "name", "licence"})),
-        "seed": str(plan.seed),
-        "batch": str(plan.batch),
+        "recipe": hashlib.sha256(settings.encode()).hexdigest()[:12],
+        "seed": str(recipe.plan.seed),
+        "batch": str(recipe.plan.batch),
         "images": hashlib.sha256(images.numpy().data).hexdigest()[:12],
     }
 
 
-def held_out(
-    path: Path, recipe: ImageRecipe, slices: Slices, root: Path, cache: Path | None
-) -> Tensor | None:
-    """At most ``VALIDATED`` validation images (n, 1, size, size); None where the recipe, the file
-    ``path``, names none.
+def provenance_of(
+    recipe: TrainingRecipe, path: Path, patterns: Sequence[str], *, patients: int, images: int
+) -> Provenance:
+    """The provenance of a network that is trained by a recipe.
 
-    Raises:
-        MedscoreError: patients that are among ``slices``, the training's.
+    Args:
+        recipe: the recipe.
+        path: its file.
+        patterns: patterns of the training files.
+        patients: number of patients.
+        images: number of training images.
     """
-    if not recipe.validation:
-        return None
-    found = training_slices(recipe, recipe.validation, root, cache)
-    _check_apart(path, slices, found)
-    chosen = np.linspace(0, len(found.images) - 1, min(VALIDATED, len(found.images)))
-    few = found.images[torch.from_numpy(chosen.round()).long()]
-    return reduced(few, recipe.oversample)
+    return Provenance(
+        data=", ".join(patterns),
+        patients=patients,
+        slices=images,
+        steps=recipe.plan.steps,
+        seed=recipe.plan.seed,
+        licence=recipe.licence,
+        config_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
 
 
-def training_slices(
-    recipe: ImageRecipe, patterns: tuple[str, ...], root: Path, cache: Path | None
-) -> Slices:
-    """The slices of patterns below a data folder, as the recipe wants them.
+def _load(recipe: ImageRecipe, patterns: tuple[str, ...], root: Path, cache: Path | None) -> Slices:
+    from medscore.datasets.collections.slices import load_slices
 
-    Raises:
-        MedscoreError: as :func:`~medscore.datasets.collections.slices.load_slices`.
-    """
     return load_slices(
         patterns,
         root=root,
@@ -83,42 +165,36 @@ def training_slices(
     )
 
 
-def provenance_of(
-    recipe: ImageRecipe, plan: TrainingPlan, slices: Slices, path: Path
-) -> Provenance:
-    """Of what is trained on ``slices`` by the recipe, which is the file ``path``."""
-    return Provenance(
-        data=", ".join(recipe.data),
-        patients=len(set(slices.patients)),
-        slices=len(slices.images),
-        steps=plan.steps,
-        seed=plan.seed,
-        licence=recipe.licence,
-        config_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-    )
-
-
-def augmented(recipe: ImageRecipe, plan: TrainingPlan, slices: Slices) -> Batches:
-    """Draws batches of augmented slices, (part, 1, size, size)."""
+def _augmented(recipe: ImageRecipe, images: Tensor) -> Batches:
+    from medscore.datasets.collections.augment import draw_batch
 
     def batch(generator: torch.Generator, part: slice) -> Tensor:
         return draw_batch(
-            slices.images, recipe.augmentation, generator, batch=plan.batch, part=part,
+            images,
+            recipe.augmentation,
+            generator,
+            batch=recipe.plan.batch,
+            part=part,
             oversample=recipe.oversample,
-        )  # fmt: skip
+        )
 
     return batch
 
 
-def _check_apart(path: Path, slices: Slices, held_out: Slices) -> None:
-    both = sorted(set(slices.patients) & set(held_out.patients))
-    if both:
+def _validation(
+    recipe: ImageRecipe, path: Path, slices: Slices, root: Path, cache: Path | None
+) -> Tensor | None:
+    """At most ``VALIDATION_COUNT`` validation images (n, 1, size, size), of other patients."""
+    if not recipe.validation:
+        return None
+    found = _load(recipe, recipe.validation, root, cache)
+    if both := sorted(set(slices.patients) & set(found.patients)):
         raise MedscoreError(
-            f"patient {both[0]} is in data and in validation ({len(both)} are)",
+            f"patient {both[0]} is in data and in validation ({len(both)} are): in "
+            f"{slices.scan_of(both[0])} and {found.scan_of(both[0])}",
             where=path,
-            hint="split by patient",
+            hint="split the data by patient",
         )
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    count = min(VALIDATION_COUNT, len(found.images))
+    chosen = np.linspace(0, len(found.images) - 1, count).round()
+    return reduced(found.images[torch.from_numpy(chosen).long()], recipe.oversample)

@@ -1,55 +1,89 @@
-"""Training a dequantization flow: the images of a prior, which is fixed."""
+"""Training a dequantization flow for a fixed prior."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.io.specs import read_yaml, validated
 from medscore.likelihood.dequantization import DequantizationFlow, dequantization_loss
-from medscore.likelihood.dequantizer import DequantizerContract, FlowSpec
+from medscore.likelihood.dequantizer import DEQUANTIZER, DequantizerContract, FlowSpec
+from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior, verify
 from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
-from medscore.training.data import augmented, held_out, identity_of, provenance_of, training_slices
-from medscore.training.loop import Batches, Loss
-from medscore.training.plan import TrainingPlan
-from medscore.training.recipe import ImageRecipe
-from medscore.training.validation import Validation
+from medscore.training.data import load_slice_data, slice_summary
+from medscore.training.loop import Loss
+from medscore.training.recipe import ImageRecipe, read_recipe
+from medscore.training.run import TrainingRun
 from medscore.white_noise import seeds_from
 
 
 class DequantizerRecipe(ImageRecipe):
-    """What a dequantizer's training configuration may say.
+    """The recipe of a dequantization flow.
 
     Attributes:
-        dequantizes: the prior, by name or path; its images are like those here.
+        dequantizes: name or path of the prior whose likelihood it serves; its images must be
+            described as those of this recipe.
+        flow: parameters of the flow.
     """
 
     dequantizes: str
     flow: FlowSpec
 
 
-@dataclass(frozen=True)
-class DequantizerRun:
-    """What :func:`medscore.training.loop.train` needs, and the contract of its outcome."""
+def prepare_dequantizer(
+    path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
+) -> TrainingRun[DequantizationFlow]:
+    """Prepare the training of a dequantization flow.
 
-    model: DequantizationFlow
-    contract: DequantizerContract
-    batch: Batches
-    objective: Loss[DequantizationFlow]
-    plan: TrainingPlan
-    validation: Validation | None
-    identity: dict[str, str]
+    Args:
+        path: file of the recipe.
+        root: data folder.
+        steps: number of training steps, instead of the recipe's.
+        cache: folder that keeps the slices for later runs; None keeps none.
+
+    Raises:
+        MedscoreError: the recipe is invalid or contradicts the prior, the data cannot be loaded, or
+            a patient is in both data and validation.
+    """
+    recipe = read_recipe(path, DequantizerRecipe, steps=steps)
+    file = prior_path(recipe.dequantizes)
+    checkpoint = verify(file)
+    _check_images(recipe, checkpoint.contract, path)
+    objective = bound_loss(load_prior(file))
+    _, data = load_slice_data(recipe, path, root, cache)
+    torch.manual_seed(recipe.plan.seed)  # network initialisation takes no generator
+    contract = DequantizerContract(
+        name=recipe.name,
+        prior=checkpoint.contract.name,
+        prior_sha256=checkpoint.sha256,
+        flow=recipe.flow,
+        provenance=data.provenance,
+    )
+    return TrainingRun(
+        recipe=path,
+        plan=recipe.plan,
+        data=data,
+        model=recipe.flow.build(),
+        objective=objective,
+        contract=contract,
+        file=DEQUANTIZER,
+        describe=lambda: f"{slice_summary(data)}, for prior {contract.prior}",
+        identity={"prior": checkpoint.sha256},
+    )
 
 
 def bound_loss(prior: NetworkPrior) -> Loss[DequantizationFlow]:
-    """Eq. 9.13 over D, in nats; v is Phi(z), and the draws of the bound are seeded by u."""
+    """The loss of a dequantization flow: the bound of Eq. 9.13 divided by D, in nats.
+
+    The uniform draws v are Phi(z); the random draws of the bound are seeded by u.
+
+    Args:
+        prior: the fixed prior.
+    """
 
     def loss(flow: DequantizationFlow, x0: Tensor, u: Tensor, z: Tensor) -> Tensor:
         prior.to(x0.device)
@@ -60,44 +94,12 @@ def bound_loss(prior: NetworkPrior) -> Loss[DequantizationFlow]:
     return loss
 
 
-def prepare_dequantizer(
-    path: Path,
-    data_root: Path,
-    *,
-    steps: int | None = None,
-    find_prior: Callable[[str], Path] = Path,
-    cache: Path | None = None,
-) -> DequantizerRun:
-    """Load the recipe, its prior and its slices; arguments and errors as of
-    :func:`medscore.training.prior.prepare`.
-    """
-    recipe: DequantizerRecipe = validated(DequantizerRecipe, read_yaml(path), path)
-    plan = recipe.plan if steps is None else recipe.plan.shortened(steps)
-    file = find_prior(recipe.dequantizes)
-    checkpoint = verify(file)
-    _check_images(recipe, checkpoint.contract, path)
-    prior = load_prior(file)
-    slices = training_slices(recipe, recipe.data, data_root, cache)
-    objective = bound_loss(prior)
-    torch.manual_seed(plan.seed)  # network initialisation takes no generator
-    few = held_out(path, recipe, slices, data_root, cache)
-    contract = DequantizerContract(
-        name=recipe.name, prior=checkpoint.contract.name, prior_sha256=checkpoint.sha256,
-        flow=recipe.flow,
-        provenance=provenance_of(recipe, plan, slices, path),
-    )  # fmt: skip
-    return DequantizerRun(
-        recipe.flow.build(), contract, augmented(recipe, plan, slices), objective, plan,
-        None if few is None else Validation(few, objective, plan.batch),
-        {**identity_of(recipe, plan, slices.images), "prior": checkpoint.sha256},
-    )  # fmt: skip
-
-
 def _check_images(recipe: DequantizerRecipe, contract: DataContract, path: Path) -> None:
     for key in ("modality", "quantity", "low", "high", "size"):
-        own, its = getattr(recipe, key), getattr(contract, key)
-        if own != its:
+        ours, theirs = getattr(recipe, key), getattr(contract, key)
+        if ours != theirs:
             raise MedscoreError(
-                f"{key} is {own}, that of prior {contract.name} is {its}", where=path,
+                f"{key} is {ours}, but {theirs} in prior {contract.name}",
+                where=path,
                 hint="describe the images as the prior's recipe does",
-            )  # fmt: skip
+            )

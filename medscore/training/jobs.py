@@ -1,186 +1,106 @@
-"""Training jobs: from a recipe and a data folder to what the training loop needs."""
+"""From a recipe and a data folder to a trained network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Protocol
 
-from torch import nn
-
-from medscore.measurements.tasks import Grid
-from medscore.priors.catalogue import prior_path
-from medscore.priors.checkpoint import save_prior
-from medscore.registry import scans
-
-if TYPE_CHECKING:
-    from medscore.generation.classifier import NoisyClassifier
-    from medscore.likelihood.dequantization import DequantizationFlow
-    from medscore.priors.network import NetworkPrior
-    from medscore.reconstruction.supervised.networks import Reconstructor
-    from medscore.training.loop import Batches, Hooks, Loss
-    from medscore.training.plan import TrainingPlan
+from medscore.errors import MedscoreError
+from medscore.io.configs import config_path
+from medscore.io.specs import read_yaml
+from medscore.registry.checks import resolve_device
+from medscore.training.classifier import prepare_classifier
+from medscore.training.dequantizer import prepare_dequantizer
+from medscore.training.monitor import StepReport
+from medscore.training.pictures import prepare_pictures
+from medscore.training.prior import prepare_prior
+from medscore.training.run import TrainingResult, TrainingRun, execute
+from medscore.training.supervised import prepare_supervised
 
 
-Model = TypeVar("Model", bound=nn.Module)
+class Preparation(Protocol):
+    """Prepares the training run of one kind of recipe."""
+
+    def __call__(
+        self, path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
+    ) -> TrainingRun[Any]:
+        """Prepare a run; see :func:`prepare`."""
 
 
-@dataclass(frozen=True)
-class TrainingJob(Generic[Model]):
-    """What is trained, on what, and what is said and kept of it."""
-
-    name: str
-    model: Model
-    batch: Batches
-    loss: Loss[Model]
-    plan: TrainingPlan
-    hooks: Hooks[Model]
-    save: Callable[[Path], None]
-    remark: Callable[[], str]
+KINDS: dict[str, Preparation] = {
+    "scan": prepare_supervised,
+    "dequantizes": prepare_dequantizer,
+    "classifies": prepare_classifier,
+    "pictures": prepare_pictures,
+}
+"""Kinds of recipes by a key that only they have; a recipe with none of them is a prior's."""
 
 
-def _prior(
-    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
-) -> TrainingJob[NetworkPrior]:
-    from medscore.training.loop import Hooks
-    from medscore.training.prior import prepare
-    from medscore.training.validation import draw_samples
+def prepare(
+    recipe: str | Path,
+    data: str | Path,
+    *,
+    steps: int | None = None,
+    cache: str | Path | None = None,
+) -> TrainingRun[Any]:
+    """Prepare the training run of any recipe.
 
-    job = prepare(recipe, data, steps=steps, find_prior=prior_path, cache=cache)
-    size, learnt = job.contract.size, job.contract.provenance
-    return TrainingJob(
-        job.contract.name,
-        job.prior,
-        job.batch,
-        job.objective,
-        job.plan,
-        Hooks(
-            validation=job.validation,
-            samples=lambda prior, step: draw_samples(
-                prior, (1, size, size), _picture(output, step)
-            ),
-            identity=job.identity,
-        ),
-        lambda path: save_prior(path, job.contract, job.prior.network.state_dict()),
-        lambda: (
-            f"{learnt.slices} slices of {learnt.patients} patients; the largest distance between "
-            f"two of them is {job.largest_distance():.1f} (Technique 1: a good sigma_max)"
-        ),
-    )
-
-
-def _supervised(
-    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
-) -> TrainingJob[Reconstructor]:
-    return supervised_job(recipe, data, steps, cache)
-
-
-def _dequantizer(
-    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
-) -> TrainingJob[DequantizationFlow]:
-    from medscore.likelihood.dequantizer import save_dequantizer
-    from medscore.training.dequantizer import prepare_dequantizer
-    from medscore.training.loop import Hooks
-
-    job = prepare_dequantizer(recipe, data, steps=steps, find_prior=prior_path, cache=cache)
-    learnt = job.contract.provenance
-    return TrainingJob(
-        job.contract.name,
-        job.model,
-        job.batch,
-        job.objective,
-        job.plan,
-        Hooks(validation=job.validation, identity=job.identity),
-        lambda path: save_dequantizer(path, job.contract, job.model.network.state_dict()),
-        lambda: f"{learnt.slices} slices of {learnt.patients} patients; {job.contract.prior}",
-    )
-
-
-def _pictures(
-    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
-) -> TrainingJob[NetworkPrior]:
-    from medscore.training.loop import Hooks
-    from medscore.training.pictures import prepare_pictures
-    from medscore.training.validation import draw_samples
-
-    job = prepare_pictures(recipe, data, steps=steps)
-    contract = job.contract
-    shape = (contract.channels, contract.size, contract.size)
-    return TrainingJob(
-        contract.name,
-        job.prior,
-        job.batch,
-        job.objective,
-        job.plan,
-        Hooks(
-            validation=job.validation,
-            samples=lambda prior, step: draw_samples(prior, shape, _picture(output, step)),
-            identity=job.identity,
-        ),
-        lambda path: save_prior(path, contract, job.prior.network.state_dict()),
-        lambda: f"{contract.provenance.slices} pictures",
-    )
-
-
-def _classifier(
-    recipe: Path, data: Path, output: Path, steps: int | None, cache: Path | None
-) -> TrainingJob[NoisyClassifier]:
-    from medscore.generation.classifier import cross_entropy, save_classifier
-    from medscore.training.classifier import prepare_classifier
-    from medscore.training.loop import Hooks
-
-    job = prepare_classifier(recipe, data, steps=steps, find_prior=prior_path)
-    contract = job.contract
-    return TrainingJob(
-        contract.name,
-        job.model,
-        job.batch,
-        cross_entropy,
-        job.plan,
-        Hooks(validation=job.validation, identity=job.identity),
-        lambda path: save_classifier(path, contract, job.model.network.state_dict()),
-        lambda: f"{contract.provenance.slices} pictures of {len(contract.classes)} classes",
-    )
-
-
-PREPARED: dict[str, Callable[..., TrainingJob[Any]]] = {
-    "scan": _supervised, "dequantizes": _dequantizer, "classifies": _classifier,
-    "pictures": _pictures,
-}  # fmt: skip
-"""By the key of a recipe that tells what it is of; a medical prior without any of them."""
-
-
-def supervised_job(
-    recipe: Path, data: Path, steps: int | None = None, cache: Path | None = None
-) -> TrainingJob[Reconstructor]:
-    """The training of a supervised recipe.
+    Args:
+        recipe: YAML file, or the name of a shipped recipe.
+        data: folder that the recipe's patterns are relative to.
+        steps: number of training steps, instead of the recipe's.
+        cache: folder that keeps the slices for later runs; None keeps none.
 
     Raises:
-        MedscoreError: what is wrong with the recipe or the data.
+        MedscoreError: the recipe is invalid, or its data cannot be loaded.
     """
-    from medscore.reconstruction.supervised.contract import save_reconstructor
-    from medscore.training.loop import Hooks
-    from medscore.training.supervised import prepare_supervised, read_supervised
+    path = config_path(recipe, "train", "supervised")
+    content = read_yaml(path)
+    keys = content if isinstance(content, dict) else {}
+    kind = next((made for key, made in KINDS.items() if key in keys), prepare_prior)
+    return kind(path, Path(data), steps=steps, cache=None if cache is None else Path(cache))
 
-    asked = read_supervised(recipe)
-    scan = scans.build(
-        asked.scan, Grid(asked.size, asked.size, asked.spacing_mm, asked.modality), recipe
+
+def train(
+    recipe: str | Path,
+    data: str | Path,
+    *,
+    output: str | Path,
+    steps: int | None = None,
+    cache: str | Path | None = None,
+    device: str = "cpu",
+    devices: int = 1,
+    on_start: Callable[[TrainingRun[Any]], None] | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> TrainingResult:
+    """Train the network of a recipe, or resume its training.
+
+    The output folder receives ``NAME.safetensors`` at the end, and during the training
+    ``state.safetensors``, from which the same call resumes, ``loss.jsonl``, ``tensorboard/``,
+    ``samples/`` and ``recipe.yaml``.
+
+    Args:
+        recipe: YAML file, or the name of a shipped recipe.
+        data: folder that the recipe's patterns are relative to.
+        output: output folder, made if it does not exist.
+        steps: number of training steps, instead of the recipe's.
+        cache: folder that keeps the slices for later runs; None keeps none.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        devices: number of processes on this machine, on CUDA one for each GPU. With more than one,
+            the running script is started again in each of them.
+        on_start: is called with the prepared run before the first step, in the first process only.
+        on_step: is called after every step, in the first process only.
+
+    Raises:
+        MedscoreError: a parameter or the recipe is invalid, the data cannot be loaded, the output
+            folder cannot be written or holds another run, or the loss is not finite.
+    """
+    for name, value in (("steps", steps), ("devices", devices)):
+        if value is not None and value < 1:
+            raise MedscoreError(f"`{name}` is {value}", hint="use 1 or more")
+    chosen = resolve_device(device)
+    run = prepare(recipe, data, steps=steps, cache=cache)
+    return execute(
+        run, Path(output), device=chosen, devices=devices, on_start=on_start, on_step=on_step
     )
-    plan = asked.plan if steps is None else asked.plan.shortened(steps)
-    job = prepare_supervised(recipe, asked, scan, data, plan=plan, cache=cache)
-    learnt = job.contract.provenance
-    return TrainingJob(
-        job.contract.name,
-        job.model,
-        job.batch,
-        job.objective,
-        job.plan,
-        Hooks(validation=job.validation, identity=job.identity),
-        lambda path: save_reconstructor(path, job.contract, job.model.network.state_dict()),
-        lambda: f"{learnt.slices} slices of {learnt.patients} patients; {scan.operator}",
-    )
-
-
-def _picture(output: Path, step: int) -> Path:
-    return output / "samples" / f"{step:07d}.png"

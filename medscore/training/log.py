@@ -1,4 +1,4 @@
-"""The log of a training run: a line of JSON per entry, and the same curves for TensorBoard."""
+"""The log of a training run: one line of JSON per entry, and the same curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -7,25 +7,36 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tensorboardX import SummaryWriter
-
 from medscore.io.files import atomic_write
 
 
 class Log:
-    """``loss.jsonl`` and ``tensorboard/`` in ``folder``, cut back to ``step`` at the start: a run
-    that was killed may have logged past its last checkpoint, or half a line.
+    """``loss.jsonl`` and ``tensorboard/`` in a folder.
+
+    Entries after ``step`` are dropped at the start: a run that was killed may have logged more
+    steps than it saved, or half a line.
+
+    Args:
+        folder: output folder of the run.
+        step: step of the checkpoint that the run resumes from; 0 for a new run.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
+        from tensorboardX import SummaryWriter
+
         self.path = folder / "loss.jsonl"
         if self.path.exists():
-            kept = [entry for entry in _entries(self.path) if entry["step"] <= step]
-            atomic_write(self.path, "".join(json.dumps(e) + "\n" for e in kept).encode())
+            valid = [entry for entry in _entries(self.path) if entry["step"] <= step]
+            atomic_write(self.path, "".join(json.dumps(e) + "\n" for e in valid).encode())
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def add(self, step: int, values: dict[str, float]) -> None:
-        """One entry; its values are curves of their own."""
+        """Write an entry.
+
+        Args:
+            step: number of the step.
+            values: what is logged, by name; each name is a curve in TensorBoard.
+        """
         with self.path.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
@@ -44,7 +55,7 @@ class Log:
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log; a kill can only have torn the last."""
+    """The complete lines of a log; only the last can be incomplete after a kill."""
     lines = path.read_text().splitlines()
     entries = [json.loads(line) for line in lines[:-1]]
     try:

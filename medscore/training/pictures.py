@@ -1,10 +1,7 @@
-"""Training on any images: the recipe of a prior of pictures, and its run."""
+"""Training a prior of any images, grey or colour."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,42 +10,54 @@ from torch import Tensor
 
 from medscore.datasets.collections.pictures import Pictures, load_pictures
 from medscore.errors import MedscoreError
-from medscore.io.specs import Name, Strict, read_yaml, validated
-from medscore.priors.checkpoint import build_prior
-from medscore.priors.contract import DataContract, Network, PredictionSpec, Provenance, SDESpec
+from medscore.priors.contract import DataContract, Network, PredictionSpec, SDESpec
 from medscore.priors.network import NetworkPrior
-from medscore.training.data import data_statistics, identity_of
-from medscore.training.loop import Objective
-from medscore.training.plan import TrainingPlan
-from medscore.training.recipe import EDMObjective, ObjectiveSpec, on_levels
-from medscore.training.validation import Validation
+from medscore.training.data import TrainingData, data_statistics, identity_of, provenance_of
+from medscore.training.loop import Batches
+from medscore.training.objective_specs import EDMObjective, ObjectiveSpec
+from medscore.training.prior import prior_run
+from medscore.training.recipe import TrainingRecipe, read_recipe
+from medscore.training.run import TrainingRun
+
+VALIDATION_COUNT = 256
+"""Largest number of validation images of a prior, the first ones."""
 
 
-class PictureData(Strict):
-    """Which pictures, and how they become a network's images.
+class PictureData(TrainingRecipe):
+    """The images that a network is trained on.
 
     Attributes:
-        pictures, validation: patterns of files below the data folder. size: side. colour: three
-            channels. white: value of arrays that becomes 1. mirror: half of them left to right.
+        pictures: patterns of the training files, relative to the data folder.
+        validation: patterns of the validation files.
+        size: side of the network's images in pixels.
+        colour: three channels instead of one.
+        white: value of arrays that is 1 in the network's range.
+        mirror: mirror half of the images left to right.
     """
 
-    name: Name
     pictures: tuple[str, ...] = Field(min_length=1)
     validation: tuple[str, ...] = ()
     size: int = Field(gt=0)
     colour: bool = False
     white: float | None = Field(default=None, gt=0)
     mirror: bool = False
-    licence: str
-    plan: TrainingPlan
 
     @property
     def channels(self) -> int:
-        """3 of colour, else 1."""
+        """Channels of the images, three with colour and one without."""
         return 3 if self.colour else 1
 
+    @property
+    def quantity(self) -> str:
+        """What the images show: "colour" or "grey"."""
+        return "colour" if self.colour else "grey"
+
     def load(self, patterns: tuple[str, ...], root: Path) -> Pictures:
-        """The pictures of patterns.
+        """Load images.
+
+        Args:
+            patterns: patterns of files, relative to ``root``.
+            root: data folder.
 
         Raises:
             MedscoreError: as :func:`~medscore.datasets.collections.pictures.load_pictures`.
@@ -57,28 +66,43 @@ class PictureData(Strict):
             patterns, root=root, size=self.size, colour=self.colour, white=self.white
         )
 
-    def batch(self, images: Tensor) -> Callable[[torch.Generator, slice], Tensor]:
-        """Draws batches of ``images`` (n, channel, size, size)."""
+    def data(self, path: Path, images: Tensor, validation: Tensor | None) -> TrainingData:
+        """The data of a run.
 
-        def draw(generator: torch.Generator, part: slice) -> Tensor:
-            index, flip = drawn(len(images), self.plan.batch, generator)
+        Args:
+            path: file of the recipe.
+            images: training images (n, channel, size, size).
+            validation: validation images of the same shape, if any.
+        """
+        return TrainingData(
+            batch=self._batches(images),
+            validation=validation,
+            provenance=provenance_of(self, path, self.pictures, patients=0, images=len(images)),
+            identity=identity_of(self, images),
+        )
+
+    def _batches(self, images: Tensor) -> Batches:
+        def batch(generator: torch.Generator, part: slice) -> Tensor:
+            index = torch.randint(len(images), (self.plan.batch,), generator=generator)
+            flip = torch.rand(self.plan.batch, generator=generator) < 0.5
             chosen = images[index[part]]
             if not self.mirror:
                 return chosen
             return torch.where(flip[part, None, None, None], chosen.flip(3), chosen)
 
-        return draw
-
-
-def drawn(count: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Which of ``count`` images are in a batch, and which of those are mirrored."""
-    index = torch.randint(count, (batch,), generator=generator)
-    return index, torch.rand(batch, generator=generator) < 0.5
+        return batch
 
 
 class PictureRecipe(PictureData):
-    """What the training configuration of a prior of pictures may say; the rest as in
-    :class:`medscore.training.recipe.Recipe`.
+    """The recipe of a prior of images other than CT or MR slices.
+
+    Attributes:
+        sde: the forward diffusion.
+        network: the network's parameters.
+        prediction: what the network predicts and is conditioned on.
+        objective: the loss.
+        bits: quantise the images to 2^bits grey levels and dequantise them at every step; None
+            leaves them as they are.
     """
 
     sde: SDESpec
@@ -90,37 +114,41 @@ class PictureRecipe(PictureData):
     @model_validator(mode="after")
     def _consistent(self) -> PictureRecipe:
         self.network.check_size(self.size)
-        held = getattr(self.network, "image_channels", 1)
-        if held != self.channels:
-            raise ValueError(f"network image_channels is {held}, the pictures have {self.channels}")
+        channels = getattr(self.network, "image_channels", 1)
+        if channels != self.channels:
+            raise ValueError(
+                f"network image_channels is {channels}, but the images have {self.channels}"
+            )
         return self
 
 
-@dataclass(frozen=True)
-class PictureRun:
-    """What :func:`medscore.training.loop.train` needs, and the contract of its outcome."""
+def prepare_pictures(
+    path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
+) -> TrainingRun[NetworkPrior]:
+    """Prepare the training of a prior of any images.
 
-    prior: NetworkPrior
-    contract: DataContract
-    batch: Callable[[torch.Generator, slice], Tensor]
-    objective: Objective
-    plan: TrainingPlan
-    validation: Validation | None
-    identity: dict[str, str]
-
-
-def prepare_pictures(path: Path, data_root: Path, *, steps: int | None = None) -> PictureRun:
-    """Load the recipe's pictures and build its untrained prior, seeded by the plan.
+    Args:
+        path: file of the recipe.
+        root: data folder.
+        steps: number of training steps, instead of the recipe's.
+        cache: not used; such images are read anew in every run.
 
     Raises:
-        MedscoreError: what is wrong with the recipe or the pictures.
+        MedscoreError: the recipe is invalid, the images cannot be loaded, or all are constant.
     """
-    recipe: PictureRecipe = validated(PictureRecipe, read_yaml(path), path)
-    plan = recipe.plan if steps is None else recipe.plan.shortened(steps)
-    found = recipe.load(recipe.pictures, data_root)
-    mean, std = (round(v, 4) for v in data_statistics(found.images))
+    recipe = read_recipe(path, PictureRecipe, steps=steps)
+    images = recipe.load(recipe.pictures, root).images
+    mean, std = data_statistics(images)
     if not std > 0:
-        raise MedscoreError("the pictures are all of one grey", where=path, hint="give others")
+        raise MedscoreError(
+            "all training images are constant (zero variance)",
+            where=path,
+            hint="check the patterns under `pictures`",
+        )
+    validation = None
+    if recipe.validation:
+        validation = recipe.load(recipe.validation, root).images[:VALIDATION_COUNT]
+    data = recipe.data(path, images, validation)
     contract = DataContract(
         name=recipe.name,
         modality="picture",
@@ -134,25 +162,6 @@ def prepare_pictures(path: Path, data_root: Path, *, steps: int | None = None) -
         sde=recipe.sde,
         network=recipe.network,
         prediction=recipe.prediction,
-        provenance=provenance(recipe, len(found.images), plan, path),
+        provenance=data.provenance,
     )
-    torch.manual_seed(plan.seed)  # network initialisation takes no generator
-    prior = build_prior(contract)
-    objective = on_levels(recipe.objective.build(contract.data_std), recipe.bits)
-    validation = None
-    if recipe.validation:
-        few = recipe.load(recipe.validation, data_root).images[:256]
-        validation = Validation(few, objective, plan.batch)
-    return PictureRun(
-        prior, contract, recipe.batch(found.images), objective, plan, validation,
-        identity_of(recipe, plan, found.images),
-    )  # fmt: skip
-
-
-def provenance(recipe: PictureData, count: int, plan: TrainingPlan, path: Path) -> Provenance:
-    """Of what is trained on ``count`` pictures."""
-    return Provenance(
-        data=", ".join(recipe.pictures), patients=0, slices=count, steps=plan.steps,
-        seed=plan.seed, licence=recipe.licence,
-        config_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-    )  # fmt: skip
+    return prior_run(path, recipe, data, contract, lambda: f"{len(images)} images")

@@ -1,4 +1,4 @@
-"""What a training run does, in numbers; with the seed and the data they fix it."""
+"""The numbers of a training run; together with the seed and the data they determine its result."""
 
 from __future__ import annotations
 
@@ -12,28 +12,36 @@ from torch import nn
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Steps, batch, optimiser, averages and intervals.
+    """Steps, batch size, optimiser, weight averaging and intervals of a training run.
 
     Attributes:
-        steps: optimiser steps. batch: images per step, over all processes.
-        accumulate: parts in which a process goes through its share of the batch, one after the
-            other, to save memory; the sum of their gradients is the same.
-        precision: ``bf16`` runs the network, not the loss, in autocast; weights stay float32.
-        optimiser: ``amsgrad`` is Adam that never forgets a large gradient (appendix B.4.1).
-        learning_rate: reached after ``warmup`` steps; it falls linearly to zero over the last
-            ``cooldown`` steps.
-        restarts: steps after which that warm-up and cool-down begin anew, to train a finished
-            network further.
-        clip: largest norm of the gradient; a larger one is scaled down to it.
-        ema_power: the exponential moving average after step k forgets with (1 - 1/k)^(power + 1)
-            (Karras et al. 2024, Eq. 2: its width is a fixed share of the run).
-        ema_rate: instead, an average that forgets with this constant (Technique 6.5: 0.999).
-        save_every, log_every: steps between checkpoints, and between lines of the log.
-        validate_every, sample_every: steps between validation losses, and between pictures of
-            samples; 0 for none.
+        steps: number of optimiser steps.
+        batch: images per step, summed over all processes.
+        accumulate: number of parts into which a process splits its share of the batch to save
+            memory; their gradients are summed, so the result does not change.
+        precision: ``float32``, ``float64``, or ``bf16``: the network runs in bfloat16 autocast,
+            while the loss and the weights stay float32.
+        optimiser: ``adam``, ``amsgrad`` (Adam with the largest second moment so far;
+            appendix B.4.1) or ``sgd``.
+        adam_eps: epsilon of Adam.
+        learning_rate: learning rate after the warm-up.
+        warmup: steps over which the learning rate rises linearly from zero.
+        cooldown: last steps, over which the learning rate falls linearly to zero.
+        restarts: steps after which warm-up and cool-down begin anew, to train a finished network
+            further.
+        clip: largest norm of the gradient; a larger gradient is scaled down to it.
+        ema_power: the exponential moving average of the weights decays by (1 - 1/k)^(power + 1) at
+            step k, so its width is a fixed share of the run (Karras et al. 2024, Eq. 2).
+        ema_rate: constant decay of the average, used instead of ``ema_power`` when given
+            (Technique 6.5: 0.999).
+        save_every: steps between checkpoints.
+        log_every: steps between lines of the log.
+        validate_every: steps between validation losses; 0 for none.
+        sample_every: steps between images of samples; 0 for none.
+        seed: seed of the network's initialisation and of all random draws.
 
     Raises:
-        ValueError: a number that no run can have, by name.
+        ValueError: a value is out of range; the message names it.
     """
 
     steps: int
@@ -71,15 +79,25 @@ class TrainingPlan:
         if not all(0 < restart < self.steps for restart in self.restarts):
             raise ValueError(f"restarts {self.restarts} must lie between 0 and steps {self.steps}")
         if self.batch % self.accumulate:
-            raise ValueError(f"batch {self.batch} is no multiple of accumulate {self.accumulate}")
+            raise ValueError(
+                f"batch {self.batch} is not a multiple of accumulate {self.accumulate}"
+            )
 
-    def shortened(self, steps: int) -> TrainingPlan:
-        """The same with so many steps."""
+    def with_steps(self, steps: int) -> TrainingPlan:
+        """The same plan with another number of steps; restarts beyond it are dropped.
+
+        Args:
+            steps: number of optimiser steps.
+        """
         restarts = tuple(r for r in self.restarts if r < steps)
         return replace(self, steps=steps, restarts=restarts)
 
     def optimiser_for(self, network: nn.Module) -> torch.optim.Optimizer:
-        """The optimiser over the network's weights."""
+        """The optimiser of a network's weights.
+
+        Args:
+            network: the network to train.
+        """
         weights = network.parameters()
         if self.optimiser == "sgd":
             return torch.optim.SGD(weights, lr=self.learning_rate)
@@ -92,21 +110,37 @@ class TrainingPlan:
         )
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 1."""
+        """The learning rate of a step.
+
+        Args:
+            step: number of the step, counted from 1.
+        """
         start = max((r for r in self.restarts if r < step), default=0)
         end = min((r for r in self.restarts if r >= step), default=self.steps)
         warm = min(1.0, (step - start) / max(1, self.warmup))
         cool = min(1.0, (end - step + 1) / max(1, self.cooldown)) if self.cooldown else 1.0
         return self.learning_rate * warm * cool
 
-    def kept(self, step: int) -> float:
-        """The share of the average that step keeps."""
+    def ema_decay(self, step: int) -> float:
+        """The weight of the old average when the weights of a step are averaged in.
+
+        Args:
+            step: number of the step, counted from 1.
+        """
         return (1 - 1 / step) ** (self.ema_power + 1) if self.ema_rate is None else self.ema_rate
 
     def generator(self, step: int) -> torch.Generator:
-        """The generator of every draw of a step: a resumed run walks the path of a whole one."""
+        """The generator of all random draws of a step, so that a resumed run draws the same.
+
+        Args:
+            step: number of the step, counted from 1.
+        """
         return torch.Generator().manual_seed(self.step_seed(step))
 
     def step_seed(self, step: int) -> int:
-        """No two steps of no two seeds share it, up to a million steps."""
+        """The seed of a step, different for all steps up to a million and all run seeds.
+
+        Args:
+            step: number of the step, counted from 1.
+        """
         return self.seed * 1_000_003 + step

@@ -1,128 +1,117 @@
-"""From a recipe and a data folder to everything a training run needs."""
+"""Training a prior of CT or MR slices."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from medscore.datasets.collections.slice_cache import Slices
 from medscore.errors import MedscoreError
-from medscore.priors.checkpoint import Checkpoint, build_prior, fill, verify
+from medscore.priors.catalogue import prior_path
+from medscore.priors.checkpoint import PRIOR, Checkpoint, build_prior, fill, verify
 from medscore.priors.contract import DataContract, PredictionSpec
 from medscore.priors.network import NetworkPrior
 from medscore.sdes.noise_levels import largest_distance
 from medscore.training.data import (
-    augmented,
+    TrainingData,
     data_statistics,
-    held_out,
-    identity_of,
-    provenance_of,
+    load_slice_data,
     reduced,
-    training_slices,
+    slice_summary,
 )
-from medscore.training.loop import Batches, Objective
-from medscore.training.plan import TrainingPlan
-from medscore.training.recipe import Recipe, on_levels, read_recipe
-from medscore.training.validation import Validation
+from medscore.training.objective_specs import with_levels
+from medscore.training.recipe import PriorRecipe, read_recipe
+from medscore.training.run import TrainingRun
+from medscore.training.validation import draw_samples
+
+if TYPE_CHECKING:
+    from medscore.datasets.collections.slice_cache import Slices
+    from medscore.training.pictures import PictureRecipe
 
 
-@dataclass(frozen=True)
-class Run:
-    """Everything :func:`medscore.training.loop.train` needs, and what its outcome is.
-
-    Attributes:
-        contract: what the images of the prior are.
-        slices: at ``oversample`` times the prior's size.
-        validation: ``None`` where the recipe names no validation data.
-        identity: what a saved state of this run must have in common with it.
-    """
-
-    prior: NetworkPrior
-    contract: DataContract
-    plan: TrainingPlan
-    objective: Objective
-    batch: Batches
-    slices: Slices
-    oversample: int
-    validation: Validation | None
-    identity: dict[str, str]
-
-    def largest_distance(self) -> float:
-        """Between two training images at the prior's size: what sigma_max should be about."""
-        return largest_distance(reduced(self.slices.images, self.oversample))
-
-
-def prepare(
-    path: Path,
-    data_root: Path,
-    *,
-    steps: int | None = None,
-    find_prior: Callable[[str], Path] = Path,
-    cache: Path | None = None,
-) -> Run:
-    """Load the recipe's slices and build its untrained prior, seeded by the plan, or load the
-    prior it starts from.
+def prepare_prior(
+    path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
+) -> TrainingRun[NetworkPrior]:
+    """Prepare the training of a prior of slices, from random weights or from another prior's.
 
     Args:
-        steps: train this many steps instead of the recipe's.
-        find_prior: the file of the prior named by ``start``.
-        cache: folder that keeps the slices that were read.
+        path: file of the recipe.
+        root: data folder.
+        steps: number of training steps, instead of the recipe's.
+        cache: folder that keeps the slices for later runs; None keeps none.
 
     Raises:
-        MedscoreError: as :func:`~medscore.training.recipe.read_recipe`,
-            :func:`~medscore.datasets.collections.slices.load_slices` and
-            :func:`~medscore.priors.checkpoint.verify`; patients that are in data and validation; a
-            ``start`` of another network.
+        MedscoreError: the recipe is invalid, the data cannot be loaded, a patient is in both data
+            and validation, or the weights of ``start`` cannot be used.
     """
-    recipe = read_recipe(path)
-    plan = recipe.plan
-    if steps is not None:
-        plan = plan.shortened(steps)
-    slices = training_slices(recipe, recipe.data, data_root, cache)
-    start = None
-    if recipe.start is not None:
-        begun = find_prior(recipe.start)
-        start = verify(begun)
-        _check_start(recipe, start.contract, begun)
-    contract = _contract(recipe, plan, slices, start, path)
-    torch.manual_seed(plan.seed)  # network initialisation takes no generator
-    prior = build_prior(contract)
+    recipe = read_recipe(path, PriorRecipe, steps=steps)
+    slices, data = load_slice_data(recipe, path, root, cache)
+    start = None if recipe.start is None else _start(recipe, prior_path(recipe.start))
+
+    def describe() -> str:
+        distance = largest_distance(reduced(slices.images, recipe.oversample))
+        return (
+            f"{slice_summary(data)}; the largest distance between two of them is {distance:.1f}, "
+            "which is a good sigma_max (Technique 1)"
+        )
+
+    run = prior_run(path, recipe, data, _contract(recipe, slices, data, start), describe)
     if start is not None:
-        fill(prior, start, begun)
-    objective = on_levels(recipe.objective.build(contract.data_std), recipe.bits)
-    few = held_out(path, recipe, slices, data_root, cache)
-    validation = None if few is None else Validation(few, objective, plan.batch)
-    return Run(
-        prior,
-        contract,
-        plan,
-        objective,
-        augmented(recipe, plan, slices),
-        slices,
-        recipe.oversample,
-        validation,
-        identity_of(recipe, plan, slices.images),
+        fill(run.model, start, prior_path(recipe.start or ""))
+    return run
+
+
+def prior_run(
+    path: Path,
+    recipe: PriorRecipe | PictureRecipe,
+    data: TrainingData,
+    contract: DataContract,
+    describe: Callable[[], str],
+) -> TrainingRun[NetworkPrior]:
+    """The training run of any prior, with a network initialised by the plan's seed.
+
+    Args:
+        path: file of the recipe.
+        recipe: gives objective, grey levels and plan.
+        data: the training images.
+        contract: header of the prior's file.
+        describe: makes a line of text about the run.
+    """
+    torch.manual_seed(recipe.plan.seed)  # network initialisation takes no generator
+    prior = build_prior(contract)
+    shape = (contract.channels, contract.size, contract.size)
+    return TrainingRun(
+        recipe=path,
+        plan=recipe.plan,
+        data=data,
+        model=prior,
+        objective=with_levels(recipe.objective.build(contract.data_std), recipe.bits),
+        contract=contract,
+        file=PRIOR,
+        describe=describe,
+        samples=lambda model, picture: draw_samples(model, shape, picture),
     )
 
 
 def _contract(
-    recipe: Recipe, plan: TrainingPlan, slices: Slices, start: Checkpoint | None, path: Path
+    recipe: PriorRecipe, slices: Slices, data: TrainingData, start: Checkpoint | None
 ) -> DataContract:
-    mean, std = (round(v, 4) for v in data_statistics(reduced(slices.images, recipe.oversample)))
-    data = ", ".join(recipe.data)
-    if start is not None:
+    provenance = data.provenance
+    if start is None:
+        mean, std = data_statistics(reduced(slices.images, recipe.oversample))
+    else:
         mean, std = start.contract.data_mean, start.contract.data_std  # the weights expect them
-        data += f"; begun with {start.contract.name} ({start.sha256[:12]})"
+        origin = f"{provenance.data}; begun with {start.contract.name} ({start.sha256[:12]})"
+        provenance = provenance.model_copy(update={"data": origin})
     spacing = recipe.oversample * slices.spacing_mm[np.isfinite(slices.spacing_mm)]
     if not len(spacing):
         raise MedscoreError(
-            "no file says how large its pixels are",
+            "none of the training files states its pixel size",
             where=recipe.name,
-            hint="give archives `pixel_spacing_mm`",
+            hint="add `pixel_spacing_mm` to the archives",
         )
     low, high = recipe.augmentation.zoom
     return DataContract(
@@ -141,22 +130,24 @@ def _contract(
         sde=recipe.sde,
         network=recipe.network,
         prediction=recipe.prediction,
-        provenance=provenance_of(recipe, plan, slices, path).model_copy(update={"data": data}),
+        provenance=provenance,
     )
 
 
-def _check_start(recipe: Recipe, begun: DataContract, path: Path) -> None:
-    """The weights must mean the same here as where they come from.
+def _start(recipe: PriorRecipe, path: Path) -> Checkpoint:
+    """The prior that the training starts from; its weights must have the same meaning here.
 
-    With the EDM target the network sees the data's units and the noise-to-signal ratio only, so
-    it may go on with another SDE.
+    With the EDM preconditioning the network sees the data's units and the noise-to-signal ratio
+    only, so that the SDE may change.
     """
+    start = verify(path)
     for name in ("network", "prediction", "sde"):
-        ours, theirs = getattr(recipe, name), getattr(begun, name)
+        ours, theirs = getattr(recipe, name), getattr(start.contract, name)
         free = name == "sde" and recipe.prediction == PredictionSpec()
         if ours != theirs and not free:
             raise MedscoreError(
-                f"{name} is {theirs}, the recipe's is {ours}",
+                f"{name} is {theirs} in this prior and {ours} in the recipe",
                 where=path,
                 hint="use the same, or train without `start`",
             )
+    return start

@@ -1,112 +1,55 @@
-"""A training recipe: the YAML of ``medscore train``, validated.
+"""Training recipes: the YAML files of ``medscore train``, validated.
 
-Everything that shapes the prior is in it; ``medscore.training.recipe`` says what may be said, and
-:mod:`medscore.training.prior` makes data, prior and plan of it.
+A recipe holds everything that determines the trained network. The modules of this package each add
+the keys of one kind of network to the ones here.
 """
 
 from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
 import yaml
 from pydantic import Field, field_validator, model_validator
 
 from medscore.datasets.collections.augment import Augmentation
 from medscore.io.specs import Name, Strict, read_yaml, validated
-from medscore.objectives import denoising
-from medscore.objectives.dequantised import Dequantised
-from medscore.objectives.grey_levels import Levels
-from medscore.objectives.high_order import HighOrder
 from medscore.priors.contract import Network, PredictionSpec, SDESpec
-from medscore.training.loop import Objective
+from medscore.training.objective_specs import EDMObjective, ObjectiveSpec
 from medscore.training.plan import TrainingPlan
 
 
-class EDMObjective(Strict):
-    """EDM's loss (Karras et al. 2022, Table 1): log noise-to-signal ratios drawn from a normal."""
-
-    kind: Literal["edm"] = "edm"
-    log_ratio_mean: float = -1.5
-    log_ratio_std: float = Field(default=1.4, gt=0)
-
-    def build(self, data_std: float) -> Objective:
-        """The objective for data of this standard deviation."""
-        return denoising.edm(data_std, self.log_ratio_mean, self.log_ratio_std)
-
-
-class ScoreMatching(Strict):
-    """Eq. 7.7 with the weighting of Table 9.1 and uniform times."""
-
-    kind: Literal["score_matching"]
-
-    def build(self, data_std: float) -> Objective:
-        """The objective; it does not depend on the data."""
-        return denoising.score_matching()
-
-
-class Likelihood(Strict):
-    """Eq. 7.7 with the likelihood weighting g^2, its times importance sampled (Eq. 9.12) or not."""
-
-    kind: Literal["likelihood"]
-    importance_sampling: bool = True
-
-    def build(self, data_std: float) -> Objective:
-        """The objective; it does not depend on the data."""
-        if self.importance_sampling:
-            return denoising.likelihood_importance()
-        return denoising.likelihood()
-
-
-class HighOrderObjective(Strict):
-    """The likelihood objective, and the second and third order of Lu et al. 2022."""
-
-    kind: Literal["high_order"]
-    second: float = Field(default=1.0, ge=0)
-    third: float = Field(default=0.1, ge=0)
-    probes: int = Field(default=1, gt=0)
-
-    def build(self, data_std: float) -> Objective:
-        """The objective; it does not depend on the data."""
-        first = denoising.likelihood_importance()
-        return HighOrder(first, self.second, self.third, self.probes)
-
-
-class Discrete(Strict):
-    """SMLD's (Eq. 7.1) or DDPM's (Eq. 7.3) objective over N noise scales."""
-
-    kind: Literal["smld", "ddpm"]
-    scales: int = Field(default=1000, gt=1)
-
-    def build(self, data_std: float) -> Objective:
-        """The objective; it does not depend on the data."""
-        return (denoising.smld if self.kind == "smld" else denoising.ddpm)(self.scales)
-
-
-ObjectiveSpec = Annotated[
-    EDMObjective | ScoreMatching | Likelihood | HighOrderObjective | Discrete,
-    Field(discriminator="kind"),
-]
-
-
-def on_levels(objective: Objective, bits: int | None) -> Objective:
-    """The objective on images with 2^bits dequantised grey levels; as they are for None."""
-    return objective if bits is None else Dequantised(objective, Levels(bits))
-
-
-class ImageRecipe(Strict):
-    """The images that something is trained on, and how; unknown keys are refused.
+class TrainingRecipe(Strict):
+    """Keys that every recipe has; unknown keys are refused.
 
     Attributes:
-        low, high: values that become 0 and 1 in the network's range. Of ``magnitude`` images they
-            are in units of the slice's own 99.5th percentile.
-        size: side of the network's images; slices are loaded at ``oversample`` times that, moved
-            there, and reduced.
-        data, validation: patterns of files below the data folder; the patients differ.
+        name: name of the trained network and of its file.
+        licence: licence of the training images and of the weights; stored in the file.
+        plan: the numbers of the training run.
     """
 
     name: Name
+    licence: str
+    plan: TrainingPlan
+
+
+class ImageRecipe(TrainingRecipe):
+    """The CT or MR slices that a network is trained on.
+
+    Attributes:
+        modality: ``CT`` or ``MR``.
+        quantity: ``HU`` for CT, ``magnitude`` for MR.
+        low: image value that is 0 in the network's range; for magnitudes in units of the slice's
+            own 99.5th percentile.
+        high: image value that is 1 in the network's range.
+        size: side of the network's images in pixels.
+        oversample: slices are loaded and augmented at this multiple of ``size``, then reduced.
+        data: patterns of the training files, relative to the data folder.
+        validation: patterns of the validation files, of other patients.
+        augmentation: random turns, shifts and so on.
+    """
+
     modality: Literal["CT", "MR"]
     quantity: Literal["HU", "magnitude"]
     low: float
@@ -116,26 +59,28 @@ class ImageRecipe(Strict):
     data: tuple[str, ...] = Field(min_length=1)
     validation: tuple[str, ...] = ()
     augmentation: Augmentation = Augmentation()
-    licence: str
-    plan: TrainingPlan
 
     @model_validator(mode="after")
     def _images_agree(self) -> ImageRecipe:
         if not self.low < self.high:
             raise ValueError(f"low {self.low} must be below high {self.high}")
         if (self.modality == "CT") != (self.quantity == "HU"):
-            raise ValueError(f"{self.modality} images do not come as {self.quantity}")
+            raise ValueError(f"the quantity of {self.modality} images cannot be {self.quantity}")
         return self
 
 
-class Recipe(ImageRecipe):
-    """What a prior's training configuration may say.
+class PriorRecipe(ImageRecipe):
+    """The recipe of a prior of CT or MR slices.
 
     Attributes:
-        start: a prior whose weights the training begins with (fine-tuning), by name or path.
-        network: its parameters, or the name of one in ``configs/networks`` (``name:`` beside
-            parameters overrides some of it). bits: of the grey levels that images are quantised to
-            and dequantised from, anew at every step; as they are by default.
+        start: name or path of a prior whose weights the training starts with (fine-tuning).
+        sde: the forward diffusion.
+        network: the network's parameters, or the name of one in ``configs/networks``, or a mapping
+            with such a ``name`` and parameters that override its own.
+        prediction: what the network predicts and is conditioned on.
+        objective: the loss.
+        bits: quantise the images to 2^bits grey levels and dequantise them at every step; None
+            leaves them as they are.
     """
 
     start: str | None = None
@@ -148,7 +93,7 @@ class Recipe(ImageRecipe):
     @field_validator("network", mode="before")
     @classmethod
     def _named(cls, value: Any) -> Any:
-        """A name becomes what its file says, with the keys beside it on top."""
+        """Replace a name by the parameters in its file; keys beside the name override them."""
         name = value if isinstance(value, str) else None
         if isinstance(value, dict) and "name" in value:
             name = value["name"]
@@ -156,12 +101,12 @@ class Recipe(ImageRecipe):
             return value
         known = network_configs()
         if name not in known:
-            raise ValueError(f"no network {name!r}; there are {', '.join(sorted(known))}")
+            raise ValueError(f"no network {name!r}; use one of: {', '.join(sorted(known))}")
         own = {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {}
         return {**known[name], **own}
 
     @model_validator(mode="after")
-    def _consistent(self) -> Recipe:
+    def _consistent(self) -> PriorRecipe:
         self.network.check_size(self.size)
         if getattr(self.network, "image_channels", 1) != 1:
             raise ValueError("these images have one channel: network image_channels must be 1")
@@ -170,20 +115,42 @@ class Recipe(ImageRecipe):
         return self
 
 
+Recipe = TypeVar("Recipe", bound=TrainingRecipe)
+
+
+@overload
+def read_recipe(path: str | Path, *, steps: int | None = None) -> PriorRecipe: ...
+
+
+@overload
+def read_recipe(path: str | Path, kind: type[Recipe], *, steps: int | None = None) -> Recipe: ...
+
+
+def read_recipe(
+    path: str | Path, kind: type[Any] = PriorRecipe, *, steps: int | None = None
+) -> Any:
+    """Read and validate a recipe.
+
+    Args:
+        path: YAML file.
+        kind: the kind of recipe that it must be; by default that of a prior of slices.
+        steps: number of training steps, instead of the recipe's.
+
+    Raises:
+        MedscoreError: the file does not exist or is not YAML, or a key is unknown, missing or
+            invalid.
+    """
+    recipe = validated(kind, read_yaml(Path(path)), Path(path))
+    if steps is None:
+        return recipe
+    return recipe.model_copy(update={"plan": recipe.plan.with_steps(steps)})
+
+
 def network_configs() -> dict[str, dict[str, Any]]:
-    """The networks in ``configs/networks`` by name."""
+    """The parameters of the networks in ``configs/networks``, by name."""
     folder = files("medscore.configs") / "networks"
     return {
         path.name.removesuffix(".yaml"): yaml.safe_load(path.read_text())
         for path in folder.iterdir()
         if path.name.endswith(".yaml")
     }
-
-
-def read_recipe(path: Path) -> Recipe:
-    """Read and validate a training configuration.
-
-    Raises:
-        MedscoreError: no such file, not YAML, an unknown, missing or ill-typed key.
-    """
-    return validated(Recipe, read_yaml(path), path)

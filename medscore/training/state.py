@@ -1,4 +1,4 @@
-"""The state of a training run on disk: safetensors, written whole or not at all."""
+"""The state of a training run on disk: a safetensors file, replaced atomically."""
 
 from __future__ import annotations
 
@@ -22,16 +22,21 @@ def save_state(
     optimiser: torch.optim.Optimizer,
     identity: dict[str, str],
 ) -> None:
-    """Write the step reached, weights, their average and the optimiser's memory.
+    """Write the last step, the weights, their moving average and the state of the optimiser.
 
     Args:
-        identity: what the run is of (recipe, data, ...), by name; see :func:`load_state`.
+        path: file to write.
+        step: number of the last finished step.
+        network: the trained network.
+        average: the network with the averaged weights.
+        optimiser: its state is saved.
+        identity: identifies the run (recipe, data, ...), by name; see :func:`load_state`.
     """
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     for index, slots in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items()}
-    # a momentum that was never used is stored by SGD as None
+    # SGD stores None for a momentum that is not used
     cpu = {k: v.detach().cpu().contiguous() for k, v in tensors.items() if v is not None}
     atomic_write(path, save(cpu, metadata={"step": str(step), "identity": json.dumps(identity)}))
 
@@ -43,19 +48,29 @@ def load_state(
     optimiser: torch.optim.Optimizer,
     identity: dict[str, str],
 ) -> int:
-    """Restore what :func:`save_state` wrote, in place, and return the step reached.
+    """Restore a state in place.
+
+    Args:
+        path: file that :func:`save_state` wrote.
+        network: receives the weights.
+        average: receives the averaged weights.
+        optimiser: receives its state.
+        identity: entries that the saved state must have too.
+
+    Returns:
+        The number of the last finished step.
 
     Raises:
-        MedscoreError: not a training state, of another network, or of a run that differs in
-            ``identity``, which is named.
+        MedscoreError: the file is not a training state, belongs to another network, or to a run
+            with another ``identity``; the message names the first entry that differs.
     """
     step, theirs, tensors = _read(path)
     for name, ours in identity.items():
         if theirs.get(name) != ours:
             raise MedscoreError(
-                f"the saved state is of another run: {name} {theirs.get(name)}, here {ours}",
+                f"the saved state is from another run: {name} {theirs.get(name)}, here {ours}",
                 where=path,
-                hint="use a new output folder, or the recipe and data it was started with",
+                hint="use a new output folder, or the same recipe and data as before",
             )
     groups: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
     for name, tensor in tensors.items():
@@ -69,14 +84,14 @@ def load_state(
         for name, value in groups["optimiser"].items():
             index, slot = name.split(".")
             like = weights[int(index)]
-            # a fused optimiser walks weights and memory side by side, in the order they lie in
-            laid = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-            slots.setdefault(int(index), {})[slot] = laid
+            # a fused optimiser needs its state in the memory layout of the weights
+            same = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+            slots.setdefault(int(index), {})[slot] = same
         full = optimiser.state_dict()
         optimiser.load_state_dict({"state": slots, "param_groups": full["param_groups"]})
     except (RuntimeError, KeyError, IndexError, ValueError) as error:
         raise MedscoreError(
-            f"the saved state is of another network ({str(error).splitlines()[0]})",
+            f"the saved state is from another network ({str(error).splitlines()[0]})",
             where=path,
             hint="use a new output folder",
         ) from error
@@ -84,10 +99,16 @@ def load_state(
 
 
 def averaged_weights(folder: Path) -> tuple[int, dict[str, Tensor]]:
-    """The step reached and the averaged weights stored in a training folder.
+    """The averaged weights in the output folder of a training run.
+
+    Args:
+        folder: output folder of the run.
+
+    Returns:
+        The number of the last finished step, and the weights by name.
 
     Raises:
-        MedscoreError: there is no readable state.
+        MedscoreError: the folder holds no readable state.
     """
     step, _, tensors = _read(folder / "state.safetensors")
     prefix = "average."
@@ -102,5 +123,5 @@ def _read(path: Path) -> tuple[int, dict[str, str], dict[str, Tensor]]:
             return step, identity, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise MedscoreError(
-            f"not a training state ({error})", where=path, hint="remove it to start afresh"
+            f"not a training state ({error})", where=path, hint="remove the file to start again"
         ) from error

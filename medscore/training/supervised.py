@@ -1,34 +1,33 @@
-"""Training a supervised comparator: the images that a prior learns from, measured in one way."""
+"""Training a supervised network: images and their simulated measurements as pairs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from medscore.hounsfield import MU_WATER
-from medscore.io.specs import read_yaml, validated
 from medscore.measurements.measurement import ATTENUATION, HU
 from medscore.measurements.spec import ScanSpec
-from medscore.measurements.tasks import Scan
+from medscore.measurements.tasks import Grid, Scan
 from medscore.measurements.units import NetworkUnits, brightness
-from medscore.reconstruction.supervised.contract import SupervisedContract
+from medscore.reconstruction.supervised.contract import SUPERVISED, SupervisedContract
 from medscore.reconstruction.supervised.networks import ModelSpec, Reconstructor, plain
-from medscore.training.data import augmented, held_out, identity_of, provenance_of, training_slices
-from medscore.training.loop import Batches, Loss
-from medscore.training.plan import TrainingPlan
-from medscore.training.recipe import ImageRecipe
-from medscore.training.validation import Validation
+from medscore.registry import scans
+from medscore.training.data import load_slice_data, slice_summary
+from medscore.training.loop import Loss
+from medscore.training.recipe import ImageRecipe, read_recipe
+from medscore.training.run import TrainingRun
 
 
 class SupervisedRecipe(ImageRecipe):
-    """What a supervised network's training configuration may say.
+    """The recipe of a supervised network.
 
     Attributes:
-        scan: how the images are measured. spacing_mm: of their pixels then.
-        model: what is trained.
+        spacing_mm: pixel size of the images in mm when they are measured.
+        scan: the task: how the images are measured.
+        model: architecture and parameters of the network.
     """
 
     spacing_mm: float
@@ -37,34 +36,61 @@ class SupervisedRecipe(ImageRecipe):
 
     @property
     def scale(self) -> float:
-        """``high`` less ``low``."""
+        """Width of the value range that is mapped to [0, 1]."""
         return self.high - self.low
 
 
-def read_supervised(path: Path) -> SupervisedRecipe:
-    """Read and validate a recipe.
+def prepare_supervised(
+    path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
+) -> TrainingRun[Reconstructor]:
+    """Prepare the training of a supervised network.
+
+    Args:
+        path: file of the recipe.
+        root: data folder.
+        steps: number of training steps, instead of the recipe's.
+        cache: folder that keeps the slices for later runs; None keeps none.
 
     Raises:
-        MedscoreError: as :func:`medscore.training.recipe.read_recipe`.
+        MedscoreError: the recipe or its task is invalid, the data cannot be loaded, or a patient is
+            in both data and validation.
     """
-    return validated(SupervisedRecipe, read_yaml(path), path)
-
-
-@dataclass(frozen=True)
-class SupervisedRun:
-    """What :func:`medscore.training.loop.train` needs, and the contract of its outcome."""
-
-    model: Reconstructor
-    contract: SupervisedContract
-    batch: Batches
-    plan: TrainingPlan
-    objective: Loss[Reconstructor]
-    validation: Validation | None
-    identity: dict[str, str]
+    recipe = read_recipe(path, SupervisedRecipe, steps=steps)
+    grid = Grid(recipe.size, recipe.size, recipe.spacing_mm, recipe.modality)
+    scan = scans.build(recipe.scan, grid, path)
+    _, data = load_slice_data(recipe, path, root, cache)
+    torch.manual_seed(recipe.plan.seed)  # network initialisation takes no generator
+    model = recipe.model.build()
+    contract = SupervisedContract(
+        name=recipe.name,
+        modality=recipe.modality,
+        low=recipe.low,
+        high=recipe.high,
+        size=recipe.size,
+        spacing_mm=recipe.spacing_mm,
+        scan=recipe.scan,
+        model=recipe.model,
+        provenance=data.provenance,
+    )
+    return TrainingRun(
+        recipe=path,
+        plan=recipe.plan,
+        data=data,
+        model=model,
+        objective=squared_error(recipe, scan),
+        contract=contract,
+        file=SUPERVISED,
+        describe=lambda: f"{slice_summary(data)}; {scan.operator}",
+    )
 
 
 def squared_error(recipe: SupervisedRecipe, scan: Scan) -> Loss[Reconstructor]:
-    """The mean squared error of each sample, (batch,), measured afresh with noise seeded by u."""
+    """The mean squared error of each sample; measurements are simulated with noise seeded by u.
+
+    Args:
+        recipe: describes the images.
+        scan: the task.
+    """
 
     def loss(model: Reconstructor, x0: Tensor, u: Tensor, z: Tensor) -> Tensor:
         with torch.no_grad(), plain(x0):
@@ -76,11 +102,18 @@ def squared_error(recipe: SupervisedRecipe, scan: Scan) -> Loss[Reconstructor]:
 
 
 def measured(recipe: SupervisedRecipe, scan: Scan, x0: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """Measurements of images in the network's range, in its units, and the images to be found:
-    magnitudes in units of the brightness that their measurements show.
+    """Simulate measurements of images.
+
+    Magnitude images are in units of the brightness that is estimated from their measurements.
 
     Args:
-        x0: (batch, 1, size, size). u: (batch,) in [0, 1), of which the noise is seeded.
+        recipe: describes the images.
+        scan: the task.
+        x0: images (batch, 1, size, size) in the network's range.
+        u: (batch,) in [0, 1), the seeds of the noise.
+
+    Returns:
+        The measurements in the network's units, and the images that are to be reconstructed.
     """
     values = recipe.low + recipe.scale * x0.float()
     seeds = (u.cpu().double() * 2**24).long().tolist()
@@ -100,49 +133,3 @@ def measured(recipe: SupervisedRecipe, scan: Scan, x0: Tensor, u: Tensor) -> tup
         assert scan.image_unit == HU
         units = NetworkUnits(recipe.low, recipe.scale)
     return units.measurements(scan.operator, data), x0.float()
-
-
-def prepare_supervised(
-    path: Path,
-    recipe: SupervisedRecipe,
-    scan: Scan,
-    data_root: Path,
-    *,
-    plan: TrainingPlan,
-    cache: Path | None = None,
-) -> SupervisedRun:
-    """Load the recipe's slices and build its untrained network, seeded by the plan.
-
-    Args:
-        path: of the recipe. scan: its scan, built.
-
-    Raises:
-        MedscoreError: as :func:`~medscore.datasets.collections.slices.load_slices`; patients that
-        are in data
-            and validation.
-    """
-    slices = training_slices(recipe, recipe.data, data_root, cache)
-    objective = squared_error(recipe, scan)
-    torch.manual_seed(plan.seed)  # network initialisation takes no generator
-    model = recipe.model.build()
-    few = held_out(path, recipe, slices, data_root, cache)
-    contract = SupervisedContract(
-        name=recipe.name,
-        modality=recipe.modality,
-        low=recipe.low,
-        high=recipe.high,
-        size=recipe.size,
-        spacing_mm=recipe.spacing_mm,
-        scan=recipe.scan,
-        model=recipe.model,
-        provenance=provenance_of(recipe, plan, slices, path),
-    )
-    return SupervisedRun(
-        model,
-        contract,
-        augmented(recipe, plan, slices),
-        plan,
-        objective,
-        None if few is None else Validation(few, objective, plan.batch),
-        identity_of(recipe, plan, slices.images),
-    )

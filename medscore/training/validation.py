@@ -1,4 +1,4 @@
-"""How a prior in training is doing: its loss on images and noise that never change, and samples."""
+"""Monitoring of a training run: the loss on fixed images, times and noise, and samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medscore.engine.loop import Batch, Job, run
-from medscore.generation.sheet import sheet
+from medscore.generation.sheet import contact_sheet
 from medscore.io.files import atomic_path
 from medscore.priors.network import NetworkPrior
 from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
@@ -22,11 +22,12 @@ NOISE_SEED = 20_231
 
 @dataclass(frozen=True)
 class Validation:
-    """The mean objective on fixed images, fixed times and fixed noise: one number to compare.
+    """The mean loss on fixed images, times and noise, comparable between steps and runs.
 
     Attributes:
-        images: (n, channel, H, W) in the network's range, of patients not trained on.
-        batch: images evaluated together.
+        images: held-out images (n, channel, H, W) in the network's range.
+        objective: the loss of each sample, as in training.
+        batch: number of images evaluated together.
     """
 
     images: Tensor
@@ -35,7 +36,13 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self, model: Any) -> float:
-        """The loss; image i gets time (i + 1/2)/n of the objective's own distribution."""
+        """The mean loss of a model.
+
+        The draws u that become times are stratified: (i + 1/2)/n, in random order.
+
+        Args:
+            model: the model, as the objective takes it.
+        """
         generator = torch.Generator().manual_seed(NOISE_SEED)
         n = len(self.images)
         z = torch.randn(self.images.shape, generator=generator)
@@ -51,10 +58,16 @@ class Validation:
 
 
 def sample(prior: NetworkPrior, shape: tuple[int, ...], *, count: int, steps: int = 20) -> Tensor:
-    """Unconditional samples (count, *shape) of fixed seeds, ``steps`` + 1 evaluations each.
+    """Draw unconditional samples with fixed seeds.
 
     Args:
-        shape: (channel, H, W).
+        prior: prior to sample from.
+        shape: shape of an image, (channel, H, W).
+        count: number of samples.
+        steps: solver steps; a sample takes ``steps`` + 1 network evaluations.
+
+    Returns:
+        The samples, (count, channel, H, W).
     """
     job = Job(
         seeds=range(count),
@@ -67,7 +80,14 @@ def sample(prior: NetworkPrior, shape: tuple[int, ...], *, count: int, steps: in
 
 
 def draw_samples(prior: NetworkPrior, shape: tuple[int, ...], path: Path, count: int = 16) -> None:
-    """Write a picture of :func:`sample`, 0 black, 1 white; of two channels it shows the first."""
+    """Write a sheet of samples (:func:`sample`) as a PNG file; 0 is black and 1 white.
+
+    Args:
+        prior: prior to sample from.
+        shape: shape of an image, (channel, H, W); of two channels the first is shown.
+        path: file to write.
+        count: number of samples.
+    """
     x = sample(prior, shape, count=count)
     with atomic_path(path) as partial:
-        sheet(x if shape[0] == 3 else x[:, :1]).save(partial, format="png")
+        contact_sheet(x if shape[0] == 3 else x[:, :1]).save(partial, format="png")

@@ -19,7 +19,7 @@ from medscore.priors.checkpoint import read_checkpoint, verify
 from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
 from medscore.training.pictures import PictureRecipe
-from medscore.training.recipe import Recipe
+from medscore.training.recipe import PriorRecipe
 
 Command = Callable[..., Any]
 Refused = Callable[..., str]
@@ -72,7 +72,7 @@ def keyed(path: Path) -> type[Strict]:
         return ClassifierRecipe
     if "pictures" in keys:
         return PictureRecipe
-    return DequantizerRecipe if "dequantizes" in keys else Recipe
+    return DequantizerRecipe if "dequantizes" in keys else PriorRecipe
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)

@@ -94,22 +94,26 @@ def test_refusals(refused: Refused, tmp_path: Path) -> None:
     assert "nothing was executed" in why(tmp_path / "path.pt", "-o", output, *last)
     assert "no config.json" in why(tmp_path / "empty", "-o", output, *last)
     assert "no such file" in why(tmp_path / "none.pt", "-o", output, *last)
-    assert "do not show num_head_channels" in why(source[0], "-o", output, *last)
-    assert "no network of score_sde" in why(*source, "-o", output, *last, "--kind", "score-sde")
+    assert "do not define num_head_channels" in why(source[0], "-o", output, *last)
+    assert "no known network of score_sde" in why(
+        *source, "-o", output, *last, "--kind", "score-sde"
+    )
     assert "num_head_channels: Extra inputs" in why(
         *source, "-o", output, *last, "--kind", "diffusers"
     )
-    assert "not a whole DiffusionModelUNet" in why(
+    assert "not a complete DiffusionModelUNet" in why(
         tmp_path / "other.pt", "-o", output, *last, "--kind", "monai", *source[1:]
     )
-    assert "no kind 'keras'" in why(*source, "-o", output, *last, "--kind", "keras")
-    assert "use -o NAME.safetensors" in why(*source, "-o", tmp_path / "p.pt", *last)
+    assert "--kind is 'keras'" in why(*source, "-o", output, *last, "--kind", "keras")
+    assert "use a name ending in .safetensors" in why(*source, "-o", tmp_path / "p.pt", *last)
     assert "exists already" in why(*source, "-o", source[0], *last)
-    assert "a folder has its own" in why(tmp_path, *source[1:], "-o", output, *last)
+    assert "--config: not used with a folder, which has its own" in why(
+        tmp_path, *source[1:], "-o", output, *last
+    )
     assert "cannot be read as JSON or YAML" in why(
         *source, "-o", output, "--contract", tmp_path / "none.yaml"
     )
     contract_file(contract, **changes | {"network_range": None})
     assert "network_range: Field required" in why(*source, "-o", output, *last)
     contract_file(contract)
-    assert "no sde, and the checkpoint does not say it" in why(*source, "-o", output, *last)
+    assert "no sde, and the checkpoint does not define it" in why(*source, "-o", output, *last)

@@ -132,7 +132,7 @@ def test_a_run_beyond_the_steps_asked_is_refused(train: Command, tmp_path: Path)
     before = _trained(tmp_path / "run").read_bytes()
     result = train("run", "--steps", 1)
     assert result.code == 2
-    assert "of step 4, beyond the 1 asked" in " ".join(result.err.split())
+    assert "of step 4, beyond the last step 1" in " ".join(result.err.split())
     assert _trained(tmp_path / "run").read_bytes() == before
 
 
@@ -154,7 +154,7 @@ def test_steps_on_the_command_line_come_first(train: Command, tmp_path: Path) ->
         ("sde", {"kind": "vp", "sigma_min": 1}, "sde"),
         ("network", {"kind": "unet", "depth": 3}, "network"),
         ("plan", {"batch": 2}, "plan.steps"),
-        ("network", "resnet", "no network 'resnet'; there are ddpm"),
+        ("network", "resnet", "no network 'resnet'; use one of: ddpm"),
         ("network", "ncsnv2-32", "image_channels must be 1"),
         ("network", "monai-3d", "spatial_dims must be 2"),
         ("name", "../elsewhere", "name"),
@@ -271,7 +271,7 @@ def test_a_folder_of_another_network_is_refused(
     recipe["network"]["channels"] = [16, 32]
     result = train("run")
     assert result.code == 2
-    assert "the saved state is of another run: recipe" in " ".join(result.err.split())
+    assert "the saved state is from another run: recipe" in " ".join(result.err.split())
     assert _trained(tmp_path / "run").read_bytes() == (tmp_path / "before").read_bytes()
 
 
@@ -297,6 +297,55 @@ def test_a_patient_in_data_and_validation_is_refused(
     assert "patient p2 is in data and in validation" in " ".join(result.err.split())
 
 
+@pytest.fixture
+def exports(write_slice: Callable[..., Path], data: Path) -> Iterator[None]:
+    """Three DICOM exports below the data folder: a and b of one patient, c of another."""
+    y, x = np.mgrid[-31.5:32, -31.5:32]
+    for name, patient in (("a", "P1"), ("b", "P1"), ("c", "P2")):
+        (data / f"dicom-{name}").mkdir()
+        for k in range(4):
+            hu = np.where(np.hypot(x, y) < 15 + 3 * k, 40, -1000)
+            made = write_slice(
+                f"{k}.dcm", hu, PixelSpacing=[2, 2], PatientID=patient, SeriesInstanceUID="1.2",
+                ImagePositionPatient=["0", "0", f"{3 * k}"],
+            )  # fmt: skip
+            made.rename(data / f"dicom-{name}" / f"{k}.dcm")
+    yield
+    for folder in data.glob("dicom-*"):
+        shutil.rmtree(folder)
+
+
+@pytest.mark.usefixtures("exports")
+@pytest.mark.parametrize(
+    ("patterns", "said"),
+    [
+        (["dicom-*"], "12 slices of 2 patients"),
+        (["dicom-a/*.dcm"], "4 slices of 1 patients"),
+        (["dicom-a/*.dcm", "dicom-b"], "8 slices of 1 patients"),
+    ],
+)
+def test_dicom_series_are_trained_on_and_their_patients_counted(
+    train: Command, recipe: Recipe, tmp_path: Path, patterns: list[str], said: str
+) -> None:
+    recipe["data"] = patterns
+    result = train("run")
+    assert result.code == 0, result.err
+    assert said in " ".join(result.err.split())
+    provenance = read_checkpoint(_trained(tmp_path / "run")).contract.provenance
+    slices, _, _, patients, _ = said.split()
+    assert (provenance.slices, provenance.patients) == (int(slices), int(patients))
+
+
+@pytest.mark.usefixtures("exports")
+def test_a_patient_in_data_and_validation_by_other_folders_is_refused(
+    train: Command, recipe: Recipe
+) -> None:
+    recipe["data"], recipe["validation"] = ["dicom-a/*.dcm", "dicom-c"], ["dicom-b"]
+    result = train("run")
+    assert result.code == 2
+    assert "is in data and in validation (1 are): in dicom-a and dicom-b" in result.err
+
+
 def test_fine_tuning_begins_with_the_priors_weights_and_says_so(
     train: Command, recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -320,7 +369,7 @@ def test_fine_tuning_another_network_is_refused(
     recipe["network"]["channels"] = [16, 32]
     result = train("second")
     assert result.code == 2
-    assert "the recipe's is" in " ".join(result.err.split())
+    assert "in the recipe - use the same" in " ".join(result.err.split())
 
 
 @pytest.mark.parametrize("kind", ["score_matching", "likelihood", "high_order", "smld"])
@@ -398,4 +447,4 @@ def test_ct_as_magnitudes_is_refused(
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe | {"quantity": "magnitude"}))
     said = refused("train", path, "--data", data, "-o", tmp_path / "run")
-    assert "CT images do not come as magnitude" in said
+    assert "the quantity of CT images cannot be magnitude" in said

@@ -1,11 +1,11 @@
-"""What only the user knows of a foreign checkpoint, and the data contract made from it.
+"""The part of an import that only the user knows, and the data contract that is made of it.
 
-A prior's affine map sends ``low`` to 0 and ``high`` to 1 in the network's range. A network that was
-trained with ``low`` at a and ``high`` at b (``network_range: [a, b]``) needs
+A prior maps ``low`` to 0 and ``high`` to 1 in the network's range. If a network was trained with
+``low`` at a and ``high`` at b (``network_range: [a, b]``), the prior's values are
 
 .. math:: low' = low - a w, \\qquad high' = low' + w, \\qquad w = (high - low) / (b - a),
 
-for [-1, 1] the middle of the range and its upper end.
+which for [-1, 1] are the middle and the upper end of the range.
 """
 
 from __future__ import annotations
@@ -29,16 +29,25 @@ from medscore.priors.contract import (
     Provenance,
     SDESpec,
 )
-from medscore.priors.importers.read import Source, read_settings, sha256, some
+from medscore.priors.importers.read import Source, first_names, read_settings, sha256
 
 LARGEST = torch.finfo(torch.float16).max
-"""The largest number of float16, in which priors are stored."""
+"""The largest number in float16, the data type that priors are stored in."""
 
 Value = TypeVar("Value")
 
 
 class ImportedProvenance(Strict):
-    """Where the weights come from; a number that is not known is 0."""
+    """The origin of the weights; numbers that are not known are 0.
+
+    Attributes:
+        data: description of the training data.
+        licence: licence of the weights.
+        patients: number of patients.
+        slices: number of training images.
+        steps: number of training steps.
+        seed: seed of the training.
+    """
 
     data: str
     licence: str
@@ -49,13 +58,23 @@ class ImportedProvenance(Strict):
 
 
 class ImportContract(Strict):
-    """The user's YAML; ``sde`` and ``prediction`` are for sources that do not say them.
+    """The user's description of a foreign checkpoint.
 
     Attributes:
-        low, high: image values (in ``quantity``) that the network was shown as the two ends of
-            ``network_range``.
-        size: side of the images, of a 3D network of its cubes.
-        data_std: of the images in the network's range; only further training depends on it.
+        name: name of the prior.
+        modality: ``CT`` or ``MR``.
+        quantity: ``HU``, ``mu``, ``magnitude`` or ``complex``.
+        low: image value that the network was trained with at the lower end of ``network_range``.
+        high: image value that the network was trained with at the upper end of ``network_range``.
+        network_range: values in the network's input for ``low`` and ``high``.
+        size: side of the images in pixels, for a 3D network of its cubes.
+        spacing_mm: smallest and largest pixel size in mm.
+        provenance: origin of the weights.
+        sde: forward diffusion, for checkpoints that do not define it.
+        prediction: what the network predicts and is conditioned on, for checkpoints that do not
+            define it.
+        data_std: standard deviation of the images in the network's range; only further training
+            depends on it.
     """
 
     name: str
@@ -78,16 +97,22 @@ class ImportContract(Strict):
         return self
 
     def ends(self) -> tuple[float, float]:
-        """The values that the network sees as 0 and as 1."""
+        """The image values that are 0 and 1 in the network's input."""
         a, b = self.network_range
         width = (self.high - self.low) / (b - a)
         return self.low - a * width, self.low - a * width + width
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """What a source says: the network, its weights by the names of the adapter, and, where it
-    says them, the SDE, the prediction and the training steps.
+class ImportedNetwork:
+    """What a checkpoint defines.
+
+    Attributes:
+        network: specification of the network.
+        weights: weights by the names that the network has in medscore.
+        sde: forward diffusion, if the checkpoint defines it.
+        prediction: what the network predicts and is conditioned on, if the checkpoint defines it.
+        steps: number of training steps; 0 if unknown.
     """
 
     network: Network
@@ -98,10 +123,13 @@ class Mapped:
 
 
 def read_contract(path: Path) -> ImportContract:
-    """Read and validate the user's YAML.
+    """Read and validate the user's contract.
+
+    Args:
+        path: JSON or YAML file.
 
     Raises:
-        MedscoreError: no such file, an unknown, missing or impossible key.
+        MedscoreError: the file does not exist, or a key is unknown, missing or invalid.
     """
     settings = read_settings(path)
     try:
@@ -110,37 +138,46 @@ def read_contract(path: Path) -> ImportContract:
         raise MedscoreError(first_fault(error), where=path, hint="see docs/import.md") from None
 
 
-def assemble(asked: ImportContract, mapped: Mapped, source: Source, where: Path) -> DataContract:
-    """The data contract; ``where`` is the file of ``asked``.
+def assemble(
+    contract: ImportContract, imported: ImportedNetwork, source: Source, where: Path
+) -> DataContract:
+    """Make the prior's data contract of what the user and the checkpoint define.
+
+    Args:
+        contract: the user's contract.
+        imported: what the checkpoint defines.
+        source: the checkpoint.
+        where: file of the user's contract.
 
     Raises:
-        MedscoreError: the source and the user contradict each other, neither says SDE or
-            prediction, or the images do not fit the network.
+        MedscoreError: the two contradict each other, neither defines the SDE or the prediction, or
+            the images do not fit the network.
     """
-    sde = _one(mapped.sde, asked.sde, "sde", where)
-    prediction = _one(mapped.prediction, asked.prediction, "prediction", where)
+    sde = _either(imported.sde, contract.sde, "sde", where)
+    prediction = _either(imported.prediction, contract.prediction, "prediction", where)
     if isinstance(sde, DDPMSpec) and prediction.condition == "level":
-        _same(prediction.levels, sde.scales, "prediction.levels", "sde.scales", where)
-    channels = 2 if asked.quantity == "complex" else 1
-    held = getattr(mapped.network, "image_channels", 1)
-    if held != channels:
+        _check_equal(prediction.levels, sde.scales, "prediction.levels", "sde.scales", where)
+    channels = 2 if contract.quantity == "complex" else 1
+    network_channels = getattr(imported.network, "image_channels", 1)
+    if network_channels != channels:
         raise MedscoreError(
-            f"the network takes images of {held} channels, {asked.quantity} images have {channels}",
+            f"the network takes images of {network_channels} channels, {contract.quantity} images "
+            f"have {channels}",
             where=source.path,
             hint="colour and latent-space networks cannot be medscore priors",
         )
-    low, high = asked.ends()
+    low, high = contract.ends()
     try:
         return DataContract.model_validate(
             {
-                **asked.model_dump(exclude={"network_range", "provenance"}),
+                **contract.model_dump(exclude={"network_range", "provenance"}),
                 "low": low,
                 "high": high,
                 "data_mean": 0.0,
                 "sde": sde.model_dump(),
                 "prediction": prediction.model_dump(),
-                "network": mapped.network.model_dump(),
-                "provenance": _provenance(asked, mapped, source),
+                "network": imported.network.model_dump(),
+                "provenance": _provenance(contract, imported, source),
             }
         )
     except ValidationError as error:
@@ -150,16 +187,22 @@ def assemble(asked: ImportContract, mapped: Mapped, source: Source, where: Path)
 def fitted(
     spec: NetworkSpec, weights: dict[str, Tensor], where: Path, *, prefix: str = ""
 ) -> dict[str, Tensor]:
-    """The weights in float32 under the names of ``spec``'s network, which begin with ``prefix``.
+    """Check that weights fit a network, and return them in float32 with the network's names.
+
+    Args:
+        spec: specification of the network.
+        weights: weights by name.
+        where: file of the weights.
+        prefix: start of the network's names that the weights' names lack.
 
     Raises:
-        MedscoreError: a name too few or too many, another shape, or a number that float16 cannot
-            hold.
+        MedscoreError: weights are missing or unknown or have another shape, or hold a number that
+            float16 cannot represent.
     """
     with torch.device("meta"):
         state = spec.build().state_dict()
     shapes = {name.removeprefix(prefix): tuple(value.shape) for name, value in state.items()}
-    wrong = [
+    reshaped = [
         f"{name} {tuple(weights[name].shape)} for {shape}"
         for name, shape in shapes.items()
         if name in weights and tuple(weights[name].shape) != shape
@@ -167,51 +210,54 @@ def fitted(
     faults = {
         "missing": [name for name in shapes if name not in weights],
         "unknown": [name for name in weights if name not in shapes],
-        "of another shape": wrong,
+        "of another shape": reshaped,
     }
     if any(faults.values()):
-        listed = "; ".join(f"{kind}: {some(names)}" for kind, names in faults.items() if names)
+        listed = "; ".join(
+            f"{kind}: {first_names(names)}" for kind, names in faults.items() if names
+        )
         raise MedscoreError(
             f"the weights do not fit the network - {listed}",
             where=where,
-            hint="give the --config the network was made with; other variants cannot be mapped",
+            hint="give the `config` that the network was made with; other variants cannot be "
+            "imported",
         )
     bad = [n for n, w in weights.items() if not bool((w.float().abs() <= LARGEST).all())]
     if bad:
         raise MedscoreError(
-            f"not finite, or beyond the {LARGEST:g} that float16 holds: {some(bad)}",
+            f"not finite, or beyond the largest float16 number {LARGEST:g}: {first_names(bad)}",
             where=where,
-            hint="priors are stored in float16: such weights cannot be",
+            hint="such weights cannot be imported, since priors are stored in float16",
         )
     return {prefix + name: value.float() for name, value in weights.items()}
 
 
-def _one(said: Value | None, asked: Value | None, key: str, where: Path) -> Value:
-    """What the source or the user says; they may both, if it is the same."""
-    if said is not None and asked is not None:
-        _same(asked, said, key, "the checkpoint", where)
-    value = asked if said is None else said
+def _either(source: Value | None, user: Value | None, key: str, where: Path) -> Value:
+    """The value from the checkpoint or from the user; if both have one, they must agree."""
+    if source is not None and user is not None:
+        _check_equal(user, source, key, "the checkpoint", where)
+    value = user if source is None else source
     if value is None:
         raise MedscoreError(
-            f"no {key}, and the checkpoint does not say it",
+            f"no {key}, and the checkpoint does not define it",
             where=where,
-            hint=f"add {key}: as the network was trained with (docs/import.md)",
+            hint=f"add the {key} that the network was trained with (docs/import.md)",
         )
     return value
 
 
-def _same(ours: object, theirs: object, key: str, other: str, where: Path) -> None:
+def _check_equal(ours: object, theirs: object, key: str, other: str, where: Path) -> None:
     if ours != theirs:
         raise MedscoreError(
-            f"{key} is {ours}, {other} says {theirs}", where=where, hint="make them the same"
+            f"{key} is {ours}, but {theirs} in {other}", where=where, hint="make them the same"
         )
 
 
-def _provenance(asked: ImportContract, mapped: Mapped, source: Source) -> Provenance:
-    given = asked.provenance
+def _provenance(contract: ImportContract, imported: ImportedNetwork, source: Source) -> Provenance:
+    user = contract.provenance
     origin = f"imported from {source.path.name}, sha256 {sha256(source.path)}"
-    fields = given.model_dump() | {
-        "data": f"{given.data} ({origin})",
-        "steps": given.steps or mapped.steps,
+    fields = user.model_dump() | {
+        "data": f"{user.data} ({origin})",
+        "steps": user.steps or imported.steps,
     }
     return Provenance.model_validate(fields)

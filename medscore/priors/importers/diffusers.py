@@ -1,7 +1,7 @@
-"""Checkpoints of diffusers' UNet2DModel and its DDPM schedulers, as ``save_pretrained`` wrote them.
+"""Checkpoints of diffusers' UNet2DModel and DDPM schedulers, as written by ``save_pretrained``.
 
-Their time step n = 0 ... N - 1 is the scale i = n + 1 of Eq. B.11, here the level n, and
-``beta_start`` is its beta_min / N:
+The time step n = 0 ... N - 1 of diffusers is the scale i = n + 1 of Eq. B.11 and the level n in
+medscore, and ``beta_start`` is beta_min / N:
 
 .. math:: \\bar\\alpha_n = \\prod_{j \\le n} (1 - \\beta_j) = \\alpha((n + 1)/N)^2.
 """
@@ -19,12 +19,18 @@ from medscore.errors import MedscoreError
 from medscore.io.specs import first_fault
 from medscore.nets.diffusers_unet import DiffusersUNetSpec
 from medscore.priors.contract import DDPMSpec, PredictionSpec
-from medscore.priors.importers.contract import ImportContract, Mapped, fitted
-from medscore.priors.importers.read import Source, read_content, read_settings, some, state_dict
+from medscore.priors.importers.contract import ImportContract, ImportedNetwork, fitted
+from medscore.priors.importers.read import (
+    Source,
+    first_names,
+    read_content,
+    read_settings,
+    state_dict,
+)
 
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler")
-"""Those that share the meaning of the betas and of the prediction."""
+"""Schedulers with the same definition of the betas and of the prediction."""
 
 TARGETS = {"epsilon": "noise", "v_prediction": "velocity", "sample": "clean"}
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -33,17 +39,20 @@ UNCONDITIONAL = {
     "num_class_embeds": None,
     "time_embedding_type": "positional",
 }
-"""Keys of the configuration that can be mapped at these values alone."""
+"""Keys of the configuration that can be imported with these values only."""
 
 INERT = ("dropout", "num_train_timesteps")
 """Keys that a trained network with positional embedding does not depend on."""
 
 
 def open_folder(path: Path) -> Source:
-    """A folder of weights and ``config.json``, or one above it with ``unet`` and ``scheduler``.
+    """Read a folder of weights and ``config.json``, or a pipeline of ``unet`` and ``scheduler``.
+
+    Args:
+        path: the folder.
 
     Raises:
-        MedscoreError: it is not such a folder, or the pipeline has more parts than these two.
+        MedscoreError: it is no such folder, or the pipeline has further parts.
     """
     index = path / "model_index.json"
     parts = read_settings(index) if index.is_file() else {}
@@ -54,9 +63,9 @@ def open_folder(path: Path) -> Source:
     ]
     if others:
         raise MedscoreError(
-            f"the pipeline has more parts: {some(others)}",
+            f"the pipeline has further parts: {first_names(others)}",
             where=path,
-            hint="latent diffusion and pipelines conditional on text cannot be mapped",
+            hint="latent diffusion and text-conditional pipelines cannot be imported",
         )
     root = path / "unet" if (path / "unet" / "config.json").is_file() else path
     for name in ("config.json", WEIGHTS):
@@ -65,7 +74,7 @@ def open_folder(path: Path) -> Source:
             raise MedscoreError(
                 f"no {' or '.join(names)}",
                 where=root,
-                hint="give the folder that save_pretrained() wrote, weights in one file",
+                hint="give a folder written by save_pretrained(), with the weights in one file",
             )
     weights = next(root / name for name in WEIGHTS if (root / name).is_file())
     beside = path.parent if path.name == "unet" else path
@@ -79,25 +88,33 @@ def open_folder(path: Path) -> Source:
 
 
 def recognises(source: Source) -> bool:
-    """Whether the file holds such a network."""
+    """Whether a checkpoint holds such a network.
+
+    Args:
+        source: the checkpoint.
+    """
     try:
         return {"conv_in.weight", "time_embedding.linear_1.weight"} <= state_dict(source).keys()
     except MedscoreError:
         return False
 
 
-def mapped(source: Source, asked: ImportContract) -> Mapped:
-    """The network, its weights, and what the scheduler says.
+def map_checkpoint(source: Source, contract: ImportContract) -> ImportedNetwork:
+    """The network and its weights and, from the scheduler, SDE and prediction.
+
+    Args:
+        source: the checkpoint.
+        contract: the user's contract, not used.
 
     Raises:
-        MedscoreError: another class of network, an option that cannot be mapped, or weights that
-            do not fit.
+        MedscoreError: the class of the network or one of its options is not supported, or the
+            weights do not fit.
     """
     if source.config is None:
         raise MedscoreError(
-            "the weights do not show what network they are of",
+            "the weights do not define the network",
             where=source.path,
-            hint="give its config.json by --config, or the folder with both",
+            hint="give its config.json as `config`, or the folder that holds both",
         )
     spec = network(source.config)
     old = re.compile(rf"(attentions\.\d+)\.({'|'.join(OLD_NAMES)})\.")
@@ -105,73 +122,82 @@ def mapped(source: Source, asked: ImportContract) -> Mapped:
         old.sub(lambda match: f"{match[1]}.{OLD_NAMES[match[2]]}.", name): value
         for name, value in state_dict(source).items()
     }
-    taken = fitted(spec, weights, source.path, prefix="body.")
+    named = fitted(spec, weights, source.path, prefix="body.")
     if source.scheduler is None:
-        return Mapped(spec, taken)
-    sde, prediction = noise(source.scheduler)
-    return Mapped(spec, taken, sde, prediction)
+        return ImportedNetwork(spec, named)
+    sde, prediction = noise_schedule(source.scheduler)
+    return ImportedNetwork(spec, named, sde, prediction)
 
 
 def network(config: Mapping[str, Any]) -> DiffusersUNetSpec:
-    """The specification of a ``config.json``.
+    """The specification of the network in a ``config.json``.
+
+    Args:
+        config: content of the file.
 
     Raises:
-        MedscoreError: another class, or an option that cannot be mapped.
+        MedscoreError: the class of the network or one of its options is not supported.
     """
     where = "config.json"
     kind = config.get("_class_name", "UNet2DModel")
     if kind != "UNet2DModel":
         raise MedscoreError(
-            f"a {kind}", where=where, hint="only the unconditional UNet2DModel can be mapped"
+            f"the network is a {kind}",
+            where=where,
+            hint="only the unconditional UNet2DModel can be imported",
         )
-    said = {k: v for k, v in config.items() if not k.startswith("_") and k not in INERT}
+    options = {k: v for k, v in config.items() if not k.startswith("_") and k not in INERT}
     for key, only in UNCONDITIONAL.items():
-        if (value := said.pop(key, only)) != only:
+        if (value := options.pop(key, only)) != only:
             raise MedscoreError(
-                f"{key} is {value!r}", where=where, hint=f"only {only!r} can be mapped"
+                f"{key} is {value!r}", where=where, hint=f"only {only!r} can be imported"
             )
-    into, out = said.pop("in_channels", 3), said.pop("out_channels", 3)
+    into, out = options.pop("in_channels", 3), options.pop("out_channels", 3)
     if into != out:
         raise MedscoreError(
-            f"the network takes {into} channels and gives {out}",
+            f"the network has {into} input and {out} output channels",
             where=where,
-            hint="networks with extra inputs or a learned variance cannot be mapped",
+            hint="networks with extra inputs or a learned variance cannot be imported",
         )
-    side = said.get("sample_size")
+    side = options.get("sample_size")
     if isinstance(side, list) and len(set(side)) == 1:
-        said["sample_size"] = side[0]
+        options["sample_size"] = side[0]
     try:
-        return DiffusersUNetSpec.model_validate({**said, "image_channels": into})
+        return DiffusersUNetSpec.model_validate({**options, "image_channels": into})
     except ValidationError as error:
         raise MedscoreError(
-            first_fault(error), where=where, hint="such a network cannot be mapped"
+            first_fault(error), where=where, hint="such a network cannot be imported"
         ) from None
 
 
-def noise(scheduler: Mapping[str, Any]) -> tuple[DDPMSpec, PredictionSpec]:
+def noise_schedule(scheduler: Mapping[str, Any]) -> tuple[DDPMSpec, PredictionSpec]:
     """The SDE and the prediction of a ``scheduler_config.json``.
 
+    Args:
+        scheduler: content of the file.
+
     Raises:
-        MedscoreError: another class, or a noise schedule that is not linear in beta.
+        MedscoreError: the class of the scheduler is not supported, or its noise schedule is not
+            linear in beta.
     """
     where = "scheduler_config.json"
     kind, schedule = scheduler.get("_class_name"), scheduler.get("beta_schedule")
     predicted = scheduler.get("prediction_type", "epsilon")  # old files lack it
     faults = (
-        (kind not in SCHEDULERS, f"a {kind}", f"one of {', '.join(SCHEDULERS)}"),
+        (kind not in SCHEDULERS, f"the scheduler is a {kind}", ", ".join(SCHEDULERS)),
         (schedule != "linear", f"beta_schedule is {schedule!r}", "'linear'"),
-        (scheduler.get("trained_betas") is not None, "betas of its own", "linear betas"),
+        (scheduler.get("trained_betas") is not None, "trained_betas are set", "linear betas"),
         (
             bool(scheduler.get("rescale_betas_zero_snr")),
-            "rescale_betas_zero_snr: its last step has no signal",
-            "betas without that",
+            "rescale_betas_zero_snr is set: the last step has no signal",
+            "schedules without it",
         ),
         (predicted not in TARGETS, f"prediction_type is {predicted!r}", ", ".join(TARGETS)),
         (scheduler.get("predict_epsilon") is False, "predict_epsilon is false", "prediction_type"),
     )
     for wrong, what, only in faults:
         if wrong:
-            raise MedscoreError(what, where=where, hint=f"only {only} can be mapped")
+            raise MedscoreError(what, where=where, hint=f"only {only} can be imported")
     try:
         scales = scheduler["num_train_timesteps"]
         ends = (scheduler["beta_start"], scheduler["beta_end"])

@@ -1,8 +1,8 @@
 """State dicts of MONAI's DiffusionModelUNet, mapped to :mod:`medscore.nets.monai_unet`.
 
-Widths, depths and where the attention is show in the shapes. The channels of a head and the groups
-of a norm do not: they must be said, ``{num_head_channels: 32, norm_num_groups: 32}``. So must the
-SDE and the prediction, which no such file holds.
+Channels, blocks and levels with attention are derived from the shapes of the weights. The channels
+of an attention head and the groups of the normalisation are not, and must be given:
+``{num_head_channels: 32, norm_num_groups: 32}``. So must the SDE and the prediction.
 """
 
 from __future__ import annotations
@@ -17,63 +17,75 @@ from torch import Tensor
 from medscore.errors import MedscoreError
 from medscore.io.specs import first_fault
 from medscore.nets.monai_unet import MonaiUNetSpec
-from medscore.priors.importers.contract import ImportContract, Mapped, fitted
-from medscore.priors.importers.read import Source, some, state_dict
+from medscore.priors.importers.contract import ImportContract, ImportedNetwork, fitted
+from medscore.priors.importers.read import Source, first_names, state_dict
 
-UNSEEN = ("num_head_channels", "norm_num_groups")
-"""What the shapes do not show and the function depends on."""
+NOT_IN_SHAPES = ("num_head_channels", "norm_num_groups")
+"""Arguments that the output depends on and the shapes of the weights do not."""
 
 RENAMED = {"in_channels": "image_channels", "num_res_blocks": "res_blocks"}
 CONDITIONED = ("with_conditioning", "cross_attention_dim", "num_class_embeds")
 INERT = ("transformer_num_layers", "dropout_cattn", "upcast_attention", "use_flash_attention")
-"""Arguments that a network without context, in single precision, does not depend on."""
+"""Arguments that do not matter for an unconditional network in single precision."""
 
 
 def recognises(source: Source) -> bool:
-    """Whether the file holds such a network."""
+    """Whether a checkpoint holds such a network.
+
+    Args:
+        source: the checkpoint.
+    """
     try:
         return {"conv_in.conv.weight", "time_embed.0.weight"} <= state_dict(source).keys()
     except MedscoreError:
         return False
 
 
-def mapped(source: Source, asked: ImportContract) -> Mapped:
+def map_checkpoint(source: Source, contract: ImportContract) -> ImportedNetwork:
     """The network and its weights.
 
+    Args:
+        source: the checkpoint.
+        contract: the user's contract, not used.
+
     Raises:
-        MedscoreError: a conditional network, a configuration that is incomplete or contradicts
-            the shapes, or weights that do not fit.
+        MedscoreError: the network is conditional, its configuration is incomplete or contradicts
+            the shapes, or the weights do not fit.
     """
     weights = state_dict(source)
-    config = _said(source.config or {})
-    if absent := [name for name in UNSEEN if name not in config]:
+    config = _arguments(source.config or {})
+    if absent := [name for name in NOT_IN_SHAPES if name not in config]:
         raise MedscoreError(
-            f"the weights do not show {' and '.join(absent)}",
+            f"the weights do not define {' and '.join(absent)}",
             where=source.path,
-            hint="give a --config with MONAI's constructor arguments, at least these",
+            hint="give a `config` with these and any other of MONAI's constructor arguments",
         )
-    shown = shown_by(weights, source)
+    derived = fields_from_shapes(weights, source)
     if isinstance(config.get("res_blocks"), int):
-        config["res_blocks"] = (config["res_blocks"],) * len(shown["channels"])
+        config["res_blocks"] = (config["res_blocks"],) * len(derived["channels"])
     try:
-        spec = MonaiUNetSpec.model_validate({**shown, **config})
+        spec = MonaiUNetSpec.model_validate({**derived, **config})
     except ValidationError as error:
-        raise MedscoreError(first_fault(error), where="--config", hint="correct that key") from None
-    for name, value in shown.items():
+        raise MedscoreError(first_fault(error), where="`config`", hint="correct that key") from None
+    for name, value in derived.items():
         if getattr(spec, name) != value:
             raise MedscoreError(
-                f"{name} is {getattr(spec, name)}, the weights have {value}",
-                where="--config",
-                hint="give the configuration the network was made with",
+                f"{name} is {getattr(spec, name)}, but {value} in the weights",
+                where="`config`",
+                hint="give the configuration that the network was made with",
             )
-    return Mapped(spec, fitted(spec, weights, source.path, prefix="body."))
+    return ImportedNetwork(spec, fitted(spec, weights, source.path, prefix="body."))
 
 
-def shown_by(weights: Mapping[str, Tensor], source: Source) -> dict[str, Any]:
-    """The fields of the specification that names and shapes fix.
+def fields_from_shapes(weights: Mapping[str, Tensor], source: Source) -> dict[str, Any]:
+    """The fields of the specification that follow from names and shapes of the weights.
+
+    Args:
+        weights: weights by name.
+        source: the checkpoint.
 
     Raises:
-        MedscoreError: a conditional network, one of another library, or with a layer missing.
+        MedscoreError: the network is conditional, of another library, or lacks a layer.
     """
     _refuse_conditional(weights, source)
     first, last = "conv_in.conv.weight", "out.2.conv.weight"
@@ -82,16 +94,16 @@ def shown_by(weights: Mapping[str, Tensor], source: Source) -> dict[str, Any]:
     widths = [f"down_blocks.{i}.resnets.0.conv1.conv.weight" for i in blocks]
     if absent := [name for name in (first, last, *widths) if name not in weights]:
         raise MedscoreError(
-            f"not a whole DiffusionModelUNet, missing: {some(absent)}",
+            f"not a complete DiffusionModelUNet, missing: {first_names(absent)}",
             where=source.path,
-            hint="save the whole state_dict()",
+            hint="save the complete state_dict()",
         )
     into, out = weights[first].shape[1], weights[last].shape[0]
     if into != out:
         raise MedscoreError(
-            f"the network takes {into} channels and gives {out}",
+            f"the network has {into} input and {out} output channels",
             where=source.path,
-            hint="networks with extra inputs or a learned variance cannot be mapped",
+            hint="networks with extra inputs or a learned variance cannot be imported",
         )
     middle = "middle_block.attention.attn"
     return {
@@ -111,12 +123,12 @@ def shown_by(weights: Mapping[str, Tensor], source: Source) -> dict[str, Any]:
 def _refuse_conditional(weights: Mapping[str, Tensor], source: Source) -> None:
     unconditional = "only unconditional networks can be priors"
     marks = (
-        ("is conditional on a class", r"class_embedding\.", unconditional),
-        ("is conditional by cross-attention", r".*\.transformer_blocks\.", unconditional),
+        ("is class-conditional", r"class_embedding\.", unconditional),
+        ("is conditioned by cross-attention", r".*\.transformer_blocks\.", unconditional),
         (
-            "has the attention of MONAI Generative Models",
+            "has the attention layers of MONAI Generative Models",
             r".*\.(attentions\.\d+|attention)\.to_q\.",
-            "load it by DiffusionModelUNet.load_old_state_dict and save it again",
+            "load it with DiffusionModelUNet.load_old_state_dict and save it again",
         ),
     )
     for what, pattern, hint in marks:
@@ -124,22 +136,24 @@ def _refuse_conditional(weights: Mapping[str, Tensor], source: Source) -> None:
             raise MedscoreError(f"the network {what}", where=source.path, hint=hint)
 
 
-def _said(config: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """MONAI's constructor arguments as fields of the specification."""
-    said = {name: value for name, value in config.items() if not name.startswith("_")}
-    if asked := [name for name in CONDITIONED if said.pop(name, None)]:
+    arguments = {name: value for name, value in config.items() if not name.startswith("_")}
+    if used := [name for name in CONDITIONED if arguments.pop(name, None)]:
         raise MedscoreError(
-            f"{' and '.join(asked)}: a conditional network",
-            where="--config",
+            f"{' and '.join(used)}: a conditional network",
+            where="`config`",
             hint="only unconditional networks can be priors",
         )
-    if said.get("in_channels") != said.pop("out_channels", said.get("in_channels")):
+    if arguments.get("in_channels") != arguments.pop("out_channels", arguments.get("in_channels")):
         raise MedscoreError(
             "out_channels differ from in_channels",
-            where="--config",
-            hint="networks with extra inputs or a learned variance cannot be mapped",
+            where="`config`",
+            hint="networks with extra inputs or a learned variance cannot be imported",
         )
-    return {RENAMED.get(name, name): value for name, value in said.items() if name not in INERT}
+    return {
+        RENAMED.get(name, name): value for name, value in arguments.items() if name not in INERT
+    }
 
 
 def _numbers(pattern: str, weights: Mapping[str, Tensor]) -> list[int]:

@@ -1,7 +1,7 @@
-"""Foreign files as plain tensors and plain settings; nothing in them is ever executed.
+"""Foreign files as plain tensors and settings, without executing anything in them.
 
-The one place of the package that reads pickles, and only torch's, by its weights-only unpickler:
-tensors, containers and numbers come through, anything else is refused.
+This is the only place in the package that reads pickles, and only those of torch, by its
+weights-only unpickler: it builds tensors, containers and numbers and refuses everything else.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,14 @@ from medscore.errors import MedscoreError
 
 @dataclass(frozen=True)
 class Source:
-    """What was found where the user pointed.
+    """A foreign checkpoint and the configurations that belong to it.
 
     Attributes:
         path: the file of the weights.
-        content: what is in it. config: of the network; scheduler: of the noise; as its library
-            names them, ``None`` where there is none.
+        content: the content of that file.
+        config: configuration of the network, with its library's names; None if there is none.
+        scheduler: configuration of the noise schedule, with its library's names; None if there is
+            none.
     """
 
     path: Path
@@ -40,10 +42,14 @@ class Source:
 
 
 def read_content(path: Path) -> object:
-    """The tensors of a safetensors file or of a torch checkpoint, on the CPU.
+    """The content of a safetensors file or a torch checkpoint, on the CPU.
+
+    Args:
+        path: file to read.
 
     Raises:
-        MedscoreError: no such file, damaged, or a pickle of more than tensors and plain values.
+        MedscoreError: the file does not exist, is damaged, or is a pickle that holds more than
+            tensors and plain values.
     """
     if not path.is_file():
         raise MedscoreError(
@@ -60,51 +66,79 @@ def read_content(path: Path) -> object:
             ) from error
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or hostile file can provoke
-        raise _refused(path, error) from None
+    except Exception as error:  # damaged and hostile files raise errors of any type
+        raise _refusal(path, error) from None
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """A JSON or YAML mapping.
+    """The mapping in a JSON or YAML file.
+
+    Args:
+        path: file to read.
 
     Raises:
-        MedscoreError: no such file, or something else in it.
+        MedscoreError: the file does not exist, or holds no mapping.
     """
     try:
         text = path.read_text()
         try:
             settings = json.loads(text)
-        except ValueError:  # YAML, which takes JSON's 1e-4 for a word
+        except ValueError:  # JSON first, since YAML reads 1e-4 as a string
             settings = yaml.safe_load(text)
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise MedscoreError(
             f"cannot be read as JSON or YAML ({str(error).splitlines()[0]})",
             where=path,
-            hint="see docs/import.md for working ones",
+            hint="see the examples in docs/import.md",
         ) from error
     if not isinstance(settings, dict):
-        raise MedscoreError("no mapping of keys to values", where=path, hint="see docs/import.md")
+        raise MedscoreError(
+            "no mapping of keys to values", where=path, hint="see the examples in docs/import.md"
+        )
     return settings
 
 
 def state_dict(source: Source) -> dict[str, Tensor]:
-    """Tensors by name: the content, or the one such dictionary that a training script put in it,
-    without the prefix ``module.`` of parallel training.
+    """The tensors of a checkpoint by name, without the prefix ``module.`` of parallel training.
+
+    They are the whole content, or the one dictionary of tensors within it.
+
+    Args:
+        source: the checkpoint.
 
     Raises:
-        MedscoreError: there are no tensors by name, or several dictionaries of them.
+        MedscoreError: there is no dictionary of tensors, or more than one.
     """
     content = source.content
-    held = {"": content, **content} if isinstance(content, Mapping) else {}
-    found = {str(key): value for key, value in held.items() if _are_tensors(value)}
+    entries = {"": content, **content} if isinstance(content, Mapping) else {}
+    found = {str(key): value for key, value in entries.items() if _are_tensors(value)}
     if len(found) != 1:
-        what = f"several networks: {some(sorted(found))}" if found else "no tensors by name"
+        what = f"several networks: {first_names(sorted(found))}" if found else "no tensors by name"
         raise MedscoreError(
             f"holds {what}", where=source.path, hint="save the state_dict() of the one to import"
         )
     (weights,) = found.values()
     start = "module." if all(name.startswith("module.") for name in weights) else ""
     return {name.removeprefix(start): value for name, value in weights.items()}
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file.
+
+    Args:
+        path: file to read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first three names of a list and, if there are more, their number.
+
+    Args:
+        names: the list.
+    """
+    return ", ".join(names[:3]) + (f", ... ({len(names)} in all)" if len(names) > 3 else "")
 
 
 def _are_tensors(value: object) -> bool:
@@ -115,26 +149,16 @@ def _are_tensors(value: object) -> bool:
     )
 
 
-def sha256(path: Path) -> str:
-    """Of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def some(names: list[str]) -> str:
-    """The first three of a list, and how many there are."""
-    return ", ".join(names[:3]) + (f", ... ({len(names)} in all)" if len(names) > 3 else "")
-
-
-def _refused(path: Path, error: Exception) -> MedscoreError:
-    """Why a torch checkpoint was not read, on one line."""
+def _refusal(path: Path, error: Exception) -> MedscoreError:
+    """The error for a torch checkpoint that could not be read."""
     named = re.search(r"GLOBAL ([\w.]+)", str(error))
     if named:
         return MedscoreError(
             f"a pickle that asks for {named[1]}: only tensors and plain values are read, "
             "nothing was executed",
             where=path,
-            hint="save the network's state_dict() alone, where the file comes from and is trusted",
+            hint="if you trust the file, load it where it comes from and save the network's "
+            "state_dict() alone",
         )
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
     return MedscoreError(

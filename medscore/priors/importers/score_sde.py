@@ -1,17 +1,18 @@
 r"""Weights of score_sde_pytorch (NCSN++, DDPM++ and DDPM), for :mod:`medscore.nets.ncsnpp`.
 
-A checkpoint holds ``model``, tensors by name, and ``ema``, the averages of the trained ones in the
-same order without names (github.com/yang-song/score_sde_pytorch, models/ema.py).
+A checkpoint holds ``model``, tensors by name, and ``ema``, the averages of the trained tensors in
+the same order without names (github.com/yang-song/score_sde_pytorch, models/ema.py).
 
-F is what its authors divide by sigma: F/sigma is the score of a network trained on a VE SDE, and
--F/sigma of one trained on the others, so its prediction is ``scaled_score`` or ``noise``. A network
-trained on N scales of a VE SDE (SMLD) is told their number from the most noise, k' = N - 1 - k,
-where medscore counts from the least: since its features of k' are, with L = N - 1,
+The library divides the output F of the network by sigma: the score is F/sigma for networks trained
+on a VE SDE and -F/sigma for all others, so the prediction is ``scaled_score`` or ``noise``. A
+network trained on N scales of a VE SDE (SMLD) counts the scales from the largest noise,
+k' = N - 1 - k, while medscore counts them from the smallest. With L = N - 1, its features of k' are
 
 .. math:: \sin \omega(L - k) = \sin \omega L \cos \omega k - \cos \omega L \sin \omega k, \qquad
           \cos \omega(L - k) = \cos \omega L \cos \omega k + \sin \omega L \sin \omega k,
 
-other weights of the first layer do the same for k (:func:`count_from_least_noise`).
+so a change of the weights of the first layer makes it a function of k
+(:func:`count_from_least_noise`).
 """
 
 from __future__ import annotations
@@ -27,21 +28,35 @@ from medscore.nets.ncsnpp import NCSNPPSpec
 from medscore.priors.importers.score_sde_layout import Entry, infer, layout
 
 Content = Mapping[str, object]
-"""Of the file: ``model``, ``ema`` and more, or the tensors of ``model`` alone."""
+"""Content of a file: ``model``, ``ema`` and more, or the tensors of ``model`` alone."""
+
+HINT = "use a complete checkpoint of exactly this network"
 
 
 def recognise(content: Content) -> NCSNPPSpec | None:
-    """The network that a checkpoint is of, as far as its shapes tell; see
-    :func:`~medscore.priors.importers.score_sde_layout.infer` for what they do not. ``None`` where
-    it is none of these networks.
+    """The specification of the network in a checkpoint, from the shapes of its tensors.
+
+    Choices that the shapes do not determine are listed in
+    :func:`~medscore.priors.importers.score_sde_layout.infer`.
+
+    Args:
+        content: content of the file.
+
+    Returns:
+        The specification, or None if the checkpoint holds none of these networks.
     """
     tensors = _named(content)
     return infer({name: tensor.shape for name, tensor in tensors.items()}) if tensors else None
 
 
 def noise_scales(content: Content) -> tuple[float, float, int] | None:
-    """sigma_min, sigma_max and their number N, of a network trained on a VE SDE; ``None`` where the
-    file has none. Networks trained on other SDEs have some as well, which mean nothing.
+    """The noise scales in a checkpoint. They are meaningful for networks trained on a VE SDE only.
+
+    Args:
+        content: content of the file.
+
+    Returns:
+        sigma_min, sigma_max and the number of scales N, or None if the file has none.
     """
     model = content.get("model", content)
     sigmas = model.get("module.sigmas", model.get("sigmas")) if isinstance(model, Mapping) else None
@@ -51,22 +66,21 @@ def noise_scales(content: Content) -> tuple[float, float, int] | None:
 
 
 def weights(content: Content, spec: NCSNPPSpec) -> dict[str, Tensor]:
-    """The network's state dict: the averages, or without any the tensors of ``model``.
+    """The state dict of the network, from the averages if the file has any, else from ``model``.
 
     Args:
-        content: of the file.
-        spec: what network it is of.
+        content: content of the file.
+        spec: specification of the network.
 
     Raises:
-        MedscoreError: no such tensors, some that the network or the file lacks, or of another
-            shape; the first three are named.
+        MedscoreError: tensors are missing, unknown or of another shape; the first three are named.
     """
     there, entries = _named(content), layout(spec)
     if not there:
         raise MedscoreError(
-            "there is no `model` of named tensors", hint="give a checkpoint of score_sde_pytorch"
+            "there is no `model` with named tensors", hint="give a checkpoint of score_sde_pytorch"
         )
-    _refuse("it lacks", [e.theirs for e in entries if e.theirs not in there])
+    _refuse("the file lacks", [e.theirs for e in entries if e.theirs not in there])
     _refuse("the network has no", sorted(there.keys() - {e.theirs for e in entries}))
     there |= _averages(content, entries)
     _refuse(
@@ -84,8 +98,14 @@ def weights(content: Content, spec: NCSNPPSpec) -> dict[str, Tensor]:
 
 
 def count_from_least_noise(weights: Mapping[str, Tensor], levels: int) -> dict[str, Tensor]:
-    """The state dict of a network with positions that takes k where the given one takes
-    ``levels - 1 - k``: the module's formula.
+    """Change a network with positional embedding from the scale ``levels - 1 - k`` to k.
+
+    Args:
+        weights: state dict of the network.
+        levels: number of noise scales.
+
+    Returns:
+        The state dict with other weights in the first layer (the formula of the module).
     """
     name = "condition.0.weight"
     weight = weights[name].double()
@@ -97,7 +117,7 @@ def count_from_least_noise(weights: Mapping[str, Tensor], levels: int) -> dict[s
 
 
 def _named(content: Content) -> dict[str, Tensor]:
-    """The tensors of ``model`` without the noise scales; empty where there is something else."""
+    """The tensors of ``model`` without the noise scales; empty if it holds anything else."""
     model = content.get("model", content)
     if not isinstance(model, Mapping):
         return {}
@@ -107,25 +127,22 @@ def _named(content: Content) -> dict[str, Tensor]:
 
 
 def _averages(content: Content, entries: Sequence[Entry]) -> dict[str, Tensor]:
-    """The averages by name; empty where the file has none."""
+    """The averages by name; empty if the file has none."""
     if "ema" not in content:
         return {}
     ema, trained = content["ema"], [e.theirs for e in entries if e.trained]
     values = ema.get("shadow_params") if isinstance(ema, Mapping) else None
     if not isinstance(values, list) or not all(isinstance(v, Tensor) for v in values):
-        raise MedscoreError("its `ema` has no list `shadow_params` of tensors", hint=MEND)
+        raise MedscoreError("its `ema` has no list `shadow_params` of tensors", hint=HINT)
     if len(values) != len(trained):
         raise MedscoreError(
-            f"its `ema` has {len(values)} tensors, the network has {len(trained)} trained ones",
-            hint=MEND,
+            f"its `ema` has {len(values)} tensors, but the network has {len(trained)} trained ones",
+            hint=HINT,
         )
     return dict(zip(trained, values, strict=True))
-
-
-MEND = "give the network that this checkpoint is of"
 
 
 def _refuse(what: str, names: list[str]) -> None:
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise MedscoreError(f"{what} {', '.join(names[:3])}{more}", hint=MEND)
+        raise MedscoreError(f"{what} {', '.join(names[:3])}{more}", hint=HINT)

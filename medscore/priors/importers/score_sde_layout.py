@@ -1,9 +1,9 @@
-"""Where score_sde_pytorch keeps each tensor of a network, and which network such tensors are of.
+"""The names of a network's tensors in score_sde_pytorch, and the network that belongs to them.
 
-Its layers are ``all_modules.N``, N counting them in the order in which an image passes them
-(github.com/yang-song/score_sde_pytorch, models/ncsnpp.py and models/ddpm.py). The latter's
-normalisation has 32 groups at any width, as here from 128 channels on: below that, its networks
-would map and compute something else, but none is published.
+The layers are ``all_modules.N``, numbered in the order in which an image passes them
+(github.com/yang-song/score_sde_pytorch, models/ncsnpp.py and models/ddpm.py). The normalisation in
+models/ddpm.py has 32 groups for any number of channels, in medscore only from 128 channels on:
+narrower networks would be imported but give other results. None of them is published.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from medscore.nets.ncsnpp import NCSNPPSpec
 
 Names = Mapping[str, str]
-"""Their parts of a layer and ours."""
+"""Names of a layer's parts in score_sde_pytorch, and in medscore."""
 
 Shapes = Mapping[str, torch.Size]
 
@@ -32,9 +32,14 @@ BLOCK: Names = {
 
 
 class Entry(NamedTuple):
-    """One tensor: its name there and here, and its shape there.
+    """One tensor of a network.
 
-    ``trained`` ones have an average; a ``matrix`` (in, out) there is a 1 x 1 convolution here.
+    Attributes:
+        theirs: name in score_sde_pytorch.
+        ours: name in medscore.
+        shape: shape in score_sde_pytorch.
+        trained: whether it is trained and thus has an average.
+        matrix: whether it is a matrix (in, out), which is a 1 x 1 convolution in medscore.
     """
 
     theirs: str
@@ -45,7 +50,11 @@ class Entry(NamedTuple):
 
 
 def layout(spec: NCSNPPSpec) -> list[Entry]:
-    """Every tensor of a network, in their order."""
+    """All tensors of a network, in the order of score_sde_pytorch.
+
+    Args:
+        spec: specification of the network.
+    """
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in spec.build().state_dict().items()}
     found: list[Entry] = []
@@ -73,7 +82,7 @@ def _join(layer: str, part: str) -> str:
 
 
 def _layers(spec: NCSNPPSpec) -> Iterator[tuple[str, Names]]:
-    """Our layers in the order of ``all_modules``, with the names of their parts."""
+    """The layers in the order of ``all_modules``, with the names of their parts."""
     last, biggan, fir = len(spec.widths) - 1, spec.block == "biggan", spec.resample == "fir"
     block = {**BLOCK, ("Conv_2" if biggan else "NIN_0"): "shortcut"}
     between = {("Conv2d_0" if fir else "Conv_0"): "conv"}
@@ -106,16 +115,21 @@ def _layers(spec: NCSNPPSpec) -> Iterator[tuple[str, Names]]:
 
 
 BETWEEN = ("strided", "strided fir", "combine")
-"""Kinds of layers that stand between two levels, besides residual blocks."""
+"""Kinds of layers between two levels, besides residual blocks."""
 
 
 def infer(shapes: Shapes) -> NCSNPPSpec | None:
-    """The network whose tensors have these names and shapes; ``None`` where there is none, or it
-    has but one level.
+    """The network whose tensors have given names and shapes.
 
-    Some choices leave no trace, and are taken to be those of the published networks: skips are
-    rescaled where the blocks are BigGAN's; resampling is plain unless a layer or a progressive
-    input says otherwise; images are of range [0, 1] with either FIR or Fourier features.
+    Some choices do not show in the shapes and are assumed as in the published networks: skip
+    connections are rescaled with BigGAN blocks; resampling is plain unless a layer or a progressive
+    input shows otherwise; the image range is [0, 1] with FIR resampling or Fourier features.
+
+    Args:
+        shapes: shape of each tensor by its name in score_sde_pytorch.
+
+    Returns:
+        The specification, or None if there is no such network or it has only one level.
     """
     layers = _grouped(shapes)
     kinds = [_kind(layer) for layer in layers]
@@ -158,7 +172,7 @@ def _grouped(shapes: Shapes) -> list[dict[str, torch.Size]]:
 
 
 def _kind(layer: Shapes) -> str:
-    """What a layer is, by the names of its parts."""
+    """The kind of a layer, from the names of its parts."""
     marks = {
         "Dense_0.weight": "block", "NIN_3.W": "attention", "W": "fourier", "Conv.weight": "combine",
         "Conv2d_0.weight": "strided fir", "Conv_0.weight": "strided",
@@ -175,9 +189,10 @@ def _kind(layer: Shapes) -> str:
 def _encoder(
     layers: Sequence[Shapes], kinds: Sequence[str]
 ) -> tuple[list[list[int]], tuple[int, ...], str | None]:
-    """Widths of the blocks of each level, levels with attention, and what joins them to the input.
+    """Channels of the blocks of each level, levels with attention, and the kind of input layers.
 
-    Every level has as many blocks as the first, so what follows the last ones is the middle.
+    Every level has as many blocks as the first; the layers after those of the last level are the
+    middle.
     """
     levels: list[list[int]] = [[]]
     attention: list[int] = []

@@ -1,1 +1,1 @@
-"""Networks trained on pairs of a measurement and its image: comparators for what a prior does."""
+"""Networks trained on pairs of measurements and images, for comparison with priors."""

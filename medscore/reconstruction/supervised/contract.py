@@ -1,4 +1,4 @@
-"""A supervised network on disk: its weights, what it was trained to reconstruct, and from what."""
+"""A supervised network on disk: its weights, the task it was trained for, and its training data."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from pathlib import Path
 from torch import Tensor
 
 from medscore.io.specs import Strict
-from medscore.io.weights import Kind, check_hash, fill_network, read_weights, write_weights
+from medscore.io.weights import WeightsFile
 from medscore.measurements.spec import ScanSpec
 from medscore.priors.contract import Provenance
 from medscore.reconstruction.supervised.networks import ModelSpec, Reconstructor
 
 
 class SupervisedContract(Strict):
-    """What the header holds.
+    """Header of a supervised network's file.
 
     Attributes:
-        low, high, size: of the images, as in :class:`~medscore.priors.contract.DataContract`.
-        scan: the one measurement that the network was trained on. spacing_mm: of its pixels.
+        name: name of the network.
+        modality: ``CT`` or ``MR``.
+        low: image value that is 0 in the network's range.
+        high: image value that is 1 in the network's range.
+        size: side of the images in pixels.
+        spacing_mm: pixel size of the simulated measurements in mm.
+        scan: the one task that the network was trained on.
+        model: architecture and parameters of the network.
+        provenance: data, training steps and licence.
     """
 
     name: str
@@ -34,11 +41,11 @@ class SupervisedContract(Strict):
 
     @property
     def scale(self) -> float:
-        """Value of 1 in the network's range, less that of 0."""
+        """Width of the value range that is mapped to [0, 1]."""
         return self.high - self.low
 
 
-SUPERVISED = Kind(
+SUPERVISED = WeightsFile(
     format="medscore-supervised-1",
     contract=SupervisedContract,
     what="network",
@@ -49,20 +56,29 @@ SUPERVISED = Kind(
 
 
 def save_reconstructor(
-    path: Path, contract: SupervisedContract, weights: Mapping[str, Tensor]
+    path: str | Path, contract: SupervisedContract, weights: Mapping[str, Tensor]
 ) -> None:
-    """Write weights with the contract, atomically."""
-    write_weights(path, SUPERVISED, contract, weights)
+    """Write a supervised network, atomically.
+
+    Args:
+        path: file to write.
+        contract: its header.
+        weights: state dict of the model's ``network``.
+    """
+    SUPERVISED.save(path, contract, weights)
 
 
-def load_reconstructor(path: Path) -> tuple[Reconstructor, SupervisedContract]:
-    """The network in float32, frozen, and its contract.
+def load_reconstructor(path: str | Path) -> tuple[Reconstructor, SupervisedContract]:
+    """Load a supervised network in float32 and without gradients.
+
+    Args:
+        path: file to read.
+
+    Returns:
+        The network and its contract.
 
     Raises:
-        MedscoreError: no such file, another kind of file, or a damaged one.
+        MedscoreError: the file does not exist, is of another kind, or is damaged.
     """
-    stored = read_weights(path, SUPERVISED)
-    check_hash(path, stored)
-    model = stored.contract.model.build()
-    fill_network(model.network, stored, path)
-    return model.eval().requires_grad_(False), stored.contract
+    model, stored = SUPERVISED.load(path, lambda contract: contract.model.build())
+    return model, stored.contract

@@ -1,4 +1,4 @@
-"""A trained supervised network as a method among others."""
+"""A trained supervised network as a reconstruction method."""
 
 from __future__ import annotations
 
@@ -20,8 +20,15 @@ from medscore.reconstruction.supervised.networks import Reconstructor
 
 
 class Supervised(Baseline):
-    """``network``: its file. It is used on any measurement of images as it knows them, also such
-    as it was not trained on: how it generalises is for the user to see.
+    """Reconstruction by a supervised network.
+
+    Measurements must be of images like those that the network was trained on, but the task may
+    differ, so that generalisation can be tested.
+
+    Attributes:
+        weighted: False: the network takes measurements that are not whitened by their noise.
+        kind: ``supervised``.
+        network: file of the network.
     """
 
     weighted: ClassVar[bool] = False
@@ -46,9 +53,9 @@ class Supervised(Baseline):
         for what, here, there in sides:
             if here != there:
                 raise MedscoreError(
-                    f"{what} is {here}, network {contract.name} has {there}",
+                    f"{what} is {here}, but {there} for network {contract.name}",
                     where=self.network,
-                    hint="train one for it",
+                    hint="train a network for such images",
                 )
         return super().reconstruct(measurement, noise)
 

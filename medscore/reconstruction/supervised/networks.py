@@ -1,16 +1,16 @@
-r"""Two supervised reconstructors, of whose kind most are.
+r"""Two supervised reconstruction networks that represent the common designs.
 
-:class:`PostProcessor` mends what the measurements give by themselves,
+:class:`PostProcessor` corrects a direct reconstruction,
 
 .. math:: \hat x = x_0 + N(x_0), \qquad x_0 = \text{FBP}(y)\text{, LI}(y)\text{ or zero-filled }y
 
-(Jin et al. 2017). :class:`Cascade` alternates a network with a step towards the measurements,
+(Jin et al. 2017). :class:`Cascade` alternates networks with gradient steps on the data fidelity,
 
 .. math:: z_k = x_k + N_k(x_k), \qquad
           x_{k+1} = z_k - \lambda_k A^H (A z_k - y) / |A|^2
 
-(Schlemper et al. 2018; a variational network after Hammernik et al. 2018), lambda_k trained too.
-Every N is MONAI's DiffusionModelUNet, the network of the shipped priors, told no noise level.
+(Schlemper et al. 2018; a variational network after Hammernik et al. 2018), with trained lambda_k.
+Every N is MONAI's DiffusionModelUNet, the network of the shipped priors, with a constant condition.
 """
 
 from __future__ import annotations
@@ -30,41 +30,59 @@ from medscore.reconstruction.baselines.direct import direct
 
 @final
 class PostProcessor(nn.Module):
-    """``network``: N, of images (batch, 1, H, W) and a condition (batch,)."""
+    """A network applied to a direct reconstruction.
+
+    Args:
+        network: N, a function of images (batch, 1, H, W) and a condition (batch,).
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, operator: Operator, y: Tensor) -> Tensor:
-        """Images (batch, 1, H, W) in the network's range from measurements in its units."""
+        """Reconstruct images (batch, 1, H, W) in the network's range.
+
+        Args:
+            operator: the operator of the measurements.
+            y: measurements in the network's units.
+        """
         with plain(y):
             start = _real(direct(operator, y))
-        return start + _told_nothing(self.network, start)
+        return start + _without_condition(self.network, start)
 
 
 @final
 class Cascade(nn.Module):
-    """``networks``: N_k."""
+    """An unrolled iteration of networks and gradient steps.
+
+    Args:
+        networks: N_k, functions of images (batch, 1, H, W) and a condition (batch,).
+    """
 
     def __init__(self, networks: list[nn.Module]) -> None:
         super().__init__()
         self.network = _Blocks(networks)
 
     def forward(self, operator: Operator, y: Tensor) -> Tensor:
-        """Images (batch, 1, H, W) in the network's range from measurements in its units."""
+        """Reconstruct images (batch, 1, H, W) in the network's range.
+
+        Args:
+            operator: the operator of the measurements.
+            y: measurements in the network's units.
+        """
         with plain(y):
             x = _real(direct(operator, y))
             size = wide(_norm_squared(operator, y), x)
         for network, step in zip(self.network.blocks, self.network.steps, strict=True):
-            z = x + _told_nothing(network, x)
+            z = x + _without_condition(network, x)
             with plain(y):
                 x = z - step * _real(operator.adjoint(operator.forward(z) - y)) / size
         return x
 
 
 class _Blocks(nn.Module):
-    """All that is trained of a cascade."""
+    """The trained parts of a cascade: networks and step sizes."""
 
     def __init__(self, networks: list[nn.Module]) -> None:
         super().__init__()
@@ -73,25 +91,36 @@ class _Blocks(nn.Module):
 
 
 class PostProcessorSpec(Strict):
-    """Parameters of :class:`PostProcessor`."""
+    """Parameters of :class:`PostProcessor`.
+
+    Attributes:
+        kind: ``post-processor``.
+        network: parameters of the network.
+    """
 
     kind: Literal["post-processor"]
     network: UNetSpec
 
     def build(self) -> PostProcessor:
-        """Untrained; the initialisation draws from torch's global generator."""
+        """The untrained network, initialised with torch's global generator."""
         return PostProcessor(self.network.build())
 
 
 class CascadeSpec(Strict):
-    """Parameters of :class:`Cascade`."""
+    """Parameters of :class:`Cascade`.
+
+    Attributes:
+        kind: ``cascade``.
+        network: parameters of each network.
+        blocks: number of networks.
+    """
 
     kind: Literal["cascade"]
     network: UNetSpec
     blocks: int = Field(default=5, gt=0)
 
     def build(self) -> Cascade:
-        """Untrained; the initialisation draws from torch's global generator."""
+        """The untrained network, initialised with torch's global generator."""
         return Cascade([self.network.build() for _ in range(self.blocks)])
 
 
@@ -100,17 +129,21 @@ Reconstructor = PostProcessor | Cascade
 
 
 def plain(y: Tensor) -> torch.autocast:
-    """Physics keeps its precision where networks run in autocast."""
+    """A context that disables autocast, so that operators keep their precision.
+
+    Args:
+        y: a tensor on the device.
+    """
     return torch.autocast(y.device.type, enabled=False)
 
 
 def _norm_squared(operator: Operator, y: Tensor) -> Tensor:
-    """|A|^2 of each sample, found once where all share the mask."""
+    """|A|^2 of each sample, computed once if all samples share the mask."""
     shared = operator.select([0]) is operator
     return operator.norm_squared(y[:1] if shared else y).expand(len(y))
 
 
-def _told_nothing(network: nn.Module, x: Tensor) -> Tensor:
+def _without_condition(network: nn.Module, x: Tensor) -> Tensor:
     return cast(Tensor, network(x, x.new_zeros(len(x)))).float()
 
 

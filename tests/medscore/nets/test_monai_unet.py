@@ -102,7 +102,7 @@ def test_what_is_not_said_is_monais_default() -> None:
         ({"channels": (8, 18)}, "must be multiples of norm_num_groups 4"),
         ({"num_head_channels": 5}, "must be a multiple of num_head_channels, which is 5"),
         ({"num_head_channels": (4, 0)}, "must be a multiple of num_head_channels, which is 0"),
-        ({"attention_levels": (True, False)}, "num_head_channels, which is 0 there"),
+        ({"attention_levels": (True, False)}, "num_head_channels, which is 0 on that level"),
         ({"spatial_dims": 1}, "2 or 3"),
         ({"channels": ()}, "at least 1"),
         ({"with_conditioning": True}, "not permitted"),

@@ -130,7 +130,7 @@ def test_the_specification_survives_a_file(spec: RefineNetSpec) -> None:
 
 
 def test_impossible_specifications_and_sizes_are_refused() -> None:
-    with pytest.raises(ValidationError, match="must be as many"):
+    with pytest.raises(ValidationError, match="must have the same length"):
         NCSNv2Spec(multipliers=(1, 2), dilations=(1, 1, 2))
     with pytest.raises(ValidationError, match="levels"):
         NCSNSpec(levels=1)

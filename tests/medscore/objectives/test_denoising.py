@@ -146,7 +146,7 @@ def test_ddpm_is_eq_7_3() -> None:
 @pytest.mark.parametrize(
     ("objective", "times", "weighting"),
     [
-        (denoising.score_matching(), UniformTimes(), score_weighting),
+        (denoising.denoising_score_matching(), UniformTimes(), score_weighting),
         (denoising.likelihood(), UniformTimes(), denoising.likelihood_weighting),
         (denoising.likelihood_importance(), ImportanceTimes(), denoising.importance_weighting),
         (denoising.edm(0.3, -1.2, 1.2), LogNormalTimes(-1.2, 1.2), EDMWeighting(0.3)),

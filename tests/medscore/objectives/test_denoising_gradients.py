@@ -110,7 +110,7 @@ def by_edm(k: Plain) -> Marginals:
 
 
 OBJECTIVES: dict[str, tuple[Denoising, Callable[[Plain], Marginals]]] = {
-    "score matching": (denoising.score_matching(), by_score),
+    "score matching": (denoising.denoising_score_matching(), by_score),
     "likelihood": (denoising.likelihood(), by_likelihood),
     "likelihood, importance": (denoising.likelihood_importance(), by_likelihood),
     "EDM": (denoising.edm(STD, -1.2, 1.3), by_edm),
@@ -203,7 +203,7 @@ def test_the_weightings_are_told_apart(label: str, agree: Callable[..., bool]) -
     """On VE g^2 is a constant times sigma^2; elsewhere no constant makes them equal."""
     schedule = SCHEDULES[label]
     prior = mixture(schedule.sde)
-    found = gradients(denoising.score_matching(), prior)
+    found = gradients(denoising.denoising_score_matching(), prior)
     wrong = fisher_gradient(prior, by_likelihood(schedule))
     right = fisher_gradient(prior, by_score(schedule))
     scaled = wrong * (right @ wrong) / (wrong @ wrong)

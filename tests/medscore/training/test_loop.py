@@ -18,7 +18,8 @@ from training import OBJECTIVE, PLAN, Tiny, prior, stripes, weights
 from medscore.errors import MedscoreError
 from medscore.priors.network import NetworkPrior
 from medscore.sdes.linear import VE
-from medscore.training.loop import SPIKE, Drawn, Hooks, StepReport, ahead, draw, train
+from medscore.training.loop import Draws, Hooks, draw, prefetch, train_steps
+from medscore.training.monitor import SPIKE, StepReport
 from medscore.training.plan import TrainingPlan
 from medscore.training.state import averaged_weights
 
@@ -29,7 +30,7 @@ def run(
     model: NetworkPrior, folder: Path, plan: TrainingPlan = PLAN, hooks: Hooks | None = None
 ) -> list[StepReport]:
     folder.mkdir(exist_ok=True)
-    return list(train(model, stripes, OBJECTIVE, plan, folder, hooks=hooks or Hooks()))
+    return list(train_steps(model, stripes, OBJECTIVE, plan, folder, hooks=hooks or Hooks()))
 
 
 def test_training_beats_the_denoiser_of_white_data(tmp_path: Path) -> None:
@@ -42,7 +43,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     whole = prior()
     reports = run(whole, tmp_path / "a")
-    for report in train(prior(), stripes, OBJECTIVE, PLAN, tmp_path / "b"):
+    for report in train_steps(prior(), stripes, OBJECTIVE, PLAN, tmp_path / "b"):
         if report.step == 27:  # between two checkpoints, as a kill would be
             break
     fresh = prior()
@@ -62,9 +63,9 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from training import OBJECTIVE, PLAN, prior, stripes
-from medscore.training.loop import train
+from medscore.training.loop import train_steps
 plan = replace(PLAN, steps=250, save_every=1)
-for report in train(prior(), stripes, OBJECTIVE, plan, Path(sys.argv[1])):
+for report in train_steps(prior(), stripes, OBJECTIVE, plan, Path(sys.argv[1])):
     print(report.step, flush=True)
 """
 
@@ -135,7 +136,7 @@ def test_the_average_is_a_weighted_mean_of_the_path(tmp_path: Path, rate: float 
     """Karras et al. 2024, Eq. 2, or a constant rate, unrolled by hand."""
     model, path = prior(), [weights(prior())[0]]
     plan = replace(PLAN, steps=5, save_every=5, ema_power=3.0, ema_rate=rate)
-    for _ in train(model, stripes, OBJECTIVE, plan, tmp_path):
+    for _ in train_steps(model, stripes, OBJECTIVE, plan, tmp_path):
         path.append(weights(model)[0])
     expected = path[0]
     for k in range(1, 6):
@@ -176,7 +177,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
         return stripes(generator, part) * float("nan")
 
     with pytest.raises(MedscoreError, match="loss is nan at step 1"):
-        list(train(prior(), broken, OBJECTIVE, PLAN, tmp_path))
+        list(train_steps(prior(), broken, OBJECTIVE, PLAN, tmp_path))
 
 
 class Wild(nn.Module):
@@ -195,7 +196,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_are_spoi
 ) -> None:
     model = NetworkPrior(Wild(), VE(0.01, 10.0))
     with pytest.raises(MedscoreError, match="gradient's norm is nan at step 1"):
-        list(train(model, stripes, OBJECTIVE, PLAN, tmp_path))
+        list(train_steps(model, stripes, OBJECTIVE, PLAN, tmp_path))
     assert model.network.weight.item() == 0
 
 
@@ -206,7 +207,7 @@ def test_a_sudden_gradient_is_reported_before_anything_breaks(tmp_path: Path) ->
         return loss * (10 * SPIKE if len(calls) == 30 else 1)
 
     calls: list[int] = []
-    reports = list(train(prior(), stripes, jump, replace(PLAN, steps=40), tmp_path))
+    reports = list(train_steps(prior(), stripes, jump, replace(PLAN, steps=40), tmp_path))
     assert [r.step for r in reports if r.warning] == [30]
     assert "the gradient's norm is" in reports[29].warning
 
@@ -215,7 +216,7 @@ def test_a_state_of_another_network_is_refused(tmp_path: Path) -> None:
     run(prior(), tmp_path, replace(PLAN, steps=2))
     other = NetworkPrior(nn.Conv2d(1, 1, 1), VE())
     with pytest.raises(MedscoreError, match="another network"):
-        next(train(other, stripes, OBJECTIVE, PLAN, tmp_path))
+        next(train_steps(other, stripes, OBJECTIVE, PLAN, tmp_path))
 
 
 def test_a_state_of_another_run_is_refused_and_says_what_differs(tmp_path: Path) -> None:
@@ -227,20 +228,20 @@ def test_a_state_of_another_run_is_refused_and_says_what_differs(tmp_path: Path)
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state.safetensors").write_bytes(b"junk")
     with pytest.raises(MedscoreError, match="not a training state"):
-        next(train(prior(), stripes, OBJECTIVE, PLAN, tmp_path))
+        next(train_steps(prior(), stripes, OBJECTIVE, PLAN, tmp_path))
 
 
 def test_a_state_beyond_the_last_step_is_refused(tmp_path: Path) -> None:
     run(prior(), tmp_path, replace(PLAN, steps=20))
-    with pytest.raises(MedscoreError, match="beyond the 10 asked"):
+    with pytest.raises(MedscoreError, match="of step 20, beyond the last step 10"):
         run(prior(), tmp_path, replace(PLAN, steps=10))
 
 
 def test_batches_made_ahead_are_the_same_in_the_same_order() -> None:
-    def drawn(steps: int) -> Iterator[Drawn]:
+    def drawn(steps: int) -> Iterator[Draws]:
         return (draw(stripes, PLAN, step, slice(None)) for step in range(1, steps))
 
-    for one, other in zip(drawn(6), ahead(drawn(6)), strict=True):
+    for one, other in zip(drawn(6), prefetch(drawn(6)), strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
@@ -249,4 +250,4 @@ def test_an_error_in_a_batch_made_ahead_is_raised() -> None:
         raise MedscoreError("no such slice", hint="none")
 
     with pytest.raises(MedscoreError, match="no such slice"):
-        next(ahead(draw(broken, PLAN, step, slice(None)) for step in (1, 2)))
+        next(prefetch(draw(broken, PLAN, step, slice(None)) for step in (1, 2)))

@@ -49,7 +49,7 @@ def test_every_optimiser_has_its_settings(name: str) -> None:
     [
         ({"steps": 0}, "steps is 0"),
         ({"batch": 0}, "batch is 0"),
-        ({"batch": 10, "accumulate": 4}, "batch 10 is no multiple of accumulate 4"),
+        ({"batch": 10, "accumulate": 4}, "batch 10 is not a multiple of accumulate 4"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"clip": float("inf")}, "clip is inf"),
         ({"ema_rate": 1.0}, "ema_rate is 1.0"),

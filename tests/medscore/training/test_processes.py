@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from training import OBJECTIVE, PLAN, prior, stripes
 
 from medscore.errors import MedscoreError
-from medscore.training.loop import train
+from medscore.training.loop import train_steps
 
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
 SCRIPT = """
@@ -24,11 +24,11 @@ import torch
 torch.set_num_threads(1)
 from training import OBJECTIVE, PLAN, prior, stripes
 from medscore.training.launch import processes
-from medscore.training.loop import train
+from medscore.training.loop import train_steps
 plan = replace(PLAN, steps=10, optimiser="sgd", learning_rate=0.1, precision="float64")
 with processes("cpu", int(sys.argv[2])) as engine:
     assert engine.world_size == int(sys.argv[2])
-    list(train(prior(), stripes, OBJECTIVE, plan, Path(sys.argv[1]), fabric=engine))
+    list(train_steps(prior(), stripes, OBJECTIVE, plan, Path(sys.argv[1]), fabric=engine))
 """
 
 
@@ -60,5 +60,5 @@ def test_two_processes_give_the_weights_of_one_with_the_same_batch(tmp_path: Pat
 
 def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
     three = create_autospec(Fabric, instance=True, world_size=3, global_rank=0)
-    with pytest.raises(MedscoreError, match="batch of 16 does not divide among 3 processes"):
-        next(train(prior(), stripes, OBJECTIVE, PLAN, tmp_path, fabric=three))
+    with pytest.raises(MedscoreError, match="batch of 16 cannot be split evenly among 3 processes"):
+        next(train_steps(prior(), stripes, OBJECTIVE, PLAN, tmp_path, fabric=three))

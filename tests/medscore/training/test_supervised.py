@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError
-from medscore.measurements.simulate import simulate
+from medscore.measurements.simulation import simulate_scan
 from medscore.measurements.spec import ScanSpec
 from medscore.measurements.tasks import Choices, Grid, Scan
 from medscore.nets.unet import UNetSpec
@@ -105,7 +105,7 @@ def measurement(size: int = 16):
     values = np.full((2, size, size), -1000, np.float32)
     values[:, 4:12, 4:12] = 30
     volume = Volume(values, np.diag([3.0, 3, 3, 1]), "CT", Source("array", "0" * 64))
-    return simulate(volume, "sparse-ct", Choices(views=9), noise_name="none", seed=0)
+    return simulate_scan(volume, "sparse-ct", Choices(views=9), noise_name="none", seed=0)
 
 
 def test_a_network_comes_back_from_its_file(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_network_is_a_method_like_others(tmp_path: Path) -> None:
 def test_images_that_a_network_does_not_know_are_refused(
     tmp_path: Path, changes: dict[str, object], what: str
 ) -> None:
-    with pytest.raises(MedscoreError, match=rf"{what} is .*network tiny has"):
+    with pytest.raises(MedscoreError, match=rf"{what} is .* for network tiny"):
         Supervised(network=trained(tmp_path, **changes)).reconstruct(measurement())
 
 

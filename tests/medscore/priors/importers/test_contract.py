@@ -7,20 +7,19 @@ from typing import Any
 import pytest
 import torch
 from foreign import CONTRACT, DDPM, NOISE_LEVEL, contract_file
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from medscore.cli.priors_import import KINDS
 from medscore.errors import MedscoreError
 from medscore.nets.monai_unet import MonaiUNetSpec
 from medscore.priors.contract import DDPMSpec, PredictionSpec
 from medscore.priors.importers.contract import (
     ImportContract,
-    Mapped,
+    ImportedNetwork,
     assemble,
     fitted,
     read_contract,
 )
+from medscore.priors.importers.convert import KINDS
 from medscore.priors.importers.read import Source
 
 NETWORK = MonaiUNetSpec(
@@ -51,19 +50,19 @@ def test_the_usual_ranges(network_range: tuple[float, float], ends: tuple[float,
     assert ImportContract.model_validate(CONTRACT | changes).ends() == ends
 
 
-def assembled(tmp_path: Path, mapped: dict[str, Any], **changes: Any) -> Any:
+def assembled(tmp_path: Path, defined: dict[str, Any], **changes: Any) -> Any:
     path = contract_file(tmp_path / "contract.yaml", **changes)
     weights = tmp_path / "w.pt"
     weights.write_bytes(b"")
-    found = Mapped(**({"network": NETWORK, "weights": {}} | mapped))
+    found = ImportedNetwork(**({"network": NETWORK, "weights": {}} | defined))
     return assemble(read_contract(path), found, Source(weights, {}), path)
 
 
-SAYS = {"sde": DDPMSpec(), "prediction": PredictionSpec.model_validate(NOISE_LEVEL)}
+DEFINES = {"sde": DDPMSpec(), "prediction": PredictionSpec.model_validate(NOISE_LEVEL)}
 
 
 def test_the_source_and_the_user_complete_each_other(tmp_path: Path) -> None:
-    of_source = assembled(tmp_path, SAYS | {"steps": 5})
+    of_source = assembled(tmp_path, DEFINES | {"steps": 5})
     of_user = assembled(tmp_path, {}, sde=DDPM, prediction=NOISE_LEVEL)
     assert of_source.sde == of_user.sde == DDPMSpec()
     assert of_source.prediction == of_user.prediction
@@ -73,30 +72,30 @@ def test_the_source_and_the_user_complete_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mapped", "changes", "why"),
+    ("defined", "changes", "why"),
     [
-        ({}, {}, "no sde, and the checkpoint does not say it"),
-        ({}, {"sde": DDPM}, "no prediction, and the checkpoint does not say it"),
-        (SAYS, {"sde": DDPM | {"beta_max": 9}}, "sde is .*9.0, the checkpoint says .*20.0"),
-        (SAYS, {"prediction": NOISE_LEVEL | {"target": "clean"}}, "prediction is .*clean"),
+        ({}, {}, "no sde, and the checkpoint does not define it"),
+        ({}, {"sde": DDPM}, "no prediction, and the checkpoint does not define it"),
+        (DEFINES, {"sde": DDPM | {"beta_max": 9}}, "sde is .*9.0, but .*20.0.* in the checkpoint"),
+        (DEFINES, {"prediction": NOISE_LEVEL | {"target": "clean"}}, "prediction is .*clean"),
         ({}, {"sde": DDPM, "prediction": NOISE_LEVEL | {"levels": 10}}, "prediction.levels is 10"),
-        (SAYS, {"modality": "MR", "quantity": "complex"}, "images of 1 channels, complex .* 2"),
+        (DEFINES, {"modality": "MR", "quantity": "complex"}, "images of 1 channels, complex .* 2"),
         (
-            SAYS | {"network": NETWORK.model_copy(update={"image_channels": 3})},
+            DEFINES | {"network": NETWORK.model_copy(update={"image_channels": 3})},
             {},
             "3 channels, HU images have 1",
         ),
-        (SAYS, {"size": 9}, "size 9 must be a multiple of 2"),
-        (SAYS, {"modality": "PET"}, "modality: "),
-        (SAYS, {"spacing_mm": [2, 1]}, "spacing_mm .* must be positive and increasing"),
-        (SAYS, {"low": 2000}, "low .* must be below high"),
+        (DEFINES, {"size": 9}, "size 9 must be a multiple of 2"),
+        (DEFINES, {"modality": "PET"}, "modality: "),
+        (DEFINES, {"spacing_mm": [2, 1]}, "spacing_mm .* must be positive and increasing"),
+        (DEFINES, {"low": 2000}, "low .* must be below high"),
     ],
 )
 def test_contradictions_and_gaps_are_refused(
-    tmp_path: Path, mapped: dict[str, Any], changes: dict[str, Any], why: str
+    tmp_path: Path, defined: dict[str, Any], changes: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(MedscoreError, match=why):
-        assembled(tmp_path, mapped, **changes)
+        assembled(tmp_path, defined, **changes)
 
 
 @pytest.mark.parametrize(

@@ -25,14 +25,19 @@ from medscore.nets.diffusers_unet import DiffusersUNetSpec
 from medscore.priors.checkpoint import load_prior, save_prior
 from medscore.priors.contract import DDPMSpec, PredictionSpec
 from medscore.priors.importers import diffusers as importer
-from medscore.priors.importers.contract import ImportContract, Mapped, assemble, read_contract
+from medscore.priors.importers.contract import (
+    ImportContract,
+    ImportedNetwork,
+    assemble,
+    read_contract,
+)
 from medscore.priors.importers.read import Source
 from medscore.priors.network import NetworkPrior
 from medscore.samplers.ddim import DDIM
 from medscore.white_noise import Noise
 
 pytestmark = pytest.mark.skipif(find_spec("diffusers") is None, reason="needs diffusers")
-ASKED = ImportContract.model_validate(CONTRACT)
+USER = ImportContract.model_validate(CONTRACT)
 STEPS = torch.arange(1000)
 TIMES = (STEPS + 1).double() / 1000
 SCHEDULER = {
@@ -46,20 +51,20 @@ def images(count: int) -> torch.Tensor:
     return torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-def loaded(folder: Path) -> tuple[Mapped, NetworkPrior]:
+def loaded(folder: Path) -> tuple[ImportedNetwork, NetworkPrior]:
     """What is found in a folder, and the prior that was made of it, saved and loaded."""
     source, path = importer.open_folder(folder), contract_file(folder / "c.yaml")
-    mapped = importer.mapped(source, ASKED)
-    contract = assemble(read_contract(path), mapped, source, path)
-    save_prior(folder / "p.safetensors", contract, mapped.weights)
-    return mapped, load_prior(folder / "p.safetensors")
+    imported = importer.map_checkpoint(source, USER)
+    contract = assemble(read_contract(path), imported, source, path)
+    save_prior(folder / "p.safetensors", contract, imported.weights)
+    return imported, load_prior(folder / "p.safetensors")
 
 
 def test_the_imported_network_is_the_librarys_exactly(tmp_path: Path) -> None:
     theirs, _ = diffusers_folder(tmp_path)
-    mapped, prior = loaded(tmp_path)
-    network = mapped.network.build().eval().requires_grad_(False)
-    network.load_state_dict(mapped.weights)
+    imported, prior = loaded(tmp_path)
+    network = imported.network.build().eval().requires_grad_(False)
+    network.load_state_dict(imported.weights)
     x, steps = images(3), torch.tensor([0, 400, 999])
     expected = theirs(x, steps).sample
     assert expected.std() > 1e-2
@@ -74,7 +79,7 @@ def test_the_noise_levels_are_the_schedulers(start: float, end: float) -> None:
     from diffusers import DDPMScheduler
 
     theirs = DDPMScheduler(beta_start=start, beta_end=end)
-    spec, _ = importer.noise({**theirs.config, "_class_name": "DDPMScheduler"})
+    spec, _ = importer.noise_schedule({**theirs.config, "_class_name": "DDPMScheduler"})
     sde = spec.build()
     torch.testing.assert_close(
         sde.alpha(TIMES) ** 2, theirs.alphas_cumprod.double(), rtol=2e-5, atol=0
@@ -87,7 +92,7 @@ def test_the_noise_levels_are_the_schedulers(start: float, end: float) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_network_is_told_the_integers_from_0_to_999(dtype: torch.dtype) -> None:
-    sde, told = (part for part in importer.noise(SCHEDULER))
+    sde, told = (part for part in importer.noise_schedule(SCHEDULER))
     assert torch.equal(told.told()(sde.build(), TIMES.to(dtype)), STEPS.to(dtype))
 
 
@@ -157,8 +162,8 @@ def test_the_folder_may_be_the_models_or_the_networks(tmp_path: Path, part: str)
     folder = tmp_path if part == "root" else tmp_path / "unet"
     if part == "alone":
         folder = folder.rename(tmp_path / "net")
-    mapped = importer.mapped(importer.open_folder(folder), ASKED)
-    assert (mapped.sde is None) == (mapped.prediction is None) == (part == "alone")
+    imported = importer.map_checkpoint(importer.open_folder(folder), USER)
+    assert (imported.sde is None) == (imported.prediction is None) == (part == "alone")
 
 
 def test_the_attention_of_older_files_is_renamed(tmp_path: Path) -> None:
@@ -169,9 +174,9 @@ def test_the_attention_of_older_files_is_renamed(tmp_path: Path) -> None:
     for before, after in (old | {"proj_attn": "to_out.0"}).items():
         turned = {k.replace(f".{after}.", f".{before}."): v for k, v in turned.items()}
     assert turned.keys() != weights.keys()
-    expected = importer.mapped(importer.open_folder(tmp_path), ASKED).weights
+    expected = importer.map_checkpoint(importer.open_folder(tmp_path), USER).weights
     save_file(turned, path)
-    found = importer.mapped(importer.open_folder(tmp_path), ASKED).weights
+    found = importer.map_checkpoint(importer.open_folder(tmp_path), USER).weights
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in found)
 
@@ -179,11 +184,11 @@ def test_the_attention_of_older_files_is_renamed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"_class_name": "UNet2DConditionModel"}, "a UNet2DConditionModel"),
+        ({"_class_name": "UNet2DConditionModel"}, "the network is a UNet2DConditionModel"),
         ({"class_embed_type": "timestep"}, "class_embed_type is 'timestep'"),
         ({"num_class_embeds": 10}, "num_class_embeds is 10"),
         ({"time_embedding_type": "fourier"}, "time_embedding_type is 'fourier'"),
-        ({"out_channels": 2}, "takes 1 channels and gives 2"),
+        ({"out_channels": 2}, "has 1 input and 2 output channels"),
         ({"down_block_types": ["SkipDownBlock2D"] * 2}, "down_block_types.0: "),
         ({"up_block_types": ["UpBlock2D"]}, "up_block_types must have 2 entries"),
         ({"norm_num_groups": 5}, "must be multiples of norm_num_groups 5"),
@@ -192,7 +197,7 @@ def test_the_attention_of_older_files_is_renamed(tmp_path: Path) -> None:
         ({"sample_size": [8, 16]}, "sample_size: "),
     ],
 )
-def test_networks_that_cannot_be_mapped_are_refused(changes: dict[str, Any], why: str) -> None:
+def test_networks_that_cannot_be_imported_are_refused(changes: dict[str, Any], why: str) -> None:
     assert importer.network(CONFIG).build()
     with pytest.raises(MedscoreError, match=why):
         importer.network(CONFIG | changes)
@@ -201,11 +206,11 @@ def test_networks_that_cannot_be_mapped_are_refused(changes: dict[str, Any], why
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"_class_name": "ScoreSdeVeScheduler"}, "a ScoreSdeVeScheduler"),
+        ({"_class_name": "ScoreSdeVeScheduler"}, "the scheduler is a ScoreSdeVeScheduler"),
         ({"beta_schedule": "squaredcos_cap_v2"}, "beta_schedule is 'squaredcos_cap_v2'"),
         ({"beta_schedule": "scaled_linear"}, "beta_schedule is 'scaled_linear'"),
-        ({"trained_betas": [0.1, 0.2]}, "betas of its own"),
-        ({"rescale_betas_zero_snr": True}, "its last step has no signal"),
+        ({"trained_betas": [0.1, 0.2]}, "trained_betas are set"),
+        ({"rescale_betas_zero_snr": True}, "the last step has no signal"),
         ({"prediction_type": "flow"}, "prediction_type is 'flow'"),
         ({"predict_epsilon": False}, "predict_epsilon is false"),
         ({"beta_end": 1e-5}, "beta_min < beta_max < scales"),
@@ -213,18 +218,18 @@ def test_networks_that_cannot_be_mapped_are_refused(changes: dict[str, Any], why
         ({"num_train_timesteps": 1}, "2 scales"),
     ],
 )
-def test_noise_that_cannot_be_mapped_is_refused(changes: dict[str, Any], why: str) -> None:
+def test_noise_that_cannot_be_imported_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(MedscoreError, match=why):
-        importer.noise(SCHEDULER | changes)
+        importer.noise_schedule(SCHEDULER | changes)
 
 
 def test_what_an_old_scheduler_does_not_say() -> None:
     old = {key: value for key, value in SCHEDULER.items() if key != "prediction_type"}
     expected = (DDPMSpec(), PredictionSpec(target="noise", condition="level", levels=1000))
-    assert importer.noise(old) == importer.noise(SCHEDULER) == expected
+    assert importer.noise_schedule(old) == importer.noise_schedule(SCHEDULER) == expected
     del old["beta_end"]
     with pytest.raises(MedscoreError, match="no beta_end"):
-        importer.noise(old)
+        importer.noise_schedule(old)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +246,7 @@ def test_a_pipeline_with_more_parts_is_refused(
     diffusers_folder(tmp_path)
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     if refused:
-        with pytest.raises(MedscoreError, match="the pipeline has more parts: vqvae"):
+        with pytest.raises(MedscoreError, match="the pipeline has further parts: vqvae"):
             importer.open_folder(tmp_path)
     else:
         importer.open_folder(tmp_path)
@@ -259,13 +264,13 @@ def test_weights_without_a_configuration_are_refused() -> None:
     source = Source(Path("w.pt"), diffusers_network().state_dict())
     assert importer.recognises(source)
     with pytest.raises(MedscoreError, match=r"give its config\.json"):
-        importer.mapped(source, ASKED)
+        importer.map_checkpoint(source, USER)
 
 
 def test_weights_of_another_configuration_are_refused() -> None:
     weights = diffusers_network(layers_per_block=2).state_dict()
     with pytest.raises(MedscoreError, match=r"unknown: .*\d+ in all"):
-        importer.mapped(Source(Path("w.pt"), weights, CONFIG), ASKED)
+        importer.map_checkpoint(Source(Path("w.pt"), weights, CONFIG), USER)
 
 
 def test_an_image_of_another_size_is_refused() -> None:
@@ -275,7 +280,9 @@ def test_an_image_of_another_size_is_refused() -> None:
         importer.network(CONFIG | {"sample_size": None}).check_size(9)
 
 
-def test_without_the_library_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_the_hint_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "diffusers"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "diffusers", None)

@@ -20,11 +20,16 @@ from foreign import (
 from medscore.errors import MedscoreError
 from medscore.priors.checkpoint import load_prior, save_prior
 from medscore.priors.importers import monai
-from medscore.priors.importers.contract import ImportContract, Mapped, assemble, read_contract
+from medscore.priors.importers.contract import (
+    ImportContract,
+    ImportedNetwork,
+    assemble,
+    read_contract,
+)
 from medscore.priors.importers.read import Source
 from medscore.priors.network import NetworkPrior
 
-ASKED = ImportContract.model_validate(CONTRACT | {"sde": DDPM, "prediction": NOISE_LEVEL})
+USER = ImportContract.model_validate(CONTRACT | {"sde": DDPM, "prediction": NOISE_LEVEL})
 OPTIONS: dict[str, Any] = {
     "resblock_updown": True, "use_combined_linear": True, "include_fc": False,
 }  # fmt: skip
@@ -38,20 +43,20 @@ each_variant = pytest.mark.parametrize(
 
 
 def needed(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {name: arguments[name] for name in monai.UNSEEN}
+    return {name: arguments[name] for name in monai.NOT_IN_SHAPES}
 
 
-def found(arguments: dict[str, Any], config: dict[str, Any] | None = None) -> Mapped:
+def found(arguments: dict[str, Any], config: dict[str, Any] | None = None) -> ImportedNetwork:
     weights = monai_network(**arguments).state_dict()
     config = json.loads(json.dumps(needed(arguments) if config is None else config))
-    return monai.mapped(Source(Path("w.pt"), weights, config), ASKED)
+    return monai.map_checkpoint(Source(Path("w.pt"), weights, config), USER)
 
 
-def loaded(tmp_path: Path, mapped: Mapped) -> NetworkPrior:
+def loaded(tmp_path: Path, imported: ImportedNetwork) -> NetworkPrior:
     path, weights = contract_file(tmp_path / "c.yaml", sde=DDPM, prediction=NOISE_LEVEL), tmp_path
     (weights / "w.pt").write_bytes(b"")
-    contract = assemble(read_contract(path), mapped, Source(weights / "w.pt", {}), path)
-    save_prior(tmp_path / "p.safetensors", contract, mapped.weights)
+    contract = assemble(read_contract(path), imported, Source(weights / "w.pt", {}), path)
+    save_prior(tmp_path / "p.safetensors", contract, imported.weights)
     return load_prior(tmp_path / "p.safetensors")
 
 
@@ -62,9 +67,9 @@ def images(arguments: dict[str, Any]) -> torch.Tensor:
 
 @each_variant
 def test_the_imported_network_is_monais_exactly(arguments: dict[str, Any]) -> None:
-    mapped = found(arguments)
-    network = mapped.network.build().eval().requires_grad_(False)
-    network.load_state_dict(mapped.weights)
+    imported = found(arguments)
+    network = imported.network.build().eval().requires_grad_(False)
+    network.load_state_dict(imported.weights)
     x, steps = images(arguments), torch.tensor([0, 400, 999])
     expected = monai_network(**arguments)(x, steps)
     assert expected.std() > 1e-2
@@ -112,11 +117,17 @@ def test_all_but_two_arguments_show_in_the_weights() -> None:
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        ({}, "do not show num_head_channels and norm_num_groups"),
-        ({"norm_num_groups": 4}, "do not show num_head_channels"),
-        (needed(MONAI_2D) | {"channels": [8, 32]}, r"channels is \(8, 32\), the weights have"),
-        (needed(MONAI_2D) | {"num_res_blocks": 2}, r"res_blocks is \(2, 2\), the weights have"),
-        (needed(MONAI_2D) | {"spatial_dims": 3}, "spatial_dims is 3, the weights have 2"),
+        ({}, "do not define num_head_channels and norm_num_groups"),
+        ({"norm_num_groups": 4}, "do not define num_head_channels"),
+        (
+            needed(MONAI_2D) | {"channels": [8, 32]},
+            r"channels is \(8, 32\), but \(8, 16\) in the weights",
+        ),
+        (
+            needed(MONAI_2D) | {"num_res_blocks": 2},
+            r"res_blocks is \(2, 2\), but \(1, 2\) in the weights",
+        ),
+        (needed(MONAI_2D) | {"spatial_dims": 3}, "spatial_dims is 3, but 2 in the weights"),
         (needed(MONAI_2D) | {"out_channels": 2, "in_channels": 1}, "out_channels differ"),
         (needed(MONAI_2D) | {"norm_num_groups": 3}, "multiples of norm_num_groups 3"),
         (needed(MONAI_2D) | {"num_class_embeds": 5}, "num_class_embeds: a conditional network"),
@@ -144,12 +155,12 @@ def test_arguments_that_change_nothing_are_taken() -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"num_class_embeds": 5}, "is conditional on a class"),
+        ({"num_class_embeds": 5}, "is class-conditional"),
         (
             {"with_conditioning": True, "cross_attention_dim": 3},
-            "is conditional by cross-attention",
+            "is conditioned by cross-attention",
         ),
-        ({"in_channels": 2}, "takes 2 channels and gives 1"),
+        ({"in_channels": 2}, "has 2 input and 1 output channels"),
     ],
 )
 def test_conditional_networks_are_refused(changes: dict[str, Any], why: str) -> None:
@@ -161,13 +172,13 @@ def test_the_older_names_of_the_attention_are_told_apart() -> None:
     weights = monai_network(**MONAI_2D).state_dict()
     old = {name.replace(".attn.to_q", ".to_q"): value for name, value in weights.items()}
     with pytest.raises(MedscoreError, match="load_old_state_dict"):
-        monai.mapped(Source(Path("w.pt"), old, needed(MONAI_2D)), ASKED)
+        monai.map_checkpoint(Source(Path("w.pt"), old, needed(MONAI_2D)), USER)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
-        ("conv_in.conv.weight", None, "not a whole DiffusionModelUNet, missing: conv_in"),
+        ("conv_in.conv.weight", None, "not a complete DiffusionModelUNet, missing: conv_in"),
         ("up_blocks.1.resnets.0.norm1.bias", None, "missing: up_blocks.1.resnets.0.norm1.bias"),
         ("adapter.weight", torch.zeros(1), "unknown: adapter.weight"),
         ("out.0.bias", torch.zeros(2), r"of another shape: out\.0\.bias \(2,\) for \(8,\)"),
@@ -180,7 +191,7 @@ def test_weights_that_do_not_fit_are_named(name: str, value: torch.Tensor | None
     else:
         weights[name] = value
     with pytest.raises(MedscoreError, match=why):
-        monai.mapped(Source(Path("w.pt"), weights, needed(MONAI_2D)), ASKED)
+        monai.map_checkpoint(Source(Path("w.pt"), weights, needed(MONAI_2D)), USER)
 
 
 def test_only_monais_are_recognised() -> None:

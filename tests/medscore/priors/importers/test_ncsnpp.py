@@ -13,7 +13,12 @@ from medscore.nets.ncsnpp import NCSNPPSpec
 from medscore.priors.checkpoint import build_prior
 from medscore.priors.contract import DDPMSpec, SubVPSpec, VESpec, VPSpec
 from medscore.priors.importers import ncsnpp, score_sde
-from medscore.priors.importers.contract import ImportContract, Mapped, assemble, read_contract
+from medscore.priors.importers.contract import (
+    ImportContract,
+    ImportedNetwork,
+    assemble,
+    read_contract,
+)
 from medscore.priors.importers.read import Source
 from medscore.priors.network import NetworkPrior
 
@@ -27,18 +32,18 @@ def source(spec: NCSNPPSpec, **changes: Any) -> Source:
     return Source(Path("w.pth"), score_sde_content(spec, SIGMAS) | changes)
 
 
-def asked(**changes: Any) -> ImportContract:
+def user(**changes: Any) -> ImportContract:
     return ImportContract.model_validate(CONTRACT | changes)
 
 
-def prior(tmp_path: Path, spec: NCSNPPSpec, **changes: Any) -> tuple[NetworkPrior, Mapped]:
+def prior(tmp_path: Path, spec: NCSNPPSpec, **changes: Any) -> tuple[NetworkPrior, ImportedNetwork]:
     path, weights = contract_file(tmp_path / "c.yaml", **changes), tmp_path / "w.pth"
     weights.write_bytes(b"")
-    mapped = ncsnpp.mapped(source(spec), read_contract(path))
-    contract = assemble(read_contract(path), mapped, Source(weights, {}), path)
+    imported = ncsnpp.map_checkpoint(source(spec), read_contract(path))
+    contract = assemble(read_contract(path), imported, Source(weights, {}), path)
     made = build_prior(contract).double().eval().requires_grad_(False)
-    made.network.load_state_dict(mapped.weights)
-    return made, mapped
+    made.network.load_state_dict(imported.weights)
+    return made, imported
 
 
 def network(spec: NCSNPPSpec, image_range: str) -> nn.Module:
@@ -60,9 +65,9 @@ def images(count: int) -> Tensor:
 def test_with_fourier_features_the_score_is_the_network_at_log_sigma_over_sigma(
     tmp_path: Path, network_range: list[int], image_range: str
 ) -> None:
-    made, mapped = prior(tmp_path, FOURIER, network_range=network_range)
-    assert mapped.sde == VESpec(sigma_min=0.01, sigma_max=50.0)
-    assert mapped.steps == 7
+    made, imported = prior(tmp_path, FOURIER, network_range=network_range)
+    assert imported.sde == VESpec(sigma_min=0.01, sigma_max=50.0)
+    assert imported.steps == 7
     t, x = torch.tensor([0.1, 0.5, 1.0], dtype=torch.float64), images(3)
     sigma = made.sde.sigma(t)
     expected = network(FOURIER, image_range)(x, sigma.log()) / sigma[:, None, None, None]
@@ -93,9 +98,9 @@ def test_noise_scales_counted_from_the_most_noise_are_counted_from_the_least(
     tmp_path: Path,
 ) -> None:
     ve = {"kind": "ve", "sigma_min": 0.01, "sigma_max": 50.0}
-    made, mapped = prior(tmp_path, POSITIONS, sde=ve, network_range=[0, 1])
-    assert mapped.prediction is not None
-    assert mapped.prediction.levels == 100
+    made, imported = prior(tmp_path, POSITIONS, sde=ve, network_range=[0, 1])
+    assert imported.prediction is not None
+    assert imported.prediction.levels == 100
     theirs, x = torch.tensor([0, 40, 99]), images(3)  # 0 is sigma_max
     t = made.sde.eps + (1 - made.sde.eps) * (99 - theirs).double() / 99
     sigma = made.sde.sigma(t)[:, None, None, None]
@@ -111,10 +116,18 @@ VE = {"kind": "ve", "sigma_min": 0.01, "sigma_max": 50.0}
 @pytest.mark.parametrize(
     ("spec", "changes", "why"),
     [
-        (FOURIER, {"sde": {"kind": "vp"}}, "Fourier features of a VE SDE, .* sde is vp"),
-        (FOURIER, {"network_range": [0, 2]}, r"network_range \(0.0, 2.0\) is not one"),
-        (POSITIONS, {}, "no sde, and the checkpoint does not say it"),
-        (POSITIONS, {"sde": VE | {"sigma_max": 40.0}}, "sde is .*40.0, the checkpoint says .*50.0"),
+        (
+            FOURIER,
+            {"sde": {"kind": "vp"}},
+            "Fourier features of a VE SDE, but the contract's sde is vp",
+        ),
+        (FOURIER, {"network_range": [0, 2]}, r"network_range \(0.0, 2.0\) does not occur"),
+        (POSITIONS, {}, "no sde, and the checkpoint does not define it"),
+        (
+            POSITIONS,
+            {"sde": VE | {"sigma_max": 40.0}},
+            "sde is .*40.0, but .*50.0.* in the checkpoint",
+        ),
         (FOURIER, {"prediction": {"target": "noise"}}, "prediction is .*noise"),
     ],
 )
@@ -127,26 +140,26 @@ def test_contradictions_and_gaps_are_refused(
 
 def test_averages_of_another_network_are_refused() -> None:
     with pytest.raises(MedscoreError, match=r"w\.pth: its `ema` has 1 tensors"):
-        ncsnpp.mapped(source(FOURIER, ema={"shadow_params": [torch.zeros(1)]}), asked())
+        ncsnpp.map_checkpoint(source(FOURIER, ema={"shadow_params": [torch.zeros(1)]}), user())
 
 
 def test_a_file_without_noise_scales_leaves_the_sde_to_the_user() -> None:
     content = score_sde_content(FOURIER, SIGMAS)
     del content["model"]["module.sigmas"]
-    assert ncsnpp.mapped(Source(Path("w"), content), asked()).sde is None
+    assert ncsnpp.map_checkpoint(Source(Path("w"), content), user()).sde is None
     content = score_sde_content(POSITIONS, SIGMAS)
     del content["model"]["module.sigmas"]
     with pytest.raises(MedscoreError, match="the file lacks `sigmas`"):
-        ncsnpp.mapped(Source(Path("w"), content), asked(sde=VE))
+        ncsnpp.map_checkpoint(Source(Path("w"), content), user(sde=VE))
 
 
 def test_a_configuration_is_refused_and_other_files_are_not_recognised() -> None:
     found = source(FOURIER)
     assert ncsnpp.recognises(found)
-    with pytest.raises(MedscoreError, match="--config"):
-        ncsnpp.mapped(Source(found.path, found.content, config={"a": 1}), asked())
+    with pytest.raises(MedscoreError, match="`config`: not used"):
+        ncsnpp.map_checkpoint(Source(found.path, found.content, config={"a": 1}), user())
     for content in ({"model": {"a": torch.zeros(1)}}, {"epoch": 3}, torch.zeros(1)):
         other = Source(Path("w"), content)
         assert not ncsnpp.recognises(other)
-        with pytest.raises(MedscoreError, match="no network of score_sde_pytorch"):
-            ncsnpp.mapped(other, asked())
+        with pytest.raises(MedscoreError, match="no known network of score_sde_pytorch"):
+            ncsnpp.map_checkpoint(other, user())

@@ -276,7 +276,7 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
     made = tensors(spec)
     last = list(made)[-1]
     fewer = {k: v for k, v in made.items() if k != last}
-    assert f"it lacks {last}" in refusal(fewer, spec)
+    assert f"the file lacks {last}" in refusal(fewer, spec)
     assert "the network has no all_modules.99.W" in refusal(
         {**made, "all_modules.99.W": torch.zeros(1)}, spec
     )
@@ -284,7 +284,7 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
     assert "and" in refusal(made, SMALL["small ncsnpp"])
     assert "more" in refusal(made, SMALL["small ncsnpp"])
     for nothing in ({}, {"model": 3}, {"model": {"a": 1}}, {"model": {}}):
-        assert "no `model` of named tensors" in refusal(nothing, spec)
+        assert "no `model` with named tensors" in refusal(nothing, spec)
 
 
 def test_averages_of_another_network_are_refused() -> None:
@@ -292,7 +292,7 @@ def test_averages_of_another_network_are_refused() -> None:
     made = tensors(spec)
     last = list(made)[-1]
     short = {k: v for k, v in made.items() if k != last}
-    assert f"{len(made) - 1} tensors, the network has {len(made)}" in refusal(
+    assert f"{len(made) - 1} tensors, but the network has {len(made)}" in refusal(
         checkpoint(made, short), spec
     )
     assert f"{last} is (3,), not (1,)" in refusal(

@@ -1,4 +1,4 @@
-"""Images that agree with a part of them: inpainting, super-resolution, colorization, or any A."""
+"""Posterior samples given noise-free measurements: inpainting, super-resolution, colorization."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import focused
 
 Rule = Callable[[Operator, Tensor], Conditioner]
-"""A conditioner for noise-free measurements."""
+"""Makes a conditioner for noise-free measurements from the operator and the measurements."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """So many samples given each y = A x, exactly.
+    """Several samples for each of n measurements y = A x, which every sample satisfies exactly.
 
     Attributes:
-        operator: A, the same for all. y: of n images, (n, ...) on the full grid. count: samples of
-            each; item i is of image i // count. rule: the conditioner.
+        operator: A, the same for all images.
+        y: measurements of n images, (n, ...) on the full grid.
+        count: samples per image; item i is a sample of image i // count.
+        rule: makes the conditioner.
     """
 
     operator: Operator
@@ -37,7 +39,13 @@ class Completion:
     rule: Rule = DiffPIR
 
     def batch(self, prior: Prior, sampler: Sampler, items: Sequence[int]) -> Batch:
-        """For the engine."""
+        """The engine's batch for some items.
+
+        Args:
+            prior: the unconditional prior.
+            sampler: the unconditional sampler.
+            items: indices of the items.
+        """
         rows = self.y[[i // self.count for i in items]]
         conditioner = self.rule(self.operator, rows)
         return Batch(prior, sampler, conditioner, lambda x: fitted(self.operator, x, rows))
@@ -56,11 +64,19 @@ def complete(
     batch_size: int = 8,
     on_step: Callable[[StepInfo], None] = lambda info: None,
 ) -> Samples:
-    """Samples given y = A x exactly, in the prior's range, one for each seed.
+    """Samples that satisfy y = A x exactly, one for each seed, in the prior's range.
 
     Args:
-        operator: A, the same for all. y: of one image, (1, ...) on the full grid. shape: of an
-            image, (channel, H, W). rule: the conditioner. sampler: DDIM by default.
+        prior: the prior.
+        operator: A.
+        y: measurements of one image, (1, ...) on the full grid.
+        seeds: one seed per sample.
+        shape: of an image, (channel, H, W).
+        rule: makes the conditioner from the operator and the measurements.
+        sampler: the sampler; DDIM by default.
+        steps: steps of the focused time grid.
+        batch_size: samples drawn together.
+        on_step: called after every step.
     """
     completion, walker = Completion(operator, y, len(seeds), rule), sampler or DDIM()
     job = Job(
@@ -72,7 +88,13 @@ def complete(
 
 
 def fitted(operator: Operator, x: Tensor, y: Tensor) -> Tensor:
-    """The nearest image that fits; known pixels of inpainting to the last bit."""
+    """The image nearest to ``x`` with A x = y; for inpainting, observed pixels are copied exactly.
+
+    Args:
+        operator: A.
+        x: images (batch, channel, H, W).
+        y: measurements on the full grid.
+    """
     if isinstance(operator, Inpainting):
         return torch.where(operator.mask(y).bool(), y, x)
     return operator.project_exact(x, y).x

@@ -1,11 +1,11 @@
-"""Images that agree with a part of them: what is known stays, the rest follows the prior."""
+"""Completion: observed parts are preserved exactly, the rest follows the prior."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from medscore.conditioners.ddnm import DDNM
-from medscore.generation.complete import complete
+from medscore.generation.completion import complete
 from medscore.operators.base import Operator
 from medscore.operators.images.colorization import Colorization
 from medscore.operators.images.inpainting import Inpainting
@@ -17,7 +17,7 @@ SIDE = 4
 
 
 def prior(channels: int) -> GaussianPrior:
-    """Images whose neighbours are alike."""
+    """Images with correlated neighbouring pixels."""
     d = channels * SIDE**2
     apart = (torch.arange(d)[:, None] - torch.arange(d)).abs()
     return GaussianPrior(VE(0.01, 20.0), torch.full((d,), 0.5), 0.1 * torch.exp(-apart / 4.0))
@@ -46,7 +46,7 @@ def test_what_is_known_stays(operator: Operator, channels: int) -> None:
     found = complete(prior(channels), operator, y, range(3), (channels, SIDE, SIDE), steps=10)
     assert found.x.shape == (3, channels, SIDE, SIDE)
     assert float((operator.forward(found.x) - y).abs().max()) < 1e-5
-    assert float((found.x[0] - found.x[1]).abs().max()) > 1e-3  # the rest is free
+    assert float((found.x[0] - found.x[1]).abs().max()) > 1e-3  # samples differ elsewhere
 
 
 def test_known_pixels_are_the_same_to_the_last_bit() -> None:
@@ -56,7 +56,7 @@ def test_known_pixels_are_the_same_to_the_last_bit() -> None:
 
 
 def test_the_rest_follows_what_is_known() -> None:
-    """Every pixel's mean over 64 completions is nearer to the exact posterior's than the prior's is
+    """For every pixel the mean of 64 samples is closer to the posterior mean than the prior mean is
     (the conditioner is approximate).
     """
     operator, x, known = Inpainting(half()), image(1), half().flatten()

@@ -6,16 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from torchmetrics.functional.image import peak_signal_noise_ratio as torch_psnr
-from torchmetrics.functional.image import structural_similarity_index_measure as torch_ssim
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio as torch_psnr,
+    structural_similarity_index_measure as torch_ssim,
+)
 
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
-from medscore.metrics.quality import (
+from medscore.metrics.image_quality import (
     CONVENTIONS,
     CT_CONVENTION,
     Convention,

@@ -1,0 +1,32 @@
+"""Configurations that ship with medscore, found by their names."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from medscore.errors import MedscoreError
+
+
+def config_path(config: str | Path, *kinds: str) -> Path:
+    """The file of a configuration given by its path or by a shipped one's name.
+
+    Args:
+        config: path of a YAML file, or the name of a shipped configuration.
+        kinds: folders of ``configs`` that are searched for the name, such as "train".
+
+    Raises:
+        MedscoreError: it is neither.
+    """
+    path = Path(config)
+    if path.is_file():
+        return path
+    folder = Path(str(files("medscore.configs")))
+    shipped = {file.stem: file for kind in kinds for file in sorted((folder / kind).glob("*.yaml"))}
+    if str(config) in shipped:
+        return shipped[str(config)]
+    raise MedscoreError(
+        "no such configuration",
+        where=path,
+        hint=f"use a YAML file, or one of: {', '.join(shipped)}",
+    )

@@ -1,0 +1,184 @@
+"""One training run of any kind: what is trained on what, and its execution in an output folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, Protocol, runtime_checkable
+
+from torch import nn
+
+from medscore.errors import MedscoreError
+from medscore.io.weights import WeightsFile
+from medscore.training.data import TrainingData
+from medscore.training.launch import processes
+from medscore.training.loop import Hooks, Loss, Model, train_steps
+from medscore.training.monitor import StepReport
+from medscore.training.plan import TrainingPlan
+from medscore.training.validation import Validation
+
+
+@runtime_checkable
+class NamedContract(Protocol):
+    """Header of a weights file, which has the name of the network."""
+
+    @property
+    def name(self) -> str:
+        """Name of the network."""
+
+
+@dataclass(frozen=True)
+class TrainingRun(Generic[Model]):
+    """A model, its training data and objective, and the file that it is saved in.
+
+    Attributes:
+        recipe: file of the recipe.
+        plan: the numbers of the run.
+        data: the training and validation images.
+        model: the untrained model; its ``network`` is trained.
+        objective: the loss of each sample.
+        contract: header of the file that the network is saved in.
+        file: kind of that file.
+        describe: makes a line of text about the run, see ``remark``.
+        samples: writes an image of samples of a model to a path; None if it cannot be sampled.
+        identity: entries that a saved state must share with this run, beside those of the data.
+    """
+
+    recipe: Path
+    plan: TrainingPlan
+    data: TrainingData
+    model: Model
+    objective: Loss[Model]
+    contract: NamedContract
+    file: WeightsFile[Any]
+    describe: Callable[[], str]
+    samples: Callable[[Model, Path], None] | None = None
+    identity: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def remark(self) -> str:
+        """What the data are and, for a prior, which sigma_max suits them."""
+        return self.describe()
+
+    @property
+    def validation(self) -> Validation | None:
+        """The validation loss, if there are validation images."""
+        if self.data.validation is None:
+            return None
+        return Validation(self.data.validation, self.objective, self.plan.batch)
+
+    def hooks(self, output: Path) -> Hooks[Model]:
+        """Validation, samples and identity of the run.
+
+        Args:
+            output: output folder; samples are written to its subfolder ``samples``.
+        """
+        draw = self.samples
+        return Hooks(
+            validation=self.validation,
+            samples=(
+                None
+                if draw is None
+                else lambda model, step: draw(model, output / "samples" / f"{step:07d}.png")
+            ),
+            identity={**self.data.identity, **self.identity},
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the network with its contract.
+
+        Args:
+            path: file to write.
+        """
+        network = self.model.network
+        assert isinstance(network, nn.Module)
+        self.file.save(path, self.contract, network.state_dict())
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The outcome of a training run.
+
+    Attributes:
+        path: the file of the trained network.
+        model: the trained model, with averaged weights.
+        steps: number of training steps, including those before a resumption.
+        remark: what the data are and, for a prior, which sigma_max suits them; empty in processes
+            other than the first.
+        warnings: the warnings of the steps since the last start.
+        is_first: whether this is the first of several processes, which alone writes files and
+            reports steps.
+    """
+
+    path: Path
+    model: nn.Module
+    steps: int
+    remark: str
+    warnings: tuple[str, ...]
+    is_first: bool
+
+
+def execute(
+    run: TrainingRun[Any],
+    output: Path,
+    *,
+    device: str = "cpu",
+    devices: int = 1,
+    on_start: Callable[[TrainingRun[Any]], None] | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> TrainingResult:
+    """Train, and write ``NAME.safetensors`` at the end; resumes a run found in the output folder.
+
+    Args:
+        run: the run.
+        output: output folder, made if it does not exist.
+        device: ``cpu`` or ``cuda``.
+        devices: number of processes (:func:`medscore.training.launch.processes`).
+        on_start: is called before the first step, in the first process only.
+        on_step: is called after every step, in the first process only.
+
+    Raises:
+        MedscoreError: the output folder cannot be written, or as
+            :func:`medscore.training.loop.train_steps`.
+    """
+    path, warnings = output / f"{run.contract.name}.safetensors", list[str]()
+    with processes(device, devices) as engine:
+        first = engine.is_global_zero
+        _make(output, run.recipe)
+        reports = train_steps(
+            run.model,
+            run.data.batch,
+            run.objective,
+            run.plan,
+            output,
+            hooks=run.hooks(output),
+            fabric=engine,
+        )
+        if first and on_start:
+            on_start(run)
+        for report in reports:
+            if report.warning:
+                warnings.append(report.warning)
+            if first and on_step:
+                on_step(report)
+        if first:
+            run.save(path)
+        engine.barrier()
+        remark = run.remark if first else ""
+    return TrainingResult(path, run.model, run.plan.steps, remark, tuple(warnings), first)
+
+
+def _make(output: Path, recipe: Path) -> None:
+    """Make the output folder and copy the recipe into it."""
+    try:
+        (output / "samples").mkdir(parents=True, exist_ok=True)
+        with suppress(shutil.SameFileError):
+            shutil.copyfile(recipe, output / "recipe.yaml")
+    except OSError as error:
+        raise MedscoreError(
+            f"cannot be written ({error.strerror})", where=output, hint="choose another folder"
+        ) from error
