@@ -24,6 +24,7 @@ BLOCKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_example_runs_and_prints(block: str, capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(block, "example", "exec"), {})
@@ -40,6 +41,7 @@ def test_paths_that_texts_name_exist(text: Path) -> None:
         assert path in PLACEHOLDERS or (ROOT / path).exists() or (text.parent / path).exists(), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.name)
 def test_modules_and_attributes_that_texts_name_exist(text: Path) -> None:
     for name in re.findall(r"(?<![\w/.-])medscore(?:\.\w+)+", text.read_text()):
