@@ -17,10 +17,14 @@ TEXTS = [
 ]
 FOLDERS = "medscore|operators|datasets|configs|benchmarks|tests|docs"
 PLACEHOLDERS = ("configs/eval/NAME.yaml",)
+EXAMPLES = "".join(path.read_text() for path in sorted((DOCS / "examples").glob("*.py")))
+"""Files of their own, which tests/test_examples.py runs."""
+
 BLOCKS = [
     pytest.param(block, id=f"{page.stem}-{k}")
     for page in sorted(DOCS.glob("*.md"))
     for k, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+    if block not in EXAMPLES
 ]
 
 

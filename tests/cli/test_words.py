@@ -15,18 +15,18 @@ from medscore.operators.ct.metal import METAL_HU
 
 
 def test_the_words_are_those_of_the_tables() -> None:
-    assert words.TASKS == tuple(tasks.TASKS)
-    assert words.MASKS == tuple(kspace_mask.SHAPES)
-    assert words.MAPS == tuple(from_kspace.MAPS)
+    assert tuple(tasks.TASKS) == words.TASKS
+    assert tuple(kspace_mask.SHAPES) == words.MASKS
+    assert tuple(from_kspace.MAPS) == words.MAPS
     assert words.TARGETS == from_kspace.TARGETS
     assert words.METAL_HU == METAL_HU
-    assert words.OBSERVED == tuple(observations.TASKS)
+    assert tuple(observations.TASKS) == words.OBSERVED
     assert CONDITIONER == sampling.CONDITIONER
 
 
 def test_the_defaults_are_those_of_the_library() -> None:
     defaults = asdict(Choices())
-    assert words.SCAN == {name: defaults[name] for name in words.SCAN}
+    assert {name: defaults[name] for name in words.SCAN} == words.SCAN
     unnamed = {"implants", "noise", "seed"}
     assert set(words.SCAN) == set(defaults) - unnamed
 
