@@ -253,7 +253,7 @@ def test_a_bound_conditioner_is_refused_and_guidance_is_not(m: Measurement, prio
 
 
 def test_a_prior_that_does_not_fit_is_refused(m: Measurement, mr_prior: Path) -> None:
-    with pytest.raises(ms.MedscoreError, match="modality is CT, prior .* has MR"):
+    with pytest.raises(ms.MedscoreError, match=r"modality is CT, prior .* has MR"):
         ms.reconstruct(m, mr_prior, **FEW)
 
 
