@@ -702,7 +702,9 @@ def test_where_t_is_surjective_brute_force_finds_no_better_point_than_proximal(
 
 
 def equation_8_8(operator: Operator, z: Tensor, x: Tensor, y: Tensor, lam: float) -> Tensor:
-    """With the inner minimum over {u : A u = y} solved: for surjective T only measured entries differ."""
+    """With the inner minimum over {u : A u = y} solved: only measured entries differ, as T is
+    surjective.
+    """
     to_x = operator.T(z - x).abs().square().sum()
     to_fit = (operator.mask(y) * (operator.T(z) - y)).abs().square().sum()
     return (1 - lam) * to_x + lam * to_fit
@@ -722,9 +724,9 @@ def test_where_t_is_not_surjective_proximal_stops_short_of_the_nearest_fit(name:
 
 @pytest.mark.parametrize("name", NOT_SURJECTIVE)
 def test_data_consistency_keeps_the_noise_of_a_noisy_state(name: str) -> None:
-    """Where T is not surjective: at full strength white noise in x is replaced by that of a measurement
-    of fresh noise, again and again; x' = (I - P) x + P fresh keeps its variance if P is an
-    orthogonal projection.
+    """Where T is not surjective, at full strength, white noise in x is repeatedly replaced by that of
+    a measurement of fresh noise: x' = (I - P) x + P fresh keeps its variance if P is an orthogonal
+    projection.
 
     N numbers: the standard error of their variance is sqrt(2 / N), the bound 6 of them (false-alarm
     rate below 1e-8 for each operator).
