@@ -172,7 +172,7 @@ def test_white_is_what_the_recipe_says(data: Path) -> None:
     with np.load(data / "all.npz", allow_pickle=False) as archive:
         expected = archive["image"][:, :, 2:18, 0] / 256
     assert np.allclose(found.images[:, 0], expected, atol=1e-6)
-    with pytest.raises(MedscoreError, match="which value is `white`"):
+    with pytest.raises(MedscoreError, match="set `white`, the value that becomes 1"):
         load_pictures(["grey.npy"], root=data, size=16, colour=False)
 
 

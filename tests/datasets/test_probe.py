@@ -1,4 +1,4 @@
-"""Files that crash or hang a library are told from those that are well or merely broken."""
+"""Files that crash or hang a library are distinguished from valid and merely damaged ones."""
 
 from collections.abc import Callable
 from pathlib import Path

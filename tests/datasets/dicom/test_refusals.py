@@ -1,4 +1,4 @@
-"""DICOM in: what is refused, always in one line that names the file and a hint."""
+"""DICOM that is refused, always in one line that names the file and gives a hint."""
 
 import contextlib
 from collections.abc import Callable

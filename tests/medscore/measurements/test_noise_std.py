@@ -1,4 +1,4 @@
-"""The deviation of every ray, recorded or from the data, and the measurements it makes white."""
+"""Noise standard deviation, recorded or estimated, and whitening with it."""
 
 import pytest
 import torch
@@ -22,8 +22,8 @@ def scan() -> tuple[Radon, Tensor]:
 
 
 def test_recorded_noise_is_white_after_whitening(scan: tuple[Radon, Tensor]) -> None:
-    """14,000 normal numbers: the variance scatters by 1.2 %; 6 of that, false alarms 1e-8; and
-    6 % for what the deviation, taken from the noisy y, is off.
+    """14,000 normal numbers: the variance has a relative standard error of 1.2 %; bound: 6 of it
+    (false-alarm rate 1e-8), and 6 % because the standard deviation is taken at the noisy y.
     """
     operator, y = scan
     for model in (GaussianNoise(0.03), PoissonNoise(1e4)):

@@ -363,7 +363,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_judged_is_refused(case: str) -> None:
+def test_what_cannot_be_compared_is_refused(case: str) -> None:
     images, reference, name, metal, message = REFUSED[case]
     with pytest.raises(MedscoreError) as error:
         quality(images, reference, CONVENTIONS[name], metal)
