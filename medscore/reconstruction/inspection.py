@@ -98,7 +98,7 @@ def inspect(
             volume = read_volume(path, series=series, resample=True, channel=channel)
         except MedscoreError:
             raise refused from None
-        noticed = ("the slices are not on an even grid: `simulate --resample` interpolates them",)
+        noticed = ("the slices are not on an even grid: read it with `resample`",)
     return of_volume(volume, contracts, noticed)
 
 
@@ -136,7 +136,7 @@ def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) 
         found = misfits(
             contract, modality=modality, quantity=quantity, size=size, spacing=x * columns / size
         )
-        reduced = "" if size == rows else f", reduced to {size} x {size} (--size {size})"
+        reduced = "" if size == rows else f", reduced to {size} x {size} (`size` {size})"
         fits[name] = _verdict(found, reduced) if square else "no: slices are not square"
     return Report(f"{volume.source.kind} image", facts, tuple(noticed), fits)
 
@@ -184,7 +184,7 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
     }
     noticed = list(raw.source.notes)
     if raw.spacing is None:
-        noticed.append("the file does not state the pixel size: `measure --spacing` sets it")
+        noticed.append("the file does not state the pixel size: measure it with `spacing`")
         return Report("raw k-space", facts, tuple(noticed), {})
     column, row, thickness = raw.spacing
     side = column * nx
@@ -200,7 +200,7 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
         found = misfits(
             contract, modality="MR", quantity="magnitude", size=size, spacing=side / size
         )
-        fits[name] = _verdict(found, f", at {size} x {size} (measure --size {size})")
+        fits[name] = _verdict(found, f", at {size} x {size} (measure it with `size` {size})")
     return Report("raw k-space", facts, tuple(noticed), fits)
 
 
@@ -219,7 +219,7 @@ def of_projections(path: Path) -> Report:
         "views": f"{len(views)}, detector of {ds.get('Rows', '?')} x {ds.get('Columns', '?')}",
         "scan": kind,
     }
-    noticed = ("projections do not state the image: `measure --size --spacing` sets it",)
+    noticed = ("projections do not state the image: measure them with `size` and `spacing`",)
     return Report("CT projections (DICOM-CT-PD)", facts, noticed, {})
 
 
