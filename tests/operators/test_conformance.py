@@ -724,9 +724,9 @@ def test_where_t_is_not_surjective_proximal_stops_short_of_the_nearest_fit(name:
 
 @pytest.mark.parametrize("name", NOT_SURJECTIVE)
 def test_data_consistency_keeps_the_noise_of_a_noisy_state(name: str) -> None:
-    """Where T is not surjective, at full strength, white noise in x is repeatedly replaced by that of
-    a measurement of fresh noise: x' = (I - P) x + P fresh keeps its variance if P is an orthogonal
-    projection.
+    """Where T is not surjective, at full strength, white noise in x is repeatedly replaced by that
+    of a measurement of fresh noise: x' = (I - P) x + P fresh keeps its variance if P is an
+    orthogonal projection.
 
     N numbers: the standard error of their variance is sqrt(2 / N), the bound 6 of them (false-alarm
     rate below 1e-8 for each operator).
