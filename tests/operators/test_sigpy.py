@@ -87,6 +87,7 @@ def test_the_fft_and_sense_of_sigpy_are_those_of_medscore() -> None:
     )
     own = Fourier(mask)
     torch.testing.assert_close(fft(x), own(x))
+    torch.testing.assert_close(fft(x.conj()), own(x.conj()))
     torch.testing.assert_close(fft.pinv(own(x), tol=1e-6).x, own.pinv(own(x)).x)
     assert fft.noise_model == ComplexGaussianNoise(0.1)
     sense = from_sigpy(linops()["sense"])
