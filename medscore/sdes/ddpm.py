@@ -38,7 +38,7 @@ class DDPM(SDE):
     def __post_init__(self) -> None:
         if self.scales < 2 or not 0 < self.beta_min < self.beta_max < self.scales:
             raise ValueError(
-                f"2 or more scales and 0 < beta_min < beta_max < scales are required, got "
+                f"at least 2 scales and 0 < beta_min < beta_max < scales are required, got "
                 f"{self.scales}, {self.beta_min}, {self.beta_max}"
             )
 
