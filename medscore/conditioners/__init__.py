@@ -1,1 +1,1 @@
-"""Conditioners: turn an unconditional (prior, sampler) pair into one that heeds measurements."""
+"""Conditioners, which make an unconditional prior and sampler consistent with measurements."""
