@@ -26,6 +26,15 @@ from medscore.white_noise import Noise
 UNCONDITIONAL = Conditioner()
 
 
+def _unchanged(x: State) -> State:
+    """Return the state unchanged.
+
+    Args:
+        x: finished items, (batch, ...).
+    """
+    return x
+
+
 @dataclass(frozen=True)
 class StepInfo:
     """The progress of a run after a step.
@@ -56,7 +65,7 @@ class Batch:
     prior: Prior
     sampler: Sampler
     conditioner: Conditioner = UNCONDITIONAL
-    finish: Callable[[State], State] = lambda x: x
+    finish: Callable[[State], State] = _unchanged
     residual: Callable[[State], Tensor] | None = None
 
 

@@ -13,7 +13,11 @@ from medscore.reconstruction.result import Reconstruction
 
 
 def _ignore(info: StepInfo) -> None:
-    pass
+    """Ignore the progress.
+
+    Args:
+        info: the progress.
+    """
 
 
 @dataclass(frozen=True)
