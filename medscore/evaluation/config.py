@@ -102,7 +102,7 @@ class MethodSpec(Strict):
         given = [name for name in ("prior", "baseline", "supervised") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(
-                f"method {self.name!r} has {' and '.join(given) or 'none'}, expected exactly one "
+                f"method {self.name!r} has {' and '.join(given) or 'none'}, expected one "
                 "of prior, baseline and supervised"
             )
         if self.supervised and self.at:

@@ -1,1 +1,1 @@
-"""The settings of a method, chosen by trials: with references, or by the measurements alone."""
+"""Parameter search for reconstruction methods, with references or from the measurements alone."""
