@@ -1,1 +1,1 @@
-"""From names in configurations and on the command line to objects."""
+"""Tables of methods by name, their parameters, and presets."""
