@@ -42,7 +42,8 @@ class DiffPIR(Conditioner):
         operator: A, acting on images in the prior's range.
         y: measurements on the full grid, one per sample.
         noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
-        trust: factor lambda of rho_t, sigma~^2 divided by the assumed error variance of D.
+        trust: weight lambda of the denoised image for noisy data, sigma~^2 divided by its assumed
+            error variance.
         zeta: share of the noise that is replaced by fresh noise at each step.
         iterations: largest number of conjugate-gradient steps; twice as many for noisy data.
     """

@@ -1,1 +1,1 @@
-"""Reconstruct measurements: posterior sampling, baselines, supervised networks, outputs."""
+"""Reconstruction of measurements by posterior sampling, baselines or supervised networks."""

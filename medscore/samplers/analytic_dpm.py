@@ -105,7 +105,7 @@ class AnalyticDPM(Sampler):
     """DDIM with the optimal variance; first order, one evaluation per step.
 
     Args:
-        eta: scale of DDIM's own noise, v.
+        eta: scale of the noise in the underlying DDIM step, which gives v.
         moment: estimates sigma^2 Gamma.
     """
 

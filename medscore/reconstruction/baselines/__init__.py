@@ -1,1 +1,1 @@
-"""Reconstructions without a score prior: what ours are compared to, behind the same interface."""
+"""Baselines: reconstruction methods without a score prior, with the same interface."""
