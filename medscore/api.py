@@ -1,7 +1,6 @@
-"""The Python front door: load, simulate, reconstruct, judge and save in a few lines.
+"""The Python interface: load, simulate, reconstruct, assess and save in a few lines.
 
-Everything here is a function of the library under its public name, and the command line is a thin
-shell over the same functions::
+The command line calls the same functions::
 
     import medscore as ms
 
@@ -59,7 +58,7 @@ def load_prior(name_or_path: str | Path, *, device: str = "cpu") -> NetworkPrior
 
 
 def list_priors() -> dict[str, DataContract]:
-    """The shipped priors: what their images are, by name."""
+    """The data contracts of the shipped priors, by name."""
     return {name: read_checkpoint(path).contract for name, path in shipped_priors().items()}
 
 
@@ -78,20 +77,20 @@ def sample(
     device: str = "cpu",
     on_step: Callable[[StepInfo], None] = lambda info: None,
 ) -> Samples:
-    """Draw samples from a prior; sample i is the same however many are drawn.
+    """Draw samples from a prior; sample i does not depend on the number of samples.
 
     Args:
         prior: a prior, the name of a shipped prior, or a path.
         count: number of samples.
         shape: shape of a sample, (channel, H, W); by default the domain's.
-        sampler: name or object.
+        sampler: name of a sampler, or a sampler object.
         grid: name of the time grid, or a function of SDE and number of steps.
         steps: number of steps of the time grid.
         parameters: parameters of sampler and grid, such as ``{"sampler.eta": 1}``.
         conditioner: guidance, such as
             :class:`~medscore.conditioners.guidance.EnergyGuidance`; by default none.
         seed: seed of all random draws.
-        batch_size: samples that are processed together; the result does not depend on it.
+        batch_size: number of samples that are processed together; the result does not depend on it.
         device: auto, cpu or cuda.
         on_step: called after every sampling step.
 
@@ -132,9 +131,9 @@ def quality(image: Image, reference: Image, convention: str | Convention | None 
     """PSNR, SSIM and NMSE of an image, averaged over its slices.
 
     Args:
-        image: a reconstruction (its mean is compared), a volume, or an array (slices, H, W) in HU
+        image: a reconstruction, whose mean is compared, a volume, or an array (slices, H, W) in HU
             or as magnitudes.
-        reference: the ground truth on the same grid.
+        reference: ground truth on the same grid.
         convention: name of a convention ("ct", "mr", "fastmri", ...), or a convention; by default
             that of the modality of a volume or reconstruction, else "ct".
 
@@ -154,7 +153,7 @@ def quality(image: Image, reference: Image, convention: str | Convention | None 
     if x.shape != r.shape:
         raise MedscoreError(
             f"`image` has shape {x.shape}, `reference` {r.shape}",
-            hint="give slices x rows x columns on the same grid",
+            hint="use arrays of slices x rows x columns on the same grid",
         )
     return compare(x, r, convention)
 
@@ -163,8 +162,8 @@ def _shape_of(prior: Prior) -> tuple[int, ...]:
     domain = prior.domain
     if domain is None or domain.size is None:
         raise MedscoreError(
-            f"the prior {type(prior).__name__} does not state the size of its images",
-            hint="give the shape of a sample as `shape`, (channel, H, W)",
+            f"the prior {type(prior).__name__} does not specify the size of its images",
+            hint="set `shape` to the shape of a sample, (channel, H, W)",
         )
     return domain.channels, domain.size, domain.size
 

@@ -1,4 +1,4 @@
-"""What images a prior models: modality, quantity, value range, matrix size and pixel spacing."""
+"""The image domain of a prior: modality, quantity, value range, matrix size and pixel spacing."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Quantity = Literal["HU", "mu", "magnitude", "complex", "grey", "colour"]
 
 
 class ImageDomain(Strict):
-    """The images of a prior, and the affine map from their values to the network's range.
+    """The images of a prior, and the affine map of their values to the network's range.
 
     The map is x = (value - low) / (high - low), so ``low`` and ``high`` become 0 and 1.
 
     Attributes:
-        name: used in messages and provenance.
+        name: name of the prior in messages and provenance.
         modality: CT, MR or picture.
-        quantity: what pixel values are: HU, magnitude, complex, grey, ...
-        low: value that becomes 0 in the network's range.
-        high: value that becomes 1 in the network's range.
+        quantity: quantity of the pixel values: HU, mu, magnitude, complex, grey or colour.
+        low: value that is mapped to 0.
+        high: value that is mapped to 1.
         size: rows and columns of the square images; None for any.
         spacing_mm: smallest and largest pixel spacing in mm; None for any.
     """
@@ -45,9 +45,9 @@ class ImageDomain(Strict):
 
     @property
     def complex_data(self) -> Literal["phase-estimate", "two-channel"] | None:
-        """How complex measurements are made to fit the prior's real-valued images.
+        """The rule by which complex measurements are used with the prior's real-valued images.
 
-        See :mod:`medscore.reconstruction.complex_data`; None if they cannot be.
+        See :mod:`medscore.reconstruction.complex_data`; None if there is no rule.
         """
         if self.quantity == "magnitude":
             return "phase-estimate"
@@ -60,10 +60,10 @@ class ImageDomain(Strict):
 
     @property
     def scale(self) -> float:
-        """Width of the value range that becomes 1 in the network's range."""
+        """The width of the value range, high - low."""
         return self.high - self.low
 
     @property
     def spatial_dims(self) -> int:
-        """2 for slices, 3 for volumes."""
+        """The number of spatial dimensions: 2 for slices, 3 for volumes."""
         return 2

@@ -1,7 +1,7 @@
-"""The one error class that users see: what is wrong, where, and what to do about it, on one line.
+"""The error class that users see; its message states the fault, its place and a hint in one line.
 
-Messages name parameters in backquotes, as ```steps` is 0``; the command line shows the option that
-sets the parameter instead, ``--steps is 0``.
+Messages name parameters in backquotes, such as ```steps` is 0``; the command line shows the option
+that sets the parameter instead, ``--steps is 0``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 
 
 class MedscoreError(Exception):
-    """Bad input at a boundary: a file, a configuration, a parameter, a prior that does not fit.
+    """Invalid input: a file, a configuration, a parameter, or a prior that does not fit.
 
     Args:
-        what: what is wrong, with the offending value.
-        where: the file or field in which it was found.
+        what: the fault, with the invalid value.
+        where: the file or field with the fault.
         hint: what the user can do about it.
     """
 
@@ -28,16 +28,20 @@ class MedscoreError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during work whose state was saved: repeating the same call resumes it."""
+    """Ctrl-C during work whose state was saved; repeating the same call resumes it."""
 
 
 @contextmanager
 def reading(kind: str, path: Path, hint: str = "") -> Iterator[None]:
-    """Whatever a library raises on a broken file becomes one error that names ``path``: parsers of
-    foreign formats fail in ways that they do not list.
+    """Turn all exceptions of a file parser into a MedscoreError that names the file.
 
     Args:
-        kind: DICOM, say. hint: by default to check that the file is one and complete.
+        kind: format of the file, such as DICOM.
+        path: the file.
+        hint: what the user can do; by default, check the format and completeness of the file.
+
+    Raises:
+        MedscoreError: any exception in the block.
     """
     try:
         yield
@@ -52,6 +56,10 @@ def reading(kind: str, path: Path, hint: str = "") -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """The first line of what went wrong."""
+    """The first line of an exception's message, or the name of its class if there is none.
+
+    Args:
+        error: the exception.
+    """
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:160]

@@ -1,8 +1,8 @@
-"""Types for what can be set on a method, and the check that its values lie in range.
+"""Types of method parameters with their ranges, and checks that values lie in the range.
 
-A method is a frozen dataclass. Its settings are the fields that a number or a word can set, with
-the range in the annotation: ``zeta: Share = 1.0``. Names, ranges and defaults shown by the command
-line, accepted in presets and searched by ``medscore tune`` all come from there
+A method is a frozen dataclass, and its settings are fields with the range in the annotation, such
+as ``zeta: Share = 1.0``. These annotations are the source of the names, ranges and defaults that
+the command line shows, presets accept and ``medscore tune`` searches
 (:mod:`medscore.registry.parameters`).
 """
 
@@ -32,7 +32,7 @@ Bound = Ge | Gt | Le | Lt
 
 @lru_cache(maxsize=256)
 def bounds_of(method: Any) -> dict[str, tuple[Bound, ...]]:
-    """The bounds that the annotations of a class or function state, by parameter.
+    """The bounds in the annotations of a class or function, by parameter.
 
     Args:
         method: a dataclass or a function whose annotations may hold ``annotated_types`` bounds.
@@ -87,13 +87,13 @@ def holds(value: int | float, bounds: tuple[Bound, ...]) -> bool:
 
 
 def check_fields(method: Any) -> None:
-    """Refuse a dataclass instance whose numbers are out of the range its annotations state.
+    """Refuse a dataclass instance with numbers outside the ranges of its annotations.
 
     Args:
         method: an instance of a dataclass; fields that are ``None`` are not checked.
 
     Raises:
-        ValueError: naming the field, its value and the range.
+        ValueError: a value out of range; the message names the field, its value and the range.
     """
     kind: Any = type(method)
     bounds = bounds_of(kind)

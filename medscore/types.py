@@ -1,4 +1,4 @@
-"""Array shapes, written once. The tests check every annotated call against them at run time."""
+"""Types of arrays with their shapes, which the tests check at run time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 State = Float[Tensor, "batch *shape"]
-"""A batch of points of the diffusion: images (batch, channel, H, W) or vectors (batch, D)."""
+"""A batch of states of the diffusion: images (batch, channel, H, W) or vectors (batch, D)."""
 
 Times = Float[Tensor, "batch"]
 """One diffusion time per sample, from 0 (data) to 1 (noise)."""
@@ -24,4 +24,4 @@ ComplexImages = Complex[Tensor, "batch channel height width"]
 """Complex images."""
 
 Kspace = Complex[Tensor, "batch coil ky kx"]
-"""Centred k-space on the full Cartesian grid; one coil where there is but one."""
+"""Centred k-space on the full Cartesian grid; single-coil data have one coil."""

@@ -1,4 +1,4 @@
-"""Random draws of a sampler: one generator per sample, so a batch of n equals n runs of one."""
+"""White noise with one generator per sample, so a batch of n equals n runs of a single sample."""
 
 from __future__ import annotations
 
@@ -11,36 +11,52 @@ from medscore.types import State, Times
 
 
 class Noise:
-    """Standard normal draws for a batch, made on the CPU whatever the device.
+    """Standard normal noise for a batch, drawn on the CPU for every device.
 
     Args:
-        seeds: one per sample.
+        seeds: seed of each sample.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, like: State) -> State:
-        """Independent N(0, 1) in the shape, dtype and device of ``like`` (batch, ...)."""
+        """Draw independent N(0, 1) values.
+
+        Args:
+            like: a batch with the shape, dtype and device of the result, (batch, ...).
+        """
         draws = [torch.randn(like.shape[1:], generator=g) for g in self.generators]
         return torch.stack(draws).to(like)
 
     def uniform(self, like: State) -> Times:
-        """A draw in [0, 1) for each sample, in dtype and device of ``like``."""
+        """Draw one uniform value in [0, 1) for each sample.
+
+        Args:
+            like: a batch with the dtype and device of the result.
+        """
         return torch.stack([torch.rand((), generator=g) for g in self.generators]).to(like)
 
     def state(self) -> Tensor:
-        """The generators' states, (batch, bytes) uint8, for a checkpoint."""
+        """The states of the generators, (batch, bytes) uint8, for saving."""
         return torch.stack([g.get_state() for g in self.generators])
 
     def restore(self, state: Tensor) -> None:
-        """Continue from what :meth:`state` returned."""
+        """Continue from saved states.
+
+        Args:
+            state: the states that :meth:`state` returned.
+        """
         for generator, saved in zip(self.generators, state, strict=True):
             generator.set_state(saved.clone())
 
 
 def derive_seed(*parts: int) -> int:
-    """One well-mixed 63-bit seed from several numbers (splitmix64), e.g. (seed, slice, sample)."""
+    """A 63-bit seed from several numbers, mixed by splitmix64.
+
+    Args:
+        parts: numbers such as seed, slice and sample.
+    """
     mask, state = (1 << 64) - 1, 0
     for part in parts:
         state = (state ^ (part & mask)) + 0x9E3779B97F4A7C15 & mask
@@ -51,5 +67,10 @@ def derive_seed(*parts: int) -> int:
 
 
 def seeds_from(u: Times, *parts: int) -> list[int]:
-    """A seed for each sample of its uniform draw in [0, 1), for what else is random about it."""
+    """A seed for each sample from its uniform draw, for further random numbers.
+
+    Args:
+        u: uniform draws in [0, 1), (batch,).
+        parts: further numbers to mix in.
+    """
     return [derive_seed(int(value * 2**53), *parts) for value in u.tolist()]

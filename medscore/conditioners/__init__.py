@@ -1,4 +1,4 @@
-"""Conditioners: turn an unconditional (prior, sampler) pair into one that heeds measurements."""
+"""Conditioners, which make an unconditional prior and sampler consistent with measurements."""
 
 import lazy_loader
 

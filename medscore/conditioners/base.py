@@ -1,13 +1,15 @@
-r"""The one conditioner interface: two arrows, each the identity unless a method needs it.
+r"""The interface of a conditioner: a map of priors and a map of samplers, by default the identity.
 
-``prior -> prior`` serves methods that change the score or the denoised image; ``sampler ->
-sampler`` serves methods that change the state. Either way any sampler works with any conditioner.
+``prior -> prior`` is for methods that change the score or the denoised image, ``sampler ->
+sampler`` for methods that change the state. In both cases every conditioner can be combined with
+every sampler.
 
-The arrows that several methods share are here: a prior whose denoised image is refined
-(:class:`Refined`), one whose score is guided (:class:`Guided`), and a prior that remembers what a
-step asked it (:class:`Remembering`), for methods that correct the state by what the denoiser said.
-Methods on the state are a function before every elementary step (:func:`before`), after it
-(:func:`after`), or after it with what was denoised in it at hand (:func:`corrected`).
+This module also has the maps that several methods share: a prior whose denoised image is refined
+(:class:`Refined`), a prior whose score is guided (:class:`Guided`), and a prior that records its
+first evaluation (:class:`Remembering`), for methods that correct the state with the denoised image.
+Methods that change the state are functions that are called before every elementary step
+(:func:`before`), after it (:func:`after`), or after it with the step's first denoised image
+(:func:`corrected`).
 """
 
 from __future__ import annotations
@@ -30,19 +32,19 @@ from medscore.white_noise import Noise
 
 
 class Conditioner:
-    """A data-consistency rule, k of Eq. 8.6, as two arrows: on the prior and on the sampler."""
+    """A data-consistency rule, k of Eq. 8.6, as a map of priors and a map of samplers."""
 
     def __post_init__(self) -> None:
-        """Check the settings; dataclasses call it.
+        """Check the settings; called by the dataclass constructor.
 
         Raises:
-            ValueError: a setting out of the range that its annotation states.
+            ValueError: a setting outside the range of its annotation.
         """
         check_fields(self)
 
     @classmethod
     def with_settings(cls, **settings: Any) -> Callable[..., Conditioner]:
-        """This conditioner with settings, to be bound to an operator and measurements later.
+        """This conditioner with given settings, not yet bound to an operator and measurements.
 
         Args:
             settings: fields of the class, such as ``zeta=0.3``.
@@ -64,7 +66,7 @@ class Conditioner:
         return prior
 
     def sampler(self, sampler: Sampler) -> Sampler:
-        """The sampler with steps that move its state towards the measurements.
+        """The sampler with steps that make its state consistent with the measurements.
 
         Args:
             sampler: the unconditional sampler.
@@ -74,7 +76,12 @@ class Conditioner:
 
 @final
 class Refined(Prior):
-    """A prior whose denoised image is ``refine(D, x, t)``, D being ``inner``'s."""
+    """A prior whose denoised image D is replaced by ``refine(D, x, t)``.
+
+    Args:
+        inner: the prior that computes D.
+        refine: maps D, the state x and the times t to the refined image.
+    """
 
     def __init__(self, inner: Prior, refine: Callable[[State, State, Times], State]) -> None:
         self.inner, self.sde, self.refine = inner, inner.sde, refine
@@ -85,9 +92,13 @@ class Refined(Prior):
 
 @final
 class Guided(Prior):
-    r"""A prior with ``guidance(x, t)`` added to its score: :math:`\nabla \log p_t(y | x)` of B.35.
+    r"""A prior with a guidance term :math:`\nabla \log p_t(y | x)` added to its score (Eq. B.35).
 
     By Tweedie's formula its denoised image is :math:`D + \sigma^2 / \alpha` times the guidance.
+
+    Args:
+        inner: the prior that computes D.
+        guidance: computes the guidance term from the state x and the times t.
     """
 
     def __init__(self, inner: Prior, guidance: Callable[[State, Times], State]) -> None:
@@ -100,13 +111,15 @@ class Guided(Prior):
 
 @final
 class Remembering(Prior):
-    """``inner``, and the first point it was asked about with its denoised image.
+    """A prior that records its first evaluation: the state, the times and the denoised image.
 
-    That is the point a step starts from, so a method that corrects the step by the denoised image
-    there costs no evaluation of its own.
+    A sampler step first evaluates the prior at the state that it starts from, so a method that
+    corrects the step with that denoised image needs no further evaluation.
 
     Args:
-        differentiable: keep the graph from the point to the image, for :meth:`pull_back`.
+        inner: the prior to evaluate.
+        differentiable: whether to keep the graph from the state to the denoised image, for
+            :func:`pull_back`.
     """
 
     def __init__(self, inner: Prior, *, differentiable: bool = False) -> None:
@@ -124,7 +137,12 @@ class Remembering(Prior):
         return denoised.detach()
 
     def first(self, x: State, t: Times) -> tuple[State, Times, State]:
-        """The first point, its time and its denoised image; those of (x, t) if none was asked."""
+        """The recorded state, times and denoised image; evaluates the prior if there are none.
+
+        Args:
+            x: state to evaluate, (batch, ...).
+            t: times, (batch,).
+        """
         if self.seen is None:
             self.denoise(x, t)
         assert self.seen is not None
@@ -132,46 +150,75 @@ class Remembering(Prior):
 
 
 def differentiable(prior: Prior, x: State, t: Times) -> tuple[State, State]:
-    """``x`` as a leaf of the graph, and the denoised image with its graph."""
+    """The state as a leaf of the autograd graph, and the denoised image with its graph.
+
+    Args:
+        prior: the prior to evaluate.
+        x: states, (batch, ...).
+        t: times, (batch,).
+    """
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
         return leaf, prior.denoise(leaf, t)
 
 
 def pull_back(denoised: State, leaf: State, v: Tensor, *, keep: bool = False) -> State:
-    r""":math:`(\partial D / \partial x)^T v`; the graph is freed unless ``keep``."""
+    r"""The vector-Jacobian product :math:`(\partial D / \partial x)^T v`.
+
+    Args:
+        denoised: denoised image D with its graph.
+        leaf: state x, the leaf of that graph.
+        v: vector in the shape of ``denoised``.
+        keep: whether to keep the graph for further products.
+    """
     (product,) = torch.autograd.grad(denoised, leaf, v.to(denoised.dtype), retain_graph=keep)
     return product.to(leaf.dtype)
 
 
 Change = Callable[[Prior, State, Times, Noise], State]
-"""A new state from the prior, the state, its time and the noise to draw from."""
+"""Computes a new state from the prior, the state, its times and a source of noise."""
 
 Seen = tuple[State, Times, State]
-"""A point, its time and its denoised image."""
+"""A state, its times and its denoised image."""
 
 Correction = Callable[[Prior, Seen, State, Times, Noise], State]
-"""A new state from the prior, what the step saw first, the state and its time, and noise."""
+"""Computes a new state from the prior, the step's first evaluation, the state, its times, noise."""
 
 
 def before(sampler: Sampler, change: Change) -> Sampler:
-    """``change`` on the state at t before every elementary step from t."""
+    """A sampler that changes the state before every elementary step.
+
+    Args:
+        sampler: the unconditional sampler.
+        change: called with the state at the time t that a step starts from.
+    """
     return sampler.map(lambda part: _Before(part, change))
 
 
 def after(sampler: Sampler, change: Change) -> Sampler:
-    """``change`` on the state at s after every elementary step to s."""
+    """A sampler that changes the state after every elementary step.
+
+    Args:
+        sampler: the unconditional sampler.
+        change: called with the state at the time s that a step goes to.
+    """
     return sampler.map(lambda part: _After(part, change))
 
 
 def corrected(sampler: Sampler, correction: Correction, *, differentiable: bool = False) -> Sampler:
-    """``correction`` after every elementary step; see :class:`Remembering`."""
+    """A sampler that corrects the state after every elementary step with the denoised image.
+
+    Args:
+        sampler: the unconditional sampler.
+        correction: called with the step's first evaluation and the state at the time s.
+        differentiable: whether the denoised image keeps its graph; see :class:`Remembering`.
+    """
     return sampler.map(lambda part: _Corrected(part, correction, differentiable))
 
 
 @dataclass(frozen=True)
 class _Wrapped(Sampler):
-    """Its memory is the wrapped sampler's."""
+    """A sampler around another, with the memory of the inner one."""
 
     inner: Sampler
 

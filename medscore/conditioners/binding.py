@@ -1,8 +1,8 @@
-"""From what a user gives as a conditioner to a conditioner of one batch.
+"""Binding of a conditioner to the operator and the measurements of a batch.
 
-Operator and measurements of a batch are known only while a reconstruction runs, in the prior's
-range and, for noisy data, in units of their own noise. A conditioner is therefore given unbound: as
-a class, as a class with settings, or as a function.
+The operator and the measurements of a batch are known only during a reconstruction, scaled to the
+prior's range and, for noisy data, to unit noise variance. Users therefore pass a conditioner
+unbound: as a class, as a class with settings, or as a function.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 
 ConditionerFactory = Callable[[Operator, Tensor, float], Conditioner]
-"""Makes a conditioner of an operator, its measurements and their noise standard deviation."""
+"""Makes a conditioner from an operator, its measurements and their noise standard deviation."""
 
 Unbound = Conditioner | Callable[..., Conditioner]
 
 
 def bind(given: Unbound) -> ConditionerFactory:
-    """A factory of conditioners for batches.
+    """A factory that makes the conditioner of a batch.
 
     Args:
         given: a conditioner class; ``partial(Class, zeta=0.3)`` or
-            ``Class.with_settings(zeta=0.3)``; a function with parameters ``operator`` and ``y``
-            and perhaps ``noise_std``; or a conditioner without an operator, such as guidance.
+            ``Class.with_settings(zeta=0.3)``; a function with the parameters ``operator``, ``y``
+            and optionally ``noise_std``; or a conditioner without an operator, such as guidance.
 
     Raises:
         MedscoreError: a conditioner that is already bound to an operator, or a function with other
@@ -40,20 +40,20 @@ def bind(given: Unbound) -> ConditionerFactory:
             name = type(given).__name__
             raise MedscoreError(
                 f"the conditioner {name} is already bound to an operator",
-                hint=f"give the class {name}, or {name}.with_settings(...)",
+                hint=f"use the class {name}, or {name}.with_settings(...)",
             )
         return lambda operator, y, noise_std: given
     try:
         known = inspect.signature(given).parameters
     except (TypeError, ValueError) as error:
         raise MedscoreError(
-            f"{given!r} is no conditioner", hint="give a conditioner class or a function"
+            f"{given!r} is not a conditioner", hint="use a conditioner class or a function"
         ) from error
     missing = {"operator", "y"} - set(known)
     if missing:
         raise MedscoreError(
             f"the conditioner {_name(given)} has no parameter {' and '.join(sorted(missing))}",
-            hint="use a function of operator and y, and of noise_std where it matters",
+            hint="use a function of operator and y, and of noise_std for noisy data",
         )
 
     def make(operator: Operator, y: Tensor, noise_std: float) -> Conditioner:

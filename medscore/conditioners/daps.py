@@ -1,19 +1,19 @@
 r"""Decoupled annealing posterior sampling, DAPS (Zhang et al. 2024, Alg. 1).
 
-At every level the sampler runs ahead to an image x_0-hat without noise, in ``ahead`` steps of its
-own; an image is drawn from what that image and the measurements say,
+At every noise level the sampler runs ahead, in ``ahead`` steps, to a noise-free image x_0-hat. An
+image is drawn from the product of a Gaussian around it and the likelihood,
 
 .. math:: x_0 \sim N(x_0; \hat x_0, r_t^2 I)\, N(y; A x_0, \sigma_y^2 I),
 
-and noised afresh to the next level, :math:`x_s = \alpha(s) x_0 + \sigma(s) z`. Levels are thereby
-decoupled: a wrong turn early on can be undone. The paper draws x_0 by Langevin steps; for a linear
-A the distribution is Gaussian and one least-squares problem with perturbed data draws from it
-exactly (Papandreou and Yuille 2010):
+and fresh noise takes it to the next level, :math:`x_s = \alpha(s) x_0 + \sigma(s) z`. The levels
+are thereby decoupled, and errors at early levels can be corrected later. The paper draws x_0 by
+Langevin steps. For a linear A the distribution is Gaussian, and the solution of one least-squares
+problem with perturbed data is an exact sample (Papandreou and Yuille 2010):
 
 .. math:: x_0 = \arg\min_x \|y + \sigma_y n - A x\|^2 / \sigma_y^2
                 + \|x - \hat x_0 - r_t z\|^2 / r_t^2.
 
-r_t^2 is that of :mod:`~medscore.conditioners.pigdm`.
+The variance r_t^2 is the one of :mod:`~medscore.conditioners.pigdm`.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class DAPS(Conditioner):
-    """Decoupled annealing; ``ahead`` + 1 times the sampler's evaluations.
+    """Decoupled annealing; it needs ``ahead`` + 1 times the sampler's evaluations.
 
     Args:
         operator: A, acting on images in the prior's range.
         y: measurements on the full grid, one per sample.
         noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
-        variance: c of r_t^2, the variance assumed for the data, in the prior's range.
+        variance: assumed variance c of the data in the prior's range, which determines r_t^2.
         ahead: number of sampler steps from each level to the noise-free image.
         iterations: largest number of conjugate-gradient steps.
     """
@@ -60,7 +60,15 @@ class DAPS(Conditioner):
         return _Decoupled(sampler, self)
 
     def run_ahead(self, inner: Sampler, prior: Prior, x: State, t: Times, noise: Noise) -> State:
-        """x_0-hat: levels of equal ratio down to the SDE's end, then the denoised image."""
+        """The noise-free image x_0-hat: steps with equal level ratios to eps, then denoising.
+
+        Args:
+            inner: the unconditional sampler.
+            prior: the score model.
+            x: the state at time t, (batch, channel, ...).
+            t: times, (batch,).
+            noise: draws white noise in the shape of its argument.
+        """
         sde, memory = prior.sde, inner.init(x)
         end = torch.full_like(t, sde.eps)
         top, low = sde.ratio(t).log(), sde.ratio(end).log()
@@ -71,7 +79,14 @@ class DAPS(Conditioner):
         return prior.denoise(x, end if self.ahead else t)
 
     def draw(self, sde: SDE, ahead: State, t: Times, noise: Noise) -> State:
-        """x_0 given the image ahead and the measurements."""
+        """A sample of x_0 given the noise-free image and the measurements.
+
+        Args:
+            sde: the forward diffusion.
+            ahead: noise-free image x_0-hat, (batch, channel, ...).
+            t: times, (batch,).
+            noise: draws white noise in the shape of its argument.
+        """
         ratio2 = sde.ratio(t) ** 2
         r2 = ratio2 * self.variance / (ratio2 + self.variance)
         start = ahead + expand(r2.sqrt(), ahead) * noise(ahead)
@@ -97,7 +112,7 @@ class _Decoupled(Sampler):
 
 
 def _white(y: Tensor, noise: Noise) -> Tensor:
-    """White noise on measurements, real or complex."""
+    """White noise in the shape of the measurements, real or complex."""
     if not y.is_complex():
         return noise(y)
     return torch.complex(noise(y.real), noise(y.imag))

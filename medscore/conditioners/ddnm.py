@@ -1,14 +1,14 @@
-r"""Null-space refinement, DDNM and DDNM+ (Wang, Yu and Zhang 2023, Eq. 13 and 17).
+r"""Denoising diffusion null-space models, DDNM and DDNM+ (Wang, Yu and Zhang 2023, Eq. 13 and 17).
 
-The denoised image keeps its null-space part and takes its range-space part from y,
+The null-space part of the denoised image is kept, and its range-space part is taken from y,
 
 .. math:: D' = D + \lambda_t A^+ (y - A D).
 
-Noise-free, lambda_t = 1. With noise of deviation sigma_y in y, A^+ (y - A D) brings noise of about
-:math:`\sigma_y / |A|` into the image, and lambda_t is lowered so that it never exceeds the noise
-left in the state, :math:`\lambda_t = \min(1, \tilde\sigma |A| / \sigma_y)`, sigma~ = sigma / alpha.
-DDNM+ also takes that noise off what the sampler adds; an arrow on the prior cannot, so late samples
-are a little noisier here.
+For noise-free data lambda_t = 1. If y has noise of standard deviation sigma_y, A^+ (y - A D) adds
+noise of about :math:`\sigma_y / |A|` to the image. lambda_t is reduced so that this noise does not
+exceed the noise in the state, :math:`\lambda_t = \min(1, \tilde\sigma |A| / \sigma_y)` with
+sigma~ = sigma / alpha. DDNM+ also subtracts its variance from the noise that the sampler adds. This
+implementation changes the prior only and cannot do so; late states are slightly noisier.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from medscore.types import State, Times
 @final
 @dataclass(frozen=True)
 class DDNM(Conditioner):
-    """Range-space replacement; no cost beyond the sampler's evaluations and A^+.
+    """Replacement of the range-space part; it costs one application of A^+ per evaluation.
 
     Args:
         operator: A, acting on images in the prior's range.
         y: measurements on the full grid, one per sample.
         noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
-        iterations: largest number of conjugate-gradient steps, where A^+ needs them.
+        iterations: largest number of conjugate-gradient steps, if A^+ has no closed form.
     """
 
     operator: Operator
@@ -47,7 +47,7 @@ class DDNM(Conditioner):
 
     @cached_property
     def size(self) -> Tensor:
-        """|A| of each sample."""
+        """The operator norm |A| for each sample, (batch,)."""
         return self.operator.norm_squared(self.y).sqrt()
 
     def prior(self, prior: Prior) -> Prior:

@@ -1,19 +1,19 @@
-r"""Plug-and-play restoration by half-quadratic splitting, DiffPIR (Zhu et al. 2023, Alg. 1).
+r"""Plug-and-play image restoration by half-quadratic splitting, DiffPIR (Zhu et al. 2023, Alg. 1).
 
-The denoised image D is reconciled with the measurements,
+The denoised image D is made consistent with the measurements,
 
 .. math:: D' = \arg\min_x \|y - A x\|^2 + \rho_t \|x - D\|^2, \qquad
-          \rho_t = \lambda\, \sigma_y^2 / \tilde\sigma^2, \quad \tilde\sigma = \sigma / \alpha,
+          \rho_t = \lambda\, \sigma_y^2 / \tilde\sigma^2, \quad \tilde\sigma = \sigma / \alpha.
 
-(rho_t = 0 without noise: the image nearest to D that fits), and a share zeta of the noise that the
-sampler leaves in its state is drawn afresh,
+For noise-free data rho_t = 0, and D' is the image closest to D that fits the measurements. A share
+zeta of the noise in the sampler's state is then replaced by fresh noise,
 
 .. math:: x_s \leftarrow \alpha(s) D' + \sqrt{1 - \zeta}\,(x_s - \alpha(s) D')
           + \sqrt\zeta\,\sigma(s) z.
 
-With DDIM of eta = 0 these are the paper's steps. zeta = 1 forgets all but D': the loop then
-denoises and fits a freshly noised image at every level, and what one level got wrong the next does
-not inherit. Its samples scatter less than the posterior.
+With DDIM and eta = 0 this is the algorithm of the paper. With zeta = 1 only D' is carried over:
+every level denoises and fits a freshly noised image, so errors of one level do not propagate to the
+next. The samples then have less variance than the posterior.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class DiffPIR(Conditioner):
-    """Half-quadratic splitting; no cost beyond the sampler's evaluations and conjugate gradients.
+    """Half-quadratic splitting; it needs conjugate gradients, but no further evaluations.
 
     Args:
         operator: A, acting on images in the prior's range.
         y: measurements on the full grid, one per sample.
         noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
-        trust: lambda, the assumed variance of the denoiser's error relative to sigma~^2.
-        zeta: share of the noise that is drawn afresh at each step.
+        trust: weight lambda of the denoised image for noisy data, sigma~^2 divided by its assumed
+            error variance.
+        zeta: share of the noise that is replaced by fresh noise at each step.
         iterations: largest number of conjugate-gradient steps; twice as many for noisy data.
     """
 
@@ -61,7 +62,15 @@ class DiffPIR(Conditioner):
         return corrected(sampler, self.correct)
 
     def correct(self, prior: Prior, seen: Seen, x_s: State, s: Times, noise: Noise) -> State:
-        """The state after a step, a share of its noise drawn afresh."""
+        """The state after a step, with a share of its noise replaced.
+
+        Args:
+            prior: the score model.
+            seen: first evaluation of the step.
+            x_s: the state at time s, (batch, channel, ...).
+            s: times, (batch,).
+            noise: draws white noise in the shape of its argument.
+        """
         _, _, denoised = seen
         clean = expand(prior.sde.alpha(s), x_s) * denoised
         fresh = self.zeta**0.5 * expand(prior.sde.sigma(s), x_s) * noise(x_s)
@@ -69,7 +78,12 @@ class DiffPIR(Conditioner):
         return mixed
 
     def fit(self, denoised: State, ratio: Times) -> State:
-        """D' of D at noise-to-signal ``ratio``."""
+        """The data-consistent image D'.
+
+        Args:
+            denoised: denoised image D, (batch, channel, ...).
+            ratio: noise-to-signal ratios sigma~, (batch,).
+        """
         if self.noise_std == 0:
             return self.operator.data_consistency(denoised, self.y, 1.0, iterations=self.iterations)
         rho = self.trust * self.noise_std**2 / ratio**2

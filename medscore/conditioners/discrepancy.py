@@ -1,14 +1,14 @@
-r"""The discrepancy principle (Morozov 1966): fit measurements as far as their noise, no further.
+r"""Proximal steps by the discrepancy principle: fit the data to their noise level (Morozov 1966).
 
-:class:`Discrepancy` is the proximal step of :mod:`~medscore.conditioners.proximal` with the
-strength that the data themselves give for each sample and step,
+:class:`Discrepancy` is the proximal step of :mod:`~medscore.conditioners.proximal` with a strength
+that is determined by the data for each sample and step,
 
 .. math:: \lambda = 1 - \min\Bigl(1,
           \frac{\alpha(t)\,\sigma_y \sqrt m}{\|\hat y_t - A \hat x_t\|}\Bigr),
 
-m the number of measured numbers: after it the state is as far from y_t as the noise in y alone
-would put it. At high noise lambda is near 1, and it falls to 0 for a state that fits.
-:func:`tolerance` stops the final exact step at the same distance.
+where m is the number of measured values. After the step, the residual of the state equals the one
+that the noise in y would cause. At high noise lambda is close to 1; it is 0 for a state that fits
+the data. :func:`tolerance` is the corresponding tolerance of the final data-consistency step.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Discrepancy(Conditioner):
     Args:
         operator: A, acting on images in the prior's range.
         y: measurements on the full grid, one per sample.
-        noise_std: standard deviation sigma_y > 0 of each measured number, of real and imaginary
-            part each.
+        noise_std: standard deviation sigma_y > 0 of each measured number, of the real and the
+            imaginary part each.
 
     Raises:
-        ValueError: the data have no noise.
+        ValueError: ``noise_std`` is 0.
     """
 
     operator: Operator
@@ -51,13 +51,20 @@ class Discrepancy(Conditioner):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.noise_std > 0:
-            raise ValueError(f"`noise_std` is {self.noise_std}; noise-free data need Proximal")
+            raise ValueError(f"`noise_std` is {self.noise_std}; use Proximal for noise-free data")
 
     def sampler(self, sampler: Sampler) -> Sampler:
         return before(sampler, self.project)
 
     def project(self, prior: Prior, x: State, t: Times, noise: Noise) -> State:
-        """A proximal step of the strength above."""
+        """The state after a proximal step with the strength lambda.
+
+        Args:
+            prior: the score model.
+            x: the state at time t, (batch, channel, ...).
+            t: times, (batch,).
+            noise: draws white noise in the shape of its argument.
+        """
         alpha, sigma = prior.sde.alpha(t), prior.sde.sigma(t)
         z = self.operator.forward(noise(x))
         y_t = expand(alpha, self.y) * self.y + expand(sigma, z) * z
@@ -68,14 +75,23 @@ class Discrepancy(Conditioner):
 
 
 def measured_numbers(operator: Operator, y: Tensor) -> Tensor:
-    """m of each sample, (batch,): real numbers measured, two for a complex one."""
+    """The number m of measured real values for each sample, (batch,); a complex value counts twice.
+
+    Args:
+        operator: A of the batch.
+        y: measurements on the full grid, one per sample.
+    """
     count = operator.mask(y).expand(y.shape).flatten(1).sum(1)
     return 2 * count if y.is_complex() else count
 
 
 def tolerance(operator: Operator, y: Tensor, noise_std: float) -> Tensor:
-    """The relative residual |y - A x| / |y| that the noise accounts for, (batch,): for
-    ``Operator.project_exact``, which leaves an image alone that is no farther.
+    """The relative residual |y - A x| / |y| that the noise accounts for, (batch,).
+
+    Args:
+        operator: A of the batch.
+        y: measurements on the full grid, one per sample.
+        noise_std: standard deviation of each measured number.
     """
     expected = noise_std * measured_numbers(operator, y).sqrt()
     return expected / norm(y).clamp_min(1e-30)

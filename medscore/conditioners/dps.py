@@ -1,13 +1,13 @@
-r"""Diffusion posterior sampling (Chung et al. 2023a, Alg. 1).
+r"""Diffusion posterior sampling, DPS (Chung et al. 2023a, Alg. 1).
 
-After every step from t to s the state follows the gradient, through the denoiser, of the distance
-of the denoised image D(x_t) from the measurements,
+After every step from t to s the state is moved along the gradient of the data misfit of the
+denoised image D(x_t), which is computed through the denoiser,
 
 .. math:: x_s \leftarrow x_s - \zeta_t \nabla_{x_t} \|y - A D(x_t)\|^2, \qquad
           \zeta_t = \frac{\zeta}{|A|\,\|y - A D(x_t)\|}.
 
-The step is a heuristic: it is no score of a posterior, and even on Gaussian data the samples are
-biased. |A|, 1 in the paper's problems, makes zeta independent of the unit of y.
+The step is a heuristic and not the score of a posterior; the samples are biased even for Gaussian
+data. The factor |A|, which is 1 in the paper, makes zeta independent of the unit of y.
 """
 
 from __future__ import annotations
@@ -45,19 +45,32 @@ class DPS(Conditioner):
 
     @cached_property
     def size(self) -> Tensor:
-        """|A|^2 of each sample."""
+        """The squared operator norm |A|^2 for each sample, (batch,)."""
         return self.operator.norm_squared(self.y)
 
     def sampler(self, sampler: Sampler) -> Sampler:
         return corrected(sampler, self.correct, differentiable=True)
 
     def correct(self, prior: Prior, seen: Seen, x_s: State, s: Times, noise: Noise) -> State:
-        """The state after a step, moved along the gradient."""
+        """The state after a step, moved along the gradient.
+
+        Args:
+            prior: the score model.
+            seen: first evaluation of the step, with its graph.
+            x_s: the state at time s, (batch, channel, ...).
+            s: times, (batch,).
+            noise: not used.
+        """
         leaf, _, denoised = seen
         return x_s + self.descent(leaf, denoised)
 
     def descent(self, leaf: State, denoised: State) -> State:
-        """What is added to the state."""
+        """The term that is added to the state.
+
+        Args:
+            leaf: the state x_t, leaf of the autograd graph.
+            denoised: denoised image D(x_t) with its graph.
+        """
         gap = self.operator.mask(self.y) * self.y - self.operator.forward(denoised.detach())
         back = pull_back(denoised, leaf, self.operator.adjoint(gap))
         length = self.size.sqrt() * norm(gap)

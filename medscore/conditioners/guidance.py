@@ -1,9 +1,9 @@
-r"""Guidance by a classifier or by an energy (Song et al. 2022, section 7.5 and Eq. 7.14).
+r"""Guidance by a classifier or an energy function (Song 2022, section 7.5 and Eq. 7.14).
 
 .. math:: s(x, t) + w \nabla_x \log p_t(y | x), \qquad s(x, t) - w \nabla_x E_t(x).
 
-The first needs a classifier of noisy images; the second any differentiable function of them, which
-multiplies the density by :math:`e^{-w E}` (Zhao et al. 2022).
+The first needs a classifier of noisy images. The second accepts any differentiable function of
+them, by which the density is multiplied by :math:`e^{-w E}` (Zhao et al. 2022).
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from medscore.types import State, Times
 @final
 @dataclass(frozen=True)
 class EnergyGuidance(Conditioner):
-    """One backward pass through the energy an evaluation.
+    """Guidance by an energy function; one backward pass through it per evaluation.
 
-    Args:
-        energy: E_t(x) of each sample, (batch,), from x and t. weight: w.
+    Attributes:
+        energy: computes the energies E_t(x), (batch,), from noisy images x and times t.
+        weight: scale w of the guidance.
     """
 
     energy: Callable[[State, Times], Tensor]
@@ -36,7 +37,12 @@ class EnergyGuidance(Conditioner):
         return Guided(prior, self.guidance)
 
     def guidance(self, x: State, t: Times) -> State:
-        """-w grad E."""
+        """The guidance term -w grad E_t(x).
+
+        Args:
+            x: noisy images, (batch, channel, ...).
+            t: times, (batch,).
+        """
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.energy(leaf, t).sum(), leaf)
@@ -46,11 +52,12 @@ class EnergyGuidance(Conditioner):
 @final
 @dataclass(frozen=True)
 class ClassifierGuidance(Conditioner):
-    """One backward pass through the classifier an evaluation.
+    """Guidance by a classifier; one backward pass through it per evaluation.
 
-    Args:
-        classifier: logits (batch, classes) of noisy images x at times t.
-        labels: the class wanted for each sample, (batch,) integers. weight: w.
+    Attributes:
+        classifier: computes logits (batch, classes) from noisy images x and times t.
+        labels: target class of each sample, (batch,), integers.
+        weight: scale w of the guidance.
     """
 
     classifier: Callable[[State, Times], Tensor]
@@ -61,6 +68,11 @@ class ClassifierGuidance(Conditioner):
         return EnergyGuidance(self.energy, self.weight).prior(prior)
 
     def energy(self, x: State, t: Times) -> Tensor:
-        """-log p_t(y | x)."""
+        """The energy -log p_t(y | x) of each sample, (batch,).
+
+        Args:
+            x: noisy images, (batch, channel, ...).
+            t: times, (batch,).
+        """
         logs = torch.log_softmax(self.classifier(x, t), dim=1)
         return -logs.gather(1, self.labels[:, None])[:, 0]

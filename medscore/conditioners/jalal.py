@@ -1,16 +1,16 @@
-r"""Posterior Langevin guidance (Jalal et al. 2021), in two variants.
+r"""Posterior sampling with an annealed likelihood (Jalal et al. 2021, Eq. 4 and published code).
 
-The paper's Eq. 4 adds to the score at noise level sigma_t
+Eq. 4 of the paper adds to the score at noise level sigma_t the term
 
 .. math:: \frac{A^H (y - A x)}{\gamma_t^2 + \sigma_y^2}, \qquad \gamma_t = \gamma \sigma(t) |A|,
 
-an annealed likelihood whose gamma_t shrinks with the noise level. The code that the authors
-published scales that gradient to the length of the score instead,
+the gradient of an annealed likelihood, whose gamma_t decreases with the noise level. The authors'
+published code scales this gradient to the norm of the score instead,
 
 .. math:: \mathrm{weight}\,\frac{\|s\|}{\|A^H (y - A x)\|}\, A^H (y - A x).
 
-Both are of data plus noise; where alpha is not 1, x / alpha is compared with y. They are meant for
-:mod:`~medscore.samplers.annealed_langevin`, and work with any sampler.
+Both assume alpha = 1; on other SDEs x / alpha is compared with y. They were proposed for
+:mod:`~medscore.samplers.annealed_langevin`, but work with any sampler.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from medscore.types import State, Times
 @final
 @dataclass(frozen=True)
 class Jalal(Conditioner):
-    """Annealed Langevin guidance, Eq. 4 of the paper.
+    """Guidance by an annealed likelihood, Eq. 4 of the paper.
 
     Args:
         operator: A, acting on images in the prior's range.
         y: measurements on the full grid, one per sample.
-        gamma: gamma_t / (sigma(t) |A|), how strongly the likelihood is annealed.
+        gamma: strength of the annealing, gamma_t / (sigma(t) |A|).
         noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
     """
 
@@ -48,7 +48,7 @@ class Jalal(Conditioner):
 
     @cached_property
     def size(self) -> Tensor:
-        """|A|^2 of each sample."""
+        """The squared operator norm |A|^2 for each sample, (batch,)."""
         return self.operator.norm_squared(self.y)
 
     def prior(self, prior: Prior) -> Prior:
@@ -65,7 +65,7 @@ class Jalal(Conditioner):
 @final
 @dataclass(frozen=True)
 class JalalNormalised(Conditioner):
-    """Langevin guidance as in the authors' published code.
+    """Guidance by a normalised likelihood gradient, as in the authors' published code.
 
     Args:
         operator: A, acting on images in the prior's range.
@@ -83,7 +83,7 @@ class JalalNormalised(Conditioner):
 
 @final
 class _Normalised(Prior):
-    """The two lengths are of the same evaluation, so no network call is made twice."""
+    """The prior with normalised guidance; score and guidance share one network evaluation."""
 
     def __init__(self, inner: Prior, conditioner: JalalNormalised) -> None:
         self.inner, self.sde, self.conditioner = inner, inner.sde, conditioner
@@ -92,6 +92,6 @@ class _Normalised(Prior):
         c, alpha = self.conditioner, expand(self.sde.alpha(t), x)
         denoised = self.inner.denoise(x, t)
         gradient = c.operator.adjoint(c.y - c.operator.forward(x / alpha))
-        # the score is (alpha D - x) / sigma^2, and D changes by sigma^2 / alpha of its change
+        # the score is (alpha D - x) / sigma^2; adding g to it adds sigma^2 / alpha g to D
         length = norm(alpha * denoised - x) / norm(gradient).clamp_min(1e-30)
         return denoised + c.weight * expand(length, x) * gradient / alpha

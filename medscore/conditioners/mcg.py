@@ -1,7 +1,7 @@
-r"""Manifold constrained gradients (Chung et al. 2022, Alg. 1).
+r"""Manifold constrained gradients, MCG (Chung et al. 2022, Alg. 1).
 
-The gradient step of :mod:`~medscore.conditioners.dps`, and then a projection of the state on the
-measurements with noise of its own level,
+The gradient step of :mod:`~medscore.conditioners.dps` is followed by a projection of the state onto
+measurements with noise of the same level,
 
 .. math:: x_s \leftarrow x_s + A^+ (\alpha(s) y + \sigma(s) A z - A x_s).
 """
@@ -24,12 +24,12 @@ from medscore.samplers.base import Sampler
 @final
 @dataclass(frozen=True)
 class MCG(Conditioner):
-    """Manifold-constrained gradient, for noise-free measurements.
+    """Manifold constrained gradients for noise-free measurements.
 
     Args:
         operator: A, acting on images in the prior's range.
         y: measurements on the full grid, one per sample.
-        zeta: step size of the gradient, as in DPS.
+        zeta: step size relative to the norm of the residual, as in DPS.
     """
 
     operator: Operator

@@ -1,13 +1,13 @@
 r"""Moment-matching posterior sampling (Rozet et al. 2024; Boys et al. 2023).
 
-As :mod:`~medscore.conditioners.pigdm`, with the covariance of x_0 given x_t that the denoiser
-itself implies (Tweedie's formula of second order, Song et al. 2022, section 4.3),
+The method is that of :mod:`~medscore.conditioners.pigdm`, but with the covariance of x_0 given x_t
+that follows from the denoiser (second-order Tweedie formula, Song 2022, section 4.3.2),
 
 .. math:: V_t = \frac{\sigma^2}{\alpha} \frac{\partial D}{\partial x_t}, \qquad
           D' = D + V_t A^H (A V_t A^H + \sigma_y^2 I)^{-1} (y - A D).
 
-D' is the mean of x_0 given x_t and y where x_0 given x_t is Gaussian, so for Gaussian data the
-method is exact. The inverse is approached by conjugate gradients, with one backward pass each.
+If x_0 given x_t is Gaussian, D' is the mean of x_0 given x_t and y, so the method is exact for
+Gaussian data. The inverse is approximated by conjugate gradients with one backward pass per step.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class MomentMatching(Conditioner):
 
     @cached_property
     def variance(self) -> Tensor:
-        """sigma_y^2 of each sample, not under the floor's."""
+        """The noise variance sigma_y^2 for each sample, at least the floor's, (batch,)."""
         least = self.floor**2 * self.operator.norm_squared(self.y)
         return torch.clamp_min(least, self.noise_std**2)
 

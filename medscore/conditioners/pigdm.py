@@ -1,14 +1,14 @@
 r"""Pseudo-inverse guidance, PiGDM (Song, Vahdat, Mardani and Kautz 2023, Eq. 7 and 8).
 
-With x_0 given x_t taken as :math:`N(D(x_t), r_t^2 I)`, the measurements follow
+If x_0 given x_t is approximated by :math:`N(D(x_t), r_t^2 I)`, the measurements follow
 :math:`N(A D, r_t^2 A A^H + \sigma_y^2 I)` and
 
 .. math:: \nabla_{x_t} \log p_t(y | x_t) \approx
           \Bigl(\frac{\partial D}{\partial x_t}\Bigr)^T A^H
           (r_t^2 A A^H + \sigma_y^2 I)^{-1} (y - A D).
 
-:math:`r_t^2 = \tilde\sigma^2 c / (\tilde\sigma^2 + c)`, sigma~ = sigma / alpha, is the variance of
-white data of variance c given x_t. For such data the guidance is the exact one.
+Here :math:`r_t^2 = \tilde\sigma^2 c / (\tilde\sigma^2 + c)` with sigma~ = sigma / alpha is the
+posterior variance of white data of variance c given x_t, for which the guidance is exact.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PiGDM(Conditioner):
         operator: A, acting on images in the prior's range.
         y: measurements on the full grid, one per sample.
         noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
-        variance: c, the variance assumed for the data, in the prior's range.
+        variance: assumed variance c of the data in the prior's range.
         iterations: number of conjugate-gradient steps that approximate the inverse.
     """
 
@@ -49,7 +49,12 @@ class PiGDM(Conditioner):
         return _PseudoInverse(prior, self)
 
     def step(self, denoised: State, r2: Times) -> State:
-        """r_t^2 A^H (r_t^2 A A^H + sigma_y^2 I)^-1 (y - A D)."""
+        """The step r_t^2 A^H (r_t^2 A A^H + sigma_y^2 I)^-1 (y - A D) in the image.
+
+        Args:
+            denoised: denoised image D, (batch, channel, ...).
+            r2: variances r_t^2, (batch,).
+        """
         if self.noise_std == 0:
             fitted = self.operator.data_consistency(
                 denoised, self.y, 1.0, iterations=self.iterations

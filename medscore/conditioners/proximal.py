@@ -1,13 +1,14 @@
-r"""The thesis's method (Song et al. 2022, Alg. 8.2): a proximal step before every sampler step.
+r"""The method of the dissertation: a proximal step before every sampler step (Song 2022, Alg. 8.2).
 
 .. math:: \hat y_t = \alpha(t) y + \sigma(t) A z, \qquad
           \hat x'_t = T^{-1}[\lambda\Lambda \hat y_t + (1-\lambda)\Lambda T\hat x_t
                       + (I-\Lambda)T\hat x_t]
 
-with z white in the image, so that the noise of :math:`\hat y_t` is that of a noisy image's
-measurement. In predictor-corrector sampling it precedes the predictor and every corrector step
-(B.6.4), and the score is taken at the projected point. Where T is not onto, the step is
-:meth:`~medscore.operators.base.Operator.data_consistency`'s instead of the second formula.
+The noise z is white in the image domain, so :math:`\hat y_t` is the noise-free measurement of a
+noisy image. The second formula is Eq. 8.9 for measurements on the full grid. In predictor-corrector
+sampling the step precedes the predictor and every corrector step (B.6.4), and the score is
+evaluated at the projected state. If T is not surjective,
+:meth:`~medscore.operators.base.Operator.data_consistency` replaces the second formula.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class Proximal(Conditioner):
-    """The dissertation's data consistency, applied before every sampler step.
+    """Proximal data consistency before every sampler step, by Alg. 8.2.
 
     Args:
         operator: A, acting on images in the prior's range.
@@ -46,7 +47,7 @@ class Proximal(Conditioner):
 
     @property
     def strength(self) -> float:
-        """lambda, chosen by the noise if it was not given."""
+        """The strength lambda; if ``lam`` is not set, it depends on the noise."""
         if self.lam is not None:
             return self.lam
         return 1.0 if self.noise_std == 0 else 0.5
@@ -55,7 +56,14 @@ class Proximal(Conditioner):
         return before(sampler, self.project)
 
     def project(self, prior: Prior, x: State, t: Times, noise: Noise) -> State:
-        """Lines 4 and 5 of Alg. 8.2."""
+        """The state after the proximal step, lines 4 and 5 of Alg. 8.2.
+
+        Args:
+            prior: the score model.
+            x: the state at time t, (batch, channel, ...).
+            t: times, (batch,).
+            noise: draws white noise in the shape of its argument.
+        """
         alpha, sigma = prior.sde.alpha(t), prior.sde.sigma(t)
         z = self.operator.forward(noise(x))
         y_t = expand(alpha, self.y) * self.y + expand(sigma, z) * z

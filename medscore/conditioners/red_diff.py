@@ -1,15 +1,15 @@
 r"""Regularisation by denoising diffusion, RED-diff (Mardani et al. 2024, Alg. 1).
 
-A single image mu is optimised; the time grid only says at which noise levels, from high to low, the
-prior is asked. With x_t = alpha mu + sigma z and the noise z-hat that the denoiser sees in it, each
-step takes one of Adam's along
+The method optimises a single image mu; the time grid determines the noise levels, from high to low,
+at which the prior is evaluated. With x_t = alpha mu + sigma z and the noise z-hat that the denoiser
+predicts, each step is a step of Adam with the gradient
 
 .. math:: \frac{A^H (A \mu - y)}{|A|^2} + \mathrm{weight}\;\tilde\sigma\,
           (\hat z - z), \qquad \hat z = \frac{x_t - \alpha D(x_t)}{\sigma}, \quad
           \tilde\sigma = \sigma / \alpha,
 
-the second term without a gradient through the denoiser. It is an optimisation, no draw from a
-posterior: samples differ by their z alone. The sampler given is not used.
+whose second term is not differentiated through the denoiser. The result minimises an objective and
+is not a posterior sample; samples differ only by their z. The sampler is not used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from medscore.types import State, Times
 from medscore.white_noise import Noise
 
 BETA_1, BETA_2, TINY = 0.9, 0.99, 1e-8
-"""Adam's constants, as the paper sets them."""
+"""The constants of Adam in the paper."""
 
 
 @final
@@ -42,8 +42,8 @@ class REDDiff(Conditioner):
     Args:
         operator: A, acting on images in the prior's range.
         y: measurements on the full grid, one per sample.
-        weight: lambda, the weight of the regularisation.
-        rate: Adam's learning rate.
+        weight: weight lambda of the regularisation.
+        rate: learning rate of Adam.
     """
 
     operator: Operator
@@ -53,7 +53,7 @@ class REDDiff(Conditioner):
 
     @cached_property
     def size(self) -> Tensor:
-        """|A|^2 of each sample."""
+        """The squared operator norm |A|^2 for each sample, (batch,)."""
         return self.operator.norm_squared(self.y)
 
     def sampler(self, sampler: Sampler) -> Sampler:
@@ -63,7 +63,7 @@ class REDDiff(Conditioner):
 @final
 @dataclass(frozen=True)
 class _Optimised(Sampler):
-    """Its memory holds mu and Adam's moments; the state it returns is mu with the noise of s."""
+    """The optimiser as a sampler, with mu and Adam's moments as memory and noisy mu as state."""
 
     conditioner: REDDiff
 

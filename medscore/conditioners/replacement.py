@@ -1,13 +1,12 @@
-r"""Replacement: what was measured is put into the state after every step (Song et al. 2022, B.5.9
-and Alg. B.2).
+r"""Replacement of the measured coordinates after every step (Song 2022, B.5.9 and Alg. B.2).
 
 .. math:: x_s \leftarrow T^{-1}[\Lambda (\alpha(s) y + \sigma(s) z) + (I - \Lambda) T x_s],
 
-with z white in the measurement, drawn anew for each step. With the identity as T this is imputation
-of pixels, with :class:`~medscore.operators.images.colorization.Colorization` it is colorization,
-where an orthogonal T takes the grey image to a channel of its own. Other than
-:class:`~medscore.conditioners.proximal.Proximal` it acts after a step, without a strength; where T
-is not orthogonal the noise it puts in is not that of a noisy image.
+where z is white noise in the measurement domain, drawn for each step. If T is the identity this is
+imputation of pixels. With :class:`~medscore.operators.images.colorization.Colorization` it is
+colorization, in which an orthogonal T maps the grey image to a separate channel. Unlike
+:class:`~medscore.conditioners.proximal.Proximal` it acts after a step and has no strength. If T is
+not orthogonal, the noise of the replaced coordinates is not that of a noisy image.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class Replacement(Conditioner):
-    """Measured coordinates are replaced after each step, for noise-free data and a surjective T.
+    """Replacement of the measured coordinates, for noise-free data and a surjective T.
 
     Args:
         operator: A, acting on images in the prior's range.
         y: measurements on the full grid, one per sample.
 
     Raises:
-        ValueError: T is not surjective, so that it cannot be inverted.
+        ValueError: T is not surjective.
     """
 
     operator: Operator
@@ -45,13 +44,22 @@ class Replacement(Conditioner):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.operator.surjective:
-            raise ValueError(f"replacement needs an invertible T, use Proximal for {self.operator}")
+            raise ValueError(
+                f"replacement needs an invertible T; use Proximal with {self.operator}"
+            )
 
     def sampler(self, sampler: Sampler) -> Sampler:
         return after(sampler, self.replace)
 
     def replace(self, prior: Prior, x: State, s: Times, noise: Noise) -> State:
-        """The state at time ``s`` with its measured part replaced."""
+        """The state with its measured coordinates replaced.
+
+        Args:
+            prior: the score model.
+            x: the state at time s, (batch, channel, ...).
+            s: times, (batch,).
+            noise: draws white noise in the shape of its argument.
+        """
         alpha, sigma = expand(prior.sde.alpha(s), self.y), expand(prior.sde.sigma(s), self.y)
         y_s = alpha * self.y + sigma * noise(self.y)
         return self.operator.proximal(x, self.operator.mask(y_s) * y_s, 1.0)

@@ -1,10 +1,11 @@
-r"""Score-SDE guidance (Song et al. 2022, B.5.9, Eq. B.36).
+r"""Guidance by a noisy measurement, the Score SDE method (Song 2022, B.5.9, Eq. B.36).
 
 .. math:: \nabla \log p_t(x_t | y) \approx s(x_t, t) + \nabla_{x_t} \log p_t(\hat y_t | x_t), \qquad
           \hat y_t = \alpha(t) y + \sigma(t) A z.
 
-Given x_t the noisy measurement is A x_t, up to noise of about the size of that in y_t; the text
-leaves its distribution open, and :math:`N(A x_t, \sigma(t)^2 |A|^2 / \mathrm{weight})` is taken:
+Given x_t, the noisy measurement is A x_t up to noise of about the same size as in y_t. The
+dissertation does not specify its distribution; here it is
+:math:`N(A x_t, \sigma(t)^2 |A|^2 / \mathrm{weight})`, so that
 
 .. math:: \nabla_{x_t} \log p_t(\hat y_t | x_t) =
           \mathrm{weight}\,\frac{A^H (\hat y_t - A x_t)}{|A|^2 \sigma(t)^2}.
@@ -31,12 +32,12 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class ScoreSDE(Conditioner):
-    """Guidance by the noisy measurement y_t, drawn once for each elementary step.
+    """Guidance by the noisy measurement y_t, whose noise is drawn once per elementary step.
 
     Args:
         operator: A, acting on images in the prior's range.
         y: measurements on the full grid, one per sample.
-        weight: scale of the guidance; 1 is the likelihood of y_t as the text writes it.
+        weight: scale of the guidance; at 1, y_t given x_t has the standard deviation sigma(t) |A|.
     """
 
     operator: Operator
@@ -45,14 +46,20 @@ class ScoreSDE(Conditioner):
 
     @cached_property
     def size(self) -> Tensor:
-        """|A|^2 of each sample."""
+        """The squared operator norm |A|^2 for each sample, (batch,)."""
         return self.operator.norm_squared(self.y)
 
     def sampler(self, sampler: Sampler) -> Sampler:
         return sampler.map(lambda part: _Guided(part, self))
 
     def guided(self, prior: Prior, x: State, noise: Noise) -> Prior:
-        """The prior guided by one draw of A z."""
+        """The prior with guidance by one draw of A z.
+
+        Args:
+            prior: the unconditional prior.
+            x: the state, (batch, channel, ...), for its shape.
+            noise: draws white noise in the shape of its argument.
+        """
         az = self.operator.forward(noise(x))
 
         def guidance(x: State, t: Times) -> State:

@@ -1,21 +1,21 @@
-r"""Volumes by a prior of slices and total variation across them (DiffusionMBIR, Chung et al. 2023b;
-DDS, Chung, Lee and Ye 2024).
+r"""Total variation across the slices of a volume with a 2-D prior (Chung et al. 2023b).
 
-The slices' prior knows nothing of their neighbours; a total variation along z ties them together.
-The denoised volume D becomes
+The method was proposed as DiffusionMBIR and is also used in DDS (Chung, Lee and Ye 2024). A 2-D
+prior treats slices independently; a total variation along z couples them. The denoised volume D is
+replaced by
 
 .. math:: D' = \arg\min_x \tfrac12 \|y - A x\|^2 / |A|^2 + \tfrac\gamma2 \|x - D\|^2
                + \mathrm{weight}\,\|\nabla_z x\|_1,
 
-by ``sweeps`` of the alternating direction method of multipliers with penalty rho, from scratch at
-every step:
+computed by ``sweeps`` iterations of the alternating direction method of multipliers (ADMM) with
+penalty rho, which start anew at every step:
 
 .. math:: x \leftarrow \arg\min \ldots + \tfrac\rho2 \|\nabla_z x - v + u\|^2, \quad
           v \leftarrow \mathrm{soft}(\nabla_z x + u, \mathrm{weight} / \rho), \quad
           u \leftarrow u + \nabla_z x - v.
 
-What lies beyond the first and the last slice is a repetition of them, or nothing; the volume is
-never closed to a ring. Use with :class:`~medscore.priors.slicewise.Slicewise` and
+The end slices are either repeated beyond the volume, or followed by zeros; the boundary is never
+periodic. The conditioner is used with :class:`~medscore.priors.slicewise.Slicewise` and
 :class:`~medscore.operators.wrappers.stack.Stack`.
 """
 
@@ -40,7 +40,12 @@ from medscore.types import State, Times
 
 @dataclass(frozen=True)
 class Boundary:
-    """Differences along the third axis, and their adjoint."""
+    """A boundary condition: differences along the third axis, and their adjoint.
+
+    Attributes:
+        differences: maps volumes (batch, channel, Z, H, W) to differences of slices.
+        adjoint: the adjoint of ``differences``.
+    """
 
     differences: Callable[[Tensor], Tensor]
     adjoint: Callable[[Tensor], Tensor]
@@ -60,16 +65,16 @@ def _zero_beyond(x: Tensor) -> Tensor:
 
 
 REPEATED = Boundary(_between, _between_adjoint)
-"""The end slices go on: Z - 1 differences."""
+"""The end slices are repeated: Z - 1 differences."""
 
 NOTHING = Boundary(_zero_beyond, lambda v: -_between(v))
-"""Zero beyond the end slices: Z + 1 differences."""
+"""The volume is zero beyond the end slices: Z + 1 differences."""
 
 
 @final
 @dataclass(frozen=True)
 class VolumeTV(Conditioner):
-    """Total variation between slices; no cost beyond the evaluations and conjugate gradients.
+    """Total variation between slices; it needs conjugate gradients, but no further evaluations.
 
     Args:
         operator: A, acting on volumes (batch, channel, Z, H, W) in the prior's range.
@@ -78,8 +83,8 @@ class VolumeTV(Conditioner):
         gamma: weight of the distance to the denoised volume.
         rho: penalty of the alternating direction method of multipliers (ADMM).
         sweeps: number of ADMM iterations.
-        iterations: number of conjugate-gradient steps in each.
-        boundary: what lies beyond the first and the last slice.
+        iterations: number of conjugate-gradient steps in each ADMM iteration.
+        boundary: boundary condition at the first and the last slice.
     """
 
     operator: Operator
@@ -93,14 +98,19 @@ class VolumeTV(Conditioner):
 
     @cached_property
     def size(self) -> Tensor:
-        """|A|^2 of each volume."""
+        """The squared operator norm |A|^2 for each volume, (batch,)."""
         return self.operator.norm_squared(self.y)
 
     def prior(self, prior: Prior) -> Prior:
         return Refined(prior, lambda denoised, x, t: self.solve(denoised, t))
 
     def solve(self, denoised: State, t: Times) -> State:
-        """D' of D; the same at every time ``t``."""
+        """The volume D'.
+
+        Args:
+            denoised: denoised volume D, (batch, channel, Z, H, W).
+            t: times, (batch,); not used.
+        """
         a, grad, grad_adjoint = self.operator, self.boundary.differences, self.boundary.adjoint
         share = expand(1 / self.size, denoised)
         x, v = denoised, grad(denoised)

@@ -1,4 +1,4 @@
-"""Work on one item after another; every result is saved, so that an interrupted run resumes.
+"""Sequential work on items whose results are saved, so that an interrupted run can be resumed.
 
 The state is a safetensors file: the tensors of item i are named ``i.NAME``, and the header holds
 the fingerprint of the run and the items' records as JSON.
@@ -39,7 +39,7 @@ class ItemFile:
     """The file with the finished items of a run.
 
     Attributes:
-        path: the file, which exists only while the run is unfinished.
+        path: the file; it exists only while the run is unfinished.
         fingerprint: identifies the run; items of another run are refused.
     """
 
@@ -47,7 +47,7 @@ class ItemFile:
     fingerprint: str
 
     def load(self) -> list[Item]:
-        """The finished items; empty if there is no file.
+        """The finished items; an empty list if there is no file.
 
         Raises:
             MedscoreError: the file is damaged or belongs to another run.
@@ -91,7 +91,7 @@ class ItemFile:
         atomic_write(self.path, save(tensors, metadata=header))
 
     def remove(self) -> None:
-        """Delete the file, once the results of the run are written."""
+        """Delete the file after the results of the run were written."""
         self.path.unlink(missing_ok=True)
 
 
@@ -101,14 +101,14 @@ def run_items(
     file: ItemFile | None = None,
     on_item: Callable[[int, Item], None] = lambda done, item: None,
 ) -> list[Item]:
-    """Results of items 0 to ``count`` - 1 in order; an interrupted run resumes at the next item.
+    """Compute the items 0 to ``count`` - 1 in order; an interrupted run resumes at the next item.
 
-    The file is left in place: call :meth:`ItemFile.remove` once the results are written.
+    The file is left in place: call :meth:`ItemFile.remove` after the results were written.
 
     Args:
         count: number of items.
         work: computes the result of the item with the given index.
-        file: where finished items are saved; None saves nothing.
+        file: file for finished items; None to save nothing.
         on_item: called after every item with the number of finished items and its result.
 
     Raises:
@@ -133,7 +133,7 @@ def fingerprint_of(*parts: Any) -> str:
     """A hash that identifies a run.
 
     Args:
-        parts: everything the result depends on, as values that JSON can hold.
+        parts: everything that the result depends on, as values that JSON can hold.
     """
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -143,7 +143,7 @@ def state_path(output: Path, title: str = "") -> Path:
 
     Args:
         output: file or folder that the run writes.
-        title: tells several state files of one output apart.
+        title: distinguishes several state files of the same output.
     """
     name = f"{output.name}.{title}" if title else output.name
     return output.parent / f".{name}.resume.safetensors"

@@ -1,7 +1,7 @@
-"""The one loop: walk a batch down the time grid, count evaluations, watch for trouble, resume.
+"""The sampling loop: time steps, evaluation counts, detection of divergence, resumption.
 
-The items of a job (slice, sample) are drawn with a noise generator each and grouped in batches only
-for speed, so results do not depend on the batch size.
+Every item of a job, a sample of a slice, has its own noise generator. Items are grouped into
+batches only for speed, so results do not depend on the batch size.
 """
 
 from __future__ import annotations
@@ -26,9 +26,24 @@ from medscore.white_noise import Noise
 UNCONDITIONAL = Conditioner()
 
 
+def _unchanged(x: State) -> State:
+    """Return the state unchanged.
+
+    Args:
+        x: finished items, (batch, ...).
+    """
+    return x
+
+
 @dataclass(frozen=True)
 class StepInfo:
-    """What a progress display may show after a step: done of total steps, NFE of this batch."""
+    """The progress of a run after a step.
+
+    Attributes:
+        done: number of finished steps, over all batches.
+        total: number of steps of the whole run.
+        nfe: network evaluations per sample so far, in the current batch.
+    """
 
     done: int
     total: int
@@ -37,18 +52,20 @@ class StepInfo:
 
 @dataclass(frozen=True)
 class Batch:
-    """What to sample a batch with, and what to do with its result.
+    """The methods that sample a batch.
 
     Attributes:
-        prior, sampler: unconditional. conditioner: what makes them heed measurements.
-        finish: at the very end, after the Tweedie denoise, e.g. the exact data-consistency step.
-        residual: distance of a state from the measurements, one per item, for the history.
+        prior: the unconditional prior.
+        sampler: the unconditional sampler.
+        conditioner: makes prior and sampler consistent with measurements.
+        finish: applied to the result after the final denoising, e.g. a data-consistency step.
+        residual: computes the relative residual of a state for each item, for the history.
     """
 
     prior: Prior
     sampler: Sampler
     conditioner: Conditioner = UNCONDITIONAL
-    finish: Callable[[State], State] = lambda x: x
+    finish: Callable[[State], State] = _unchanged
     residual: Callable[[State], Tensor] | None = None
 
 
@@ -57,15 +74,19 @@ class Job:
     """A sampling run.
 
     Attributes:
-        seeds: one per item. shape: of an item, (channel, H, W) or (D,).
-        times: decreasing grid from 1 to the SDE's eps.
-        batches: makes the pair for the items with the given indices.
-        batch_size: items walked together.
-        state: file for an interrupted run's state; ``None`` to keep none.
+        seeds: seed of each item.
+        shape: shape of an item, (channel, H, W) or (D,).
+        times: decreasing time grid from 1 to the SDE's eps, (steps + 1,).
+        batches: makes the methods for the items with given indices.
+        batch_size: number of items that are processed together.
+        device: device of the state.
+        bf16: whether the network runs in bf16 autocast.
+        state: file that keeps an interrupted run; None to keep none.
         fingerprint: identifies the job; a state of another job is refused.
-        save_every: steps between saves of the state, and between entries of the history.
-        denoise: end with Tweedie's denoised image, one more evaluation (B.5.7); otherwise with the
-            state at the last time, which still holds that time's noise.
+        save_every: number of steps between saves of the state, and between entries of the history.
+        denoise: whether to end with Tweedie's denoised image, which takes one more evaluation
+            (Song 2022, B.5.7); otherwise the result is the state at the last time, which still
+            contains the noise of that time.
     """
 
     seeds: Sequence[int]
@@ -83,8 +104,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Samples:
-    """Finished items (n, *shape) in order, the NFE each took (their mean, rounded up, where they
-    differ), and the residual history.
+    """The result of a sampling run.
+
+    Attributes:
+        x: finished items in order, (n, *shape).
+        nfe: network evaluations per item; the mean, rounded up, if they differ.
+        history: residuals of the noisy states during sampling.
     """
 
     x: Tensor
@@ -95,12 +120,15 @@ class Samples:
 def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Samples:
     """Sample every item of the job.
 
-    The progress is saved every ``save_every`` steps and on an interrupt (Ctrl-C); the same job
-    picks it up and goes the same way. When the job ends the file is removed.
+    The progress is saved every ``save_every`` steps and on an interrupt (Ctrl-C). The same job
+    resumes it with identical results, and removes the file at its end.
+
+    Args:
+        job: the sampling run.
+        on_step: called after every step.
 
     Raises:
-        MedscoreError: a sample turned NaN or diverged (with the step and its size), or the saved
-            progress is of another job.
+        MedscoreError: a sample became NaN or diverged, or the saved state belongs to another job.
     """
     progress = load_progress(job.state, job.fingerprint) if job.state else Progress()
     _check_fits(job, progress)
@@ -132,7 +160,7 @@ def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Sa
 
 
 class _Walk:
-    """One batch down the grid; every step yields a new, complete progress."""
+    """The steps of one batch along the time grid; each step yields the complete progress."""
 
     def __init__(self, job: Job, items: Sequence[int], start: Progress) -> None:
         self.job, self.items, self.start = job, items, start
@@ -144,7 +172,7 @@ class _Walk:
         self.grid = job.times.to(job.device)
 
     def steps(self) -> Iterator[Progress]:
-        """From the point of ``start``, or from the prior, to the end of the grid."""
+        """Step from the saved point, or from a draw of noise, to the end of the time grid."""
         job, progress, sampler = self.job, self.start, self.sampler
         noise = Noise([job.seeds[i] for i in self.items])
         if (point := progress.point) is None:
@@ -171,7 +199,7 @@ class _Walk:
             yield progress
 
     def end(self, progress: Progress) -> tuple[Tensor, int]:
-        """Tweedie's denoise if asked, and the finish: the result on the CPU, and what it took."""
+        """Denoise and finish the batch; returns the result on the CPU and the evaluations spent."""
         assert progress.point is not None
         x = progress.point.x.to(self.job.device)
         if self.job.denoise:
@@ -180,7 +208,7 @@ class _Walk:
 
 
 def _check_fits(job: Job, progress: Progress) -> None:
-    """Refuse a saved progress whose arrays are not this job's."""
+    """Refuse saved progress whose arrays do not fit the job."""
     todo = len(job.seeds) - sum(len(done) for done in progress.done)
     shapes = [done.shape[1:] for done in progress.done]
     fits = todo >= 0
@@ -210,7 +238,7 @@ def _watch(
     items: Sequence[int],
     history: Sequence[Residual],
 ) -> None:
-    """Stop a batch that is not finite, or 20 times larger than data plus noise can be."""
+    """Stop a batch that is not finite, or 20 times larger than data with noise."""
     size = x.flatten(1).square().mean(1).sqrt()
     limit = 20 * torch.sqrt(sde.alpha(s) ** 2 + sde.sigma(s) ** 2)
     if not bool((size <= limit).all()):
@@ -219,5 +247,5 @@ def _watch(
         raise MedscoreError(
             f"sample {items[worst]} has root mean square {float(size[worst]):.3g} after step "
             f"{step}, the limit is {float(limit[worst]):.3g}{last}",
-            hint="the sampler diverged: use more --steps, another --grid or a smaller --snr",
+            hint="the sampler diverged: use more `steps`, another `grid` or a smaller `snr`",
         )

@@ -1,4 +1,4 @@
-"""What an interrupted sampling run needs to go on, and its file (safetensors, atomic)."""
+"""The state of an interrupted sampling run, and its safetensors file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ from medscore.samplers.base import Memory
 
 @dataclass(frozen=True)
 class Residual:
-    """The largest |y - A x| / |y| in a batch after a step."""
+    """The largest relative residual |y - A x| / |y| in a batch after a step.
+
+    Attributes:
+        batch: number of the batch, from 0.
+        step: number of finished steps.
+        value: the residual.
+    """
 
     batch: int
     step: int
@@ -28,8 +34,14 @@ class Residual:
 
 @dataclass(frozen=True)
 class Point:
-    """Where a batch stands: its state after ``step`` steps, the generators' states, and how many
-    single samples the network has evaluated.
+    """The state of an unfinished batch.
+
+    Attributes:
+        x: the state after ``step`` steps, (batch, ...).
+        memory: memory of the sampler.
+        noise: states of the noise generators, (batch, bytes).
+        step: number of finished steps.
+        evaluations: number of network evaluations, summed over the samples of the batch.
     """
 
     x: Tensor
@@ -41,8 +53,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Progress:
-    """Results of the finished batches and the evaluations of single samples they took, the residual
-    history, and the batch under way.
+    """The state of a sampling run.
+
+    Attributes:
+        done: results of the finished batches.
+        history: residuals so far.
+        point: state of the unfinished batch; None between batches.
+        evaluations: number of network evaluations, summed over the samples of finished batches.
     """
 
     done: tuple[Tensor, ...] = ()
@@ -52,7 +69,13 @@ class Progress:
 
 
 def save_progress(path: Path, fingerprint: str, progress: Progress) -> None:
-    """Write atomically; ``fingerprint`` identifies the run."""
+    """Write the state of a run, atomically.
+
+    Args:
+        path: file to write.
+        fingerprint: identifies the run.
+        progress: state of the run.
+    """
     tensors = {f"done.{i}": value for i, value in enumerate(progress.done)}
     header = {
         "fingerprint": fingerprint,
@@ -68,10 +91,14 @@ def save_progress(path: Path, fingerprint: str, progress: Progress) -> None:
 
 
 def load_progress(path: Path, fingerprint: str) -> Progress:
-    """Read what :func:`save_progress` wrote; nothing saved is an empty progress.
+    """Read the state of a run; it is empty if there is no file.
+
+    Args:
+        path: file that :func:`save_progress` wrote.
+        fingerprint: identifies the run.
 
     Raises:
-        MedscoreError: unreadable, or of a run with another fingerprint.
+        MedscoreError: the file cannot be read, or belongs to a run with another fingerprint.
     """
     if not path.exists():
         return Progress()
@@ -121,8 +148,8 @@ def _parse(header: dict[str, str], tensors: dict[str, Tensor]) -> Progress:
 def resumable(state: Path | None) -> Iterator[None]:
     """Guard work that saves its state in a file.
 
-    Ctrl-C becomes :class:`~medscore.errors.Interrupted`. An error removes a state that this run
-    began, since it would refuse a run with corrected settings.
+    Ctrl-C becomes :class:`~medscore.errors.Interrupted`. After an error, a state that this run
+    created is removed, because it would refuse a run with corrected settings.
 
     Args:
         state: the file; None if no state is kept.

@@ -1,4 +1,4 @@
-"""Methods compared on cohorts: every cell of a table kept as it is found; tables, plots."""
+"""Comparisons of reconstruction methods on cohorts, with tables, plots and reports."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
-"""The cells of a comparison: one slice, measured by one task, reconstructed by one method.
+"""The cells of a comparison: one slice, measured by one task and reconstructed by one method.
 
-Each finished cell is a file of its own, named by the hash of all that it depends on. So a run that
-was killed goes on where it stopped, and a cell whose settings changed is found anew.
+Each finished cell is a separate file, named by the hash of everything that it depends on. A killed
+run therefore continues where it stopped, and a cell whose settings changed is computed again.
 """
 
 from __future__ import annotations
@@ -24,13 +24,19 @@ from medscore.metrics.image_quality import Quality
 
 @dataclass(frozen=True)
 class Cell:
-    """What was found of one slice.
+    """The result for one slice.
 
     Attributes:
-        task, method, case, patient: what it is of. qualities: of the method's image, and of one of
-            its samples where it has several, by the name of the row.
-        nfe: network evaluations per sample. operator_calls: batched. residual: the largest
-            |y - A x| / |y|. seconds: wall time.
+        task: name of the task.
+        method: name of the method.
+        case: name of the slice.
+        patient: name of the patient.
+        qualities: quality by row of the table: of the method's image and, if the method draws
+            several samples, of one sample.
+        nfe: network evaluations per sample.
+        operator_calls: batched applications of A, its adjoint and T_inv.
+        residual: largest relative residual |y - A x| / |y|.
+        seconds: wall time.
     """
 
     task: str
@@ -45,23 +51,43 @@ class Cell:
 
 
 def key_of(*parts: Any) -> str:
-    """A file name for what these parts fix; they are JSON, or have a stable ``repr``."""
+    """A file name that identifies a result.
+
+    Args:
+        parts: everything that the result depends on; values that JSON can hold, or that have a
+            stable ``repr``.
+    """
     text = json.dumps(parts, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 class Store:
-    """The finished cells in a folder: KEY.json, and KEY.npz where the images are kept."""
+    """The finished cells in a folder: KEY.json, and KEY.npz if the images are kept.
+
+    Args:
+        folder: the folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def has(self, key: str, *, images: bool = False) -> bool:
-        """Whether the cell is there, with its images if they are asked for."""
+        """Whether a cell is stored.
+
+        Args:
+            key: key of the cell.
+            images: whether its images must be stored too.
+        """
         return self._file(key).is_file() and (not images or self._images(key).is_file())
 
     def put(self, key: str, cell: Cell, images: dict[str, NDArray[np.float32]] | None) -> None:
-        """Write a cell, its images first, so that what :meth:`has` finds is whole."""
+        """Write a cell; its images are written first, so that a stored cell is complete.
+
+        Args:
+            key: key of the cell.
+            cell: the cell.
+            images: images (H, W) by name; None to store none.
+        """
         if images is not None:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **images)  # type: ignore[arg-type]
@@ -74,11 +100,14 @@ class Store:
     def get(self, key: str) -> Cell:
         """Read a cell.
 
+        Args:
+            key: key of the cell.
+
         Raises:
-            MedscoreError: it is damaged.
+            MedscoreError: the file is damaged.
         """
         path = self._file(key)
-        with reading("a finished cell", path, "remove it: it is then computed again"):
+        with reading("a finished cell", path, "remove it, and it is computed again"):
             record = json.loads(path.read_text())
             try:
                 found = {
@@ -87,24 +116,27 @@ class Store:
                 }
                 return Cell(**record, qualities=found)
             except (KeyError, TypeError, AttributeError) as error:
-                raise ValueError(f"lacks or adds a field: {error}") from error
+                raise ValueError(f"a field is missing or unknown: {error}") from error
 
     def images(self, key: str) -> dict[str, NDArray[np.float32]]:
-        """The images of a cell (H, W) by name.
+        """The images (H, W) of a cell by name.
+
+        Args:
+            key: key of the cell.
 
         Raises:
-            MedscoreError: they are damaged.
+            MedscoreError: the file is damaged.
         """
         path = self._images(key)
-        hint = "remove it: it is then computed again"
+        hint = "remove it, and it is computed again"
         with reading("images", path, hint), np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive}
 
     def make(self) -> None:
-        """Make the folder.
+        """Create the folder.
 
         Raises:
-            MedscoreError: it cannot be made.
+            MedscoreError: the folder cannot be created.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A comparison: its cohort, its checks, its cells, and filling the table."""
+"""The parts of a comparison: its cohort, its checks, its cells and overridden parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cohort(spec: CohortSpec, data: Path, limit: int | None = None) -> list[Case]
     """The slices of a comparison.
 
     Args:
-        spec: which slices.
+        spec: specification of the slices.
         data: folder of the data.
         limit: largest number of slices, instead of the specification's.
 
@@ -86,7 +86,7 @@ def pieces(
 def pictured(
     store: Store, work: Sequence[methods.Work]
 ) -> dict[str, list[tuple[Case, dict[str, object]]]]:
-    """The cases of which pictures are made, with the images of all methods, by task.
+    """The cases to show in pictures, with the images of all methods, by task.
 
     Args:
         store: the finished cells.
@@ -106,8 +106,8 @@ def overridden(spec: EvaluationSpec, parameters: Sequence[str]) -> EvaluationSpe
 
     Args:
         spec: the comparison.
-        parameters: "[METHOD:]NAME=VALUE" each. Without a method it applies to every sampling method
-            that has the parameter, and must apply to one.
+        parameters: "[METHOD:]NAME=VALUE" each; without METHOD it applies to all sampling methods
+            that have the parameter, which must be at least one.
 
     Raises:
         MedscoreError: no such method, or no method that has the parameter.
@@ -130,7 +130,7 @@ def overridden(spec: EvaluationSpec, parameters: Sequence[str]) -> EvaluationSpe
         if not changed:
             raise MedscoreError(
                 f"`set` {text!r}: no sampling method has the parameter {key!r}",
-                hint="see `medscore methods`, or name the method, as METHOD:NAME=VALUE",
+                hint="see `medscore methods`, or name the method as in METHOD:NAME=VALUE",
             )
         methods_ = tuple(changed.get(m.name, m) for m in spec.methods)
         spec = spec.model_copy(update={"methods": methods_})
@@ -142,7 +142,7 @@ def with_parameter(method: MethodSpec, key: str, value: Any) -> MethodSpec:
 
     Args:
         method: a sampling method or a baseline.
-        key: name of the parameter, dotted for a sampling method.
+        key: name of the parameter, with its owner for a sampling method (``sampler.eta``).
         value: its value.
     """
     if method.prior is not None:
@@ -152,7 +152,7 @@ def with_parameter(method: MethodSpec, key: str, value: Any) -> MethodSpec:
 
 
 def _has(method: MethodSpec, key: str) -> bool:
-    """Whether a sampling method has a parameter of that dotted name."""
+    """Whether a sampling method has the parameter ``key``, such as ``sampler.eta``."""
     assert method.prior is not None
     fields = method.prior.model_dump(exclude={"set"})
     chosen = choose(fields.pop("preset"), **fields)

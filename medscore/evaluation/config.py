@@ -18,10 +18,10 @@ class CohortSpec(Strict):
 
     Attributes:
         modality: CT or MR.
-        data: file patterns below the data folder.
+        data: file patterns relative to the data folder.
         size: rows and columns that slices are reduced to.
         spacing_mm: pixel spacing in mm of files that do not state it.
-        limit: largest number of slices, equally spaced.
+        limit: largest number of slices; equally spaced slices are taken.
     """
 
     modality: Literal["CT", "MR"]
@@ -32,11 +32,11 @@ class CohortSpec(Strict):
 
 
 class TaskSpec(Strict):
-    """A measurement.
+    """A simulated measurement.
 
     Attributes:
-        name: as tables show it.
-        scan: what is measured.
+        name: name of the task in tables.
+        scan: specification of the scan.
     """
 
     name: str
@@ -44,7 +44,7 @@ class TaskSpec(Strict):
 
 
 class SamplingSpec(Strict):
-    """A score prior and how to sample from it; what is left out is as in the preset.
+    """Settings of posterior sampling with a score prior; the preset supplies what is not set.
 
     Attributes:
         preset: name of the preset.
@@ -81,13 +81,13 @@ class MethodSpec(Strict):
     """A method: sampling with a prior, a baseline, or a supervised network.
 
     Attributes:
-        name: as tables show it.
+        name: name of the method in tables.
         prior: settings of posterior sampling.
         baseline: ``kind`` of the baseline, and its parameters.
-        supervised: a recipe of ``configs/supervised`` by name, or one by path; the network is
+        supervised: name of a recipe in ``configs/supervised``, or the path of one; the network is
             trained if it does not exist yet.
-        at: parameters that differ on a task, by the task's name.
-        tasks: names of the tasks it is used on; by default all.
+        at: parameters that differ on some tasks, by task name.
+        tasks: names of the tasks that the method is used on; by default all.
     """
 
     name: str
@@ -102,24 +102,24 @@ class MethodSpec(Strict):
         given = [name for name in ("prior", "baseline", "supervised") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(
-                f"method {self.name!r} has {' and '.join(given) or 'nothing'}, expected one of "
-                "prior, baseline and supervised"
+                f"method {self.name!r} has {' and '.join(given) or 'none'}, expected one "
+                "of prior, baseline and supervised"
             )
         if self.supervised and self.at:
-            raise ValueError(f"method {self.name!r} is supervised: it has nothing to set by task")
+            raise ValueError(f"method {self.name!r} is supervised and has no parameters by task")
         return self
 
 
 class MetricSpec(Strict):
-    """A convention of :data:`medscore.metrics.convention.CONVENTIONS`, and what differs from it.
+    """A convention of :data:`medscore.metrics.convention.CONVENTIONS` with optional changes.
 
     Cells are single slices, so conventions over volumes are refused.
 
     Attributes:
-        convention: its name.
-        roi: the region that is compared.
-        data_range: where the range of values comes from.
-        window: the window of SSIM.
+        convention: name of the convention.
+        roi: region that is compared.
+        data_range: origin of the data range.
+        window: window of SSIM.
     """
 
     convention: str
@@ -132,8 +132,8 @@ class Abscissa(Strict):
     """The horizontal axis of plots.
 
     Attributes:
-        of: the field of the scan to plot against.
-        label: text of the axis.
+        of: field of the scan that is plotted.
+        label: label of the axis.
     """
 
     of: Literal["views", "arc", "acceleration", "coils"]
@@ -146,13 +146,13 @@ class EvaluationSpec(Strict):
     Attributes:
         name: name of the comparison.
         title: title of the report.
-        cohort: the slices.
-        tasks: the measurements.
-        methods: the methods.
-        metric: the convention of the metrics.
-        ours: name of the method that others are compared with.
-        plot: horizontal axis of plots; by default the tasks' names.
-        pictures: number of slices of which pictures are made.
+        cohort: slices to reconstruct.
+        tasks: measurements to simulate.
+        methods: methods to compare.
+        metric: convention of the metrics.
+        ours: name of the method that the others are compared with.
+        plot: horizontal axis of plots; by default the names of the tasks.
+        pictures: number of slices that are shown in pictures.
         seed: seed of the measurement noise.
     """
 
@@ -179,7 +179,7 @@ class EvaluationSpec(Strict):
             for name in (*method.at, *(method.tasks or ())):
                 if name not in tasks:
                     raise ValueError(
-                        f"method {method.name!r} speaks of task {name!r}, there are "
+                        f"method {method.name!r} refers to task {name!r}, expected one of "
                         f"{', '.join(tasks)}"
                     )
         return self
@@ -188,7 +188,11 @@ class EvaluationSpec(Strict):
 def read_evaluation(path: Path) -> EvaluationSpec:
     """Read and validate a comparison.
 
+    Args:
+        path: YAML file.
+
     Raises:
-        MedscoreError: no such file, not YAML, an unknown, missing or ill-typed key.
+        MedscoreError: the file does not exist, is not YAML, or has an unknown, missing or invalid
+            key.
     """
     return validated(EvaluationSpec, read_yaml(path, like=EXAMPLE), path)

@@ -1,4 +1,4 @@
-"""Plots of a comparison: a metric against what the tasks differ in, as in Fig. 8.5 and B.52."""
+"""Plots of a metric against a parameter of the tasks, as in Song 2022, Fig. 8.5 and B.52."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from medscore.evaluation.table import METRICS, Row
 def plot(
     rows: Sequence[Row], metric: str, *, along: Mapping[str, float] | None, label: str
 ) -> bytes:
-    """A PNG: mean over slices, shaded by the standard deviation.
+    """A PNG plot of the mean over slices, with the standard deviation as a shaded band.
 
     Args:
-        metric: ``psnr`` or ``ssim``. along: abscissa of each task; None to set them side by side.
-        label: of the abscissa.
+        rows: rows of the table.
+        metric: ``psnr`` or ``ssim``.
+        along: horizontal position of each task, by name; None for equal distances.
+        label: label of the horizontal axis.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""From a method in a configuration to one that reconstructs, and one cell of a table."""
+"""Reconstruction methods from a comparison's configuration, and the computation of one cell."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from medscore.registry.scans import check_task
 
 @dataclass(frozen=True)
 class Work:
-    """One cell to compute; everything in it can be sent to another process.
+    """One cell to compute; it can be sent to another process.
 
     Attributes:
         case: the slice.
-        number: its place in the cohort, which seeds its noise.
+        number: index of the slice in the cohort, which determines the seed of its noise.
         task: the measurement.
         method: the method.
-        metric: the convention of the metrics.
+        metric: convention of the metrics.
         seed: seed of the measurement noise.
         where: the configuration, for error messages.
         network: file of a supervised method.
@@ -59,7 +59,7 @@ class Work:
 
     @property
     def fixed(self) -> list[Any]:
-        """Everything that the result depends on, and its names."""
+        """Everything that the result depends on, including the names in it."""
         chosen = method_of(self.method, self.task.name, self.network)
         return [
             medscore.__version__,
@@ -73,13 +73,16 @@ class Work:
 
 
 def cell_of(work: Work) -> tuple[Cell, dict[str, NDArray[np.float32]] | None]:
-    """Measure, reconstruct and judge one slice; returns the images (H, W) too if they are kept.
+    """Measure and reconstruct one slice and compute its metrics.
 
     Args:
         work: the cell to compute.
 
+    Returns:
+        The cell and, if they are kept, its images (H, W) by name.
+
     Raises:
-        MedscoreError: what is wrong with task or method, and which.
+        MedscoreError: an invalid task or method; the message names both.
     """
     try:
         m = measure(work.case, work.task, work.number + work.seed * 1_000_003, work.where)
@@ -114,7 +117,7 @@ def cell_of(work: Work) -> tuple[Cell, dict[str, NDArray[np.float32]] | None]:
 
 
 def metal_of(case: Case, task: TaskSpec) -> NDArray[np.bool_] | None:
-    """The pixels (H, W) of a case that a task's implants cover; None for a task without implants.
+    """The pixels (H, W) of a case that metal implants cover; None for a task without implants.
 
     Args:
         case: the slice.
@@ -136,7 +139,7 @@ def measure(case: Case, task: TaskSpec, seed: int, where: Path) -> Measurement:
         where: the configuration, for error messages.
 
     Raises:
-        MedscoreError: no such task, one of another modality, or options that it cannot have.
+        MedscoreError: no such task, a task of another modality, or invalid options.
     """
     scan = task.scan
     check_task(scan, case.volume.modality, where)
@@ -144,13 +147,13 @@ def measure(case: Case, task: TaskSpec, seed: int, where: Path) -> Measurement:
 
 
 def convention(spec: MetricSpec) -> Convention:
-    """The metrics' convention that a specification describes.
+    """The convention of the metrics that a specification describes.
 
     Args:
-        spec: name of a convention, and what differs from it.
+        spec: name of a convention with optional changes.
 
     Raises:
-        MedscoreError: no such convention, or one of volumes.
+        MedscoreError: no such convention, or a convention over volumes.
     """
     if spec.convention not in CONVENTIONS:
         raise MedscoreError(
@@ -160,8 +163,8 @@ def convention(spec: MetricSpec) -> Convention:
     found = replace(CONVENTIONS[spec.convention], **changed)
     if "volume" in (found.over, found.data_range):
         raise MedscoreError(
-            f"convention {spec.convention!r} compares volumes, slices are compared here",
-            hint="use ct or mr, or give it data_range: slice",
+            f"convention {spec.convention!r} compares volumes, but cells are single slices",
+            hint="use ct or mr, or set data_range: slice",
         )
     return found
 
@@ -177,7 +180,7 @@ def judge(
     Args:
         image: the slice, (1, H, W).
         reference: ground truth, (1, H, W).
-        spec: the metrics' convention.
+        spec: convention of the metrics.
         metal: pixels (H, W) that metal covers; None without metal.
     """
     (found,) = qualities(image, reference, convention(spec), metal=metal)
@@ -210,7 +213,7 @@ def method_of(spec: MethodSpec, task: str, network: Path | None = None) -> Metho
         network: file of a supervised method.
 
     Raises:
-        MedscoreError: parameters that the method does not have, or out of range.
+        MedscoreError: unknown parameters, or values out of range.
     """
     given = parameters(spec, task)
     if spec.supervised is not None:
@@ -220,7 +223,7 @@ def method_of(spec: MethodSpec, task: str, network: Path | None = None) -> Metho
         fields = SamplingSpec.model_validate(given).model_dump()
         return choose_method(parameters=fields.pop("set"), **fields)
     if not isinstance(kind := given.pop("kind", None), str):
-        raise MedscoreError("a baseline has no kind", hint="give it one, as kind: fista-tv")
+        raise MedscoreError("a baseline has no kind", hint="set one, such as kind: fista-tv")
     return baseline(kind, given)
 
 
@@ -234,7 +237,7 @@ def solver(method: MethodSpec, task: str, where: Path, network: Path | None = No
         network: file of a supervised method.
 
     Raises:
-        MedscoreError: parameters that the method does not have.
+        MedscoreError: unknown parameters.
     """
     chosen = method_of(method, task, network)
     return lambda m: chosen.reconstruct(m)
@@ -246,14 +249,14 @@ def verify(
     """Refuse a method that cannot be used on a measurement, before anything slow begins.
 
     Args:
-        method: the method; a supervised one is checked only if its network is given.
+        method: the method; a supervised method is only checked if its network is given.
         task: name of the task.
         m: a measurement of the task.
         where: the configuration, for error messages.
         network: file of a supervised method.
 
     Raises:
-        MedscoreError: naming the method and what is wrong.
+        MedscoreError: an invalid method; the message names it.
     """
     if method.supervised is not None and network is None:
         return
@@ -261,7 +264,7 @@ def verify(
         method_of(method, task, network).check(m, where)
     except ValidationError as error:
         raise MedscoreError(
-            f"method {method.name!r}: {first_fault(error)}", where=where, hint="correct it"
+            f"method {method.name!r}: {first_fault(error)}", where=where, hint="correct the value"
         ) from None
     except MedscoreError as error:
         raise MedscoreError(

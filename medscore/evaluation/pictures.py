@@ -1,4 +1,4 @@
-"""What the methods of a comparison made of a slice, and their errors, side by side."""
+"""Pictures of the reconstructions of a slice by all methods, with error maps."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from medscore.datasets.volume import Volume
 from medscore.reconstruction.preview import picture
 
 ERROR = 0.1
-"""White in the error maps, as a share of the window."""
+"""Error that is shown white in the error maps, relative to the width of the window."""
 
 
 def comparison(images: Mapping[str, NDArray[np.floating]], reference: Volume) -> bytes:
-    """A PNG: the images (H, W) and the reference above, |image - reference| below.
+    """A PNG with the reference and the images above their absolute errors.
 
     Args:
-        images: by the name of their row; standard deviations are left out.
+        images: images (H, W) by name; standard deviations are left out.
+        reference: ground truth, a volume of one slice.
     """
     truth = reference.values
     shown = {name: image[None] for name, image in images.items() if not name.endswith(", std")}

@@ -1,4 +1,4 @@
-"""The report of a comparison in Markdown, and all its files."""
+"""The output files of a comparison, with a report in Markdown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,11 @@ class Outcome:
     """A finished comparison.
 
     Attributes:
-        rows: of its tables. pictured: by task, the case and its images.
+        spec: the comparison.
+        convention: convention of the metrics.
+        cases: slices of the comparison.
+        rows: rows of the tables.
+        pictured: cases to show in pictures, with their images by name, by task.
     """
 
     spec: EvaluationSpec
@@ -49,11 +53,15 @@ class Outcome:
 
 
 def write_report(folder: Path, outcome: Outcome, command: str) -> list[Path]:
-    """Write table.csv, slices.csv, metrics.json (a card for every row), report.md, plots and
-    pictures; returns their paths.
+    """Write table.csv, slices.csv, metrics.json, report.md, plots and pictures.
 
     Args:
-        command: that makes the report again, for its first lines.
+        folder: output folder.
+        outcome: the finished comparison.
+        command: command that reproduces the report, for its first lines.
+
+    Returns:
+        The paths of the files.
     """
     files = {
         "table.csv": table_csv(outcome.rows, outcome.convention, TARGET).encode(),
@@ -69,10 +77,12 @@ def write_report(folder: Path, outcome: Outcome, command: str) -> list[Path]:
 
 
 def markdown(outcome: Outcome, command: str, pictures: Sequence[str]) -> str:
-    """The report's text.
+    """The text of the report.
 
     Args:
-        pictures: names of the files to show.
+        outcome: the finished comparison.
+        command: command that reproduces the report.
+        pictures: names of the image files to show.
     """
     spec, rows = outcome.spec, outcome.rows
     patients = len({case.patient for case in outcome.cases})
@@ -91,8 +101,8 @@ def markdown(outcome: Outcome, command: str, pictures: Sequence[str]) -> str:
         "",
         *wide_table(rows),
         "",
-        f"Ours is *{spec.ours}*. Differences are of the same slices, with the 95 % bootstrap "
-        "interval of their mean, whole patients resampled:",
+        f"Our method is *{spec.ours}*. Differences are paired by slice, with the 95 % bootstrap "
+        "interval of their mean; whole patients are resampled:",
         "",
         *gap_table(rows, spec.ours),
         "",
@@ -105,7 +115,7 @@ def markdown(outcome: Outcome, command: str, pictures: Sequence[str]) -> str:
 
 
 def machine() -> str:
-    """Processor, cores and torch."""
+    """The processor, the number of cores, and the versions of torch and Python."""
     return (
         f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}, "
         f"Python {platform.python_version()}"
@@ -121,7 +131,7 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """The commit of the checkout that this code lies in, if it does."""
+    """The commit of the checkout that contains this code; empty without one."""
     folder = Path(__file__).parent
     try:
         found = subprocess.run(

@@ -1,11 +1,11 @@
-"""Run a comparison: check, train missing networks, fill the table, write the report."""
+"""Run a comparison: check it, train missing networks, compute the cells, write the report."""
 
 from __future__ import annotations
 
 import os
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,31 @@ from medscore.io.files import config_path
 from medscore.registry.checks import check_ranges
 
 OnCell = Callable[[int, int, Cell | None], None]
-"""Called with the number of finished cells, of all cells, and the last one."""
+"""Called with the number of finished cells, the number of all cells, and the last cell."""
+
+
+def _ignore(done: int, total: int, cell: Cell | None) -> None:
+    """Ignore the progress.
+
+    Args:
+        done: number of finished cells.
+        total: number of all cells.
+        cell: the last finished cell.
+    """
+
 
 Train = Callable[[str, Path, Path], None]
-"""Trains a supervised recipe: name of the method, the recipe, the folder for its network."""
+"""Trains a supervised network, given the name of the method, the recipe and the output folder."""
 
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """How a comparison is computed, without influence on the result.
+    """Execution settings of a comparison, which do not affect its results.
 
     Attributes:
         workers: number of processes; by default one per core.
-        threads: number of threads of each process.
-        ray: address of a Ray cluster instead of processes: auto, local or an address.
+        threads: number of threads per process.
+        ray: address of a Ray cluster to use instead of processes: auto, local or an address.
         networks: folder of supervised networks; by default ``networks`` in the output folder.
         on_cell: progress callback.
     """
@@ -43,10 +54,10 @@ class EvaluationRun:
     threads: int = 1
     ray: str | None = None
     networks: Path | None = None
-    on_cell: OnCell = field(default=lambda done, total, cell: None)
+    on_cell: OnCell = _ignore
 
     def spread(self) -> Spread:
-        """The processes or the cluster that compute the cells."""
+        """The function that distributes the cells to processes or a cluster."""
         if self.ray is not None:
             return cluster(self.ray, self.threads)
         return processes(self.workers or os.cpu_count() or 1, self.threads)
@@ -62,22 +73,25 @@ def evaluate(
     parameters: Sequence[str] = (),
     run: EvaluationRun = EvaluationRun(),
 ) -> list[Path]:
-    """Compare methods on a cohort; returns the files written.
+    """Compare methods on a cohort.
 
-    Every finished slice is kept in ``output/cells``, so the same call resumes an interrupted one.
+    Finished cells are kept in ``output/cells``, so the same call resumes an interrupted comparison.
 
     Args:
         config: name of a shipped comparison, or a YAML file.
-        output: folder to make or to continue.
+        output: folder to create or to continue.
         train: trains a supervised network that does not exist yet.
         data: folder of the cohort's data.
         only: names of the methods to compare; by default all.
-        parameters: "[METHOD:]NAME=VALUE" each; without a method it applies to every sampling method
-            that has the parameter.
-        run: how to compute.
+        parameters: "[METHOD:]NAME=VALUE" each; without METHOD it applies to all sampling methods
+            that have the parameter.
+        run: execution settings.
+
+    Returns:
+        The paths of the files written.
 
     Raises:
-        MedscoreError: what is wrong with configuration, data or methods.
+        MedscoreError: an invalid configuration, or data or methods that do not fit it.
     """
     output, data = Path(output), Path(data)
     workers = 1 if run.workers is None else run.workers
@@ -120,18 +134,21 @@ def fill(
     store: Store,
     work: Sequence[methods.Work],
     spread: Spread,
-    on_cell: OnCell = lambda done, total, cell: None,
+    on_cell: OnCell = _ignore,
 ) -> list[Cell]:
-    """Compute the cells that are not stored yet; returns all of them in the order of ``work``.
+    """Compute the cells that are not stored yet.
 
     Args:
-        store: where finished cells are.
+        store: the finished cells.
         work: all cells of the comparison.
         spread: distributes the work.
         on_cell: progress callback.
 
+    Returns:
+        All cells in the order of ``work``.
+
     Raises:
-        MedscoreError: a cell cannot be computed; those before it are kept.
+        MedscoreError: a cell cannot be computed; finished cells are kept.
         Interrupted: Ctrl-C; finished cells are kept.
     """
     keys = [key_of(*piece.fixed) for piece in work]
@@ -149,7 +166,7 @@ def fill(
 
 
 def _networks(spec: EvaluationSpec, folder: Path, train: Train) -> dict[str, Path]:
-    """The networks of the supervised methods, by the method's name; trained as needed."""
+    """The networks of the supervised methods by method name; missing ones are trained."""
     found = {}
     for method in spec.methods:
         if method.supervised is None:

@@ -1,7 +1,8 @@
-"""Many independent pieces of work: here one after the other, in processes, or on a cluster.
+"""Distribution of independent pieces of work: sequentially, to processes, or to a Ray cluster.
 
-Each way takes a function and its arguments and yields (place, result) as they come. The results are
-the same: every piece runs with the same number of threads, and none sees another.
+Each function here returns a function that takes the work and its arguments and yields (index,
+result) as results arrive. The results are the same in each case, because every piece runs with the
+same number of threads and independently of the others.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[int, Any
 
 
 def here(threads: int) -> Spread:
-    """One after the other, in this process, with so many threads."""
+    """Sequential execution in this process.
+
+    Args:
+        threads: number of threads.
+    """
 
     def run(
         work: Callable[[Piece], Result], pieces: Sequence[Piece]
@@ -41,7 +46,12 @@ def here(threads: int) -> Spread:
 
 
 def processes(count: int, threads: int) -> Spread:
-    """In ``count`` processes of so many threads each; in this one if ``count`` is 1."""
+    """Execution in several processes; in this process if ``count`` is 1.
+
+    Args:
+        count: number of processes.
+        threads: number of threads per process.
+    """
     if count == 1:
         return here(threads)
 
@@ -60,7 +70,12 @@ def processes(count: int, threads: int) -> Spread:
 
 
 def pool(count: int, threads: int) -> ProcessPoolExecutor:
-    """So many fresh processes of so many threads, which end when this one does, be it killed."""
+    """A pool of worker processes, which exit with the parent, also if the parent is killed.
+
+    Args:
+        count: number of workers.
+        threads: number of threads per worker.
+    """
     return ProcessPoolExecutor(count, get_context("spawn"), _start, (threads,))
 
 
@@ -77,17 +92,22 @@ def _end_with_parent() -> None:
 
 
 def cluster(address: str, threads: int) -> Spread:
-    """On the Ray cluster at ``address`` (``auto``: the one this machine belongs to; ``local``: one
-    that is started here and ends with the run), a core for each thread.
+    """Execution on a Ray cluster, with one core per thread.
+
+    Args:
+        address: address of the cluster; ``auto`` for the cluster of this machine, ``local`` for a
+            new one that is shut down after the run.
+        threads: number of threads per piece of work.
 
     Raises:
-        MedscoreError: ray is not installed, or no cluster is there.
+        MedscoreError: ray is not installed, or there is no cluster at the address.
     """
     try:
         import ray
     except ImportError as error:
         raise MedscoreError(
-            "--ray needs ray, which is not installed", hint='pip install "medscore[ray]"'
+            "`ray` needs the package ray, which is not installed",
+            hint='pip install "medscore[ray]"',
         ) from error
 
     def run(
@@ -101,7 +121,7 @@ def cluster(address: str, threads: int) -> Spread:
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise MedscoreError(
-                f"--ray {address}: no cluster there ({str(error).splitlines()[0]})",
+                f"`ray` {address}: no cluster at this address ({str(error).splitlines()[0]})",
                 hint="use the address that `ray start --head` prints, or local",
             ) from error
         try:

@@ -1,4 +1,4 @@
-"""What the cells of a comparison say together: the rows of its tables, and where ours loses."""
+"""The tables of a comparison: rows of cells, means, paired differences, and losses of ours."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from medscore.metrics.card import Card, card, mean_interval
 from medscore.metrics.image_quality import Convention, Quality
 
 METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
-"""Of the tables; more is better of both."""
+"""The metrics of the tables; higher is better for both."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method, or one of its samples, on one task.
+    """One method, or a single sample of it, on one task.
 
     Attributes:
-        name: of the row. cells: its slices, in the cohort's order.
+        task: name of the task.
+        name: name of the row.
+        cells: results of the slices in the order of the cohort.
     """
 
     task: str
@@ -32,24 +34,37 @@ class Row:
 
     @property
     def qualities(self) -> list[Quality]:
-        """Of each slice."""
+        """The quality of each slice."""
         return [cell.qualities[self.name] for cell in self.cells]
 
     @property
     def patients(self) -> list[str]:
-        """Of each slice."""
+        """The patient of each slice."""
         return [cell.patient for cell in self.cells]
 
     def values(self, metric: str) -> list[float]:
-        """Of each slice, of ``psnr``, ``ssim`` or ``nmse``."""
+        """The value of a metric for each slice.
+
+        Args:
+            metric: ``psnr``, ``ssim`` or ``nmse``.
+        """
         return [float(getattr(quality, metric)) for quality in self.qualities]
 
     def mean(self, metric: str) -> float:
-        """Over slices."""
+        """The mean of a metric over slices.
+
+        Args:
+            metric: ``psnr``, ``ssim`` or ``nmse``.
+        """
         return float(np.mean(self.values(metric)))
 
     def card(self, convention: Convention, target: str) -> Card:
-        """Its metric card; whole patients are resampled for the interval."""
+        """The metric card; its intervals resample whole patients.
+
+        Args:
+            convention: convention of the metrics.
+            target: description of the reference images.
+        """
         return card(self.qualities, convention, target=target, groups=self.patients)
 
     @property
@@ -59,12 +74,16 @@ class Row:
 
     @property
     def seconds(self) -> float:
-        """Per slice."""
+        """The mean wall time per slice."""
         return float(np.mean([cell.seconds for cell in self.cells]))
 
 
 def rows_of(cells: Sequence[Cell]) -> list[Row]:
-    """The rows in the order in which tasks and methods first come."""
+    """The rows of a table, in the order of first occurrence of tasks and methods.
+
+    Args:
+        cells: results of all slices.
+    """
     tasks = dict.fromkeys(cell.task for cell in cells)
     names = dict.fromkeys(name for cell in cells for name in cell.qualities)
     rows = []
@@ -77,7 +96,12 @@ def rows_of(cells: Sequence[Cell]) -> list[Row]:
 
 
 def losses(rows: Sequence[Row], ours: str) -> list[str]:
-    """Where another method is as good as ours, or better, in words; empty if nowhere."""
+    """Sentences about all methods that are at least as good as ours on a task.
+
+    Args:
+        rows: rows of the table.
+        ours: name of the row of our method.
+    """
     found = []
     for mine in (row for row in rows if row.name == ours):
         for row in rows:
@@ -91,7 +115,13 @@ def losses(rows: Sequence[Row], ours: str) -> list[str]:
 
 
 def table_csv(rows: Sequence[Row], convention: Convention, target: str) -> str:
-    """A line a row: what depends on the machine's speed is not in it."""
+    """The table as CSV with one line per row, without values that depend on the machine's speed.
+
+    Args:
+        rows: rows of the table.
+        convention: convention of the metrics.
+        target: description of the reference images.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     head = ["task", "method", "count"]
@@ -110,7 +140,11 @@ def table_csv(rows: Sequence[Row], convention: Convention, target: str) -> str:
 
 
 def slices_csv(rows: Sequence[Row]) -> str:
-    """A line for every slice of every row."""
+    """The results as CSV with one line per slice and row.
+
+    Args:
+        rows: rows of the table.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     head = ["task", "method", "slice", "patient", "psnr", "ssim", "nmse", "nfe", "residual"]
@@ -124,8 +158,10 @@ def slices_csv(rows: Sequence[Row]) -> str:
 
 
 def wide_table(rows: Sequence[Row]) -> list[str]:
-    """Markdown as the dissertation's tables: methods down, tasks across, mean and deviation over
-    slices.
+    """A Markdown table of means and standard deviations over slices, methods by tasks.
+
+    Args:
+        rows: rows of the table.
     """
     tasks, names = (list(dict.fromkeys(values)) for values in (
         [row.task for row in rows], [row.name for row in rows]
@@ -152,8 +188,13 @@ def wide_table(rows: Sequence[Row]) -> list[str]:
 
 
 def gap_table(rows: Sequence[Row], ours: str) -> list[str]:
-    """Markdown: ours minus every other row, slice by slice, with the 95 % interval of the mean;
-    NFE, and seconds of a slice.
+    """A Markdown table of NFE, seconds per slice, and differences of our method to the others.
+
+    Differences are paired by slice and have the 95 % interval of their mean.
+
+    Args:
+        rows: rows of the table.
+        ours: name of the row of our method.
     """
     lines = [
         "| task | method | NFE | s per slice | ours minus it, PSNR (dB) | SSIM |",

@@ -1,4 +1,4 @@
-"""Shipped priors: weights, cards, recipes and loss logs."""
+"""Score priors: analytic and network priors, data contracts, prior files and shipped weights."""
 
 import lazy_loader
 

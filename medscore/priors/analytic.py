@@ -1,8 +1,9 @@
-r"""Priors known in closed form: the oracles every sampler and conditioner is proven against.
+r"""Gaussian priors with closed-form scores, against which samplers and conditioners are tested.
 
-Data distributed as a mixture of Gaussians :math:`\sum_k w_k N(m_k, C_k)` stay one under a linear
-SDE: :math:`p_t = \sum_k w_k N(\alpha m_k, \alpha^2 C_k + \sigma^2 I)`. So score, denoiser, density
-and the posterior given linear measurements are exact. States may have any shape with D numbers.
+Under a linear SDE a mixture of Gaussians :math:`\sum_k w_k N(m_k, C_k)` remains a mixture of
+Gaussians, :math:`p_t = \sum_k w_k N(\alpha m_k, \alpha^2 C_k + \sigma^2 I)`. The score, the
+denoiser, the density and the posterior given linear measurements are therefore exact. States may
+have any shape with D values.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from medscore.types import State, Times
 
 
 class GMMPrior(Prior):
-    """A mixture of K Gaussians with full covariances.
+    """A mixture of K Gaussians with full covariance matrices.
 
     Args:
-        sde: the forward diffusion. weights: (K,), positive; they are normalised.
-        means: (K, D). covariances: (K, D, D), symmetric positive semi-definite.
+        sde: the forward diffusion.
+        weights: positive weights of the components, (K,); they are normalised to sum 1.
+        means: means of the components, (K, D).
+        covariances: symmetric positive semi-definite covariance matrices, (K, D, D).
 
     Raises:
-        ValueError: shapes that do not fit, or a weight that is not positive.
+        ValueError: inconsistent shapes, or a weight that is not positive.
     """
 
     def __init__(self, sde: SDE, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
@@ -50,21 +53,37 @@ class GMMPrior(Prior):
         return torch.einsum("bk,bkd->bd", torch.softmax(logs, 1), each).reshape(x.shape)
 
     def score(self, x: State, t: Times) -> State:
-        # not from the denoiser: at small sigma that difference has no digits left in float32
+        # computed directly: the difference alpha D - x loses all digits at small sigma in float32
         _, variance, centred, logs = self._components(x, t)
         each = torch.einsum("kde,bke->bkd", self.vectors, centred / variance)
         return -torch.einsum("bk,bkd->bd", torch.softmax(logs, 1), each).reshape(x.shape)
 
     def log_density(self, x: State, t: Times) -> Times:
-        """log p_t(x) in nats, one value per sample."""
+        """The log-density log p_t(x) in nats, (batch,).
+
+        Args:
+            x: states at time t, (batch, ...).
+            t: times, (batch,).
+        """
         return torch.logsumexp(self._components(x, t)[3], 1)
 
     def responsibilities(self, x: State, t: Times) -> Tensor:
-        """The probability of each component given x_t = x, (batch, K)."""
+        """The posterior probability of each component given x_t = x, (batch, K).
+
+        Args:
+            x: states at time t, (batch, ...).
+            t: times, (batch,).
+        """
         return torch.softmax(self._components(x, t)[3], 1)
 
     def sample(self, n: int, t: float, generator: torch.Generator) -> Tensor:
-        """Exact draws (n, D) from p_t, made on the CPU whatever the device."""
+        """Exact samples (n, D) from p_t; random numbers are drawn on the CPU for every device.
+
+        Args:
+            n: number of samples.
+            t: time.
+            generator: random number generator on the CPU.
+        """
         like = self.means
         shares = self.weights.cpu()
         k = torch.multinomial(shares, n, replacement=True, generator=generator).to(like.device)
@@ -76,7 +95,11 @@ class GMMPrior(Prior):
         return draws
 
     def marginal(self, t: float) -> tuple[Tensor, Tensor]:
-        """Mean (D,) and covariance (D, D) of p_t."""
+        """The mean (D,) and the covariance matrix (D, D) of p_t.
+
+        Args:
+            t: time.
+        """
         time = torch.tensor(t, dtype=self.means.dtype, device=self.means.device)
         alpha, sigma = self.sde.alpha(time), self.sde.sigma(time)
         mean = self.weights @ self.means
@@ -87,14 +110,15 @@ class GMMPrior(Prior):
         return alpha * mean, alpha**2 * (spread + within) + sigma**2 * eye
 
     def posterior(self, matrix: Tensor, y: Tensor, noise_std: float) -> GMMPrior:
-        r"""The data's distribution given :math:`y = A x_0 + n`, n ~ N(0, noise_std^2 I).
+        r"""The posterior of the data given :math:`y = A x_0 + n` with n ~ N(0, noise_std^2 I).
 
         Args:
-            matrix: A (M, D). y: (M,). noise_std: 0 for noise-free measurements, if A C A^T is
-                invertible.
+            matrix: A, (M, D).
+            y: measurements, (M,).
+            noise_std: noise standard deviation; it may be 0 if A C A^T is invertible.
 
         Raises:
-            torch.linalg.LinAlgError: it is not.
+            torch.linalg.LinAlgError: A C A^T + noise_std^2 I is singular.
         """
         eye = torch.eye(len(y), dtype=y.dtype, device=y.device)
         means, covariances, logs = [], [], []
@@ -110,8 +134,11 @@ class GMMPrior(Prior):
         return GMMPrior(self.sde, shares, torch.stack(means), torch.stack(covariances))
 
     def _components(self, x: State, t: Times) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """alpha (batch, 1, 1); the variances of component k of p_t and x - alpha m_k in the axes of
-        C_k, (batch, K, D); and log w_k N(x; alpha m_k, alpha^2 C_k + sigma^2 I), (batch, K).
+        """Quantities of each component of p_t, with vectors in the eigenbasis of C_k.
+
+        Returns:
+            alpha (batch, 1, 1); the variances alpha^2 C_k + sigma^2 (batch, K, D); x - alpha m_k
+            (batch, K, D); and log w_k N(x; alpha m_k, alpha^2 C_k + sigma^2 I) (batch, K).
         """
         alpha, sigma = self.sde.alpha(t)[:, None, None], self.sde.sigma(t)[:, None, None]
         apart = x.flatten(1)[:, None] - alpha * self.means
@@ -123,12 +150,14 @@ class GMMPrior(Prior):
 
 @final
 class GaussianPrior(GMMPrior):
-    r"""Data distributed as N(m, C): the mixture of one, whose score is linear.
+    r"""A Gaussian prior N(m, C), whose score is affine in the state.
 
     .. math:: E[x_0 | x_t] = m + \alpha C (\alpha^2 C + \sigma^2 I)^{-1} (x_t - \alpha m).
 
     Args:
-        sde: the forward diffusion. mean: (D,). covariance: (D, D), symmetric, semi-definite.
+        sde: the forward diffusion.
+        mean: mean of the data, (D,).
+        covariance: symmetric positive semi-definite covariance matrix, (D, D).
     """
 
     def __init__(self, sde: SDE, mean: Tensor, covariance: Tensor) -> None:

@@ -1,11 +1,10 @@
-r"""A prior: the score of the noisy data distributions p_t, and its equivalent, the denoiser.
+r"""The interface of a prior: the denoiser and the score of the noisy data distributions p_t.
 
-Tweedie's formula relates the two, for :math:`x_t = \alpha x_0 + \sigma z`:
+Tweedie's formula relates the two for :math:`x_t = \alpha x_0 + \sigma z`:
 
 .. math:: E[x_0 | x_t] = (x_t + \sigma^2 \nabla \log p_t(x_t)) / \alpha.
 
-``denoise`` is primary (networks predict it, conditioners that work on the denoised image refine
-it); ``score`` follows from it.
+A prior implements ``denoise``; ``score`` follows from it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ class Prior(ABC):
 
     Attributes:
         sde: the forward diffusion.
-        domain: what the images are; needed to reconstruct measurements, not to sample.
+        domain: the image domain; needed to reconstruct measurements, but not to sample.
     """
 
     sde: SDE

@@ -1,4 +1,4 @@
-"""The shipped priors, by name, and the default for each modality."""
+"""The shipped priors by name, and the default prior of each modality."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from pathlib import Path
 from medscore.errors import MedscoreError
 
 DEFAULT_PRIORS = {"CT": "ct-128", "MR": "mri-128"}
-"""The shipped prior for each modality."""
+"""The default prior of each modality."""
 
 
 def prior_folder() -> Path:
-    """Where the shipped priors lie."""
+    """The folder of the shipped priors."""
     return Path(str(files("medscore.priors"))) / "weights"
 
 
 def shipped_priors() -> dict[str, Path]:
-    """The shipped priors by name."""
+    """The files of the shipped priors, by name."""
     return {path.stem: path for path in sorted(prior_folder().glob("*.safetensors"))}
 
 
 def prior_path(name: str) -> Path:
     """The file of a prior given by name or path.
 
+    Args:
+        name: name of a shipped prior, or the path of a prior file.
+
     Raises:
-        MedscoreError: neither.
+        MedscoreError: it is neither.
     """
     shipped = shipped_priors()
     if name in shipped:

@@ -1,4 +1,4 @@
-"""Priors on disk: safetensors weights with the data contract as a JSON header. Never pickle."""
+"""Prior files: safetensors weights with the data contract as JSON header; pickle is never used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _check_preprocessing(contract: DataContract, path: Path) -> None:
         raise MedscoreError(
             f"preprocessing version {contract.preprocessing}, this medscore has {PREPROCESSING}",
             where=path,
-            hint="use the medscore that trained it, or retrain",
+            hint="use the version of medscore that trained it, or retrain",
         )
 
 
@@ -41,7 +41,7 @@ def build_prior(contract: DataContract) -> NetworkPrior:
     """An untrained prior with the network, SDE and data statistics of a contract.
 
     Args:
-        contract: what the prior's images, SDE and network are.
+        contract: the data contract.
     """
     return NetworkPrior(
         contract.network.build(),
@@ -58,46 +58,46 @@ def save_prior(path: str | Path, contract: DataContract, weights: Mapping[str, T
 
     Args:
         path: file to write.
-        contract: what the prior's images are; the header of the file.
+        contract: the data contract, which becomes the header of the file.
         weights: state dict of the prior's ``network``.
     """
     PRIOR.save(path, contract, weights)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a prior file and check its header, but not its weights.
+    """Read a prior file and check its header, without verifying its weights.
 
     Args:
         path: file to read.
 
     Raises:
-        MedscoreError: no such file, not safetensors, another format or preprocessing version,
-            or a header that breaks the contract's schema.
+        MedscoreError: the file does not exist, is not safetensors, has another format or
+            preprocessing version, or has a header that violates the contract's schema.
     """
     return PRIOR.read(path)
 
 
 def verify(path: str | Path) -> Checkpoint:
-    """Read a prior file and check its weights against the stored hash.
+    """Read a prior file and verify its weights against the stored hash.
 
     Args:
         path: file to read.
 
     Raises:
-        MedscoreError: as :func:`read_checkpoint`, and when the hash differs.
+        MedscoreError: as :func:`read_checkpoint`, or the hash differs.
     """
     return PRIOR.verify(path)
 
 
 def load_prior(path: str | Path, *, device: torch.device | str = "cpu") -> NetworkPrior:
-    """Build the prior a file describes, verify it, and load its weights in float32, frozen.
+    """Load and verify a prior; its weights are in float32 and frozen.
 
     Args:
         path: file to read.
-        device: where the prior is to be.
+        device: device of the prior.
 
     Raises:
-        MedscoreError: as :func:`verify`, and when the weights do not fit the network.
+        MedscoreError: as :func:`verify`, or the weights do not fit the network.
     """
     prior, checkpoint = PRIOR.load(path, build_prior)
     prior.file, prior.sha256 = Path(path), checkpoint.sha256
@@ -105,12 +105,12 @@ def load_prior(path: str | Path, *, device: torch.device | str = "cpu") -> Netwo
 
 
 def fill(prior: NetworkPrior, checkpoint: Checkpoint, path: str | Path) -> None:
-    """Load a file's weights into a prior.
+    """Load the weights of a file into an existing prior.
 
     Args:
-        prior: what they are loaded into.
+        prior: the prior to load them into.
         checkpoint: content of the file.
-        path: the file, for the error message.
+        path: the file, for error messages.
 
     Raises:
         MedscoreError: the weights do not fit the prior's network.

@@ -1,4 +1,4 @@
-"""The data contract of a prior file: its images, SDE, network and provenance, in the header."""
+"""The data contract in the header of a prior file: image domain, SDE, network and provenance."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from medscore.sdes.ddpm import DDPM
 from medscore.sdes.linear import VE, VP, SubVP
 
 PREPROCESSING = 1
-"""Version of the path from file to network range; a checkpoint of another version is refused."""
+"""Version of the preprocessing from files to the network's range; other versions are refused."""
 
 
 class _SDE(Strict):
@@ -43,12 +43,22 @@ class _SDE(Strict):
         return self
 
     def build(self) -> SDE:
-        """The SDE; ValueError where its parameters are impossible."""
+        """The SDE with these parameters.
+
+        Raises:
+            ValueError: the parameters are out of range.
+        """
         raise NotImplementedError
 
 
 class VESpec(_SDE):
-    """Parameters of :class:`medscore.sdes.linear.VE`."""
+    """Parameters of :class:`medscore.sdes.linear.VE`.
+
+    Attributes:
+        kind: name of the SDE.
+        sigma_min: smallest noise standard deviation.
+        sigma_max: largest noise standard deviation.
+    """
 
     kind: Literal["ve"] = "ve"
     sigma_min: float = 0.01
@@ -59,7 +69,14 @@ class VESpec(_SDE):
 
 
 class VPSpec(_SDE):
-    """Parameters of :class:`medscore.sdes.linear.VP`."""
+    """Parameters of :class:`medscore.sdes.linear.VP`.
+
+    Attributes:
+        kind: name of the SDE.
+        beta_min: noise rate at t = 0.
+        beta_max: noise rate at t = 1.
+        eps: time at which sampling ends.
+    """
 
     kind: Literal["vp"] = "vp"
     beta_min: float = 0.1
@@ -71,7 +88,14 @@ class VPSpec(_SDE):
 
 
 class SubVPSpec(_SDE):
-    """Parameters of :class:`medscore.sdes.linear.SubVP`."""
+    """Parameters of :class:`medscore.sdes.linear.SubVP`.
+
+    Attributes:
+        kind: name of the SDE.
+        beta_min: noise rate at t = 0.
+        beta_max: noise rate at t = 1.
+        eps: time at which sampling ends.
+    """
 
     kind: Literal["subvp"] = "subvp"
     beta_min: float = 0.1
@@ -83,7 +107,14 @@ class SubVPSpec(_SDE):
 
 
 class DDPMSpec(_SDE):
-    """Parameters of :class:`medscore.sdes.ddpm.DDPM`."""
+    """Parameters of :class:`medscore.sdes.ddpm.DDPM`.
+
+    Attributes:
+        kind: name of the SDE.
+        scales: number of noise scales.
+        beta_min: noise rate at t = 0.
+        beta_max: noise rate at t = 1.
+    """
 
     kind: Literal["ddpm"] = "ddpm"
     scales: int = 1000
@@ -100,7 +131,7 @@ Network = Annotated[
     UNetSpec | NCSNSpec | NCSNv2Spec | MonaiUNetSpec | DiffusersUNetSpec | NCSNPPSpec,
     Field(discriminator="kind"),
 ]
-"""A new network is its file and its line here."""
+"""Specifications of all networks, told apart by ``kind``."""
 
 PREDICTIONS: dict[str, Preconditioning] = {
     "score": score, "scaled_score": scaled_score, "noise": noise, "velocity": velocity,
@@ -112,9 +143,13 @@ CONDITIONS: dict[str, Condition] = {
 
 
 class PredictionSpec(Strict):
-    """What the network predicts and what it is told (:mod:`medscore.priors.preconditioning`).
+    """The network's prediction target and time variable (:mod:`medscore.priors.preconditioning`).
 
-    ``levels`` is for the condition ``level``: how many noise scales the network was trained on.
+    Attributes:
+        target: quantity that the network predicts.
+        condition: time variable that the network receives.
+        levels: number of noise scales that the network was trained on; used by the condition
+            ``level`` only.
     """
 
     target: Literal["edm", "score", "scaled_score", "noise", "velocity", "clean"] = "edm"
@@ -122,16 +157,30 @@ class PredictionSpec(Strict):
     levels: int = Field(default=1000, gt=1)
 
     def preconditioning(self, data_std: float) -> Preconditioning:
-        """The row of the table."""
+        """The preconditioning of the prediction target.
+
+        Args:
+            data_std: standard deviation of the training images in the network's range.
+        """
         return EDM(data_std) if self.target == "edm" else PREDICTIONS[self.target]
 
     def told(self) -> Condition:
-        """The condition."""
+        """The function that computes the time variable of the network."""
         return Level(self.levels) if self.condition == "level" else CONDITIONS[self.condition]
 
 
 class Provenance(Strict):
-    """Where the weights come from."""
+    """The origin of the weights of a prior.
+
+    Attributes:
+        data: name of the training data.
+        patients: number of patients in the training data.
+        slices: number of training slices.
+        steps: number of training steps.
+        seed: seed of the training run.
+        licence: licence of the weights.
+        config_sha256: SHA-256 hash of the training configuration.
+    """
 
     data: str
     patients: int
@@ -143,7 +192,7 @@ class Provenance(Strict):
 
 
 class DataContract(ImageDomain):
-    """What a prior was trained on, and so what it may be used on; the header of its file.
+    """The image domain, SDE, network and provenance of a prior; the header of its file.
 
     Attributes:
         name: the prior's name.
@@ -154,8 +203,8 @@ class DataContract(ImageDomain):
         sde: the forward diffusion.
         network: the network's architecture.
         prediction: what the network predicts and how it is conditioned on time.
-        preprocessing: version of the path from file to network range.
-        provenance: where the weights come from.
+        preprocessing: version of the preprocessing from files to the network's range.
+        provenance: origin of the weights.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A prior that counts its network evaluations (NFE)."""
+"""A wrapper of a prior that counts its network evaluations (NFE)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from medscore.types import State, Times
 
 @final
 class Counted(Prior):
-    """A prior that counts its evaluations (NFE), in bf16 autocast on request.
+    """A prior that counts its evaluations (NFE) and can run in bf16 autocast.
 
-    Only the network's call is autocast: samplers, conditioners and operators keep float32. It
-    counts what the network is asked, so a conditioner that asks it twice is charged twice; a
-    backward pass through it is not counted.
+    Only the network runs in autocast; samplers, conditioners and operators stay in float32. Every
+    forward pass counts, also several in one step; backward passes do not.
 
     Args:
-        items: samples walked together, so that a sampler that takes them one by one is not
-            charged for each; by default as many as the first call evaluates.
+        prior: the prior to wrap.
+        items: number of samples in the batch, by which the evaluations of single samples are
+            divided; by default the number of samples in the first call.
+        bf16: whether the network runs in bf16 autocast.
         tell: called with the NFE before every evaluation.
     """
 
@@ -38,7 +39,7 @@ class Counted(Prior):
 
     @property
     def nfe(self) -> int:
-        """Evaluations per sample; where samples differ, their mean, rounded up."""
+        """Evaluations per sample; the mean over samples, rounded up, if they differ."""
         return _per_sample(self.evaluations, self.items or 1)
 
     def denoise(self, x: State, t: Times) -> State:
@@ -50,5 +51,5 @@ class Counted(Prior):
 
 
 def _per_sample(evaluations: int, items: int) -> int:
-    """The mean, rounded up."""
+    """The mean number of evaluations per sample, rounded up."""
     return -(-evaluations // items)

@@ -1,9 +1,8 @@
-r"""Priors trained on N discrete noise scales: SMLD and DDPM (Song et al. 2022, section 7.2).
+r"""Priors trained on N discrete noise scales: SMLD and DDPM (Song 2022, section 7.2).
 
-SMLD's scales are VE's at equally spaced times, :class:`medscore.sdes.linear.VE` with eps = 0.
-DDPM's are
-:class:`medscore.sdes.ddpm.DDPM`. On either, the N scales are the times of the ``uniform`` grid of N
-- 1 steps.
+The noise scales of SMLD are those of :class:`medscore.sdes.linear.VE` with eps = 0 at equally
+spaced times; those of DDPM belong to :class:`medscore.sdes.ddpm.DDPM`. In both cases the N scales
+are the times of the ``uniform`` grid with N - 1 steps.
 """
 
 from __future__ import annotations
@@ -20,30 +19,40 @@ from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
 
 Interpolation = Callable[[Tensor, float], Tensor]
-"""From the index among M scales, and N/M, to the network's index among its N."""
+"""Maps an index among M sampling scales to an index among N trained ones, given N/M."""
 
 
 def linear(index: Tensor, ratio: float) -> Tensor:
-    """s'(x, i) = s(x, i/2) for twice as many scales (B.5.7)."""
+    """Linear interpolation, s'(x, i) = s(x, i/2) for twice as many scales (B.5.7).
+
+    Args:
+        index: indices among the M sampling scales, (batch,).
+        ratio: N/M.
+    """
     return index * ratio
 
 
 def rounding(index: Tensor, ratio: float) -> Tensor:
-    """s'(x, i) = s(x, floor(i/2)) for twice as many scales (B.5.7)."""
+    """Rounding interpolation, s'(x, i) = s(x, floor(i/2)) for twice as many scales (B.5.7).
+
+    Args:
+        index: indices among the M sampling scales, (batch,).
+        ratio: N/M.
+    """
     return torch.floor(index * ratio + 1e-6)
 
 
 @final
 class DiscretePrior(Prior):
-    """A score network that knows its noise scale by number.
+    """A score network that is conditioned on the index of the noise scale.
 
     Args:
-        score: s(x, i) with i (batch,) from 0 (least noise) to ``trained`` - 1.
-        sde: the M scales to sample on. To sample DDPM on more scales than it was trained on, give
-            ``DDPM`` that many and its betas as they are: they are per unit of time.
-        trained: N, the network's number of scales.
-        scales: M; the same as N unless interpolated.
-        interpolation: :func:`linear` or :func:`rounding`.
+        score: score network s(x, i) with indices i (batch,) from 0 (least noise) to N - 1.
+        sde: the SDE with the M sampling scales. To sample DDPM on more scales than it was trained
+            on, pass a ``DDPM`` with M scales and unchanged betas, which are per unit of time.
+        trained: number of scales N that the network was trained on.
+        scales: number of sampling scales M; by default N.
+        interpolation: maps sampling indices to trained ones, :func:`linear` or :func:`rounding`.
     """
 
     def __init__(
@@ -59,7 +68,11 @@ class DiscretePrior(Prior):
         self.scales, self.interpolation = scales or trained, interpolation
 
     def index(self, t: Times) -> Tensor:
-        """The network's index of a time; exact integers at the scales themselves."""
+        """The network's scale index at given times; an exact integer at each noise scale.
+
+        Args:
+            t: times, (batch,).
+        """
         i = level_index(self.sde, t, self.scales)
         index = self.interpolation(i, self.trained / self.scales)
         return index.clamp_max(self.trained - 1).to(t.dtype)
@@ -75,11 +88,12 @@ class DiscretePrior(Prior):
 def score_of_noise(
     network: Callable[[Tensor, Tensor], Tensor], sde: SDE, trained: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The score of a network that predicts the noise, as DDPM's do: s = -eps / sigma_i.
+    """The score function of a network that predicts the noise, as in DDPM: s = -eps / sigma_i.
 
     Args:
-        network: eps(x, i). sde, trained: what it was trained on, N = ``trained`` scales, also
-            where it is to be sampled on more.
+        network: noise-prediction network eps(x, i).
+        sde: the SDE that the network was trained on, also if it is sampled on more scales.
+        trained: number of scales N that the network was trained on.
     """
 
     def score(x: Tensor, index: Tensor) -> Tensor:

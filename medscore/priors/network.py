@@ -1,4 +1,4 @@
-"""A network as a prior: the four scalars of its preconditioning around one call of it."""
+"""A neural network as a prior: one network evaluation with preconditioning."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class NetworkPrior(Prior, nn.Module):
         network: F(u, c) with u (batch, channel, H, W) and c (batch,); it returns a tensor like u,
             or an object that holds it as ``sample``, as networks of diffusers do.
         sde: the forward diffusion.
-        domain: what the images are; needed to reconstruct measurements, not to sample.
-        preconditioning: what F predicts, from :mod:`medscore.priors.preconditioning`: ``noise``,
-            ``clean``, ``velocity``, ``score``, ``scaled_score``, ``denoiser`` or ``EDM(std)``.
+        domain: the image domain; needed to reconstruct measurements, but not to sample.
+        preconditioning: prediction target of F, from :mod:`medscore.priors.preconditioning`:
+            ``noise``, ``clean``, ``velocity``, ``score``, ``scaled_score``, ``denoiser`` or
+            ``EDM(std)``.
         condition: the time variable that F receives: ``log_ratio``, ``ratio``, ``log_sigma``,
             ``time_999`` or ``Level(count)`` of the same module.
         data_mean: mean m of the data in the network's range.
@@ -51,11 +52,11 @@ class NetworkPrior(Prior, nn.Module):
         self.file: Path | None = None
         """File that the prior was loaded from."""
         self.sha256 = ""
-        """Hash of the weights in that file."""
+        """SHA-256 hash of the weights in that file."""
 
     @property
     def contract(self) -> DataContract | None:
-        """The data contract of the file that the prior was loaded from, if it was."""
+        """The data contract of the file that the prior was loaded from; None without a file."""
         return self.domain if isinstance(self.domain, DataContract) else None
 
     def denoise(self, x: State, t: Times) -> State:
@@ -65,12 +66,17 @@ class NetworkPrior(Prior, nn.Module):
         return self.data_mean + skip * u + out * predicted
 
     def forward(self, x: State, t: Times) -> State:
-        """The same as :meth:`denoise`, so that module hooks and wrappers see the call."""
+        """The same as :meth:`denoise`, for module hooks and wrappers.
+
+        Args:
+            x: noisy images at time t, (batch, channel, H, W).
+            t: times, (batch,).
+        """
         return self.denoise(x, t)
 
 
 def _tensor(output: object) -> Tensor:
-    """The prediction in what a network returns: a tensor, or ``output.sample``."""
+    """The prediction in a network's output, which is a tensor or has the attribute ``sample``."""
     found = output if isinstance(output, Tensor) else getattr(output, "sample", None)
     if not isinstance(found, Tensor):
         raise MedscoreError(

@@ -1,12 +1,12 @@
-r"""From what a network predicts to the denoiser, as four scalars (Karras et al. 2022, Eq. 7).
+r"""Preconditioning: the denoiser from a network's prediction (Karras et al. 2022, Eq. 7).
 
 With u = x/alpha - m, where m is the mean of the data,
 
 .. math:: D(x, t) = m + c_{skip}\, u + c_{out}\, F(c_{in}\, u;\; c_{noise}).
 
-Every network and every SDE fits, because :math:`s = \sigma/\alpha` is the noise level of x/alpha. A
-preconditioning says what the network was trained to predict, a condition which function of time it
-receives.
+This covers all networks and SDEs, because :math:`s = \sigma/\alpha` is the noise level of x/alpha.
+The preconditioning is determined by the network's prediction target; the condition c_noise is the
+function of time that the network receives.
 """
 
 from __future__ import annotations
@@ -31,15 +31,19 @@ class Scalars(NamedTuple):
 
 
 Preconditioning = Callable[[SDE, Times], Scalars]
-"""What the network predicts: the scalars at times t, (batch,)."""
+"""Computes the three scalars of a prediction target at times t, (batch,)."""
 
 Condition = Callable[[SDE, Times], Tensor]
-"""The time variable that the network receives, (batch,)."""
+"""Computes the time variable that the network receives at times t, (batch,)."""
 
 
 @dataclass(frozen=True)
 class EDM:
-    """Unit variance in and out (Karras et al. 2022, Table 1); ``std`` is that of the data."""
+    """The EDM preconditioning with unit input and target variance (Karras et al. 2022, Table 1).
+
+    Attributes:
+        std: standard deviation of the data.
+    """
 
     std: float = 0.5
 
@@ -50,24 +54,45 @@ class EDM:
 
 
 def score(sde: SDE, t: Times) -> Scalars:
-    """F is the score itself (NCSN)."""
+    """F predicts the score (NCSN).
+
+    Args:
+        sde: the forward diffusion.
+        t: times, (batch,).
+    """
     alpha, sigma = sde.alpha(t), sde.sigma(t)
     return Scalars(torch.ones_like(t), sigma**2 / alpha, alpha)
 
 
 def scaled_score(sde: SDE, t: Times) -> Scalars:
-    """F / sigma is the score (Technique 6.3: NCSNv2, and NCSN++)."""
+    """F predicts sigma times the score (NCSNv2, Technique 6.3, and NCSN++).
+
+    Args:
+        sde: the forward diffusion.
+        t: times, (batch,).
+    """
     return Scalars(torch.ones_like(t), sde.ratio(t), sde.alpha(t))
 
 
 def noise(sde: SDE, t: Times) -> Scalars:
-    """F is the noise z, so the score is -F / sigma (DDPM, DDPM++)."""
+    """F predicts the noise z, so the score is -F / sigma (DDPM, DDPM++).
+
+    Args:
+        sde: the forward diffusion.
+        t: times, (batch,).
+    """
     return Scalars(torch.ones_like(t), -sde.ratio(t), sde.alpha(t))
 
 
 def velocity(sde: SDE, t: Times) -> Scalars:
-    """F is v = alpha z - sigma x_0 (Salimans & Ho 2022), where alpha^2 + sigma^2 = 1: else the
-    same x_0 from any alpha and sigma, (alpha x - sigma v) / (alpha^2 + sigma^2).
+    """F predicts the velocity v = alpha z - sigma x_0 (Salimans and Ho 2022).
+
+    The clean image is x_0 = (alpha x - sigma v) / (alpha^2 + sigma^2), also on SDEs on which
+    alpha^2 + sigma^2 is not 1.
+
+    Args:
+        sde: the forward diffusion.
+        t: times, (batch,).
     """
     alpha, sigma = sde.alpha(t), sde.sigma(t)
     total = alpha**2 + sigma**2
@@ -75,41 +100,77 @@ def velocity(sde: SDE, t: Times) -> Scalars:
 
 
 def clean(sde: SDE, t: Times) -> Scalars:
-    """F is the clean image x_0."""
+    """F predicts the clean image x_0.
+
+    Args:
+        sde: the forward diffusion.
+        t: times, (batch,).
+    """
     return Scalars(torch.zeros_like(t), torch.ones_like(t), sde.alpha(t))
 
 
 def denoiser(sde: SDE, t: Times) -> Scalars:
-    """F is a denoiser D(x / alpha; sigma / alpha) of images with additive noise.
+    """F is a denoiser D(x / alpha; sigma / alpha) of images with additive Gaussian noise.
 
-    With the condition :func:`ratio` this takes plug-and-play denoisers, such as deepinv's.
+    With the condition :func:`ratio` it accepts plug-and-play denoisers such as those of deepinv.
+
+    Args:
+        sde: the forward diffusion.
+        t: times, (batch,).
     """
     return Scalars(torch.zeros_like(t), torch.ones_like(t), torch.ones_like(t))
 
 
 def ratio(sde: SDE, t: Times) -> Tensor:
-    """sigma / alpha, the noise level of x / alpha."""
+    """The noise-to-signal ratio sigma / alpha, which is the noise level of x / alpha.
+
+    Args:
+        sde: the forward diffusion.
+        t: times, (batch,).
+    """
     return sde.ratio(t)
 
 
 def log_ratio(sde: SDE, t: Times) -> Tensor:
-    """log(sigma / alpha)."""
+    """The logarithm of sigma / alpha.
+
+    Args:
+        sde: the forward diffusion.
+        t: times, (batch,).
+    """
     return torch.log(sde.ratio(t))
 
 
 def log_sigma(sde: SDE, t: Times) -> Tensor:
-    """log sigma: what NCSN++'s Fourier features take."""
+    """The logarithm of sigma, the input of the Fourier features of NCSN++.
+
+    Args:
+        sde: the forward diffusion.
+        t: times, (batch,).
+    """
     return torch.log(sde.sigma(t))
 
 
 def time_999(sde: SDE, t: Times) -> Tensor:
-    """999 t: DDPM's thousand steps, made continuous (DDPM++)."""
+    """The time scaled to DDPM's step index, 999 t, as in DDPM++.
+
+    Args:
+        sde: the forward diffusion.
+        t: times, (batch,).
+    """
     return 999 * t
 
 
 def level_index(sde: SDE, t: Times, count: int) -> Tensor:
-    """The number, from 0 at eps to count - 1 at 1, of ``count`` equally spaced times, in float64;
-    in between a fraction, at the times themselves an exact integer.
+    """The index of a time among equally spaced noise scales, in float64.
+
+    It runs from 0 at eps to count - 1 at 1, is an exact integer at each scale, and is fractional in
+    between.
+
+    Args:
+        sde: the forward diffusion.
+        t: times, (batch,).
+        count: number of noise scales.
     """
     index = (t.double() - sde.eps) / (1 - sde.eps) * (count - 1)
     near = torch.round(index)
@@ -118,7 +179,11 @@ def level_index(sde: SDE, t: Times, count: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Level:
-    """The number of the noise scale, 0 for the least noise, of ``count`` ones."""
+    """The index of the noise scale, starting from 0 for the least noise.
+
+    Attributes:
+        count: number of noise scales.
+    """
 
     count: int
 

@@ -1,8 +1,8 @@
-r"""One prior on another SDE (Karras et al. 2022, section 2: every schedule is the same diffusion).
+r"""A prior on another SDE than the one it was trained on (Karras et al. 2022, section 2).
 
-A linear SDE's marginals are those of :math:`x_0 + v z` scaled by alpha, with v = sigma/alpha. So a
-prior trained on one answers on every other whose v it has seen: at the same v, the states differ
-by the ratio of the alphas, and the denoised image is the same.
+The marginals of a linear SDE are those of :math:`x_0 + v z`, scaled by alpha, with v = sigma/alpha.
+At equal v, the states of two SDEs differ by the ratio of their alphas, and the denoised image is
+the same. A prior can therefore be used on every SDE whose range of v lies within its own.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ from medscore.types import State, Times
 
 @final
 class Reparameterized(Prior):
-    """``prior`` seen as a prior on ``sde``.
+    """A prior expressed on another SDE.
+
+    Args:
+        prior: the prior on its own SDE.
+        sde: the SDE to express it on.
 
     Raises:
-        ValueError: ``sde`` has more noise, or at its eps less, than the prior's own SDE.
+        ValueError: the noise-to-signal ratios of ``sde`` exceed the range of the prior's SDE.
     """
 
     def __init__(self, prior: Prior, sde: SDE) -> None:
@@ -42,7 +46,11 @@ class Reparameterized(Prior):
 
 
 def edm(prior: Prior) -> Reparameterized:
-    """The prior in EDM coordinates: no drift, sigma from its lowest ratio to its highest."""
+    """The prior in EDM coordinates, on a VE SDE with the prior's range of sigma / alpha.
+
+    Args:
+        prior: the prior on its own SDE.
+    """
     low, high = _range(prior.sde)
     return Reparameterized(prior, VE(low, high, eps=0.0))
 

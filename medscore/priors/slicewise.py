@@ -1,4 +1,4 @@
-"""A prior of slices for volumes: every slice is denoised on its own, (batch, channel, Z, H, W)."""
+"""A 2-D prior applied to volumes (batch, channel, Z, H, W) slice by slice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from medscore.types import State, Times
 
 @final
 class Slicewise(Prior):
-    """``inner``, a prior of images (batch, channel, H, W), on volumes; Z evaluations a volume."""
+    """A prior of volumes that denoises each slice separately; Z evaluations per volume.
+
+    Args:
+        inner: prior of images (batch, channel, H, W).
+    """
 
     def __init__(self, inner: Prior) -> None:
         self.inner, self.sde = inner, inner.sde

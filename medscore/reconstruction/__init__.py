@@ -1,4 +1,4 @@
-"""Reconstruct measurements: posterior sampling, baselines, supervised networks, outputs."""
+"""Reconstruction of measurements by posterior sampling, baselines or supervised networks."""
 
 import lazy_loader
 

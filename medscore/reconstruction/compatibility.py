@@ -1,4 +1,4 @@
-"""Whether a prior fits the images of a measurement."""
+"""Checks that a prior fits the images of a measurement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
 
 Misfit = tuple[str, str, str]
-"""What differs, the value of the images, and the value or range of the prior."""
+"""Name of the property that differs, its value for the images, and its value for the prior."""
 
 
 def check_compatible(
@@ -22,27 +22,28 @@ def check_compatible(
     """Refuse a prior that was not trained on images like those of a measurement.
 
     Args:
-        domain: what the images of the prior are.
+        domain: image domain of the prior.
         measurement: the data.
-        where: what the message calls the measurement.
-        prior_name: what the message calls the prior; by default the domain's name.
+        where: name of the measurement in error messages.
+        prior_name: name of the prior in error messages; by default the domain's name.
 
     Raises:
-        MedscoreError: modality, quantity, matrix size or pixel spacing differ; it names both sides.
+        MedscoreError: modality, quantity, matrix size or pixel spacing differ; the message has both
+            values.
     """
     for what, ours, theirs in measurement_misfits(domain, measurement):
         raise MedscoreError(
             f"{what} is {ours}, prior {prior_name or domain.name} has {theirs}",
             where=where,
-            hint="choose a prior that fits (`medscore priors list`), or simulate at its size",
+            hint="use a prior that fits (`medscore priors list`), or simulate at its size",
         )
 
 
 def measurement_misfits(domain: ImageDomain, m: Measurement) -> list[Misfit]:
-    """How the images of a measurement differ from those of a prior.
+    """The differences between the images of a measurement and those of a prior.
 
     Args:
-        domain: what the images of the prior are.
+        domain: image domain of the prior.
         m: the measurement.
     """
     (rows, columns), (x, y) = m.size, m.spacing
@@ -60,10 +61,10 @@ def measurement_misfits(domain: ImageDomain, m: Measurement) -> list[Misfit]:
 def misfits(
     domain: ImageDomain, *, modality: str, quantity: str, size: int, spacing: float
 ) -> list[Misfit]:
-    """How images differ from those of a prior.
+    """The differences between given images and those of a prior.
 
     Args:
-        domain: what the images of the prior are.
+        domain: image domain of the prior.
         modality: CT or MR.
         quantity: "HU" or "magnitude".
         size: rows and columns of the square slices.

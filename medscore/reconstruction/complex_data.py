@@ -1,9 +1,9 @@
 """Complex measurements with a prior of real-valued images.
 
-A prior of magnitudes takes the phase of the image from the fully sampled centre of k-space
-(``phase-estimate``). A prior of complex images sees real and imaginary part as two channels
-(``two-channel``). Other priors have no rule for complex data; ``ImageDomain.complex_data`` says
-which applies.
+For a prior of magnitudes, the phase of the image is estimated from the fully sampled centre of
+k-space (``phase-estimate``). A prior of complex images has the real and the imaginary part as two
+channels (``two-channel``). Other priors have no rule for complex data. The rule of a prior is
+``ImageDomain.complex_data``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def as_the_prior_sees(
     kspace: Kspace,
     sensitivity: Tensor | None = None,
 ) -> Operator:
-    """An operator on complex images as one on the prior's real-valued images.
+    """An operator on the prior's real-valued images from an operator on complex images.
 
     Args:
-        domain: what the images of the prior are.
-        operator: the operator on complex images.
+        domain: image domain of the prior.
+        operator: operator on complex images.
         kspace: the measurements, (batch, coil, ky, kx), with a fully sampled centre.
-        sensitivity: coil sensitivity maps, where there are several coils.
+        sensitivity: coil sensitivity maps; None for a single coil.
 
     Raises:
         MedscoreError: the prior has no rule for complex data.
@@ -44,7 +44,7 @@ def as_the_prior_sees(
     if rule == "two-channel":
         return TwoChannels(operator)
     raise MedscoreError(
-        f"prior {domain.name} models {domain.quantity} images, which cannot explain complex data",
+        f"prior {domain.name} models {domain.quantity} images, which do not fit complex data",
         hint="use a prior of magnitudes or of complex images",
     )
 
@@ -53,7 +53,7 @@ def seen_by(domain: ImageDomain, m: Measurement) -> Operator:
     """The operator of a measurement on the prior's images.
 
     Args:
-        domain: what the images of the prior are.
+        domain: image domain of the prior.
         m: the measurement.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The demonstration: a simulated sparse-view scan of two real CT slices, reconstructed."""
+"""The demonstration: reconstruction of simulated sparse-view scans of two real CT slices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from medscore.reconstruction.run import choose_method
 from medscore.reconstruction.saving import reconstruct_file
 
 IMAGES = ("693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm")
-"""Two head CT slices of 512 x 512 in pydicom's test files, made available with pydicom."""
+"""Two head CT slices of 512 x 512 pixels from pydicom's test files."""
 
 SIZE = 128
 """Rows and columns that the slices are reduced to."""
@@ -27,27 +27,29 @@ SIZE = 128
 
 @dataclass(frozen=True)
 class Demo:
-    """Quality of the demonstration.
+    """The result of the demonstration.
 
     Attributes:
-        rows: lines of the results table, by name of the image.
+        rows: rows of the results table, by image.
     """
 
     rows: dict[str, list[Row]]
 
 
 def image_paths() -> list[Path]:
-    """Paths of the demonstration's images, which pydicom carries; nothing is downloaded.
+    """Paths of the demonstration's images, which are part of pydicom; nothing is downloaded.
 
     Raises:
-        MedscoreError: this pydicom does not carry them.
+        MedscoreError: the installed pydicom does not contain them.
     """
     folder = Path(pydicom.__file__).parent / "data" / "test_files"
     paths = [folder / name for name in IMAGES]
     for path in paths:
         if not path.is_file():
             raise MedscoreError(
-                "this pydicom lacks the demo image", where=path, hint="install pydicom from PyPI"
+                "the installed pydicom does not contain this image",
+                where=path,
+                hint="install pydicom from PyPI",
             )
     return paths
 
@@ -60,17 +62,17 @@ def demo(
     samples: int = 8,
     seed: int = 0,
 ) -> Demo:
-    """Simulate, reconstruct and judge each image; everything is written into one new folder.
+    """Simulate, reconstruct and assess each image, and write the results into a new folder.
 
     Args:
-        output: folder to make.
+        output: folder to create.
         views: number of views of the sparse scan.
         steps: number of steps of the time grid; by default the preset's.
         samples: number of posterior samples per slice.
         seed: seed of all random draws.
 
     Raises:
-        MedscoreError: an invalid parameter, or a folder that exists.
+        MedscoreError: an invalid parameter, or the folder exists.
     """
     method = choose_method(steps=steps, samples=samples, seed=seed)
     rows, previews = {}, []

@@ -1,4 +1,4 @@
-"""Describe a file: what it holds, what to note about it, and which priors fit."""
+"""Description of a file: its content, notes about it, and the priors that fit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from medscore.priors.contract import DataContract
 from medscore.reconstruction.compatibility import measurement_misfits, misfits
 
 Contracts = Mapping[str, DataContract]
-"""Priors by name: what their images are."""
+"""Data contracts of priors by name."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Report:
     Attributes:
         what: kind of file.
         facts: values by name, in the order to show them.
-        noticed: what the user should know.
-        priors: for each prior, that it fits and how, or why it does not.
+        noticed: notes for the user.
+        priors: for each prior, whether it fits, with the reduced size or the differences.
     """
 
     what: str
@@ -47,15 +47,18 @@ class Report:
 def inspect_path(
     path: str | Path, *, series: str | None = None, channel: int | None = None
 ) -> Report | list[Series]:
-    """Describe a file for all shipped priors; a folder with several series is listed.
+    """Describe a file and compare it with all shipped priors.
 
     Args:
         path: the file or folder.
         series: UID or description of a series, or a part of it.
         channel: volume of a 4-D NIfTI file, from 0.
 
+    Returns:
+        The description, or the series of a folder that has more or less than one.
+
     Raises:
-        MedscoreError: no such file, or it cannot be read.
+        MedscoreError: the file does not exist or cannot be read.
     """
     path = Path(path)
     if not path.exists():
@@ -73,7 +76,7 @@ def inspect(
 ) -> Report:
     """Describe a measurement file or raw k-space, a DICOM file or folder, or a NIfTI file.
 
-    Slices on an uneven grid are noted rather than refused.
+    Slices on an irregular grid are noted rather than refused.
 
     Args:
         path: the file or folder.
@@ -98,12 +101,12 @@ def inspect(
             volume = read_volume(path, series=series, resample=True, channel=channel)
         except MedscoreError:
             raise refused from None
-        noticed = ("the slices are not on an even grid: read it with `resample`",)
+        noticed = ("the slices are not on an regular grid: read it with `resample`",)
     return of_volume(volume, contracts, noticed)
 
 
 def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) -> Report:
-    """Describe an image; priors are compared at their own size, to which slices can be reduced.
+    """Describe an image; priors are compared at their own size, to which the slices can be reduced.
 
     Args:
         volume: the image.
@@ -115,7 +118,7 @@ def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) 
     lowest, highest = float(volume.values.min()), float(volume.values.max())
     modality, noticed = guess(volume), [*volume.source.notes, *more]
     if volume.modality == "unknown":
-        noticed.append(f"the file does not state its modality; its values suggest {modality}")
+        noticed.append(f"the file does not specify its modality; its values suggest {modality}")
     square = rows == columns and abs(x - y) <= 1e-3 * x
     if not square:
         noticed.append(f"slices are not square: {columns} x {rows} pixels of {x:.4g} x {y:.4g} mm")
@@ -155,7 +158,7 @@ def of_measurement(m: Measurement, contracts: Contracts) -> Report:
         "task": m.task,
         "operator": repr(m.operator),
         "data": f"{' x '.join(map(str, m.data.shape))} {m.data.dtype}",
-        "values": f"moduli up to {size.max():g}, of images in {m.image_unit}",
+        "values": f"magnitudes up to {size.max():g}, of images in {m.image_unit}",
         "image": f"{columns} x {rows} pixels of {x:.4g} x {y:.4g} mm",
         "noise": m.noise,
         "source sha256": m.source.sha256,
@@ -167,7 +170,7 @@ def of_measurement(m: Measurement, contracts: Contracts) -> Report:
 
 
 def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
-    """Describe raw k-space; priors are compared at their own size, which `measure` can produce.
+    """Describe raw k-space; priors are compared at their own size, to which it can be cropped.
 
     Args:
         raw: the k-space.
@@ -184,7 +187,7 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
     }
     noticed = list(raw.source.notes)
     if raw.spacing is None:
-        noticed.append("the file does not state the pixel size: measure it with `spacing`")
+        noticed.append("the file does not specify the pixel size: measure it with `spacing`")
         return Report("raw k-space", facts, tuple(noticed), {})
     column, row, thickness = raw.spacing
     side = column * nx
@@ -192,7 +195,7 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
     facts["field of view"] = f"{side:.4g} x {row * ny:.4g} mm"
     if raw.oversampling > 1:
         noticed.append(
-            f"the readout is oversampled {raw.oversampling:.3g} times: `measure` crops it"
+            f"the readout is oversampled {raw.oversampling:.3g} times: measuring crops it"
         )
     fits = {}
     for name, contract in contracts.items():
@@ -219,7 +222,7 @@ def of_projections(path: Path) -> Report:
         "views": f"{len(views)}, detector of {ds.get('Rows', '?')} x {ds.get('Columns', '?')}",
         "scan": kind,
     }
-    noticed = ("projections do not state the image: measure them with `size` and `spacing`",)
+    noticed = ("projections do not specify the image: measure them with `size` and `spacing`",)
     return Report("CT projections (DICOM-CT-PD)", facts, noticed, {})
 
 

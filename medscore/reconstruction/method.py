@@ -1,4 +1,4 @@
-"""What every reconstruction method is: a check, a solver, and an identity of its weights."""
+"""The interface of a reconstruction method: a check, a solver, and an identity of its weights."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from medscore.reconstruction.result import Reconstruction
 
 
 def _ignore(info: StepInfo) -> None:
-    pass
+    """Ignore the progress.
+
+    Args:
+        info: the progress.
+    """
 
 
 @dataclass(frozen=True)
 class Run:
-    """How a method is run, without influence on the result.
+    """Execution settings of a method, which do not affect its result.
 
     Attributes:
-        where: what error messages call the measurement; its path, if it has one.
+        where: name or path of the measurement in error messages.
         on_step: called after every sampling step.
         state: file that keeps an interrupted run; None to keep none.
     """
@@ -35,18 +39,18 @@ QUIET: Run = Run()
 
 
 class Method(ABC):
-    """A way to reconstruct measurements: sampling with a prior, a baseline, or a network."""
+    """A reconstruction method: posterior sampling, a baseline, or a supervised network."""
 
     @abstractmethod
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
-        """Refuse a measurement that the method is not made for, before anything slow begins.
+        """Refuse a measurement that the method cannot reconstruct, before anything slow begins.
 
         Args:
             measurement: the data.
-            where: what error messages call the measurement.
+            where: name of the measurement in error messages.
 
         Raises:
-            MedscoreError: settings that are invalid, or that do not fit the measurement.
+            MedscoreError: invalid settings, or settings that do not fit the measurement.
         """
 
     @abstractmethod
@@ -55,16 +59,16 @@ class Method(ABC):
 
         Args:
             measurement: the data.
-            run: progress and state of the run.
+            run: execution settings.
 
         Raises:
             MedscoreError: as :meth:`check`, or the solver diverged.
         """
 
     def identity(self, modality: str) -> str:
-        """Hash of the weights that the method uses; empty if it uses none.
+        """The hash of the weights that the method uses; empty if it uses none.
 
         Args:
-            modality: modality of the measurements, which decides on the default prior.
+            modality: modality of the measurements, which determines the default prior.
         """
         return ""

@@ -31,12 +31,12 @@ TARGET = "the image given as reference, on the measurement's grid"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a results table.
+    """One row of a results table.
 
     Attributes:
         method: name of the method.
-        psnr: in dB, the mean over slices.
-        ssim: the mean over slices.
+        psnr: mean PSNR over slices in dB.
+        ssim: mean SSIM over slices.
         nfe: network evaluations per sample.
         seconds: wall time.
     """
@@ -48,18 +48,18 @@ class Row:
     seconds: float
 
     def record(self) -> dict[str, Any]:
-        """The line for JSON, which has no infinity: the PSNR of an exact image is null."""
+        """The row for JSON; an infinite PSNR becomes null, because JSON has no infinity."""
         return {**asdict(self), "psnr": self.psnr if math.isfinite(self.psnr) else None}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished reconstruction with what it is compared to.
+    """A finished reconstruction with a classical reconstruction and the ground truth.
 
     Attributes:
         reconstruction: the samples, with their measurement.
         classical: name and image (slices, H, W) of the reconstruction without a prior.
-        reference: ground truth (slices, H, W) in HU or as magnitudes; None without one.
+        reference: ground truth (slices, H, W) in HU or as magnitudes; None if it is not known.
         window_asked: values that the preview shows black and white; by default by modality.
     """
 
@@ -82,7 +82,7 @@ class Outcome:
 
     @property
     def window(self) -> tuple[float, float]:
-        """Values that the preview shows black and white."""
+        """The values that the preview shows black and white."""
         if self.window_asked is not None:
             return self.window_asked
         if self.measurement.modality == "CT":
@@ -91,9 +91,9 @@ class Outcome:
 
     @cached_property
     def compared(self) -> dict[str, list[Quality]]:
-        """Quality of every slice by method: the classical image, one sample, and the mean.
+        """The quality of every slice, by method: the classical image, one sample, and the mean.
 
-        Empty without a reference.
+        It is empty without a reference.
         """
         if self.reference is None:
             return {}
@@ -113,7 +113,7 @@ class Outcome:
         }
 
     def rows(self) -> list[Row]:
-        """The lines of the results table; empty without a reference."""
+        """The rows of the results table; empty without a reference."""
         r, rows = self.reconstruction, []
         for method, values in self.compared.items():
             q, own = average(values), method != self.classical[0]
@@ -121,7 +121,7 @@ class Outcome:
         return rows
 
     def cards(self) -> dict[str, Card]:
-        """The metric card of each line, by method."""
+        """The metric card of each row, by method."""
         return {
             method: card(values, self.convention, target=TARGET)
             for method, values in self.compared.items()
@@ -139,11 +139,11 @@ def write_outputs(
     """Write every output of a reconstruction into an existing folder.
 
     Args:
-        folder: where to write.
-        outcome: what to write.
-        record: more entries for provenance.json.
-        hdf5: whether to write all samples to samples.h5 too.
-        identity: DICOM attributes of the patient, for the derived DICOM series alone.
+        folder: folder to write into.
+        outcome: the finished reconstruction.
+        record: further entries of provenance.json.
+        hdf5: whether to write all samples to samples.h5 as well.
+        identity: DICOM attributes of the patient, for the derived DICOM series only.
     """
     version = medscore.__version__
     m, r = outcome.measurement, outcome.reconstruction
@@ -181,10 +181,10 @@ def write_outputs(
 
 
 def preview(outcome: Outcome) -> Image.Image:
-    """A picture of up to four slices: classical, reconstruction, spread and reference.
+    """A picture of up to four slices: classical, reconstruction, standard deviation, reference.
 
     Args:
-        outcome: what to show.
+        outcome: the finished reconstruction.
     """
     r, m = outcome.reconstruction, outcome.measurement
     name, image = outcome.classical

@@ -1,4 +1,4 @@
-"""Posterior samples of a measurement: units, operator and conditioner of each batch, the job."""
+"""Posterior sampling of a measurement: its units, and operator and conditioner of each batch."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from medscore.types import State
 from medscore.white_noise import derive_seed
 
 EXACT = 9e-4
-"""Relative residual after the final step for noise-free data, which projects onto the images that
-fit this well. A projection onto a convex set is non-expansive, so rounding is not amplified and
-results do not depend on the batch size."""
+"""Relative residual after the final step for noise-free data, which projects onto the set of images
+with at most this residual. A projection onto a convex set is non-expansive, so rounding errors are
+not amplified and results do not depend on the batch size."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to sample.
+    """The settings of posterior sampling, with objects instead of names.
 
     Attributes:
         sampler: the unconditional sampler.
         conditioner: makes the conditioner of a batch from its operator and measurements, both in
-            the prior's range, and their noise standard deviation. Noisy measurements are in units
-            of their own noise, so it is 1, and 0 for noise-free data.
+            the prior's range, and their noise standard deviation. Noisy measurements are whitened,
+            so it is 1 for them, and 0 for noise-free data.
         times: decreasing time grid, (steps + 1,).
         samples: number of posterior samples per slice.
         seed: seed of all random draws.
         noise_std: noise standard deviation of the data, broadcastable to them, of the real and the
             imaginary part each; None for noise-free data, for which sampling ends with a projection
-            onto the images that fit them.
-        batch_size: samples that are processed together; the result does not depend on it.
+            onto the images that fit the data.
+        batch_size: number of samples that are processed together; the result does not depend on it.
         device: device of the network and the operators.
         bf16: whether the network runs in bf16 autocast.
         state: file that keeps an interrupted run; None to keep none.
@@ -75,18 +75,18 @@ def sample_posterior(
 ) -> Reconstruction:
     """Draw ``plan.samples`` posterior samples of every slice.
 
-    Sample k of slice i is drawn with its own generator, seeded by (seed, i, k). Beside the
-    measurement, memory holds at most two copies of the samples and the working set of one batch.
+    Sample k of slice i has its own generator, seeded by (seed, i, k). Besides the measurement,
+    memory holds at most two copies of the samples and the working set of one batch.
 
     Args:
         measurement: the data.
         prior: the score model.
-        domain: what the images of the prior are.
-        plan: how to sample.
+        domain: image domain of the prior.
+        plan: settings of the sampling.
         on_step: called after every sampling step.
 
     Raises:
-        MedscoreError: complex data whose phase cannot be handled, or a sample that diverged.
+        MedscoreError: complex data that the prior cannot represent, or a sample that diverged.
     """
     start = time.perf_counter()
     operator = seen_by(domain, measurement)
@@ -135,7 +135,7 @@ def sample_posterior(
 
 @dataclass(frozen=True)
 class _Scaled:
-    """A measurement in the prior's range, some slices at a time."""
+    """A measurement scaled to the prior's range, a few slices at a time."""
 
     measurement: Measurement
     operator: Operator
@@ -143,13 +143,16 @@ class _Scaled:
     plan: Plan
 
     def plain(self, slices: list[int]) -> tuple[Operator, Tensor]:
-        """Operator and measurements of these slices."""
+        """The operator and the measurements of some slices."""
         operator = self.operator.select(slices)
         y = torch.from_numpy(self.measurement.data[slices]).to(self.plan.device)
         return operator, self.units.measurements(operator, y, slices)
 
     def white(self, slices: list[int]) -> tuple[Operator, Tensor, float]:
-        """The same in units of their noise, and the noise standard deviation: 1, or 0 if none."""
+        """The whitened operator and measurements of some slices, and the noise standard deviation.
+
+        The latter is 1, or 0 for noise-free data, which are not whitened.
+        """
         operator, y = self.plain(slices)
         if self.plan.noise_std is None:
             return operator, y, 0.0

@@ -1,4 +1,4 @@
-"""The picture beside a reconstruction: what is compared, in one window, with a scale bar."""
+"""The preview of a reconstruction: images side by side in one window, with a scale bar."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 TITLE = 16
-"""Height of the line of titles, in pixels."""
+"""Height of the titles in pixels."""
 
 
 def picture(
@@ -20,12 +20,15 @@ def picture(
     spread: NDArray[np.floating] | None = None,
     unit: str = "",
 ) -> Image.Image:
-    """Images (slices, H, W) by name, side by side, up to four slices one below the other.
+    """A picture with one column per image and one row per slice, for up to four slices.
 
     Args:
-        window: values shown black and white, stated in the first title. spacing: of the pixels in
-            mm, for the bar in the lower left corner. spread: a standard deviation, shown after the
-            first two columns up to a twentieth of the window. unit: of the values.
+        columns: images (slices, H, W) by name.
+        window: values that are shown black and white, written in the first title.
+        spacing: pixel spacing in mm, for the scale bar in the lower left corner.
+        spread: standard deviation (slices, H, W), shown after the first two columns, with white at
+            a twentieth of the window; None to omit it.
+        unit: unit of the values.
     """
     low, high = window
     tenth = (high - low) / 20
@@ -53,7 +56,7 @@ def picture(
 
 
 def _bar(draw: ImageDraw.ImageDraw, bottom: int, width: int, mm_per_pixel: float) -> None:
-    """A bar of a round number of mm, no longer than a third of the image."""
+    """Draw a scale bar with a round length in mm, at most a third of the image."""
     length = bar_length(width * mm_per_pixel)
     right = 6 + round(length / mm_per_pixel)
     draw.rectangle((6, bottom - 9, right, bottom - 6), fill=255, outline=0)
@@ -61,7 +64,11 @@ def _bar(draw: ImageDraw.ImageDraw, bottom: int, width: int, mm_per_pixel: float
 
 
 def bar_length(field_of_view: float) -> float:
-    """The largest of 1, 2 and 5 times a power of ten that is at most a third of it."""
+    """The largest of 1, 2 and 5 times a power of ten that is at most a third of the image's width.
+
+    Args:
+        field_of_view: width of the image in mm.
+    """
     most = field_of_view / 3
     power = 10.0 ** math.floor(math.log10(most))
     return max(step * power for step in (1, 2, 5) if step * power <= most)

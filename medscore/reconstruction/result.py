@@ -26,7 +26,7 @@ class Reconstruction:
         seconds: wall time.
         measurement: the data that were reconstructed.
         record: method, settings and prior, for provenance.json.
-        warnings: what the user should know about the result.
+        warnings: warnings about the result.
     """
 
     samples: NDArray[np.float32]
@@ -41,16 +41,16 @@ class Reconstruction:
 
     @property
     def mean(self) -> NDArray[np.float32]:
-        """Mean over the samples (slices, H, W): the reconstruction."""
+        """The mean over the samples (slices, H, W), which is the reconstruction."""
         mean: NDArray[np.float32] = self.samples.mean(axis=1)
         return mean
 
     @property
     def std(self) -> NDArray[np.float32]:
-        """Standard deviation over the samples (slices, H, W); needs at least two."""
+        """The standard deviation over the samples (slices, H, W); it needs at least two."""
         deviation: NDArray[np.float32] = self.samples.std(axis=1, ddof=1)
         return deviation
 
 
 Solve = Callable[[Measurement], Reconstruction]
-"""A method with all its settings, as evaluation and tuning use it."""
+"""A method with all its settings, in the form that evaluation and tuning use."""

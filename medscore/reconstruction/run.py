@@ -1,4 +1,4 @@
-"""Reconstruct a measurement: the one function behind the command line and the Python API."""
+"""Reconstruction of a measurement, for the command line and the Python interface."""
 
 from __future__ import annotations
 
@@ -52,18 +52,19 @@ def reconstruct(
             sampling.
         samples: number of posterior samples per slice; their mean is the reconstruction.
         preset: "fast", "thesis", another preset of the dissertation, or a YAML file.
-        sampler: name or object; by default the preset's.
-        conditioner: name, class, ``Class.with_settings(...)`` or a function of operator, y and
-            noise_std; by default the preset's.
+        sampler: name of a sampler, or a sampler object; by default the preset's.
+        conditioner: name of a conditioner, a class, ``Class.with_settings(...)``, or a function of
+            operator, y and noise_std; by default the preset's.
         steps: number of steps of the time grid; by default the preset's.
         grid: name of the time grid, or a function of SDE and number of steps.
-        noise: noise of the data: "recorded" (the default) for what the measurement records,
-            "estimate", "none", "gaussian:STD", "poisson:PHOTONS", or the standard deviation itself.
-        parameters: parameters of the methods, such as ``{"conditioner.zeta": 0.3}``; of a baseline
-            ``{"weight": 1e-4}``.
-        precision: "float32", or "bf16" autocast of the network.
+        noise: noise of the data: "recorded" (the default) for the recorded noise of the
+            measurement, "estimate", "none", "gaussian:STD", "poisson:PHOTONS", or the standard
+            deviation itself.
+        parameters: parameters of the methods, such as ``{"conditioner.zeta": 0.3}``, or for a
+            baseline ``{"weight": 1e-4}``.
+        precision: "float32", or "bf16" for autocast of the network.
         seed: seed of all random draws.
-        batch_size: samples that are processed together; the result does not depend on it.
+        batch_size: number of samples that are processed together; the result does not depend on it.
         device: auto, cpu or cuda.
         state: file that keeps an interrupted run, which the same call resumes.
         on_step: called after every sampling step.

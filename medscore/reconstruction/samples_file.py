@@ -23,7 +23,14 @@ FORMAT = "medscore-samples-1"
 def write_samples(
     path: Path, r: Reconstruction, m: Measurement, *, seed: int, version: str
 ) -> None:
-    """Write atomically.
+    """Write all posterior samples of a reconstruction, atomically.
+
+    Args:
+        path: file to write.
+        r: the reconstruction.
+        m: the measurement.
+        seed: seed of the samples.
+        version: version of medscore.
 
     Raises:
         MedscoreError: the folder cannot be written.

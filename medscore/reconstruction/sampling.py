@@ -43,9 +43,9 @@ from medscore.samplers.grids import Grid
 
 @dataclass(frozen=True)
 class Sampling(Method):
-    """Posterior sampling: a prior, a sampler, a conditioner and a time grid.
+    """Posterior sampling with a prior, a sampler, a conditioner and a time grid.
 
-    Objects go before the names in ``settings``.
+    Objects take precedence over the names in ``settings``.
 
     Attributes:
         settings: names, numbers and parameters.
@@ -56,7 +56,7 @@ class Sampling(Method):
         grid: a function of SDE and number of steps, instead of a name.
         noise_std: noise standard deviation of the measurements, instead of ``settings.noise``:
             a number, or a tensor that broadcasts to them.
-        batch_size: samples that are processed together; the result does not depend on it.
+        batch_size: number of samples that are processed together; the result does not depend on it.
         device: auto, cpu or cuda.
     """
 
@@ -122,7 +122,7 @@ class Sampling(Method):
         try:
             times = grid(prior.sde, s.steps)
         except ValueError as error:
-            raise MedscoreError(f"grid: {error}", hint="use other values") from error
+            raise MedscoreError(f"grid: {error}", hint="use other parameters") from error
         return Plan(
             sampler=self.sampler or build_sampler(s.sampler, s.parameters_of("sampler")),
             conditioner=self._factory(),
@@ -136,7 +136,7 @@ class Sampling(Method):
         )
 
     def record(self) -> dict[str, Any]:
-        """The settings for provenance.json; objects are recorded by their text."""
+        """The settings for provenance.json; objects are recorded by name or ``repr``."""
         parameters = self.settings.record()
         for name in ("sampler", "conditioner", "grid", "noise_std"):
             if (given := getattr(self, name)) is not None:
@@ -166,7 +166,7 @@ class Sampling(Method):
             return read_checkpoint(prior_path(self._prior_name(m.modality))).contract
         if self.prior.domain is None:
             raise MedscoreError(
-                f"the prior {type(self.prior).__name__} does not say what its images are",
+                f"the prior {type(self.prior).__name__} has no image domain",
                 hint="set its `domain` to a medscore.ImageDomain(modality=..., low=..., high=...)",
             )
         return self.prior.domain
@@ -185,7 +185,7 @@ class Sampling(Method):
             return noise_std_of(self.settings.noise, m, where)
         given = torch.as_tensor(self.noise_std, dtype=torch.float32)
         if not bool((given >= 0).all() & given.isfinite().all()):
-            raise MedscoreError("`noise` has values below 0, or not finite", hint="use 0 or more")
+            raise MedscoreError("`noise` has negative or non-finite values", hint="use 0 or more")
         return given.reshape(1, *(1,) * 3) if given.ndim == 0 and float(given) else (
             None if given.ndim == 0 else given
         )  # fmt: skip
@@ -205,7 +205,7 @@ def _described(given: Any) -> str | float | Mapping[str, Any]:
 
 
 def _typicality(prior: Prior, domain: ImageDomain, found: Reconstruction) -> Tensor | None:
-    """z of the first samples against the prior's validation images, where those are known."""
+    """The z scores of the first samples relative to the prior's validation images, if known."""
     if not isinstance(prior, NetworkPrior) or prior.file is None:
         return None
     typical = read_typical(prior.file, prior.sha256)

@@ -1,4 +1,4 @@
-"""Save reconstructions, and reconstruct files into folders, all or nothing."""
+"""Output folders of reconstructions, which are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def save(
     hdf5: bool = False,
     keep_identity: str | Path | None = None,
 ) -> Outcome:
-    """Write a reconstruction into a new folder, all or nothing.
+    """Write a reconstruction into a new folder, completely or not at all.
 
-    The folder holds recon.nii.gz, std.nii.gz and samples/ (for two samples or more), preview.png,
-    provenance.json, a DICOM series when the source was DICOM, and metrics.json with a reference.
+    The folder contains recon.nii.gz, preview.png and provenance.json; std.nii.gz and samples/ for
+    two or more samples; a DICOM series if the source was DICOM; and metrics.json with a reference.
 
     Args:
         result: the reconstruction.
-        folder: folder to make.
+        folder: folder to create.
         reference: ground truth: a volume, an array (slices, H, W), or the path of an image, which
             is read, reduced to the size of the reconstruction and aligned with it.
         window: values that preview.png shows black and white; by default by modality.
-        hdf5: whether to write all samples to samples.h5 too.
-        keep_identity: path of the source DICOM whose patient attributes the derived series shall
-            carry; by default it carries none.
+        hdf5: whether to write all samples to samples.h5 as well.
+        keep_identity: path of the source DICOM whose patient attributes are copied to the derived
+            series; by default none are copied.
 
     Raises:
         MedscoreError: the folder exists, or the reference does not match the measurement.
@@ -72,12 +72,12 @@ def reconstruct_file(
     keep_state: bool = True,
     on_step: Callable[[StepInfo], None] | None = None,
 ) -> Outcome:
-    """Reconstruct a measurement file into a new folder; everything is checked before it begins.
+    """Reconstruct a measurement file into a new folder, after a check of all input.
 
     Args:
         path: the measurement file.
-        folder: folder to make.
-        method: see :func:`~medscore.reconstruction.run.choose_method`.
+        folder: folder to create.
+        method: the method, from :func:`~medscore.reconstruction.run.choose_method`.
         reference: path of the ground truth, as for :func:`save`.
         window: as for :func:`save`.
         hdf5: as for :func:`save`.
@@ -125,7 +125,7 @@ def reference_values(reference: Reference, m: Measurement) -> NDArray[np.float32
     if values.shape != expected:
         raise MedscoreError(
             f"`reference` has shape {values.shape}, the reconstruction {expected}",
-            hint="give slices x rows x columns on the grid of the measurement",
+            hint="use an array of slices x rows x columns on the grid of the measurement",
         )
     return values
 
@@ -134,11 +134,11 @@ def patient_of(path: str | Path, m: Measurement) -> dict[str, str]:
     """The patient attributes of the DICOM source of a measurement.
 
     Args:
-        path: the source.
+        path: the source, a DICOM file or folder.
         m: the measurement.
 
     Raises:
-        MedscoreError: the measurement was not made from DICOM, or not from this one.
+        MedscoreError: the measurement was not made from DICOM, or not from this source.
     """
     if m.source.kind != "dicom":
         raise MedscoreError(

@@ -1,4 +1,4 @@
-"""From names in configurations and on the command line to objects."""
+"""Tables of methods by name, their parameters, and presets."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Samplers, time grids and conditioners from their names and parameters."""
+"""Construction of samplers, time grids and conditioners from names and parameters."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from medscore.samplers.grids import Grid
 
 
 def build_sampler(name: str, parameters: Mapping[str, Any]) -> Sampler:
-    """A sampler.
+    """A sampler from its name and parameters.
 
     Args:
-        name: its name.
+        name: name of the sampler.
         parameters: its parameters, by name without the owner.
 
     Raises:
@@ -32,10 +32,10 @@ def build_sampler(name: str, parameters: Mapping[str, Any]) -> Sampler:
 
 
 def build_grid(name: str, parameters: Mapping[str, Any]) -> Grid:
-    """A time grid: a function of the SDE and the number of steps.
+    """A time grid from its name and parameters, as a function of the SDE and the number of steps.
 
     Args:
-        name: its name.
+        name: name of the time grid.
         parameters: its parameters, by name without the owner.
 
     Raises:
@@ -45,7 +45,7 @@ def build_grid(name: str, parameters: Mapping[str, Any]) -> Grid:
 
 
 def build_conditioner(name: str, parameters: Mapping[str, Any]) -> ConditionerFactory:
-    """A factory of conditioners for batches.
+    """A factory that makes the conditioner of a batch, from its name and parameters.
 
     Args:
         name: name of the conditioner.
@@ -60,11 +60,11 @@ def build_conditioner(name: str, parameters: Mapping[str, Any]) -> ConditionerFa
 
 
 def checked_factory(given: Unbound, what: str) -> ConditionerFactory:
-    """A factory whose refusals are reported as errors of the user's.
+    """A factory whose errors are raised as :class:`~medscore.errors.MedscoreError`.
 
     Args:
-        given: what :func:`~medscore.conditioners.binding.bind` accepts.
-        what: what messages call it.
+        given: an unbound conditioner, as for :func:`~medscore.conditioners.binding.bind`.
+        what: name of the conditioner in error messages.
 
     Raises:
         MedscoreError: as :func:`~medscore.conditioners.binding.bind`.

@@ -1,4 +1,4 @@
-"""Checks that several settings share: ranges, precision, device."""
+"""Checks of common parameters: ranges, precision and device."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from medscore.errors import MedscoreError
 
 
 def check_ranges(*options: tuple[str, int | float, int | float, int | float]) -> None:
-    """Refuse numbers out of range.
+    """Refuse numbers that are out of range.
 
     Args:
-        options: name of the parameter, its value, the smallest and the largest allowed value.
+        options: name of each parameter, its value, the smallest and the largest allowed value.
 
     Raises:
-        MedscoreError: naming the parameter.
+        MedscoreError: a value out of range; the message names the parameter.
     """
     for name, value, low, high in options:
         if not low <= value <= high:  # NaN too
@@ -33,10 +33,10 @@ def check_precision(precision: str) -> None:
 
 
 def resolve_device(name: str) -> str:
-    """The device of a name.
+    """The device with a given name.
 
     Args:
-        name: ``auto`` for a GPU if there is one, else cpu or cuda.
+        name: cpu, cuda, or ``auto`` for a GPU if there is one.
 
     Raises:
         MedscoreError: the device is not available.

@@ -1,6 +1,6 @@
-"""All methods by name: samplers, time grids, conditioners and baselines.
+"""Tables of all methods by name: samplers, time grids, conditioners and baselines.
 
-A new method is a file of its own and a line here.
+A new method is a new file and a new line here.
 """
 
 from __future__ import annotations

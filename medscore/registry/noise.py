@@ -21,11 +21,11 @@ def noise_std_of(text: str, measurement: Measurement, where: str | Path) -> Tens
     """The noise standard deviation of a measurement, broadcastable to its data; None if noise-free.
 
     Args:
-        text: ``recorded`` for what the measurement records; a name in ``ESTIMATES`` to estimate it
-            from the data, which is also done where the measurement records ``unknown``; else a
+        text: ``recorded`` for the recorded noise of the measurement; a name in ``ESTIMATES`` to
+            estimate it from the data, which is also done if the recorded noise is ``unknown``; or a
             noise model as for :func:`noise_model`.
         measurement: the data.
-        where: what error messages call the measurement.
+        where: name of the measurement in error messages.
 
     Raises:
         MedscoreError: an unknown noise model, or data that do not determine the noise level.
@@ -46,5 +46,5 @@ def noise_std_of(text: str, measurement: Measurement, where: str | Path) -> Tens
         raise ValueError("pixel data do not determine it")
     except ValueError as error:
         raise MedscoreError(
-            f"the noise level is unknown: {error}", where=where, hint="give it as `noise`"
+            f"the noise level is unknown: {error}", where=where, hint="set `noise`"
         ) from error

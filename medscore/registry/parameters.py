@@ -1,7 +1,7 @@
-"""The parameters of a method, read from its signature, annotations and docstring.
+"""The parameters of a method, from its signature, annotations and docstring.
 
-A method is a dataclass, a pydantic model or a function. What a number or a word can set on it is a
-parameter; operators, measurements and time grids are bound by the library and are not.
+A method is a dataclass, a pydantic model or a function. Its parameters are the arguments that are
+numbers, words or truth values; operators, measurements and time grids are set by the library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from medscore.errors import MedscoreError
 from medscore.parameters import bounds_in, described
 
 BOUND = frozenset({"operator", "y", "noise_std", "sde", "kind"})
-"""Parameters that the library sets itself, from the measurement and the prior."""
+"""Arguments that the library sets from the measurement and the prior."""
 
 SIMPLE = (int, float, bool, str)
 
@@ -30,10 +30,10 @@ class Parameter:
     """One parameter of a method.
 
     Attributes:
-        name: as in Python and in ``--set``.
-        annotation: its type, with bounds.
-        default: value if it is not set.
-        help: what it means.
+        name: name of the argument.
+        annotation: type with bounds.
+        default: value if the parameter is not set.
+        help: description from the docstring.
     """
 
     name: str
@@ -52,14 +52,14 @@ class Parameter:
         return f"{text}{' ' if span.startswith('in') else ', '}{span}" if span else text
 
     def value(self, given: Any, where: str) -> Any:
-        """A given value, converted and checked.
+        """Convert and check a value.
 
         Args:
-            given: a number, a word, or its text.
-            where: what the parameter belongs to, for the message.
+            given: a value, or its text.
+            where: name of the method, for error messages.
 
         Raises:
-            MedscoreError: another type, or out of range.
+            MedscoreError: a value of another type or out of range.
         """
         if given == self.default:
             return given
@@ -102,15 +102,15 @@ def parameters_of(method: Callable[..., Any]) -> dict[str, Parameter]:
 
 
 def values_for(method: Callable[..., Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Given parameters of a method, converted and checked.
+    """Convert and check the values of parameters.
 
     Args:
         method: a dataclass, a pydantic model or a function.
         given: values or their texts, by parameter.
-        where: name of the method, for the message.
+        where: name of the method, for error messages.
 
     Raises:
-        MedscoreError: a parameter that the method does not have, or a bad value.
+        MedscoreError: an unknown parameter, or an invalid value.
     """
     known = parameters_of(method)
     for name in given:
@@ -121,10 +121,10 @@ def values_for(method: Callable[..., Any], given: Mapping[str, Any], where: str)
 
 
 def documented(method: Callable[..., Any]) -> dict[str, str]:
-    """The texts of the parameters under ``Args:`` or ``Attributes:`` of a docstring, by name.
+    """The descriptions under ``Args:`` or ``Attributes:`` of a docstring, by parameter.
 
     Args:
-        method: a class or function; a class without such a section is read from its bases.
+        method: a class or function; a class without a docstring inherits that of its base.
     """
     found: dict[str, str] = {}
     lines = (inspect.getdoc(method) or "").splitlines()
@@ -158,6 +158,6 @@ def _is_simple(hint: Any) -> bool:
 
 
 def _field_metadata(method: Any, name: str) -> tuple[Any, ...]:
-    """Bounds that a pydantic field states, which the annotation does not hold."""
+    """Bounds in the definition of a pydantic field, which its annotation does not contain."""
     fields = getattr(method, "model_fields", {})
     return tuple(fields[name].metadata) if name in fields else ()

@@ -1,7 +1,7 @@
-"""Settings of a reconstruction, and presets: named settings that options override.
+"""Settings of a reconstruction, and presets, which are named settings.
 
-``fast`` is the default. The dissertation's settings are YAML files in ``configs/thesis/``; a user's
-own file may state any part of the settings.
+The default preset is ``fast``. The settings of the dissertation are YAML files in
+``configs/thesis/``; users can write their own preset files, with some or all of the settings.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.table import Table
 
 THESIS = "thesis"
-"""Short for the dissertation's sparse-view CT."""
+"""Short name of the dissertation's preset for sparse-view CT."""
 
 RECONSTRUCTION_SNR = 0.45
-"""Signal-to-noise ratio of Langevin correctors unless it is set; see docs/conditioners.md."""
+"""Default signal-to-noise ratio of Langevin correctors; see docs/conditioners.md."""
 
 Parameters = Mapping[str, Any]
 """Values by dotted name, such as ``{"conditioner.zeta": 0.3}``."""
 
 OWNERS: dict[str, Table] = {"sampler": SAMPLERS, "conditioner": CONDITIONERS, "grid": GRIDS}
-"""The first part of a dotted name, and the methods that have such parameters."""
+"""Tables of methods by the first part of a dotted name."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The choices that determine a reconstruction; provenance.json records them.
+    """The settings that determine a reconstruction; provenance.json records them.
 
     The defaults are the preset ``fast``; docs/conditioners.md compares it with others.
 
     Attributes:
-        prior: name of a shipped prior or path; by default the modality's.
+        prior: name of a shipped prior, or a path; by default the modality's.
         sampler: name of the sampler.
         conditioner: name of the data-consistency rule.
         grid: name of the time grid.
         steps: number of steps of the time grid.
         samples: number of posterior samples per slice.
         seed: seed of all random draws.
-        noise: noise of the measurements, as a name; see docs/measurement.md.
-        precision: float32, or bf16 autocast of the network.
-        parameters: the methods' own parameters, by dotted name.
+        noise: name of the noise of the measurements; see docs/measurement.md.
+        precision: float32, or bf16 for autocast of the network.
+        parameters: parameters of the methods by dotted name.
     """
 
     prior: str | None = None
@@ -68,7 +68,7 @@ class Settings:
         """Refuse unknown names, unknown parameters and numbers out of range.
 
         Raises:
-            MedscoreError: naming the parameter.
+            MedscoreError: an invalid setting; the message names it.
         """
         check_ranges(
             ("steps", self.steps, 1, 100_000),
@@ -93,7 +93,7 @@ class Settings:
         return OWNERS[owner].convert(name, split_parameters(self.parameters)[owner])
 
     def record(self) -> dict[str, Any]:
-        """The settings for JSON, with every parameter of the methods, defaults included."""
+        """The settings for JSON, with all parameters of the methods, including defaults."""
         effective = {
             f"{owner}.{name}": value if value != math.inf else "inf"  # JSON has no infinity
             for owner, table in OWNERS.items()
@@ -110,7 +110,7 @@ DEFAULTS = Settings()
 
 
 class Preset(Strict):
-    """What a preset file may state; what it leaves out is as in the preset ``fast``.
+    """The content of a preset file; the preset ``fast`` supplies settings that are not set.
 
     Attributes:
         prior: see :class:`Settings`.
@@ -143,7 +143,8 @@ def preset(name: str) -> Settings:
     """The settings of a preset.
 
     Args:
-        name: ``fast``, ``thesis``, another of ``configs/thesis``, or the path of a YAML file.
+        name: ``fast``, ``thesis``, the name of a file in ``configs/thesis``, or the path of a YAML
+            file.
 
     Raises:
         MedscoreError: no such preset, or a file with unknown keys or values.
@@ -163,7 +164,7 @@ def preset(name: str) -> Settings:
 
 
 def thesis_presets() -> dict[str, Path]:
-    """The dissertation's presets: files by name."""
+    """The files of the dissertation's presets, by name."""
     folder = Path(str(files("medscore.configs"))) / THESIS
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
@@ -171,16 +172,16 @@ def thesis_presets() -> dict[str, Path]:
 def choose(
     name: str = "fast", *, parameters: Parameters | Sequence[str] = (), **given: Any
 ) -> Settings:
-    """A preset, with what was given in its place.
+    """The settings of a preset with some of them overridden.
 
-    A parameter that a preset sets for one sampler, conditioner or grid is dropped when another one
-    is chosen.
+    Parameters that a preset sets for a sampler, conditioner or grid are dropped if another one is
+    chosen.
 
     Args:
-        name: as for :func:`preset`.
-        parameters: the methods' parameters by dotted name, or texts such as
+        name: preset, as for :func:`preset`.
+        parameters: parameters of the methods by dotted name, or texts such as
             "conditioner.zeta=0.3".
-        given: fields of :class:`Settings`, and ``snr`` and ``lam`` for short; None is as not given.
+        given: fields of :class:`Settings`, or ``snr`` and ``lam``; None keeps the preset's value.
 
     Raises:
         MedscoreError: no such preset, or a parameter that is not of the form OWNER.NAME=VALUE.
@@ -194,7 +195,7 @@ def parse_parameters(texts: Sequence[str]) -> dict[str, str]:
     """Values by dotted name from texts such as "conditioner.zeta=0.3".
 
     Args:
-        texts: NAME=VALUE each.
+        texts: texts of the form NAME=VALUE.
 
     Raises:
         MedscoreError: a text of another form.
@@ -203,7 +204,9 @@ def parse_parameters(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name.strip() and equals and value.strip()):
-            raise MedscoreError(f"`set` {text!r}", hint="use NAME=VALUE, as conditioner.zeta=0.3")
+            raise MedscoreError(
+                f"`set` {text!r}", hint="use NAME=VALUE, such as conditioner.zeta=0.3"
+            )
         found[name.strip()] = value.strip()
     return found
 
@@ -223,14 +226,15 @@ def split_parameters(parameters: Parameters) -> dict[str, dict[str, Any]]:
         if owner not in OWNERS or not dot:
             raise MedscoreError(
                 f"no parameter {dotted!r}",
-                hint=f"begin it with {' or '.join(f'{o}.' for o in OWNERS)}, as conditioner.zeta",
+                hint=f"begin the name with {' or '.join(f'{o}.' for o in OWNERS)}, such as "
+                "conditioner.zeta",
             )
         found[owner][name] = value
     return found
 
 
 def _overridden(base: Settings, parameters: Parameters, given: Mapping[str, Any]) -> Settings:
-    """``base`` with the fields and parameters that were given."""
+    """The settings ``base`` with some fields and parameters overridden."""
     fields = {key: value for key, value in given.items() if value is not None}
     short = {"sampler.snr": fields.pop("snr", None), "conditioner.lam": fields.pop("lam", None)}
     changed = {

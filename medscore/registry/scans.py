@@ -1,4 +1,4 @@
-"""From a scan as a configuration says it to one that measures."""
+"""Construction of scans from their specification in a configuration."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from medscore.measurements.tasks import NEEDS, TASKS, Grid, Scan
 
 
 def check_task(spec: ScanSpec, modality: str, where: Path) -> None:
-    """Refuse a task that there is not, or not of images of this modality.
+    """Refuse an unknown task, or a task of another modality.
 
     Args:
-        where: the file that asks for it.
+        spec: specification of the scan.
+        modality: modality of the images.
+        where: the configuration, for error messages.
 
     Raises:
-        MedscoreError: either.
+        MedscoreError: an unknown task, or a task of another modality.
     """
     if spec.task not in TASKS:
         raise MedscoreError(
@@ -24,17 +26,22 @@ def check_task(spec: ScanSpec, modality: str, where: Path) -> None:
         )
     if NEEDS.get(spec.task, modality) != modality:
         raise MedscoreError(
-            f"task {spec.task} measures {NEEDS[spec.task]}, the images are {modality}",
+            f"task {spec.task} measures {NEEDS[spec.task]}, but the images are {modality}",
             where=where,
-            hint="use a task of that modality",
+            hint=f"use a task for {modality}",
         )
 
 
 def build(spec: ScanSpec, grid: Grid, where: Path) -> Scan:
-    """The scan of images on a grid; ``where`` is the file that asks for it.
+    """A scan of images on a grid.
+
+    Args:
+        spec: specification of the scan.
+        grid: matrix size, pixel spacing and modality of the images.
+        where: the configuration, for error messages.
 
     Raises:
-        MedscoreError: as :func:`check_task`, or choices that the task cannot do.
+        MedscoreError: as :func:`check_task`, or invalid choices for the task.
     """
     check_task(spec, grid.modality, where)
     return TASKS[spec.task](grid, choices(spec))

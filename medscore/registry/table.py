@@ -1,4 +1,4 @@
-"""A table of methods by name, each imported when it is first used."""
+"""A table of methods by name, which are imported when they are first used."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from medscore.registry.parameters import Parameter, parameters_of, values_for
 
 @dataclass(frozen=True)
 class Table(Mapping[str, Callable[..., Any]]):
-    """Names of methods and where their classes or functions are.
+    """A mapping from names of methods to their classes or functions.
 
-    A table is a mapping from name to class or function. Reading the names imports nothing, so
-    the command line can list them at once.
+    Reading the names imports nothing, so the command line can list them without delay.
 
     Attributes:
-        kind: what the methods are, such as "sampler".
-        places: "module:attribute" by name.
+        kind: kind of the methods, such as "sampler".
+        places: "module:attribute" of each method, by name.
     """
 
     kind: str
@@ -57,19 +56,19 @@ class Table(Mapping[str, Callable[..., Any]]):
         return parameters_of(self[name])
 
     def convert(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Given parameters of a method, converted and checked.
+        """Convert and check the values of a method's parameters.
 
         Args:
             name: name of the method.
             given: values or their texts, by parameter.
 
         Raises:
-            MedscoreError: no such method or parameter, or a bad value.
+            MedscoreError: no such method or parameter, or an invalid value.
         """
         return values_for(self[name], given, f"{self.kind} {name}")
 
     def source(self, name: str) -> str:
-        """The first paragraph of the module that defines a method: what it is, and its source.
+        """The first paragraph of a method's module, which names the method and its source.
 
         Args:
             name: name of the method.

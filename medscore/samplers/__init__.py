@@ -1,4 +1,4 @@
-"""Unconditional iterative samplers: the rule h of Eq. 8.5. They know nothing of measurements."""
+"""Unconditional iterative samplers, the rule h of Song 2022, Eq. 8.5."""
 
 import lazy_loader
 

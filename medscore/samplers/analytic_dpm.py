@@ -1,12 +1,12 @@
-r"""Analytic-DPM: the reverse variance that is optimal for the data (Bao et al. 2022, Thm. 1).
+r"""Analytic-DPM: DDIM's mean with the optimal reverse variance (Bao et al. 2022, Thm. 1).
 
-DDIM's step with the variance that it leaves out put back:
+The variance v of DDIM's noise is replaced by
 
 .. math:: v^* = v + \Bigl(\frac{\alpha_s \sigma_t}{\alpha_t} - \sqrt{\sigma_s^2 - v}\Bigr)^2
                 \bigl(1 - \sigma_t^2 \Gamma_t\bigr), \qquad
           \Gamma_t = E\,\|\nabla \log p_t(x_t)\|^2 / d.
 
-The bracket lies in [0, 1] (their bound), and is clipped to it.
+The last factor lies in [0, 1], and its estimate is clipped to this interval.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ from medscore.types import State, Times
 from medscore.white_noise import Noise
 
 Moment = Callable[[Times, State, SDE], Times]
-r"""Gives :math:`\sigma_t^2 \Gamma_t` from the times, the scores at x_t, and the SDE."""
+r"""Estimates :math:`\sigma_t^2 \Gamma_t` from the times, the scores at x_t, and the SDE."""
 
 
 def own_moment(t: Times, score: State, sde: SDE) -> Times:
-    r""":math:`\sigma^2 \|\nabla \log p\|^2 / d` of each sample by itself, (batch,).
+    r"""A separate estimate for each sample, :math:`\sigma^2 \|\nabla \log p\|^2 / d`, (batch,).
 
-    A one-sample estimate, accurate for images: its relative error falls as 1/sqrt(d).
+    It replaces the expectation by a single value, which is accurate for images, because the
+    relative error decreases as 1/sqrt(d).
 
     Args:
         t: times, (batch,).
@@ -54,7 +55,7 @@ class MomentTable:
         values: sigma^2 Gamma at each of them.
 
     Raises:
-        ValueError: not two or more increasing times with a value each.
+        ValueError: fewer than two times, times that do not increase, or another number of values.
     """
 
     times: tuple[float, ...]
@@ -101,10 +102,10 @@ def estimate_moments(prior: Prior, x0: State, times: Sequence[float], noise: Noi
 @final
 @dataclass(frozen=True)
 class AnalyticDPM(Sampler):
-    """First order; one evaluation per step.
+    """DDIM with the optimal variance; first order, one evaluation per step.
 
     Args:
-        eta: scale of the noise, as in DDIM.
+        eta: scale of the noise in the underlying DDIM step, which gives v.
         moment: estimates sigma^2 Gamma.
     """
 

@@ -1,12 +1,13 @@
-r"""Ancestral sampling (Song et al. 2022, Eq. 7.4 for VP and Eq. B.33 for VE).
+r"""Ancestral sampling (Song 2022, Eq. 7.4 for the VP SDE and Eq. B.33 for the VE SDE).
 
 With the forward step :math:`x_t = a x_s + b z`, Tweedie's formula gives the mean of x_s given x_t
 
 .. math:: E[x_s | x_t] = (x_t + b^2 \nabla \log p_t(x_t)) / a
 
-for every SDE. The two rules differ in the noise they add: Eq. 7.4 that of the forward step, b,
-which on VP is right for data of unit variance; Eq. B.33 that of :math:`q(x_s | x_t, x_0)`,
-:math:`b \sigma_s / \sigma_t`, right for a single data point. On VE the first is reverse diffusion.
+for every SDE. The two rules differ in the standard deviation of the noise that they add. Eq. 7.4
+uses b of the forward step, which on VP is correct for data of unit variance. Eq. B.33 uses
+:math:`b \sigma_s / \sigma_t` of :math:`q(x_s | x_t, x_0)`, which is correct for a single data
+point. On VE the first rule equals reverse diffusion.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class AncestralVP(Sampler):
-    """Eq. 7.4. First order; one evaluation a step."""
+    """Ancestral sampling by Eq. 7.4; first order, one evaluation per step."""
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
@@ -38,7 +39,7 @@ class AncestralVP(Sampler):
 @final
 @dataclass(frozen=True)
 class AncestralVE(Sampler):
-    """Eq. B.33. First order; one evaluation a step."""
+    """Ancestral sampling by Eq. B.33; first order, one evaluation per step."""
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory

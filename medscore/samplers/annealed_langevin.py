@@ -1,16 +1,16 @@
-r"""Annealed Langevin dynamics (Song et al. 2022, Alg. 6.1).
+r"""Annealed Langevin dynamics (Song 2022, Alg. 6.1).
 
-At each noise level sigma_i of the grid, T steps of Langevin dynamics
+At each noise level sigma_i of the grid it takes T steps of Langevin dynamics
 
 .. math:: x \leftarrow x + \alpha_i \nabla \log p_{\sigma_i}(x) + \sqrt{2 \alpha_i} z, \qquad
           \alpha_i = \epsilon\, \sigma_i^2 / \sigma_L^2.
 
-The algorithm is of data plus noise, alpha = 1. Where alpha changes from one level to the next, the
-state is scaled with it first: steps as short as the lowest levels' could not make up for it.
+The algorithm assumes alpha = 1. On SDEs whose alpha changes between levels, the state is first
+rescaled by the ratio of the alphas, because the small steps at low noise could not correct it.
 
-Alg. 5.1 writes the same steps with half of its own step size: its epsilon is twice this one. The
-grid is ``ladder``'s, which visits the first level too; the thesis's denoising step at the end is
-the engine's.
+The epsilon of Alg. 5.1 is twice as large, because that algorithm halves the step size in its
+update. The ``ladder`` grid includes the first level as well. The denoising step at the end of
+Alg. 6.1 is done by the engine.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class ScaledLangevin(Sampler):
     r"""One Langevin step whose size is proportional to the noise variance at s.
 
     Args:
-        relative: step size divided by the noise variance, :math:`\epsilon / \sigma_L^2`;
-            :func:`by_technique_4` chooses it.
+        relative: step size relative to the noise variance, :math:`\epsilon / \sigma_L^2`, as chosen
+            by :func:`by_technique_4`.
     """
 
     relative: Positive
@@ -57,7 +57,7 @@ class AnnealedLangevin(Sampler):
     """T steps of Langevin dynamics at every noise level of the grid; T evaluations per level.
 
     Args:
-        inner: the Langevin step; by default of the size that Technique 6.4 gives for the grid.
+        inner: the Langevin step; by default with the step size of Technique 6.4 for the grid.
         steps: number of Langevin steps T at each level.
     """
 
@@ -74,10 +74,10 @@ class AnnealedLangevin(Sampler):
         """The Langevin step.
 
         Raises:
-            ValueError: it was neither given nor prepared for a time grid.
+            ValueError: ``inner`` is not set, and the sampler was not prepared for a time grid.
         """
         if self.inner is None:
-            raise ValueError("`inner` is not set: give it, or call `prepared` with the time grid")
+            raise ValueError("`inner` is not set: set it, or call `prepared` with the time grid")
         return self.inner
 
     def init(self, x: State) -> Memory:
@@ -98,8 +98,9 @@ class AnnealedLangevin(Sampler):
 def by_technique_4(sde: SDE, times: AnyFloat, steps: int) -> AnnealedLangevin:
     """Annealed Langevin dynamics with the step size of Technique 6.4.
 
-    The ratio gamma of Eq. 6.4 is that of sigma/alpha, because the state is scaled with alpha; where
-    it varies along the grid the largest counts. The ``log_snr`` grid has equal ratios.
+    The ratio gamma of Eq. 6.4 is that of sigma/alpha at neighbouring levels, because the state is
+    rescaled by alpha; where it varies along the grid, the largest ratio is used. It is constant on
+    the ``log_snr`` grid.
 
     Args:
         sde: the forward diffusion.

@@ -1,8 +1,7 @@
-r"""The one sampler interface: :math:`x_s = h(x_t, z, s_\theta(x_t, t))` (Song 2022, Eq. 8.5).
+r"""The interface of a sampler: :math:`x_s = h(x_t, z, s_\theta(x_t, t))` (Song 2022, Eq. 8.5).
 
-A step goes from time t to s < t; a corrector is a step with s = t. A sampler that needs more than
-the current point (multistep methods) keeps it in its memory, plain tensors by name, so that a run
-can be saved and resumed.
+A step goes from time t to s < t; a corrector is a step with s = t. Multistep methods keep earlier
+values in a memory of named tensors, which is saved with the state so that a run can be resumed.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ Memory = dict[str, Tensor]
 
 
 class Sampler(ABC):
-    """One iteration rule; a frozen dataclass whose fields are its settings."""
+    """An iteration rule; each is a frozen dataclass whose fields are its settings."""
 
     def __post_init__(self) -> None:
-        """Check the settings; dataclasses call it.
+        """Check the settings; called by the dataclass constructor.
 
         Raises:
-            ValueError: a setting out of the range that its annotation states.
+            ValueError: a setting outside the range of its annotation.
         """
         check_fields(self)
 
     def prepared(self, sde: SDE, times: Tensor) -> Sampler:
-        """The sampler with the settings that depend on the time grid filled in.
+        """The sampler with all settings that depend on the time grid.
 
-        The engine calls it once before the first step. A composition prepares its parts.
+        The engine calls it once before the first step. Composite samplers prepare their parts.
 
         Args:
             sde: the forward diffusion of the prior.
@@ -55,7 +54,7 @@ class Sampler(ABC):
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
-        """Go from ``x`` at time ``t`` to time ``s``; returns the new state and memory.
+        """Advance the state from time ``t`` to time ``s``.
 
         Args:
             prior: the score model; one call is one network evaluation (NFE).
@@ -63,11 +62,14 @@ class Sampler(ABC):
             t: current times, (batch,).
             s: times to go to, (batch,); s <= t.
             noise: draws white noise in the shape of its argument.
-            memory: what the last step returned, or :meth:`init`.
+            memory: the memory that the previous step, or :meth:`init`, returned.
+
+        Returns:
+            The new state and memory.
         """
 
     def map(self, wrap: Callable[[Sampler], Sampler]) -> Sampler:
-        """Wrap each elementary step; a composition wraps its parts.
+        """Wrap every elementary step; composite samplers wrap their parts.
 
         Args:
             wrap: maps an elementary sampler to a sampler.

@@ -4,8 +4,9 @@ r"""Denoising diffusion implicit models (Song, Meng and Ermon 2021, Eq. 12 and 1
                 + \sqrt v\, z,
           \qquad v = \eta^2 b^2 \sigma_s^2 / \sigma_t^2,
 
-with D the denoised image and b the noise of the forward step from s to t. eta = 1 is ancestral
-sampling by Eq. B.33 of Song et al. 2022; eta = 0 is deterministic, and DPM-Solver-1.
+where D is the denoised image and b the noise standard deviation of the forward step from s to t.
+eta = 1 is ancestral sampling by Eq. B.33 of Song 2022; eta = 0 is deterministic and equals
+DPM-Solver-1.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class DDIM(Sampler):
-    """First order; one evaluation per step.
+    """DDIM; first order, one evaluation per step.
 
     Args:
         eta: scale of the noise; 0 is deterministic, 1 is ancestral sampling.
@@ -44,7 +45,7 @@ class DDIM(Sampler):
 def implicit_mean(
     prior: Prior, x: State, t: Times, s: Times, eta: float
 ) -> tuple[State, Times, Times, State]:
-    r"""The mean of x_s; sqrt v; sqrt(sigma_s^2 - v); and the noise (x_t - alpha_t D) / sigma_t.
+    r"""The terms of DDIM's step.
 
     Args:
         prior: the score model.
@@ -52,6 +53,9 @@ def implicit_mean(
         t: current times, (batch,).
         s: times to go to, (batch,).
         eta: scale of the noise, in [0, 1].
+
+    Returns:
+        The mean of x_s; sqrt v; sqrt(sigma_s^2 - v); the predicted noise (x_t - alpha_t D)/sigma_t.
     """
     sde = prior.sde
     _, b = sde.transition(s, t)

@@ -1,12 +1,14 @@
 r"""DPM-Solver of order 1, 2 and 3 (Lu et al. 2022, Eq. 3.7, Alg. 1 and 2).
 
-In the half-log signal-to-noise ratio :math:`\lambda = \log(\alpha/\sigma)` the probability flow is
+In terms of the half-log signal-to-noise ratio :math:`\lambda = \log(\alpha/\sigma)` the solution of
+the probability flow is
 
 .. math:: x_s = \frac{\alpha_s}{\alpha_t} x_t
                 - \alpha_s \int_{\lambda_t}^{\lambda_s} e^{-\lambda} \epsilon(x_\lambda, \lambda)\,
-                d\lambda, \qquad \epsilon = -\sigma \nabla \log p;
+                d\lambda, \qquad \epsilon = -\sigma \nabla \log p.
 
-epsilon is expanded in Taylor's series and the integrals are exact. Best on the ``log_snr`` grid.
+The method expands epsilon in a Taylor series and integrates its terms exactly. It works best on the
+``log_snr`` grid. Intermediate points divide the step in lambda.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class DPMSolver1(Sampler):
-    """Deterministic, first order, one evaluation a step; the same rule as DDIM with eta = 0."""
+    """Deterministic, first order; one evaluation per step; equal to DDIM with eta = 0."""
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
@@ -39,7 +41,7 @@ class DPMSolver1(Sampler):
 @final
 @dataclass(frozen=True)
 class DPMSolver2(Sampler):
-    """Deterministic, second order, two evaluations a step: the second in the middle in lambda."""
+    """Deterministic, second order; two evaluations per step, the second at the midpoint."""
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
@@ -55,7 +57,7 @@ class DPMSolver2(Sampler):
 @final
 @dataclass(frozen=True)
 class DPMSolver3(Sampler):
-    """Deterministic, third order, three evaluations a step, at r1 = 1/3 and r2 = 2/3 of it."""
+    """Deterministic, third order; three evaluations per step, at 0, 1/3 and 2/3 of the step."""
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
@@ -77,7 +79,7 @@ class DPMSolver3(Sampler):
 
 
 def _move(sde: SDE, x: State, t: Times, s: Times, gain: Tensor, epsilon: State) -> Tensor:
-    """alpha_s / alpha_t x - sigma_s gain epsilon."""
+    """The update alpha_s / alpha_t x - sigma_s gain epsilon."""
     ratio = sde.alpha(s) / sde.alpha(t)
     return expand(ratio, x) * x - expand(sde.sigma(s) * gain, x) * epsilon
 

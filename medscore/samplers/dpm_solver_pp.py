@@ -1,12 +1,13 @@
-r"""DPM-Solver++(2M): second order with one evaluation a step (Lu et al. 2022b, Alg. 2).
+r"""DPM-Solver++(2M), a second-order multistep method (Lu et al. 2022b, Alg. 2).
 
-The denoised image is extrapolated from this step and the last; with
-:math:`\lambda = \log(\alpha/\sigma)`, h the step in it and r the last step as a share of h,
+The denoised image is extrapolated from this step and the previous one. With
+:math:`\lambda = \log(\alpha/\sigma)`, the step size h in lambda, and the previous step size divided
+by h as r,
 
 .. math:: x_s = \frac{\sigma_s}{\sigma_t} x_t + \alpha_s (1 - e^{-h})
                 \Bigl[\bigl(1 + \tfrac{1}{2r}\bigr) D_t - \tfrac{1}{2r} D_{\text{last}}\Bigr].
 
-The first step has no last one and takes D_t alone.
+The first step uses D_t alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class DPMSolverPP2M(Sampler):
-    """Deterministic; its memory holds the last denoised image and the last lambda."""
+    """Deterministic, second order, one evaluation per step.
+
+    The memory holds the denoised image and lambda of the previous step.
+    """
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory

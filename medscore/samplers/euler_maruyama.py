@@ -1,4 +1,4 @@
-r"""Euler-Maruyama for the reverse SDE (Song et al. 2022, Alg. 8.1), the iteration of Eq. 8.5.
+r"""The Euler-Maruyama discretisation of the reverse SDE (Song 2022, Alg. 8.1).
 
 .. math:: x_s = x_t - f(t) x_t \Delta t + g(t)^2 \nabla \log p_t(x_t) \Delta t
                 + g(t) \sqrt{\Delta t}\, z, \qquad \Delta t = t - s.
@@ -21,7 +21,7 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class EulerMaruyama(Sampler):
-    """First order; one evaluation a step."""
+    """Euler-Maruyama; first order, one evaluation per step."""
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory

@@ -1,12 +1,12 @@
-r"""Exponential integrator of the reverse SDE (Chen et al. 2023; Zhang and Chen 2023).
+r"""The exponential integrator of the reverse SDE (Chen et al. 2023; Zhang and Chen 2023).
 
-The score is held over the step, and the SDE that is then linear is solved exactly:
+The score is held constant over the step, and the resulting linear SDE is solved exactly:
 
 .. math:: x_s = \frac{x_t}{a} + \left[\int_s^t g(\tau)^2 \frac{\alpha(s)}{\alpha(\tau)} d\tau\right]
                 \nabla \log p_t(x_t) + \frac{b}{a} z,
 
-where :math:`x_t = a x_s + b z` is the forward step. On the Ornstein-Uhlenbeck process, with h the
-step, that is :math:`e^h x + 2 (e^h - 1) \nabla\log p + \sqrt{e^{2h} - 1}\, z`.
+where :math:`x_t = a x_s + b z` is the forward step. For the Ornstein-Uhlenbeck process and step
+size h this is :math:`e^h x + 2 (e^h - 1) \nabla\log p + \sqrt{e^{2h} - 1}\, z`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class ExponentialIntegrator(Sampler):
-    """First order; one evaluation a step."""
+    """Exponential integrator; first order, one evaluation per step."""
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory

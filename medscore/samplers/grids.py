@@ -1,8 +1,8 @@
-r"""Time grids: the decreasing times 1 = t_N > ... > t_0 = eps that a sampler visits.
+r"""Time grids: the decreasing times 1 = t_N > ... > t_0 = eps of a sampler (Song 2022, Eq. 8.5).
 
-Each makes another measure of noise equally spaced: the time itself, log sigma, the half-log
-signal-to-noise ratio log(alpha/sigma), (sigma/alpha)^(1/rho), or an angle. On VE the first three
-agree.
+Each grid spaces a measure of the noise equally: the time itself, log sigma, the half-log
+signal-to-noise ratio log(alpha/sigma), (sigma/alpha)^(1/rho), or an angle. The first three are the
+same grid on VE. The sources of the grids are in their docstrings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Grid = Callable[[SDE, int], AnyFloat]
 
 
 def uniform(sde: SDE, steps: int) -> AnyFloat:
-    """Equally spaced times.
+    """Equally spaced times (Song 2022, Alg. 8.1).
 
     Args:
         sde: the forward diffusion.
@@ -32,7 +32,7 @@ def uniform(sde: SDE, steps: int) -> AnyFloat:
 
 
 def geometric(sde: SDE, steps: int) -> AnyFloat:
-    """Noise levels sigma in geometric progression (Song et al. 2022, section 6.3.2).
+    """Noise levels sigma in geometric progression (Song 2022, section 6.3.2).
 
     Args:
         sde: the forward diffusion.
@@ -69,11 +69,11 @@ def karras(sde: SDE, steps: int, rho: Positive = 7.0) -> AnyFloat:
 
 
 def focused(sde: SDE, steps: int, high: Positive = 3.0, low: Positive = 0.006) -> AnyFloat:
-    """One step from 1 to sigma/alpha = ``high``, then equal steps in its logarithm to ``low``.
+    """One step to sigma/alpha = ``high``, then equal steps in log(sigma/alpha) down to ``low``.
 
-    Meant for reconstruction: the measurements already determine what the highest noise levels
-    would, and the lowest levels change the image no more. The grid ends above the SDE's eps, for
-    sampling that ends with the denoised image.
+    This grid is meant for reconstruction, where the measurements already determine the coarse
+    structure that forms at the highest noise levels, and the lowest levels hardly change the image.
+    It ends above the SDE's eps, so sampling has to end with the denoised image.
 
     Args:
         sde: the forward diffusion.
@@ -85,7 +85,7 @@ def focused(sde: SDE, steps: int, high: Positive = 3.0, low: Positive = 0.006) -
         ValueError: ``high`` is not above ``low``.
     """
     if not high > low:
-        raise ValueError(f"`high` is {high:g}, it must be above `low`, {low:g}")
+        raise ValueError(f"`high` is {high:g}, it must be greater than `low`, {low:g}")
     ratios = torch.exp(torch.linspace(math.log(high), math.log(low), max(steps, 1)))
     return torch.cat([torch.ones(1), sde.time(ratios)])
 
@@ -93,8 +93,8 @@ def focused(sde: SDE, steps: int, high: Positive = 3.0, low: Positive = 0.006) -
 def angular(sde: SDE, steps: int, centre: Positive = 0.5, width: Positive = 2.0) -> AnyFloat:
     """Equal steps in arctan((v / centre)^(1 / width)) with v = sigma/alpha.
 
-    The grid is densest in log v where the noise is about as large as the data, and coarse at both
-    ends, where the denoised image hardly changes. Width 1 is the cosine schedule (Nichol and
+    In log v the grid is densest where the noise is about as large as the data, and coarse at both
+    ends, where the denoised image hardly changes. A width of 1 is the cosine schedule (Nichol and
     Dhariwal 2021) for data of standard deviation ``centre``; large widths approach ``log_snr``.
 
     Args:
@@ -113,17 +113,17 @@ def angular(sde: SDE, steps: int, centre: Positive = 0.5, width: Positive = 2.0)
 
 
 def ladder(sde: SDE, sigmas: Sequence[float]) -> AnyFloat:
-    """The times of given decreasing noise levels, with the first of them twice.
+    """The times of given noise levels, with the first one twice.
 
-    Annealed Langevin dynamics works at the level it steps to, so it then works at the first level
-    too.
+    Annealed Langevin dynamics samples at the level that a step goes to; because the first time is
+    repeated, this includes the first level.
 
     Args:
         sde: the forward diffusion.
         sigmas: decreasing noise levels sigma.
 
     Raises:
-        ValueError: not decreasing, or outside the SDE's own levels.
+        ValueError: the levels do not decrease, or lie outside the range of the SDE.
     """
     levels = torch.tensor(sigmas, dtype=torch.float64)
     ends = sde.sigma(torch.tensor([0.0, 1.0], dtype=torch.float64))
@@ -152,7 +152,7 @@ def _levels(
 
 
 def _invert(measure: Callable[[Tensor], Tensor], values: Tensor, lowest: float) -> Tensor:
-    """The times in [lowest, 1] at which an increasing measure has these values, by bisection."""
+    """The times in [lowest, 1] at which an increasing measure has given values, by bisection."""
     low, high = torch.full_like(values, lowest), torch.ones_like(values)
     for _ in range(60):
         middle = (low + high) / 2

@@ -1,10 +1,10 @@
-r"""Heun's method in EDM coordinates, deterministic and with churn (Karras et al. 2022, Alg. 1, 2).
+r"""Heun's method in EDM coordinates, without or with churn (Karras et al. 2022, Alg. 1 and 2).
 
 With :math:`u = x/\alpha` and :math:`v = \sigma/\alpha` the probability flow of every SDE is
 
 .. math:: \frac{du}{dv} = \frac{u - D}{v}.
 
-Best on the ``karras`` grid.
+The method works best on the ``karras`` grid.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from medscore.types import State, Times
 from medscore.white_noise import Noise
 
 LARGEST_GAMMA = math.sqrt(2) - 1
-"""The largest relative increase of the noise in one step."""
+"""The largest relative increase of the noise level in one step."""
 
 
 @final
@@ -42,17 +42,17 @@ class Heun(Sampler):
 @final
 @dataclass(frozen=True)
 class EDMStochastic(Sampler):
-    """Raise the noise by a factor 1 + gamma, then one Heun step from there; two evaluations.
+    """Heun's method with churn: the noise level is raised by 1 + gamma before each Heun step.
 
-    The noise is never raised beyond the largest noise of the SDE.
+    It takes two evaluations per step. The noise level is never raised beyond the SDE's largest.
 
     Args:
-        gamma: relative increase of the noise at each step; by default from ``amount``.
+        gamma: relative increase of the noise level at each step; by default from ``amount``.
         low: smallest noise-to-signal ratio at which noise is added, S_min.
         high: largest noise-to-signal ratio at which noise is added, S_max.
-        inflate: standard deviation of the noise that is added, S_noise.
-        amount: S_churn, the total churn, which gives gamma = min(S_churn / N, sqrt(2) - 1) on a
-            grid of N steps.
+        inflate: factor on the standard deviation of the noise that is added, S_noise.
+        amount: total churn S_churn, which gives gamma = min(S_churn / N, sqrt(2) - 1) on a grid of
+            N steps.
     """
 
     gamma: Annotated[float, Ge(0), Le(LARGEST_GAMMA)] | None = None
@@ -70,7 +70,7 @@ class EDMStochastic(Sampler):
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
         if self.gamma is None:
-            raise ValueError("`gamma` is not set: give it, or call `prepared` with the time grid")
+            raise ValueError("`gamma` is not set: set it, or call `prepared` with the time grid")
         sde = prior.sde
         v = sde.ratio(t)
         within = (v >= self.low) & (v <= self.high) & (self.gamma > 0)
@@ -82,10 +82,10 @@ class EDMStochastic(Sampler):
 
 
 def churn(amount: float, steps: int) -> float:
-    """gamma_i = min(S_churn / N, sqrt(2) - 1) (Karras et al. 2022, Alg. 2).
+    """The factor gamma_i = min(S_churn / N, sqrt(2) - 1) (Karras et al. 2022, Alg. 2).
 
     Args:
-        amount: S_churn.
+        amount: total churn S_churn.
         steps: number of steps N of the grid.
     """
     return min(amount / steps, LARGEST_GAMMA)

@@ -1,14 +1,15 @@
-r"""Langevin dynamics at one noise level (Song et al. 2022, Eq. 7.2), and as a corrector.
+r"""Langevin dynamics at one noise level and as a corrector (Song 2022, Eq. 7.2, Alg. B.6 and B.7).
 
 .. math:: x \leftarrow x + \epsilon G + \sqrt{2\epsilon} z, \qquad G = \nabla \log p_s(x).
 
-The corrector's step size is that of Alg. B.6 and B.7,
+The step size of the corrector is (Alg. B.6 and B.7)
 
 .. math:: \epsilon = 2 \alpha_i (r \|z\| / \|G\|)^2,
 
-where :math:`\alpha_i = 1 - \beta_i` of a ladder of N scales, so 1 on VE. As the text advises for
-small batches, :math:`\sqrt d` stands for the norm of z and the norm of G is each sample's own, so
-no sample depends on its neighbours; ``batch_ratio`` is the text's average over a large batch.
+where :math:`\alpha_i = 1 - \beta_i` for N noise scales, and 1 on VE. As the dissertation advises
+for small batches, :math:`\sqrt d` replaces the norm of z; the norm of G is computed for each sample
+separately, so that samples are independent of their batch. ``batch_ratio`` averages both norms over
+the batch, as the dissertation does for large batches.
 """
 
 from __future__ import annotations
@@ -29,20 +30,30 @@ from medscore.types import State, Times
 from medscore.white_noise import Noise
 
 SCALES = 1000
-"""N of a corrector that was not prepared for a grid; Song et al.'s number."""
+"""Number of noise scales N of a corrector that was not prepared for a time grid (Song 2022)."""
 
 NormRatio = Callable[[State, State], Times]
-"""Gives ||z|| / ||G|| for each sample from the draws z and the scores G."""
+"""Computes ||z|| / ||G|| for each sample from the noise z and the scores G."""
 
 
 def own_ratio(z: State, score: State) -> Times:
-    """sqrt(d) over the norm of each sample's own score."""
+    """The ratio sqrt(d) / ||G||, for each sample separately.
+
+    Args:
+        z: white noise, (batch, ...).
+        score: scores G, (batch, ...).
+    """
     norm: Tensor = score.flatten(1).norm(dim=1).clamp_min(1e-12)
     return math.sqrt(z[0].numel()) / norm
 
 
 def batch_ratio(z: State, score: State) -> Times:
-    """The mean norm of the draws over the mean norm of the scores: depends on the batch."""
+    """The mean of ||z|| over the batch divided by the mean of ||G||.
+
+    Args:
+        z: white noise, (batch, ...).
+        score: scores G, (batch, ...).
+    """
     draws, scores = (v.flatten(1).norm(dim=1).mean() for v in (z, score))
     ratio: Tensor = draws / scores.clamp_min(1e-12)
     return ratio.expand(len(z))
@@ -51,9 +62,9 @@ def batch_ratio(z: State, score: State) -> Times:
 @final
 @dataclass(frozen=True)
 class Langevin(Sampler):
-    """Langevin dynamics at the noise level of the time it steps to; one evaluation per step.
+    """Langevin dynamics at the noise level of time s; one evaluation per step.
 
-    Meant for a grid of one repeated time.
+    It is meant for a time grid that repeats a single time.
 
     Args:
         epsilon: step size.
@@ -74,10 +85,10 @@ class LangevinCorrector(Sampler):
     """The corrector of predictor-corrector sampling; one evaluation per step.
 
     Args:
-        snr: signal-to-noise ratio r of the step, written eta in B.6.4.
-        scales: number of noise scales N that sets alpha_i on SDEs with a drift; by default the
-            number of steps of the grid.
-        ratio: how ||z|| / ||G|| is computed.
+        snr: signal-to-noise ratio r of the step, called eta in B.6.4.
+        scales: number of noise scales N, which determines alpha_i on SDEs with a drift; by default
+            the number of steps of the grid.
+        ratio: computes ||z|| / ||G||.
     """
 
     snr: Positive = 0.16
@@ -98,5 +109,12 @@ class LangevinCorrector(Sampler):
 
 
 def langevin_update(x: State, score: State, epsilon: Tensor, z: State) -> Tensor:
-    """Eq. 7.2; ``epsilon`` has the axes to multiply ``x``."""
+    """The Langevin update, Eq. 7.2.
+
+    Args:
+        x: states, (batch, ...).
+        score: scores at ``x``.
+        epsilon: step sizes, broadcastable to ``x``.
+        z: white noise in the shape of ``x``.
+    """
     return x + epsilon * score + torch.sqrt(2 * epsilon) * z

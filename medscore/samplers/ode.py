@@ -1,9 +1,9 @@
-r"""The probability-flow ODE by an adaptive black-box solver (Song et al. 2022, Eq. 7.13, B.28).
+r"""The probability-flow ODE, solved by an adaptive solver (Song 2022, Eq. 7.13 and B.28).
 
-.. math:: \frac{dx}{dt} = f(t) x - \tfrac12 g(t)^2 \nabla \log p_t(x),
+.. math:: \frac{dx}{dt} = f(t) x - \tfrac12 g(t)^2 \nabla \log p_t(x)
 
-solved by torchdiffeq's Dormand-Prince method of order 5(4), from noise to data or from data to
-noise.
+is solved by the Dormand-Prince method of order 5(4) of torchdiffeq, from noise to data or from data
+to noise.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def solve(
 ) -> State:
     """Integrate the probability flow from time ``t`` to ``s``; s < t generates, s > t encodes.
 
-    The batch is one system: its samples share the steps, whose error is the largest root mean
-    square error of any sample. A sample therefore depends on the others within the tolerances;
-    :class:`AdaptiveFlow` solves each sample by itself.
+    The batch is solved as one system with common steps, whose error is the largest root mean square
+    error of any sample. A sample therefore depends on the others within the tolerances;
+    :class:`AdaptiveFlow` solves each sample separately.
 
     Args:
         prior: the score model.
@@ -43,7 +43,7 @@ def solve(
         atol: absolute tolerance of the solver.
 
     Raises:
-        MedscoreError: the solver's step underflowed.
+        MedscoreError: the step size underflowed.
     """
     if t == s:
         return x
@@ -69,7 +69,7 @@ def velocity(sde: SDE, x: State, t: Times, score: State) -> State:
 
 
 def solve_each(prior: Prior, x: State, t: Times, s: Times, *, rtol: float, atol: float) -> State:
-    """:func:`solve` for each sample by itself, so that none depends on the others.
+    """Integrate the probability flow of each sample separately, with :func:`solve`.
 
     Args:
         prior: the score model.
@@ -109,7 +109,7 @@ def integrate(
             mean square over the parts of all samples. By default a sample is one part.
 
     Raises:
-        MedscoreError: the solver's step underflowed.
+        MedscoreError: the step size underflowed.
     """
     low, high = min(t, s), max(t, s)
 
@@ -119,7 +119,7 @@ def integrate(
         return torch.stack([part.square().mean(1).sqrt().max() for part in split]).max()
 
     def inside(time: Tensor, x: Tensor) -> Tensor:
-        return rate(time.clamp(low, high), x)  # the first step's trial may leave
+        return rate(time.clamp(low, high), x)  # the solver's first trial step may overshoot
 
     ends = torch.tensor([t, s], dtype=torch.float64, device=x.device)
     options = {"norm": worst, "dtype": torch.float64, "step_t": ends[1:]}
@@ -128,7 +128,7 @@ def integrate(
     except AssertionError as error:
         raise MedscoreError(
             f"the ODE from time {t:g} to {s:g} was not solved ({error})",
-            hint="loosen rtol and atol, or use float64",
+            hint="use larger `rtol` and `atol`, or float64",
         ) from error
     end: Tensor = path[1]
     return end
@@ -137,7 +137,7 @@ def integrate(
 @final
 @dataclass(frozen=True)
 class AdaptiveFlow(Sampler):
-    """The probability flow by an adaptive solver, for each sample by itself.
+    """The probability flow, solved adaptively for each sample separately.
 
     The solver chooses its own steps, so a grid with a single step from 1 to eps suffices.
 
@@ -155,13 +155,16 @@ class AdaptiveFlow(Sampler):
         return solve_each(prior, x, t, s, rtol=self.rtol, atol=self.atol), memory
 
     def map(self, wrap: object) -> Sampler:
-        """Refuse methods on the state, because the solver chooses its own steps.
+        """Refuse methods that change the state, because the solver chooses its own steps.
+
+        Args:
+            wrap: ignored.
 
         Raises:
             MedscoreError: always.
         """
         raise MedscoreError(
-            "an adaptive ODE solver chooses its own steps, between which no method on the state "
-            "(such as proximal) can act",
+            "the adaptive ODE solver chooses its own steps, so conditioners that change the state "
+            "(such as proximal) cannot be applied between them",
             hint="use probability-flow, dpm-solver++ or heun instead",
         )

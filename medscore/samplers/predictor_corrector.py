@@ -1,4 +1,7 @@
-"""Predictor-corrector sampling (Song et al. 2022, Alg. B.3): predict to s, then correct at s."""
+"""Predictor-corrector sampling: predict to s, then correct at s (Song 2022, Alg. B.3 to B.5).
+
+Alg. B.3 is the general form; Alg. B.4 and B.5 are its instances for the VE and the VP SDE.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class PredictorCorrector(Sampler):
-    """One predictor step and then corrector steps at the new noise level.
+    """One predictor step, followed by corrector steps at the new noise level (Alg. B.3).
 
     Args:
-        predictor: goes from t to s.
-        corrector: is called with s = t at the new level.
+        predictor: sampler that goes from t to s.
+        corrector: sampler whose steps start and end at s.
         corrections: number of corrector steps after each predictor step.
     """
 
@@ -59,10 +62,10 @@ class PredictorCorrector(Sampler):
 
 
 def pc(snr: Positive = 0.16, corrections: Count = 1) -> PredictorCorrector:
-    """Predictor-corrector sampling: reverse diffusion and Langevin steps (Alg. B.6 and B.7).
+    """Predictor-corrector sampling with reverse diffusion and Langevin steps (Alg. B.4 and B.5).
 
     Args:
-        snr: signal-to-noise ratio r of the corrector.
+        snr: signal-to-noise ratio r of the corrector (Alg. B.6 and B.7).
         corrections: number of corrector steps after each predictor step.
     """
     return PredictorCorrector(ReverseDiffusion(), LangevinCorrector(snr), corrections)

@@ -1,7 +1,7 @@
-r"""Probability flow with the forward discretisation (Song et al. 2022, Eq. B.29 and B.30).
+r"""Probability flow sampling with a fixed discretisation (Song 2022, Eq. B.29 and B.30).
 
-The ODE :math:`dx = [f x - \tfrac12 g^2 \nabla \log p_t(x)] dt` has the marginals of the SDE
-(Eq. B.28); discretised as the forward step :math:`x_t = a x_s + b z` is,
+The ODE :math:`dx = [f x - \tfrac12 g^2 \nabla \log p_t(x)] dt` has the same marginals as the SDE
+(Eq. B.28). Discretised in the same way as the forward step :math:`x_t = a x_s + b z`, it becomes
 
 .. math:: x_s = (2 - a) x_t + \tfrac12 b^2 \nabla \log p_t(x_t).
 """
@@ -21,7 +21,7 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class ProbabilityFlow(Sampler):
-    """Deterministic, first order; one evaluation a step."""
+    """Probability flow; deterministic, first order, one evaluation per step."""
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory

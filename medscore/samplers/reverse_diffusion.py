@@ -1,11 +1,11 @@
-r"""Reverse diffusion predictor (Song et al. 2022, Eq. B.32; lines 3-5 of Alg. B.4 and B.5).
+r"""The reverse diffusion predictor (Song 2022, Eq. B.32; lines 3-5 of Alg. B.4 and B.5).
 
-The forward step from s to t is :math:`x_t = a x_s + b z`; discretising the reverse SDE the same
-way gives
+The forward step from s to t is :math:`x_t = a x_s + b z`. The same discretisation of the reverse
+SDE is
 
 .. math:: x_s = (2 - a) x_t + b^2 \nabla \log p_t(x_t) + b z.
 
-For VE a = 1 and b^2 = sigma_t^2 - sigma_s^2; for VP a^2 = 1 - b^2.
+On VE a = 1 and b^2 = sigma_t^2 - sigma_s^2; on VP a^2 = 1 - b^2.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class ReverseDiffusion(Sampler):
-    """First order; one evaluation a step."""
+    """Reverse diffusion; first order, one evaluation per step."""
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory

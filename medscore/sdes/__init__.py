@@ -1,4 +1,4 @@
-"""Forward diffusions x_t = alpha(t) x_0 + sigma(t) z (Song 2022, chapter 6)."""
+"""Forward diffusions x_t = alpha(t) x_0 + sigma(t) z (Song 2022, chapter 7)."""
 
 import lazy_loader
 

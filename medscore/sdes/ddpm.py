@@ -1,4 +1,4 @@
-"""DDPM's discrete chain (Song et al. 2022, Eq. B.11) as an SDE."""
+"""The discrete Markov chain of DDPM (Song 2022, Eq. B.11) as an SDE."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ from medscore.types import AnyFloat
 @final
 @dataclass(frozen=True)
 class DDPM(SDE):
-    r"""DDPM's chain (Eq. B.11) as an SDE that meets it at the times i/N, i = 1 ... N.
+    r"""An SDE whose marginals equal those of DDPM's chain (Eq. B.11) at the times i/N, i = 1 ... N.
 
-    :math:`\beta_i = \beta_{min}/N + (i-1)/(N(N-1)) (\beta_{max} - \beta_{min})`;
-    :math:`\alpha(i/N) = \prod_{j \le i} \sqrt{1-\beta_j}` (the square root of the text's alpha_i),
-    log-linear in between; sigma^2 = 1 - alpha^2.
+    The chain has :math:`\beta_i = \beta_{min}/N + (i-1)/(N(N-1)) (\beta_{max} - \beta_{min})`.
+    The data are scaled by :math:`\alpha(i/N) = \prod_{j \le i} \sqrt{1-\beta_j}`, the square root
+    of the dissertation's alpha_i; log alpha is linear in between, and sigma^2 = 1 - alpha^2.
+
+    Attributes:
+        scales: number of noise scales N.
+        beta_min: noise rate at t = 0, per unit of time.
+        beta_max: noise rate at t = 1, per unit of time.
 
     Raises:
-        ValueError: fewer than two scales, or betas out of order or above the number of scales.
+        ValueError: fewer than two scales, or not 0 < beta_min < beta_max < scales.
     """
 
     scales: int = 1000
@@ -33,8 +38,8 @@ class DDPM(SDE):
     def __post_init__(self) -> None:
         if self.scales < 2 or not 0 < self.beta_min < self.beta_max < self.scales:
             raise ValueError(
-                f"2 scales and 0 < beta_min < beta_max < scales are needed, got {self.scales}, "
-                f"{self.beta_min}, {self.beta_max}"
+                f"at least 2 scales and 0 < beta_min < beta_max < scales are required, got "
+                f"{self.scales}, {self.beta_min}, {self.beta_max}"
             )
 
     @property
@@ -50,13 +55,17 @@ class DDPM(SDE):
         return torch.cat([torch.zeros(1, dtype=torch.float64), logs])
 
     def _segment(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """The number 1 ... N of the segment that ends at or after t, and its rise of log alpha."""
+        """Number, 1 to N, of the segment that contains t, and the change of log alpha across it."""
         k = torch.ceil(t.double() * self.scales - 1e-3).long().clamp(1, self.scales)
         knots = self._knots.to(t.device)
         return k, knots[k] - knots[k - 1]
 
     def log_alpha(self, t: AnyFloat) -> AnyFloat:
-        """log alpha(t)."""
+        """The logarithm of alpha(t).
+
+        Args:
+            t: times.
+        """
         k, slope = self._segment(t)
         knots = self._knots.to(t.device)
         return (knots[k - 1] + slope * (t.double() * self.scales - (k - 1))).to(t.dtype)

@@ -1,12 +1,12 @@
-r"""Forward diffusions :math:`dx = f(t) x\,dt + g(t)\,dw` on [0, 1] (Song et al. 2022, Eq. 8.1).
+r"""The VE, VP and sub-VP SDEs :math:`dx = f(t) x\,dt + g(t)\,dw` on [0, 1] (Song 2022, Eq. 8.1).
 
-Each has a Gaussian perturbation kernel :math:`x_t = \alpha(t) x_0 + \sigma(t) z` (Eq. B.18), and is
-fixed by alpha and sigma alone:
+Each has a Gaussian perturbation kernel :math:`x_t = \alpha(t) x_0 + \sigma(t) z` (Eq. B.18), and
+alpha and sigma determine the SDE:
 
 .. math:: f = (\log \alpha)', \qquad g^2 = (\sigma^2)' - 2 f \sigma^2.
 
-The thesis writes the standard deviation :math:`\beta(t)` in chapter 8 and :math:`\sqrt{...}` in
-B.18; here it is always ``sigma``, and ``beta`` is only the rate of the VP SDE.
+The dissertation writes :math:`\beta(t)` for the standard deviation of the kernel in chapter 8; here
+it is always ``sigma``, and ``beta`` is the noise rate of the VP and sub-VP SDEs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ from medscore.types import AnyFloat
 class VE(SDE):
     r"""Variance exploding: alpha = 1, sigma(t) = sigma_min (sigma_max/sigma_min)^t (Eq. B.19-B.20).
 
-    The kernel of Eq. B.20 is used, so sigma(0) = sigma_min: the data at t = 0 carry that noise.
+    The kernel is that of Eq. B.20, so sigma(0) = sigma_min: data at t = 0 contain that noise.
+
+    Attributes:
+        sigma_min: smallest noise standard deviation.
+        sigma_max: largest noise standard deviation.
+        eps: time at which sampling ends.
+
+    Raises:
+        ValueError: not 0 < sigma_min < sigma_max.
     """
 
     sigma_min: float = 0.01
@@ -36,7 +44,7 @@ class VE(SDE):
     def __post_init__(self) -> None:
         if not 0 < self.sigma_min < self.sigma_max:
             raise ValueError(
-                f"VE needs 0 < sigma_min < sigma_max, got {self.sigma_min}, {self.sigma_max}"
+                f"0 < sigma_min < sigma_max is required, got {self.sigma_min}, {self.sigma_max}"
             )
 
     def alpha(self, t: AnyFloat) -> AnyFloat:
@@ -68,7 +76,16 @@ class VE(SDE):
 
 @dataclass(frozen=True)
 class _LinearBeta(SDE):
-    """What VP and sub-VP share: beta(t) = beta_min + t (beta_max - beta_min), prior N(0, I)."""
+    """The common part of VP and sub-VP: a linear noise rate and the prior N(0, I).
+
+    Attributes:
+        beta_min: noise rate at t = 0.
+        beta_max: noise rate at t = 1.
+        eps: time at which sampling ends.
+
+    Raises:
+        ValueError: not 0 < beta_min < beta_max.
+    """
 
     beta_min: float = 0.1
     beta_max: float = 20.0
@@ -76,14 +93,24 @@ class _LinearBeta(SDE):
 
     def __post_init__(self) -> None:
         if not 0 < self.beta_min < self.beta_max:
-            raise ValueError(f"0 < beta_min < beta_max, got {self.beta_min}, {self.beta_max}")
+            raise ValueError(
+                f"0 < beta_min < beta_max is required, got {self.beta_min}, {self.beta_max}"
+            )
 
     def beta(self, t: AnyFloat) -> AnyFloat:
-        """The noise rate beta(t)."""
+        """The noise rate beta(t) = beta_min + t (beta_max - beta_min).
+
+        Args:
+            t: times.
+        """
         return self.beta_min + t * (self.beta_max - self.beta_min)
 
     def log_alpha(self, t: AnyFloat) -> AnyFloat:
-        r""":math:`-\tfrac12 \int_0^t \beta`, Eq. B.22."""
+        r"""The logarithm of alpha(t), :math:`-\tfrac12 \int_0^t \beta`, Eq. B.22.
+
+        Args:
+            t: times.
+        """
         return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
 
     def alpha(self, t: AnyFloat) -> AnyFloat:
@@ -105,7 +132,13 @@ class _LinearBeta(SDE):
 @final
 @dataclass(frozen=True)
 class VP(_LinearBeta):
-    r"""Variance preserving: sigma^2 = 1 - alpha^2, g^2 = beta (Eq. B.21-B.22)."""
+    r"""Variance preserving: sigma^2 = 1 - alpha^2, g^2 = beta (Eq. B.21-B.22).
+
+    Attributes:
+        beta_min: noise rate at t = 0.
+        beta_max: noise rate at t = 1.
+        eps: time at which sampling ends.
+    """
 
     def sigma(self, t: AnyFloat) -> AnyFloat:
         return torch.sqrt(-torch.expm1(2 * self.log_alpha(t)))
@@ -123,7 +156,13 @@ class VP(_LinearBeta):
 @final
 @dataclass(frozen=True)
 class SubVP(_LinearBeta):
-    r"""Sub-VP: sigma = 1 - alpha^2, g^2 = beta (1 - alpha^4) (Eq. B.16, B.23)."""
+    r"""Sub-VP: sigma = 1 - alpha^2, g^2 = beta (1 - alpha^4) (Eq. B.16, B.23).
+
+    Attributes:
+        beta_min: noise rate at t = 0.
+        beta_max: noise rate at t = 1.
+        eps: time at which sampling ends.
+    """
 
     def sigma(self, t: AnyFloat) -> AnyFloat:
         return -torch.expm1(2 * self.log_alpha(t))

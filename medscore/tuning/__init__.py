@@ -1,4 +1,4 @@
-"""The settings of a method, chosen by trials: with references, or by the measurements alone."""
+"""Parameter search for reconstruction methods, with references or from the measurements alone."""
 
 import lazy_loader
 

@@ -20,13 +20,13 @@ class TuningSpec(Strict):
     Attributes:
         name: name of the search.
         method: the method, with the parameters that stay fixed.
-        search: range of each parameter that is searched, such as ``conditioner.zeta``.
-        cohort: the slices; not needed where measurement files are given.
-        task: the measurement; not needed where measurement files are given.
-        trials: number of settings to try; of a grid, all are tried.
-        score: what is maximised; ``held-out`` and ``sure`` need no references.
+        search: range of each searched parameter, such as ``conditioner.zeta``.
+        cohort: slices to tune on; not needed for measurement files.
+        task: measurement to simulate; not needed for measurement files.
+        trials: largest number of settings to try.
+        score: score that is maximised; ``held-out`` and ``sure`` need no references.
         folds: number of splits of every slice for ``held-out``.
-        metric: the convention of PSNR and SSIM.
+        metric: convention of PSNR and SSIM.
         seed: seed of the search and of the measurement noise.
     """
 
@@ -44,14 +44,18 @@ class TuningSpec(Strict):
     @model_validator(mode="after")
     def _can_be_searched(self) -> TuningSpec:
         if self.method.supervised is not None:
-            raise ValueError("a supervised method has nothing to tune but its training")
+            raise ValueError("a supervised method has nothing to tune except its training")
         return self
 
 
 def read_tuning(path: Path) -> TuningSpec:
     """Read and validate a search.
 
+    Args:
+        path: YAML file.
+
     Raises:
-        MedscoreError: no such file, not YAML, an unknown, missing or ill-typed key.
+        MedscoreError: the file does not exist, is not YAML, or has an unknown, missing or invalid
+            key.
     """
     return validated(TuningSpec, read_yaml(path, like="configs/tune/pc-ct-23.yaml"), path)

@@ -1,13 +1,13 @@
-r"""How well a reconstruction predicts measurements that it was not given: no reference is needed.
+r"""Cross-validation by held-out measurements, which needs no references (Batson and Royer 2019).
 
-Some views, lines or samples are left out, the rest is reconstructed, and the score is what the
-image predicts of those left out,
+Some views, lines or samples are held out, the rest is reconstructed, and the score is the
+signal-to-error ratio in dB of the held-out measurements that the image predicts,
 
-.. math:: -10 \log_{10} \frac{\|\Lambda_o (y - T \hat x)\|^2}{\|\Lambda_o y\|^2}
+.. math:: -10 \log_{10} \frac{\|\Lambda_o (y - T \hat x)\|^2}{\|\Lambda_o y\|^2},
 
-in dB, more being better; Lambda_o is the mask of what was left out (cross-validation: Batson and
-Royer 2019). Fewer measurements than the real ones were used, which shifts the best settings a
-little: how much is in docs/evaluation.md.
+where Lambda_o is the mask of the held-out measurements; higher is better. The reconstruction uses
+fewer measurements than were acquired, which shifts the best settings slightly; docs/evaluation.md
+shows by how much.
 """
 
 from __future__ import annotations
@@ -30,23 +30,26 @@ from medscore.operators.wrappers.restricted import Restricted
 from medscore.reconstruction.result import Solve
 
 EVERY = 8
-"""One in so many measured views, lines or samples is left out."""
+"""One in this number of measured views, lines or samples is held out."""
 
 
 def held_out_score(
     solve: Solve, m: Measurement, *, folds: Iterable[int] = (0,), every: int = EVERY
 ) -> float:
-    """The score in dB, over all slices of a measurement and all ``folds``.
+    """The score in dB, over all slices of a measurement and all folds.
 
-    The errors of several splits are summed before the ratio is taken: a line with little in it,
-    which nothing predicts, then weighs as little as it does in PSNR.
+    Errors and energies of the folds are summed before the ratio is taken, so lines with little
+    energy, which are mostly noise, have as little weight as in PSNR.
 
     Args:
-        solve: the method. folds: which of the ``every`` splits.
+        solve: the method.
+        m: the measurement.
+        folds: numbers of the folds, from 0 to ``every`` - 1.
+        every: number of folds; one in ``every`` measured views, lines or samples is held out.
 
     Raises:
-        MedscoreError: too little was measured to leave any out, or images whose phase the method
-            does not tell.
+        MedscoreError: too few measurements to hold any out, or complex images whose phase the
+            method does not reconstruct.
     """
     y = torch.from_numpy(m.data)
     error = energy = 0.0
@@ -59,13 +62,21 @@ def held_out_score(
 
 
 def split(m: Measurement, *, fold: int = 0, every: int = EVERY) -> tuple[Measurement, Tensor]:
-    """The measurement without some of its views, lines or samples, and the mask of those.
+    """Split a measurement into a part to reconstruct and a mask of held-out measurements.
 
-    Whole views of a scan, and whole lines of k-space, are left out where whole ones were measured;
-    the fully sampled centre of k-space stays.
+    Whole views of a CT scan are held out, and whole lines of k-space if whole lines were measured;
+    the fully sampled centre of k-space is kept.
+
+    Args:
+        m: the measurement.
+        fold: number of the fold, from 0.
+        every: number of folds.
+
+    Returns:
+        The measurement without the held-out data, and their mask on the full grid.
 
     Raises:
-        MedscoreError: too little was measured.
+        MedscoreError: too few measurements.
     """
     full = m.operator.diagonal
     plane = m.operator.grid_shape[-2:]
@@ -75,7 +86,7 @@ def split(m: Measurement, *, fold: int = 0, every: int = EVERY) -> tuple[Measure
     left_out, remaining = seen & out, flat & ~out
     if not (bool(left_out.any()) and bool(remaining.flatten(1).any(1).all())):
         raise MedscoreError(
-            f"too little was measured to leave one in {every} out", hint="tune with references"
+            f"too little was measured to hold out one in {every}", hint="tune with references"
         )
     operator = restricted(m.operator, ~out)
     keep = operator.mask(torch.from_numpy(m.data)).numpy()
@@ -84,10 +95,11 @@ def split(m: Measurement, *, fold: int = 0, every: int = EVERY) -> tuple[Measure
 
 
 def restricted(operator: Operator, keep: Tensor) -> Operator:
-    """``operator`` with fewer measurements, of the same kind where methods look at it.
+    """An operator with fewer measurements, of the same type if methods depend on the type.
 
     Args:
-        keep: bool, of the grid.
+        operator: the operator.
+        keep: bool mask of the measurements to keep, on the full grid.
     """
     if isinstance(operator, Radon):
         mask = operator.diagonal & keep
@@ -100,16 +112,20 @@ def restricted(operator: Operator, keep: Tensor) -> Operator:
 
 
 def predicted(m: Measurement, images: Tensor) -> Tensor:
-    """The full grid T x of images (slices, 1, H, W) in HU or as magnitudes.
+    """The measurements T x on the full grid that images predict.
+
+    Args:
+        m: the measurement.
+        images: images (slices, 1, H, W) in HU or as magnitudes.
 
     Raises:
-        MedscoreError: complex images: their magnitudes predict no measurement.
+        MedscoreError: the images are complex, and their magnitudes do not determine k-space.
     """
     first = m.operator.select([0]).adjoint(torch.from_numpy(m.data[:1]))
     if first.is_complex():
         raise MedscoreError(
-            "the images are complex and the reconstruction is a magnitude, which predicts no "
-            "k-space",
+            "the images are complex, and the reconstruction is a magnitude, which does not "
+            "determine k-space",
             hint="tune on simulated scans of such images, with references",
         )
     if m.image_unit == ATTENUATION:
@@ -120,7 +136,7 @@ def predicted(m: Measurement, images: Tensor) -> Tensor:
 
 
 def _chosen(m: Measurement, seen: Tensor, fold: int, every: int) -> Tensor:
-    """Which of the places ``seen`` in any slice and by any coil to leave out, bool like it."""
+    """The mask of the held-out places, given those measured in any slice or by any coil."""
     if isinstance(m.operator, Radon):
         views = seen.any(-1).nonzero()[:, 0]
         return _every(views, fold, every, seen.shape[0])[:, None].expand(seen.shape)
@@ -139,7 +155,7 @@ def _chosen(m: Measurement, seen: Tensor, fold: int, every: int) -> Tensor:
 
 
 def _every(places: Tensor, fold: int, every: int, length: int) -> Tensor:
-    """Every so many of some places, starting from ``fold``; at least one where there are some."""
+    """A mask of every ``every``-th place, starting from ``fold``; at least one if there are any."""
     chosen = torch.zeros(length, dtype=torch.bool)
     start = fold % every if len(places) >= every else fold % max(1, len(places))
     chosen[places[start::every]] = True
@@ -156,7 +172,7 @@ def _centre(mask: Tensor) -> Tensor:
     ny, nx = mask.shape
     top, left = ny // 2 - height // 2, nx // 2 - width // 2
     inside[top : top + height, left : left + width] = True
-    # of whole lines, the centre's lines are whole
+    # if whole lines were measured, the lines of the centre are kept whole
     return inside.any(1, keepdim=True).expand_as(mask) if whole[0] else (
         inside.any(0, keepdim=True).expand_as(mask) if whole[1] else inside
     )  # fmt: skip

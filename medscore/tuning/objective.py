@@ -1,4 +1,4 @@
-"""A search: what is tried, on what, and the score of a setting."""
+"""The objective of a search: its configuration, its data, and the score of given settings."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Search:
         where: its file, for error messages.
         data: folder of the cohort's data.
         measurements: measurement files, instead of a cohort.
-        score: what is maximised.
+        score: score that is maximised.
         trials: number of settings to try.
-        parameters: parameters that stay fixed, by name.
+        parameters: values of the parameters that stay fixed, by name.
     """
 
     spec: TuningSpec
@@ -62,12 +62,12 @@ class Search:
             config: name of a shipped search, or a YAML file.
             data: folder of the cohort's data.
             measurements: measurement files, instead of a cohort.
-            score: what is maximised; by default the configuration's.
+            score: score that is maximised; by default the configuration's.
             trials: number of settings to try; by default the configuration's.
             parameters: parameters that stay fixed, "NAME=VALUE" each.
 
         Raises:
-            MedscoreError: an unknown score, or one that needs references where there are none.
+            MedscoreError: an unknown score, or a score that needs references without a cohort.
         """
         config = config_path(config, "tune")
         spec = read_tuning(config)
@@ -77,13 +77,13 @@ class Search:
         chosen = cast(Score, score or ("held-out" if measurements else spec.score))
         if measurements and chosen in ("psnr", "ssim"):
             raise MedscoreError(
-                f"`score` {chosen} needs references, measurement files have none",
+                f"`score` {chosen} needs references, but measurement files have none",
                 hint="use held-out or sure",
             )
         if not measurements and (spec.cohort is None or spec.task is None):
             raise MedscoreError(
                 "cohort and task are missing", where=config,
-                hint="state them, or give a `measurement` file",
+                hint="set them, or pass a `measurement` file",
             )  # fmt: skip
         fixed = tuple(parse_parameters(parameters).items())
         return cls(spec, config, data, measurements, chosen, trials or spec.trials, fixed)
@@ -104,10 +104,10 @@ class Search:
         return method
 
     def objective(self) -> Callable[[dict[str, Any]], float]:
-        """A function from settings to their score, the mean over slices.
+        """A function that maps settings to their score, the mean over slices.
 
         Raises:
-            MedscoreError: what is wrong with the data, the task or the method.
+            MedscoreError: invalid data, an invalid task or an invalid method.
         """
         found = list(self._measured())
         middle = {name: r.values[0] if r.values else r.low for name, r in self.spec.search.items()}
@@ -117,7 +117,7 @@ class Search:
                 split(m)
             if self.score == "sure" and noise_std_of("recorded", m, self.where) is None:
                 raise MedscoreError(
-                    "SURE needs noisy measurements, these have none", where=self.where,
+                    "SURE needs noisy measurements, these are noise-free", where=self.where,
                     hint="use `score` held-out",
                 )  # fmt: skip
 
@@ -128,7 +128,7 @@ class Search:
         return score
 
     def _with(self, settings: dict[str, Any]) -> MethodSpec:
-        """The method with these settings, in float32 where SURE takes finite differences."""
+        """The method with given settings, in float32 for the finite differences of SURE."""
         method = self.fixed_method()
         extra = {"precision": "float32"} if self.score == "sure" and method.prior else {}
         name = self.spec.task.name if self.spec.task is not None else ""

@@ -1,4 +1,4 @@
-"""Run a search: open the study, try settings on one or many processes, write the results."""
+"""Run a search: open the study, try settings in one or more processes, write the results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from medscore.tuning.search import (
 from medscore.tuning.space import grid_size, is_grid
 
 OnTrial = Callable[[int, int], None]
-"""Called with the number of finished trials and of all trials."""
+"""Called with the number of finished trials and the number of all trials."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Tuned:
     """The outcome of a search.
 
     Attributes:
-        best: file of the best settings, which ``--preset`` accepts.
+        best: file of the best settings, which can be used as a preset.
         score: name of the score.
         value: the best score.
         parameters: the best parameters.
@@ -71,18 +71,18 @@ def tune(
 
     Args:
         config: name of a shipped search, or a YAML file.
-        output: folder to make or to continue.
+        output: folder to create or to continue.
         data: folder of the cohort's data.
         measurements: measurement files to tune on, instead of a cohort.
-        score: "psnr" or "ssim" against references, "held-out" or "sure" without; by default the
-            search's, and held-out for measurement files.
-        trials: number of settings to try in all; by default the search's.
+        score: "psnr" or "ssim" with references, "held-out" or "sure" without; by default the
+            search's, or "held-out" for measurement files.
+        trials: total number of settings to try; by default the search's.
         workers: number of processes that try settings.
         parameters: parameters that stay fixed, "NAME=VALUE" each.
         on_trial: progress callback.
 
     Raises:
-        MedscoreError: what is wrong with configuration, data or settings.
+        MedscoreError: an invalid configuration, or data or settings that do not fit it.
         Interrupted: Ctrl-C; finished trials are kept.
     """
     output = Path(output)
@@ -91,7 +91,7 @@ def tune(
     search = Search.of(
         config, Path(data), tuple(Path(path) for path in measurements), score, trials, parameters
     )
-    search.objective()  # refuses what is wrong before anything is made
+    search.objective()  # refuses invalid input before anything is written
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -128,7 +128,7 @@ def _study(search: Search, folder: Path, worker: int) -> optuna.Study:
 def _work(
     search: Search, folder: Path, worker: int, after: Callable[[int], None] = lambda done: None
 ) -> None:
-    """Try settings until there are enough trials."""
+    """Try settings until the search has enough trials."""
     optimise(
         _study(search, folder, worker), lock_of(folder), search.spec.search, search.objective(),
         search.trials, after,
@@ -143,13 +143,13 @@ def write_results(folder: Path, study: optuna.Study, search: Search, resumed: in
     """Write trials.csv with every finished trial, and best.yaml.
 
     Args:
-        folder: where to write.
+        folder: folder to write into.
         study: the study of the search.
         search: the search.
-        resumed: number of trials that an interrupted run had left unfinished.
+        resumed: number of trials that an interrupted run left unfinished.
 
     Raises:
-        MedscoreError: no trial got a score.
+        MedscoreError: no trial has a score.
     """
     done = study.get_trials(deepcopy=False, states=FINISHED)
     out = io.StringIO()
@@ -163,7 +163,7 @@ def write_results(folder: Path, study: optuna.Study, search: Search, resumed: in
     scored = [t for t in done if t.value is not None]
     if not scored:
         raise MedscoreError(
-            "no trial got a score", where=folder / "trials.csv", hint="see its column error"
+            "no trial has a score", where=folder / "trials.csv", hint="see its column error"
         )
     best = max(scored, key=lambda t: (t.value, -t.number))
     assert best.value is not None

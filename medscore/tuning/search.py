@@ -1,4 +1,4 @@
-"""The trials of a search, kept in SQLite (optuna, Akiba et al. 2019)."""
+"""The trials of a search in an SQLite file, managed by optuna (Akiba et al. 2019)."""
 
 from __future__ import annotations
 
@@ -19,18 +19,26 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def lock_of(folder: Path) -> FileLock:
-    """Held by whoever makes the study in a folder or takes its next trial."""
+    """The lock that is held while a study is created or its next trial is taken.
+
+    Args:
+        folder: folder of the study.
+    """
     return FileLock(folder / "study.lock")
 
 
 def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int) -> optuna.Study:
-    """The study of that name in ``folder/study.db``, made if it is not there.
+    """Open the study in ``folder/study.db``, or create it.
 
     Args:
-        seed, worker: of the sampler's draws, which also depend on how many trials there are.
+        folder: folder of the study.
+        name: name of the study.
+        space: ranges by parameter.
+        seed: seed of the search; the proposals also depend on the number of trials.
+        worker: number of the worker, which makes its proposals differ from the others'.
 
     Raises:
-        MedscoreError: the file is no study, or one of another name.
+        MedscoreError: the file is not a study, or holds a study with another name.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder / "study.db"
@@ -43,7 +51,7 @@ def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int)
                 load_if_exists=True,
             )
         others = optuna.get_all_study_names(f"sqlite:///{path}")
-    except Exception as error:  # sqlalchemy's, of a file that is no database
+    except Exception as error:  # raised by sqlalchemy if the file is not a database
         raise MedscoreError(
             f"the study cannot be opened ({str(error).splitlines()[0][:120]})",
             where=path,
@@ -52,7 +60,7 @@ def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int)
     if others != [name]:
         other = next(n for n in others if n != name)
         raise MedscoreError(
-            f"the folder holds a study of other settings ({other}), not {name}",
+            f"the folder contains a study of other settings ({other}), expected {name}",
             where=path,
             hint="choose another folder, or remove it",
         )
@@ -62,8 +70,13 @@ def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int)
 
 
 def bury(study: optuna.Study) -> int:
-    """Trials that a killed run left unfinished become failures, and their settings wait to be tried
-    again; returns how many there were.
+    """Mark the trials that a killed run left unfinished as failed, and queue their settings again.
+
+    Args:
+        study: the study.
+
+    Returns:
+        The number of such trials.
     """
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     for trial in running:
@@ -74,7 +87,13 @@ def bury(study: optuna.Study) -> int:
 
 
 def queue_grid(study: optuna.Study, space: Space, seed: int) -> None:
-    """Let all combinations of a grid that were not tried wait, in an order that ``seed`` draws."""
+    """Queue all combinations of a grid that were not tried yet, in random order.
+
+    Args:
+        study: the study.
+        space: ranges by parameter, all with a list of values.
+        seed: seed of the order.
+    """
     tried = [
         _settings(trial)
         for trial in study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.WAITING))
@@ -90,7 +109,7 @@ def queue_grid(study: optuna.Study, space: Space, seed: int) -> None:
 
 
 def _settings(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    """Those of a trial that was made, or of one that waits."""
+    """The settings of a finished or a queued trial."""
     return trial.params or dict(trial.system_attrs.get("fixed_params", {}))
 
 
@@ -102,13 +121,19 @@ def optimise(
     trials: int,
     after: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Try settings until ``trials`` are finished or under way, those of other workers and earlier
-    runs included; of a grid, until none waits.
+    """Try settings until the study has enough finished or running trials.
+
+    Trials of other workers and earlier runs count. A grid is searched until its queue is empty.
 
     Args:
-        lock: held while a trial is taken: SQLite alone lets two workers take the same one.
-        score: of settings, more is better; a MedscoreError (the sampler diverged, say) ends the
-            trial without a score, its reason kept. after: told the number of finished trials.
+        study: the study.
+        lock: lock that is held while a trial is taken, because SQLite alone would allow two workers
+            to take the same one.
+        space: ranges by parameter.
+        score: maps settings to a score, higher is better; after a MedscoreError, such as a diverged
+            sampler, the trial has no score and keeps the message.
+        trials: number of trials.
+        after: called after every trial with the number of finished trials.
     """
     while True:
         with lock:
@@ -126,7 +151,7 @@ def optimise(
 
 
 def _next(study: optuna.Study, space: Space, trials: int) -> Trial | None:
-    """A trial to make, if there are not enough."""
+    """The next trial to run; None if there are enough."""
     begun = study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING))
     waits = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     if len(begun) >= trials or (is_grid(space) and not waits):
@@ -135,5 +160,9 @@ def _next(study: optuna.Study, space: Space, trials: int) -> Trial | None:
 
 
 def finished(study: optuna.Study) -> int:
-    """How many trials are."""
+    """The number of finished trials.
+
+    Args:
+        study: the study.
+    """
     return len(study.get_trials(deepcopy=False, states=FINISHED))

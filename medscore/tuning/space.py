@@ -1,4 +1,4 @@
-"""The space of a search: a range for each parameter."""
+"""The search space: a range for each parameter."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Range(Strict):
         low: lower end of the interval.
         high: upper end of the interval.
         log: whether the interval is searched on a logarithmic scale.
-        integer: whether only whole numbers are tried.
-        values: the values to try, instead of an interval.
+        integer: whether only integers are tried.
+        values: values to try, instead of an interval.
     """
 
     low: float | None = None
@@ -33,18 +33,18 @@ class Range(Strict):
     def _one_or_the_other(self) -> Range:
         if self.values is not None:
             if self.low is not None or self.high is not None or not self.values:
-                raise ValueError("give some values, or low and high")
+                raise ValueError("set one or more values, or low and high, but not both")
         elif self.low is None or self.high is None or not self.low < self.high:
-            raise ValueError("give low below high, or values")
+            raise ValueError("set low and high with low < high, or values")
         elif self.log and not self.low > 0:
-            raise ValueError("a logarithmic range must be above 0")
+            raise ValueError("low must be greater than 0 for a logarithmic range")
         return self
 
     def suggest(self, trial: Any, name: str) -> Value:
-        """A value for a trial.
+        """The value that a trial proposes for the parameter.
 
         Args:
-            trial: the trial of optuna.
+            trial: a trial of optuna.
             name: name of the parameter.
         """
         if self.values is not None:

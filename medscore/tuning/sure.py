@@ -1,12 +1,12 @@
-r"""Stein's unbiased risk estimate of what a reconstruction makes of noisy measurements.
+r"""Stein's unbiased risk estimate (SURE) of a reconstruction from noisy measurements (Stein 1981).
 
-With noise of deviation 1 (whitened), n measured numbers and :math:`\hat y(y) = A \hat x(y)`,
+For whitened data with unit noise variance, n measured numbers and :math:`\hat y(y) = A \hat x(y)`,
 
-.. math:: E\,\|\hat y - A x\|^2 = E\left[\|\hat y - y\|^2 - n + 2\, \mathrm{div}_y\, \hat y\right]
+.. math:: E\,\|\hat y - A x\|^2 = E\left[\|\hat y - y\|^2 - n + 2\, \mathrm{div}_y\, \hat y\right].
 
-(Stein 1981); the divergence by one random direction b of plus and minus ones,
-:math:`b^T (\hat y(y + \epsilon b) - \hat y(y)) / \epsilon` (Ramani et al. 2008). It is the risk on
-what was measured: errors that A does not see are not in it.
+The divergence is estimated with one random direction b of entries 1 and -1 as
+:math:`b^T (\hat y(y + \epsilon b) - \hat y(y)) / \epsilon` (Ramani et al. 2008). The risk is that
+of the predicted measurements; errors in the null space of A do not contribute.
 """
 
 from __future__ import annotations
@@ -25,22 +25,24 @@ from medscore.tuning.held_out import predicted
 from medscore.white_noise import derive_seed
 
 STEP = 0.1
-"""epsilon, in deviations of the noise."""
+"""The step epsilon in noise standard deviations."""
 
 
 def sure_score(solve: Solve, m: Measurement, std: Tensor | None, *, seed: int = 0) -> float:
-    """Minus the estimated risk per measured number, in variances of the noise; more is better.
+    """The negative estimated risk per measured number in noise variances; higher is better.
 
     Args:
-        solve: a method that draws the same noise each time. std: deviation of the data,
-            broadcastable to them. seed: of the direction.
+        solve: a method that draws the same random numbers in every call.
+        m: the measurement.
+        std: noise standard deviation, broadcastable to the data; None for noise-free data.
+        seed: seed of the random direction.
 
     Raises:
-        MedscoreError: measurements without noise, or complex images.
+        MedscoreError: noise-free measurements, or complex images.
     """
     if std is None:
         raise MedscoreError(
-            "SURE needs noisy measurements, these have none", hint="use --score held-out"
+            "SURE needs noisy measurements, these are noise-free", hint="use `score` held-out"
         )
     y = torch.from_numpy(m.data)
     mask = m.operator.mask(y).expand(y.shape)

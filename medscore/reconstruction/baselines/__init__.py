@@ -1,4 +1,4 @@
-"""Reconstructions without a score prior: what ours are compared to, behind the same interface."""
+"""Baselines: reconstruction methods without a score prior, with the same interface."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
-"""What every baseline is: parameters that a file may hold, and a solver.
+"""The interface of a baseline: parameters that a configuration can set, and a solver.
 
-A baseline is a method like any other (:mod:`medscore.reconstruction.method`), with one sample per
-slice and no evaluation of a prior.
+A baseline is a reconstruction method (:mod:`medscore.reconstruction.method`) that gives one image
+per slice and does not evaluate a prior.
 """
 
 from __future__ import annotations
@@ -32,47 +32,47 @@ from medscore.registry.presets import parse_parameters
 
 
 class Baseline(Strict):
-    """Base of the baselines; each has its parameters as fields and a ``kind`` of its own.
+    """Base class of the baselines, whose fields are the parameters and a distinct ``kind``.
 
     Attributes:
-        weighted: whether :meth:`solve` receives measurements in units of their noise, so that
-            noisy rays have less weight, or the measurements as they are.
+        weighted: whether :meth:`solve` receives whitened measurements, so that noisy rays have less
+            weight; otherwise the measurements are not whitened.
     """
 
     weighted: ClassVar[bool] = True
 
     @abstractmethod
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
-        """Images (batch, 1, H, W) from measurements.
+        """Reconstruct images (batch, 1, H, W).
 
-        Both are in units in which images of interest lie between 0 (air, no signal) and about 1.
+        The units are chosen such that image values lie between 0 (air or no signal) and about 1.
 
         Args:
             operator: A of the batch.
             y: measurements on the full grid, one per image.
 
         Raises:
-            MedscoreError: an operator that the method is not made for.
+            MedscoreError: the method does not support the operator.
         """
 
     def check_measurement(self, measurement: Measurement) -> None:
-        """Refuse a measurement that the method cannot use, before anything slow begins.
+        """Refuse a measurement that the method does not support, before anything slow begins.
 
         Args:
             measurement: the data.
 
         Raises:
-            MedscoreError: what does not fit.
+            MedscoreError: the measurement does not fit the method.
         """
 
     def reconstruct(
         self, measurement: Measurement, noise_std: Tensor | None = None
     ) -> Reconstruction:
-        """Reconstruct every slice by itself, in HU or as magnitudes.
+        """Reconstruct every slice separately, in HU or as magnitudes.
 
         Args:
             measurement: the data.
-            noise_std: noise standard deviation, broadcastable to the data; None for noise-free.
+            noise_std: noise standard deviation, broadcastable to the data; None if noise-free.
 
         Raises:
             MedscoreError: as :meth:`solve`.
@@ -108,11 +108,11 @@ class Baseline(Strict):
 
 @dataclass(frozen=True)
 class BaselineMethod(Method):
-    """A baseline with the noise of the data: a reconstruction method.
+    """A baseline as a reconstruction method.
 
     Attributes:
         solver: the baseline.
-        noise: name of the noise as for :func:`~medscore.registry.noise.noise_std_of`, or the noise
+        noise: name of the noise, as for :func:`~medscore.registry.noise.noise_std_of`, or the noise
             standard deviation.
         weights: hash of the solver's weights, if it has any.
     """
@@ -152,10 +152,10 @@ def baseline(
     *,
     noise: str | float | Tensor = "recorded",
 ) -> BaselineMethod:
-    """A baseline by name, as a method.
+    """A baseline as a reconstruction method, from its name and parameters.
 
     Args:
-        kind: its name, such as "fista-tv".
+        kind: name of the baseline, such as "fista-tv".
         parameters: values by name, or texts such as "weight=1e-4"; others keep their defaults.
         noise: noise of the data, as in :class:`BaselineMethod`.
 
@@ -170,5 +170,5 @@ def baseline(
         return BaselineMethod(solver(**values), noise)
     except ValidationError as error:
         raise MedscoreError(
-            f"baseline {kind}: {first_fault(error)}", hint="use other values"
+            f"baseline {kind}: {first_fault(error)}", hint="use other parameters"
         ) from error

@@ -1,4 +1,4 @@
-"""The classical reconstruction of a measurement, which others are compared with."""
+"""The classical reconstruction of a measurement, with which other methods are compared."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from medscore.reconstruction.baselines.zero_filled import ZeroFilled
 
 
 def classical(m: Measurement) -> tuple[str, NDArray[np.float32]]:
-    """Name and image (slices, H, W) of the classical reconstruction, in HU or as magnitudes.
+    """The classical reconstruction of a measurement.
 
-    It is filtered back-projection (``FBP``) for CT, after linear interpolation where single rays
-    are missing (``LI``), and zero filling (``zero-filled``) for everything else; for an operator
-    without an inverse it is the adjoint (``adjoint``).
+    For CT it is filtered back-projection (``FBP``), preceded by linear interpolation if single rays
+    are missing (``LI``). For all other measurements it is zero filling (``zero-filled``).
 
     Args:
         m: the measurement.
+
+    Returns:
+        The name and the image (slices, H, W) in HU or as magnitudes.
     """
     name, baseline = _fitting(m.operator)
     try:

@@ -1,4 +1,4 @@
-"""Closed-form reconstructions, from which iterations and networks start."""
+"""Direct reconstructions: filtered back-projection, linear interpolation and zero filling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from medscore.operators.ct.radon import Radon
 
 
 def projections(operator: Operator, kind: str) -> Radon:
-    """The operator, if it measures CT projections.
+    """Check that an operator measures CT projections, and return it.
 
     Args:
         operator: the operator.
@@ -29,7 +29,7 @@ def projections(operator: Operator, kind: str) -> Radon:
 
 
 def misses_rays(operator: Operator) -> bool:
-    """Whether single rays of a view are missing, as in a metal trace.
+    """Whether single rays of views are missing, such as those in a metal trace.
 
     Args:
         operator: the operator.
@@ -38,13 +38,14 @@ def misses_rays(operator: Operator) -> bool:
 
 
 def filled(operator: Radon, sinogram: Tensor) -> tuple[Radon, Tensor]:
-    """Interpolate missing rays in the views that have some measured rays (LI).
-
-    Returns the operator that measures all rays of these views, and the sinogram.
+    """Interpolate the missing rays of views that have some measured rays (LI).
 
     Args:
         operator: the operator.
         sinogram: measurements (batch, 1, views, detectors).
+
+    Returns:
+        The operator that measures all rays of these views, and the completed sinogram.
     """
     mask = operator.mask(sinogram)
     seen = mask.bool().any(-1, keepdim=True).to(sinogram)
@@ -52,11 +53,11 @@ def filled(operator: Radon, sinogram: Tensor) -> tuple[Radon, Tensor]:
 
 
 def direct(operator: Operator, y: Tensor) -> Tensor:
-    """Filtered back-projection with missing rays interpolated for CT, else zero filling.
+    """Filtered back-projection with interpolated missing rays for CT, zero filling otherwise.
 
     Args:
         operator: the operator.
-        y: measurements (batch, ...) of images in which air, or no signal, is 0.
+        y: measurements (batch, ...) of images in which air or no signal is 0.
     """
     if not isinstance(operator, Radon):
         return operator.zero_filled(y)

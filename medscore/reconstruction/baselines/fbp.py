@@ -1,8 +1,8 @@
-r"""Filtered back-projection (Kak and Slaney 1988, chapter 3):
+r"""Filtered back-projection, FBP (Kak and Slaney 1988, chapter 3).
 
 .. math:: x = A^T F_w y,
 
-with F_w the ramp filter times a window w, and each view weighted by its share of the arc; see
+where F_w is the ramp filter times a window w, with each view weighted by its share of the arc; see
 :mod:`medscore.operators.ct.fbp`.
 """
 
@@ -21,12 +21,12 @@ from medscore.reconstruction.baselines.direct import projections
 class FBP(Baseline):
     """Filtered back-projection of the measured views.
 
-    Single missing rays count as zero;
+    Single missing rays are taken as zero;
     :class:`~medscore.reconstruction.baselines.interpolation.LI` interpolates them.
 
     Attributes:
-        kind: its name.
-        window: window of the ramp filter, from sharp to smooth: ram-lak, shepp-logan, cosine,
+        kind: name of the baseline.
+        window: window of the ramp filter; from sharp to smooth: ram-lak, shepp-logan, cosine,
             hamming, hann.
     """
 

@@ -1,14 +1,14 @@
-r"""Accelerated proximal gradients, FISTA (Beck and Teboulle 2009a), for
+r"""The fast iterative shrinkage-thresholding algorithm, FISTA (Beck and Teboulle 2009a).
 
-.. math:: \min_x \tfrac12 \|y - A x\|^2 / |A|^2 + g(x):
+It minimises :math:`\tfrac12 \|y - A x\|^2 / |A|^2 + g(x)` by accelerated proximal gradient steps,
 
 .. math:: x_k = \mathrm{prox}_{\tau g}\big(z_k - \tau A^H (A z_k - y) / |A|^2\big), \qquad
           z_{k+1} = x_k + \frac{t_k - 1}{t_{k+1}} (x_k - x_{k-1}), \qquad
           t_{k+1} = \tfrac12 \big(1 + \sqrt{1 + 4 t_k^2}\big).
 
-The momentum starts again, t = 1, wherever it leads uphill, :math:`\langle z_k - x_k, x_k - x_{k-1}
-\rangle > 0` (the gradient scheme of O'Donoghue and Candes 2015). Every sample has a step, a
-momentum and an end of its own, so results do not depend on the batch.
+The momentum is restarted with t = 1 if it increases the objective, :math:`\langle z_k - x_k, x_k -
+x_{k-1} \rangle > 0` (the gradient scheme of O'Donoghue and Candes 2015). Step size, momentum and
+stopping are separate for each sample, so results do not depend on the batch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from medscore.operators.base import Operator, norm
 from medscore.operators.linalg import wide
 
 STEP = 0.98
-r"""tau; less than 1, because power iteration approaches |A| from below."""
+r"""The step size tau, less than 1 because power iteration approaches |A| from below."""
 
 
 def fista(
@@ -33,14 +33,17 @@ def fista(
     iterations: int,
     tolerance: float = 0.0,
 ) -> Tensor:
-    """The minimiser, started from zero: images (batch, 1, H, W), real or complex.
+    """Minimise the objective by FISTA, starting from zero.
 
     Args:
         operator: A.
         y: measurements (batch, ...).
-        prox: the proximal map of ``STEP`` times g, sample by sample; it may keep state.
-        iterations: largest number of iterations, each with one A and one A^H.
-        tolerance: relative change of a sample below which it stops.
+        prox: proximal map of ``STEP`` times g for each sample; it may keep state.
+        iterations: largest number of iterations, each with one application of A and of A^H.
+        tolerance: relative change of a sample below which its iteration stops.
+
+    Returns:
+        Images (batch, 1, H, W), real or complex.
     """
     y = operator.mask(y) * y
     x = torch.zeros_like(operator.adjoint(y))
@@ -69,5 +72,5 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _wide(chosen: Tensor, like: Tensor) -> Tensor:
-    """Samples (batch,) bool, with the axes of ``like``."""
+    """Add axes to a mask of samples (batch,), so that it broadcasts to ``like``."""
     return chosen.reshape(-1, *(1,) * (like.ndim - 1))

@@ -1,8 +1,8 @@
-r"""Metal artifact reduction by linear interpolation, LI (Kalender, Hebel and Ebersberger 1987):
+r"""Metal artifact reduction by linear interpolation, LI (Kalender, Hebel and Ebersberger 1987).
 
 .. math:: x = A^T F\, \mathrm{LI}(y),
 
-where LI fills the metal trace linearly along the detectors of each view.
+where LI interpolates linearly across the metal trace along the detector of each view.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from medscore.reconstruction.baselines.direct import filled, projections
 class LI(Baseline):
     """Filtered back-projection after linear interpolation of single missing rays.
 
-    Views that were not measured at all are left out.
+    Views without any measured ray are left out.
 
     Attributes:
-        kind: its name.
+        kind: name of the baseline.
     """
 
     weighted: ClassVar[bool] = False

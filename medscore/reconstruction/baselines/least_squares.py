@@ -1,11 +1,11 @@
-r"""Least squares that stop early: the iterations are the regularisation.
+r"""Early-stopped least squares: CGLS (Hestenes and Stiefel 1952) and SIRT (Gilbert 1972).
 
-Conjugate gradients, CGLS (Hestenes and Stiefel 1952): the k-th image is the minimiser of
-:math:`|y - A x|` among those in the Krylov space :math:`\langle A^H y, \ldots, (A^H A)^{k-1} A^H
-y\rangle`; noise comes in with the late directions.
+CGLS takes conjugate-gradient steps. The k-th image minimises :math:`|y - A x|` in the Krylov space
+:math:`\langle A^H y, \ldots, (A^H A)^{k-1} A^H y\rangle`; noise enters with the late directions, so
+the number of iterations is the regularisation.
 
-Simultaneous iterations, SIRT (Gilbert 1972; Gregor and Benson 2008): with R and C the inverse row
-and column sums of A and relaxation :math:`\lambda`,
+SIRT, the simultaneous iterative reconstruction technique (Gilbert 1972; Gregor and Benson 2008),
+has the inverse row and column sums R and C of A, a relaxation :math:`\lambda`, and the update
 
 .. math:: x \leftarrow \max(0,\ x + \lambda\, C A^T R (y - A x)),
 
@@ -28,10 +28,10 @@ from medscore.reconstruction.baselines.direct import projections
 
 
 class CGLS(Baseline):
-    """Conjugate gradients from zero, for any measurement.
+    """Conjugate gradients, starting from zero, for all measurements.
 
     Attributes:
-        kind: its name.
+        kind: name of the baseline.
         iterations: number of iterations; a sample that has converged to rounding stops earlier.
     """
 
@@ -47,10 +47,10 @@ class CGLS(Baseline):
 
 
 class SIRT(Baseline):
-    """Simultaneous iterative reconstruction from zero, for CT, where A has no negative entry.
+    """Simultaneous iterative reconstruction, starting from zero, for CT, where A is non-negative.
 
     Attributes:
-        kind: its name.
+        kind: name of the baseline.
         iterations: number of iterations.
         relaxation: relaxation parameter lambda.
         nonnegative: whether negative values are set to zero after each iteration.
@@ -79,5 +79,9 @@ class SIRT(Baseline):
 
 
 def inverse(sums: Tensor) -> Tensor:
-    """1 / sums; 0 of rays that miss the image and pixels that no ray meets."""
+    """The inverse of row or column sums; 0 for rays outside the image and pixels outside all rays.
+
+    Args:
+        sums: row or column sums, 0 or greater.
+    """
     return torch.where(sums > 0, 1 / sums, 0.0)

@@ -1,14 +1,15 @@
-r"""Normalised metal artifact reduction, NMAR (Meyer et al. 2010): interpolation of a sinogram that
-a prior image has flattened,
+r"""Normalised metal artifact reduction, NMAR (Meyer et al. 2010).
+
+The metal trace is interpolated in a sinogram that is normalised by that of a prior image m,
 
 .. math:: x = A^T F \left[ \mathrm{LI}\Big(\frac{y + \epsilon}{A m + \epsilon}\Big)
-                           (A m + \epsilon) - \epsilon \right],
+                           (A m + \epsilon) - \epsilon \right].
 
-with m the reconstruction by :mod:`~medscore.reconstruction.baselines.interpolation` in which air
-and soft tissue have one value each, while bone and what lies between air and soft tissue, lungs
-say, keep their own. Where m is the image, the quotient is 1 and the trace is filled in exactly;
-where A m is constant along a gap, NMAR is LI. epsilon, a share of the largest ray sum, keeps the
-quotient finite where rays meet nothing but air.
+The prior image is the reconstruction of :mod:`~medscore.reconstruction.baselines.interpolation`, in
+which air and soft tissue are each set to one value; bone and values between air and soft tissue,
+such as lung, are kept. If m equals the image, the quotient is 1 and the trace is completed exactly;
+if A m is constant along a gap, NMAR equals LI. epsilon, a fraction of the largest ray sum, keeps
+the quotient finite for rays through air only.
 """
 
 from __future__ import annotations
@@ -31,16 +32,15 @@ WATER = 0.0
 
 
 class NMAR(Baseline):
-    """Thresholds make the prior image, one pass makes the result; measured rays stay as they are.
+    """NMAR with a prior image from thresholds; measured rays are not changed.
 
     Attributes:
-        kind: its name.
-        air: HU up to which a pixel is air.
-        soft: HU from which a pixel is soft tissue; equal to ``air`` as in the paper, nothing is
-            left between them.
-        bone: HU from which a pixel is bone.
-        smoothing: standard deviation in pixels of the Gaussian filter before thresholding, so that
-            streaks do not count as bone; 0 for none.
+        kind: name of the baseline.
+        air: CT number in HU below which a pixel is air.
+        soft: CT number in HU from which a pixel is soft tissue; in the paper it equals ``air``.
+        bone: CT number in HU from which a pixel is bone.
+        smoothing: standard deviation in pixels of the Gaussian filter before thresholding, which
+            keeps streaks from being classified as bone; 0 for none.
         floor: epsilon relative to the largest ray sum of the prior image.
     """
 
@@ -66,17 +66,23 @@ class NMAR(Baseline):
         return whole.fbp(self.fill(operator, y, whole.forward(prior)))
 
     def prior_image(self, x: Tensor) -> Tensor:
-        """m of a reconstruction (batch, 1, H, W), both in units where 0 is air."""
+        """The prior image m.
+
+        Args:
+            x: reconstruction (batch, 1, H, W) in units in which air is 0.
+        """
         air, soft, water, bone = (unit_of(hu) for hu in (self.air, self.soft, WATER, self.bone))
         seen = smooth(x, self.smoothing)
         tissue = torch.where((soft <= seen) & (seen < bone), water, x)
         return torch.where(seen < air, 0.0, tissue).clamp_min(0)
 
     def fill(self, operator: Radon, y: Tensor, expected: Tensor) -> Tensor:
-        """y with the missing rays of its views.
+        """The sinogram with its missing rays completed.
 
         Args:
-            expected: A m (batch, 1, views, detectors), of all rays of the views that were measured.
+            operator: the operator.
+            y: measurements (batch, 1, views, detectors).
+            expected: ray sums A m (batch, 1, views, detectors) of all rays of the measured views.
         """
         mask = operator.mask(y).bool()
         epsilon = self.floor * expected.amax((-2, -1), keepdim=True)
@@ -86,13 +92,22 @@ class NMAR(Baseline):
 
 
 def unit_of(hu: float) -> float:
-    """What images in HU are where 0 is air."""
+    """A CT number in units in which air is 0 and images are at most about 1.
+
+    Args:
+        hu: CT number in HU.
+    """
     ct = UNIT_RANGE["CT"]
     return (hu - ct.low) / ct.scale
 
 
 def smooth(x: Tensor, std: float) -> Tensor:
-    """Images (..., H, W) after a Gaussian of ``std`` pixels; edges are repeated."""
+    """Images after a Gaussian filter with repeated edges.
+
+    Args:
+        x: images (batch, 1, H, W).
+        std: standard deviation of the filter in pixels.
+    """
     if std == 0:
         return x
     reach = min(int(4 * std + 0.5), x.shape[-1] - 1)

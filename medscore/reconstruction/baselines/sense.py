@@ -1,8 +1,8 @@
-r"""CG-SENSE: k-space of one or many coils, with Tikhonov's penalty (Pruessmann et al. 2001).
+r"""CG-SENSE: Tikhonov-regularised least squares of k-space data (Pruessmann et al. 2001).
 
 .. math:: \min_x \|y - A x\|^2 / |A|^2 + \mathrm{weight}\,\|x\|^2, \qquad A = P(\Lambda) F S,
 
-over complex images, by conjugate gradients on the normal equations.
+over complex images, for one or several coils, by conjugate gradients on the normal equations.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class CGSense(Baseline):
     """Regularised least squares of k-space.
 
     Attributes:
-        kind: its name.
-        weight: weight of the energy of the image.
+        kind: name of the baseline.
+        weight: weight of the squared norm of the image.
         iterations: largest number of conjugate-gradient steps.
     """
 

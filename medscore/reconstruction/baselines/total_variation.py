@@ -1,10 +1,11 @@
-r"""Least squares with total variation, by FISTA (Rudin et al. 1992; Beck and Teboulle 2009b):
+r"""Least squares with total variation, by FISTA (Rudin et al. 1992; Beck and Teboulle 2009b).
 
 .. math:: \min_{x \ge 0} \tfrac12 \|y - A x\|^2 / |A|^2 + \mathrm{weight}\;TV(x), \qquad
           TV(x) = \sum_i \sqrt{|\partial_\downarrow x_i|^2 + |\partial_\to x_i|^2},
 
-over real images, or over complex ones without the bound. The proximal map of TV and the bound
-together is found from its dual: with P the clamp, and p a field of vectors no longer than 1,
+over real images, or over complex images without the bound. The proximal map of TV with the bound is
+computed from its dual, with the projection P onto the bound and a field p of vectors with at most
+unit length,
 
 .. math:: x = P(v - w \nabla^T p), \qquad p \leftarrow p + \nabla P(v - w \nabla^T p) / (8 w),
           \quad p_i \leftarrow p_i / \max(1, |p_i|).
@@ -24,14 +25,15 @@ from medscore.reconstruction.baselines.fista import STEP, fista
 
 
 class FISTATV(Baseline):
-    """Isotropic total variation, for any measurement.
+    """Isotropic total variation, for all measurements.
 
     Attributes:
-        kind: its name.
-        weight: weight of the total variation of images between 0 and about 1.
+        kind: name of the baseline.
+        weight: weight of the total variation, for images between 0 and about 1.
         iterations: largest number of FISTA iterations.
-        inner: number of dual iterations of each proximal map, which starts from the last one's.
-        tolerance: relative change of a sample below which it stops; 0 runs all iterations.
+        inner: number of dual iterations per proximal map; each map starts from the previous dual.
+        tolerance: relative change of a sample below which its iteration stops; 0 runs all
+            iterations.
     """
 
     kind: Literal["fista-tv"] = "fista-tv"
@@ -46,14 +48,14 @@ class FISTATV(Baseline):
 
 
 class TVProx:
-    """The proximal map of total variation, by accelerated projected gradients on the dual.
+    """The proximal map of total variation, by accelerated projected gradient steps on the dual.
 
     It minimises 1/2 |x - v|^2 + weight TV(x) over x >= low, or over complex x, for images v
     (batch, channel, H, W).
 
     Args:
         weight: weight of the total variation.
-        steps: number of dual iterations, starting from the dual of the last call.
+        steps: number of dual iterations; each call starts from the dual of the previous one.
         low: lower bound of real images.
     """
 
@@ -76,8 +78,8 @@ class TVProx:
         """The primal image of a dual field.
 
         Args:
-            v: the image that the map is applied to, (batch, channel, H, W).
-            p: the dual field, (2, batch, channel, H, W).
+            v: image to which the map is applied, (batch, channel, H, W).
+            p: dual field, (2, batch, channel, H, W).
         """
         x = v - self.weight * differences_adjoint(p)
         return x if x.is_complex() else x.clamp_min(self.low)
@@ -93,16 +95,16 @@ def total_variation(x: Tensor) -> Tensor:
 
 
 def length(p: Tensor) -> Tensor:
-    """Lengths of the vectors of a field.
+    """The lengths of the vectors of a field.
 
     Args:
-        p: the field, (2, ...), real or complex.
+        p: a field, (2, ...), real or complex.
     """
     return (p.abs() if p.is_complex() else p).square().sum(0).sqrt()
 
 
 def differences(x: Tensor) -> Tensor:
-    """Forward differences (2, ...), down and to the right; 0 at the far edges.
+    """Forward differences down and to the right, (2, ..., H, W), which are 0 at the far edges.
 
     Args:
         x: images (..., H, W).

@@ -1,12 +1,12 @@
-r"""Compressed sensing with wavelets, by FISTA (Lustig, Donoho and Pauly 2007):
+r"""Compressed sensing with an l1 penalty on wavelets, by FISTA (Lustig, Donoho and Pauly 2007).
 
 .. math:: \min_x \tfrac12 \|y - A x\|^2 / |A|^2 + \mathrm{weight}\,\|W x\|_1,
 
-with W the detail coefficients of an orthogonal wavelet transform of periodic images, whose proximal
-map takes ``weight`` off the modulus of each. As the transform depends on where its grid lies,
-every iteration takes the next of a fixed sequence of shifts (cycle spinning, Coifman and Donoho
-1995; within iterations, Figueiredo and Nowak 2003), so the result has no blocks, and the minimum is
-that of the shifts' mean, nearly. Real images are cut off at zero after each step.
+where W x are the detail coefficients of an orthogonal wavelet transform of periodic images. The
+proximal map soft-thresholds each coefficient. The transform is not shift-invariant, so every
+iteration uses the next of a fixed sequence of shifts (cycle spinning, Coifman and Donoho 1995;
+within iterations, Figueiredo and Nowak 2003). This avoids block artifacts and approximately
+minimises the mean penalty over the shifts. Real images are clipped at zero after each step.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from medscore.reconstruction.baselines.fista import STEP, fista
 
 
 class L1Wavelet(Baseline):
-    """Sparse wavelet coefficients, for any measurement.
+    """An l1 penalty on wavelet coefficients, for all measurements.
 
     Attributes:
-        kind: its name.
-        weight: weight of the wavelet coefficients of images between 0 and about 1.
+        kind: name of the baseline.
+        weight: weight of the wavelet coefficients, for images between 0 and about 1.
         wavelet: name of an orthogonal wavelet in PyWavelets.
         levels: largest number of levels; fewer if a level would be shorter than the filter.
         iterations: number of FISTA iterations.
-        shifts: number of shifts of cycle spinning; 1 for none, which minimises the formula exactly.
+        shifts: number of shifts of cycle spinning; 1 disables it and minimises the objective
+            exactly.
     """
 
     kind: Literal["l1-wavelet"] = "l1-wavelet"
@@ -48,7 +49,7 @@ class L1Wavelet(Baseline):
     @classmethod
     def _known_and_orthogonal(cls, name: str) -> str:
         if name not in pywt.wavelist(kind="discrete") or not pywt.Wavelet(name).orthogonal:
-            raise ValueError(f"{name!r} is no orthogonal wavelet: use db4, sym4 or haar")
+            raise ValueError(f"{name!r} is not an orthogonal wavelet: use db4, sym4 or haar")
         return name
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
@@ -57,11 +58,11 @@ class L1Wavelet(Baseline):
 
 
 class WaveletProx:
-    """The proximal map of the wavelet penalty, with another shift at every call.
+    """The proximal map of the wavelet penalty, with a different shift in every call.
 
     It minimises 1/2 |x - v|^2 + weight |W x|_1 for images v (batch, channel, H, W); real images are
-    clipped at zero. Sides that are not a multiple of 2^levels are padded with zeros, which is the
-    proximal map of another convex penalty, so iterations with it converge as well.
+    clipped at zero. Sides that are not multiples of 2^levels are padded with zeros, which gives the
+    proximal map of another convex penalty, so the iterations converge as well.
 
     Args:
         weight: weight of the coefficients.
@@ -85,7 +86,7 @@ class WaveletProx:
 
 
 def soft_details(x: Tensor, weight: float, wavelet: str, levels: int) -> Tensor:
-    """W^H soft(W x), with coarse coefficients unchanged.
+    """Soft thresholding of the detail coefficients, W^H soft(W x); coarse ones are kept.
 
     Args:
         x: images (..., H, W) whose sides are multiples of 2^levels.
@@ -116,7 +117,7 @@ def shift_sequence(count: int, period: int) -> list[tuple[int, int]]:
 
     Args:
         count: number of shifts.
-        period: shifts are below it.
+        period: upper bound of the shifts.
     """
     generator = torch.Generator().manual_seed(0)
     rows, columns = torch.randint(period, (2, count - 1), generator=generator).tolist()

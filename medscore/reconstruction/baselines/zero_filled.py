@@ -1,4 +1,4 @@
-r"""Zero filling: unmeasured entries are taken as zero,
+r"""Zero filling: the inverse transform with unmeasured entries set to zero (Song 2022, Eq. 8.9).
 
 .. math:: x = T^{-1} P^{-1}(\Lambda)\, y.
 """
@@ -14,13 +14,13 @@ from medscore.reconstruction.baselines.base import Baseline
 
 
 class ZeroFilled(Baseline):
-    """The inverse transform of the measurements, for any operator with an inverse.
+    """The inverse transform of the measurements, for all operators with an inverse.
 
-    For k-space it is the inverse Fourier transform with the coils combined, for pixels the measured
-    ones.
+    For k-space it is the inverse Fourier transform with combined coils, and for inpainting the
+    image with zeros in place of missing pixels.
 
     Attributes:
-        kind: its name.
+        kind: name of the baseline.
     """
 
     weighted: ClassVar[bool] = False
