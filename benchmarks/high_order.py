@@ -1,11 +1,13 @@
-"""What the second and third order of score matching do for the likelihood of the probability flow.
+"""The effect of second- and third-order score matching on the probability flow's likelihood.
 
     python benchmarks/high_order.py            # about 2 minutes
-    python benchmarks/high_order.py --check    # exit 1 when a number is missed
+    python benchmarks/high_order.py --check    # exit 1 if a target is missed
 
-A mixture of three narrow Gaussians on a line, VE, a small network, exact divergence. The network is
-trained to the first order; from there on as many steps again to the first order (the peer), or to
-all three (Lu et al. 2022), from the same weights with the same draws. Nats of 2000 held-out points.
+The data are a mixture of three narrow Gaussians on a line, with the VE SDE, a small network and the
+exact divergence. The network is trained with the first-order objective, and then, from the same
+weights with the same draws, for further steps with the first order (the baseline) or with all three
+orders (Lu et al. 2022). Likelihoods are those of 2000 held-out points. The results are in
+docs/benchmarks/likelihood.md.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ Objective = Callable[[NetworkPrior, Tensor, Tensor, Tensor], Tensor]
 
 
 def mixture(sde: SDE) -> GMMPrior:
-    """The data."""
+    """The distribution of the data, as a prior on an SDE."""
     weights = torch.tensor([0.4, 0.4, 0.2])
     means = torch.tensor([[-2 / 9], [-2 / 3], [4 / 9]])
     std = torch.tensor([1 / 9, 1 / 9, 2 / 9])
@@ -42,7 +44,7 @@ def mixture(sde: SDE) -> GMMPrior:
 
 
 class Network(nn.Module):
-    """64 units in three layers, told log(sigma/alpha)."""
+    """Three layers of 64 units, conditioned on log(sigma/alpha)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +54,7 @@ class Network(nn.Module):
         )  # fmt: skip
 
     def forward(self, u: Tensor, c: Tensor) -> Tensor:
-        """F(u, c), shape of ``u`` (batch, 1)."""
+        """F(u, c), in the shape of ``u`` (batch, 1)."""
         moved: Tensor = self.body(torch.cat([u, 0.25 * c[:, None]], 1))
         return moved
 
@@ -60,7 +62,7 @@ class Network(nn.Module):
 def train(
     prior: NetworkPrior, optimiser: torch.optim.Adam, objective: Objective, steps: int, seed: int
 ) -> None:
-    """So many steps, the rate falling to zero."""
+    """Train for ``steps`` steps with a learning rate that decreases to zero."""
     data, generator = mixture(VP()), torch.Generator().manual_seed(seed)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = RATE * (1 - step / steps)
@@ -74,10 +76,10 @@ def train(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=6000, help="to the first order")
-    parser.add_argument("--more", type=int, default=3000, help="after that")
+    parser.add_argument("--steps", type=int, default=6000, help="steps of the first order")
+    parser.add_argument("--more", type=int, default=3000, help="further steps")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--check", action="store_true", help="exit 1 when a number is missed")
+    parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
     args = parser.parse_args()
     sde = VE(0.01, 10.0)
     truth = mixture(sde)
@@ -100,11 +102,11 @@ def main() -> int:
     found = nll()
     exact_nll = -float(truth.log_density(x, torch.full((len(x),), sde.eps)).mean())
     numbers = [
-        Number("entropy of the data, estimated on the same points (nats)", exact_nll),
-        Number("first order (nats)", begun),
-        Number(f"and {args.more} steps more of it (nats)", peer),
-        Number(f"and {args.more} steps of all three orders instead (nats)", found),
-        Number("excess over the entropy, all three orders over first order",
+        Number("entropy of the data, on the same points (nats)", exact_nll),
+        Number(f"first order, {args.steps} steps (nats)", begun),
+        Number(f"first order, {args.more} further steps (nats)", peer),
+        Number(f"all three orders, {args.more} further steps (nats)", found),
+        Number("excess over the entropy, all three orders relative to the first",
                (found - exact_nll) / (peer - exact_nll), at_most=0.5),
     ]  # fmt: skip
     print("\n".join(table(numbers)))

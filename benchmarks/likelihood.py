@@ -1,13 +1,14 @@
 """Likelihoods of the shipped VP prior.
 
     python benchmarks/likelihood.py            # about 15 minutes on 2 cores
-    python benchmarks/likelihood.py --check    # exit 1 when a number is missed
+    python benchmarks/likelihood.py --check    # exit 1 if a target is missed
 
-On slices of validation patients: bits per dimension by the probability flow and by the bound of Eq.
-B.41, the variance of the bound with importance-sampled times against uniform ones, and, of one
-slice in float64, encoding followed by decoding. With --peer, bits per dimension of another prior on
-the same slices; with --dequantizer, those with trained noise within the grey levels against uniform
-noise. Without --data's slices, heads that ship with pydicom stand in.
+Measured on slices of validation patients: bits per dimension by the probability flow and by the
+bound of Eq. B.41, the variance of the bound with importance-sampled and with uniform times, and for
+one slice in float64 the error of encoding followed by decoding. With --peer, bits per dimension of
+another prior on the same slices; with --dequantizer, trained dequantization noise compared with
+uniform noise. If --data has no slices, head CT images that ship with pydicom are used. The results
+are in docs/benchmarks/likelihood.md.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 from pathlib import Path
 
 import torch
-from main_job import DATA
+from development_data import DATA
 from number import Number, table
 from torch import Tensor
 
@@ -39,11 +40,14 @@ from medscore.priors.network import NetworkPrior
 from medscore.white_noise import Noise, derive_seed
 
 BITS = Levels(8)
+"""Grey levels of the slices."""
+
 POINTS = 256
+"""Times at which the variance is integrated."""
 
 
 def slices(data: Path, count: int) -> Tensor:
-    """Dequantised CT slices (count, 1, 128, 128) of 8 bits."""
+    """CT slices (count, 1, 128, 128) of 8 bits, dequantized with uniform noise."""
     archive = data / "ct" / "tcga-lung-slices-validation.npz"
     heads = [f"package:pydicom/data/test_files/{name}.dcm"
              for name in ("693_J2KI", "J2K_pixelrep_mismatch")]  # fmt: skip
@@ -57,7 +61,7 @@ def slices(data: Path, count: int) -> Tensor:
 
 
 def shipped(data: Path, count: int, tolerance: float) -> list[Number]:
-    """The shipped VP prior on slices."""
+    """Flow, bound and variances for the shipped VP prior."""
     prior, x = load_prior(prior_path("ct-128-vp")), slices(data, count)
     d = x[0].numel()
     flows, bounds, spread = [], [], []
@@ -77,24 +81,24 @@ def shipped(data: Path, count: int, tolerance: float) -> list[Number]:
     plain, importance, fitted = torch.tensor(spread).mean(0).tolist()
     return [
         Number(f"ct-128-vp, {n} slices, flow (bits/dim, 8 bits)", sum(flows) / n),
-        Number("bound of Eq. B.41 (bits/dim)", sum(bounds) / n),
+        Number("ct-128-vp, bound of Eq. B.41 (bits/dim)", sum(bounds) / n),
         Number("bound minus flow (bits/dim)", gap),
-        Number("variance of the bound, uniform times over those of Eq. 9.12",
+        Number("variance of the bound, uniform times over importance-sampled times (Eq. 9.12)",
                plain / importance, at_least=10),
-        Number("variance of the bound, uniform times over those of a fitted proposal",
+        Number("variance of the bound, uniform times over times from a fitted proposal",
                plain / fitted, at_least=10),
     ]  # fmt: skip
 
 
 def round_trip(data: Path, tolerance: float) -> list[Number]:
-    """Encoding one slice, then decoding it."""
+    """Encode one slice, then decode it."""
     prior, x = load_prior(prior_path("ct-128-vp")).double(), slices(data, 4)[:1].double()
     there, back = Counted(prior), Counted(prior)
     code = encode(there, x, rtol=tolerance, atol=tolerance)
     image = decode(back, code, rtol=tolerance, atol=tolerance)
     return [
-        Number(f"one slice in float64, tolerance {tolerance:g}: NFE of encoding", there.nfe),
-        Number("NFE of decoding", back.nfe),
+        Number(f"NFE of encoding one slice in float64, tolerance {tolerance:g}", there.nfe),
+        Number("NFE of decoding it", back.nfe),
         Number("encode, then decode: largest difference", float((image - x).abs().max()),
                at_most=1e-3),
     ]  # fmt: skip
@@ -103,7 +107,7 @@ def round_trip(data: Path, tolerance: float) -> list[Number]:
 def bound_bits(
     prior: NetworkPrior, k: Tensor, draws: int, noise: DequantizationFlow
 ) -> list[float]:
-    """Bits per dimension of grey levels by the bound of Eq. B.41, with ``noise`` within them."""
+    """Bits per dimension of grey levels by the bound of Eq. B.41, dequantized with ``noise``."""
     seeds = range(len(k))
     x, log_q = noise.dequantise(k, [derive_seed(seed, 2) for seed in seeds])
     bound = denoising_bound(prior, x, seeds, draws) + correction(prior, x, seeds, draws)
@@ -111,30 +115,31 @@ def bound_bits(
     return bits
 
 
-def paired(label: str, ours: list[float], theirs: list[float]) -> list[Number]:
-    """Two means, and by how much the first is lower."""
+def paired(label: str, baseline: str, ours: list[float], theirs: list[float]) -> list[Number]:
+    """Means of two paired sets, and by how much the first is lower than the baseline."""
     less = torch.tensor(theirs) - torch.tensor(ours)
     error = float(less.std()) / len(less) ** 0.5
     return [
         Number(f"{label} (bits/dim)", float(torch.tensor(ours).mean())),
-        Number("the peer's (bits/dim)", float(torch.tensor(theirs).mean())),
-        Number("less than the peer's, bits/dim", float(less.mean())),
-        Number("the same over its standard error", float(less.mean()) / error),
+        Number(f"{baseline} (bits/dim)", float(torch.tensor(theirs).mean())),
+        Number("reduction (bits/dim)", float(less.mean())),
+        Number("reduction over its standard error", float(less.mean()) / error),
     ]
 
 
 def dequantised(data: Path, count: int, draws: int, file: Path) -> list[Number]:
-    """A trained dequantizer of the shipped VP prior; its peer is uniform noise."""
+    """A trained dequantizer of the shipped VP prior, compared with uniform noise."""
     path = prior_path("ct-128-vp")
     prior, flow = load_prior(path), load_dequantizer(file, read_checkpoint(path).sha256)
     flat = DequantizationFlow(flow.levels, couplings=0)
     k = flow.levels.quantise(slices(data, count))
     trained, plain = (bound_bits(prior, k, draws, noise) for noise in (flow, flat))
-    return paired(f"trained dequantizer, {count} slices, bound of Eq. B.41", trained, plain)
+    label = f"{count} slices, bound of Eq. B.41"
+    return paired(f"trained dequantizer, {label}", f"uniform noise, {label}", trained, plain)
 
 
 def against(data: Path, count: int, draws: int, file: Path) -> list[Number]:
-    """Another prior; its peer is the shipped VP prior, on the same slices, with the same draws."""
+    """Another prior, compared with the shipped VP prior on the same slices with the same draws."""
     x, zero = slices(data, count), torch.zeros(1)
     d, found = x[0].numel(), []
     for prior in (load_prior(file), load_prior(prior_path("ct-128-vp"))):
@@ -147,16 +152,21 @@ def against(data: Path, count: int, draws: int, file: Path) -> list[Number]:
             flows.append(float(BITS.bits_per_dim(-flow.nats, zero, d)))
         found.append((bounds, flows))
     (bounds, flows), (their_bounds, their_flows) = found
-    return [*paired(f"{file.stem}, {count} slices, bound of Eq. B.41", bounds, their_bounds),
-            *paired(f"{file.stem}, flow", flows, their_flows)]  # fmt: skip
+    label = f"{count} slices, bound of Eq. B.41"
+    return [
+        *paired(f"{file.stem}, {label}", f"ct-128-vp, {label}", bounds, their_bounds),
+        *paired(f"{file.stem}, flow", "ct-128-vp, flow", flows, their_flows),
+    ]
 
 
 def variances(
     prior: NetworkPrior, image: Tensor, seed: int, proposal: Proposal
 ) -> tuple[float, float, float]:
-    """Of one draw of L^DSM, in nats squared: with uniform times, with those of Eq. 9.12, and with
-    fitted ones; by the midpoint rule in v, over which Eq. 9.12 is uniform. (Few draws do not show
-    the variance with uniform times: most of it is in times that they hardly hit.)
+    """Variances of one draw of L^DSM in nats^2: with uniform times, with importance-sampled times
+    (Eq. 9.12) and with times from a fitted proposal.
+
+    They are integrated by the midpoint rule in v, in which Eq. 9.12 is uniform: a few random draws
+    often underestimate the variance with uniform times, most of which comes from rare times.
     """
     sde, d = prior.sde, image[0].numel()
     edges = torch.linspace(0, 1, POINTS + 1, dtype=torch.float64)
@@ -177,15 +187,19 @@ def variances(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA, help="folder of development data")
-    parser.add_argument("--slices", type=int, default=4, help="0 to skip them")
-    parser.add_argument("--tolerance", type=float, default=1e-5, help="of the solver")
-    parser.add_argument("--peer", type=Path, help="another prior of CT slices of 128 x 128")
-    parser.add_argument("--dequantizer", type=Path, help="of ct-128-vp")
-    parser.add_argument("--draws", type=int, default=100, help="of those two's bounds")
+    parser.add_argument("--slices", type=int, default=4, help="number of slices; 0 skips them")
     parser.add_argument(
-        "--trip", type=float, default=1e-8, help="tolerance of the round trip; 0 to skip it"
+        "--tolerance", type=float, default=1e-5, help="tolerance of the flow's solver"
     )
-    parser.add_argument("--check", action="store_true", help="exit 1 when a number is missed")
+    parser.add_argument("--peer", type=Path, help="another prior of CT slices of 128 x 128")
+    parser.add_argument("--dequantizer", type=Path, help="trained dequantizer of ct-128-vp")
+    parser.add_argument(
+        "--draws", type=int, default=100, help="draws of the bounds with --peer or --dequantizer"
+    )
+    parser.add_argument(
+        "--trip", type=float, default=1e-8, help="tolerance of encoding and decoding; 0 skips them"
+    )
+    parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
     args = parser.parse_args()
     found: list[Number] = []
     if args.peer is not None:

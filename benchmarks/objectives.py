@@ -28,8 +28,7 @@ import torch
 from number import Number, table
 from torch import Tensor, nn
 
-from medscore.cli.demo import image_paths
-from medscore.datasets.load import prepare
+from medscore.datasets.load import load_image
 from medscore.objectives.denoising import (
     Denoising,
     ImportanceTimes,
@@ -53,6 +52,7 @@ from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
 from medscore.priors.network import NetworkPrior
 from medscore.priors.reparameterized import Reparameterized
+from medscore.reconstruction.demo import image_paths
 from medscore.sdes.base import SDE, expand
 from medscore.sdes.linear import VE, VP, SubVP
 
@@ -107,7 +107,7 @@ def slices(prior: NetworkPrior) -> Tensor:
     """The two CT slices of pydicom in the prior's range, (2, 1, 128, 128)."""
     contract = prior.contract
     assert contract is not None
-    volumes = [prepare(path, modality="CT", size=SIZE).values for path in image_paths()]
+    volumes = [load_image(path, modality="CT", size=SIZE).values for path in image_paths()]
     hu = torch.cat([torch.from_numpy(values) for values in volumes])[:, None].float()
     return ((hu - contract.low) / contract.scale).clamp(0, 1)
 

@@ -1,34 +1,165 @@
-"""One door for images: a DICOM file, a DICOM folder or a NIfTI file."""
+"""The one entry for reading images: a DICOM file, a DICOM folder or a NIfTI file.
+
+Simulation, reconstruction, training and evaluation all read through :func:`read_scan`, so that one
+file gives them the same values, the same refusals and the same notes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from medscore.datasets.dicom.files import is_dicom
 from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.nifti import read_nifti
-from medscore.datasets.volume import AIR, Volume, check_values, guess, reduce, require, slice_range
+from medscore.datasets.volume import (
+    AIR,
+    Volume,
+    check_modality,
+    check_square,
+    check_values,
+    guess,
+    reduce,
+    slice_range,
+)
 from medscore.errors import MedscoreError
 
+SMALLEST = 8
+"""Pixels per side of the smallest image that is reconstructed."""
 
-def is_image(path: Path) -> bool:
-    """Whether an existing file is DICOM, or NIfTI by its name."""
-    return path.is_file() and (path.name.endswith((".nii", ".nii.gz")) or is_dicom(path))
+
+def is_image(path: str | Path) -> bool:
+    """Whether an existing file is DICOM by its content or NIfTI by its name.
+
+    Args:
+        path: any file.
+    """
+    path = Path(path)
+    return path.is_file() and (is_nifti(path) or is_dicom(path))
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a file is NIfTI by its name.
+
+    Args:
+        path: any file.
+    """
+    return path.name.endswith((".nii", ".nii.gz"))
 
 
 def load_image(
-    path: Path, *, series: str | None = None, resample: bool = False, channel: int | None = None
+    path: str | Path,
+    *,
+    size: int | None = None,
+    modality: str | None = None,
+    series: str | None = None,
+    resample: bool = False,
+    channel: int | None = None,
+    slices: str | tuple[int, int] | None = None,
 ) -> Volume:
-    """Read an image by its content: folder or DICOM marker, else NIfTI by its name.
+    """Load a CT image in HU or an MR magnitude image with square slices.
 
     Args:
-        series, resample: of DICOM, see :func:`~medscore.datasets.dicom.read.read_dicom`.
-        channel: of 4-D NIfTI, see :func:`~medscore.datasets.nifti.read_nifti`.
+        path: DICOM file, folder of DICOM files, or NIfTI file.
+        size: reduce the slices to ``size`` x ``size`` pixels by area mean; at least 8.
+        modality: required modality, "CT" or "MR"; by default the recorded one, or a guess from
+            the values where none is recorded.
+        series: DICOM series to read from a folder with several: its UID, description, or a part
+            of the description.
+        resample: interpolate uneven or tilted DICOM slices onto an even, upright grid.
+        channel: volume of a 4-D NIfTI file, from 0.
+        slices: range "START:STOP" or (start, stop) of slices to keep; all by default.
 
     Raises:
-        MedscoreError: no such file, not an image, or what the reader found wrong.
+        MedscoreError: the file is missing, unreadable or of another modality, its slices or pixels
+            are not square, or ``size`` or ``slices`` do not fit it.
     """
+    path = Path(path)
+    if size is not None and size < SMALLEST:
+        raise MedscoreError(f"`size` is {size}", hint=f"use at least {SMALLEST}")
+    (volume,) = read_scan(
+        [path], modality=modality, series=series, resample=resample, channel=channel
+    )
+    check_square(volume, path)
+    if slices is not None:
+        volume = volume.select(*slice_range(slices, len(volume.values), path))
+        check_values(volume.values, path)
+    return volume if size is None else reduce(volume, size, path)
+
+
+def read_scan(
+    paths: Sequence[Path],
+    *,
+    modality: str | None = None,
+    series: str | None = None,
+    resample: bool = False,
+    channel: int | None = None,
+) -> list[Volume]:
+    """Read the files of one scan, each as a volume, check their modality, and set padding to air.
+
+    A single CT slice need not show air, the scan must: the values of all files are judged together.
+
+    Args:
+        paths: one file or folder, or several slices of one series.
+        modality: required modality; by default the recorded or guessed one.
+        series: see :func:`load_image`.
+        resample: see :func:`load_image`.
+        channel: see :func:`load_image`.
+
+    Raises:
+        MedscoreError: a file cannot be read, is of another modality, or holds invalid values.
+    """
+    volumes = [read_volume(p, series=series, resample=resample, channel=channel) for p in paths]
+    lowest = min(float(volume.values.min()) for volume in volumes)
+    return [
+        valid_image(volume, modality or guess(volume), path, lowest)
+        for volume, path in zip(volumes, paths, strict=True)
+    ]
+
+
+def valid_image(
+    volume: Volume, modality: str, where: str | Path | None = None, lowest: float | None = None
+) -> Volume:
+    """Check the modality of a volume; raise CT values below that of air, which are padding, to it.
+
+    Args:
+        volume: slices whose modality is recorded or unknown.
+        modality: required modality, "CT" or "MR".
+        where: file to name in the error.
+        lowest: smallest value of the whole scan, if ``volume`` is only a part of it.
+
+    Raises:
+        MedscoreError: the volume is of another modality, or holds nothing but padding.
+    """
+    volume = check_modality(volume, modality, where, lowest)
+    if modality == "CT":
+        volume = replace(volume, values=volume.values.clip(min=AIR))
+        check_values(volume.values, where)
+    return volume
+
+
+def read_volume(
+    path: str | Path,
+    *,
+    series: str | None = None,
+    resample: bool = False,
+    channel: int | None = None,
+) -> Volume:
+    """Read an image as its file holds it: of any modality, shape and value range.
+
+    The format is recognised by content (folder or DICOM marker), NIfTI by name.
+
+    Args:
+        path: DICOM file, folder of DICOM files, or NIfTI file.
+        series: see :func:`~medscore.datasets.dicom.read.read_dicom`.
+        resample: see :func:`~medscore.datasets.dicom.read.read_dicom`.
+        channel: see :func:`~medscore.datasets.nifti.read_nifti`.
+
+    Raises:
+        MedscoreError: there is no such file, it is not an image, or its reader refuses it.
+    """
+    path = Path(path)
     if not path.exists():
         raise MedscoreError("no such file or folder", where=path, hint="check the path")
     try:
@@ -36,49 +167,10 @@ def load_image(
             return read_dicom(path, series=series, resample=resample)
     except PermissionError as error:
         raise MedscoreError("cannot be opened", where=path, hint="check permissions") from error
-    if path.name.endswith((".nii", ".nii.gz")):
+    if is_nifti(path):
         return read_nifti(path, channel=channel)
     raise MedscoreError(
-        "is not an image this command reads",
+        "is not an image that can be read",
         where=path,
-        hint="give a DICOM file, a folder of DICOM files, or a .nii or .nii.gz file",
+        hint="use a DICOM file, a folder of DICOM files, or a .nii or .nii.gz file",
     )
-
-
-def clean(volume: Volume, size: int | None, where: Path) -> Volume:
-    """A volume of known modality with padding made air, reduced to ``size`` x ``size``.
-
-    Raises:
-        MedscoreError: values that are not finite or constant, or slices smaller than ``size``.
-    """
-    check_values(volume.values, where)
-    if volume.modality == "CT":
-        volume = replace(volume, values=volume.values.clip(min=AIR))
-        check_values(volume.values, where)  # nothing but padding is constant now
-    return volume if size is None else reduce(volume, size, where)
-
-
-def prepare(
-    image: Path,
-    *,
-    modality: str | None,
-    size: int | None,
-    slices: str | None = None,
-    series: str | None = None,
-    resample: bool = False,
-    channel: int | None = None,
-) -> Volume:
-    """Load, check, select and reduce a CT or MR image.
-
-    Args:
-        modality: that it must have; by default its own, or what its values look like.
-
-    Raises:
-        MedscoreError: what :func:`~medscore.datasets.load.load_image` and
-            :func:`~medscore.datasets.volume.require` refuse, or a bad slice range.
-    """
-    volume = load_image(image, series=series, resample=resample, channel=channel)
-    volume = require(volume, modality or guess(volume), image)
-    if slices is not None:
-        volume = volume.select(*slice_range(slices, len(volume.values)))
-    return clean(volume, size, image)

@@ -1,4 +1,4 @@
-"""A stack of image slices with its geometry: what every reader returns and every writer takes."""
+"""A stack of image slices with its geometry, which every image reader returns and writer takes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 from medscore.errors import MedscoreError
 
 AIR = -1000.0
-"""Attenuation of air in HU: nothing attenuates less, so CT values below it are padding."""
+"""CT number of air in HU. Nothing attenuates less, so lower CT values are padding."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a volume came from, without anything that identifies a patient.
+    """Provenance of a volume; holds nothing that identifies a patient.
 
     Attributes:
-        kind: "dicom", "nifti" or "array". sha256: of the file bytes.
+        kind: "dicom", "nifti", "kspace", "projections" or "array".
+        sha256: hash of the file bytes.
         uids: DICOM identifiers by keyword (study, series, frame of reference), if any.
         instances: SOPInstanceUID of each slice, if any.
-        notes: what the reader noticed and did about it.
+        notes: what the reader noticed or changed, one sentence each.
     """
 
     kind: str
@@ -34,12 +35,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Volume:
-    """Slices (n, rows, columns) float32; rows run down, columns to the right, as displayed.
+    """A stack of image slices in display orientation: rows run down, columns to the right.
 
     Attributes:
-        values: HU for CT, the scanner's units for MR.
-        affine: 4x4, voxel (column, row, slice) to patient coordinates in mm, RAS+.
-        modality: "CT", "MR", or "unknown" (NIfTI does not say).
+        values: (slices, rows, columns) float32; HU for CT, the scanner's unit for MR.
+        affine: (4, 4) map from voxel (column, row, slice) to patient coordinates in mm, RAS+.
+        modality: "CT", "MR", or "unknown" (NIfTI does not record it).
+        source: provenance.
     """
 
     values: NDArray[np.float32]
@@ -49,23 +51,32 @@ class Volume:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Distance in mm between columns, rows and slices."""
+        """Distance between columns, rows and slices in mm."""
         column, row, slice_ = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(column), float(row), float(slice_)
 
     def select(self, start: int, stop: int) -> Volume:
-        """Slices ``start`` to ``stop`` (exclusive), the geometry moved along."""
+        """Select a range of slices and move the origin of the affine accordingly.
+
+        Args:
+            start: index of the first slice.
+            stop: index after the last slice.
+        """
         affine = self.affine.copy()
         affine[:3, 3] += start * affine[:3, 2]
         source = replace(self.source, instances=self.source.instances[start:stop])
         return replace(self, values=self.values[start:stop], affine=affine, source=source)
 
 
-def check_values(values: NDArray[np.floating], where: Path) -> None:
-    """Refuse data no reconstruction can come from.
+def check_values(values: NDArray[np.floating], where: str | Path | None = None) -> None:
+    """Refuse values from which no image can be reconstructed.
+
+    Args:
+        values: array of any shape.
+        where: file to name in the error.
 
     Raises:
-        MedscoreError: no pixels, NaN or infinity, or a constant image.
+        MedscoreError: there are no pixels, NaN or infinite values, or all values are equal.
     """
     if values.size == 0:
         raise MedscoreError("the image has no pixels", where=where, hint="export it again")
@@ -83,10 +94,12 @@ def check_values(values: NDArray[np.floating], where: Path) -> None:
 def centred_affine(
     height: int, width: int, spacing: tuple[float, float, float]
 ) -> NDArray[np.float64]:
-    """Axial slices around the origin, of a scan whose place in the scanner is not kept.
+    """Affine of axial slices centred at the origin, for data without a position in the scanner.
 
     Args:
-        spacing: between columns, rows and slices in mm.
+        height: number of rows.
+        width: number of columns.
+        spacing: distance between columns, rows and slices in mm.
     """
     column, row, thickness = spacing
     affine = np.diag([-column, -row, thickness, 1.0])
@@ -95,38 +108,63 @@ def centred_affine(
 
 
 def guess(volume: Volume) -> str:
-    """The modality; of a file that does not say, by its values: HU have air far below zero."""
+    """Modality of a volume; where it is not recorded, CT if the values reach far below zero.
+
+    Args:
+        volume: slices of any modality.
+    """
     if volume.modality != "unknown":
         return volume.modality
     return "CT" if float(volume.values.min()) < AIR / 2 else "MR"
 
 
-def require(volume: Volume, modality: str, where: Path) -> Volume:
-    """Refuse what is not a volume of that modality, CT in HU or MR magnitudes, with square slices
-    and pixels; its modality is stated then.
+def check_modality(
+    volume: Volume, modality: str, where: str | Path | None = None, lowest: float | None = None
+) -> Volume:
+    """Check that a volume is CT in HU or MR magnitudes, as required, and record its modality.
+
+    Args:
+        volume: slices whose modality is recorded or unknown.
+        modality: required modality, "CT" or "MR".
+        where: file to name in the error.
+        lowest: smallest value of the whole scan, if ``volume`` is only a part of it.
 
     Raises:
-        MedscoreError: another modality, values that it cannot have, or a shape or spacing that is
-            not square.
+        MedscoreError: the modality differs, or the values contradict it.
     """
     if volume.modality not in (modality, "unknown") or modality not in ("CT", "MR"):
         raise MedscoreError(
-            f"modality is {volume.modality}, this task needs {modality}", where=where,
-            hint=f"give a scan by {'CT or MR' if modality not in ('CT', 'MR') else modality}",
-        )  # fmt: skip
-    lowest = float(volume.values.min())
-    if modality == "MR" and lowest < 0:
-        raise MedscoreError(
-            f"the lowest value is {lowest:g}, but magnitudes are not negative",
+            f"the modality is {volume.modality}, {modality} is required",
             where=where,
-            hint="give an MR scan's magnitude image",
+            hint=f"use a {modality if modality in ('CT', 'MR') else 'CT or MR'} scan",
         )
+    own = float(volume.values.min())
+    if modality == "MR" and own < 0:
+        raise MedscoreError(
+            f"the lowest value is {own:g}, but magnitudes are not negative",
+            where=where,
+            hint="use the magnitude image of an MR scan",
+        )
+    lowest = own if lowest is None else lowest
     if modality == "CT" and lowest > AIR / 2:
         raise MedscoreError(
             f"the lowest value is {lowest:g}, but a CT image in HU shows air near -1000",
             where=where,
-            hint="give a CT scan in Hounsfield units",
+            hint="use a CT scan in Hounsfield units",
         )
+    return replace(volume, modality=modality)
+
+
+def check_square(volume: Volume, where: str | Path | None = None) -> None:
+    """Refuse slices or pixels that are not square.
+
+    Args:
+        volume: slices of any modality.
+        where: file to name in the error.
+
+    Raises:
+        MedscoreError: rows and columns differ in number or in spacing.
+    """
     rows, columns = volume.values.shape[1:]
     if rows != columns:
         raise MedscoreError(
@@ -137,19 +175,23 @@ def require(volume: Volume, modality: str, where: Path) -> Volume:
         raise MedscoreError(
             f"pixels are {x:g} x {y:g} mm", where=where, hint="resample to square pixels"
         )
-    return replace(volume, modality=modality)
 
 
-def reduce(volume: Volume, size: int, where: Path) -> Volume:
-    """Square slices reduced to ``size`` x ``size`` by area mean, the pixel spacing grown to match.
+def reduce(volume: Volume, size: int, where: str | Path | None = None) -> Volume:
+    """Reduce square slices to ``size`` x ``size`` pixels by area mean; the field of view stays.
+
+    Args:
+        volume: square slices.
+        size: pixels per side after the reduction.
+        where: file to name in the error.
 
     Raises:
-        MedscoreError: ``size`` is larger than the slices.
+        MedscoreError: ``size`` exceeds the slices.
     """
     n = volume.values.shape[1]
     if size > n:
         raise MedscoreError(
-            f"slices are {n}x{n}, smaller than --size {size}", where=where, hint="lower --size"
+            f"`size` is {size}, the slices are {n}x{n}", where=where, hint=f"use at most {n}"
         )
     if size == n:
         return volume
@@ -164,7 +206,12 @@ def reduce(volume: Volume, size: int, where: Path) -> Volume:
 
 
 def area_weights(n: int, size: int) -> NDArray[np.float64]:
-    """(size, n) matrix whose rows average the ``n`` old pixels each new pixel covers."""
+    """Matrix (size, n) whose rows average the old pixels that each new pixel covers.
+
+    Args:
+        n: number of old pixels.
+        size: number of new pixels.
+    """
     edges = np.arange(size + 1) * (n / size)
     old = np.arange(n)
     overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
@@ -172,8 +219,16 @@ def area_weights(n: int, size: int) -> NDArray[np.float64]:
     return weights
 
 
-def align(volume: Volume, affine: NDArray[np.float64], count: int, where: Path) -> Volume:
-    """The ``count`` slices of ``volume`` that lie on the grid of ``affine``.
+def align(
+    volume: Volume, affine: NDArray[np.float64], count: int, where: str | Path | None = None
+) -> Volume:
+    """Select the slices of a volume that lie on the grid of a measurement.
+
+    Args:
+        volume: slices that contain those of the measurement.
+        affine: (4, 4) affine of the measurement's image.
+        count: number of slices of the measurement.
+        where: file to name in the error.
 
     Raises:
         MedscoreError: the grids differ by more than a hundredth of a pixel.
@@ -189,24 +244,33 @@ def align(volume: Volume, affine: NDArray[np.float64], count: int, where: Path) 
         raise MedscoreError(
             "the reference does not lie on the grid of the measurement",
             where=where,
-            hint="give the image the measurement was simulated from",
+            hint="use the image from which the measurement was simulated",
         )
     return volume.select(start, start + count)
 
 
-def slice_range(text: str, count: int) -> tuple[int, int]:
-    """``START:STOP`` of ``count`` slices.
+def slice_range(
+    slices: str | tuple[int, int], count: int, where: str | Path | None = None
+) -> tuple[int, int]:
+    """Parse and check a range of slices.
+
+    Args:
+        slices: "START:STOP" or (start, stop); the stop is excluded.
+        count: number of slices there are.
+        where: file to name in the error.
 
     Raises:
-        MedscoreError: something else, or slices that are not there.
+        MedscoreError: the range is malformed, empty or exceeds the slices.
     """
     try:
-        start, stop = (int(part) for part in text.split(":"))
-    except ValueError:
+        parts = slices.split(":") if isinstance(slices, str) else slices
+        start, stop = (int(part) for part in parts)
+    except (TypeError, ValueError):
         start, stop = 0, -1
     if not 0 <= start < stop <= count:
         raise MedscoreError(
-            f"--slices {text!r} of a volume with {count} slices",
-            hint=f"use START:STOP in 0:{count}",
+            f"`slices` is {slices!r}, the volume has {count} slices",
+            where=where,
+            hint=f"use START:STOP within 0:{count}",
         )
     return start, stop

@@ -1,4 +1,8 @@
-"""medscore: medical image reconstruction from partial measurements with score-based priors."""
+"""medscore: medical image reconstruction from partial measurements with score-based priors.
+
+``import medscore`` imports nothing else; the public names, listed in ``__init__.pyi``, are imported
+when they are first used.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+
+import lazy_loader
 
 __version__ = "0.1.0"
 
@@ -37,3 +43,5 @@ class _Siblings:
 
 if (_ROOT / "pyproject.toml").is_file() and (_ROOT / "operators").is_dir():
     sys.meta_path.insert(0, _Siblings)  # before the finder of an editable install
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

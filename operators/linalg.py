@@ -184,6 +184,12 @@ def _unit(a: Tensor) -> Tensor:
     return a / wide(torch.sqrt(_dot(a, a)).clamp_min(1e-30), a)
 
 
+def norm(z: Tensor) -> Tensor:
+    """The Euclidean norm of each sample, (batch,)."""
+    length: Tensor = torch.linalg.vector_norm(z.flatten(1), dim=1)
+    return length
+
+
 def wide(value: Tensor, like: Tensor) -> Tensor:
     """A value for each sample (batch,), with the axes to multiply ``like``."""
     return value.reshape(-1, *(1,) * (like.ndim - 1)).to(like.dtype)

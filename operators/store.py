@@ -22,7 +22,7 @@ from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
 from medscore.io.hdf5 import array
 from medscore.operators import noise
-from medscore.operators.base import Operator
+from medscore.operators.base import Adjoint, Composition, Operator, Scaled, Sum
 from medscore.operators.ct import geometry
 from medscore.operators.ct.radon import Radon
 from medscore.operators.images.blur import Blur
@@ -57,6 +57,10 @@ KINDS: dict[str, type] = {
         Whitened,
         Phased,
         TwoChannels,
+        Adjoint,
+        Composition,
+        Sum,
+        Scaled,
         geometry.ParallelBeam,
         geometry.ParallelAngles,
         geometry.FanBeam,
@@ -107,11 +111,11 @@ def load(path: Path) -> Operator:
 
 def write(group: Any, part: object) -> None:
     """Write an operator, or a part of one, into an open HDF5 group."""
-    kind = type(part).__name__
+    kind, settings = type(part).__name__, _settings(part)
     if KINDS.get(kind) is not type(part):
         raise ValueError(f"{kind} is not in operators.store.KINDS")
     group.attrs["kind"] = kind
-    for name, value in _settings(part).items():
+    for name, value in settings.items():
         match value:
             case None:
                 continue

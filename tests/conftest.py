@@ -1,21 +1,70 @@
-"""Every annotated call is checked for shapes and dtypes at run time while the tests run."""
+"""What all tests share: threads, run-time shape checks, and the honesty of the quick lane.
+
+Plain ``pytest`` runs the quick lane: tests without a marker. ``pytest -m ""`` runs everything. A
+test without a marker that takes more than a second of CPU time fails, so that the quick lane stays
+quick. With ``MEDSCORE_SHAPES=1`` every annotated call is checked for shapes and dtypes.
+"""
 
 import importlib
+import json
 import os
 import tempfile
+from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
+import pytest
 import torch
-from jaxtyping import install_import_hook
 
 os.environ["MEDSCORE_CACHE"] = tempfile.mkdtemp(prefix="medscore-cache-")
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # GPU kernels run on the CPU
-# Before the hook: the innermost loops, whose annotations have no shapes to check, and the GPU
-# kernels, whose compiler reads their own source.
-importlib.import_module("medscore.operators.linalg")
-importlib.import_module("medscore.operators.ct.backends.matrix")
-if find_spec("triton"):
-    importlib.import_module("medscore.operators.ct.backends.triton_kernels")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # workers share the cores
 
-install_import_hook("medscore", "beartype.beartype").__enter__()
+if os.environ.get("MEDSCORE_SHAPES") == "1":
+    from jaxtyping import install_import_hook
+
+    # Before the hook: the innermost loops, whose annotations have no shapes to check, and the GPU
+    # kernels, whose compiler reads their own source.
+    importlib.import_module("medscore.operators.linalg")
+    importlib.import_module("medscore.operators.ct.backends.matrix")
+    if find_spec("triton"):
+        importlib.import_module("medscore.operators.ct.backends.triton_kernels")
+    install_import_hook("medscore", "beartype.beartype").__enter__()
+
+MARKERS = {"slow", "process", "statistical", "full"}
+LIMIT = 1.0
+"""Seconds of CPU time that a test without a marker may take."""
+
+TIMES = os.environ.get("MEDSCORE_TEST_TIMES")
+"""Folder to which CPU times are appended, one file for each process."""
+
+
+def cpu_time() -> float:
+    """Seconds of CPU time of this process and its finished children."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    start = cpu_time()
+    found = yield
+    taken = cpu_time() - start
+    if TIMES:
+        with (Path(TIMES) / f"{os.getpid()}.jsonl").open("a") as file:
+            file.write(json.dumps([item.nodeid, round(taken, 3)]) + "\n")
+    marked = MARKERS & {marker.name for marker in item.iter_markers()}
+    if not marked and taken > LIMIT and os.environ.get("MEDSCORE_SHAPES") != "1":
+        pytest.fail(
+            f"took {taken:.1f} s of CPU time without a marker: make it quicker, or mark it "
+            f"{', '.join(sorted(MARKERS))}",
+            pytrace=False,
+        )
+    return found
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if terminalreporter.config.option.markexpr:
+        terminalreporter.write_line('this was the quick lane; `pytest -m ""` runs all tests')

@@ -1,33 +1,39 @@
-"""Slices to judge reconstructions on, from whatever a data folder holds, with their patients."""
+"""The cohort of an evaluation: slices with content, their patients, on the grid to be compared."""
 
 from __future__ import annotations
 
-import glob
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from medscore.datasets.collections.public import Images, collected, is_collection
+from medscore.datasets.collections.public import Images
 from medscore.datasets.collections.slices import CONTENT, read_archive
-from medscore.datasets.load import clean, load_image
-from medscore.datasets.volume import AIR, Source, Volume, centred_affine, require
+from medscore.datasets.collections.sources import find_images, log_notes
+from medscore.datasets.load import read_scan, valid_image
+from medscore.datasets.volume import (
+    AIR,
+    Source,
+    Volume,
+    centred_affine,
+    check_square,
+    reduce,
+)
 from medscore.errors import MedscoreError
-
-PACKAGE = "package:"
-"""Before the path of an image that ships inside an installed Python package."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One slice.
+    """One slice of a cohort.
 
     Attributes:
-        name: of its file and place in it. patient: whose it is. volume: of one slice (1, H, W).
+        name: name of its file and its place in it.
+        patient: readable name of its patient; it identifies nobody that the file names do not.
+        volume: the slice, (1, H, W).
     """
 
     name: str
@@ -36,7 +42,7 @@ class Case:
 
     @property
     def digest(self) -> str:
-        """Of its values and pixel size."""
+        """Hash of the values and the pixel spacing."""
         found = hashlib.sha256(np.ascontiguousarray(self.volume.values).data)
         found.update(repr(self.volume.spacing[:2]).encode())
         return found.hexdigest()
@@ -45,124 +51,131 @@ class Case:
 def read_cohort(
     patterns: Sequence[str],
     *,
-    root: Path,
+    root: str | Path,
     modality: str,
     size: int,
     spacing_mm: float | None = None,
     limit: int | None = None,
 ) -> list[Case]:
-    """Every slice of the files that match, reduced to ``size``, but those with next to no content.
+    """Read every slice with content of the matching files, reduced to ``size`` x ``size``.
 
-    Patterns are of file names below ``root`` (DICOM files or folders, NIfTI, archives as
-    :func:`~medscore.datasets.collections.slices.load_slices` reads), name a collection, or, as
-    ``package:nilearn/datasets/data/*.nii.gz``, images that an installed package carries.
+    DICOM and NIfTI files are read by :func:`medscore.datasets.load.read_scan`, archives by
+    :func:`medscore.datasets.collections.slices.read_archive`. Slices that are not square are padded
+    with air, or with zeros for MR.
 
     Args:
-        spacing_mm: of pixels as the files have them, where an archive does not say.
-        limit: at most so many, equally spaced among all.
+        patterns: see :func:`medscore.datasets.collections.sources.find_images`.
+        root: data folder.
+        modality: required modality, "CT" or "MR".
+        size: pixels per side.
+        spacing_mm: pixel spacing in the files, for archives that do not record it.
+        limit: largest number of slices, equally spaced among all.
 
     Raises:
-        MedscoreError: nothing matches, a file is no image of that modality, an archive whose pixel
-            size nobody says, or no slice has content.
+        MedscoreError: nothing matches, a file is not an image of that modality, the pixel spacing
+            of an archive is unknown, or no slice has content.
     """
-    cases = [case for pattern in patterns for case in _cases(pattern, root, modality, size,
-                                                             spacing_mm)]  # fmt: skip
+    root = Path(root)
+    cases: list[Case] = []
+    names: dict[str, str] = {}
+    noted: list[tuple[str, str]] = []
+    for images in find_images(patterns, root):
+        for path, part in _parts(images, modality, spacing_mm):
+            noted += [(images.name, note) for note in part.volume.source.notes]
+            reduced = reduce(_square(part.volume, modality, path), size, path)
+            patient = _readable(names, part.patient, part.name)
+            for number in range(len(reduced.values)):
+                one = reduced.select(number, number + 1)
+                if _has_content(one):
+                    place = f"{_relative(path, root)}#{part.first + number}"
+                    cases.append(Case(place, patient, one))
+    log_notes(dict.fromkeys(noted))
     if not cases:
         raise MedscoreError("no slice has content", where=root, hint="check the data")
     return [cases[i] for i in equally_spaced(len(cases), limit)]
 
 
 def equally_spaced(count: int, limit: int | None) -> list[int]:
-    """Which of ``count`` images are taken where at most ``limit`` are wanted."""
+    """Indices of at most ``limit`` equally spaced images among ``count``.
+
+    Args:
+        count: number of images.
+        limit: largest number to select; all by default.
+    """
     if limit is None or limit >= count:
         return list(range(count))
     return [int(i) for i in np.linspace(0, count - 1, limit).round()]
 
 
-def _cases(
-    pattern: str, root: Path, modality: str, size: int, spacing_mm: float | None
-) -> list[Case]:
-    cases = []
-    for images in _matching(pattern, root):
-        for path in images.files:
-            if path.suffix == ".npz":
-                parts = _archived(path, modality, spacing_mm)
-            else:
-                parts = [(images.patient, load_image(path))]
-            for index, (patient, volume) in enumerate(parts):
-                if len(parts) > 1 and np.ptp(volume.values) == 0:
-                    continue
-                reduced = clean(require(_square(volume, modality), modality, path), size, path)
-                for number in range(len(reduced.values)):
-                    one = reduced.select(number, number + 1)
-                    if _has_content(one):
-                        name = f"{_relative(path, root)}#{index + number}"
-                        cases.append(Case(name, patient, one))
-    return cases
+@dataclass(frozen=True)
+class _Part:
+    """Slices of one patient: the patient's key and readable name, the index of the first slice."""
+
+    volume: Volume
+    patient: str
+    name: str
+    first: int = 0
 
 
-def _matching(pattern: str, root: Path) -> list[Images]:
-    if is_collection(pattern):
-        return collected(pattern, root)
-    folder, rest = root, pattern
-    if pattern.startswith(PACKAGE):
-        package, _, rest = pattern.removeprefix(PACKAGE).partition("/")
-        spec = find_spec(package)
-        if spec is None or spec.origin is None:
-            raise MedscoreError(
-                f"data {pattern!r}: no package {package}", hint=f"pip install {package}"
-            )
-        folder = Path(spec.origin).parent
-    hits = sorted(glob.glob(str(folder / rest)))
-    if not hits:
-        raise MedscoreError(
-            f"no file matches {pattern!r}", where=folder, hint="check the data folder"
-        )
-    return [Images(_patient(Path(hit)), (Path(hit),)) for hit in hits]
+def _parts(images: Images, modality: str, spacing_mm: float | None) -> list[tuple[Path, _Part]]:
+    path = images.files[0]
+    if path.suffix == ".npz":
+        return [(path, part) for part in _archived(path, modality, spacing_mm)]
+    volumes = read_scan(images.files, modality=modality)
+    return [
+        (path, _Part(volume, images.patient, images.name))
+        for path, volume in zip(images.files, volumes, strict=True)
+    ]
 
 
-def _patient(path: Path) -> str:
-    """A DICOM file's folder; else the name of file or folder."""
-    if path.is_dir() or path.name.endswith((".nii", ".nii.gz")):
-        return path.name.removesuffix(".gz").removesuffix(".nii")
-    return path.parent.name
+def _readable(names: dict[str, str], patient: str, name: str) -> str:
+    """The name under which a patient was first met, numbered where another patient has it."""
+    if patient not in names:
+        numbered = itertools.chain([name], (f"{name} ({k})" for k in itertools.count(2)))
+        names[patient] = next(one for one in numbered if one not in names.values())
+    return names[patient]
 
 
-def _archived(path: Path, modality: str, spacing_mm: float | None) -> list[tuple[str, Volume]]:
+def _archived(path: Path, modality: str, spacing_mm: float | None) -> list[_Part]:
     values, spacing, names = read_archive(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    volumes = []
-    for image, mm, name in zip(values, spacing, names, strict=True):
+    parts, lowest = [], float(values.min(initial=np.inf))
+    for index, (image, mm, name) in enumerate(zip(values, spacing, names, strict=True)):
         pixel = spacing_mm if np.isnan(mm) else float(mm)
         if pixel is None:
             raise MedscoreError(
                 "holds no `pixel_spacing_mm`",
                 where=path,
-                hint="state spacing_mm beside the data, or --spacing-mm",
+                hint="set `spacing_mm`, the pixel spacing in mm",
             )
+        if len(values) > 1 and np.ptp(image) == 0:
+            continue
         height, width = image.shape
         affine = centred_affine(height, width, (pixel, pixel, 1.0))
-        volumes.append((name, Volume(image[None], affine, modality, Source("array", digest))))
-    return volumes
+        volume = Volume(image[None], affine, modality, Source("array", digest))
+        volume = valid_image(volume, modality, path, lowest)
+        parts.append(_Part(volume, name, name, index))
+    return parts
 
 
-def _square(volume: Volume, modality: str) -> Volume:
-    """With air, or no signal, around the slices of a volume that are not square."""
+def _square(volume: Volume, modality: str, where: Path) -> Volume:
+    """Pad slices that are not square with air, or with zeros for MR; pixels must be square."""
     _, rows, columns = volume.values.shape
-    if rows == columns:
-        return volume
-    side = max(rows, columns)
-    top, left = (side - rows) // 2, (side - columns) // 2
-    around = ((0, 0), (top, side - rows - top), (left, side - columns - left))
-    fill = AIR if modality == "CT" else 0.0
-    affine = volume.affine.copy()
-    affine[:3, 3] -= left * affine[:3, 0] + top * affine[:3, 1]
-    values = np.pad(volume.values, around, constant_values=fill)
-    return replace(volume, values=values, affine=affine)
+    if rows != columns:
+        side = max(rows, columns)
+        top, left = (side - rows) // 2, (side - columns) // 2
+        around = ((0, 0), (top, side - rows - top), (left, side - columns - left))
+        affine = volume.affine.copy()
+        affine[:3, 3] -= left * affine[:3, 0] + top * affine[:3, 1]
+        fill = AIR if modality == "CT" else 0.0
+        values = np.pad(volume.values, around, constant_values=fill)
+        volume = replace(volume, values=values, affine=affine)
+    check_square(volume, where)
+    return volume
 
 
 def _has_content(volume: Volume) -> bool:
-    """As training slices must have: a deviation of 2 % of the range."""
+    """As for training slices: a standard deviation of at least 2 % of the range."""
     values = torch.from_numpy(volume.values)
     if volume.modality == "CT":
         return float((values.clamp(AIR, 1500) / 2500).std()) >= CONTENT
@@ -170,7 +183,7 @@ def _has_content(volume: Volume) -> bool:
 
 
 def _relative(path: Path, root: Path) -> str:
-    """The path below ``root``; of a package's file the last two parts."""
+    """The path below ``root``; for a file of a package, its last two parts."""
     if path.is_relative_to(root):
         return str(path.relative_to(root))
     return "/".join(path.parts[-2:])

@@ -6,7 +6,6 @@ an archive's ``label``, or the name of the folder that a file lies in.
 
 from __future__ import annotations
 
-import glob
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from medscore.datasets.collections.sources import matching_paths
 from medscore.errors import MedscoreError, reading
 
 FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -59,7 +59,7 @@ def load_pictures(
     labels: list[str] = []
     names: list[str] = []
     for pattern in patterns:
-        hits = [Path(hit) for hit in sorted(glob.glob(str(root / pattern), recursive=True))]
+        hits = matching_paths(pattern, root)
         hits = [hit for hit in hits if hit.suffix.lower() in (*FILES, *ARRAYS)]
         if not hits:
             raise MedscoreError(

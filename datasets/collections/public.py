@@ -1,11 +1,12 @@
-"""Public collections as they unpack, for training: which files are a patient's images.
+"""Public collections in the folder layout in which they unpack.
 
 In a recipe ``data: ["lidc:LIDC-IDRI@0-0.9"]`` means the collection, its folder, and a share of its
-patients: those whose names' hashes lie in [0, 0.9). So a split is one of patients, never of slices,
-and stays when patients are added. The dissertation's preprocessing (Song et al. 2022, B.6.3) is
-that of :mod:`medscore.datasets.collections.slices`: HU with air as background, 2-D slices.
+patients: those whose names hash to [0, 0.9). So data are split by patient, never by slice, and the
+split does not change when patients are added. The preprocessing of the dissertation (Song et al.
+2022, B.6.3) is that of :mod:`medscore.datasets.collections.slices`: HU with air as background, 2-D
+slices.
 
-A new collection is a function here and its line in ``COLLECTIONS``.
+To add a collection, write a function here and add its line to ``COLLECTIONS``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import h5py
 
+from medscore.datasets.collections.patients import pseudonym
 from medscore.datasets.dicom.files import is_dicom
 from medscore.errors import MedscoreError, reading
 
@@ -27,16 +29,27 @@ FEWEST = 10
 
 @dataclass(frozen=True)
 class Images:
-    """One patient's images: one NIfTI, NumPy or fastMRI file, or the files of a DICOM series."""
+    """The images of one scan.
+
+    Attributes:
+        patient: identifies the patient; equal for all scans of a patient.
+        files: one NIfTI, NumPy or fastMRI file, one DICOM folder, or the files of a DICOM series.
+        name: readable name of the scan, by its file or folder.
+    """
 
     patient: str
     files: tuple[Path, ...]
+    name: str
 
 
 def lidc(root: Path) -> list[Images]:
-    """LIDC-IDRI: LIDC-IDRI-0001/STUDY/SERIES/*.dcm; CT series, not the radiographs."""
+    """LIDC-IDRI: LIDC-IDRI-0001/STUDY/SERIES/*.dcm; CT series, not the radiographs.
+
+    Args:
+        root: folder of the collection.
+    """
     return [
-        Images(patient.name, files)
+        Images(patient.name, files, patient.name)
         for patient in sorted(root.glob("LIDC-IDRI-[0-9]*"))
         for series in sorted(patient.glob("*/*"))
         if len(files := _dicom(series)) >= FEWEST
@@ -44,11 +57,14 @@ def lidc(root: Path) -> list[Images]:
 
 
 def ldct(root: Path) -> list[Images]:
-    """LDCT-and-Projection-data: C001/STUDY/1.000000-Full Dose Images-12345/*.dcm; the full-dose
-    images alone, as in B.6.3.
+    """LDCT-and-Projection-data: C001/STUDY/1.000000-Full Dose Images-12345/*.dcm; only the
+    full-dose images, as in B.6.3.
+
+    Args:
+        root: folder of the collection.
     """
     return [
-        Images(patient.name, files)
+        Images(patient.name, files, patient.name)
         for patient in sorted(root.glob("[CLN][0-9][0-9][0-9]"))
         for series in sorted(patient.glob("*/*Full*[Dd]ose*[Ii]mages*"))
         if len(files := _dicom(series)) >= FEWEST
@@ -56,9 +72,13 @@ def ldct(root: Path) -> list[Images]:
 
 
 def brats2021(root: Path) -> list[Images]:
-    """BraTS 2021: BraTS2021_00000/BraTS2021_00000_t1.nii.gz, t1ce, t2, flair; no segmentations."""
+    """BraTS 2021: BraTS2021_00000/BraTS2021_00000_t1.nii.gz, t1ce, t2, flair; no segmentations.
+
+    Args:
+        root: folder of the collection.
+    """
     return [
-        Images(patient.name, (path,))
+        Images(patient.name, (path,), path.name)
         for patient in sorted(root.glob("BraTS2021_[0-9]*"))
         for contrast in ("flair", "t1", "t1ce", "t2")
         for path in sorted(patient.glob(f"*_{contrast}.nii*"))
@@ -66,15 +86,25 @@ def brats2021(root: Path) -> list[Images]:
 
 
 def fastmri(root: Path) -> list[Images]:
-    """fastMRI: any folder of file1000000.h5, singlecoil_train say; patients by the files' own
-    patient identifier, hashed, since several files may be of one.
+    """fastMRI: any folder of file1000000.h5, such as singlecoil_train.
+
+    Args:
+        root: folder of the files.
     """
-    found = []
-    for path in sorted(root.glob("*.h5")):
-        with reading("fastMRI", path), h5py.File(path, "r") as file:
-            name = str(file.attrs.get("patient_id", path.stem))
-        found.append(Images(hashlib.sha256(name.encode()).hexdigest()[:16], (path,)))
-    return found
+    return [Images(stored_patient(p), (p,), p.name) for p in sorted(root.glob("*.h5"))]
+
+
+def stored_patient(path: Path) -> str:
+    """Pseudonym of the patient of a fastMRI file; several files may be of one patient.
+
+    Args:
+        path: HDF5 file with an attribute ``patient_id``; without it, the file name stands in.
+
+    Raises:
+        MedscoreError: the file cannot be read.
+    """
+    with reading("fastMRI", path), h5py.File(path, "r") as file:
+        return pseudonym(str(file.attrs.get("patient_id", path.stem)))
 
 
 COLLECTIONS: dict[str, Callable[[Path], list[Images]]] = {
@@ -84,44 +114,62 @@ COLLECTIONS: dict[str, Callable[[Path], list[Images]]] = {
     "fastmri": fastmri,
 }
 
-_SPOKEN = re.compile(r"(?P<name>[a-z0-9]+):(?P<folder>[^@]*)(@(?P<low>[0-9.]+)-(?P<high>[0-9.]+))?")
+_PATTERN = re.compile(
+    r"(?P<name>[a-z0-9]+):(?P<folder>[^@]*)(@(?P<low>[0-9.]+)-(?P<high>[0-9.]+))?"
+)
 
 
 def is_collection(pattern: str) -> bool:
-    """Whether a recipe's pattern names a collection."""
+    """Whether a pattern of a recipe names a collection.
+
+    Args:
+        pattern: as ``NAME:FOLDER``, or a pattern of file names.
+    """
     return pattern.partition(":")[0] in COLLECTIONS
 
 
 def collected(pattern: str, root: Path) -> list[Images]:
-    """What ``NAME:FOLDER`` or ``NAME:FOLDER@LOW-HIGH`` means below ``root``.
+    """Find the scans that ``NAME:FOLDER`` or ``NAME:FOLDER@LOW-HIGH`` means.
+
+    Args:
+        pattern: collection, its folder, and the share of its patients; all by default.
+        root: data folder.
 
     Raises:
-        MedscoreError: another form, a share out of [0, 1], or no patient there.
+        MedscoreError: the pattern is malformed, its share is not within [0, 1], or no patient is
+            found.
     """
-    spoken = _SPOKEN.fullmatch(pattern)
-    if spoken is None:
+    match = _PATTERN.fullmatch(pattern)
+    if match is None:
         raise MedscoreError(
-            f"data {pattern!r}", where=root, hint="use NAME:FOLDER or NAME:FOLDER@LOW-HIGH"
+            f"`data` {pattern!r} is malformed",
+            where=root,
+            hint="use NAME:FOLDER or NAME:FOLDER@LOW-HIGH",
         )
-    low, high = (float(spoken[k] or d) for k, d in (("low", 0.0), ("high", 1.0)))
+    low, high = (float(match[k] or d) for k, d in (("low", 0.0), ("high", 1.0)))
     if not 0 <= low < high <= 1:
         raise MedscoreError(
-            f"data {pattern!r}: patients from {low:g} to {high:g}", where=root,
-            hint="use shares from 0 to 1, as @0-0.9",
-        )  # fmt: skip
-    found = COLLECTIONS[spoken["name"]](root / spoken["folder"])
+            f"`data` {pattern!r}: patients from {low:g} to {high:g}",
+            where=root,
+            hint="use shares from 0 to 1, such as @0-0.9",
+        )
+    found = COLLECTIONS[match["name"]](root / match["folder"])
     kept = [images for images in found if low <= share(images.patient) < high]
     if not kept:
         raise MedscoreError(
-            f"data {pattern!r}: {len(found)} image series of the collection, none in the share",
-            where=root / spoken["folder"],
+            f"`data` {pattern!r}: {len(found)} scans of the collection, none in the share",
+            where=root / match["folder"],
             hint="check the folder: it holds the patients' folders or files",
         )
     return kept
 
 
 def share(patient: str) -> float:
-    """Where in [0, 1) a patient lies, by the hash of the name."""
+    """Position of a patient in [0, 1) by the hash of the name.
+
+    Args:
+        patient: name of the patient in the collection.
+    """
     return int(hashlib.sha256(patient.encode()).hexdigest()[:8], 16) / 2**32
 
 

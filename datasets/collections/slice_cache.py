@@ -1,8 +1,9 @@
-"""Slices that were read once, on disk: a second start takes no reading.
+"""A cache on disk of training slices, so that a second start reads no image files.
 
-An index says of each file its size, its time and the hash of its content; what was made of it lies
-under a name made of that hash, of the patient and of the preprocessing. So a file that was only
-copied or touched is hashed again but not read again, and one whose content changed is read.
+An index holds the size, modification time and content hash of each file. Slices are stored under a
+key made of that hash and the preprocessing: a file that was only copied or touched is hashed again
+but not read again, and a file whose content changed is read. The patients of DICOM files are not
+stored; they come from the files at every start.
 """
 
 from __future__ import annotations
@@ -25,17 +26,46 @@ from torch import Tensor, from_numpy
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_path, atomic_write
 
-VERSION = "slices-1"
-"""Part of every key: changes when the same file gives other slices."""
+VERSION = "slices-2"
+"""Part of every key; changes when the same file gives other slices."""
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Slices:
+    """Axial slices in the range of the network.
+
+    Attributes:
+        images: (n, side, side) float16; HU within [0, 1], magnitudes with their 99.5th percentile
+            at 1.
+        spacing_mm: (n,) pixel spacing after reduction to ``side``; NaN where it is not recorded.
+        patients: the patient of each slice.
+        scans: name of the scan that each slice comes from, if known.
+        notes: what the reader noticed or changed.
+    """
+
+    images: Tensor
+    spacing_mm: NDArray[np.float64]
+    patients: tuple[str, ...]
+    scans: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def scan_of(self, patient: str) -> str:
+        """Name of the first scan of a patient.
+
+        Args:
+            patient: an entry of ``patients``.
+        """
+        return self.scans[self.patients.index(patient)] if self.scans else patient
+
+
 class SliceCache:
-    """A folder of read slices.
+    """A folder of training slices.
 
     Args:
-        folder: made if it is not there. preprocessing: what the slices depend on beside the files.
+        folder: created if it does not exist.
+        preprocessing: everything that the slices depend on besides the files.
     """
 
     def __init__(self, folder: Path, preprocessing: str) -> None:
@@ -52,21 +82,28 @@ class SliceCache:
         self._changed = False
 
     def get(self, patient: str, files: Sequence[Path], read: Callable[[], Slices]) -> Slices:
-        """The slices of a patient's files, by ``read`` if they are not kept; kept from then on."""
-        content = self._content(files)
-        key = f"{VERSION} {self.preprocessing} {patient} {content}"
+        """Return the slices of a scan from the cache, or read and store them.
+
+        Args:
+            patient: patient of the scan; stands for slices whose patient the files do not name.
+            files: files or folders of the scan.
+            read: reads the slices.
+        """
+        key = f"{VERSION} {self.preprocessing} {self._content(files)}"
         path = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
-        kept = _load(path)
-        if kept is not None:
-            return kept
+        stored = _load(path, patient)
+        if stored is not None:
+            return stored
         made = read()
         tensors = {"images": made.images, "spacing_mm": from_numpy(made.spacing_mm)}
+        named = ["" if name == patient else name for name in made.patients]
+        metadata = {"patients": json.dumps(named), "notes": json.dumps(made.notes)}
         with atomic_path(path) as partial:
-            save_file(tensors, partial, metadata={"patients": json.dumps(made.patients)})
+            save_file(tensors, partial, metadata=metadata)
         return made
 
     def save(self) -> None:
-        """Write the index, if there is news.
+        """Write the index if it has changed.
 
         Raises:
             MedscoreError: the folder cannot be written.
@@ -75,14 +112,15 @@ class SliceCache:
             text = json.dumps(self._index, indent=0, sort_keys=True)
             atomic_write(self.folder / "index.json", text.encode())
 
-    def _content(self, files: Sequence[Path]) -> str:
-        """The hash of all their bytes, from the index where size and time are the same."""
-        name = str(files[0].resolve())
+    def _content(self, paths: Sequence[Path]) -> str:
+        """Hash of the bytes of all files, from the index where size and time are unchanged."""
+        name = str(paths[0].resolve())
+        files = [file for path in paths for file in _files(path)]
         states = [(file.name, (s := file.stat()).st_size, s.st_mtime_ns) for file in files]
         state = hashlib.sha256(repr(states).encode()).hexdigest()
-        known = self._index.get(name)
-        if known is not None and known.get("state") == state:
-            return known["content"]
+        entry = self._index.get(name)
+        if entry is not None and entry.get("state") == state:
+            return entry["content"]
         digest = hashlib.sha256()
         for file in files:
             digest.update(file.read_bytes())
@@ -92,32 +130,22 @@ class SliceCache:
         return digest.hexdigest()
 
 
-def _load(path: Path) -> Slices | None:
+def _files(path: Path) -> list[Path]:
+    """The file, or all files of a folder and the folders in it."""
+    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
 
+
+def _load(path: Path, patient: str) -> Slices | None:
     if not path.exists():
         return None
     try:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, Any] = file.metadata() or {}
-            patients = tuple(json.loads(metadata["patients"]))
+            patients = tuple(name or patient for name in json.loads(metadata["patients"]))
+            notes = tuple(json.loads(metadata["notes"]))
             images, spacing = file.get_tensor("images"), file.get_tensor("spacing_mm")
-        return Slices(images, np.asarray(spacing.numpy(), dtype=np.float64), patients)
+        spacing_mm = np.asarray(spacing.numpy(), dtype=np.float64)
+        return Slices(images, spacing_mm, patients, notes=notes)
     except (OSError, SafetensorError, KeyError, ValueError, MedscoreError) as error:
-        log.warning("slices kept in %s are read again: %s", path, error)
+        log.warning("the slices in %s are read again: %s", path, error)
         return None
-
-
-@dataclass(frozen=True)
-class Slices:
-    """Axial slices in the network's range.
-
-    Attributes:
-        images: (n, side, side) float16; HU within [0, 1], magnitudes with their 99.5th percentile
-            at 1.
-        spacing_mm: (n,) pixel spacing after reduction to ``side``; NaN where no file says.
-        patients: the patient of each slice.
-    """
-
-    images: Tensor
-    spacing_mm: NDArray[np.float64]
-    patients: tuple[str, ...]

@@ -1,11 +1,10 @@
-"""Training slices: axial CT or MR images from NIfTI volumes and NumPy archives, on one grid."""
+"""Training slices: axial CT or MR images of whole collections, all on one grid."""
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,55 +16,64 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from medscore.datasets.collections.public import Images, collected, is_collection
+from medscore.datasets.collections.public import Images
 from medscore.datasets.collections.slice_cache import SliceCache, Slices
-from medscore.datasets.dicom.read import read_dicom
-from medscore.datasets.nifti import read_nifti
+from medscore.datasets.collections.sources import find_images, log_notes
+from medscore.datasets.load import read_scan
 from medscore.datasets.raw.fastmri import read_targets
 from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError, reading
 
 Quantity = Literal["HU", "magnitude"]
 
+MODALITY = {"HU": "CT", "magnitude": "MR"}
+"""Modality that has each quantity."""
+
 FULL = 0.995
-"""The quantile of a magnitude slice that becomes 1: its scanner's unit means nothing."""
+"""Quantile of a magnitude slice that becomes 1, because magnitudes have no absolute unit."""
 
 FAINT = 0.25
-"""A magnitude slice whose quantile is at most this share of its patient's largest is mostly air."""
+"""A magnitude slice whose quantile is at most this share of its scan's largest is mostly air."""
 
 CONTENT = 0.02
-"""Slices whose values deviate less than this are left out."""
+"""Slices with a smaller standard deviation, in the network's range, are left out."""
 
 
 def load_slices(
     patterns: Sequence[str],
     *,
-    root: Path,
+    root: str | Path,
     side: int,
     low: float,
     high: float,
     quantity: Quantity = "HU",
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> Slices:
-    """Every axial slice of the files that match, reduced to ``side`` by area mean.
+    """Load every axial slice of the matching files, reduced to ``side`` x ``side`` by area mean.
 
-    Patterns are of file names, or name a collection (:mod:`medscore.datasets.collections.public`).
-    NIfTI files hold one patient's volume each; ``.npz`` archives hold ``hu`` or ``image``
-    (n, H, W), ``patient`` (n,) and, if known, ``pixel_spacing_mm`` (n,). Values are mapped from
-    [low, high] to [0, 1], and HU are clipped to it. Slices are padded to a square whose side is a
-    multiple of ``side``; pixels that are not square are made so. Slices with next to no content are
-    left out. MONAI's cache reads the files, several at a time.
+    DICOM and NIfTI files are read by :func:`medscore.datasets.load.read_scan`. ``.npz`` archives
+    hold ``hu`` or ``image`` (n, H, W), ``patient`` (n,) and, if known, ``pixel_spacing_mm`` (n,).
+    Values are mapped from [low, high] to [0, 1], and HU are clipped to it. Slices are padded to a
+    square whose side is a multiple of ``side``; pixels that are not square are resampled. Slices
+    with next to no content are left out. Files are read in parallel by MONAI's CacheDataset.
 
     Args:
-        cache: folder that keeps what was read (:mod:`medscore.datasets.collections.slice_cache`).
+        patterns: see :func:`medscore.datasets.collections.sources.find_images`.
+        root: data folder.
+        side: pixels per side.
+        low: value that is mapped to 0.
+        high: value that is mapped to 1.
+        quantity: "HU" for CT, "magnitude" for MR.
+        cache: folder that keeps the slices (:mod:`medscore.datasets.collections.slice_cache`).
 
     Raises:
-        MedscoreError: no file matches, a file is unreadable or smaller than ``side``, magnitudes
-            are negative, or no slice has content.
+        MedscoreError: no file matches, a file is unreadable, of another modality or smaller than
+            ``side``, or no slice has content.
     """
-    kept = None if cache is None else SliceCache(cache, f"{side} {low} {high} {quantity}")
+    root = Path(root)
+    kept = None if cache is None else SliceCache(Path(cache), f"{side} {low} {high} {quantity}")
     read = _Read(side, low, high, quantity, kept)
-    found = _matching(patterns, root)
+    found = find_images(patterns, root)
     try:
         files = CacheDataset(found, read, num_workers=os.cpu_count(), progress=False)
     except RuntimeError as error:
@@ -73,6 +81,7 @@ def load_slices(
     if kept is not None:
         kept.save()
     parts = [files[i] for i in range(len(files))]
+    log_notes((i.name, note) for i, part in zip(found, parts, strict=True) for note in part.notes)
     images = torch.cat([part.images for part in parts])
     if not len(images):
         raise MedscoreError(
@@ -82,22 +91,9 @@ def load_slices(
         images,
         np.concatenate([part.spacing_mm for part in parts]),
         tuple(patient for part in parts for patient in part.patients),
+        tuple(scan for part in parts for scan in part.scans),
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
-
-
-def _matching(patterns: Sequence[str], root: Path) -> list[Images]:
-    found: list[Images] = []
-    for pattern in patterns:
-        if is_collection(pattern):
-            found += collected(pattern, root)
-            continue
-        hits = sorted(glob.glob(str(root / pattern)))
-        if not hits:
-            raise MedscoreError(
-                f"no file matches {pattern!r}", where=root, hint="check the data folder"
-            )
-        found += [Images(_stem(Path(hit)), (Path(hit),)) for hit in hits]
-    return found
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -107,8 +103,8 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 @dataclass(frozen=True)
-class _Read(Transform):  # what MONAI caches is a Transform without randomness
-    """The slices of one patient's images that have content."""
+class _Read(Transform):  # MONAI caches transforms without randomness
+    """Reads the slices with content of one scan."""
 
     side: int
     low: float
@@ -118,52 +114,80 @@ class _Read(Transform):  # what MONAI caches is a Transform without randomness
 
     def __call__(self, images: Images) -> Slices:
         if self.cache is None:
-            return self.read(images)
-        return self.cache.get(images.patient, images.files, lambda: self.read(images))
+            found = self.read(images)
+        else:
+            found = self.cache.get(images.patient, images.files, lambda: self.read(images))
+        return replace(found, scans=(images.name,) * len(found.images))
 
     def read(self, source: Images) -> Slices:
-        """From its files."""
+        """Read the slices from the files."""
         path = source.files[0]
-        values, spacing, names = _values(source)
+        scan = _raw_slices(source, MODALITY[self.quantity])
+        values = scan.values
         if self.quantity == "magnitude" and values.min() < 0:
             raise MedscoreError(
-                f"holds {values.min():g}, magnitudes are not negative",
+                f"the lowest value is {values.min():g}, but magnitudes are not negative",
                 where=path,
-                hint="is it CT? then the recipe's quantity is HU",
+                hint="if this is CT, set `quantity` to HU in the recipe",
+            )
+        if min(values.shape[1:]) < self.side // 2:
+            raise MedscoreError(
+                f"slices of {values.shape[1]}x{values.shape[2]} do not reduce to "
+                f"{self.side}x{self.side}",
+                where=path,
+                hint="use larger slices",
             )
         scaled = (torch.from_numpy(values) - self.low) / (self.high - self.low)
         if self.quantity == "HU":
             scaled = scaled.clamp(0, 1)
-        side = self.side
-        square = _padded(scaled, side)
-        if min(values.shape[1:]) < side // 2:
-            raise MedscoreError(
-                f"slices of {values.shape[1]}x{values.shape[2]} do not reduce to {side}x{side}",
-                where=path,
-                hint="larger slices are needed",
-            )
-        factor = square.shape[-1] // side
+        square = _padded(scaled, self.side)
+        factor = square.shape[-1] // self.side
         images = functional.avg_pool2d(square[:, None], factor)[:, 0]
         if self.quantity == "magnitude":
-            images = _in_own_units(images, names)
+            images = _in_own_units(images, scan.patients)
         kept = [i for i in range(len(images)) if float(images[i].std()) >= CONTENT]
-        return Slices(images[kept].half(), spacing[kept] * factor, tuple(names[i] for i in kept))
+        return Slices(
+            images[kept].half(),
+            scan.spacing_mm[kept] * factor,
+            tuple(scan.patients[i] for i in kept),
+            notes=scan.notes,
+        )
 
 
-def _values(source: Images) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
-    """Values, pixel spacings and patients of its slices."""
+@dataclass(frozen=True)
+class _RawSlices:
+    """Slices (n, H, W) in the unit of the file, their pixel spacings (n,), patients and notes."""
+
+    values: NDArray[np.float32]
+    spacing_mm: NDArray[np.float64]
+    patients: list[str]
+    notes: tuple[str, ...] = ()
+
+
+def _raw_slices(source: Images, modality: str) -> _RawSlices:
     path = source.files[0]
     if path.suffix == ".npz":
-        return read_archive(path)
+        return _RawSlices(*read_archive(path))
     if path.suffix == ".h5":
         values, spacing = read_targets(path)
-    elif path.name.endswith((".nii", ".nii.gz")):
-        values, spacing = _square(read_nifti(path))
-    else:
-        parts = [_square(read_dicom(file)) for file in source.files]
-        values = np.concatenate([part for part, _ in parts])
-        return values, np.array([mm for _, mm in parts]), [source.patient] * len(parts)
-    return values, np.full(len(values), spacing), [source.patient] * len(values)
+        n = len(values)
+        return _RawSlices(values, np.full(n, spacing), [source.patient] * n)
+    volumes = read_scan(source.files, modality=modality)
+    parts = [_square_pixels(volume) for volume in volumes]
+    shapes = sorted({part.shape[1:] for part, _ in parts})
+    if len(shapes) > 1:
+        raise MedscoreError(
+            f"slices differ in size: {shapes[0]} and {shapes[-1]}",
+            where=path.parent,
+            hint="leave out the scout image, or put one series in a folder",
+        )
+    values = np.concatenate([part for part, _ in parts])
+    return _RawSlices(
+        values,
+        np.concatenate([np.full(len(part), mm) for part, mm in parts]),
+        [source.patient] * len(values),
+        tuple(dict.fromkeys(note for volume in volumes for note in volume.source.notes)),
+    )
 
 
 def _padded(images: Tensor, side: int) -> Tensor:
@@ -176,7 +200,7 @@ def _padded(images: Tensor, side: int) -> Tensor:
 
 
 def _in_own_units(images: Tensor, names: Sequence[str]) -> Tensor:
-    """Each slice over its own quantile ``FULL``; blank where that is faint for its patient."""
+    """Each slice divided by its own quantile ``FULL``; blank where that is faint for the scan."""
     full = torch.quantile(images.flatten(1), FULL, dim=1)
     strongest: dict[str, float] = {}
     for name, value in zip(names, full.tolist(), strict=True):
@@ -186,8 +210,8 @@ def _in_own_units(images: Tensor, names: Sequence[str]) -> Tensor:
     return images / unit[:, None, None]
 
 
-def _square(volume: Volume) -> tuple[NDArray[np.float32], float]:
-    """Slices as displayed, with square pixels, and these pixels' spacing."""
+def _square_pixels(volume: Volume) -> tuple[NDArray[np.float32], float]:
+    """Slices with square pixels, resampled bilinearly if needed, and the pixel spacing in mm."""
     column, row, _ = volume.spacing
     values = volume.values
     if not abs(column / row - 1) < 0.05:
@@ -198,17 +222,22 @@ def _square(volume: Volume) -> tuple[NDArray[np.float32], float]:
     return values, column
 
 
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+def read_archive(
+    path: str | Path,
+) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
+    """Read an archive of slices.
 
+    Args:
+        path: ``.npz`` file with ``hu`` or ``image``, ``patient`` and perhaps ``pixel_spacing_mm``.
 
-def read_archive(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
-    """Images (n, H, W), pixel spacings in mm (n,), NaN where not said, and patients.
+    Returns:
+        Images (n, H, W), pixel spacings in mm (n,), NaN where they are not recorded, and patients.
 
     Raises:
-        MedscoreError: no such archive.
+        MedscoreError: the file is not such an archive.
     """
-    hint = "an archive with `hu` or `image`, and `patient`, is needed"
+    path = Path(path)
+    hint = "use an archive with `hu` or `image`, and `patient`"
     with (
         reading("slices", path, hint),
         path.open("rb") as file,

@@ -45,6 +45,20 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
+def dicom_files(folder: Path) -> Iterator[Path]:
+    """The DICOM files of a folder and the folders in it, in the order of their names.
+
+    Args:
+        folder: an existing folder.
+    """
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent) / name
+            if path.is_file() and is_dicom(path):
+                yield path
+
+
 def list_series(folder: Path) -> list[Series]:
     """Every series of a folder and the folders in it, by number, then description. Indexes
     (DICOMDIR) and files that are not DICOM are passed over.
@@ -68,7 +82,7 @@ def scan(folder: Path, **options: Any) -> dict[str, list[tuple[Path, Dataset]]]:
         MedscoreError: as :func:`list_series`.
     """
     found: dict[str, list[tuple[Path, Dataset]]] = {}
-    for path in _files(folder):
+    for path in dicom_files(folder):
         with reading("DICOM", path):
             header = pydicom.dcmread(path, **options)
         if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
@@ -112,15 +126,6 @@ def choose(series: Sequence[Series], wanted: str | None, folder: Path) -> Series
         where=folder,
         hint="choose one by its UID or description (--series), `medscore inspect` lists them",
     )
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(parent) / name
-            if path.is_file() and is_dicom(path):
-                yield path
 
 
 def _series(uid: str, members: Sequence[tuple[Path, Dataset]]) -> Series:

@@ -37,7 +37,7 @@ class RawKspace:
     source: Source
 
     @property
-    def taken(self) -> NDArray[np.bool_]:
+    def sampled(self) -> NDArray[np.bool_]:
         """Which samples were taken: (slices, ky, kx)."""
         found: NDArray[np.bool_] = (self.kspace != 0).any(axis=1)
         return found

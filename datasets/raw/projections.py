@@ -89,14 +89,14 @@ class Projections:
     source: Source
 
 
-def read_geometry(path: Path) -> ScanGeometry:
+def read_geometry(path: str | Path) -> ScanGeometry:
     """The geometry file.
 
     Raises:
         MedscoreError: no YAML, a field that is missing, unknown or out of range.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise MedscoreError(
             "is no YAML that can be read", where=path, hint="see docs/measurement.md"
@@ -104,7 +104,7 @@ def read_geometry(path: Path) -> ScanGeometry:
     return checked_geometry(content, path, hint="see docs/measurement.md")
 
 
-def checked_geometry(content: Any, where: Path, *, hint: str) -> ScanGeometry:
+def checked_geometry(content: Any, where: str | Path, *, hint: str) -> ScanGeometry:
     """The geometry of these fields.
 
     Raises:

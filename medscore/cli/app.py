@@ -8,8 +8,6 @@ import sys
 from collections.abc import Sequence
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 import medscore
 from medscore.cli.codes import decode_, encode_
@@ -19,6 +17,7 @@ from medscore.cli.generate import generate
 from medscore.cli.inspect import inspect
 from medscore.cli.likelihood import likelihood
 from medscore.cli.measure import measure
+from medscore.cli.methods import methods
 from medscore.cli.priors import priors
 from medscore.cli.quality import quality
 from medscore.cli.recon import recon
@@ -48,6 +47,7 @@ app.command()(generate)
 app.command("encode")(encode_)
 app.command("decode")(decode_)
 app.command()(quality)
+app.command()(methods)
 app.add_typer(priors, name="priors")
 
 
@@ -99,13 +99,20 @@ def in_options(message: str, arguments: Sequence[str]) -> str:
         if not hasattr(command, "commands") or word not in command.commands:
             break
         command = command.commands[word]
-    options = {p.name: max(p.opts, key=len) for p in command.params if p.opts[0][:1] == "-"}
+    options = {
+        str(p.name).rstrip("_"): max(p.opts, key=len)
+        for p in command.params
+        if p.opts[0][:1] == "-"
+    }
     return re.sub(
         r"`(\w+)`", lambda found: options.get(found[1].replace("-", "_"), found[0]), message
     )
 
 
 def _fail(error: MedscoreError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
     text = Text(f"error: {in_options(str(error), sys.argv[1:])}", style="red")
     Console(stderr=True, soft_wrap=True, highlight=False).print(text)
     sys.exit(2)

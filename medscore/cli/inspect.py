@@ -1,22 +1,19 @@
-"""``medscore inspect``: what a file is, what there is to notice, which priors fit."""
+"""``medscore inspect``: what a file is, what to note about it, and which priors fit."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medscore.cli import options
-from medscore.datasets.dicom.files import Series, list_series
-from medscore.datasets.raw.dicom_ct_pd import is_ct_pd
-from medscore.errors import MedscoreError
-from medscore.priors import checkpoint
-from medscore.priors.catalogue import shipped_priors
-from medscore.reconstruction.inspection import Report
-from medscore.reconstruction.inspection import inspect as report
+
+if TYPE_CHECKING:
+    from medscore.datasets.dicom.files import Series
+    from medscore.reconstruction.inspection import Report
 
 
 def inspect(
@@ -30,26 +27,21 @@ def inspect(
     channel: options.Channel = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what a file is: geometry, units, range, oddities, and which priors fit.
+    """Describe a file: geometry, units, value range, peculiarities, and which priors fit.
 
-    A folder with several series is listed; --series looks at one of them.
+    A folder with several series is listed; --series describes one of them.
 
     Example: medscore inspect scan.dcm
 
     Example: medscore inspect export/ --series "lung 1.25"
     """
-    if not path.exists():
-        raise MedscoreError("no such file or folder", where=path, hint="check the path")
-    if path.is_dir() and series is None and not is_ct_pd(path):
-        found = list_series(path)
-        if sum(s.image for s in found) != 1:
-            typer.echo(_listed(found, as_json))
-            return
-    contracts = {
-        name: checkpoint.read_checkpoint(file).contract for name, file in shipped_priors().items()
-    }
-    result = report(path, contracts, series=series, channel=channel)
-    typer.echo(json.dumps(asdict(result), indent=2) if as_json else _text(path, result))
+    from medscore.reconstruction.inspection import inspect_path
+
+    found = inspect_path(path, series=series, channel=channel)
+    if isinstance(found, list):
+        typer.echo(_listed(found, as_json))
+        return
+    typer.echo(json.dumps(asdict(found), indent=2) if as_json else _text(path, found))
 
 
 def _text(path: Path, result: Report) -> str:

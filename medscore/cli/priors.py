@@ -6,13 +6,10 @@ import json
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from medscore.cli.priors_import import import_
-from medscore.priors import checkpoint
-from medscore.priors.catalogue import prior_path, shipped_priors
 
-priors = typer.Typer(help="The shipped priors, and others' checkpoints.", no_args_is_help=True)
+priors = typer.Typer(help="Shipped priors, and import of other checkpoints.", no_args_is_help=True)
 priors.command("import")(import_)
 
 _Name = Annotated[str, typer.Argument(help="Name of a shipped prior, or a path.")]
@@ -24,9 +21,15 @@ def list_() -> None:
 
     Example: medscore priors list
     """
+    from rich.console import Console
+    from rich.table import Table
+
+    from medscore.priors.catalogue import shipped_priors
+    from medscore.priors.checkpoint import read_checkpoint
+
     table = Table("name", "modality", "size", "range", "spacing (mm)", "SDE", "patients")
     for name, path in shipped_priors().items():
-        c = checkpoint.read_checkpoint(path).contract
+        c = read_checkpoint(path).contract
         table.add_row(
             name,
             c.modality,
@@ -36,7 +39,7 @@ def list_() -> None:
             c.sde.kind,
             str(c.provenance.patients),
         )
-    _out(table)
+    Console().print(table)
 
 
 @priors.command()
@@ -45,26 +48,26 @@ def info(name: _Name) -> None:
 
     Example: medscore priors info ct-128
     """
-    found = checkpoint.read_checkpoint(prior_path(name))
+    from medscore.priors.catalogue import prior_path
+    from medscore.priors.checkpoint import read_checkpoint
+
+    found = read_checkpoint(prior_path(name))
     contract = found.contract
     content = {**contract.model_dump(mode="json"), "complex_data": contract.complex_data}
     typer.echo(json.dumps(content, indent=2))
 
 
-@priors.command()
-def verify(name: _Name) -> None:
+@priors.command("verify")
+def verify_(name: _Name) -> None:
     """Check a prior's weights against the hash in its header, and load them.
 
     Example: medscore priors verify ct-128
     """
+    from medscore.priors.catalogue import prior_path
+    from medscore.priors.checkpoint import load_prior, verify
+
     path = prior_path(name)
-    found = checkpoint.verify(path)
-    checkpoint.load_prior(path)
+    found = verify(path)
+    load_prior(path)
     count = sum(tensor.numel() for tensor in found.weights.values())
     typer.echo(f"{name}: {count} weights, sha256 {found.sha256}: intact")
-
-
-def _out(table: Table) -> None:
-    from rich.console import Console
-
-    Console().print(table)

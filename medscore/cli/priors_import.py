@@ -9,7 +9,6 @@ import typer
 from rich.markup import escape
 
 from medscore.cli.progress import console
-from medscore.priors import importers
 
 
 def import_(
@@ -35,6 +34,8 @@ def import_(
 
     Example: medscore priors import checkpoint.pth --contract brain.yaml -o brain.safetensors
     """
+    from medscore.priors import importers
+
     result = importers.import_prior(source, output, contract=contract, kind=kind, config=config)
     prior = result.contract
     console.print(

@@ -11,98 +11,113 @@ from rich.markup import escape
 from medscore.cli import options
 from medscore.cli.progress import console, sampling_bar
 from medscore.errors import MedscoreError
-from medscore.reconstruction.from_file import reconstruct_file
-from medscore.registry import names as registry
-from medscore.registry.presets import DEFAULTS, choose
+from medscore.registry.methods import BASELINES, CONDITIONERS, GRIDS, SAMPLERS
 
 
 def recon(
     measurement: Annotated[Path, typer.Argument(help="Measurement file (HDF5).")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
     preset: Annotated[
-        str, typer.Option(help="fast, thesis, another of configs/thesis, or a YAML file.")
+        str,
+        typer.Option(help="fast, thesis, another preset of configs/thesis, or a YAML file."),
     ] = "fast",
     prior: Annotated[
-        str | None, typer.Option(help="Name of a shipped prior, or a path; by the modality.")
+        str | None,
+        typer.Option(help="Name of a shipped prior, or a path. Default: by modality."),
     ] = None,
-    sampler: Annotated[
-        str | None, typer.Option(help=f"One of: {', '.join(registry.SAMPLERS)}.")
+    baseline: Annotated[
+        str | None,
+        typer.Option(help=f"Baseline to use instead of a prior: {', '.join(BASELINES)}."),
     ] = None,
+    sampler: Annotated[str | None, typer.Option(help=f"Sampler: {', '.join(SAMPLERS)}.")] = None,
     conditioner: Annotated[
-        str | None, typer.Option(help=f"One of: {', '.join(registry.CONDITIONERS)}.")
+        str | None, typer.Option(help=f"Data-consistency rule: {', '.join(CONDITIONERS)}.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of the time grid.")] = None,
-    grid: Annotated[
-        str | None, typer.Option(help=f"Their spacing, one of: {', '.join(registry.GRIDS)}.")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of steps of the time grid.")] = None,
+    grid: Annotated[str | None, typer.Option(help=f"Time grid: {', '.join(GRIDS)}.")] = None,
+    set_: options.Set = None,
     samples: Annotated[
-        int, typer.Option(help="Posterior samples; their mean is the reconstruction.")
-    ] = DEFAULTS.samples,
-    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = DEFAULTS.seed,
-    snr: Annotated[float | None, typer.Option(help="A corrector's signal-to-noise ratio.")] = None,
+        int | None,
+        typer.Option(help="Number of posterior samples; their mean is the reconstruction."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
+    snr: Annotated[
+        float | None, typer.Option(help="Short for --set sampler.snr, of Langevin correctors.")
+    ] = None,
     lam: Annotated[
-        float | None,
-        typer.Option(help="Strength of proximal; 1 for noise-free data, else 0.5."),
+        float | None, typer.Option(help="Short for --set conditioner.lam, of proximal.")
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="Ground truth image: adds metrics.json.")
+        Path | None, typer.Option(help="Ground truth image; adds metrics.json.")
     ] = None,
     device: options.Device = "auto",
-    batch_size: Annotated[int, typer.Option(help="Samples walked together.")] = 8,
+    batch_size: Annotated[int, typer.Option(help="Samples that are processed together.")] = 8,
     noise: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Of the data: recorded, estimate, estimate:uniform (metal), none, gaussian:STD or "
-            "poisson:PHOTONS."
+            help="Noise of the data: recorded (the default), estimate, estimate:uniform (metal), "
+            "none, gaussian:STD or poisson:PHOTONS."
         ),
-    ] = DEFAULTS.noise,
-    window: Annotated[
-        str | None, typer.Option(help="LOW,HIGH of preview.png; by the modality.")
     ] = None,
-    hdf5: Annotated[bool, typer.Option("--hdf5", help="All samples in samples.h5 too.")] = False,
+    window: Annotated[
+        str | None,
+        typer.Option(help="LOW,HIGH shown black and white in preview.png. Default: by modality."),
+    ] = None,
+    hdf5: Annotated[
+        bool, typer.Option("--hdf5", help="Write all samples to samples.h5 too.")
+    ] = False,
     keep_identity: Annotated[
         Path | None,
         typer.Option(help="Source DICOM, whose patient tags the derived series shall carry."),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="float32, or bf16 autocast where the hardware has it.")
-    ] = DEFAULTS.precision,
+        str | None, typer.Option(help="float32 (the default), or bf16 autocast of the network.")
+    ] = None,
 ) -> None:
     """Reconstruct a measurement; no ground truth is needed.
 
     Writes recon.nii.gz (posterior mean, HU or magnitudes), std.nii.gz and samples/ (with --samples
     2 or more), preview.png, provenance.json, a DICOM series when the source was DICOM, and
-    metrics.json with --reference. None says whose images they are, but the DICOM series with
-    --keep-identity. After Ctrl-C the same command goes on where it stopped.
+    metrics.json with --reference. No output identifies the patient, except the DICOM series with
+    --keep-identity. After Ctrl-C the same command resumes where it stopped.
 
     Example: medscore recon meas.h5 -o out --samples 8
 
-    --preset fast is the default; thesis is predictor-corrector sampling with the proximal step and
-    1000 noise scales. Options given beside a preset replace its own.
+    The preset fast is the default; thesis is predictor-corrector sampling with the proximal step
+    and 1000 noise scales. Options override the preset.
 
     Example: medscore recon meas.h5 -o out --preset thesis --reference scan.dcm
+
+    Every parameter of a method can be set; `medscore methods diffpir` lists those of one.
+
+    Example: medscore recon meas.h5 -o out --set conditioner.zeta=0.3 --set sampler.eta=1
+
+    Baselines are methods like any other.
+
+    Example: medscore recon meas.h5 -o out --baseline fista-tv --set weight=1e-4
     """
-    chosen = choose(
-        preset, prior=prior, sampler=sampler, conditioner=conditioner, steps=steps, grid=grid,
-        samples=samples, seed=seed, snr=snr, lam=lam, noise=noise,
-        precision=precision,
+    from medscore.reconstruction.run import choose_method
+    from medscore.reconstruction.saving import reconstruct_file
+
+    method = choose_method(
+        prior, method=baseline, samples=samples, preset=preset, sampler=sampler,
+        conditioner=conditioner, steps=steps, grid=grid, noise=noise, parameters=set_ or (),
+        precision=precision, snr=snr, lam=lam, seed=seed, batch_size=batch_size, device=device,
     )  # fmt: skip
     with sampling_bar(output.name) as show:
         outcome = reconstruct_file(
             measurement,
             output,
-            chosen,
-            device=device,
-            batch_size=batch_size,
+            method,
             reference=reference,
             window=None if window is None else _window(window),
             hdf5=hdf5,
             keep_identity=keep_identity,
             on_step=show,
         )
-    if outcome.warning:
-        console.print(f"warning: {outcome.warning}")
     r = outcome.reconstruction
+    for warning in r.warnings:
+        console.print(f"warning: {warning}")
     console.print(
         f"{escape(str(output))}: {len(r.mean)} slice(s), {r.samples.shape[1]} sample(s), "
         f"NFE {r.nfe}, residual {r.residual.max():.1e}, {r.seconds:.0f} s"
@@ -117,5 +132,5 @@ def _window(text: str) -> tuple[float, float]:
     except ValueError:
         low, high = 0.0, 0.0
     if not -1e9 < low < high < 1e9:
-        raise MedscoreError(f"--window {text!r}", hint="use LOW,HIGH, as -160,240")
+        raise MedscoreError(f"`window` {text!r}", hint="use LOW,HIGH, as -160,240")
     return low, high

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.markup import escape
 
-import medscore
 from medscore.cli import options
 from medscore.cli.progress import console
-from medscore.datasets.load import prepare
+from medscore.datasets.load import load_image
 from medscore.errors import MedscoreError
-from medscore.measurements.measurement import ATTENUATION, LARGEST, Measurement, write_measurement
-from medscore.measurements.simulate import simulate as scan
-from medscore.measurements.tasks import NEEDS, SHAPES, TASKS, Choices
-from medscore.registry.noise import noise_model
+from medscore.measurements.choices import Choices
+from medscore.measurements.kspace_mask import SHAPES
+from medscore.measurements.measurement import Measurement, write_measurement
+from medscore.measurements.simulation import simulate as scan
+from medscore.measurements.tasks import NEEDS, TASKS
 
 DEFAULTS = Choices()
+
+
+def _shown(name: str) -> str:
+    """Default of a parameter of the scan, as the help shows it."""
+    return str(getattr(DEFAULTS, name))
 
 
 def simulate(
@@ -28,22 +32,57 @@ def simulate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Measurement file (HDF5).")],
     task: Annotated[str, typer.Option(help=f"What is measured: {', '.join(TASKS)}.")] = "sparse-ct",
     views: Annotated[
-        int, typer.Option(help="Equally spaced views over 180 degrees (sparse-ct, sparse-mar).")
-    ] = DEFAULTS.views,
-    arc: Annotated[float, typer.Option(help="Degrees of limited-angle.")] = DEFAULTS.arc,
+        int | None,
+        typer.Option(
+            help="Equally spaced views over 180 degrees (sparse-ct, sparse-mar).",
+            show_default=_shown("views"),
+        ),
+    ] = None,
+    arc: Annotated[
+        float | None,
+        typer.Option(help="Angular range in degrees (limited-angle).", show_default=_shown("arc")),
+    ] = None,
     acceleration: Annotated[
-        float, typer.Option(help="Lines over lines taken, the centre included (MRI).")
-    ] = DEFAULTS.acceleration,
-    mask: Annotated[str, typer.Option(help=f"Of k-space: {', '.join(SHAPES)}.")] = DEFAULTS.mask,
-    coils: Annotated[int, typer.Option(help="Of mri-multicoil.")] = DEFAULTS.coils,
-    factor: Annotated[int, typer.Option(help="Of sr: pixels of a block.")] = DEFAULTS.factor,
-    blur: Annotated[float, typer.Option(help="Of deblur: deviation in pixels.")] = DEFAULTS.blur,
+        float | None,
+        typer.Option(
+            help="All k-space lines over measured lines, centre included (mri, mri-multicoil).",
+            show_default=_shown("acceleration"),
+        ),
+    ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Sampling pattern of k-space: {', '.join(SHAPES)}.", show_default=_shown("mask")
+        ),
+    ] = None,
+    coils: Annotated[
+        int | None,
+        typer.Option(help="Receiver coils (mri-multicoil).", show_default=_shown("coils")),
+    ] = None,
+    factor: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of the averaged blocks in pixels (sr).", show_default=_shown("factor")
+        ),
+    ] = None,
+    blur: Annotated[
+        float | None,
+        typer.Option(
+            help="Standard deviation of the blur in pixels (deblur).", show_default=_shown("blur")
+        ),
+    ] = None,
     hidden: Annotated[
-        float, typer.Option(help="Of inpaint: share of the sides that is hidden.")
-    ] = DEFAULTS.hidden,
-    implant: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the sides that is hidden (inpaint).", show_default=_shown("hidden")
+        ),
+    ] = None,
+    implants: Annotated[
         list[str] | None,
-        typer.Option(help="Of mar: a titanium disc X,Y,RADIUS in mm from the centre; repeatable."),
+        typer.Option(
+            "--implant",
+            help="Titanium disc X,Y,RADIUS in mm from the centre (mar, sparse-mar); repeatable.",
+        ),
     ] = None,
     size: Annotated[
         int | None, typer.Option(help="Reduce slices to SIZE x SIZE by area mean.")
@@ -54,14 +93,16 @@ def simulate(
     series: options.Series = None,
     resample: Annotated[
         bool,
-        typer.Option(help="Uneven or leaning slices onto an even, upright grid."),
+        typer.Option(help="Interpolate uneven or tilted slices onto an even, upright grid."),
     ] = False,
     channel: options.Channel = None,
     noise: Annotated[
         str,
         typer.Option(help="none, gaussian:STD in the data's unit, or poisson:PHOTONS per ray."),
     ] = "none",
-    seed: Annotated[int, typer.Option(help="Seed of the noise and of drawn masks.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the noise and of random sampling patterns.")
+    ] = 0,
 ) -> None:
     """Simulate a partial measurement of a real image.
 
@@ -71,38 +112,32 @@ def simulate(
 
     Example: medscore simulate t1.nii.gz --task mri --acceleration 8 --size 128 -o meas.h5
     """
-    if task not in TASKS:
-        raise MedscoreError(f"no task {task!r}", hint=f"use one of: {', '.join(TASKS)}")
-    if not 1 <= views <= 10_000:
-        raise MedscoreError(f"--views is {views}", hint="use a number from 1 to 10000")
-    if not 0 <= seed < 2**40:
-        raise MedscoreError(f"--seed is {seed}", hint="use 0 to 1099511627775")
-    options.check_size(size)
     options.check_new(output)
-    choices = Choices(
-        views=views, arc=arc, acceleration=acceleration, mask=mask, coils=coils, factor=factor,
-        blur=blur, hidden=hidden, implants=tuple(_implant(text) for text in implant or []),
-        noise=noise_model(noise), seed=seed,
-    )  # fmt: skip
-    volume = prepare(
+    chosen: dict[str, Any] = {
+        "views": views, "arc": arc, "acceleration": acceleration, "mask": mask, "coils": coils,
+        "factor": factor, "blur": blur, "hidden": hidden,
+        "implants": tuple(_implant(text) for text in implants or []) or None,
+    }  # fmt: skip
+    volume = load_image(
         image, modality=NEEDS.get(task), size=size, slices=slices, series=series,
         resample=resample, channel=channel,
     )  # fmt: skip
-    measurement = scan(volume, task, choices, noise_name=noise, seed=seed)
-    largest = float(np.abs(measurement.data).max())
-    limit = LARGEST if measurement.image_unit == ATTENUATION else np.finfo(np.float32).max
-    if not largest <= limit:  # NaN too
-        raise MedscoreError(
-            f"with --noise {noise} the data reach {largest:g}",
-            where=image,
-            hint="use an image in HU and the noise of a scan",
-        )
-    write_measurement(output, measurement, version=medscore.__version__)
+    given = {name: value for name, value in chosen.items() if value is not None}
+    try:
+        measurement = scan(volume, task, noise=noise, seed=seed, **given)
+    except MedscoreError as error:
+        raise MedscoreError(error.what, where=error.where or image, hint=error.hint) from error
+    write_measurement(output, measurement)
     tell(output, measurement)
 
 
 def tell(output: Path, m: Measurement) -> None:
-    """Say what was noticed, and what was written."""
+    """Print what the reader noticed, and what was written.
+
+    Args:
+        output: file that was written.
+        m: its measurement.
+    """
     for note in m.source.notes:
         console.print(f"note: {escape(note)}")
     console.print(f"{escape(str(output))}: {len(m.data)} slice(s), {m.operator}")
@@ -114,5 +149,5 @@ def _implant(text: str) -> tuple[float, float, float]:
     except ValueError:
         x = y = radius = math.nan
     if not (math.isfinite(x) and math.isfinite(y) and 0 < radius < math.inf):
-        raise MedscoreError(f"--implant {text!r}", hint="use X,Y,RADIUS in mm, as -20,0,5")
+        raise MedscoreError(f"`implants` is {text!r}", hint="use X,Y,RADIUS in mm, such as -20,0,5")
     return x, y, radius

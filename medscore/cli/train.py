@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from medscore import training
 from medscore.cli import options
 from medscore.cli.progress import console, training_bar
 
@@ -53,6 +52,8 @@ def train(
 
     Example: medscore train dequantizer-ct-128-vp --data DATA -o runs/dequantizer
     """
+    from medscore import training
+
     with ExitStack() as stack:
         view = TrainingView(stack)
         result = training.train(
@@ -108,3 +109,21 @@ def print_result(result: TrainingResult) -> None:
     """
     if result.is_first:
         console.print(f"{escape(str(result.path))}: trained {result.steps} steps")
+
+
+def train_network(recipe: Path, data: Path, folder: Path) -> None:
+    """Train a supervised recipe with a progress bar.
+
+    Args:
+        recipe: the recipe.
+        data: folder of the data.
+        folder: folder for state and network.
+    """
+    from medscore.training.run import execute
+    from medscore.training.supervised import prepare_supervised
+
+    with ExitStack() as stack:
+        view = TrainingView(stack)
+        run = prepare_supervised(recipe, data)
+        result = execute(run, folder, on_start=view.start, on_step=view.step)
+    print_result(result)

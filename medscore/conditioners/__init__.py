@@ -1,1 +1,5 @@
 """Conditioners: turn an unconditional (prior, sampler) pair into one that heeds measurements."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

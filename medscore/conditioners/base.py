@@ -12,13 +12,16 @@ Methods on the state are a function before every elementary step (:func:`before`
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from functools import partial
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from medscore.parameters import check_fields
 from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.sdes.base import expand
@@ -27,14 +30,45 @@ from medscore.white_noise import Noise
 
 
 class Conditioner:
-    """What k of Eq. 8.6 stands for, in general."""
+    """A data-consistency rule, k of Eq. 8.6, as two arrows: on the prior and on the sampler."""
+
+    def __post_init__(self) -> None:
+        """Check the settings; dataclasses call it.
+
+        Raises:
+            ValueError: a setting out of the range that its annotation states.
+        """
+        check_fields(self)
+
+    @classmethod
+    def with_settings(cls, **settings: Any) -> Callable[..., Conditioner]:
+        """This conditioner with settings, to be bound to an operator and measurements later.
+
+        Args:
+            settings: fields of the class, such as ``zeta=0.3``.
+
+        Raises:
+            TypeError: a field that the class does not have.
+        """
+        unknown = set(settings) - set(inspect.signature(cls).parameters)
+        if unknown:
+            raise TypeError(f"{cls.__name__} has no setting {', '.join(sorted(unknown))}")
+        return partial(cls, **settings)
 
     def prior(self, prior: Prior) -> Prior:
-        """A prior whose score or denoiser knows the measurements."""
+        """The prior with its score or denoiser conditioned on the measurements.
+
+        Args:
+            prior: the unconditional prior.
+        """
         return prior
 
     def sampler(self, sampler: Sampler) -> Sampler:
-        """A sampler that moves its state towards the measurements."""
+        """The sampler with steps that move its state towards the measurements.
+
+        Args:
+            sampler: the unconditional sampler.
+        """
         return sampler
 
 

@@ -19,13 +19,15 @@ r_t^2 is that of :mod:`~medscore.conditioners.pigdm`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
 from medscore.operators.base import Operator
+from medscore.parameters import Count, NonNegative, Positive
 from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.sdes.base import SDE, expand
@@ -36,27 +38,23 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class DAPS(Conditioner):
-    """``ahead`` times the sampler's evaluations, and one more.
+    """Decoupled annealing; ``ahead`` + 1 times the sampler's evaluations.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        noise_std: sigma_y, of each measured number. variance: c of r_t^2, of the data.
-        ahead: steps to the image without noise. iterations: of conjugate gradients.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
+        variance: c of r_t^2, the variance assumed for the data, in the prior's range.
+        ahead: number of sampler steps from each level to the noise-free image.
+        iterations: largest number of conjugate-gradient steps.
     """
 
     operator: Operator
     y: Tensor
-    noise_std: float = 0.0
-    variance: float = 1.0
-    ahead: int = 2
-    iterations: int = 8
-
-    def __post_init__(self) -> None:
-        if self.ahead < 0 or not self.variance > 0 or not self.noise_std >= 0:
-            raise ValueError(
-                f"ahead {self.ahead} >= 0, variance {self.variance} > 0 and noise_std "
-                f"{self.noise_std} >= 0 are needed"
-            )
+    noise_std: NonNegative = 0.0
+    variance: Positive = 1.0
+    ahead: Annotated[int, Ge(0), Le(1000)] = 2
+    iterations: Count = 8
 
     def sampler(self, sampler: Sampler) -> Sampler:
         return _Decoupled(sampler, self)

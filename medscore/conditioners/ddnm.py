@@ -22,6 +22,7 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, Refined
 from medscore.operators.base import Operator
+from medscore.parameters import Count, NonNegative
 from medscore.priors.base import Prior
 from medscore.sdes.base import expand
 from medscore.types import State, Times
@@ -30,22 +31,19 @@ from medscore.types import State, Times
 @final
 @dataclass(frozen=True)
 class DDNM(Conditioner):
-    """No cost beyond the sampler's evaluations and A^+.
+    """Range-space replacement; no cost beyond the sampler's evaluations and A^+.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        noise_std: sigma_y, of each measured number.
-        iterations: of conjugate gradients, where A^+ takes them.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
+        iterations: largest number of conjugate-gradient steps, where A^+ needs them.
     """
 
     operator: Operator
     y: Tensor
-    noise_std: float = 0.0
-    iterations: int = 20
-
-    def __post_init__(self) -> None:
-        if not self.noise_std >= 0:
-            raise ValueError(f"noise_std must be 0 or more, got {self.noise_std}")
+    noise_std: NonNegative = 0.0
+    iterations: Count = 20
 
     @cached_property
     def size(self) -> Tensor:

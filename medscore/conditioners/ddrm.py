@@ -22,6 +22,7 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, Seen, corrected
 from medscore.operators.base import Operator
+from medscore.parameters import NonNegative, Share
 from medscore.priors.base import Prior
 from medscore.samplers.base import Sampler
 from medscore.sdes.base import expand
@@ -32,33 +33,29 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class DDRM(Conditioner):
-    """No cost beyond the sampler's evaluations.
+    """Restoration in the coordinates of an orthogonal T; no cost beyond the sampler's evaluations.
 
     Args:
-        operator: A on images in the prior's range, with an orthogonal (or unitary) T.
-        y: measurements, full grid, one per sample. noise_std: sigma_y, of each measured number (of
-            real and imaginary part each).
-        eta, eta_b: of the paper, in [0, 1]; its defaults.
+        operator: A, acting on images in the prior's range, with an orthogonal or unitary T.
+        y: measurements on the full grid, one per sample.
+        noise_std: standard deviation sigma_y of each measured number, of real and imaginary part
+            each; 0 for noise-free data.
+        eta: share of fresh noise in measured coordinates below the measurement noise.
+        eta_b: weight of the measurement in coordinates above the measurement noise.
 
     Raises:
-        ValueError: T is not orthogonal, or eta or eta_b is out of range.
+        ValueError: T is not orthogonal, or a value is out of range.
     """
 
     operator: Operator
     y: Tensor
-    noise_std: float = 0.0
-    eta: float = 0.85
-    eta_b: float = 1.0
+    noise_std: NonNegative = 0.0
+    eta: Share = 0.85
+    eta_b: Share = 1.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.eta <= 1 and 0 <= self.eta_b <= 1 and self.noise_std >= 0):
-            raise ValueError(
-                f"eta {self.eta} and eta_b {self.eta_b} in [0, 1], noise_std {self.noise_std} >= 0 "
-                "are needed"
-            )
-        probe = torch.randn(self.y.shape, generator=torch.Generator().manual_seed(0)).to(self.y)
-        gap = self.operator.T_adjoint(probe) - self.operator.T_inv(probe)
-        if not self.operator.surjective or float(gap.abs().max()) > 1e-4 * float(probe.abs().max()):
+        super().__post_init__()
+        if not (self.operator.surjective and _is_orthogonal(self.operator, self.y)):
             raise ValueError(f"DDRM needs an orthogonal T; use DiffPIR or DDS for {self.operator}")
 
     def sampler(self, sampler: Sampler) -> Sampler:
@@ -81,3 +78,10 @@ class DDRM(Conditioner):
         early = (1 - self.eta_b) * d + self.eta_b * self.y
         early = early + (level**2 - (std * self.eta_b) ** 2).clamp_min(0).sqrt() * white
         return torch.where(level < std, late, early)
+
+
+def _is_orthogonal(operator: Operator, like: Tensor) -> bool:
+    """Whether T^-1 is the adjoint of T, tried on one random measurement."""
+    probe = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
+    gap = operator.T_adjoint(probe) - operator.T_inv(probe)
+    return float(gap.abs().max()) <= 1e-4 * float(probe.abs().max())

@@ -20,35 +20,36 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, Seen, corrected
 from medscore.operators.base import Operator
+from medscore.parameters import Count, NonNegative, Positive
 from medscore.priors.base import Prior
 from medscore.samplers.base import Sampler
 from medscore.sdes.base import expand
 from medscore.types import State, Times
 from medscore.white_noise import Noise
 
+NOISY = 5.0
+"""gamma for noisy measurements."""
+
 
 @final
 @dataclass(frozen=True)
 class DDS(Conditioner):
-    """No cost beyond the sampler's evaluations and the conjugate gradients.
+    """Conjugate gradients from the denoised image; no cost beyond them and the evaluations.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        gamma: weight of the measurements, whatever their unit; ``None`` for infinity, the case
-            without noise.
-        iterations: of conjugate gradients, the M of the paper.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        gamma: weight of the measurements, whatever their unit; by default infinite for noise-free
+            data and 5 otherwise.
+        iterations: number of conjugate-gradient steps, M in the paper.
+        noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
     """
 
     operator: Operator
     y: Tensor
-    gamma: float | None = None
-    iterations: int = 5
-
-    def __post_init__(self) -> None:
-        if self.iterations < 1 or (self.gamma is not None and not self.gamma > 0):
-            raise ValueError(
-                f"iterations {self.iterations} >= 1, gamma {self.gamma} > 0 are needed"
-            )
+    gamma: Positive | None = None
+    iterations: Count = 5
+    noise_std: NonNegative = 0.0
 
     @cached_property
     def size(self) -> Tensor:
@@ -66,7 +67,8 @@ class DDS(Conditioner):
 
     def refine(self, denoised: State) -> State:
         """D' of D."""
-        if self.gamma is None:
+        gamma = NOISY if self.gamma is None and self.noise_std else self.gamma
+        if gamma is None:
             return self.operator.data_consistency(denoised, self.y, 1.0, iterations=self.iterations)
-        damping = self.size / self.gamma
+        damping = self.size / gamma
         return self.operator.tikhonov(denoised, self.y, damping, iterations=self.iterations)

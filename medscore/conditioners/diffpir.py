@@ -25,6 +25,7 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, Refined, Seen, corrected
 from medscore.operators.base import Operator
+from medscore.parameters import Count, NonNegative, Positive, Share
 from medscore.priors.base import Prior
 from medscore.samplers.base import Sampler
 from medscore.sdes.base import expand
@@ -35,30 +36,23 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class DiffPIR(Conditioner):
-    """No cost beyond the sampler's evaluations and the conjugate gradients.
+    """Half-quadratic splitting; no cost beyond the sampler's evaluations and conjugate gradients.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        noise_std: sigma_y, of each measured number.
-        trust: lambda, how much less than sigma~^2 the denoised image is wrong.
-        zeta: share of fresh noise, in [0, 1].
-        iterations: the most conjugate gradients may take; with noise, where rays weigh unlike,
-            twice as many.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
+        trust: lambda, the assumed variance of the denoiser's error relative to sigma~^2.
+        zeta: share of the noise that is drawn afresh at each step.
+        iterations: largest number of conjugate-gradient steps; twice as many for noisy data.
     """
 
     operator: Operator
     y: Tensor
-    noise_std: float = 0.0
-    trust: float = 0.5
-    zeta: float = 1.0
-    iterations: int = 10
-
-    def __post_init__(self) -> None:
-        if not (self.noise_std >= 0 and self.trust > 0 and 0 <= self.zeta <= 1):
-            raise ValueError(
-                f"noise_std {self.noise_std} >= 0, trust {self.trust} > 0 and zeta {self.zeta} in "
-                "[0, 1] are needed"
-            )
+    noise_std: NonNegative = 0.0
+    trust: Positive = 0.5
+    zeta: Share = 1.0
+    iterations: Count = 10
 
     def prior(self, prior: Prior) -> Prior:
         return Refined(prior, lambda denoised, x, t: self.fit(denoised, prior.sde.ratio(t)))

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, before
 from medscore.operators.base import Operator, norm
+from medscore.parameters import NonNegative
 from medscore.priors.base import Prior
 from medscore.samplers.base import Sampler
 from medscore.sdes.base import expand
@@ -31,20 +32,26 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class Discrepancy(Conditioner):
-    """Proximal steps for noisy data.
+    """Proximal steps for noisy data, with the strength of the discrepancy principle.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        noise_std: sigma_y > 0, of each measured number (of real and imaginary part each).
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        noise_std: standard deviation sigma_y > 0 of each measured number, of real and imaginary
+            part each.
+
+    Raises:
+        ValueError: the data have no noise.
     """
 
     operator: Operator
     y: Tensor
-    noise_std: float
+    noise_std: NonNegative
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.noise_std > 0:
-            raise ValueError(f"noise_std must be above 0, got {self.noise_std}; else use Proximal")
+            raise ValueError(f"`noise_std` is {self.noise_std}; noise-free data need Proximal")
 
     def sampler(self, sampler: Sampler) -> Sampler:
         return before(sampler, self.project)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, Seen, corrected, pull_back
 from medscore.operators.base import Operator, norm
+from medscore.parameters import NonNegative
 from medscore.priors.base import Prior
 from medscore.samplers.base import Sampler
 from medscore.sdes.base import expand
@@ -30,20 +31,17 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class DPS(Conditioner):
-    """One backward pass a step, besides the sampler's own evaluations.
+    """Gradient of the data misfit through the denoiser; one backward pass per step.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        zeta: step size, as a share of the root of the squared distance.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        zeta: step size relative to the norm of the residual.
     """
 
     operator: Operator
     y: Tensor
-    zeta: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not self.zeta >= 0:
-            raise ValueError(f"zeta must be 0 or more, got {self.zeta}")
+    zeta: NonNegative = 0.5
 
     @cached_property
     def size(self) -> Tensor:

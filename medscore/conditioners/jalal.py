@@ -23,6 +23,7 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, Guided
 from medscore.operators.base import Operator, norm
+from medscore.parameters import NonNegative, Positive
 from medscore.priors.base import Prior
 from medscore.sdes.base import expand
 from medscore.types import State, Times
@@ -31,21 +32,19 @@ from medscore.types import State, Times
 @final
 @dataclass(frozen=True)
 class Jalal(Conditioner):
-    """Eq. 4 of the paper.
+    """Annealed Langevin guidance, Eq. 4 of the paper.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        gamma: of the annealing. noise_std: sigma_y, of each measured number.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        gamma: gamma_t / (sigma(t) |A|), how strongly the likelihood is annealed.
+        noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
     """
 
     operator: Operator
     y: Tensor
-    gamma: float = 1.0
-    noise_std: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.gamma > 0 or not self.noise_std >= 0:
-            raise ValueError(f"gamma {self.gamma} > 0, noise_std {self.noise_std} >= 0 are needed")
+    gamma: Positive = 1.0
+    noise_std: NonNegative = 0.0
 
     @cached_property
     def size(self) -> Tensor:
@@ -66,20 +65,17 @@ class Jalal(Conditioner):
 @final
 @dataclass(frozen=True)
 class JalalNormalised(Conditioner):
-    """The variant of the public code.
+    """Langevin guidance as in the authors' published code.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        weight: length of the likelihood's gradient, as a share of the score's.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        weight: norm of the likelihood's gradient relative to the norm of the score.
     """
 
     operator: Operator
     y: Tensor
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise ValueError(f"weight must be 0 or more, got {self.weight}")
+    weight: NonNegative = 1.0
 
     def prior(self, prior: Prior) -> Prior:
         return _Normalised(prior, self)

@@ -17,22 +17,24 @@ from medscore.conditioners.base import Conditioner, after
 from medscore.conditioners.dps import DPS
 from medscore.conditioners.proximal import Proximal
 from medscore.operators.base import Operator
+from medscore.parameters import NonNegative
 from medscore.samplers.base import Sampler
 
 
 @final
 @dataclass(frozen=True)
 class MCG(Conditioner):
-    """For noise-free measurements.
+    """Manifold-constrained gradient, for noise-free measurements.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        zeta: step size of the gradient, as DPS's.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        zeta: step size of the gradient, as in DPS.
     """
 
     operator: Operator
     y: Tensor
-    zeta: float = 0.5
+    zeta: NonNegative = 0.5
 
     def sampler(self, sampler: Sampler) -> Sampler:
         descended = DPS(self.operator, self.y, self.zeta).sampler(sampler)

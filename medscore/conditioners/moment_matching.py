@@ -22,6 +22,7 @@ from torch import Tensor
 from medscore.conditioners.base import Conditioner, differentiable, pull_back
 from medscore.operators.base import Operator
 from medscore.operators.linalg import conjugate_gradients, wide
+from medscore.parameters import Count, NonNegative
 from medscore.priors.base import Prior
 from medscore.sdes.base import expand
 from medscore.types import State, Times
@@ -30,27 +31,21 @@ from medscore.types import State, Times
 @final
 @dataclass(frozen=True)
 class MomentMatching(Conditioner):
-    """``iterations`` + 1 backward passes an evaluation.
+    """Guidance with the denoiser's covariance; ``iterations`` + 1 backward passes per evaluation.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        noise_std: sigma_y, of each measured number.
-        iterations: of conjugate gradients.
-        floor: least sigma_y, as a share of |A|: what noise-free measurements are solved with.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
+        iterations: number of conjugate-gradient steps, with one backward pass each.
+        floor: smallest sigma_y relative to |A|, used for noise-free measurements.
     """
 
     operator: Operator
     y: Tensor
-    noise_std: float = 0.0
-    iterations: int = 3
-    floor: float = 1e-2
-
-    def __post_init__(self) -> None:
-        if self.iterations < 1 or not self.noise_std >= 0 or not self.floor >= 0:
-            raise ValueError(
-                f"iterations {self.iterations} >= 1, noise_std {self.noise_std} >= 0 and floor "
-                f"{self.floor} >= 0 are needed"
-            )
+    noise_std: NonNegative = 0.0
+    iterations: Count = 3
+    floor: NonNegative = 1e-2
 
     @cached_property
     def variance(self) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, differentiable, pull_back
 from medscore.operators.base import Operator
+from medscore.parameters import Count, NonNegative, Positive
 from medscore.priors.base import Prior
 from medscore.sdes.base import expand
 from medscore.types import State, Times
@@ -28,25 +29,21 @@ from medscore.types import State, Times
 @final
 @dataclass(frozen=True)
 class PiGDM(Conditioner):
-    """One backward pass an evaluation.
+    """Pseudo-inverse guidance; one backward pass per evaluation.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        noise_std: sigma_y, of each measured number. variance: c, of the data.
-        iterations: of the conjugate gradients that stand for the inverse.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
+        variance: c, the variance assumed for the data, in the prior's range.
+        iterations: number of conjugate-gradient steps that approximate the inverse.
     """
 
     operator: Operator
     y: Tensor
-    noise_std: float = 0.0
-    variance: float = 1.0
-    iterations: int = 8
-
-    def __post_init__(self) -> None:
-        if not self.variance > 0 or not self.noise_std >= 0:
-            raise ValueError(
-                f"variance {self.variance} > 0 and noise_std {self.noise_std} >= 0 are needed"
-            )
+    noise_std: NonNegative = 0.0
+    variance: Positive = 1.0
+    iterations: Count = 8
 
     def prior(self, prior: Prior) -> Prior:
         return _PseudoInverse(prior, self)

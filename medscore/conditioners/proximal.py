@@ -19,6 +19,7 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, before
 from medscore.operators.base import Operator
+from medscore.parameters import NonNegative, Share
 from medscore.priors.base import Prior
 from medscore.samplers.base import Sampler
 from medscore.sdes.base import expand
@@ -29,21 +30,26 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class Proximal(Conditioner):
-    """Data consistency of strength ``lam`` in [0, 1]; 1 for noise-free measurements.
+    """The dissertation's data consistency, applied before every sampler step.
 
     Args:
-        operator: A on images in the prior's range.
-        y: measurements in the same unit, full grid, one per sample.
-        lam: lambda of Eq. 8.8.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        lam: strength lambda of Eq. 8.8; by default 1 for noise-free data and 0.5 otherwise.
+        noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
     """
 
     operator: Operator
     y: Tensor
-    lam: float = 1.0
+    lam: Share | None = None
+    noise_std: NonNegative = 0.0
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.lam <= 1:
-            raise ValueError(f"lam must be in [0, 1], got {self.lam}")
+    @property
+    def strength(self) -> float:
+        """lambda, chosen by the noise if it was not given."""
+        if self.lam is not None:
+            return self.lam
+        return 1.0 if self.noise_std == 0 else 0.5
 
     def sampler(self, sampler: Sampler) -> Sampler:
         return before(sampler, self.project)
@@ -53,4 +59,4 @@ class Proximal(Conditioner):
         alpha, sigma = prior.sde.alpha(t), prior.sde.sigma(t)
         z = self.operator.forward(noise(x))
         y_t = expand(alpha, self.y) * self.y + expand(sigma, z) * z
-        return self.operator.data_consistency(x, y_t, self.lam)
+        return self.operator.data_consistency(x, y_t, self.strength)

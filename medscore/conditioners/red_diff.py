@@ -23,6 +23,7 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
 from medscore.operators.base import Operator
+from medscore.parameters import NonNegative, Positive
 from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.sdes.base import expand
@@ -36,21 +37,19 @@ BETA_1, BETA_2, TINY = 0.9, 0.99, 1e-8
 @final
 @dataclass(frozen=True)
 class REDDiff(Conditioner):
-    """One evaluation and no backward pass a step.
+    """Optimisation of one image; one evaluation and no backward pass per step.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        weight: lambda, of the regularisation. rate: Adam's learning rate.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        weight: lambda, the weight of the regularisation.
+        rate: Adam's learning rate.
     """
 
     operator: Operator
     y: Tensor
-    weight: float = 0.25
-    rate: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not self.weight >= 0 or not self.rate > 0:
-            raise ValueError(f"weight {self.weight} >= 0 and rate {self.rate} > 0 are needed")
+    weight: NonNegative = 0.25
+    rate: Positive = 0.1
 
     @cached_property
     def size(self) -> Tensor:

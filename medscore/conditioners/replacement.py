@@ -29,19 +29,21 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class Replacement(Conditioner):
-    """For noise-free measurements by an operator whose T is onto.
+    """Measured coordinates are replaced after each step, for noise-free data and a surjective T.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
 
     Raises:
-        ValueError: T is not onto, so that it cannot be undone.
+        ValueError: T is not surjective, so that it cannot be inverted.
     """
 
     operator: Operator
     y: Tensor
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.operator.surjective:
             raise ValueError(f"replacement needs an invertible T, use Proximal for {self.operator}")
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner, Guided
 from medscore.operators.base import Operator
+from medscore.parameters import NonNegative
 from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.sdes.base import expand
@@ -30,20 +31,17 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class ScoreSDE(Conditioner):
-    """One y_t is drawn for each elementary step of the sampler.
+    """Guidance by the noisy measurement y_t, drawn once for each elementary step.
 
     Args:
-        operator: A on images in the prior's range. y: measurements, full grid, one per sample.
-        weight: of the guidance; 1 takes the noise in y_t at its word.
+        operator: A, acting on images in the prior's range.
+        y: measurements on the full grid, one per sample.
+        weight: scale of the guidance; 1 is the likelihood of y_t as the text writes it.
     """
 
     operator: Operator
     y: Tensor
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise ValueError(f"weight must be 0 or more, got {self.weight}")
+    weight: NonNegative = 1.0
 
     @cached_property
     def size(self) -> Tensor:

@@ -32,6 +32,7 @@ from torch import Tensor
 from medscore.conditioners.base import Conditioner, Refined
 from medscore.operators.base import Operator
 from medscore.operators.linalg import conjugate_gradients
+from medscore.parameters import Count, NonNegative, Positive
 from medscore.priors.base import Prior
 from medscore.sdes.base import expand
 from medscore.types import State, Times
@@ -68,31 +69,27 @@ NOTHING = Boundary(_zero_beyond, lambda v: -_between(v))
 @final
 @dataclass(frozen=True)
 class VolumeTV(Conditioner):
-    """No cost beyond the sampler's evaluations and the conjugate gradients.
+    """Total variation between slices; no cost beyond the evaluations and conjugate gradients.
 
     Args:
-        operator: A on volumes (batch, channel, Z, H, W) in the prior's range.
-        y: measurements, full grid, one per volume.
-        weight: of the total variation. gamma: of the distance to the denoised volume.
-        rho: penalty. sweeps, iterations: of the multipliers, and of the gradients in each.
-        boundary: what lies beyond the end slices.
+        operator: A, acting on volumes (batch, channel, Z, H, W) in the prior's range.
+        y: measurements on the full grid, one per volume.
+        weight: weight of the total variation between slices.
+        gamma: weight of the distance to the denoised volume.
+        rho: penalty of the alternating direction method of multipliers (ADMM).
+        sweeps: number of ADMM iterations.
+        iterations: number of conjugate-gradient steps in each.
+        boundary: what lies beyond the first and the last slice.
     """
 
     operator: Operator
     y: Tensor
-    weight: float = 0.001
-    gamma: float = 0.01
-    rho: float = 0.1
-    sweeps: int = 3
-    iterations: int = 5
+    weight: NonNegative = 0.001
+    gamma: Positive = 0.01
+    rho: Positive = 0.1
+    sweeps: Count = 3
+    iterations: Count = 5
     boundary: Boundary = REPEATED
-
-    def __post_init__(self) -> None:
-        if not (self.weight >= 0 and self.gamma > 0 and self.rho > 0 and self.sweeps > 0):
-            raise ValueError(
-                f"weight {self.weight} >= 0, gamma {self.gamma} > 0, rho {self.rho} > 0 and sweeps "
-                f"{self.sweeps} > 0 are needed"
-            )
 
     @cached_property
     def size(self) -> Tensor:

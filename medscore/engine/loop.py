@@ -139,7 +139,8 @@ class _Walk:
         self.batch = job.batches(items)
         self.counted = Counted(self.batch.prior, items=len(items), bf16=job.bf16)
         self.prior = self.batch.conditioner.prior(self.counted)
-        self.sampler = self.batch.conditioner.sampler(self.batch.sampler)
+        sampler = self.batch.sampler.prepared(self.batch.prior.sde, job.times)
+        self.sampler = self.batch.conditioner.sampler(sampler)
         self.grid = job.times.to(job.device)
 
     def steps(self) -> Iterator[Progress]:

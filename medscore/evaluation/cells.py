@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from medscore.errors import MedscoreError, reading
 from medscore.io.files import atomic_write
-from medscore.metrics.quality import Quality
+from medscore.metrics.image_quality import Quality
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from medscore.datasets.collections.cohort import Case, read_cohort
+from medscore.errors import MedscoreError
 from medscore.evaluation import methods
 from medscore.evaluation.cells import Store, key_of
-from medscore.evaluation.config import CohortSpec, EvaluationSpec
+from medscore.evaluation.config import CohortSpec, EvaluationSpec, MethodSpec
+from medscore.registry.presets import OWNERS, choose, parse_parameters
 
 
 def cohort(spec: CohortSpec, data: Path, limit: int | None = None) -> list[Case]:
-    """The slices to judge on.
+    """The slices of a comparison.
 
     Args:
-        limit: instead of the specification's.
+        spec: which slices.
+        data: folder of the data.
+        limit: largest number of slices, instead of the specification's.
 
     Raises:
         MedscoreError: as :func:`~medscore.datasets.collections.cohort.read_cohort`.
@@ -31,7 +36,12 @@ def cohort(spec: CohortSpec, data: Path, limit: int | None = None) -> list[Case]
 
 
 def check(spec: EvaluationSpec, cases: Sequence[Case], where: Path) -> None:
-    """Refuse tasks and methods that cannot be before anything long begins.
+    """Refuse invalid tasks and methods before anything slow begins.
+
+    Args:
+        spec: the comparison.
+        cases: its slices.
+        where: the configuration, for error messages.
 
     Raises:
         MedscoreError: naming the task or the method.
@@ -39,13 +49,21 @@ def check(spec: EvaluationSpec, cases: Sequence[Case], where: Path) -> None:
     for task in spec.tasks:
         m = methods.measure(cases[0], task, 0, where)
         for method in spec.methods:
-            methods.verify(method, task.name, m, where)
+            if method.tasks is None or task.name in method.tasks:
+                methods.verify(method, task.name, m, where)
 
 
 def pieces(
     spec: EvaluationSpec, cases: Sequence[Case], where: Path, networks: dict[str, Path]
 ) -> list[methods.Work]:
-    """All cells of the comparison, task by task and method by method."""
+    """All cells of a comparison, task by task and method by method.
+
+    Args:
+        spec: the comparison.
+        cases: its slices.
+        where: the configuration, for error messages.
+        networks: files of the supervised methods, by the method's name.
+    """
     return [
         methods.Work(
             case=case,
@@ -68,7 +86,12 @@ def pieces(
 def pictured(
     store: Store, work: Sequence[methods.Work]
 ) -> dict[str, list[tuple[Case, dict[str, object]]]]:
-    """By task, the cases that are pictured and all methods' images of them."""
+    """The cases of which pictures are made, with the images of all methods, by task.
+
+    Args:
+        store: the finished cells.
+        work: all cells.
+    """
     found: dict[str, dict[int, tuple[Case, dict[str, object]]]] = {}
     for piece in work:
         if piece.keep:
@@ -76,3 +99,62 @@ def pictured(
             _, images = of_task.setdefault(piece.number, (piece.case, {}))
             images |= store.images(key_of(*piece.fixed))
     return {task: list(pairs.values()) for task, pairs in found.items()}
+
+
+def overridden(spec: EvaluationSpec, parameters: Sequence[str]) -> EvaluationSpec:
+    """A comparison with parameters of its methods changed.
+
+    Args:
+        spec: the comparison.
+        parameters: "[METHOD:]NAME=VALUE" each. Without a method it applies to every sampling method
+            that has the parameter, and must apply to one.
+
+    Raises:
+        MedscoreError: no such method, or no method that has the parameter.
+    """
+    for text in parameters:
+        name, colon, _ = text.partition("=")[0].rpartition(":")
+        own = text[len(name) + 1 :] if colon else text
+        ((key, value),) = parse_parameters([own]).items()
+        known = [m for m in spec.methods if m.supervised is None]
+        if colon and name not in {m.name for m in known}:
+            raise MedscoreError(
+                f"`set` {text!r}: no method {name!r}",
+                hint=f"use one of: {', '.join(m.name for m in known)}",
+            )
+        changed = {
+            m.name: with_parameter(m, key, value)
+            for m in known
+            if (m.name == name if colon else m.prior is not None and _has(m, key))
+        }
+        if not changed:
+            raise MedscoreError(
+                f"`set` {text!r}: no sampling method has the parameter {key!r}",
+                hint="see `medscore methods`, or name the method, as METHOD:NAME=VALUE",
+            )
+        methods_ = tuple(changed.get(m.name, m) for m in spec.methods)
+        spec = spec.model_copy(update={"methods": methods_})
+    return spec
+
+
+def with_parameter(method: MethodSpec, key: str, value: Any) -> MethodSpec:
+    """A method with one parameter changed.
+
+    Args:
+        method: a sampling method or a baseline.
+        key: name of the parameter, dotted for a sampling method.
+        value: its value.
+    """
+    if method.prior is not None:
+        prior = method.prior.model_copy(update={"set": {**method.prior.set, key: value}})
+        return method.model_copy(update={"prior": prior})
+    return method.model_copy(update={"baseline": {**(method.baseline or {}), key: value}})
+
+
+def _has(method: MethodSpec, key: str) -> bool:
+    """Whether a sampling method has a parameter of that dotted name."""
+    assert method.prior is not None
+    fields = method.prior.model_dump(exclude={"set"})
+    chosen = choose(fields.pop("preset"), **fields)
+    owner, _, name = key.partition(".")
+    return owner in OWNERS and name in OWNERS[owner].parameters(getattr(chosen, owner))

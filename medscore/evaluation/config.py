@@ -1,4 +1,4 @@
-"""What ``medscore evaluate`` and ``medscore tune`` are told: cohort, tasks, methods, metric."""
+"""Configurations of comparisons: cohort, tasks, methods, metric."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ EXAMPLE = "configs/eval/sparse-ct.yaml"
 
 
 class CohortSpec(Strict):
-    """Which slices; see :func:`medscore.datasets.collections.cohort.read_cohort`.
+    """The slices of a comparison; see :func:`medscore.datasets.collections.cohort.read_cohort`.
 
     Attributes:
-        data: patterns below the data folder. size: slices are reduced to it. spacing_mm: of pixels
-            as the files have them, where they do not say. limit: at most so many slices.
+        modality: CT or MR.
+        data: file patterns below the data folder.
+        size: rows and columns that slices are reduced to.
+        spacing_mm: pixel spacing in mm of files that do not state it.
+        limit: largest number of slices, equally spaced.
     """
 
     modality: Literal["CT", "MR"]
@@ -29,18 +32,34 @@ class CohortSpec(Strict):
 
 
 class TaskSpec(Strict):
-    """A measurement, by the name that the tables give it."""
+    """A measurement.
+
+    Attributes:
+        name: as tables show it.
+        scan: what is measured.
+    """
 
     name: str
     scan: ScanSpec
 
 
 class SamplingSpec(Strict):
-    """A score prior and how to sample from it; what is not said is as in the preset.
+    """A score prior and how to sample from it; what is left out is as in the preset.
 
     Attributes:
-        prior: shipped, or a path; by default the modality's. noise, precision and the rest are as
-            in :class:`medscore.registry.presets.Settings`.
+        preset: name of the preset.
+        prior: name of a shipped prior, or a path; by default the modality's.
+        sampler: see :class:`medscore.registry.presets.Settings`.
+        conditioner: see :class:`medscore.registry.presets.Settings`.
+        steps: see :class:`medscore.registry.presets.Settings`.
+        grid: see :class:`medscore.registry.presets.Settings`.
+        snr: short for the parameter ``sampler.snr``.
+        lam: short for the parameter ``conditioner.lam``.
+        samples: number of posterior samples per slice.
+        seed: seed of all random draws.
+        noise: noise of the measurements.
+        precision: float32 or bf16.
+        set: parameters of the methods by dotted name.
     """
 
     preset: str = "fast"
@@ -55,16 +74,20 @@ class SamplingSpec(Strict):
     seed: int = 0
     noise: str = "recorded"
     precision: str = "bf16"
+    set: dict[str, Any] = Field(default_factory=dict)
 
 
 class MethodSpec(Strict):
-    """A method, one of three sorts, by the name that the tables give it.
+    """A method: sampling with a prior, a baseline, or a supervised network.
 
     Attributes:
-        prior: sampling with a score prior. baseline: parameters of a baseline, with its ``kind``.
+        name: as tables show it.
+        prior: settings of posterior sampling.
+        baseline: ``kind`` of the baseline, and its parameters.
         supervised: a recipe of ``configs/supervised`` by name, or one by path; the network is
-            trained where it is not yet there.
-        at: by task, parameters that differ there. tasks: that it is used on, if not all.
+            trained if it does not exist yet.
+        at: parameters that differ on a task, by the task's name.
+        tasks: names of the tasks it is used on; by default all.
     """
 
     name: str
@@ -88,10 +111,15 @@ class MethodSpec(Strict):
 
 
 class MetricSpec(Strict):
-    """A convention of :data:`medscore.metrics.quality.CONVENTIONS` by name, and what differs from
-    it.
+    """A convention of :data:`medscore.metrics.convention.CONVENTIONS`, and what differs from it.
 
     Cells are single slices, so conventions over volumes are refused.
+
+    Attributes:
+        convention: its name.
+        roi: the region that is compared.
+        data_range: where the range of values comes from.
+        window: the window of SSIM.
     """
 
     convention: str
@@ -101,7 +129,12 @@ class MetricSpec(Strict):
 
 
 class Abscissa(Strict):
-    """The number that a plot has along its axis: a field of the scan, in words."""
+    """The horizontal axis of plots.
+
+    Attributes:
+        of: the field of the scan to plot against.
+        label: text of the axis.
+    """
 
     of: Literal["views", "arc", "acceleration", "coils"]
     label: str
@@ -111,10 +144,16 @@ class EvaluationSpec(Strict):
     """A comparison.
 
     Attributes:
-        title: of the report. cohort, tasks, methods, metric: what is compared, on what, and how.
-        ours: name of the method that others are compared with. plot: along which number of the
-            tasks; by default tasks are ticks. pictures: slices that pictures are made of.
-        seed: of the measurements' noise.
+        name: name of the comparison.
+        title: title of the report.
+        cohort: the slices.
+        tasks: the measurements.
+        methods: the methods.
+        metric: the convention of the metrics.
+        ours: name of the method that others are compared with.
+        plot: horizontal axis of plots; by default the tasks' names.
+        pictures: number of slices of which pictures are made.
+        seed: seed of the measurement noise.
     """
 
     name: Name

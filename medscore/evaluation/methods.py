@@ -1,4 +1,4 @@
-"""From a method as a configuration says it to one that reconstructs, and one cell of a table."""
+"""From a method in a configuration to one that reconstructs, and one cell of a table."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from medscore.evaluation.cells import Cell
 from medscore.evaluation.config import MethodSpec, MetricSpec, SamplingSpec, TaskSpec
 from medscore.io.specs import first_fault
 from medscore.measurements.measurement import Measurement
-from medscore.measurements.simulate import simulate
+from medscore.measurements.simulation import simulate_scan
+from medscore.measurements.spec import choices
 from medscore.measurements.tasks import Grid, metal_pixels
-from medscore.metrics.quality import CONVENTIONS, Convention, Quality, qualities
-from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
-from medscore.priors.checkpoint import load_prior, read_checkpoint
-from medscore.priors.contract import DataContract
-from medscore.priors.network import NetworkPrior
-from medscore.reconstruction.baselines.registry import baseline
-from medscore.reconstruction.compatibility import check_compatible
-from medscore.reconstruction.plans import sampling_plan
-from medscore.reconstruction.posterior import Plan, reconstruct
-from medscore.reconstruction.result import Reconstruction, Solve
+from medscore.metrics.image_quality import CONVENTIONS, Convention, Quality, qualities
+from medscore.reconstruction.baselines.base import BaselineMethod, baseline
+from medscore.reconstruction.method import Method
+from medscore.reconstruction.result import Solve
+from medscore.reconstruction.run import choose_method
 from medscore.reconstruction.supervised.contract import SUPERVISED
 from medscore.reconstruction.supervised.method import Supervised
-from medscore.registry.noise import noise_deviation
-from medscore.registry.presets import Settings, choose
-from medscore.registry.scans import check_task, choices
+from medscore.registry.scans import check_task
 
 
 @dataclass(frozen=True)
 class Work:
-    """One cell to be found; everything in it can be sent to another process.
+    """One cell to compute; everything in it can be sent to another process.
 
     Attributes:
-        case, number: the slice and its place in the cohort, which seeds its noise. at: parameters
-            of the method for this task. network: file of a supervised method. keep: return images.
-        where: the configuration, for errors.
+        case: the slice.
+        number: its place in the cohort, which seeds its noise.
+        task: the measurement.
+        method: the method.
+        metric: the convention of the metrics.
+        seed: seed of the measurement noise.
+        where: the configuration, for error messages.
+        network: file of a supervised method.
+        keep: whether to return the images.
     """
 
     case: Case
@@ -59,20 +59,24 @@ class Work:
 
     @property
     def fixed(self) -> list[Any]:
-        """All that the result depends on, and its names."""
+        """Everything that the result depends on, and its names."""
+        chosen = method_of(self.method, self.task.name, self.network)
         return [
             medscore.__version__,
             (self.case.name, self.case.patient, self.case.digest, self.number),
             (self.task.name, self.task.scan.model_dump(mode="json")),
             (self.method.name, parameters(self.method, self.task.name)),
-            identity(self.method, self.network, self.case.volume.modality),
+            chosen.identity(self.case.volume.modality),
             self.metric.model_dump(mode="json"),
             self.seed,
         ]
 
 
 def cell_of(work: Work) -> tuple[Cell, dict[str, NDArray[np.float32]] | None]:
-    """Measure, reconstruct and judge one slice; and the images (H, W) if they are kept.
+    """Measure, reconstruct and judge one slice; returns the images (H, W) too if they are kept.
+
+    Args:
+        work: the cell to compute.
 
     Raises:
         MedscoreError: what is wrong with task or method, and which.
@@ -110,7 +114,12 @@ def cell_of(work: Work) -> tuple[Cell, dict[str, NDArray[np.float32]] | None]:
 
 
 def metal_of(case: Case, task: TaskSpec) -> NDArray[np.bool_] | None:
-    """The pixels (H, W) of a case that the task's implants lie in; None for a task without any."""
+    """The pixels (H, W) of a case that a task's implants cover; None for a task without implants.
+
+    Args:
+        case: the slice.
+        task: the measurement.
+    """
     _, rows, columns = case.volume.values.shape
     grid = Grid(rows, columns, case.volume.spacing[0], case.volume.modality)
     found = metal_pixels(task.scan.task, grid, choices(task.scan))
@@ -118,21 +127,30 @@ def metal_of(case: Case, task: TaskSpec) -> NDArray[np.bool_] | None:
 
 
 def measure(case: Case, task: TaskSpec, seed: int, where: Path) -> Measurement:
-    """Simulate the task's scan of a case.
+    """Simulate a task's measurement of a case.
+
+    Args:
+        case: the slice.
+        task: the measurement.
+        seed: seed of the noise.
+        where: the configuration, for error messages.
 
     Raises:
-        MedscoreError: no such task, not of this modality, or choices that it cannot do.
+        MedscoreError: no such task, one of another modality, or options that it cannot have.
     """
     scan = task.scan
     check_task(scan, case.volume.modality, where)
-    return simulate(case.volume, scan.task, choices(scan), noise_name=scan.noise, seed=seed)
+    return simulate_scan(case.volume, scan.task, choices(scan), noise_name=scan.noise, seed=seed)
 
 
 def convention(spec: MetricSpec) -> Convention:
-    """The convention that is meant.
+    """The metrics' convention that a specification describes.
+
+    Args:
+        spec: name of a convention, and what differs from it.
 
     Raises:
-        MedscoreError: no such convention, or parts that do not go together.
+        MedscoreError: no such convention, or one of volumes.
     """
     if spec.convention not in CONVENTIONS:
         raise MedscoreError(
@@ -142,7 +160,7 @@ def convention(spec: MetricSpec) -> Convention:
     found = replace(CONVENTIONS[spec.convention], **changed)
     if "volume" in (found.over, found.data_range):
         raise MedscoreError(
-            f"convention {spec.convention!r} is of volumes, slices are compared here",
+            f"convention {spec.convention!r} compares volumes, slices are compared here",
             hint="use ct or mr, or give it data_range: slice",
         )
     return found
@@ -154,85 +172,93 @@ def judge(
     spec: MetricSpec,
     metal: NDArray[np.bool_] | None,
 ) -> Quality:
-    """The quality of a slice (1, H, W)."""
+    """The quality of a slice.
+
+    Args:
+        image: the slice, (1, H, W).
+        reference: ground truth, (1, H, W).
+        spec: the metrics' convention.
+        metal: pixels (H, W) that metal covers; None without metal.
+    """
     (found,) = qualities(image, reference, convention(spec), metal=metal)
     return found
 
 
 def parameters(method: MethodSpec, task: str) -> dict[str, Any]:
-    """All parameters of a method on a task."""
+    """All parameters of a method on a task.
+
+    Args:
+        method: the method.
+        task: name of the task.
+    """
     own = method.prior.model_dump() if method.prior is not None else method.baseline or {}
-    return {**own, **method.at.get(task, {})}
+    here = method.at.get(task, {})
+    if method.prior is None:
+        return {**own, **here}
+    dotted = {name: value for name, value in here.items() if "." in name}
+    plain = {name: value for name, value in here.items() if "." not in name}
+    set_ = {**own.pop("set"), **plain.pop("set", {}), **dotted}
+    return {**own, **plain, "set": set_}
+
+
+def method_of(spec: MethodSpec, task: str, network: Path | None = None) -> Method:
+    """The method of a specification on a task.
+
+    Args:
+        spec: the method.
+        task: name of the task.
+        network: file of a supervised method.
+
+    Raises:
+        MedscoreError: parameters that the method does not have, or out of range.
+    """
+    given = parameters(spec, task)
+    if spec.supervised is not None:
+        assert network is not None
+        return BaselineMethod(Supervised(network=network), weights=_network_hash(network))
+    if spec.prior is not None:
+        fields = SamplingSpec.model_validate(given).model_dump()
+        return choose_method(parameters=fields.pop("set"), **fields)
+    if not isinstance(kind := given.pop("kind", None), str):
+        raise MedscoreError("a baseline has no kind", hint="give it one, as kind: fista-tv")
+    return baseline(kind, given)
 
 
 def solver(method: MethodSpec, task: str, where: Path, network: Path | None = None) -> Solve:
-    """The method on a task.
+    """The method on a task, as a function of a measurement.
 
     Args:
-        network: file of a supervised one.
+        method: the method.
+        task: name of the task.
+        where: the configuration, for error messages.
+        network: file of a supervised method.
 
     Raises:
         MedscoreError: parameters that the method does not have.
     """
-    given = parameters(method, task)
-    if method.prior is not None:
-        return sampling(settings_of(SamplingSpec.model_validate(given)), where)
-    if method.supervised is not None:
-        assert network is not None
-        return Supervised(network=network).reconstruct
-    chosen = baseline(given)
-    return lambda m: chosen.reconstruct(m, noise_deviation("recorded", m, where))
+    chosen = method_of(method, task, network)
+    return lambda m: chosen.reconstruct(m)
 
 
-def settings_of(spec: SamplingSpec) -> Settings:
-    """The settings of a sampling method.
+def verify(
+    method: MethodSpec, task: str, m: Measurement, where: Path, network: Path | None = None
+) -> None:
+    """Refuse a method that cannot be used on a measurement, before anything slow begins.
 
-    Raises:
-        MedscoreError: no such preset, or numbers out of range.
-    """
-    settings = choose(spec.preset, **spec.model_dump(exclude={"preset"}))
-    settings.check()
-    return settings
-
-
-def sampling(settings: Settings, where: Path) -> Solve:
-    """Sampling with a prior; the prior of the modality by default."""
-
-    def solve(m: Measurement) -> Reconstruction:
-        prior, contract, plan = ready(settings, m, where)
-        return reconstruct(m, prior, contract, plan)
-
-    return solve
-
-
-def ready(
-    settings: Settings, m: Measurement, where: Path
-) -> tuple[NetworkPrior, DataContract, Plan]:
-    """The prior, its contract and how to sample from it for a measurement.
+    Args:
+        method: the method; a supervised one is checked only if its network is given.
+        task: name of the task.
+        m: a measurement of the task.
+        where: the configuration, for error messages.
+        network: file of a supervised method.
 
     Raises:
-        MedscoreError: a name that is not known, or a prior that does not fit.
+        MedscoreError: naming the method and what is wrong.
     """
-    name = settings.prior or DEFAULT_PRIORS[m.modality]
-    prior = _prior(prior_path(name))
-    assert prior.contract is not None
-    check_compatible(prior.contract, m, prior_name=name, where=where)
-    noise = noise_deviation(settings.noise, m, where)
-    return prior, prior.contract, sampling_plan(settings, prior, noise)
-
-
-def verify(method: MethodSpec, task: str, m: Measurement, where: Path) -> None:
-    """Refuse a method that cannot be used on such a measurement, before anything long begins.
-
-    Raises:
-        MedscoreError: naming it and what is wrong.
-    """
+    if method.supervised is not None and network is None:
+        return
     try:
-        given = parameters(method, task)
-        if method.prior is not None:
-            ready(settings_of(SamplingSpec.model_validate(given)), m, where)
-        elif method.baseline is not None:
-            baseline(given)
+        method_of(method, task, network).check(m, where)
     except ValidationError as error:
         raise MedscoreError(
             f"method {method.name!r}: {first_fault(error)}", where=where, hint="correct it"
@@ -241,24 +267,6 @@ def verify(method: MethodSpec, task: str, m: Measurement, where: Path) -> None:
         raise MedscoreError(
             f"method {method.name!r}: {error.what}", where=where, hint=error.hint
         ) from error
-
-
-def identity(method: MethodSpec, network: Path | None, modality: str) -> str:
-    """Which weights a method uses, by their hash; empty where it has none."""
-    if method.prior is not None:
-        name = method.prior.prior or DEFAULT_PRIORS[modality]
-        return _hash(prior_path(name))
-    return "" if network is None else _network_hash(network)
-
-
-@lru_cache(maxsize=8)
-def _prior(path: Path) -> NetworkPrior:
-    return load_prior(path)
-
-
-@lru_cache(maxsize=32)
-def _hash(path: Path) -> str:
-    return read_checkpoint(path).sha256
 
 
 @lru_cache(maxsize=32)

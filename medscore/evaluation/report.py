@@ -28,7 +28,7 @@ from medscore.evaluation.table import (
     wide_table,
 )
 from medscore.io.files import atomic_write
-from medscore.metrics.quality import Convention
+from medscore.metrics.image_quality import Convention
 
 TARGET = "the image that was measured, reduced to the matrix of the comparison"
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from medscore.evaluation.cells import Cell
 from medscore.metrics.card import Card, card, mean_interval
-from medscore.metrics.quality import Convention, Quality
+from medscore.metrics.image_quality import Convention, Quality
 
 METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
 """Of the tables; more is better of both."""

@@ -1,12 +1,8 @@
-"""Encode and decode many images by the probability flow ODE, one at a time and resumable."""
+"""Latent codes of images: the file that holds them, comparison and interpolation."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,140 +10,121 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-import medscore
-from medscore.engine.loop import StepInfo
-from medscore.engine.resume import Progress, load_progress, save_progress
 from medscore.errors import MedscoreError, reading
-from medscore.generation.latent import slerp
-from medscore.priors.catalogue import prior_path
-from medscore.priors.checkpoint import load_prior
+from medscore.generation.latent import Agreement, slerp
+from medscore.io.files import atomic_path
 from medscore.priors.contract import DataContract, SDESpec
-from medscore.priors.counted import Counted
-from medscore.registry.checks import check_ranges
 
 
 @dataclass(frozen=True)
-class Flow:
-    """How the flow is solved."""
-
-    tolerance: float
-    precision: str
-
-    def check(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            MedscoreError: naming the option.
-        """
-        check_ranges(("--tolerance", self.tolerance, 1e-12, 1))
-        if self.precision not in ("float32", "float64"):
-            raise MedscoreError(
-                f"--precision {self.precision}", hint="use float32 or float64"
-            )  # fmt: skip
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of network and images."""
-        return torch.float64 if self.precision == "float64" else torch.float32
-
-
-@dataclass(frozen=True)
-class Run:
-    """One image after the other, each kept as soon as it is there.
+class Codes:
+    """Latent codes of images under a prior.
 
     Attributes:
-        output: what the command writes; what is kept lies beside it.
+        code: (n, channel, H, W) on the CPU.
+        names: source file and position in it, for each image.
+        prior_sha256: hash of the prior's weights.
+        sde: SDE of the prior, as JSON.
+        nfe: network evaluations per image; the mean, rounded up.
+        agreement: how closely the codes of another prior agree; None without one.
     """
 
-    flow: Flow
-    device: str
-    output: Path
-
-    def each(
-        self,
-        solve: Callable[..., Tensor],
-        title: str,
-        prior: str,
-        sha256: str,
-        x: Tensor,
-        on_step: Callable[[StepInfo], None] = lambda info: None,
-    ) -> tuple[Tensor, int]:
-        """``encode`` or ``decode`` of every image or code under a prior, whose weights have that
-        hash; on the CPU, and the mean NFE.
-        """
-        network = load_prior(prior_path(prior), device=self.device).to(self.flow.dtype)
-        content = hashlib.sha256(x.numpy().tobytes()).hexdigest()
-        tolerance = self.flow.tolerance
-        fingerprint = json.dumps([medscore.__version__, sha256, asdict(self.flow), content])
-        progress = load_progress(self._state(title), fingerprint)
-
-        def tell(done: int, nfe: int) -> None:
-            on_step(StepInfo(done, len(x), nfe))
-
-        for i in range(len(progress.done), len(x)):
-            counted = Counted(network, tell=partial(tell, i))
-            one = x[i : i + 1].to(self.device, self.flow.dtype)
-            found = solve(counted, one, rtol=tolerance, atol=tolerance).cpu()
-            spent = progress.evaluations + counted.nfe
-            progress = Progress((*progress.done, found), evaluations=spent)
-            save_progress(self._state(title), fingerprint, progress)
-            tell(i + 1, counted.nfe)
-        return torch.cat(progress.done), -(-progress.evaluations // len(x))
-
-    def forget(self, *titles: str) -> None:
-        """What was kept."""
-        for title in titles:
-            self._state(title).unlink(missing_ok=True)
-
-    def _state(self, title: str) -> Path:
-        return self.output.parent / f".{self.output.name}.{title}.resume.safetensors"
+    code: Tensor
+    names: tuple[str, ...]
+    prior_sha256: str
+    sde: str
+    nfe: int
+    agreement: Agreement | None = None
 
 
 def sde_json(contract: DataContract) -> str:
-    """The SDE of a prior as JSON, as files of codes store it."""
+    """The SDE of a prior as JSON, as files of codes store it.
+
+    Args:
+        contract: data contract of the prior.
+    """
     return contract.sde.model_dump_json()
 
 
 def check_same_latents(contract: DataContract, other: DataContract) -> None:
     """Refuse priors whose latent codes cannot be compared.
 
+    Args:
+        contract: data contract of one prior.
+        other: data contract of the other.
+
     Raises:
-        MedscoreError: another image size, number of channels or SDE.
+        MedscoreError: image size, number of channels or SDE differ.
     """
     shape, its = ((c.channels, c.size, sde_json(c)) for c in (contract, other))
     if shape != its:
         raise MedscoreError(
-            f"prior {other.name} is of images {its}, {contract.name} of {shape}",
-            hint="codes compare where size, channels and SDE are the same",
+            f"prior {other.name} is for images {its}, prior {contract.name} for images {shape}",
+            hint="compare priors of the same image size, channels and SDE",
         )
 
 
+def write_codes(codes: Codes, file: Path) -> None:
+    """Write codes to a NumPy archive, atomically.
+
+    Args:
+        codes: the codes.
+        file: the archive (.npz) with ``code``, ``image`` (names), ``prior`` (hash), ``sde`` and
+            ``nfe``.
+    """
+    with atomic_path(file) as unfinished, unfinished.open("wb") as stream:
+        np.savez_compressed(
+            stream, allow_pickle=False, code=codes.code.numpy(), image=np.array(codes.names),
+            prior=np.array(codes.prior_sha256), sde=np.array(codes.sde), nfe=np.array(codes.nfe),
+        )  # fmt: skip
+
+
 def read_codes(file: Path, contract: DataContract) -> tuple[Tensor, str]:
-    """Codes (n, channel, H, W), and the hash of the prior that they are of."""
+    """Codes (n, channel, H, W) in float64, and the hash of the prior that encoded them.
+
+    Args:
+        file: an archive of :func:`write_codes`.
+        contract: data contract of the prior that decodes them.
+
+    Raises:
+        MedscoreError: the file holds no codes, or codes of another image size or SDE.
+    """
     shape = (contract.channels, contract.size, contract.size)
+    hint = "use a file written by `medscore encode`, and the prior that encoded it"
     with (
-        reading("codes of this prior", file, "use a file of `medscore encode`, and its prior"),
+        reading("codes of this prior", file, hint),
         np.load(file, allow_pickle=False) as archive,
     ):
         code, sha256 = torch.from_numpy(archive["code"]), str(archive["prior"])
         sde = str(archive["sde"])
         if code.shape[1:] != shape or not len(code) or not bool(code.isfinite().all()):
             raise ValueError(
-                f"an array of shape {tuple(code.shape)}, {shape} each expected, or NaN"
+                f"an array of shape {tuple(code.shape)} with {shape} expected, or NaN values"
             )
         if TypeAdapter(SDESpec).validate_json(sde) != contract.sde:
-            raise ValueError(f"codes on {sde}, prior {contract.name} is on {sde_json(contract)}")
+            raise ValueError(
+                f"the codes are on {sde}, prior {contract.name} is on {sde_json(contract)}"
+            )
     return code.double(), sha256
 
 
-def between_codes(code: Tensor, count: int, file: Path) -> Tensor:
-    """``count`` codes on the way from each to the next, along the sphere."""
-    if len(code) < 2 or count < 2:
+def between_codes(code: Tensor, between: int, file: Path) -> Tensor:
+    """Spherical interpolation between consecutive codes, ((n - 1) * between, channel, H, W).
+
+    Args:
+        code: (n, channel, H, W).
+        between: codes from each one to the next, both ends included.
+        file: the source of the codes, for error messages.
+
+    Raises:
+        MedscoreError: fewer than two codes, or ``between`` below 2.
+    """
+    if len(code) < 2 or between < 2:
         raise MedscoreError(
-            f"--between {count} with {len(code)} code(s)", where=file,
-            hint="two codes or more and at least their two ends are needed",
+            f"`between` is {between} with {len(code)} code(s)", where=file,
+            hint="interpolation needs two codes or more, and 2 or more images between them",
         )  # fmt: skip
-    weights = [k / (count - 1) for k in range(count)]
+    weights = [k / (between - 1) for k in range(between)]
     return torch.cat(
         [slerp(code[i : i + 1], code[i + 1 : i + 2], w) for i in range(len(code) - 1)
          for w in weights]

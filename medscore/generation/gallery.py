@@ -1,48 +1,85 @@
-"""A folder of images without measurements: a sheet, a picture each, the values, their origin."""
+"""Generated images with their provenance, and the folder they are written to."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 import medscore
-from medscore.generation.given import SAMPLES
-from medscore.generation.sheet import pixels, sheet
+from medscore.generation.sheet import contact_sheet, pixels
+from medscore.likelihood.inputs import SAMPLES
 from medscore.priors.contract import DataContract
 
 
-def write_gallery(
-    folder: Path,
-    x: Tensor,
-    contract: DataContract,
-    origin: dict[str, Any],
-    *,
-    shown: Tensor | None = None,
-    columns: int | None = None,
-) -> None:
-    """Write sheet.png, images/00000.png and so on, samples.npz and provenance.json.
+@dataclass(frozen=True)
+class GeneratedImages:
+    """Images drawn from a prior or decoded from latent codes.
+
+    Attributes:
+        images: (n, channel, H, W) on the CPU, in the prior's range.
+        nfe: network evaluations per image; the mean, rounded up, where images differ.
+        provenance: settings, versions and hashes that the images depend on, as JSON values.
+        contract: data contract of the prior.
+        shown: images (m, channel, H, W) of the contact sheet, row by row; beside the generated ones
+            it may show what they are conditioned on.
+        columns: columns of the contact sheet; about square if None.
+    """
+
+    images: Tensor
+    nfe: int
+    provenance: dict[str, Any]
+    contract: DataContract
+    shown: Tensor
+    columns: int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the images, which are the stems of their picture files."""
+        return tuple(f"{i:05d}" for i in range(len(self.images)))
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """Values in the unit of the data (HU, for example), (n, H, W) or (n, H, W, channel)."""
+        scaled = self.contract.low + self.contract.scale * self.images
+        values = scaled.cpu().numpy().astype(np.float32)
+        return values[:, 0] if self.contract.channels == 1 else values.transpose(0, 2, 3, 1)
+
+
+def with_versions(record: dict[str, Any]) -> dict[str, Any]:
+    """A provenance record that begins with the versions of medscore and torch.
 
     Args:
-        x: (n, channel, H, W) in the prior's range, which the pictures show from black to white; of
-            complex images the magnitude. origin: for provenance.json. shown: what the sheet shows;
-            ``x`` by default. columns: of the sheet.
+        record: the other entries, as JSON values.
+    """
+    return {"medscore": medscore.__version__, "torch": torch.__version__, **record}
+
+
+def write_gallery(result: GeneratedImages, folder: Path) -> None:
+    """Write sheet.png, images/00000.png and so on, samples.npz and provenance.json.
+
+    Pictures show the prior's range from black to white, and the magnitude of complex images.
+
+    Args:
+        result: the images.
+        folder: an existing, empty folder.
     """
     (folder / "images").mkdir()
-    for i, image in enumerate(pixels(_visible(x, contract))):
-        Image.fromarray(image).save(folder / "images" / f"{i:05d}.png")
-    sheet(_visible(x if shown is None else shown, contract), columns).save(folder / "sheet.png")
-    values = (contract.low + contract.scale * x).cpu().numpy().astype(np.float32)
-    name = "hu" if contract.quantity == "HU" else "image"
-    arrays = {name: values[:, 0] if contract.channels == 1 else values.transpose(0, 2, 3, 1)}
-    np.savez_compressed(folder / SAMPLES, allow_pickle=False, **arrays)
-    record = {"medscore": medscore.__version__, "torch": torch.__version__, **origin}
-    (folder / "provenance.json").write_text(json.dumps(record, indent=2) + "\n")
+    shown = pixels(_visible(result.images, result.contract))
+    for name, image in zip(result.names, shown, strict=True):
+        Image.fromarray(image).save(folder / "images" / f"{name}.png")
+    sheet = contact_sheet(_visible(result.shown, result.contract), result.columns)
+    sheet.save(folder / "sheet.png")
+    key = "hu" if result.contract.quantity == "HU" else "image"
+    np.savez_compressed(folder / SAMPLES, allow_pickle=False, **{key: result.values})
+    (folder / "provenance.json").write_text(json.dumps(result.provenance, indent=2) + "\n")
 
 
 def _visible(x: Tensor, contract: DataContract) -> Tensor:

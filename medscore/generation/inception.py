@@ -1,9 +1,9 @@
-"""The Frechet inception distance, with a network that the user brings.
+"""Features for the Frechet inception distance, from a network that the user provides.
 
-medscore ships no network and downloads none. A TorchScript file is needed that maps images
-(n, 3, H, W) uint8, 0 to 255, to features (n, d); the usual one is ``inception-2015-12-05.pt``,
-published with StyleGAN2-ADA (Karras et al. 2020), which resizes the images itself. The distances of
-different networks do not compare.
+medscore ships no network and downloads none. It needs a TorchScript file that maps images
+(n, 3, H, W) uint8, 0 to 255, to features (n, d). The usual one is ``inception-2015-12-05.pt``,
+published with StyleGAN2-ADA (Karras et al. 2020), which resizes the images itself. Distances under
+different networks cannot be compared.
 """
 
 from __future__ import annotations
@@ -20,28 +20,33 @@ from medscore.generation.quality import Features
 from medscore.types import Images
 
 FEATURES = "return_features"
-"""The usual network's switch from class probabilities to features."""
+"""Argument of the usual network that selects features instead of class probabilities."""
 
 
 @torch.no_grad()
 def inception_features(file: Path, x: Images, *, batch: int = 32) -> Features:
-    """Features (n, d) of images (n, 1 or 3, H, W) from 0 to 1; grey ones have three like channels.
+    """Features (n, d) of images.
+
+    Args:
+        file: the TorchScript network.
+        x: images (n, 1 or 3, H, W) from 0 to 1; a single channel is repeated three times.
+        batch: images evaluated together.
 
     Raises:
         MedscoreError: the file is no such network.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of the format, torch 2.13
+            warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript, since torch 2.13
             network = torch.jit.load(str(file), map_location=x.device).eval()
         switch = {FEATURES: True} if FEATURES in _arguments(network) else {}
         parts = [network(_bytes(part), **switch) for part in x.split(batch)]
         features = torch.cat(parts)
         if features.ndim != 2 or len(features) != len(x):
-            raise ValueError(f"it gives an array of shape {tuple(features.shape)}")
+            raise ValueError(f"it returns an array of shape {tuple(features.shape)}")
     except (RuntimeError, ValueError, TypeError) as error:
         raise MedscoreError(
-            f"is no network of features ({reason(error)})", where=file,
+            f"is no feature network ({reason(error)})", where=file,
             hint="give a TorchScript file that maps images (n, 3, H, W) uint8 to (n, d)",
         ) from error  # fmt: skip
     return features.float()

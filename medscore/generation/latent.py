@@ -1,10 +1,10 @@
 r"""Latent codes by the probability flow (Song et al. 2022, section 7.4 and B.5.4).
 
-The flow of Eq. 7.13 from eps to 1 encodes an image, from 1 to eps decodes it. Codes are about
-Gaussian: between two of them one goes along the sphere, and multiplying them by a temperature makes
-images plainer or wilder. They do not depend on the network, only on the data, as far as it has
-learnt the score. Encoding stretches what the data hardly do, so tolerances are tight: take the
-prior and its images in float64 where codes are to be decoded again.
+The flow of Eq. 7.13 from eps to 1 encodes an image, and from 1 to eps decodes a code. Codes are
+approximately Gaussian: they are interpolated along the sphere, and a temperature, a factor on them,
+lowers or raises the diversity of the images. They depend on the data and not on the network, as far
+as it has learnt the score. Encoding amplifies directions in which the data hardly vary, so
+tolerances are tight: use prior and images in float64 if the codes are to be decoded again.
 """
 
 from __future__ import annotations
@@ -20,22 +20,41 @@ from medscore.types import State
 
 @torch.no_grad()
 def encode(prior: Prior, x: State, *, rtol: float = 1e-8, atol: float = 1e-8) -> State:
-    """The latent code x_1 of each image, solved by itself."""
+    """The latent code x_1 of each image; each image is solved separately.
+
+    Args:
+        prior: the prior.
+        x: images (batch, ...) in the prior's range.
+        rtol: relative tolerance of the solver.
+        atol: absolute tolerance of the solver.
+    """
     return _each(prior, x, prior.sde.eps, 1.0, rtol, atol)
 
 
 @torch.no_grad()
 def decode(prior: Prior, code: State, *, rtol: float = 1e-8, atol: float = 1e-8) -> State:
-    """The image x_eps of each latent code, solved by itself."""
+    """The image x_eps of each latent code; each code is solved separately.
+
+    Args:
+        prior: the prior.
+        code: latent codes (batch, ...).
+        rtol: relative tolerance of the solver.
+        atol: absolute tolerance of the solver.
+    """
     return _each(prior, code, 1.0, prior.sde.eps, rtol, atol)
 
 
 def slerp(a: State, b: State, weight: float) -> State:
-    r"""Spherical interpolation of codes, ``a`` at weight 0 and ``b`` at 1.
+    r"""Spherical interpolation between codes.
 
     .. math:: \frac{\sin((1 - w)\theta)}{\sin\theta} a + \frac{\sin(w\theta)}{\sin\theta} b,
 
-    theta the angle between them; where it vanishes, or they are opposite, a straight line.
+    theta the angle between them. Parallel and opposite codes are interpolated linearly.
+
+    Args:
+        a: codes (batch, ...) at weight 0.
+        b: codes (batch, ...) at weight 1.
+        weight: w, from 0 to 1.
     """
     flat_a, flat_b = a.flatten(1).double(), b.flatten(1).double()
     cosine = torch.nn.functional.cosine_similarity(flat_a, flat_b, dim=1).clamp(-1, 1)
@@ -50,11 +69,12 @@ def slerp(a: State, b: State, weight: float) -> State:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike two priors' codes of the same images are (Fig. B.42).
+    """How closely the codes of the same images under two priors agree (Fig. B.42).
 
     Attributes:
-        difference: mean absolute difference of a number, over the codes' deviation. shuffled: the
-            same with the second prior's codes given to other images. correlation: of all numbers.
+        difference: mean absolute difference of the codes' elements, over their standard deviation.
+        shuffled: the same difference, with the second prior's codes assigned to other images.
+        correlation: correlation of all elements.
     """
 
     difference: float
@@ -63,21 +83,30 @@ class Agreement:
 
 
 def agreement(first: Prior, second: Prior, x: State) -> Agreement:
-    """:func:`compare` the codes of two images or more under two priors on one SDE.
+    """Encode images under two priors on the same SDE and compare the codes.
+
+    Args:
+        first: one prior.
+        second: the other prior.
+        x: two images or more, (batch, ...).
 
     Raises:
-        ValueError: a single image, or priors on different SDEs.
+        ValueError: there is a single image, or the SDEs differ.
     """
     if first.sde != second.sde:
         raise ValueError(f"the priors are on different SDEs, {first.sde} and {second.sde}")
-    return compare(encode(first, x), encode(second, x))
+    return compare_codes(encode(first, x), encode(second, x))
 
 
-def compare(first: State, second: State) -> Agreement:
-    """Codes of the same images under two priors.
+def compare_codes(first: State, second: State) -> Agreement:
+    """Compare codes of the same images under two priors.
+
+    Args:
+        first: codes (batch, ...) under one prior.
+        second: codes (batch, ...) under the other.
 
     Raises:
-        ValueError: a single image.
+        ValueError: there is a single image.
     """
     if len(first) < 2:
         raise ValueError("two images or more are needed")

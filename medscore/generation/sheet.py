@@ -1,4 +1,4 @@
-"""Pictures of images: one each, and all on a sheet."""
+"""Images as 8-bit pixels, one by one and together on a contact sheet."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ GAP = 2
 
 
 def pixels(x: Tensor) -> NDArray[np.uint8]:
-    """Images (n, 1 or 3, H, W), 0 black and 1 white, as (n, H, W) or (n, H, W, 3)."""
+    """8-bit pixels (n, H, W) or (n, H, W, 3).
+
+    Args:
+        x: images (n, 1 or 3, H, W), where 0 is black and 1 white.
+    """
     scaled = x.detach().cpu().clamp(0, 1).mul(255).round().byte().numpy()
     return scaled[:, 0] if scaled.shape[1] == 1 else scaled.transpose(0, 2, 3, 1)
 
 
-def sheet(x: Tensor, columns: int | None = None) -> Image.Image:
-    """All images in rows of so many, about square by default; small ones are magnified."""
+def contact_sheet(x: Tensor, columns: int | None = None) -> Image.Image:
+    """All images on one picture, row by row; images of at most 32 rows are magnified.
+
+    Args:
+        x: images (n, 1 or 3, H, W), where 0 is black and 1 white.
+        columns: images per row; the sheet is about square if None.
+    """
     shown = pixels(x)
     count, height, width = shown.shape[:3]
     columns = columns or math.ceil(math.sqrt(count))

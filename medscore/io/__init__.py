@@ -1,1 +1,1 @@
-"""Files: atomic writes, sealed HDF5, strict specifications, safetensors weights."""
+"""File access: atomic writes, sealed HDF5, strict specifications, weights in safetensors."""

@@ -1,73 +1,100 @@
-"""HDF5 files that may be broken or lie: arrays checked for their size, and a seal on our own.
+"""HDF5 files that may be broken or lie about their size, and the seal on files of medscore.
 
-The HDF5 library can loop for ever, or ask for gigabytes, on a file with a few bits flipped. So what
-medscore writes bears a checksum in the user block that HDF5 leaves free at a file's beginning, and
-it is checked before the library sees the file. Files without one, of other programs, are read too.
+The HDF5 library can loop forever, or ask for gigabytes, on a file with a few flipped bits. So a
+file that medscore writes carries a checksum in the user block that HDF5 leaves free at the
+beginning, and the checksum is verified before the library sees the file. Files of other programs,
+which have none, are read too.
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 INFLATES = 1100
-"""Deflate makes at most 1032 bytes of one; an array that declares more than so many times what the
-file stores of it is mostly air."""
+"""Deflate expands a byte to at most 1032; an array that declares more than this multiple of its
+stored bytes is not in the file."""
 
 SEAL, SEAL_SIZE = b"medscore sha256 ", 512
-"""How the user block begins, and its size."""
+"""Beginning of the user block, and its size."""
+
+CHUNK = 2**20
+"""Bytes hashed at a time."""
 
 
 def sealed(content: bytes) -> bytes:
-    """A file made with ``userblock_size=SEAL_SIZE``, with the checksum of all that follows."""
+    """Seal a file: put the checksum of everything after the user block into it.
+
+    Args:
+        content: bytes of an HDF5 file made with ``userblock_size=SEAL_SIZE``.
+    """
     rest = content[SEAL_SIZE:]
     block = SEAL + hashlib.sha256(rest).hexdigest().encode() + b"\n"
     return block.ljust(SEAL_SIZE, b"\0") + rest
 
 
-def is_sealed(path: Path) -> bool:
-    """Whether a file bears a seal, be it right or wrong."""
-    with path.open("rb") as file:
+def is_sealed(path: str | Path) -> bool:
+    """Whether a file carries a seal, valid or not.
+
+    Args:
+        path: any file.
+    """
+    with Path(path).open("rb") as file:
         return file.read(len(SEAL)) == SEAL
 
 
-def seal(path: Path) -> None:
-    """Seal a measurement file again, after a change that is meant."""
+def seal(path: str | Path) -> None:
+    """Seal a measurement file again after an intended change.
+
+    Args:
+        path: measurement file.
+    """
+    path = Path(path)
     path.write_bytes(sealed(path.read_bytes()))
 
 
-def check_seal(path: Path) -> None:
-    """Check the checksum of a file that bears one.
+def checked_sha256(file: BinaryIO) -> str:
+    """Hash a file, and verify its seal if it has one, in one pass.
+
+    Args:
+        file: open file, at its beginning; afterwards again at its beginning.
+
+    Returns:
+        SHA-256 of the whole file.
 
     Raises:
-        ValueError: it is not that of the content.
+        ValueError: the checksum in the seal is not that of the content.
     """
-    with path.open("rb") as file:
-        block = file.read(SEAL_SIZE)
-        if not block.startswith(SEAL):
-            return
-        found = hashlib.file_digest(file, "sha256").hexdigest().encode()
-    if block[len(SEAL) : len(SEAL) + len(found)] != found:
-        raise ValueError("damaged, or changed without medscore.io.hdf5.seal: another checksum")
+    block = file.read(SEAL_SIZE)
+    whole, rest = hashlib.sha256(block), hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        whole.update(chunk)
+        rest.update(chunk)
+    file.seek(0)
+    stated = block[len(SEAL) : len(SEAL) + 64]
+    if block.startswith(SEAL) and stated != rest.hexdigest().encode():
+        raise ValueError("damaged, or changed without medscore.io.hdf5.seal: the checksum differs")
+    return whole.hexdigest()
 
 
 def array(dataset: Any, kinds: str, *, single: bool = True) -> NDArray[Any]:
-    """All of a dataset.
+    """Read a whole dataset after checking that the file can hold it.
 
     Args:
-        kinds: NumPy's letters of what it may hold. single: numbers in single precision; integers
-            become float32.
+        dataset: member of an open HDF5 file.
+        kinds: NumPy's letters of the kinds of values that are accepted.
+        single: convert numbers to single precision, and integers to float32.
 
     Raises:
-        ValueError: no dataset, another kind, or a declared size that the file does not hold.
+        ValueError: it is not an array, is of another kind, or declares more than the file holds.
     """
     name = getattr(dataset, "name", "?")
     if not hasattr(dataset, "dtype") or not hasattr(dataset, "shape") or dataset.shape is None:
-        raise ValueError(f"{name} is no array")
+        raise ValueError(f"{name} is not an array")
     if dataset.shape == ():
         raise ValueError(f"{name} has shape (), expected an array")
     if dataset.dtype.kind not in kinds:
@@ -78,6 +105,6 @@ def array(dataset: Any, kinds: str, *, single: bool = True) -> NDArray[Any]:
     values: NDArray[Any] = dataset[()]
     if not single or values.dtype.kind not in "iufc":
         return values
-    with np.errstate(over="ignore"):  # becomes infinite, which is refused
+    with np.errstate(over="ignore"):  # becomes infinite, which is refused later
         target = np.complex64 if values.dtype.kind == "c" else np.float32
         return values.astype(target, copy=False)

@@ -1,4 +1,4 @@
-"""The base of every specification that is read from a file: unknown keys are refused."""
+"""The base of all specifications that are read from files: unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -14,42 +14,56 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
 
 class Strict(BaseModel):
-    """Frozen, finite numbers only, and no key that is not declared."""
+    """Base model: frozen, with finite numbers only, and without undeclared keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def first_fault(error: ValidationError, whole: str = "") -> str:
-    """The first thing wrong, with its key; ``whole`` names the file where no one key is wrong."""
+    """The first fault of a specification, with its key.
+
+    Args:
+        error: what validation raised.
+        whole: name of the file, for faults that concern no single key.
+    """
     fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"]) or whole
     return f"{key}: {fault['msg']}" if key else fault["msg"].removeprefix("Value error, ")
 
 
-def read_yaml(path: Path, *, like: str = "configs/train/ct-128.yaml") -> Any:
-    """The content of a YAML file.
+def read_yaml(path: str | Path, *, like: str = "configs/train/ct-128.yaml") -> Any:
+    """Read a YAML file.
+
+    Args:
+        path: file to read.
+        like: a valid file of the same kind, named in the hint.
 
     Raises:
-        MedscoreError: no such file, or not YAML; ``like`` is one that works.
+        MedscoreError: there is no such file, or it is not YAML.
     """
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(Path(path).read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise MedscoreError(
             f"cannot be read as YAML ({str(error).splitlines()[0]})",
             where=path,
-            hint=f"see {like} for a working one",
+            hint=f"see {like} for a working example",
         ) from error
 
 
 Spec = TypeVar("Spec", bound=Strict)
 
 
-def validated(spec: type[Spec], content: Any, path: Path) -> Spec:
-    """What a file says, as a specification.
+def validated(spec: type[Spec], content: Any, path: str | Path) -> Spec:
+    """Validate the content of a file.
+
+    Args:
+        spec: specification that the content must meet.
+        content: parsed content of the file.
+        path: file to name in the error.
 
     Raises:
-        MedscoreError: an unknown, missing or ill-typed key.
+        MedscoreError: a key is unknown, missing or of the wrong type.
     """
     try:
         return spec.model_validate(content)

@@ -10,9 +10,9 @@ log(sigma^2/alpha^2) and f that of log alpha:
           + \tfrac12 \int_\epsilon^1 g^2\, E [ 2 \nabla \cdot s_\theta + \| s_\theta \|^2 ] dt,
 
 x_t = alpha x + sigma z. Both bound E[-log p_eps(x_eps)]; with :func:`correction` (Eq. B.41) they
-bound -log p(x) of the clean image. The integrals are estimated at random times, from
-:class:`medscore.objectives.denoising.ImportanceTimes` with less variance (Eq. 9.12). Where ``x``
-requires a gradient the bounds have the graph to it.
+bound -log p(x) of the clean image. The integrals are estimated at random times; importance sampling
+(:class:`medscore.objectives.denoising.ImportanceTimes`, Eq. 9.12) reduces the variance. The bounds
+are differentiable with respect to ``x`` where it requires a gradient.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ IMPORTANCE = likelihood_importance()
 
 
 class Bound(Estimated):
-    """An upper bound in nats on each sample's negative log-likelihood, by draws of its noise."""
+    """An upper bound in nats on each sample's negative log-likelihood, one estimate per draw."""
 
     def __add__(self, other: Bound) -> Bound:
         return Bound(self.estimates + other.estimates)
@@ -51,11 +51,14 @@ def denoising_bound(
     """L^DSM(x, eps) of clean images.
 
     Args:
-        seeds: one per sample. draws: of times and noise. objective: times and weighting, of
-            likelihood weighting: ``likelihood()`` or ``likelihood_importance()``.
+        prior: the prior.
+        x: clean images (batch, ...) in the prior's range.
+        seeds: one seed per sample.
+        draws: number of draws of time and noise.
+        objective: times with likelihood weighting, ``likelihood()`` or ``likelihood_importance()``.
 
     Raises:
-        ValueError: the objective is weighted otherwise, or the SDE has no noise at its eps.
+        ValueError: the objective has another weighting, or the SDE has no noise at its eps.
     """
     _check(objective, prior.sde)
 
@@ -68,14 +71,18 @@ def denoising_bound(
 def denoising_draw(
     prior: Prior, x: State, u: Times, z: State, objective: Denoising = IMPORTANCE
 ) -> Times:
-    """L^DSM(x, eps) estimated with one time and one noise for each sample.
+    """L^DSM(x, eps) estimated from one time and one noise per sample, (batch,).
 
     Args:
-        u: uniform in [0, 1), which becomes the time. z: standard normal, as ``x``.
+        prior: the prior.
+        x: clean images (batch, ...) in the prior's range.
+        u: uniform in [0, 1), (batch,), from which times follow.
+        z: white noise in the shape of ``x``.
+        objective: times with likelihood weighting.
     """
     sde, d = prior.sde, x[0].numel()
     matching = 0.5 * d * (1 - sde.eps) * objective(prior, x, u, z)
-    return _cross_entropy(sde, x) - d * _log_rise(sde.sigma, sde) + matching
+    return _cross_entropy(sde, x) - d * _log_ratio(sde.sigma, sde) + matching
 
 
 def matching_bound(
@@ -87,14 +94,22 @@ def matching_bound(
     objective: Denoising = IMPORTANCE,
     probes: int = 0,
 ) -> Bound:
-    """L^SM(x, eps) of clean images; arguments and errors as of :func:`denoising_bound`.
+    """L^SM(x, eps) of clean images.
 
     Args:
-        probes: for the divergence, new ones at each draw; 0 takes the exact divergence.
+        prior: the prior.
+        x: clean images (batch, ...) in the prior's range.
+        seeds: one seed per sample.
+        draws: number of draws of time and noise.
+        objective: times with likelihood weighting, ``likelihood()`` or ``likelihood_importance()``.
+        probes: random probes of the divergence, new for each draw; 0 computes it exactly.
+
+    Raises:
+        ValueError: the objective has another weighting, or the SDE has no noise at its eps.
     """
     _check(objective, prior.sde)
     sde, d = prior.sde, x[0].numel()
-    rest = _cross_entropy(sde, x) - d * _log_rise(sde.alpha, sde)
+    rest = _cross_entropy(sde, x) - d * _log_ratio(sde.alpha, sde)
 
     def one(u: Times, z: State, draw: int) -> Times:
         t = objective.times(sde, u)
@@ -109,10 +124,17 @@ def matching_bound(
 
 
 def correction(prior: Prior, x: State, seeds: Sequence[int], draws: int) -> Bound:
-    r"""What Eq. B.41 adds to either bound, so that it is one of the clean image's likelihood:
-    :math:`-E[\log q_\theta(x|x') - \log p_{0\epsilon}(x'|x)]`, where x' has the noise of eps and q
-    is the normal of mean :math:`D_\theta(x', \epsilon)` and variance
+    r"""The term of Eq. B.41 that turns either bound into one on the clean image's likelihood.
+
+    It is :math:`-E[\log q_\theta(x|x') - \log p_{0\epsilon}(x'|x)]`, where x' has the noise of eps
+    and q is the normal distribution with mean :math:`D_\theta(x', \epsilon)` and variance
     :math:`\sigma^2/\alpha^2`.
+
+    Args:
+        prior: the prior.
+        x: clean images (batch, ...) in the prior's range.
+        seeds: one seed per sample.
+        draws: number of draws of the noise.
     """
     sde, d = prior.sde, x[0].numel()
     t = torch.full((len(x),), sde.eps, dtype=x.dtype, device=x.device)
@@ -125,7 +147,7 @@ def correction(prior: Prior, x: State, seeds: Sequence[int], draws: int) -> Boun
 
 
 def _check(objective: Denoising, sde: SDE) -> None:
-    """The weighting must be g^2 (dt/du) / (1 - eps): times t(u) then give the integral of g^2."""
+    """Refuse other weightings than g^2 (dt/du) / (1 - eps): with times t(u) it integrates g^2."""
     if not sde.eps > 0:
         raise ValueError(f"{sde} has eps {sde.eps}: a bound needs noise at eps")
     u = torch.linspace(0, 1, 1025, dtype=torch.float64)
@@ -133,13 +155,15 @@ def _check(objective: Denoising, sde: SDE) -> None:
     t = objective.times(sde, (u[1:] + u[:-1]) / 2)
     times = objective.weighting(sde, t) / likelihood_weighting(sde, t) / slope
     if not abs(float(times.median()) - 1) < 0.05:
-        raise ValueError(f"likelihood weighting is needed, not {float(times.median()):.3g} of it")
+        raise ValueError(
+            f"likelihood weighting is needed, not {float(times.median()):.3g} times it"
+        )
 
 
 def _average(
     x: State, seeds: Sequence[int], draws: int, one: Callable[[Times, State, int], Times]
 ) -> Bound:
-    """``one`` of (u, z, number) for every draw."""
+    """The estimates ``one(u, z, draw)`` for every draw."""
     noise = Noise(seeds)
     found = []
     with torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad):
@@ -155,7 +179,7 @@ def _cross_entropy(sde: SDE, x: State) -> Times:
     return 0.5 * (square / sde.prior_std**2 + d * math.log(2 * math.pi * sde.prior_std**2))
 
 
-def _log_rise(of: Callable[[Tensor], Tensor], sde: SDE) -> float:
-    """How much the log of a function of time rises from eps to 1."""
-    low, high = of(torch.tensor([sde.eps, 1.0], dtype=torch.float64)).log().tolist()
+def _log_ratio(function: Callable[[Tensor], Tensor], sde: SDE) -> float:
+    """Log of a function of time at 1 over its value at eps."""
+    low, high = function(torch.tensor([sde.eps, 1.0], dtype=torch.float64)).log().tolist()
     return float(high - low)

@@ -1,16 +1,16 @@
-r"""Noise within grey levels that a prior finds likely (Song et al. 2022, Eq. 9.13; Ho et al. 2019).
+r"""Variational dequantization with a flow (Song et al. 2022, Eq. 9.13; Ho et al. 2019).
 
-A flow turns uniform noise v into u given the levels k, in a few affine couplings on the logits,
+A flow maps uniform noise v to noise u within the grey levels k, by affine couplings on the logits,
 
 .. math:: u = \operatorname{sigmoid}(c_n \circ \dots \circ c_1(\operatorname{logit} v)), \qquad
           \log q(u|k) = -\log \left| \partial u / \partial v \right|,
 
-each of which moves one colour of a checkerboard by what a small network makes of the other colour
-and of k. It starts as uniform dequantization and is trained on the bound
+each of which transforms one colour of a checkerboard; a small network computes scale and shift
+from the other colour and from k. The untrained flow is uniform dequantization. It is trained on
 
 .. math:: E[-\log p((k + u)/2^b) + \log q(u|k)], \qquad -\log p \le L^{DSM} + \text{(Eq. B.41)},
 
-while the prior is fixed.
+a bound on the negative log-likelihood, while the prior is fixed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ from medscore.types import Images, Times
 
 
 class Coupling(nn.Module):
-    """An affine coupling on one colour of a checkerboard; the identity at first."""
+    """An affine coupling on one colour of a checkerboard, initialised to the identity.
+
+    Args:
+        channels: channels of the images.
+        hidden: channels of the network.
+        colour: colour of the checkerboard that is transformed, 0 or 1.
+    """
 
     def __init__(self, channels: int, hidden: int, colour: int) -> None:
         super().__init__()
@@ -45,7 +51,12 @@ class Coupling(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, y: Images, context: Images) -> tuple[Images, Times]:
-        """The moved logits, and the log of the Jacobian's determinant."""
+        """The transformed logits, and the log-determinant of the Jacobian.
+
+        Args:
+            y: logits.
+            context: grey levels, scaled to -1 to 1.
+        """
         rows = torch.arange(y.shape[2], device=y.device)[:, None]
         columns = torch.arange(y.shape[3], device=y.device)
         moves = ((rows + columns) % 2 == self.colour).to(y)
@@ -57,11 +68,13 @@ class Coupling(nn.Module):
 
 
 class DequantizationFlow(nn.Module):
-    """q(u|k), sampled with its density.
+    """q(u|k): samples of the noise within grey levels, with their density.
 
     Args:
-        levels: of k. channels: of the images. hidden: of the couplings' networks. couplings: how
-            many, of alternating colours.
+        levels: the grey levels.
+        channels: channels of the images.
+        hidden: channels of the couplings' networks.
+        couplings: number of couplings, of alternating colours; 0 is uniform dequantization.
     """
 
     def __init__(
@@ -73,7 +86,12 @@ class DequantizationFlow(nn.Module):
 
     @torch.no_grad()
     def dequantise(self, k: Images, seeds: Sequence[int]) -> tuple[Images, Times]:
-        """Images of the levels with a seeded draw of the noise in each, and log q(u|k)."""
+        """Images with noise drawn within their grey levels, and log q(u|k).
+
+        Args:
+            k: grey levels.
+            seeds: one seed per image.
+        """
         u, log_q = self(k, uniform(k, seeds))
         return self.levels.dequantise(k, u), log_q
 
@@ -81,20 +99,21 @@ class DequantizationFlow(nn.Module):
         """u and log q(u|k).
 
         Args:
-            k: levels. v: uniform in (0, 1).
+            k: grey levels.
+            v: uniform in (0, 1), in the shape of ``k``.
         """
         context = 2 * self.levels.dequantise(k, torch.full_like(k, 0.5)) - 1
         y = torch.logit(v)
         log_det = _log_slope(y, -1)
         for coupling in self.network:
-            y, rise = coupling(y, context)
-            log_det = log_det + rise
+            y, change = coupling(y, context)
+            log_det = log_det + change
         log_det = log_det + _log_slope(y, 1)
         return torch.sigmoid(y), -log_det
 
 
 def _log_slope(y: Images, power: int) -> Times:
-    """Log of the determinant of sigmoid at y (power 1), or of its inverse there (-1)."""
+    """Log-determinant of the sigmoid at y (power 1), or of its inverse (power -1)."""
     slope = -functional.softplus(y) - functional.softplus(-y)
     return power * slope.flatten(1).sum(1)
 
@@ -102,10 +121,14 @@ def _log_slope(y: Images, power: int) -> Times:
 def dequantization_loss(
     flow: DequantizationFlow, prior: Prior, k: Images, v: Images, seeds: Sequence[int]
 ) -> Times:
-    """A draw of the bound on -log P(k) in nats, with the graph to the flow's parameters.
+    """One draw of the bound on -log P(k) in nats, differentiable in the flow's parameters.
 
     Args:
-        prior: fixed. k: levels. v: uniform in (0, 1). seeds: of the bound's times and noise.
+        flow: the dequantization flow.
+        prior: the prior, whose weights are fixed.
+        k: grey levels.
+        v: uniform in (0, 1), in the shape of ``k``.
+        seeds: one seed per image for the bound's times and noise.
     """
     u, log_q = flow(k, v)
     x = flow.levels.dequantise(k, u)

@@ -4,7 +4,7 @@ r"""The divergence of a vector field, exactly or by random probes.
           \qquad E[\epsilon] = 0,\ \operatorname{Cov}[\epsilon] = I
 
 (Skilling 1989; Hutchinson 1989; Song et al. 2022, section 9.4.2). Each probe costs one backward
-pass, the exact divergence D of them.
+pass, the exact divergence D backward passes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,19 @@ from medscore.types import State
 from medscore.white_noise import Noise
 
 Field = Callable[[State], State]
-"""v(x), each sample by itself."""
+"""v(x), in which samples do not depend on each other."""
 
 Divergence = Callable[[Field, State], tuple[State, Estimates]]
-"""A field and points in; its values there, and estimates of its divergence, out."""
+"""Maps a field and points to the field's values there and estimates of its divergence."""
 
 
 def exact(field: Field, x: State) -> tuple[State, Estimates]:
-    """v(x) and its divergence (batch, 1), by one backward pass for each of the D numbers."""
+    """v(x) and its divergence (batch, 1), by one backward pass for each of the D numbers.
+
+    Args:
+        field: v.
+        x: points (batch, ...).
+    """
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
         values = field(leaf)
@@ -52,6 +57,12 @@ class Hutchinson:
     probes: Float[Tensor, "estimates batch *shape"]
 
     def __call__(self, field: Field, x: State) -> tuple[State, Estimates]:
+        """v(x) and estimates (batch, estimates) of its divergence.
+
+        Args:
+            field: v.
+            x: points (batch, ...).
+        """
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             values = field(leaf)
@@ -65,16 +76,24 @@ class Hutchinson:
 
 
 def rademacher(like: State, seeds: Sequence[int], count: int) -> Hutchinson:
-    """Probes of plus and minus ones, the unbiased ones of least variance for a symmetric Jacobian.
+    """Random signs, which have the least variance of all probes for a symmetric Jacobian.
 
     Args:
-        like: the points. seeds: one per sample. count: of probes.
+        like: points (batch, ...), for shape, type and device.
+        seeds: one seed per sample.
+        count: number of probes.
     """
     return _probes(like, seeds, count, lambda z: torch.where(z < 0, -1.0, 1.0).to(z))
 
 
 def gaussian(like: State, seeds: Sequence[int], count: int) -> Hutchinson:
-    """Standard normal probes; arguments as of :func:`rademacher`."""
+    """Standard normal probes.
+
+    Args:
+        like: points (batch, ...), for shape, type and device.
+        seeds: one seed per sample.
+        count: number of probes.
+    """
     return _probes(like, seeds, count, lambda z: z)
 
 

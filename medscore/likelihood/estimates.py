@@ -1,4 +1,4 @@
-"""Several estimates of one number for each sample: their mean, and how far off it may be."""
+"""Several estimates of one number for each sample: their mean and its standard error."""
 
 from __future__ import annotations
 
@@ -12,34 +12,38 @@ from torch import Tensor
 from medscore.types import Times
 
 Estimates = Float[Tensor, "batch estimates"]
-"""Several estimates for each sample; one where it is exact."""
+"""Several estimates for each sample, or a single exact value."""
 
 
 @dataclass(frozen=True)
 class Estimated:
-    """Nats of each sample, by several estimates.
+    """A number in nats for each sample, from several estimates.
 
     Attributes:
-        estimates: by each draw or probe.
+        estimates: one per draw or probe, (batch, estimates).
     """
 
     estimates: Estimates
 
     @property
     def nats(self) -> Times:
-        """The mean."""
+        """The mean of the estimates, (batch,)."""
         return self.estimates.mean(1)
 
     @property
     def standard_error(self) -> Times:
-        """Of :attr:`nats`, from the scatter of the estimates; nan for a single one."""
+        """The standard error of :attr:`nats`, (batch,); NaN for a single estimate."""
         return standard_error(self.estimates)
 
 
 def standard_error(estimates: Estimates) -> Times:
-    """Of the mean of independent estimates, from their scatter; nan for a single one."""
+    """The standard error of the mean of independent estimates, (batch,); NaN for a single one.
+
+    Args:
+        estimates: (batch, estimates).
+    """
     count = estimates.shape[1]
     if count == 1:
         return torch.full_like(estimates[:, 0], torch.nan)
-    deviation: Tensor = estimates.std(1)
-    return deviation / math.sqrt(count)
+    std: Tensor = estimates.std(1)
+    return std / math.sqrt(count)

@@ -3,8 +3,8 @@ r"""Log-likelihood by the probability flow (Song et al. 2022, Eq. 9.7; Chen et a
 .. math:: \frac{dx}{dt} = v(x, t) = f(t) x - \tfrac12 g(t)^2 s_\theta(x, t), \qquad
           \log p_\epsilon(x_\epsilon) = \log \pi(x_1) + \int_\epsilon^1 \nabla \cdot v(x_t, t)\, dt,
 
-x and the integral solved together, from data to noise. The density is that of the marginal at the
-SDE's ``eps``, which stands for the data. The latent code is x_1, which
+where x and the integral are solved together, from data to noise. The density is that of the
+marginal at the SDE's ``eps``, which approximates the data. The latent code is x_1, which
 :func:`medscore.samplers.ode.solve` from 1 to eps decodes.
 """
 
@@ -24,10 +24,11 @@ from medscore.types import State
 
 @dataclass(frozen=True)
 class FlowLikelihood(Estimated):
-    """log p(x) of a batch, by each probe, and what else the probability flow makes of it.
+    """log p(x) of a batch, one estimate per probe, with latent codes and cost.
 
     Attributes:
-        latent: x_1. nfe: of the score.
+        latent: x_1, (batch, ...).
+        nfe: evaluations of the score.
     """
 
     latent: State
@@ -43,17 +44,22 @@ def log_likelihood(
     rtol: float = 1e-5,
     atol: float = 1e-5,
 ) -> FlowLikelihood:
-    """log p(x) of points at time ``start``, in nats of the prior's own range.
+    """log p(x) of points at time ``start`` in nats, as a density in the prior's range.
 
-    The batch is one system, as in :func:`medscore.samplers.ode.solve`: call it with one sample at a
-    time where results must not depend on neighbours. Tolerances are of x and of log p / D.
+    The batch is solved as one system, as in :func:`medscore.samplers.ode.solve`: pass one sample at
+    a time if results must not depend on the rest of the batch.
 
     Args:
-        divergence: :func:`medscore.likelihood.divergence.exact`, or probes, which are the same at
-            all times. start: the SDE's eps by default.
+        prior: the prior.
+        x: points (batch, ...).
+        divergence: :func:`medscore.likelihood.divergence.exact`, or random probes, which are the
+            same at all times.
+        start: time of ``x``; the SDE's eps by default.
+        rtol: relative tolerance of x and of log p / D.
+        atol: absolute tolerance of x and of log p / D.
 
     Raises:
-        MedscoreError: the solver's step underflowed.
+        MedscoreError: the solver's step size underflowed.
     """
     sde, d, nfe = prior.sde, x[0].numel(), 0
     start = sde.eps if start is None else start

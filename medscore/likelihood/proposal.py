@@ -1,13 +1,13 @@
-r"""Times drawn where a prior's loss is large: a second step of importance sampling.
+r"""Importance sampling of times, fitted to a prior's loss.
 
-Eq. 9.12 draws times uniformly in :math:`v = \log(\sigma/\alpha)`, scaled to [0, 1], which is best
-if the loss :math:`\sigma^2 E \| s_\theta + z/\sigma \|^2` is the same at all times. A network's is
-not. Here it is measured in bins of v on a few images, and v is drawn with the density
+Eq. 9.12 draws times uniformly in :math:`v = \log(\sigma/\alpha)`, scaled to [0, 1], which is
+optimal if the loss :math:`\sigma^2 E \| s_\theta + z/\sigma \|^2` is the same at all times. For a
+network it is not. Here the loss is measured in bins of v on a few images, and v is drawn from
 
 .. math:: q(v) \propto \sqrt{E[\text{loss}^2]}, \qquad
           E_v[h] = E_{v \sim q}\left[\frac{h(v)}{q(v)}\right],
 
-which makes the variance of the estimate least. The estimate stays unbiased whatever q is.
+the density that minimises the variance of the estimate, which is unbiased for any q.
 """
 
 from __future__ import annotations
@@ -30,31 +30,43 @@ from medscore.types import State, Times
 from medscore.white_noise import Noise
 
 UNIFORM = ImportanceTimes()
+"""Times with uniform v."""
+
 FLOOR = 0.05
-"""q is at least this everywhere, so that no time's weight is large."""
+"""Lower bound of q, which limits the weight of every time."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A density on [0, 1], constant in bins of equal width.
+    """A density q on [0, 1] that is constant in bins of equal width.
 
     Attributes:
-        heights: of q in each bin; their mean is 1.
+        heights: q in each bin; their mean is 1.
     """
 
     heights: tuple[float, ...]
 
     def times(self, sde: SDE, u: Tensor) -> Tensor:
-        """Times of uniform draws u."""
+        """Times distributed according to q, by inversion of its distribution function.
+
+        Args:
+            sde: the SDE.
+            u: uniform in [0, 1), (batch,).
+        """
         q = torch.tensor(self.heights, dtype=torch.float64)
         cdf = torch.cat([q.new_zeros(1), q.cumsum(0) / len(q)])
-        wanted = u.double().cpu()
-        bins = (torch.searchsorted(cdf, wanted, right=True) - 1).clamp(0, len(q) - 1)
-        v = (bins + (wanted - cdf[bins]) * len(q) / q[bins]) / len(q)
+        level = u.double().cpu()
+        bins = (torch.searchsorted(cdf, level, right=True) - 1).clamp(0, len(q) - 1)
+        v = (bins + (level - cdf[bins]) * len(q) / q[bins]) / len(q)
         return UNIFORM(sde, v.clamp(0, 1).to(u))
 
     def weighting(self, sde: SDE, t: Times) -> Tensor:
-        """Eq. 9.12's weighting over q."""
+        """The weighting of Eq. 9.12 divided by q.
+
+        Args:
+            sde: the SDE.
+            t: times (batch,).
+        """
         low, high = log_ratios(sde)
         v = (torch.log(sde.ratio(t.double())) - low) / (high - low)
         bins = (v * len(self.heights)).long().clamp(0, len(self.heights) - 1)
@@ -63,18 +75,21 @@ class Proposal:
 
     @property
     def objective(self) -> Denoising:
-        """For :func:`medscore.likelihood.bound.denoising_bound` and the other bounds."""
+        """The objective for :func:`medscore.likelihood.bound.denoising_bound` and other bounds."""
         return Denoising(self.times, self.weighting)
 
 
 def fit_proposal(
     prior: Prior, x: State, seeds: Sequence[int], *, bins: int = 32, draws: int = 1
 ) -> Proposal:
-    """The proposal for images like ``x``.
+    """Fit a proposal to a prior's loss on images like ``x``.
 
     Args:
-        x: a few images in the prior's range. seeds: one per image, of the pilot's draws, apart
-            from those of the bounds. draws: for each bin and image.
+        prior: the prior.
+        x: a few images (batch, ...) in the prior's range.
+        seeds: one seed per image, which must differ from the seeds of the bounds.
+        bins: number of bins of q.
+        draws: draws of the noise for each bin and image.
     """
     plain, noise = Denoising(UNIFORM, importance_weighting), Noise(seeds)
     squares = torch.zeros(bins, dtype=torch.float64)

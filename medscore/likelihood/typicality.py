@@ -1,14 +1,15 @@
-r"""How typical an image is for a prior: its bound beside those of validation images.
+r"""How typical an image is for a prior: its likelihood bound, compared with validation images.
 
 Every image gets the same noises at the same, equally spaced quantiles of the times (common random
-numbers), so that the number is a property of the image,
+numbers), so that the result is a property of the image,
 
 .. math:: \ell(x) = L^{DSM}(x, \epsilon) / D, \qquad
-          z(x) = (\ell(x) - \text{mean}) / \text{deviation},
+          z(x) = (\ell(x) - \mu) / s,
 
-with mean and deviation over images that the prior was validated on. Large z is unlike them; small
-(negative) z is too smooth or too plain, which likelihoods alone would call likely. What is typical
-of a prior lies beside it in ``NAME.typical.json``.
+with the mean mu and the standard deviation s over images that the prior was validated on. A large z
+marks images unlike them; a very negative z marks images that are smoother or simpler, which
+likelihood alone would call likely. The statistics of a prior are stored beside it in
+``NAME.typical.json``.
 """
 
 from __future__ import annotations
@@ -23,28 +24,31 @@ from pydantic import Field
 from torch import Tensor
 
 from medscore.datasets.collections.slices import FULL
+from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
 from medscore.io.specs import Strict, validated
 from medscore.likelihood.bound import denoising_draw
 from medscore.priors.base import Prior
-from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
 from medscore.types import Images, Times
 from medscore.white_noise import Noise
 
 DRAWS = 16
-"""Times and noises that every image is looked at with."""
+"""Pairs of a time and a noise that every image is evaluated with."""
 
 UNUSUAL = 4.0
-"""|z| from which an image is called unusual."""
+"""|z| above which an image is called unusual."""
 
 
 class Typical(Strict):
-    """What validation images of a prior are like.
+    """Statistics of :func:`nats_per_dim` over a prior's validation images.
 
     Attributes:
-        prior: its weights' hash. mean, deviation: of :func:`nats_per_dim`. count: of images.
+        prior: hash of the prior's weights.
+        mean: mean over the images.
+        deviation: standard deviation over the images.
+        count: number of images.
     """
 
     prior: str
@@ -54,37 +58,55 @@ class Typical(Strict):
 
     @staticmethod
     def of(values: Times, prior: str) -> Typical:
-        """Of :func:`nats_per_dim` of two images or more.
+        """The statistics of two images or more.
+
+        Args:
+            values: :func:`nats_per_dim` of the images, (n,).
+            prior: hash of the prior's weights.
 
         Raises:
-            ValueError: fewer, or all alike.
+            ValueError: there are fewer than two images, or all values are equal.
         """
         if len(values) < 2 or not float(values.std()) > 0:
-            alike = "" if len(values) < 2 else ", all alike,"
-            raise ValueError(f"{len(values)} images{alike} say nothing of their deviation")
+            equal = "" if len(values) < 2 else " of equal value"
+            raise ValueError(f"{len(values)} images{equal} do not determine a standard deviation")
         return Typical(
             prior=prior, mean=float(values.mean()), deviation=float(values.std()),
             count=len(values),
         )  # fmt: skip
 
     def z(self, values: Times) -> Times:
-        """Deviations from the mean."""
+        """Standard deviations from the mean.
+
+        Args:
+            values: :func:`nats_per_dim` of images, (n,).
+        """
         return (values - self.mean) / self.deviation
 
 
 @torch.no_grad()
 def nats_per_dim(prior: Prior, x: Images) -> Times:
-    """The bound over D of images in the prior's range, with the same draws for all."""
+    """The bound over D of each image, with the same draws for all images.
+
+    Args:
+        prior: the prior.
+        x: images (n, channel, H, W) in the prior's range.
+    """
     u = (torch.arange(DRAWS) + 0.5).to(x) / DRAWS
     z = Noise(range(DRAWS))(x[:1].expand(DRAWS, *x.shape[1:]))
     found = [denoising_draw(prior, image.expand_as(z), u, z).mean() for image in x]
     return torch.stack(found) / x[0].numel()
 
 
-def network_range(values: NDArray[np.float32], contract: DataContract) -> Tensor:
-    """Slices (n, H, W) in HU or as magnitudes, as the prior was trained on them: (n, 1, H, W).
+def network_range(values: NDArray[np.float32], contract: ImageDomain) -> Tensor:
+    """Slices in the prior's range, scaled as its training images were: (n, 1, H, W).
 
-    HU are clipped to the prior's range; magnitudes are in units of their slice's 99.5th percentile.
+    HU are clipped to the prior's range; magnitudes are divided by the 99.5th percentile of their
+    slice.
+
+    Args:
+        values: slices (n, H, W) in HU or as magnitudes.
+        contract: data contract of the prior.
     """
     images = torch.from_numpy(values)[:, None].float()
     if contract.quantity == "HU":
@@ -96,37 +118,53 @@ def network_range(values: NDArray[np.float32], contract: DataContract) -> Tensor
 
 
 def z_scores(
-    typical: Typical, prior: NetworkPrior, contract: DataContract, values: NDArray[np.float32]
+    typical: Typical, prior: NetworkPrior, contract: ImageDomain, values: NDArray[np.float32]
 ) -> Times:
-    """z of slices (n, H, W) in HU or as magnitudes, on the CPU."""
+    """z of slices, (n,) on the CPU.
+
+    Args:
+        typical: statistics of the prior's validation images.
+        prior: the prior.
+        contract: its data contract.
+        values: slices (n, H, W) in HU or as magnitudes.
+    """
     x = network_range(values, contract).to(next(prior.parameters()).device)
     return typical.z(nats_per_dim(prior, x).cpu())
 
 
 def warning(z: Times) -> str | None:
-    """What to say of slices, where there is something to say."""
+    """A warning if any slice is unusual, else None.
+
+    Args:
+        z: :func:`z_scores` of the slices, (n,).
+    """
     unusual = z.abs() > UNUSUAL
     if not bool(unusual.any()):
         return None
     return (
-        f"{int(unusual.sum())} of {len(z)} slice(s) are unlike what the prior was validated on: z "
-        f"up to {float(z[z.abs().argmax()]):+.1f}, {UNUSUAL:g} is unusual"
+        f"{int(unusual.sum())} of {len(z)} slice(s) are unlike the prior's validation images: z up "
+        f"to {float(z[z.abs().argmax()]):+.1f}, |z| above {UNUSUAL:g} is unusual"
     )
 
 
 def beside(prior_file: Path) -> Path:
-    """Where what is typical of a prior lies."""
+    """The file with the statistics of a prior.
+
+    Args:
+        prior_file: the prior's checkpoint.
+    """
     return prior_file.with_name(f"{prior_file.stem}.typical.json")
 
 
 def read_typical(prior_file: Path, sha256: str) -> Typical | None:
-    """What is typical of a prior, if anybody has said so.
+    """The statistics of a prior; None if there is no file with them.
 
     Args:
-        sha256: of the prior's weights.
+        prior_file: the prior's checkpoint.
+        sha256: hash of the prior's weights.
 
     Raises:
-        MedscoreError: the file is broken, or of other weights.
+        MedscoreError: the file is damaged, or belongs to other weights.
     """
     path = beside(prior_file)
     if not path.is_file():
@@ -135,19 +173,25 @@ def read_typical(prior_file: Path, sha256: str) -> Typical | None:
         content = json.loads(path.read_text())
     except (ValueError, OSError) as error:
         raise MedscoreError(
-            f"cannot be read as JSON ({error})", where=path, hint="write it again, or remove it"
-        ) from error
+            f"cannot be read as JSON ({error})", where=path,
+            hint="write it again with `medscore likelihood` and `typical`, or remove it",
+        ) from error  # fmt: skip
     found = validated(Typical, content, path)
     if found.prior != sha256:
         raise MedscoreError(
-            "is of other weights than the prior's", where=path,
-            hint="write it again with `medscore likelihood ... --typical`, or remove it",
+            "belongs to other weights than the prior's", where=path,
+            hint="write it again with `medscore likelihood` and `typical`, or remove it",
         )  # fmt: skip
     return found
 
 
 def write_typical(prior_file: Path, typical: Typical) -> Path:
-    """Write it beside the prior, atomically; where."""
+    """Write the statistics beside the prior, atomically, and return the file.
+
+    Args:
+        prior_file: the prior's checkpoint.
+        typical: the statistics.
+    """
     path = beside(prior_file)
     atomic_write(path, (typical.model_dump_json(indent=1) + "\n").encode())
     return path

@@ -1,4 +1,4 @@
-"""From CT projections, or an image with metal artifacts, to a measurement."""
+"""From CT projections, or a CT image with metal artifacts, to a measurement."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.scans import fan_sparse_view, full_grid, sparse_view, view_list
 
 
-def measurement_of(projections: Projections, where: Path) -> Measurement:
-    """Views in their places of the full grid, zeros between.
+def from_projections(projections: Projections, where: str | Path) -> Measurement:
+    """Put measured views into their places on the full grid of views, with zeros between them.
+
+    Args:
+        projections: line integrals and their geometry.
+        where: file to name in errors: that of the geometry.
 
     Raises:
-        MedscoreError: angles that do not increase, or a source within the image.
+        MedscoreError: the angles do not increase, or the source lies within the image.
     """
     slices, _, detectors = projections.data.shape
     geometry = projections.geometry
@@ -50,17 +54,24 @@ def measurement_of(projections: Projections, where: Path) -> Measurement:
     )
 
 
-def from_affected(volume: Volume, threshold: float, margin: int, where: Path) -> Measurement:
-    """The sinogram of images with metal artifacts, without the rays that cross metal (Song et al.
-    2022, B.6.5): what brighter pixels shadow is dropped, and the rest of the image's own line
-    integrals is kept. A scanner's own projections would be better; images are what most have.
+def from_metal_image(
+    volume: Volume, threshold: float, margin: int, where: str | Path
+) -> Measurement:
+    """Sinogram of images with metal artifacts, without the rays through metal (Song et al. 2022,
+    B.6.5).
+
+    Pixels above the threshold are metal; the rays that cross them are dropped, and the image's own
+    line integrals are kept along all others. Projections from the scanner would be better, but
+    images are what is usually available.
 
     Args:
-        volume: CT in HU. threshold: what is brighter is metal. margin: detectors dropped on each
-            side of its shadow.
+        volume: CT slices in HU.
+        threshold: CT number in HU above which a pixel is metal.
+        margin: detectors dropped on each side of the metal trace.
+        where: file to name in errors.
 
     Raises:
-        MedscoreError: no metal, or nothing beside it.
+        MedscoreError: there is no metal, or no ray beside it.
     """
     size = volume.values.shape[1]
     full = sparse_view(size, volume.spacing[0], full_grid(1, size))
@@ -75,13 +86,13 @@ def from_affected(volume: Volume, threshold: float, margin: int, where: Path) ->
             trace = metal_trace(metal, full.geometry, margin=margin)
             masks[index] = without_metal(full.diagonal, trace)[0]
         except ValueError as error:
-            raise MedscoreError(str(error), where=where, hint="use a higher --metal") from error
+            raise MedscoreError(str(error), where=where, hint="increase `metal`") from error
         data[index] = (full.forward(hu_to_mu(hu)) * masks[index])[0].numpy()
     if not found:
         raise MedscoreError(
             f"no pixel is brighter than {threshold:g} HU: there is no metal",
             where=where,
-            hint="use a lower --metal, or `medscore simulate`",
+            hint="decrease `metal`, or use `medscore simulate`",
         )
     return Measurement(
         data=data,
@@ -97,7 +108,7 @@ def from_affected(volume: Volume, threshold: float, margin: int, where: Path) ->
 
 
 def _operator(g: ScanGeometry, detectors: int) -> Radon:
-    """The scan's full grid with the file's detector."""
+    """The full grid of views of the scan, with the detector of the file."""
     if g.beam == "fan":
         assert g.source_distance is not None
         assert g.detector_distance is not None

@@ -1,8 +1,9 @@
 """From raw k-space to a measurement: oversampling, resolution, coil maps, undersampling, targets.
 
 The readout is sampled densely, so its field of view can be chosen after the scan: it is made as
-long as that of the phase encoding, and images are square without a model error. Lower resolution is
-the middle of k-space. Intensities are kept: magnitudes are those of the whole k-space's image.
+long as that of the phase encoding, which makes images square without a model error. A lower
+resolution is the middle of k-space. Intensities are kept: magnitudes are those of the image of all
+of k-space.
 """
 
 from __future__ import annotations
@@ -30,90 +31,104 @@ MAPS: dict[str, Callable[[Tensor], Tensor]] = {
     "low-resolution": low_resolution,
     "espirit": espirit,
 }
-"""How coil sensitivities are estimated, by name."""
+"""Estimators of coil sensitivities by name."""
 
 TARGETS = ("rss", "mvue", "magnitude")
-"""Images that fully sampled k-space makes: root sum of squares over coils, the minimum-variance
-unbiased estimate sum conj(S) x / sqrt(sum |S|^2) in modulus, or one coil's modulus."""
+"""Images of fully sampled k-space: root sum of squares over coils; the modulus of the minimum-
+variance unbiased estimate sum conj(S) x / sqrt(sum |S|^2); the modulus of one coil."""
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """k-space (slices, coil, ky, kx) on the grid of the image to be made, zero where nothing was
-    taken; ``taken`` (slices, 1, ky, kx) bool; pixels (column, row, slice) in mm; deviation of the
-    noise in real and imaginary part, None where it cannot be told.
+class GridKspace:
+    """k-space on the grid of the image to be reconstructed.
+
+    Attributes:
+        kspace: (slices, coil, ky, kx) complex64, zero where it was not sampled.
+        sampled: (slices, 1, ky, kx) bool.
+        spacing: distance between columns, rows and slices in mm.
+        noise_std: standard deviation of the noise in the real and the imaginary part each; ``None``
+            where it cannot be estimated.
     """
 
     kspace: Tensor
-    taken: Tensor
+    sampled: Tensor
     spacing: tuple[float, float, float]
     noise_std: float | None
 
 
-def prepare(raw: RawKspace, size: int | None, where: Path) -> Prepared:
-    """Square field of view, and ``size`` x ``size`` pixels if that is asked for.
+def to_grid(raw: RawKspace, size: int | None, where: str | Path) -> GridKspace:
+    """Make the field of view square, and reduce the resolution to ``size`` x ``size`` pixels.
+
+    Args:
+        raw: k-space as the scanner wrote it.
+        size: pixels per side; by default the resolution is kept.
+        where: file to name in errors.
 
     Raises:
-        MedscoreError: no pixel spacing, or fewer samples than ``size``.
+        MedscoreError: the pixel spacing is unknown, or ``size`` exceeds the samples.
     """
     if raw.spacing is None:
-        raise MedscoreError(
-            "the pixel spacing is not known", where=where, hint="give it with --spacing in mm"
-        )
+        raise MedscoreError("the pixel spacing is unknown", where=where, hint="set `spacing` in mm")
     column, row, thickness = raw.spacing
-    kspace, taken = torch.from_numpy(raw.kspace), torch.from_numpy(raw.taken)[:, None]
-    noise = _noise(kspace, taken)
-    if _whole_lines(taken):
+    kspace, sampled = torch.from_numpy(raw.kspace), torch.from_numpy(raw.sampled)[:, None]
+    noise_std = _noise_std(kspace, sampled)
+    if _whole_lines(sampled):
         kspace = _readout(kspace, round(kspace.shape[-1] * column / row))
-        taken = taken.any(-2, keepdim=True).expand(len(taken), 1, *kspace.shape[-2:])
+        sampled = sampled.any(-2, keepdim=True).expand(len(sampled), 1, *kspace.shape[-2:])
     ny, nx = kspace.shape[-2:]
     scale = 1.0
     if size is not None:
         if size > min(ny, nx):
             raise MedscoreError(
-                f"k-space has {ny} x {nx} samples for a square image",
+                f"`size` is {size}, k-space has {ny} x {nx} samples for a square image",
                 where=where,
-                hint=f"use a --size of at most {min(ny, nx)}",
+                hint=f"use at most {min(ny, nx)}",
             )
-        kspace, taken = _middle(kspace, size), _middle(taken, size)
+        kspace, sampled = _middle(kspace, size), _middle(sampled, size)
         column, row = column * nx / size, row * ny / size
         scale = size / (ny * nx) ** 0.5  # an orthonormal transform of fewer samples is brighter
-    return Prepared(
-        kspace=scale * kspace * taken,
-        taken=taken.contiguous(),
+    return GridKspace(
+        kspace=scale * kspace * sampled,
+        sampled=sampled.contiguous(),
         spacing=(column, row, thickness),
-        noise_std=None if noise is None else noise * scale,
+        noise_std=None if noise_std is None else noise_std * scale,
     )
 
 
-def measurement_of(
-    prepared: Prepared, raw: RawKspace, *, maps: str, mask: Tensor | None, where: Path
+def from_kspace(
+    grid: GridKspace, raw: RawKspace, *, maps: str, mask: Tensor | None, where: str | Path
 ) -> Measurement:
-    """What a reconstruction takes: the coils' maps from the centre of what was sampled, its noise.
+    """Measurement of k-space, with coil maps from its centre and its noise standard deviation.
 
     Args:
-        maps: a name in ``MAPS``. mask: (ky, kx), to keep of what was taken; for experiments.
+        grid: k-space on the grid of the image.
+        raw: k-space as the scanner wrote it, for the provenance.
+        maps: estimator of the coil sensitivities, a key of ``MAPS``.
+        mask: (ky, kx) samples to keep, for experiments with undersampling; all by default.
+        where: file to name in errors.
 
     Raises:
-        MedscoreError: no fully sampled centre to estimate maps from, or nothing left.
+        MedscoreError: there is no fully sampled centre for the maps, or no sample is left.
     """
-    taken = prepared.taken if mask is None else prepared.taken & mask.bool()
-    if not bool(taken.flatten(1).any(1).all()):
+    sampled = grid.sampled if mask is None else grid.sampled & mask.bool()
+    if not bool(sampled.flatten(1).any(1).all()):
         raise MedscoreError(
-            "of some slice nothing is left", where=where, hint="use a lower --acceleration"
+            "a slice has no samples left", where=where, hint="decrease `acceleration`"
         )
-    kspace = prepared.kspace * taken
-    shared = taken[:1, 0][0] if bool((taken == taken[:1]).all()) else taken
+    kspace = grid.kspace * sampled
+    shared = sampled[:1, 0][0] if bool((sampled == sampled[:1]).all()) else sampled
     operator: Operator = Fourier(shared)
     if kspace.shape[1] > 1:
         try:
             sensitivity = MAPS[maps](kspace)
         except ValueError as error:
             raise MedscoreError(
-                f"no coil maps: {error}", where=where, hint="measure the centre of k-space"
+                f"coil maps cannot be estimated: {error}",
+                where=where,
+                hint="sample the centre of k-space",
             ) from error
         operator = MulticoilFourier(sensitivity.to(torch.complex64), shared)
-    noise = "unknown" if not prepared.noise_std else f"gaussian:{prepared.noise_std:.6g}"
+    noise = "unknown" if not grid.noise_std else f"gaussian:{grid.noise_std:.6g}"
     return Measurement(
         data=kspace.numpy(),
         operator=operator,
@@ -122,48 +137,52 @@ def measurement_of(
         image_unit=MAGNITUDE,
         mu_water=None,
         noise=noise,
-        affine=centred_affine(kspace.shape[-2], kspace.shape[-1], prepared.spacing),
+        affine=centred_affine(kspace.shape[-2], kspace.shape[-1], grid.spacing),
         source=raw.source,
     )
 
 
-def target(prepared: Prepared, name: str, where: Path) -> NDArray[np.float32]:
-    """The image (slices, H, W) that reconstructions of undersampled data are compared to.
+def target_image(grid: GridKspace, name: str, where: str | Path) -> NDArray[np.float32]:
+    """Image (slices, H, W) with which reconstructions of undersampled data are compared.
 
     Args:
-        name: one of ``TARGETS``.
+        grid: fully sampled k-space on the grid of the image.
+        name: kind of target, one of ``TARGETS``.
+        where: file to name in errors.
 
     Raises:
-        MedscoreError: k-space is undersampled itself, or the target needs one coil.
+        MedscoreError: k-space is undersampled itself, or the target needs a single coil.
     """
-    if not bool(prepared.taken.float().mean() > 0.75):
-        share = 100 * float(prepared.taken.float().mean())
+    if not bool(grid.sampled.float().mean() > 0.75):
+        share = 100 * float(grid.sampled.float().mean())
         raise MedscoreError(
-            f"{share:.0f} % of k-space was sampled: it has no target",
+            f"{share:.0f} % of k-space is sampled, which gives no target",
             where=where,
-            hint="give a fully sampled scan, or leave --target out",
+            hint="use a fully sampled scan, or leave `target` out",
         )
-    images = ifft2c(prepared.kspace)
+    images = ifft2c(grid.kspace)
     coils = images.shape[1]
     if name == "magnitude" and coils > 1:
         raise MedscoreError(
-            f"there are {coils} coils", where=where, hint="use --target rss or mvue"
+            f"`target` is magnitude, the scan has {coils} coils",
+            where=where,
+            hint="use rss or mvue",
         )
     if name == "mvue":
-        maps = low_resolution(prepared.kspace)
+        maps = low_resolution(grid.kspace)
         norm = maps.abs().square().sum(1, keepdim=True).sqrt()
         images = (maps.conj() * images).sum(1, keepdim=True) / norm.clamp_min(1e-6)
     found: NDArray[np.float32] = images.abs().square().sum(1).sqrt().numpy()
     return found
 
 
-def _whole_lines(taken: Tensor) -> bool:
-    """Whether every readout line was taken whole, or not at all."""
-    return bool((taken.all(-2) == taken.any(-2)).all())
+def _whole_lines(sampled: Tensor) -> bool:
+    """Whether every readout line is sampled completely or not at all."""
+    return bool((sampled.all(-2) == sampled.any(-2)).all())
 
 
 def _readout(kspace: Tensor, rows: int) -> Tensor:
-    """Its field of view cut or extended by air to ``rows`` pixels of the same size."""
+    """Crop the readout's field of view, or extend it with zeros, to ``rows`` pixels."""
     lines = _ifft(kspace)
     now = lines.shape[-2]
     made = lines.new_zeros(*lines.shape[:-2], rows, lines.shape[-1])
@@ -191,10 +210,10 @@ def _middle(z: Tensor, size: int) -> Tensor:
     return z[..., top : top + size, left : left + size]
 
 
-def _noise(kspace: Tensor, taken: Tensor) -> float | None:
-    """From the corners of all that was sampled; the median of the slices."""
+def _noise_std(kspace: Tensor, sampled: Tensor) -> float | None:
+    """Noise standard deviation from the corners of k-space; the median over the slices."""
     try:
-        levels = [kspace_corners(k[None], t[None]) for k, t in zip(kspace, taken, strict=True)]
+        levels = [kspace_corners(k[None], t[None]) for k, t in zip(kspace, sampled, strict=True)]
     except ValueError:
         return None
     level = float(torch.cat(levels).median())

@@ -1,6 +1,6 @@
-"""The measurement file: data, operator, units and geometry in one HDF5, no identity.
+"""The measurement file: data, operator, units and geometry in one HDF5 file, without identity.
 
-Layout of ``meas.h5`` (format medscore-measurement-2), after a user block with a checksum of all
+Layout of a measurement file (format medscore-measurement-2), after a user block with a checksum of
 the rest (:func:`medscore.io.hdf5.sealed`)::
 
     attributes   format, task, modality, image_unit, mu_water_per_mm (CT), noise, source_sha256,
@@ -17,7 +17,7 @@ scanner's unit.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,11 @@ import torch
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
+from medscore import __version__
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 from medscore.io.files import atomic_write
-from medscore.io.hdf5 import SEAL_SIZE, array, check_seal, is_sealed, sealed
+from medscore.io.hdf5 import SEAL_SIZE, array, checked_sha256, is_sealed, sealed
 from medscore.operators import store
 from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
@@ -39,11 +40,13 @@ from medscore.operators.ct.radon import Radon
 FORMAT = "medscore-measurement-2"
 
 LARGEST = 1e6
-"""Line integrals beyond this (a metre of lead has some 10^4) come from no scan."""
+"""Largest line integral that a scan can have; a metre of lead has some 10^4."""
 
 ATTENUATION, HU, MAGNITUDE = "1/mm", "HU", "magnitude"
 IMAGE_UNITS = {ATTENUATION: "CT", HU: "CT", MAGNITUDE: "MR"}
-"""What operators act on, and the modality that has it."""
+"""Unit of the images that operators act on, and the modality that has it."""
+
+AGAIN = "make it again with `medscore simulate` or `medscore measure`"
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,18 @@ class Measurement:
     """A simulated or imported measurement.
 
     Attributes:
-        data: (slices, channel or coil, *operator.grid_shape) float32 or complex64.
-        operator: on images in ``image_unit``. noise: as given to ``simulate --noise``, or
-            ``unknown``.
-        mu_water: attenuation of water in 1/mm, which ties HU to 1/mm; none but for CT.
-        affine: voxel (column, row, slice) to RAS mm of the image to be reconstructed.
+        data: (slices, channel or coil, *operator.grid_shape) float32 or complex64, zero where
+            nothing was measured.
+        operator: measurement operator on images in ``image_unit``.
+        task: name of the task, such as "sparse-ct" or "mri-multicoil".
+        modality: "CT" or "MR".
+        image_unit: "1/mm" (attenuation), "HU" or "magnitude".
+        mu_water: attenuation of water in 1/mm, which ties HU to 1/mm; ``None`` for MR.
+        noise: "none", "gaussian:STD", "poisson:PHOTONS", "estimate", "estimate:uniform" or
+            "unknown".
+        affine: (4, 4) map from voxel (column, row, slice) to RAS mm, of the image to reconstruct.
+        source: provenance of the image or raw data.
+        file_sha256: hash of the measurement file that it was read from, else empty.
     """
 
     data: NDArray[np.float32] | NDArray[np.complex64]
@@ -67,6 +77,7 @@ class Measurement:
     noise: str
     affine: NDArray[np.float64]
     source: Source
+    file_sha256: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,13 +87,17 @@ class Measurement:
 
     @property
     def spacing(self) -> tuple[float, float]:
-        """Distance in mm between columns and between rows of the image."""
+        """Distance between columns and between rows of the image in mm."""
         column, row = np.linalg.norm(self.affine[:3, :2], axis=0)
         return float(column), float(row)
 
 
-def write_measurement(path: Path, m: Measurement, *, version: str) -> None:
-    """Write atomically.
+def write_measurement(path: str | Path, m: Measurement) -> None:
+    """Write a measurement file atomically.
+
+    Args:
+        path: file to write.
+        m: measurement to store.
 
     Raises:
         MedscoreError: the folder cannot be written.
@@ -96,7 +111,7 @@ def write_measurement(path: Path, m: Measurement, *, version: str) -> None:
             image_unit=m.image_unit,
             noise=m.noise,
             source_sha256=m.source.sha256,
-            medscore=version,
+            medscore=__version__,
         )
         if m.mu_water is not None:
             file.attrs["mu_water_per_mm"] = m.mu_water
@@ -112,10 +127,15 @@ def write_measurement(path: Path, m: Measurement, *, version: str) -> None:
     atomic_write(path, sealed(buffer.getvalue()))
 
 
-def is_measurement(path: Path) -> bool:
-    """Whether a file is one of ours: by its seal, or by the format it states. Files that cannot be
-    read are, so that the reader says why.
+def is_measurement(path: str | Path) -> bool:
+    """Whether a file is a measurement file, by its seal or the format it states.
+
+    A file that cannot be opened counts as one, so that :func:`read_measurement` says why.
+
+    Args:
+        path: any file.
     """
+    path = Path(path)
     if not path.is_file() or is_sealed(path):
         return True
     try:
@@ -125,25 +145,28 @@ def is_measurement(path: Path) -> bool:
         return True
 
 
-def read_measurement(path: Path) -> Measurement:
-    """Read and check a measurement file.
+def read_measurement(path: str | Path) -> Measurement:
+    """Read and check a measurement file; its hash is recorded as ``file_sha256``.
+
+    Args:
+        path: measurement file.
 
     Raises:
-        MedscoreError: no such file, not HDF5, another format, a missing field, a wrong unit, or
-            data that are not finite or do not fit the operator.
+        MedscoreError: there is no such file, it is not HDF5 or of another format, a field is
+            missing or invalid, or the data are not finite or do not fit the operator.
     """
+    path = Path(path)
     if not path.is_file():
         raise MedscoreError("no such measurement file", where=path, hint="see `medscore simulate`")
-    hint = "make it again with `medscore simulate` or `medscore measure`"
-    with reading("a measurement", path, hint):
-        check_seal(path)
-    with reading("a measurement", path, hint), h5py.File(path, "r") as file:
-        try:
-            measurement = _parse(path, file)
-        except KeyError as error:
-            raise _broken(path, f"lacks a field: {error.args[0]}") from error
+    with reading("a measurement", path, AGAIN), path.open("rb") as opened:
+        sha256 = checked_sha256(opened)
+        with h5py.File(opened, "r") as file:
+            try:
+                measurement = _parse(path, file)
+            except KeyError as error:
+                raise _broken(path, f"lacks a field: {error.args[0]}") from error
     _check(path, measurement)
-    return measurement
+    return replace(measurement, file_sha256=sha256)
 
 
 def _parse(path: Path, file: Any) -> Measurement:
@@ -152,7 +175,7 @@ def _parse(path: Path, file: Any) -> Measurement:
         raise MedscoreError(
             f"format is {attrs.get('format')!r}, expected {FORMAT!r}",
             where=path,
-            hint="make it with `medscore simulate` or `medscore measure`",
+            hint=AGAIN,
         )
     geometry = file["geometry"]
     image_unit = str(attrs["image_unit"])
@@ -181,7 +204,7 @@ def _check(path: Path, m: Measurement) -> None:
             f"{', '.join(f'{unit} ({modality})' for unit, modality in IMAGE_UNITS.items())}"
         )  # fmt: skip
     if not isinstance(m.operator, Operator):
-        raise _broken(path, "operator/ holds none, but a part of one")
+        raise _broken(path, "operator/ holds a part of an operator, not a whole one")
     if isinstance(m.operator, Radon) != (m.image_unit == ATTENUATION):
         raise _broken(path, f"image_unit is {m.image_unit!r}, which {m.operator} does not measure")
     if m.data.ndim != 4 or not len(m.data):
@@ -195,7 +218,7 @@ def _check(path: Path, m: Measurement) -> None:
         raise _broken(path, f"geometry/affine ends in {m.affine[3].tolist()}, not in 0, 0, 0, 1")
     for name, uid in m.source.uids.items():
         if not UID(uid, validation_mode=pydicom.config.IGNORE).is_valid:
-            raise _broken(path, f"geometry/uids/{name} is {uid[:70]!r}, no DICOM UID")
+            raise _broken(path, f"geometry/uids/{name} is {uid[:70]!r}, which is not a DICOM UID")
     if abs(np.linalg.det(m.affine)) < 1e-9:
         raise _broken(path, "geometry/affine is singular")
     if isinstance(m.operator, Radon):
@@ -207,11 +230,11 @@ def _check(path: Path, m: Measurement) -> None:
 
 
 def _check_data(path: Path, m: Measurement) -> None:
-    """Slice by slice, so that no copy of all is made."""
+    """Slice by slice, so that no copy of all data is made."""
     masks = m.operator.diagonal
     each = masks.ndim > len(m.operator.grid_shape) and len(masks) > 1
     if each and len(masks) != len(m.data):
-        raise _broken(path, f"there are masks of {len(masks)} slices, data of {len(m.data)}")
+        raise _broken(path, f"masks of {len(masks)} slices do not fit data of {len(m.data)} slices")
     if not bool(masks.any()):
         raise _broken(path, "the mask is zero everywhere: nothing was measured")
     largest = 0.0
@@ -224,11 +247,11 @@ def _check_data(path: Path, m: Measurement) -> None:
     if largest == 0:
         raise _broken(path, "data are zero everywhere")
     if m.image_unit == ATTENUATION and largest > LARGEST:
-        raise _broken(path, f"data reach {largest:g}, no line integral does")
+        raise _broken(path, f"data reach {largest:g}, which no line integral does")
 
 
 def _of_a_kind(m: Measurement) -> bool:
-    """Whether data are real or complex as the operator's are."""
+    """Whether the data are real or complex, as those of the operator are."""
     if isinstance(m.operator, Radon):
         return m.data.dtype.kind == "f"
     operator, first = m.operator.select([0]), torch.from_numpy(m.data[:1])
@@ -239,6 +262,4 @@ def _of_a_kind(m: Measurement) -> bool:
 
 
 def _broken(path: Path, what: str) -> MedscoreError:
-    return MedscoreError(
-        what, where=path, hint="make it again with `medscore simulate` or `medscore measure`"
-    )
+    return MedscoreError(what, where=path, hint=AGAIN)

@@ -1,17 +1,37 @@
-"""How images are measured, as a configuration file says it: a task and its choices."""
+"""A simulated scan as a configuration file or the caller's options describe it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from medscore.errors import MedscoreError
 from medscore.io.specs import Strict
-from medscore.measurements.tasks import Choices
+from medscore.measurements.choices import Choices
+from medscore.measurements.noise_model import noise_model
+from medscore.measurements.tasks import OPTIONS, TASKS
 
 DEFAULTS = Choices()
 
 
 class ScanSpec(Strict):
-    """A task of :data:`medscore.measurements.tasks.TASKS`, and what ``medscore simulate`` may be
-    told of it; see :class:`medscore.measurements.tasks.Choices`. ``noise`` is as on its command
-    line.
+    """A task of :data:`medscore.measurements.tasks.TASKS` and its parameters.
+
+    Attributes:
+        task: name of the task.
+        views: see :class:`~medscore.measurements.choices.Choices`.
+        arc: see :class:`~medscore.measurements.choices.Choices`.
+        acceleration: see :class:`~medscore.measurements.choices.Choices`.
+        mask: see :class:`~medscore.measurements.choices.Choices`.
+        coils: see :class:`~medscore.measurements.choices.Choices`.
+        factor: see :class:`~medscore.measurements.choices.Choices`.
+        blur: see :class:`~medscore.measurements.choices.Choices`.
+        hidden: see :class:`~medscore.measurements.choices.Choices`.
+        implants: see :class:`~medscore.measurements.choices.Choices`.
+        noise: noise model: ``none``, ``gaussian:STD`` or ``poisson:PHOTONS``.
+        seed: see :class:`~medscore.measurements.choices.Choices`.
     """
 
     task: str
@@ -26,3 +46,46 @@ class ScanSpec(Strict):
     implants: tuple[tuple[float, float, float], ...] = ()
     noise: str = "none"
     seed: int = 0
+
+
+def choices(spec: ScanSpec) -> Choices:
+    """Parameters of the scan.
+
+    Args:
+        spec: the scan as it is described.
+
+    Raises:
+        MedscoreError: the noise model is unknown.
+    """
+    given = spec.model_dump(exclude={"task", "noise"})
+    return Choices(**given, noise=noise_model(spec.noise))
+
+
+def scan_spec(task: str, noise: str, seed: int, options: Mapping[str, Any]) -> ScanSpec:
+    """Check the options of a task by name and type.
+
+    Args:
+        task: name of the task.
+        noise: noise model: ``none``, ``gaussian:STD`` or ``poisson:PHOTONS``.
+        seed: seed of the noise and of random sampling patterns.
+        options: parameters of :class:`~medscore.measurements.choices.Choices` that the task uses.
+
+    Raises:
+        MedscoreError: the task is unknown, has no such option, or a value is of another type.
+    """
+    if task not in TASKS:
+        raise MedscoreError(f"`task` is {task!r}", hint=f"use one of: {', '.join(TASKS)}")
+    for name in options:
+        if name not in OPTIONS[task]:
+            raise MedscoreError(
+                f"`{name}` is not an option of task {task}",
+                hint=f"its options are {', '.join(f'`{n}`' for n in (*OPTIONS[task], 'noise'))}",
+            )
+    try:
+        return ScanSpec(task=task, noise=noise, seed=seed, **options)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise MedscoreError(
+            f"`{fault['loc'][0]}` is {options.get(str(fault['loc'][0]))!r}: {fault['msg']}",
+            hint="correct the value",
+        ) from None

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-from medscore.metrics.quality import Convention, Quality
+from medscore.metrics.image_quality import Convention, Quality
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -94,7 +94,7 @@ def card(
     groups: Sequence[Hashable] | None = None,
     seed: int = 0,
 ) -> Card:
-    """The card of values that :func:`medscore.metrics.quality.qualities` gave.
+    """The card of values that :func:`medscore.metrics.image_quality.qualities` gave.
 
     Args:
         target: what the reference is. groups: the patient of each value, to draw whole patients.

@@ -1,1 +1,5 @@
 """Shipped priors: weights, cards, recipes and loss logs."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,20 +12,37 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from medscore.domain import ImageDomain
 from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
 
 
 class Prior(ABC):
-    """What every sampler needs to know about the data. One evaluation is one NFE."""
+    """A score model on a forward diffusion; one call of ``denoise`` is one evaluation (NFE).
+
+    Attributes:
+        sde: the forward diffusion.
+        domain: what the images are; needed to reconstruct measurements, not to sample.
+    """
 
     sde: SDE
+    domain: ImageDomain | None = None
 
     @abstractmethod
     def denoise(self, x: State, t: Times) -> State:
-        """E[x_0 | x_t = x], same shape as ``x``; ``t`` holds one time per sample."""
+        """The posterior mean E[x_0 | x_t = x], in the shape of ``x``.
+
+        Args:
+            x: noisy images at time t, (batch, channel, H, W), in the network's range.
+            t: times, (batch,).
+        """
 
     def score(self, x: State, t: Times) -> State:
-        r""":math:`\nabla_x \log p_t(x) = (\alpha D(x, t) - x) / \sigma^2`."""
+        r"""The score :math:`\nabla_x \log p_t(x) = (\alpha D(x, t) - x) / \sigma^2`.
+
+        Args:
+            x: noisy images at time t, (batch, channel, H, W), in the network's range.
+            t: times, (batch,).
+        """
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         return (alpha * self.denoise(x, t) - x) / sigma**2

@@ -38,7 +38,11 @@ PRIOR = WeightsFile(
 
 
 def build_prior(contract: DataContract) -> NetworkPrior:
-    """An untrained prior of the contract's network, SDE and data statistics."""
+    """An untrained prior with the network, SDE and data statistics of a contract.
+
+    Args:
+        contract: what the prior's images, SDE and network are.
+    """
     return NetworkPrior(
         contract.network.build(),
         contract.sde.build(),
@@ -95,7 +99,8 @@ def load_prior(path: str | Path, *, device: torch.device | str = "cpu") -> Netwo
     Raises:
         MedscoreError: as :func:`verify`, and when the weights do not fit the network.
     """
-    prior, _ = PRIOR.load(path, build_prior)
+    prior, checkpoint = PRIOR.load(path, build_prior)
+    prior.file, prior.sha256 = Path(path), checkpoint.sha256
     return prior.to(device)
 
 

@@ -1,4 +1,4 @@
-"""The data contract: what a prior's images are. It travels in the checkpoint header."""
+"""The data contract of a prior file: its images, SDE, network and provenance, in the header."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from medscore.domain import ImageDomain
 from medscore.io.specs import Strict
 from medscore.nets.diffusers_unet import DiffusersUNetSpec
 from medscore.nets.monai_unet import MonaiUNetSpec
@@ -141,18 +142,23 @@ class Provenance(Strict):
     config_sha256: str = ""
 
 
-class DataContract(Strict):
-    """What a prior was trained on, and so what it may be used on.
+class DataContract(ImageDomain):
+    """What a prior was trained on, and so what it may be used on; the header of its file.
 
-    The affine map is x = (value - low) / (high - low): ``low`` and ``high`` become 0 and 1 in the
-    network's range.
+    Attributes:
+        name: the prior's name.
+        size: rows and columns of the training images.
+        spacing_mm: smallest and largest pixel spacing of the training images in mm.
+        data_mean: mean of the training images in the network's range.
+        data_std: standard deviation of the training images in the network's range.
+        sde: the forward diffusion.
+        network: the network's architecture.
+        prediction: what the network predicts and how it is conditioned on time.
+        preprocessing: version of the path from file to network range.
+        provenance: where the weights come from.
     """
 
     name: str
-    modality: Literal["CT", "MR", "picture"]
-    quantity: Literal["HU", "mu", "magnitude", "complex", "grey", "colour"]
-    low: float
-    high: float
     size: int = Field(gt=0)
     spacing_mm: tuple[float, float]
     data_mean: float
@@ -164,29 +170,11 @@ class DataContract(Strict):
     provenance: Provenance
 
     @model_validator(mode="after")
-    def _ordered(self) -> DataContract:
-        if not self.low < self.high:
-            raise ValueError(f"low {self.low} must be below high {self.high}")
-        if not 0 < self.spacing_mm[0] <= self.spacing_mm[1]:
-            raise ValueError(f"spacing_mm {self.spacing_mm} must be positive and increasing")
+    def _fits_network(self) -> DataContract:
         self.network.check_size(self.size)
         return self
 
     @property
-    def complex_data(self) -> Literal["phase-estimate", "two-channel"] | None:
-        """How complex measurements become those of this prior's real numbers
-        (:mod:`medscore.reconstruction.complex_data`); None if they cannot.
-        """
-        if self.quantity == "magnitude":
-            return "phase-estimate"
-        return "two-channel" if self.quantity == "complex" else None
-
-    @property
-    def channels(self) -> int:
-        """Of the images: two of complex ones, three of colour, else one."""
-        return {"complex": 2, "colour": 3}.get(self.quantity, 1)
-
-    @property
-    def scale(self) -> float:
-        """Width of the value range that the network sees as 1."""
-        return self.high - self.low
+    def spatial_dims(self) -> int:
+        dims: int = getattr(self.network, "spatial_dims", 2)
+        return dims

@@ -4,8 +4,9 @@ With u = x/alpha - m, where m is the mean of the data,
 
 .. math:: D(x, t) = m + c_{skip}\, u + c_{out}\, F(c_{in}\, u;\; c_{noise}).
 
-Every network and every SDE fits, because :math:`s = \sigma/\alpha` is the noise of x/alpha: a row
-of this table is what the network was trained to predict, and a condition is how it is told t.
+Every network and every SDE fits, because :math:`s = \sigma/\alpha` is the noise level of x/alpha. A
+preconditioning says what the network was trained to predict, a condition which function of time it
+receives.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ class Scalars(NamedTuple):
 
 
 Preconditioning = Callable[[SDE, Times], Scalars]
-"""What the network predicts."""
+"""What the network predicts: the scalars at times t, (batch,)."""
 
 Condition = Callable[[SDE, Times], Tensor]
-"""What the network is told of the time, shape (batch,)."""
+"""The time variable that the network receives, (batch,)."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,19 @@ def velocity(sde: SDE, t: Times) -> Scalars:
 def clean(sde: SDE, t: Times) -> Scalars:
     """F is the clean image x_0."""
     return Scalars(torch.zeros_like(t), torch.ones_like(t), sde.alpha(t))
+
+
+def denoiser(sde: SDE, t: Times) -> Scalars:
+    """F is a denoiser D(x / alpha; sigma / alpha) of images with additive noise.
+
+    With the condition :func:`ratio` this takes plug-and-play denoisers, such as deepinv's.
+    """
+    return Scalars(torch.zeros_like(t), torch.ones_like(t), torch.ones_like(t))
+
+
+def ratio(sde: SDE, t: Times) -> Tensor:
+    """sigma / alpha, the noise level of x / alpha."""
+    return sde.ratio(t)
 
 
 def log_ratio(sde: SDE, t: Times) -> Tensor:

@@ -4,56 +4,77 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
-from medscore.priors.contract import DataContract
+
+Misfit = tuple[str, str, str]
+"""What differs, the value of the images, and the value or range of the prior."""
 
 
 def check_compatible(
-    contract: DataContract, measurement: Measurement, *, prior_name: str, where: Path
+    domain: ImageDomain,
+    measurement: Measurement,
+    *,
+    where: str | Path,
+    prior_name: str | None = None,
 ) -> None:
-    """Refuse a prior that was not trained on such images.
+    """Refuse a prior that was not trained on images like those of a measurement.
+
+    Args:
+        domain: what the images of the prior are.
+        measurement: the data.
+        where: what the message calls the measurement.
+        prior_name: what the message calls the prior; by default the domain's name.
 
     Raises:
-        MedscoreError: naming both sides: modality, matrix size or pixel spacing differ.
+        MedscoreError: modality, quantity, matrix size or pixel spacing differ; it names both sides.
     """
-    for what, ours, theirs in measurement_misfits(contract, measurement):
+    for what, ours, theirs in measurement_misfits(domain, measurement):
         raise MedscoreError(
-            f"{what} is {ours}, prior {prior_name} has {theirs}",
+            f"{what} is {ours}, prior {prior_name or domain.name} has {theirs}",
             where=where,
             hint="choose a prior that fits (`medscore priors list`), or simulate at its size",
         )
 
 
-def measurement_misfits(contract: DataContract, m: Measurement) -> list[tuple[str, str, str]]:
-    """:func:`misfits` of the images of a measurement."""
+def measurement_misfits(domain: ImageDomain, m: Measurement) -> list[Misfit]:
+    """How the images of a measurement differ from those of a prior.
+
+    Args:
+        domain: what the images of the prior are.
+        m: the measurement.
+    """
     (rows, columns), (x, y) = m.size, m.spacing
     quantity = "HU" if m.modality == "CT" else "magnitude"
-    if m.modality == "MR" and contract.complex_data == "two-channel":
-        quantity = contract.quantity
-    found = misfits(contract, modality=m.modality, quantity=quantity, size=columns, spacing=x)
-    if rows != columns:
-        found.append(("matrix size", f"{columns} x {rows}", f"{contract.size}"))
-    if abs(x - y) > 2e-3 * x:
-        found.append(("pixels in mm", f"{x:.4g} x {y:.4g}", "square"))
+    if m.modality == "MR" and domain.complex_data == "two-channel":
+        quantity = domain.quantity
+    found = misfits(domain, modality=m.modality, quantity=quantity, size=columns, spacing=x)
+    if domain.size is not None and rows != columns:
+        found.append(("matrix size", f"{columns} x {rows}", f"{domain.size}"))
+    if domain.spacing_mm is not None and abs(x - y) > 2e-3 * x:
+        found.append(("pixel spacing in mm", f"{x:.4g} x {y:.4g}", "square pixels"))
     return found
 
 
 def misfits(
-    contract: DataContract, *, modality: str, quantity: str, size: int, spacing: float
-) -> list[tuple[str, str, str]]:
-    """In what images differ from those a prior was trained on: what, theirs, the prior's.
+    domain: ImageDomain, *, modality: str, quantity: str, size: int, spacing: float
+) -> list[Misfit]:
+    """How images differ from those of a prior.
 
     Args:
-        quantity: "HU" or "magnitude". size: of the square slices. spacing: of their pixels in mm.
+        domain: what the images of the prior are.
+        modality: CT or MR.
+        quantity: "HU" or "magnitude".
+        size: rows and columns of the square slices.
+        spacing: pixel spacing in mm.
     """
-    low, high = contract.spacing_mm
-    dimension = getattr(contract.network, "spatial_dims", 2)
+    low, high = domain.spacing_mm or (0.0, float("inf"))
     sides = [
-        (modality == contract.modality, "modality", modality, contract.modality),
-        (quantity == contract.quantity, "quantity", quantity, contract.quantity),
-        (dimension == 2, "dimension", "2", f"{dimension}"),
-        (size == contract.size, "matrix size", f"{size}", f"{contract.size}"),
+        (modality == domain.modality, "modality", modality, domain.modality),
+        (quantity == domain.quantity, "quantity", quantity, domain.quantity),
+        (domain.spatial_dims == 2, "dimension", "2", f"{domain.spatial_dims}"),
+        (domain.size in (None, size), "matrix size", f"{size}", f"{domain.size}"),
         (low <= spacing <= high, "pixel spacing in mm", f"{spacing:g}", f"{low:g} to {high:g}"),
     ]
     return [(what, ours, theirs) for same, what, ours, theirs in sides if not same]

@@ -1,8 +1,9 @@
-"""Complex measurements and a prior of real numbers: the contract's rule, applied.
+"""Complex measurements with a prior of real-valued images.
 
-``DataContract.complex_data`` states which: a prior of magnitudes takes the image's phase from the
-fully sampled centre of k-space (``phase-estimate``); a prior of complex images sees real and
-imaginary part as two channels (``two-channel``); others know no complex data.
+A prior of magnitudes takes the phase of the image from the fully sampled centre of k-space
+(``phase-estimate``). A prior of complex images sees real and imaginary part as two channels
+(``two-channel``). Other priors have no rule for complex data; ``ImageDomain.complex_data`` says
+which applies.
 """
 
 from __future__ import annotations
@@ -10,56 +11,63 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
 from medscore.operators.base import Operator
 from medscore.operators.mri.multicoil import sensitivity_of
 from medscore.operators.mri.real_images import Phased, TwoChannels, estimate_phase
-from medscore.priors.contract import DataContract
 from medscore.types import Kspace
 
 
 def as_the_prior_sees(
-    contract: DataContract,
+    domain: ImageDomain,
     operator: Operator,
     kspace: Kspace,
     sensitivity: Tensor | None = None,
 ) -> Operator:
-    """``operator``, of complex images, as one of the prior's real images.
+    """An operator on complex images as one on the prior's real-valued images.
 
     Args:
+        domain: what the images of the prior are.
+        operator: the operator on complex images.
         kspace: the measurements, (batch, coil, ky, kx), with a fully sampled centre.
-        sensitivity: the coils' maps, where there are several.
+        sensitivity: coil sensitivity maps, where there are several coils.
 
     Raises:
-        MedscoreError: the prior's quantity has no rule. ValueError: no centre to take a phase from.
+        MedscoreError: the prior has no rule for complex data.
+        ValueError: k-space has no fully sampled centre from which to estimate the phase.
     """
-    rule = contract.complex_data
+    rule = domain.complex_data
     if rule == "phase-estimate":
         return Phased(operator, estimate_phase(kspace, sensitivity))
     if rule == "two-channel":
         return TwoChannels(operator)
     raise MedscoreError(
-        f"prior {contract.name} is of {contract.quantity}, which complex data have not",
+        f"prior {domain.name} models {domain.quantity} images, which cannot explain complex data",
         hint="use a prior of magnitudes or of complex images",
     )
 
 
-def seen_by(contract: DataContract, m: Measurement) -> Operator:
-    """The measurement's operator on the prior's images: complex images by the contract's rule.
+def seen_by(domain: ImageDomain, m: Measurement) -> Operator:
+    """The operator of a measurement on the prior's images.
+
+    Args:
+        domain: what the images of the prior are.
+        m: the measurement.
 
     Raises:
-        MedscoreError: the prior has no rule for them, or the scan no centre to take a phase from.
+        MedscoreError: the prior has no rule for complex data, or the phase cannot be estimated.
     """
     first = torch.from_numpy(m.data[:1])
     if not first.is_complex() or not m.operator.select([0]).adjoint(first).is_complex():
         return m.operator
     try:
         return as_the_prior_sees(
-            contract, m.operator, torch.from_numpy(m.data), sensitivity_of(m.operator)
+            domain, m.operator, torch.from_numpy(m.data), sensitivity_of(m.operator)
         )
     except ValueError as error:
         raise MedscoreError(
-            f"the image's phase is not known: {error}",
+            f"the phase of the image cannot be estimated: {error}",
             hint="measure the centre of k-space, or use a prior of complex images",
         ) from error

@@ -1,4 +1,4 @@
-"""What a file is, what is wrong with it, and which priors fit it."""
+"""Describe a file: what it holds, what to note about it, and which priors fit."""
 
 from __future__ import annotations
 
@@ -10,26 +10,32 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from medscore.datasets.load import load_image
+from medscore.datasets.dicom.files import Series, list_series
+from medscore.datasets.load import read_volume
 from medscore.datasets.raw.dicom_ct_pd import KIND, is_ct_pd
 from medscore.datasets.raw.kspace import RawKspace
 from medscore.datasets.raw.kspace_files import read_kspace
 from medscore.datasets.volume import Volume, guess
 from medscore.errors import MedscoreError, reading
 from medscore.measurements.measurement import Measurement, is_measurement, read_measurement
+from medscore.priors.catalogue import shipped_priors
+from medscore.priors.checkpoint import read_checkpoint
 from medscore.priors.contract import DataContract
 from medscore.reconstruction.compatibility import measurement_misfits, misfits
 
 Contracts = Mapping[str, DataContract]
+"""Priors by name: what their images are."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Of one image or measurement file.
+    """The description of one image or measurement file.
 
     Attributes:
-        facts: by name, in the order to be shown. noticed: what a user should know.
-        priors: by name, that it fits, and how, or why it does not.
+        what: kind of file.
+        facts: values by name, in the order to show them.
+        noticed: what the user should know.
+        priors: for each prior, that it fits and how, or why it does not.
     """
 
     what: str
@@ -38,11 +44,42 @@ class Report:
     priors: dict[str, str] = field(default_factory=dict)
 
 
+def inspect_path(
+    path: str | Path, *, series: str | None = None, channel: int | None = None
+) -> Report | list[Series]:
+    """Describe a file for all shipped priors; a folder with several series is listed.
+
+    Args:
+        path: the file or folder.
+        series: UID or description of a series, or a part of it.
+        channel: volume of a 4-D NIfTI file, from 0.
+
+    Raises:
+        MedscoreError: no such file, or it cannot be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MedscoreError("no such file or folder", where=path, hint="check the path")
+    if path.is_dir() and series is None and not is_ct_pd(path):
+        found: list[Series] = list_series(path)
+        if sum(s.image for s in found) != 1:
+            return found
+    contracts = {name: read_checkpoint(file).contract for name, file in shipped_priors().items()}
+    return inspect(path, contracts, series=series, channel=channel)
+
+
 def inspect(
     path: Path, contracts: Contracts, *, series: str | None = None, channel: int | None = None
 ) -> Report:
-    """Of a measurement file or raw k-space (.h5, .npy), a DICOM file or folder, or a NIfTI file.
-    Slices that make no even grid are told here, and no error.
+    """Describe a measurement file or raw k-space, a DICOM file or folder, or a NIfTI file.
+
+    Slices on an uneven grid are noted rather than refused.
+
+    Args:
+        path: the file or folder.
+        contracts: priors to compare with, by name.
+        series: UID or description of a series, or a part of it.
+        channel: volume of a 4-D NIfTI file, from 0.
 
     Raises:
         MedscoreError: the file cannot be read.
@@ -55,24 +92,30 @@ def inspect(
         return of_projections(path)
     noticed: tuple[str, ...] = ()
     try:
-        volume = load_image(path, series=series, channel=channel)
+        volume = read_volume(path, series=series, channel=channel)
     except MedscoreError as refused:
         try:
-            volume = load_image(path, series=series, resample=True, channel=channel)
+            volume = read_volume(path, series=series, resample=True, channel=channel)
         except MedscoreError:
             raise refused from None
-        noticed = ("the slices make no even grid: read it with --resample",)
+        noticed = ("the slices are not on an even grid: `simulate --resample` interpolates them",)
     return of_volume(volume, contracts, noticed)
 
 
 def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) -> Report:
-    """Of an image; priors are judged at their own size, which `--size` reduces slices to."""
+    """Describe an image; priors are compared at their own size, to which slices can be reduced.
+
+    Args:
+        volume: the image.
+        contracts: priors to compare with, by name.
+        more: further notes.
+    """
     n, rows, columns = volume.values.shape
     x, y, z = volume.spacing
     lowest, highest = float(volume.values.min()), float(volume.values.max())
     modality, noticed = guess(volume), [*volume.source.notes, *more]
     if volume.modality == "unknown":
-        noticed.append(f"the file does not say its modality; by its values it may be {modality}")
+        noticed.append(f"the file does not state its modality; its values suggest {modality}")
     square = rows == columns and abs(x - y) <= 1e-3 * x
     if not square:
         noticed.append(f"slices are not square: {columns} x {rows} pixels of {x:.4g} x {y:.4g} mm")
@@ -99,7 +142,12 @@ def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) 
 
 
 def of_measurement(m: Measurement, contracts: Contracts) -> Report:
-    """Of a measurement file."""
+    """Describe a measurement.
+
+    Args:
+        m: the measurement.
+        contracts: priors to compare with, by name.
+    """
     (rows, columns), (x, y) = m.size, m.spacing
     size = np.abs(m.data)
     facts = {
@@ -119,9 +167,14 @@ def of_measurement(m: Measurement, contracts: Contracts) -> Report:
 
 
 def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
-    """Of raw k-space; priors are judged at their own size, which `measure --size` makes."""
+    """Describe raw k-space; priors are compared at their own size, which `measure` can produce.
+
+    Args:
+        raw: the k-space.
+        contracts: priors to compare with, by name.
+    """
     slices, coils, ny, nx = raw.kspace.shape
-    taken = raw.taken
+    taken = raw.sampled
     facts = {
         "modality": "MR",
         "k-space": f"{slices} slice(s) of {coils} coil(s), {ny} x {nx} samples (readout, phase)",
@@ -131,7 +184,7 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
     }
     noticed = list(raw.source.notes)
     if raw.spacing is None:
-        noticed.append("the file does not say how large pixels are: measure it with --spacing")
+        noticed.append("the file does not state the pixel size: `measure --spacing` sets it")
         return Report("raw k-space", facts, tuple(noticed), {})
     column, row, thickness = raw.spacing
     side = column * nx
@@ -139,7 +192,7 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
     facts["field of view"] = f"{side:.4g} x {row * ny:.4g} mm"
     if raw.oversampling > 1:
         noticed.append(
-            f"the readout is oversampled {raw.oversampling:.3g} times: `measure` cuts it"
+            f"the readout is oversampled {raw.oversampling:.3g} times: `measure` crops it"
         )
     fits = {}
     for name, contract in contracts.items():
@@ -152,7 +205,11 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
 
 
 def of_projections(path: Path) -> Report:
-    """Of a folder of DICOM-CT-PD, by its first file."""
+    """Describe a folder of DICOM-CT-PD projections by its first file.
+
+    Args:
+        path: the folder.
+    """
     views = sorted(path.glob("*.dcm"))
     with reading("DICOM", views[0]):
         ds = pydicom.dcmread(views[0], stop_before_pixels=True)
@@ -162,7 +219,7 @@ def of_projections(path: Path) -> Report:
         "views": f"{len(views)}, detector of {ds.get('Rows', '?')} x {ds.get('Columns', '?')}",
         "scan": kind,
     }
-    noticed = ("projections do not say the image: measure them with --size and --spacing",)
+    noticed = ("projections do not state the image: `measure --size --spacing` sets it",)
     return Report("CT projections (DICOM-CT-PD)", facts, noticed, {})
 
 

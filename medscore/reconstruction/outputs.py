@@ -1,4 +1,4 @@
-"""What a reconstruction leaves behind: images, DICOM, preview, metrics, provenance."""
+"""Outputs of a reconstruction: images, DICOM, preview, metrics and provenance."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+import medscore
 from medscore.datasets.dicom.write import write_dicom_series
 from medscore.datasets.nifti import write_nifti
 from medscore.measurements.measurement import Measurement
 from medscore.metrics.card import Card, card
-from medscore.metrics.quality import CT_CONVENTION, Convention, Quality, average, qualities
+from medscore.metrics.image_quality import CT_CONVENTION, Convention, Quality, average, qualities
 from medscore.reconstruction.preview import picture
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.samples_file import write_samples
@@ -30,7 +31,15 @@ TARGET = "the image given as reference, on the measurement's grid"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a results table."""
+    """One line of a results table.
+
+    Attributes:
+        method: name of the method.
+        psnr: in dB, the mean over slices.
+        ssim: the mean over slices.
+        nfe: network evaluations per sample.
+        seconds: wall time.
+    """
 
     method: str
     psnr: float
@@ -39,38 +48,41 @@ class Row:
     seconds: float
 
     def record(self) -> dict[str, Any]:
-        """For JSON, which has no infinity: the PSNR of an image without error is null."""
+        """The line for JSON, which has no infinity: the PSNR of an exact image is null."""
         return {**asdict(self), "psnr": self.psnr if math.isfinite(self.psnr) else None}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished reconstruction with what it is compared to; arrays (slices, H, W) in HU or as
-    magnitudes.
+    """A finished reconstruction with what it is compared to.
 
     Attributes:
-        classical: name and image of what the measurement gives without a prior.
-        window_asked: values that the preview shows black and white; by default by the modality.
-        warning: what the user should know of the result; empty for nothing.
+        reconstruction: the samples, with their measurement.
+        classical: name and image (slices, H, W) of the reconstruction without a prior.
+        reference: ground truth (slices, H, W) in HU or as magnitudes; None without one.
+        window_asked: values that the preview shows black and white; by default by modality.
     """
 
-    measurement: Measurement
     reconstruction: Reconstruction
     classical: tuple[str, NDArray[np.float32]]
     reference: NDArray[np.float32] | None = None
     window_asked: tuple[float, float] | None = None
-    warning: str = ""
+
+    @property
+    def measurement(self) -> Measurement:
+        """The data that were reconstructed."""
+        return self.reconstruction.measurement
 
     @property
     def convention(self) -> Convention:
-        """How images are compared: HU in a fixed range, magnitudes in that of the reference."""
+        """The convention of the metrics: HU in a fixed range, magnitudes in the reference's."""
         if self.measurement.modality == "CT" or self.reference is None:
             return CT_CONVENTION
         return Convention(0.0, float(self.reference.max()), "(brightest of the reference)")
 
     @property
     def window(self) -> tuple[float, float]:
-        """Values shown black and white."""
+        """Values that the preview shows black and white."""
         if self.window_asked is not None:
             return self.window_asked
         if self.measurement.modality == "CT":
@@ -79,15 +91,20 @@ class Outcome:
 
     @cached_property
     def compared(self) -> dict[str, list[Quality]]:
-        """Quality of every slice of the classical image, one sample and the mean, by the name of
-        the method; empty without a reference.
+        """Quality of every slice by method: the classical image, one sample, and the mean.
+
+        Empty without a reference.
         """
         if self.reference is None:
             return {}
         r = self.reconstruction
         name, without = self.classical
-        images = {name: without, "one sample": r.samples[:, 0]}
+        images = {name: without}
         k = r.samples.shape[1]
+        if r.nfe:
+            images["one sample"] = r.samples[:, 0]
+        else:
+            images[str(r.record.get("method", "reconstruction"))] = r.mean
         if k > 1:
             images[f"mean of {k}"] = r.mean
         return {
@@ -96,7 +113,7 @@ class Outcome:
         }
 
     def rows(self) -> list[Row]:
-        """A line for each method; empty without a reference."""
+        """The lines of the results table; empty without a reference."""
         r, rows = self.reconstruction, []
         for method, values in self.compared.items():
             q, own = average(values), method != self.classical[0]
@@ -104,7 +121,7 @@ class Outcome:
         return rows
 
     def cards(self) -> dict[str, Card]:
-        """What each line stands for, by its method."""
+        """The metric card of each line, by method."""
         return {
             method: card(values, self.convention, target=TARGET)
             for method, values in self.compared.items()
@@ -114,18 +131,21 @@ class Outcome:
 def write_outputs(
     folder: Path,
     outcome: Outcome,
-    record: dict[str, Any],
+    record: Mapping[str, Any],
     *,
-    version: str,
     hdf5: bool = False,
     identity: Mapping[str, str] | None = None,
 ) -> None:
-    """Write every output of ``medscore recon`` into an existing folder.
+    """Write every output of a reconstruction into an existing folder.
 
     Args:
-        record: for provenance.json. hdf5: all samples in samples.h5 too. identity: of the patient,
-            for the DICOM series alone.
+        folder: where to write.
+        outcome: what to write.
+        record: more entries for provenance.json.
+        hdf5: whether to write all samples to samples.h5 too.
+        identity: DICOM attributes of the patient, for the derived DICOM series alone.
     """
+    version = medscore.__version__
     m, r = outcome.measurement, outcome.reconstruction
     write_nifti(folder / "recon.nii.gz", r.mean, m.affine)
     if r.samples.shape[1] > 1:
@@ -146,7 +166,7 @@ def write_outputs(
             version=version,
         )
     if hdf5:
-        seed = int(record["settings"]["seed"])
+        seed = int(r.record.get("settings", {}).get("seed", 0))
         write_samples(folder / "samples.h5", r, m, seed=seed, version=version)
     preview(outcome).save(folder / "preview.png")
     rows = outcome.rows()
@@ -157,11 +177,15 @@ def write_outputs(
             "cards": [{"method": m} | of.record() for m, of in outcome.cards().items()],
         }
         _write_json(folder / "metrics.json", metrics)
-    _write_json(folder / "provenance.json", _provenance(outcome, record, version))
+    _write_json(folder / "provenance.json", _provenance(outcome, record))
 
 
 def preview(outcome: Outcome) -> Image.Image:
-    """Classical image, reconstruction, standard deviation, reference; up to four slices."""
+    """A picture of up to four slices: classical, reconstruction, spread and reference.
+
+    Args:
+        outcome: what to show.
+    """
     r, m = outcome.reconstruction, outcome.measurement
     name, image = outcome.classical
     columns: dict[str, NDArray[np.floating]] = {name: image, "medscore": r.mean}
@@ -176,14 +200,15 @@ def preview(outcome: Outcome) -> Image.Image:
     )
 
 
-def _provenance(outcome: Outcome, record: dict[str, Any], version: str) -> dict[str, Any]:
+def _provenance(outcome: Outcome, record: Mapping[str, Any]) -> dict[str, Any]:
     m, r = outcome.measurement, outcome.reconstruction
     return {
-        "medscore": version,
+        "medscore": medscore.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "platform": f"{platform.system()} {platform.machine()}",
+        **r.record,
         **record,
         "source_sha256": m.source.sha256,
         "task": m.task,

@@ -1,4 +1,4 @@
-"""From a measurement and a prior to posterior samples: units, compatibility, the engine's job."""
+"""Posterior samples of a measurement: units, operator and conditioner of each batch, the job."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner
+from medscore.conditioners.binding import ConditionerFactory
+from medscore.domain import ImageDomain
 from medscore.engine.loop import Batch, Job, StepInfo, run
 from medscore.measurements.measurement import Measurement
 from medscore.measurements.noise_std import whiten
 from medscore.measurements.units import NetworkUnits
 from medscore.operators.base import Operator
 from medscore.priors.base import Prior
-from medscore.priors.contract import DataContract
 from medscore.reconstruction.complex_data import seen_by
 from medscore.reconstruction.result import Reconstruction
 from medscore.samplers.base import Sampler
@@ -26,9 +26,9 @@ from medscore.types import State
 from medscore.white_noise import derive_seed
 
 EXACT = 9e-4
-"""Relative residual that the final step leaves: it projects onto the images that fit so well. A
-projection brings no two images farther apart, so results do not depend on the batch size, as they
-did with A^+, which amplifies rounding where the views hardly see."""
+"""Relative residual after the final step for noise-free data, which projects onto the images that
+fit this well. A projection onto a convex set is non-expansive, so rounding is not amplified and
+results do not depend on the batch size."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,29 @@ class Plan:
     """How to sample.
 
     Attributes:
-        sampler: unconditional. conditioner: made from the operator and the measurements of a
-            batch, both in the prior's range, and the deviation of the noise in them; noisy
-            measurements come in units of their own noise, so it is 1, and 0 without noise.
-        times: decreasing grid. samples: posterior samples per slice. seed: of all draws.
-        noise: deviation of the data, broadcastable to them, of the real and the imaginary part
-            each; None for none.
-            Without noise the sampling ends with the nearest image that fits.
-        batch_size: items walked together; the result does not depend on it.
-        state: file that keeps an interrupted run. fingerprint: identifies the run.
+        sampler: the unconditional sampler.
+        conditioner: makes the conditioner of a batch from its operator and measurements, both in
+            the prior's range, and their noise standard deviation. Noisy measurements are in units
+            of their own noise, so it is 1, and 0 for noise-free data.
+        times: decreasing time grid, (steps + 1,).
+        samples: number of posterior samples per slice.
+        seed: seed of all random draws.
+        noise_std: noise standard deviation of the data, broadcastable to them, of the real and the
+            imaginary part each; None for noise-free data, for which sampling ends with a projection
+            onto the images that fit them.
+        batch_size: samples that are processed together; the result does not depend on it.
+        device: device of the network and the operators.
+        bf16: whether the network runs in bf16 autocast.
+        state: file that keeps an interrupted run; None to keep none.
+        fingerprint: identifies the run that a state belongs to.
     """
 
     sampler: Sampler
-    conditioner: Callable[[Operator, Tensor, float], Conditioner]
+    conditioner: ConditionerFactory
     times: Tensor
     samples: int = 1
     seed: int = 0
-    noise: Tensor | None = None
+    noise_std: Tensor | None = None
     batch_size: int = 8
     device: str = "cpu"
     bf16: bool = False
@@ -60,26 +66,32 @@ class Plan:
     fingerprint: str = ""
 
 
-def reconstruct(
+def sample_posterior(
     measurement: Measurement,
     prior: Prior,
-    contract: DataContract,
+    domain: ImageDomain,
     plan: Plan,
     on_step: Callable[[StepInfo], None] = lambda info: None,
 ) -> Reconstruction:
     """Draw ``plan.samples`` posterior samples of every slice.
 
-    Sample k of slice i is drawn with its own generator, seeded by (seed, i, k).
+    Sample k of slice i is drawn with its own generator, seeded by (seed, i, k). Beside the
+    measurement, memory holds at most two copies of the samples and the working set of one batch.
+
+    Args:
+        measurement: the data.
+        prior: the score model.
+        domain: what the images of the prior are.
+        plan: how to sample.
+        on_step: called after every sampling step.
 
     Raises:
-        MedscoreError: complex data, for which the prior has no rule or the scan no centre.
-
-    Beside the measurement it holds the samples twice at most, and what one batch takes.
+        MedscoreError: complex data whose phase cannot be handled, or a sample that diverged.
     """
     start = time.perf_counter()
-    operator = seen_by(contract, measurement)
+    operator = seen_by(domain, measurement)
     calls = operator.calls
-    scaled = _Scaled(measurement, operator, NetworkUnits.of(contract, measurement), plan)
+    scaled = _Scaled(measurement, operator, NetworkUnits.of(domain, measurement), plan)
     slices, k = len(measurement.data), plan.samples
     *channels, height, width = operator.image_shape
 
@@ -117,12 +129,13 @@ def reconstruct(
         operator_calls=operator.calls - calls,
         history=result.history,
         seconds=time.perf_counter() - start,
+        measurement=measurement,
     )
 
 
 @dataclass(frozen=True)
 class _Scaled:
-    """A measurement in the prior's range, a few slices at a time."""
+    """A measurement in the prior's range, some slices at a time."""
 
     measurement: Measurement
     operator: Operator
@@ -136,11 +149,12 @@ class _Scaled:
         return operator, self.units.measurements(operator, y, slices)
 
     def white(self, slices: list[int]) -> tuple[Operator, Tensor, float]:
-        """The same in units of their noise, and its deviation then: 1, or 0 without noise."""
+        """The same in units of their noise, and the noise standard deviation: 1, or 0 if none."""
         operator, y = self.plain(slices)
-        if self.plan.noise is None:
+        if self.plan.noise_std is None:
             return operator, y, 0.0
-        std = self.plan.noise if len(self.plan.noise) == 1 else self.plan.noise[slices]
+        std = self.plan.noise_std
+        std = std if len(std) == 1 else std[slices]
         return whiten(operator, y, std.to(y.device) / self.units.of_slices(slices, y))
 
 

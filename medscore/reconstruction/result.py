@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,18 @@ from medscore.measurements.measurement import Measurement
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Posterior samples in HU, or as magnitudes, and what they took.
+    """Posterior samples in HU or as magnitudes, with the computational cost.
 
     Attributes:
-        samples: (slices, samples, H, W) float32. residual: |y - A x| / |y| of each, unclipped.
-        nfe: network evaluations per sample. operator_calls: batched A, A^T and T_inv.
-        history: residuals of the noisy states along the way. seconds: wall time.
+        samples: posterior samples (slices, samples, H, W), float32.
+        residual: relative residual |y - A x| / |y| of each sample (slices, samples).
+        nfe: network evaluations per sample.
+        operator_calls: batched applications of A, its adjoint and T_inv.
+        history: residuals of the noisy states during sampling.
+        seconds: wall time.
+        measurement: the data that were reconstructed.
+        record: method, settings and prior, for provenance.json.
+        warnings: what the user should know about the result.
     """
 
     samples: NDArray[np.float32]
@@ -28,10 +35,13 @@ class Reconstruction:
     operator_calls: int
     history: tuple[Residual, ...]
     seconds: float
+    measurement: Measurement
+    record: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def mean(self) -> NDArray[np.float32]:
-        """Mean over the samples (slices, H, W)."""
+        """Mean over the samples (slices, H, W): the reconstruction."""
         mean: NDArray[np.float32] = self.samples.mean(axis=1)
         return mean
 
@@ -43,3 +53,4 @@ class Reconstruction:
 
 
 Solve = Callable[[Measurement], Reconstruction]
+"""A method with all its settings, as evaluation and tuning use it."""

@@ -1,1 +1,5 @@
 """From names in configurations and on the command line to objects."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

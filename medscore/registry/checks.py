@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from medscore.errors import MedscoreError
 
 
@@ -11,32 +9,40 @@ def check_ranges(*options: tuple[str, int | float, int | float, int | float]) ->
     """Refuse numbers out of range.
 
     Args:
-        options: name, value, the least and the largest that can be.
+        options: name of the parameter, its value, the smallest and the largest allowed value.
 
     Raises:
-        MedscoreError: naming the option.
+        MedscoreError: naming the parameter.
     """
     for name, value, low, high in options:
         if not low <= value <= high:  # NaN too
-            raise MedscoreError(f"{name} is {value}", hint=f"use {low} to {high}")
+            raise MedscoreError(f"`{name}` is {value}", hint=f"use {low} to {high}")
 
 
 def check_precision(precision: str) -> None:
-    """Refuse another ``--precision`` than there is.
+    """Refuse an unknown precision.
+
+    Args:
+        precision: float32, or bf16 for autocast of the network.
 
     Raises:
-        MedscoreError: it is neither float32 nor bf16.
+        MedscoreError: it is neither.
     """
     if precision not in ("float32", "bf16"):
-        raise MedscoreError(f"--precision {precision}", hint="use float32 or bf16")
+        raise MedscoreError(f"`precision` is {precision!r}", hint="use float32 or bf16")
 
 
 def resolve_device(name: str) -> str:
-    """``auto``, or a device that PyTorch has here.
+    """The device of a name.
+
+    Args:
+        name: ``auto`` for a GPU if there is one, else cpu or cuda.
 
     Raises:
-        MedscoreError: there is no such device.
+        MedscoreError: the device is not available.
     """
+    import torch
+
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -45,6 +51,6 @@ def resolve_device(name: str) -> str:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise MedscoreError(
-            f"--device {name} is not available here", hint="use auto or cpu"
+            f"`device` {name} is not available here", hint="use auto or cpu"
         ) from error
     return name

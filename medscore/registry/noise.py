@@ -1,8 +1,7 @@
-"""Noise models by name, and the noise standard deviation of a measurement."""
+"""The noise standard deviation of a measurement."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,47 +9,26 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import ATTENUATION, Measurement
+from medscore.measurements.noise_model import noise_model
 from medscore.measurements.noise_std import deviation, estimated, estimated_uniform
-from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
 from medscore.operators.noise_level import kspace_corners
 
-NOISES: dict[str, Callable[[float], NoiseModel]] = {
-    "gaussian": GaussianNoise,
-    "poisson": PoissonNoise,
-}
-
-
-def noise_model(text: str) -> NoiseModel:
-    """``none``, ``gaussian:STD`` or ``poisson:PHOTONS``.
-
-    Raises:
-        MedscoreError: another name, or not a positive number.
-    """
-    if text == "none":
-        return Noiseless()
-    name, _, value = text.partition(":")
-    try:
-        number = float(value)
-    except ValueError:
-        number = -1.0
-    if name not in NOISES or not 0 < number < float("inf"):
-        raise MedscoreError(
-            f"--noise {text!r} is not known", hint="use none, gaussian:0.01 or poisson:1e5"
-        )
-    return NOISES[name](number)
-
-
 ESTIMATES = {"estimate": estimated, "estimate:uniform": estimated_uniform}
-"""Noise levels from line integrals: counted photons, or one deviation for all rays."""
+"""Noise estimated from line integrals: photon counts, or one standard deviation for all rays."""
 
 
-def noise_deviation(text: str, measurement: Measurement, where: Path) -> Tensor | None:
-    """The deviation of the data, by what the file records (``recorded``), by the data themselves
-    (an entry of ``ESTIMATES``, and where the file records ``unknown``), or by another model; None
-    for none.
+def noise_std_of(text: str, measurement: Measurement, where: str | Path) -> Tensor | None:
+    """The noise standard deviation of a measurement, broadcastable to its data; None if noise-free.
+
+    Args:
+        text: ``recorded`` for what the measurement records; a name in ``ESTIMATES`` to estimate it
+            from the data, which is also done where the measurement records ``unknown``; else a
+            noise model as for :func:`noise_model`.
+        measurement: the data.
+        where: what error messages call the measurement.
 
     Raises:
-        MedscoreError: a noise that is not known, or data that tell no level.
+        MedscoreError: an unknown noise model, or data that do not determine the noise level.
     """
     y = torch.from_numpy(measurement.data)
     if text == "recorded":
@@ -65,8 +43,8 @@ def noise_deviation(text: str, measurement: Measurement, where: Path) -> Tensor 
             return ESTIMATES[text](y, mask)
         if y.is_complex():
             return kspace_corners(y, mask)[:, None, None, None]
-        raise ValueError("the data are pixels, which do not tell it")
+        raise ValueError("pixel data do not determine it")
     except ValueError as error:
         raise MedscoreError(
-            f"no noise level: {error}", where=where, hint="give it with --noise"
+            f"the noise level is unknown: {error}", where=where, hint="give it as `noise`"
         ) from error

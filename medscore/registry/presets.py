@@ -1,112 +1,249 @@
-"""Presets of ``medscore recon``: named settings, over which single options go.
+"""Settings of a reconstruction, and presets: named settings that options override.
 
-``fast`` is the default; the dissertation's are YAML files in ``configs/thesis/``, and any such file
-can be given by its path.
+``fast`` is the default. The dissertation's settings are YAML files in ``configs/thesis/``; a user's
+own file may state any part of the settings.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
+from pydantic import Field
 
 from medscore.errors import MedscoreError
-from medscore.io.specs import Strict, first_fault
+from medscore.io.specs import Strict, read_yaml, validated
 from medscore.registry.checks import check_precision, check_ranges
+from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
+from medscore.registry.table import Table
 
 THESIS = "thesis"
 """Short for the dissertation's sparse-view CT."""
 
+RECONSTRUCTION_SNR = 0.45
+"""Signal-to-noise ratio of Langevin correctors unless it is set; see docs/conditioners.md."""
+
+Parameters = Mapping[str, Any]
+"""Values by dotted name, such as ``{"conditioner.zeta": 0.3}``."""
+
+OWNERS: dict[str, Table] = {"sampler": SAMPLERS, "conditioner": CONDITIONERS, "grid": GRIDS}
+"""The first part of a dotted name, and the methods that have such parameters."""
+
 
 @dataclass(frozen=True)
 class Settings:
-    """The choices that fix a reconstruction; they are recorded in provenance.json.
+    """The choices that determine a reconstruction; provenance.json records them.
 
-    The defaults are the preset ``fast``: docs/conditioners.md compares it with the others. Without
-    a prior it is the shipped one of the measurement's modality.
+    The defaults are the preset ``fast``; docs/conditioners.md compares it with others.
+
+    Attributes:
+        prior: name of a shipped prior or path; by default the modality's.
+        sampler: name of the sampler.
+        conditioner: name of the data-consistency rule.
+        grid: name of the time grid.
+        steps: number of steps of the time grid.
+        samples: number of posterior samples per slice.
+        seed: seed of all random draws.
+        noise: noise of the measurements, as a name; see docs/measurement.md.
+        precision: float32, or bf16 autocast of the network.
+        parameters: the methods' own parameters, by dotted name.
     """
 
     prior: str | None = None
     sampler: str = "ddim"
     conditioner: str = "diffpir"
-    steps: int = 49
     grid: str = "focused"
-    snr: float = 0.45
-    lam: float | None = None
+    steps: int = 49
     samples: int = 1
     seed: int = 0
     noise: str = "recorded"
     precision: str = "float32"
+    parameters: Parameters = field(default_factory=dict)
 
     def check(self) -> None:
-        """Refuse numbers out of range.
+        """Refuse unknown names, unknown parameters and numbers out of range.
 
         Raises:
-            MedscoreError: naming the option.
+            MedscoreError: naming the parameter.
         """
         check_ranges(
-            ("--steps", self.steps, 1, 100_000),
-            ("--samples", self.samples, 1, 10_000),
-            ("--snr", self.snr, 1e-6, 10),
-            ("--lam", 1.0 if self.lam is None else self.lam, 0, 1),
-            ("--seed", self.seed, 0, 2**63 - 1),
+            ("steps", self.steps, 1, 100_000),
+            ("samples", self.samples, 1, 10_000),
+            ("seed", self.seed, 0, 2**63 - 1),
         )
         check_precision(self.precision)
+        split_parameters(self.parameters)
+        for owner in OWNERS:
+            self.parameters_of(owner)
+
+    def parameters_of(self, owner: str) -> dict[str, Any]:
+        """The parameters of the chosen sampler, conditioner or grid, converted and checked.
+
+        Args:
+            owner: "sampler", "conditioner" or "grid".
+
+        Raises:
+            MedscoreError: no such method or parameter, or a value out of range.
+        """
+        name = getattr(self, owner)
+        return OWNERS[owner].convert(name, split_parameters(self.parameters)[owner])
+
+    def record(self) -> dict[str, Any]:
+        """The settings for JSON, with every parameter of the methods, defaults included."""
+        effective = {
+            f"{owner}.{name}": value if value != math.inf else "inf"  # JSON has no infinity
+            for owner, table in OWNERS.items()
+            for name, value in self._effective(owner, table).items()
+        }
+        return {**self.__dict__, "parameters": effective}
+
+    def _effective(self, owner: str, table: Table) -> dict[str, Any]:
+        known = table.parameters(getattr(self, owner))
+        return {name: p.default for name, p in known.items()} | self.parameters_of(owner)
 
 
 DEFAULTS = Settings()
 
 
-class _Preset(Strict):
-    sampler: str
-    conditioner: str
-    grid: str
-    steps: int
-    snr: float
+class Preset(Strict):
+    """What a preset file may state; what it leaves out is as in the preset ``fast``.
+
+    Attributes:
+        prior: see :class:`Settings`.
+        sampler: see :class:`Settings`.
+        conditioner: see :class:`Settings`.
+        grid: see :class:`Settings`.
+        steps: see :class:`Settings`.
+        samples: see :class:`Settings`.
+        noise: see :class:`Settings`.
+        precision: see :class:`Settings`.
+        snr: short for the parameter ``sampler.snr``.
+        lam: short for the parameter ``conditioner.lam``.
+        set: parameters of the methods by dotted name.
+    """
+
+    prior: str | None = None
+    sampler: str | None = None
+    conditioner: str | None = None
+    grid: str | None = None
+    steps: int | None = None
+    samples: int | None = None
+    noise: str | None = None
+    precision: str | None = None
+    snr: float | None = None
     lam: float | None = None
+    set: dict[str, Any] = Field(default_factory=dict)
 
 
 def preset(name: str) -> Settings:
-    """The settings of that name, or of a YAML file.
+    """The settings of a preset.
+
+    Args:
+        name: ``fast``, ``thesis``, another of ``configs/thesis``, or the path of a YAML file.
 
     Raises:
-        MedscoreError: no such preset, or a file that says something else than a preset may.
+        MedscoreError: no such preset, or a file with unknown keys or values.
     """
     if name == "fast":
         return DEFAULTS
     shipped = thesis_presets()
-    if name == THESIS:
-        name = "sparse-ct-lidc"
-    path = shipped.get(name, Path(name))
+    path = shipped.get("sparse-ct-lidc" if name == THESIS else name, Path(name))
     if not path.is_file():
         raise MedscoreError(
             f"no preset {name!r}",
             hint=f"use a YAML file, fast, {THESIS}, or one of: {', '.join(shipped)}",
         )
-    try:
-        content = yaml.safe_load(path.read_text())
-        chosen = _Preset.model_validate(content)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MedscoreError("the preset is not YAML", where=path, hint="see configs/thesis") from (
-            error
-        )
-    except ValidationError as error:
-        raise MedscoreError(
-            f"the preset: {first_fault(error)}", where=path, hint="see configs/thesis"
-        ) from None
-    return replace(DEFAULTS, **chosen.model_dump())
+    like = "configs/thesis/sparse-ct-lidc.yaml"
+    stated = validated(Preset, read_yaml(path, like=like) or {}, path).model_dump()
+    return _overridden(DEFAULTS, stated.pop("set"), stated)
 
 
 def thesis_presets() -> dict[str, Path]:
-    """The dissertation's, by name."""
+    """The dissertation's presets: files by name."""
     folder = Path(str(files("medscore.configs"))) / THESIS
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def choose(name: str, **given: Any) -> Settings:
-    """A preset with the options that were given, those that are not ``None``, in its place."""
-    return replace(preset(name), **{key: v for key, v in given.items() if v is not None})
+def choose(
+    name: str = "fast", *, parameters: Parameters | Sequence[str] = (), **given: Any
+) -> Settings:
+    """A preset, with what was given in its place.
+
+    A parameter that a preset sets for one sampler, conditioner or grid is dropped when another one
+    is chosen.
+
+    Args:
+        name: as for :func:`preset`.
+        parameters: the methods' parameters by dotted name, or texts such as
+            "conditioner.zeta=0.3".
+        given: fields of :class:`Settings`, and ``snr`` and ``lam`` for short; None is as not given.
+
+    Raises:
+        MedscoreError: no such preset, or a parameter that is not of the form OWNER.NAME=VALUE.
+    """
+    if not isinstance(parameters, Mapping):
+        parameters = parse_parameters(parameters)
+    return _overridden(preset(name), parameters, given)
+
+
+def parse_parameters(texts: Sequence[str]) -> dict[str, str]:
+    """Values by dotted name from texts such as "conditioner.zeta=0.3".
+
+    Args:
+        texts: NAME=VALUE each.
+
+    Raises:
+        MedscoreError: a text of another form.
+    """
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name.strip() and equals and value.strip()):
+            raise MedscoreError(f"`set` {text!r}", hint="use NAME=VALUE, as conditioner.zeta=0.3")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def split_parameters(parameters: Parameters) -> dict[str, dict[str, Any]]:
+    """Parameters by their owner: sampler, conditioner or grid.
+
+    Args:
+        parameters: values by dotted name.
+
+    Raises:
+        MedscoreError: a name that does not begin with an owner.
+    """
+    found: dict[str, dict[str, Any]] = {owner: {} for owner in OWNERS}
+    for dotted, value in parameters.items():
+        owner, dot, name = dotted.partition(".")
+        if owner not in OWNERS or not dot:
+            raise MedscoreError(
+                f"no parameter {dotted!r}",
+                hint=f"begin it with {' or '.join(f'{o}.' for o in OWNERS)}, as conditioner.zeta",
+            )
+        found[owner][name] = value
+    return found
+
+
+def _overridden(base: Settings, parameters: Parameters, given: Mapping[str, Any]) -> Settings:
+    """``base`` with the fields and parameters that were given."""
+    fields = {key: value for key, value in given.items() if value is not None}
+    short = {"sampler.snr": fields.pop("snr", None), "conditioner.lam": fields.pop("lam", None)}
+    changed = {
+        owner for owner in OWNERS if owner in fields and fields[owner] != getattr(base, owner)
+    }
+    kept = {
+        name: value
+        for name, value in base.parameters.items()
+        if name.partition(".")[0] not in changed
+    }
+    kept |= {name: value for name, value in short.items() if value is not None}
+    chosen = replace(base, **fields, parameters={**kept, **parameters})
+    if chosen.sampler in SAMPLERS and "snr" in SAMPLERS.parameters(chosen.sampler):
+        parameters = {"sampler.snr": RECONSTRUCTION_SNR, **chosen.parameters}
+        return replace(chosen, parameters=parameters)
+    return chosen

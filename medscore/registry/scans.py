@@ -5,19 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from medscore.errors import MedscoreError
-from medscore.measurements.spec import ScanSpec
-from medscore.measurements.tasks import NEEDS, TASKS, Choices, Grid, Scan
-from medscore.registry.noise import noise_model
-
-
-def choices(spec: ScanSpec) -> Choices:
-    """What the task may depend on.
-
-    Raises:
-        MedscoreError: a noise that is not known.
-    """
-    given = spec.model_dump(exclude={"task", "noise"})
-    return Choices(**given, noise=noise_model(spec.noise))
+from medscore.measurements.spec import ScanSpec, choices
+from medscore.measurements.tasks import NEEDS, TASKS, Grid, Scan
 
 
 def check_task(spec: ScanSpec, modality: str, where: Path) -> None:

@@ -19,6 +19,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from medscore.parameters import Share
 from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.samplers.ddim import implicit_mean
@@ -31,9 +32,14 @@ r"""Gives :math:`\sigma_t^2 \Gamma_t` from the times, the scores at x_t, and the
 
 
 def own_moment(t: Times, score: State, sde: SDE) -> Times:
-    r"""Each sample's own :math:`\sigma^2 \|\nabla \log p\|^2 / d`.
+    r""":math:`\sigma^2 \|\nabla \log p\|^2 / d` of each sample by itself, (batch,).
 
-    A one-sample estimate, good where d is large (images): its relative error falls as 1/sqrt(d).
+    A one-sample estimate, accurate for images: its relative error falls as 1/sqrt(d).
+
+    Args:
+        t: times, (batch,).
+        score: scores at x_t, (batch, channel, ...).
+        sde: the forward diffusion.
     """
     return sde.sigma(t) ** 2 * score.flatten(1).square().mean(1)
 
@@ -42,6 +48,10 @@ def own_moment(t: Times, score: State, sde: SDE) -> Times:
 @dataclass(frozen=True)
 class MomentTable:
     """Values of sigma^2 Gamma at increasing times, interpolated linearly between them.
+
+    Args:
+        times: increasing times, two or more.
+        values: sigma^2 Gamma at each of them.
 
     Raises:
         ValueError: not two or more increasing times with a value each.
@@ -56,7 +66,13 @@ class MomentTable:
             raise ValueError(f"two or more increasing times are needed, got {self.times}")
 
     def __call__(self, t: Times, score: State, sde: SDE) -> Times:
-        """Look ``t`` up; the score is not needed."""
+        """Interpolate at ``t``; the score and the SDE are not used.
+
+        Args:
+            t: times, (batch,).
+            score: ignored.
+            sde: ignored.
+        """
         knots = torch.tensor(self.times, dtype=t.dtype, device=t.device)
         values = torch.tensor(self.values, dtype=t.dtype, device=t.device)
         k = torch.searchsorted(knots, t.contiguous()).clamp(1, len(knots) - 1)
@@ -65,7 +81,14 @@ class MomentTable:
 
 
 def estimate_moments(prior: Prior, x0: State, times: Sequence[float], noise: Noise) -> MomentTable:
-    """sigma^2 Gamma at ``times`` from data ``x0``, one noise draw per image and time."""
+    """Estimate sigma^2 Gamma from data, with one noise draw per image and time.
+
+    Args:
+        prior: the score model.
+        x0: clean images, (batch, channel, ...).
+        times: times at which to estimate it.
+        noise: draws the noise.
+    """
     values = []
     ordered = sorted(times)
     for time in ordered:
@@ -78,21 +101,15 @@ def estimate_moments(prior: Prior, x0: State, times: Sequence[float], noise: Noi
 @final
 @dataclass(frozen=True)
 class AnalyticDPM(Sampler):
-    """First order; one evaluation a step.
+    """First order; one evaluation per step.
 
     Args:
-        eta: as in DDIM. moment: where Gamma comes from.
-
-    Raises:
-        ValueError: ``eta`` is not in [0, 1].
+        eta: scale of the noise, as in DDIM.
+        moment: estimates sigma^2 Gamma.
     """
 
-    eta: float = 1.0
+    eta: Share = 1.0
     moment: Moment = own_moment
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta must be in [0, 1], got {self.eta}")
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory

@@ -15,12 +15,14 @@ the engine's.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import final
 
+from torch import Tensor
+
+from medscore.parameters import Count, Positive
 from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.samplers.langevin import langevin_update
@@ -33,19 +35,14 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class ScaledLangevin(Sampler):
-    r"""One Langevin step whose size is ``relative`` times the noise variance at s.
+    r"""One Langevin step whose size is proportional to the noise variance at s.
 
-    ``relative`` is :math:`\epsilon / \sigma_L^2`; :func:`by_technique_4` chooses it.
-
-    Raises:
-        ValueError: ``relative`` is not above 0.
+    Args:
+        relative: step size divided by the noise variance, :math:`\epsilon / \sigma_L^2`;
+            :func:`by_technique_4` chooses it.
     """
 
-    relative: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.relative < math.inf:
-            raise ValueError(f"the step must be above 0, got {self.relative}")
+    relative: Positive
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
@@ -57,39 +54,57 @@ class ScaledLangevin(Sampler):
 @final
 @dataclass(frozen=True)
 class AnnealedLangevin(Sampler):
-    """``steps`` = T times ``inner`` at every level that is stepped to; T evaluations a level.
+    """T steps of Langevin dynamics at every noise level of the grid; T evaluations per level.
 
-    Raises:
-        ValueError: ``steps`` is below 1.
+    Args:
+        inner: the Langevin step; by default of the size that Technique 6.4 gives for the grid.
+        steps: number of Langevin steps T at each level.
     """
 
-    inner: Sampler
-    steps: int
+    inner: Sampler | None = None
+    steps: Count = 3
 
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps must be 1 or more, got {self.steps}")
+    def prepared(self, sde: SDE, times: Tensor) -> Sampler:
+        if self.inner is None:
+            return by_technique_4(sde, times, self.steps)
+        return AnnealedLangevin(self.inner.prepared(sde, times), self.steps)
+
+    @property
+    def langevin(self) -> Sampler:
+        """The Langevin step.
+
+        Raises:
+            ValueError: it was neither given nor prepared for a time grid.
+        """
+        if self.inner is None:
+            raise ValueError("`inner` is not set: give it, or call `prepared` with the time grid")
+        return self.inner
 
     def init(self, x: State) -> Memory:
-        return self.inner.init(x)
+        return self.langevin.init(x)
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
         x = expand(prior.sde.alpha(s) / prior.sde.alpha(t), x) * x
         for _ in range(self.steps):
-            x, memory = self.inner.step(prior, x, s, s, noise, memory)
+            x, memory = self.langevin.step(prior, x, s, s, noise, memory)
         return x, memory
 
     def map(self, wrap: Callable[[Sampler], Sampler]) -> Sampler:
-        return AnnealedLangevin(self.inner.map(wrap), self.steps)
+        return AnnealedLangevin(self.langevin.map(wrap), self.steps)
 
 
 def by_technique_4(sde: SDE, times: AnyFloat, steps: int) -> AnnealedLangevin:
-    """T = ``steps`` a level of the grid ``times``, of the size that Technique 4 gives.
+    """Annealed Langevin dynamics with the step size of Technique 6.4.
 
-    The ratio gamma of Eq. 6.4 is that of sigma/alpha, since the state is scaled with alpha; where
-    it varies along the grid the largest counts. Equal ratios are those of the ``log_snr`` grid.
+    The ratio gamma of Eq. 6.4 is that of sigma/alpha, because the state is scaled with alpha; where
+    it varies along the grid the largest counts. The ``log_snr`` grid has equal ratios.
+
+    Args:
+        sde: the forward diffusion.
+        times: the decreasing time grid.
+        steps: number of Langevin steps T at each level.
     """
     ratios = pairwise(sde.ratio(times).tolist())
     gamma = max(above / below for above, below in ratios if above > below)

@@ -15,6 +15,7 @@ from typing import final
 
 import torch
 
+from medscore.parameters import Share
 from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.sdes.base import expand
@@ -25,17 +26,13 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class DDIM(Sampler):
-    """First order; one evaluation a step. ``eta`` scales the noise.
+    """First order; one evaluation per step.
 
-    Raises:
-        ValueError: ``eta`` is not in [0, 1].
+    Args:
+        eta: scale of the noise; 0 is deterministic, 1 is ancestral sampling.
     """
 
-    eta: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta must be in [0, 1], got {self.eta}")
+    eta: Share = 0.0
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
@@ -47,7 +44,15 @@ class DDIM(Sampler):
 def implicit_mean(
     prior: Prior, x: State, t: Times, s: Times, eta: float
 ) -> tuple[State, Times, Times, State]:
-    r"""The mean of x_s; sqrt v; sqrt(sigma_s^2 - v); and the noise (x_t - alpha_t D) / sigma_t."""
+    r"""The mean of x_s; sqrt v; sqrt(sigma_s^2 - v); and the noise (x_t - alpha_t D) / sigma_t.
+
+    Args:
+        prior: the score model.
+        x: the state at time t, (batch, channel, ...).
+        t: current times, (batch,).
+        s: times to go to, (batch,).
+        eta: scale of the noise, in [0, 1].
+    """
     sde = prior.sde
     _, b = sde.transition(s, t)
     sigma_t, sigma_s = sde.sigma(t), sde.sigma(s)

@@ -13,30 +13,52 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from medscore.parameters import Positive
 from medscore.sdes.base import SDE
 from medscore.types import AnyFloat
 
 Grid = Callable[[SDE, int], AnyFloat]
-"""Makes (steps + 1,) times."""
+"""Makes the time grid, (steps + 1,), from the SDE and the number of steps."""
 
 
 def uniform(sde: SDE, steps: int) -> AnyFloat:
-    """Equally spaced times."""
+    """Equally spaced times.
+
+    Args:
+        sde: the forward diffusion.
+        steps: number of steps N.
+    """
     return torch.linspace(1.0, sde.eps, steps + 1)
 
 
 def geometric(sde: SDE, steps: int) -> AnyFloat:
-    """Noise levels sigma in geometric progression (Song et al. 2022, section 6.3.2)."""
+    """Noise levels sigma in geometric progression (Song et al. 2022, section 6.3.2).
+
+    Args:
+        sde: the forward diffusion.
+        steps: number of steps N.
+    """
     return _levels(sde, steps, sde.sigma, torch.log, torch.exp)
 
 
 def log_snr(sde: SDE, steps: int) -> AnyFloat:
-    """Equal steps in log(alpha/sigma) (Lu et al. 2022, section 3.4)."""
+    """Equal steps in log(alpha/sigma) (Lu et al. 2022, section 3.4).
+
+    Args:
+        sde: the forward diffusion.
+        steps: number of steps N.
+    """
     return _levels(sde, steps, sde.ratio, torch.log, torch.exp)
 
 
-def karras(sde: SDE, steps: int, rho: float = 7.0) -> AnyFloat:
-    """Equal steps in (sigma/alpha)^(1/rho): finer at low noise (Karras et al. 2022, Eq. 5)."""
+def karras(sde: SDE, steps: int, rho: Positive = 7.0) -> AnyFloat:
+    """Equal steps in (sigma/alpha)^(1/rho): finer at low noise (Karras et al. 2022, Eq. 5).
+
+    Args:
+        sde: the forward diffusion.
+        steps: number of steps N.
+        rho: exponent; larger values put more steps at low noise.
+    """
     return _levels(
         sde,
         steps,
@@ -46,21 +68,40 @@ def karras(sde: SDE, steps: int, rho: float = 7.0) -> AnyFloat:
     )
 
 
-def focused(sde: SDE, steps: int, high: float = 3.0, low: float = 0.006) -> AnyFloat:
-    """One leap from 1 to sigma/alpha = ``high``, then equal steps in its logarithm down to ``low``:
-    where measurements already say how an image looks, the levels at which every image looks alike
-    are not worth an evaluation, nor are those at which nothing is left to see. It ends above the
-    SDE's eps, for sampling that ends with the denoised image.
+def focused(sde: SDE, steps: int, high: Positive = 3.0, low: Positive = 0.006) -> AnyFloat:
+    """One step from 1 to sigma/alpha = ``high``, then equal steps in its logarithm to ``low``.
+
+    Meant for reconstruction: the measurements already determine what the highest noise levels
+    would, and the lowest levels change the image no more. The grid ends above the SDE's eps, for
+    sampling that ends with the denoised image.
+
+    Args:
+        sde: the forward diffusion.
+        steps: number of steps N.
+        high: noise-to-signal ratio after the first step.
+        low: noise-to-signal ratio at the end.
+
+    Raises:
+        ValueError: ``high`` is not above ``low``.
     """
+    if not high > low:
+        raise ValueError(f"`high` is {high:g}, it must be above `low`, {low:g}")
     ratios = torch.exp(torch.linspace(math.log(high), math.log(low), max(steps, 1)))
     return torch.cat([torch.ones(1), sde.time(ratios)])
 
 
-def angular(sde: SDE, steps: int, centre: float = 0.5, width: float = 2.0) -> AnyFloat:
-    """Equal steps in arctan((v / centre)^(1 / width)), v = sigma/alpha: densest in log v where the
-    noise is about as large as the data, and coarse at both ends, where the denoised image hardly
-    changes. ``centre`` is the data's deviation. Width 1 is the cosine schedule (Nichol and Dhariwal
-    2021) for data of that deviation; a large one is ``log_snr``.
+def angular(sde: SDE, steps: int, centre: Positive = 0.5, width: Positive = 2.0) -> AnyFloat:
+    """Equal steps in arctan((v / centre)^(1 / width)) with v = sigma/alpha.
+
+    The grid is densest in log v where the noise is about as large as the data, and coarse at both
+    ends, where the denoised image hardly changes. Width 1 is the cosine schedule (Nichol and
+    Dhariwal 2021) for data of standard deviation ``centre``; large widths approach ``log_snr``.
+
+    Args:
+        sde: the forward diffusion.
+        steps: number of steps N.
+        centre: noise-to-signal ratio at the centre, about the standard deviation of the data.
+        width: spread of the steps around the centre.
     """
     return _levels(
         sde,
@@ -72,8 +113,14 @@ def angular(sde: SDE, steps: int, centre: float = 0.5, width: float = 2.0) -> An
 
 
 def ladder(sde: SDE, sigmas: Sequence[float]) -> AnyFloat:
-    """The times of given decreasing noise levels, the first of them twice: annealed Langevin
-    dynamics works at the level it steps to, so it works at the first one too.
+    """The times of given decreasing noise levels, with the first of them twice.
+
+    Annealed Langevin dynamics works at the level it steps to, so it then works at the first level
+    too.
+
+    Args:
+        sde: the forward diffusion.
+        sigmas: decreasing noise levels sigma.
 
     Raises:
         ValueError: not decreasing, or outside the SDE's own levels.

@@ -10,23 +10,28 @@ Best on the ``karras`` grid.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, replace
+from typing import Annotated, final
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
+from medscore.parameters import NonNegative, Positive
 from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
-from medscore.sdes.base import expand
+from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
 from medscore.white_noise import Noise
+
+LARGEST_GAMMA = math.sqrt(2) - 1
+"""The largest relative increase of the noise in one step."""
 
 
 @final
 @dataclass(frozen=True)
 class Heun(Sampler):
-    """Deterministic, second order, two evaluations a step."""
+    """Deterministic, second order; two evaluations per step."""
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
@@ -37,30 +42,35 @@ class Heun(Sampler):
 @final
 @dataclass(frozen=True)
 class EDMStochastic(Sampler):
-    """Raise the noise by a factor 1 + gamma, then one step of Heun from there; two evaluations.
+    """Raise the noise by a factor 1 + gamma, then one Heun step from there; two evaluations.
+
+    The noise is never raised beyond the largest noise of the SDE.
 
     Args:
-        gamma: of :func:`churn`. low, high: noise-to-signal ratios between which noise is added
-            (their S_min, S_max). inflate: standard deviation of the noise added (S_noise).
-
-    Noise is not raised beyond the SDE's own largest.
-
-    Raises:
-        ValueError: ``gamma`` is not in [0, sqrt(2) - 1].
+        gamma: relative increase of the noise at each step; by default from ``amount``.
+        low: smallest noise-to-signal ratio at which noise is added, S_min.
+        high: largest noise-to-signal ratio at which noise is added, S_max.
+        inflate: standard deviation of the noise that is added, S_noise.
+        amount: S_churn, the total churn, which gives gamma = min(S_churn / N, sqrt(2) - 1) on a
+            grid of N steps.
     """
 
-    gamma: float
-    low: float = 0.0
-    high: float = math.inf
-    inflate: float = 1.0
+    gamma: Annotated[float, Ge(0), Le(LARGEST_GAMMA)] | None = None
+    low: NonNegative = 0.0
+    high: Annotated[float, Ge(0)] = math.inf
+    inflate: Positive = 1.0
+    amount: NonNegative = 40.0
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.gamma <= math.sqrt(2) - 1:
-            raise ValueError(f"gamma must be in [0, sqrt(2) - 1], got {self.gamma}")
+    def prepared(self, sde: SDE, times: Tensor) -> Sampler:
+        if self.gamma is not None:
+            return self
+        return replace(self, gamma=churn(self.amount, len(times) - 1))
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
+        if self.gamma is None:
+            raise ValueError("`gamma` is not set: give it, or call `prepared` with the time grid")
         sde = prior.sde
         v = sde.ratio(t)
         within = (v >= self.low) & (v <= self.high) & (self.gamma > 0)
@@ -72,8 +82,13 @@ class EDMStochastic(Sampler):
 
 
 def churn(amount: float, steps: int) -> float:
-    """Their gamma_i = min(S_churn / N, sqrt(2) - 1) for ``steps`` = N."""
-    return min(amount / steps, math.sqrt(2) - 1)
+    """gamma_i = min(S_churn / N, sqrt(2) - 1) (Karras et al. 2022, Alg. 2).
+
+    Args:
+        amount: S_churn.
+        steps: number of steps N of the grid.
+    """
+    return min(amount / steps, LARGEST_GAMMA)
 
 
 def _heun(prior: Prior, x: State, t: Times, s: Times) -> Tensor:

@@ -15,17 +15,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from torch import Tensor
 
+from medscore.parameters import Count, Positive
 from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
-from medscore.sdes.base import expand
+from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
 from medscore.white_noise import Noise
+
+SCALES = 1000
+"""N of a corrector that was not prepared for a grid; Song et al.'s number."""
 
 NormRatio = Callable[[State, State], Times]
 """Gives ||z|| / ||G|| for each sample from the draws z and the scores G."""
@@ -47,19 +51,15 @@ def batch_ratio(z: State, score: State) -> Times:
 @final
 @dataclass(frozen=True)
 class Langevin(Sampler):
-    """Langevin dynamics at the noise level of the time it steps to, with a fixed step ``epsilon``.
+    """Langevin dynamics at the noise level of the time it steps to; one evaluation per step.
 
-    One evaluation a step; meant for a grid of one repeated time.
+    Meant for a grid of one repeated time.
 
-    Raises:
-        ValueError: ``epsilon`` is not above 0.
+    Args:
+        epsilon: step size.
     """
 
-    epsilon: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.epsilon < math.inf:
-            raise ValueError(f"epsilon must be above 0, got {self.epsilon}")
+    epsilon: Positive
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
@@ -71,31 +71,28 @@ class Langevin(Sampler):
 @final
 @dataclass(frozen=True)
 class LangevinCorrector(Sampler):
-    """One evaluation a step.
+    """The corrector of predictor-corrector sampling; one evaluation per step.
 
     Args:
-        snr: r, written eta in B.6.4.
-        scales: N, on which alpha_i rests for SDEs with a drift.
-        ratio: how ||z|| / ||G|| is taken.
-
-    Raises:
-        ValueError: ``snr`` is not above 0, or ``scales`` below 1.
+        snr: signal-to-noise ratio r of the step, written eta in B.6.4.
+        scales: number of noise scales N that sets alpha_i on SDEs with a drift; by default the
+            number of steps of the grid.
+        ratio: how ||z|| / ||G|| is computed.
     """
 
-    snr: float = 0.16
-    scales: int = 1000
+    snr: Positive = 0.16
+    scales: Count | None = None
     ratio: NormRatio = own_ratio
 
-    def __post_init__(self) -> None:
-        if not 0 < self.snr < math.inf or self.scales < 1:
-            raise ValueError(f"snr > 0 and scales >= 1 are needed, got {self.snr}, {self.scales}")
+    def prepared(self, sde: SDE, times: Tensor) -> Sampler:
+        return self if self.scales is not None else replace(self, scales=len(times) - 1)
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
     ) -> tuple[State, Memory]:
         score, z = prior.score(x, s), noise(x)
         # x_i = sqrt(1 - beta_i) x_{i-1} + ..., over 1/N of time: 1 - beta_i = exp(2 f / N)
-        alpha = torch.exp(2 * prior.sde.drift(s) / self.scales)
+        alpha = torch.exp(2 * prior.sde.drift(s) / (self.scales or SCALES))
         epsilon = 2 * alpha * (self.snr * self.ratio(z, score)) ** 2
         return langevin_update(x, score, expand(epsilon, x), z), memory
 

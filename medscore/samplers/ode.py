@@ -17,6 +17,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from medscore.errors import MedscoreError
+from medscore.parameters import Positive
 from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.sdes.base import SDE, expand
@@ -27,11 +28,19 @@ from medscore.white_noise import Noise
 def solve(
     prior: Prior, x: State, t: float, s: float, *, rtol: float = 1e-5, atol: float = 1e-5
 ) -> State:
-    """Carry ``x`` from time ``t`` to ``s``; s < t generates, s > t encodes, s = t does nothing.
+    """Integrate the probability flow from time ``t`` to ``s``; s < t generates, s > t encodes.
 
-    The batch is one system: its samples share the steps, each kept within the tolerances (the
-    error of a step is the largest of the samples' root mean squares). So samples depend on their
-    neighbours, within the tolerances; :class:`AdaptiveFlow` solves each alone.
+    The batch is one system: its samples share the steps, whose error is the largest root mean
+    square error of any sample. A sample therefore depends on the others within the tolerances;
+    :class:`AdaptiveFlow` solves each sample by itself.
+
+    Args:
+        prior: the score model.
+        x: the state at time t, (batch, channel, ...).
+        t: time to start from.
+        s: time to go to.
+        rtol: relative tolerance of the solver.
+        atol: absolute tolerance of the solver.
 
     Raises:
         MedscoreError: the solver's step underflowed.
@@ -47,13 +56,29 @@ def solve(
 
 
 def velocity(sde: SDE, x: State, t: Times, score: State) -> State:
-    """The right side of Eq. 7.13."""
+    """The right-hand side of Eq. 7.13.
+
+    Args:
+        sde: the forward diffusion.
+        x: the state, (batch, channel, ...).
+        t: times, (batch,).
+        score: the score at x.
+    """
     f, g = expand(sde.drift(t), x), expand(sde.diffusion(t), x)
     return f * x - 0.5 * g**2 * score
 
 
 def solve_each(prior: Prior, x: State, t: Times, s: Times, *, rtol: float, atol: float) -> State:
-    """:func:`solve` of every sample alone, each from its ``t`` to its ``s``."""
+    """:func:`solve` for each sample by itself, so that none depends on the others.
+
+    Args:
+        prior: the score model.
+        x: the states, (batch, channel, ...).
+        t: times to start from, (batch,).
+        s: times to go to, (batch,).
+        rtol: relative tolerance of the solver.
+        atol: absolute tolerance of the solver.
+    """
     ends = [
         solve(prior, x[i : i + 1], float(t[i]), float(s[i]), rtol=rtol, atol=atol)
         for i in range(len(x))
@@ -74,8 +99,14 @@ def integrate(
     """Solve dx/dt = rate(time, x) from ``t`` to ``s``.
 
     Args:
-        parts: of a sample's numbers (batch, D), how many belong together: the error of a step is
-            the largest root mean square of any sample's part.
+        rate: the right-hand side, from time and state.
+        x: the state at time t, (batch, ...).
+        t: time to start from.
+        s: time to go to.
+        rtol: relative tolerance of the solver.
+        atol: absolute tolerance of the solver.
+        parts: sizes of the parts of a flattened sample; the error of a step is the largest root
+            mean square over the parts of all samples. By default a sample is one part.
 
     Raises:
         MedscoreError: the solver's step underflowed.
@@ -106,13 +137,17 @@ def integrate(
 @final
 @dataclass(frozen=True)
 class AdaptiveFlow(Sampler):
-    """:func:`solve` from t to s, every sample alone, whatever steps it takes in between.
+    """The probability flow by an adaptive solver, for each sample by itself.
 
-    A grid of one step from 1 to eps is all it needs.
+    The solver chooses its own steps, so a grid with a single step from 1 to eps suffices.
+
+    Args:
+        rtol: relative tolerance of the solver.
+        atol: absolute tolerance of the solver.
     """
 
-    rtol: float = 1e-5
-    atol: float = 1e-5
+    rtol: Positive = 1e-5
+    atol: Positive = 1e-5
 
     def step(
         self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
@@ -120,7 +155,7 @@ class AdaptiveFlow(Sampler):
         return solve_each(prior, x, t, s, rtol=self.rtol, atol=self.atol), memory
 
     def map(self, wrap: object) -> Sampler:
-        """Refused: its steps are its own.
+        """Refuse methods on the state, because the solver chooses its own steps.
 
         Raises:
             MedscoreError: always.

@@ -6,8 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
+from torch import Tensor
+
+from medscore.parameters import Count, Positive
 from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
+from medscore.samplers.langevin import LangevinCorrector
+from medscore.samplers.reverse_diffusion import ReverseDiffusion
+from medscore.sdes.base import SDE
 from medscore.types import State, Times
 from medscore.white_noise import Noise
 
@@ -15,11 +21,24 @@ from medscore.white_noise import Noise
 @final
 @dataclass(frozen=True)
 class PredictorCorrector(Sampler):
-    """One predictor step and ``corrections`` corrector steps."""
+    """One predictor step and then corrector steps at the new noise level.
+
+    Args:
+        predictor: goes from t to s.
+        corrector: is called with s = t at the new level.
+        corrections: number of corrector steps after each predictor step.
+    """
 
     predictor: Sampler
     corrector: Sampler
-    corrections: int = 1
+    corrections: Count = 1
+
+    def prepared(self, sde: SDE, times: Tensor) -> Sampler:
+        return PredictorCorrector(
+            self.predictor.prepared(sde, times),
+            self.corrector.prepared(sde, times),
+            self.corrections,
+        )
 
     def init(self, x: State) -> Memory:
         return _join(self.predictor.init(x), self.corrector.init(x))
@@ -37,6 +56,16 @@ class PredictorCorrector(Sampler):
         return PredictorCorrector(
             self.predictor.map(wrap), self.corrector.map(wrap), self.corrections
         )
+
+
+def pc(snr: Positive = 0.16, corrections: Count = 1) -> PredictorCorrector:
+    """Predictor-corrector sampling: reverse diffusion and Langevin steps (Alg. B.6 and B.7).
+
+    Args:
+        snr: signal-to-noise ratio r of the corrector.
+        corrections: number of corrector steps after each predictor step.
+    """
+    return PredictorCorrector(ReverseDiffusion(), LangevinCorrector(snr), corrections)
 
 
 def _part(memory: Memory, name: str) -> Memory:

@@ -190,7 +190,8 @@ def _validation(
     found = _load(recipe, recipe.validation, root, cache)
     if both := sorted(set(slices.patients) & set(found.patients)):
         raise MedscoreError(
-            f"patient {both[0]} is in data and in validation ({len(both)} patients are in both)",
+            f"patient {both[0]} is in data and in validation ({len(both)} are): in "
+            f"{slices.scan_of(both[0])} and {found.scan_of(both[0])}",
             where=path,
             hint="split the data by patient",
         )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medscore.engine.loop import Batch, Job, run
-from medscore.generation.sheet import sheet
+from medscore.generation.sheet import contact_sheet
 from medscore.io.files import atomic_path
 from medscore.priors.network import NetworkPrior
 from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
@@ -90,4 +90,4 @@ def draw_samples(prior: NetworkPrior, shape: tuple[int, ...], path: Path, count:
     """
     x = sample(prior, shape, count=count)
     with atomic_path(path) as partial:
-        sheet(x if shape[0] == 3 else x[:, :1]).save(partial, format="png")
+        contact_sheet(x if shape[0] == 3 else x[:, :1]).save(partial, format="png")

@@ -1,4 +1,4 @@
-"""What ``medscore tune`` is told."""
+"""Configurations of searches for a method's parameters."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ class TuningSpec(Strict):
     """A search for the settings of one method on one task.
 
     Attributes:
-        cohort, task: what is measured; not needed where a measurement file is given.
-        search: by parameter of the method, what it may be. trials: how many settings are tried; of
-            a grid, all are. score: what is best; ``held-out`` and ``sure`` need no references.
-        folds: of ``held-out``, how many splits of every slice.
+        name: name of the search.
+        method: the method, with the parameters that stay fixed.
+        search: range of each parameter that is searched, such as ``conditioner.zeta``.
+        cohort: the slices; not needed where measurement files are given.
+        task: the measurement; not needed where measurement files are given.
+        trials: number of settings to try; of a grid, all are tried.
+        score: what is maximised; ``held-out`` and ``sure`` need no references.
+        folds: number of splits of every slice for ``held-out``.
+        metric: the convention of PSNR and SSIM.
+        seed: seed of the search and of the measurement noise.
     """
 
     name: Name

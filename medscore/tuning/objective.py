@@ -1,11 +1,11 @@
-"""A search as the command line asks for it: what is tried, on what, and the score of a setting."""
+"""A search: what is tried, on what, and the score of a setting."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -13,21 +13,30 @@ from medscore.datasets.collections.cohort import Case
 from medscore.errors import MedscoreError
 from medscore.evaluation import methods
 from medscore.evaluation.cells import key_of
-from medscore.evaluation.comparison import cohort as read
+from medscore.evaluation.comparison import cohort as read, with_parameter
 from medscore.evaluation.config import MethodSpec
+from medscore.io.files import config_path
 from medscore.measurements.measurement import Measurement, read_measurement
-from medscore.registry.noise import noise_deviation
+from medscore.registry.noise import noise_std_of
+from medscore.registry.presets import parse_parameters
 from medscore.tuning.config import Score, TuningSpec, read_tuning
 from medscore.tuning.held_out import held_out_score, split
 from medscore.tuning.sure import sure_score
 
-if TYPE_CHECKING:  # slow to import
-    import optuna
-
 
 @dataclass(frozen=True)
 class Search:
-    """A search, and what it is on; it can be sent to another process."""
+    """A search and its data; it can be sent to another process.
+
+    Attributes:
+        spec: the configuration.
+        where: its file, for error messages.
+        data: folder of the cohort's data.
+        measurements: measurement files, instead of a cohort.
+        score: what is maximised.
+        trials: number of settings to try.
+        parameters: parameters that stay fixed, by name.
+    """
 
     spec: TuningSpec
     where: Path
@@ -35,53 +44,67 @@ class Search:
     measurements: tuple[Path, ...]
     score: Score
     trials: int
+    parameters: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(
         cls,
-        config: Path,
+        config: str | Path,
         data: Path,
         measurements: tuple[Path, ...],
         score: str | None,
         trials: int | None,
+        parameters: Sequence[str] = (),
     ) -> Search:
-        """As the command line says it.
+        """A search from its configuration.
+
+        Args:
+            config: name of a shipped search, or a YAML file.
+            data: folder of the cohort's data.
+            measurements: measurement files, instead of a cohort.
+            score: what is maximised; by default the configuration's.
+            trials: number of settings to try; by default the configuration's.
+            parameters: parameters that stay fixed, "NAME=VALUE" each.
 
         Raises:
             MedscoreError: an unknown score, or one that needs references where there are none.
         """
+        config = config_path(config, "tune")
         spec = read_tuning(config)
         known = get_args(Score)
         if score is not None and score not in known:
-            raise MedscoreError(f"--score {score!r}", hint=f"use one of: {', '.join(known)}")
+            raise MedscoreError(f"`score` {score!r}", hint=f"use one of: {', '.join(known)}")
         chosen = cast(Score, score or ("held-out" if measurements else spec.score))
         if measurements and chosen in ("psnr", "ssim"):
             raise MedscoreError(
-                f"--score {chosen} needs references, measurement files have none",
-                hint="use --score held-out or sure",
+                f"`score` {chosen} needs references, measurement files have none",
+                hint="use held-out or sure",
             )
         if not measurements and (spec.cohort is None or spec.task is None):
             raise MedscoreError(
                 "cohort and task are missing", where=config,
-                hint="state them, or give --measurement",
+                hint="state them, or give a `measurement` file",
             )  # fmt: skip
-        return cls(spec, config, data, measurements, chosen, trials or spec.trials)
+        fixed = tuple(parse_parameters(parameters).items())
+        return cls(spec, config, data, measurements, chosen, trials or spec.trials, fixed)
 
     @property
     def name(self) -> str:
-        """Of the study: of these settings, whatever the number of trials."""
+        """Name of the study, which depends on everything but the number of trials."""
         fixed = self.spec.model_dump(mode="json", exclude={"trials"})
         files = [str(path.resolve()) for path in self.measurements]
-        return f"{self.spec.name}-{key_of(fixed, files, self.score)[:8]}"
+        own = [list(pair) for pair in self.parameters]
+        return f"{self.spec.name}-{key_of(fixed, files, self.score, *([own] if own else []))[:8]}"
 
-    def study(self, folder: Path, worker: int) -> optuna.Study:
-        """The study in a folder."""
-        from medscore.tuning.search import open_study
-
-        return open_study(folder, self.name, self.spec.search, seed=self.spec.seed, worker=worker)
+    def fixed_method(self) -> MethodSpec:
+        """The method with the parameters that stay fixed."""
+        method = self.spec.method
+        for key, value in self.parameters:
+            method = with_parameter(method, key, value)
+        return method
 
     def objective(self) -> Callable[[dict[str, Any]], float]:
-        """The score of settings: the mean over slices.
+        """A function from settings to their score, the mean over slices.
 
         Raises:
             MedscoreError: what is wrong with the data, the task or the method.
@@ -92,10 +115,10 @@ class Search:
             methods.verify(self._with(middle), "", m, self.where)
             if self.score == "held-out":
                 split(m)
-            if self.score == "sure" and noise_deviation("recorded", m, self.where) is None:
+            if self.score == "sure" and noise_std_of("recorded", m, self.where) is None:
                 raise MedscoreError(
                     "SURE needs noisy measurements, these have none", where=self.where,
-                    hint="use --score held-out",
+                    hint="use `score` held-out",
                 )  # fmt: skip
 
         def score(settings: dict[str, Any]) -> float:
@@ -105,11 +128,12 @@ class Search:
         return score
 
     def _with(self, settings: dict[str, Any]) -> MethodSpec:
-        """The method with these settings, and exact enough for finite differences."""
-        extra = {"precision": "float32"} if self.score == "sure" and self.spec.method.prior else {}
+        """The method with these settings, in float32 where SURE takes finite differences."""
+        method = self.fixed_method()
+        extra = {"precision": "float32"} if self.score == "sure" and method.prior else {}
         name = self.spec.task.name if self.spec.task is not None else ""
-        own = {**self.spec.method.at.get(name, {}), **settings, **extra}
-        return self.spec.method.model_copy(update={"at": {"": own}})
+        own = {**method.at.get(name, {}), **settings, **extra}
+        return method.model_copy(update={"at": {"": own}})
 
     def _measured(self) -> list[tuple[Case | None, Measurement]]:
         if self.measurements:
@@ -128,7 +152,7 @@ class Search:
         if self.score == "held-out":
             return held_out_score(solve, m, folds=range(self.spec.folds))
         if self.score == "sure":
-            std = noise_deviation("recorded", m, self.where)
+            std = noise_std_of("recorded", m, self.where)
             return sure_score(solve, m, std, seed=self.spec.seed)
         assert case is not None
         assert self.spec.task is not None

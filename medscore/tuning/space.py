@@ -1,4 +1,4 @@
-"""What the settings of a search may be."""
+"""The space of a search: a range for each parameter."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ Value = int | float | str
 
 
 class Range(Strict):
-    """One parameter: between two numbers, evenly or in logarithms, or one of some values.
+    """The range of one parameter: an interval, or a list of values.
 
     Attributes:
-        values: the only ones; with ``low`` and ``high`` absent.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        log: whether the interval is searched on a logarithmic scale.
+        integer: whether only whole numbers are tried.
+        values: the values to try, instead of an interval.
     """
 
     low: float | None = None
@@ -37,7 +41,12 @@ class Range(Strict):
         return self
 
     def suggest(self, trial: Any, name: str) -> Value:
-        """A value for this trial of optuna's."""
+        """A value for a trial.
+
+        Args:
+            trial: the trial of optuna.
+            name: name of the parameter.
+        """
         if self.values is not None:
             chosen: Value = trial.suggest_categorical(name, self.values)
             return chosen
@@ -55,12 +64,20 @@ Space = Mapping[str, Range]
 
 
 def is_grid(space: Space) -> bool:
-    """Whether every parameter has but some values: then all their combinations are tried."""
+    """Whether every parameter has a list of values, so that all combinations are tried.
+
+    Args:
+        space: ranges by parameter.
+    """
     return all(r.values is not None for r in space.values())
 
 
 def grid_size(space: Space) -> int:
-    """How many combinations a grid has."""
+    """The number of combinations of a grid.
+
+    Args:
+        space: ranges by parameter, all with a list of values.
+    """
     size = 1
     for r in space.values():
         size *= len(r.values or ())

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
-import torch
+from torch import Tensor
 
+from medscore.operators.autograd import Map, linear_map
 from medscore.operators.ct.backends.astra import Astra
 from medscore.operators.ct.backends.base import Backend, Views
 from medscore.operators.ct.backends.matrix import Chunked, Stored, stored_bytes
@@ -54,9 +54,7 @@ def project(
         backend: a name in ``BACKENDS``, or ``auto`` (:func:`choose`). memory: for ``auto``.
     """
     chosen = choose(geometry, x.device.type, views, backend, memory)
-    images = x.reshape(-1, *x.shape[-2:])
-    sinogram = _Map.apply(images, geometry, views, chosen, False)
-    return sinogram.reshape(*x.shape[:-2], *sinogram.shape[-2:])  # type: ignore[no-any-return]
+    return linear_map(x, *_maps(geometry, views, chosen))
 
 
 def backproject(
@@ -69,9 +67,8 @@ def backproject(
 ) -> AnyFloat:
     """The exact adjoint of :func:`project`: (..., views, detectors) to (..., size, size)."""
     chosen = choose(geometry, sinogram.device.type, views, backend, memory)
-    flat = sinogram.reshape(-1, *sinogram.shape[-2:])
-    image = _Map.apply(flat, geometry, views, chosen, True)
-    return image.reshape(*sinogram.shape[:-2], *image.shape[-2:])  # type: ignore[no-any-return]
+    forward, adjoint = _maps(geometry, views, chosen)
+    return linear_map(sinogram, adjoint, forward)
 
 
 @lru_cache(maxsize=64)
@@ -98,22 +95,15 @@ def choose(
     return BACKENDS[name]()
 
 
-class _Map(torch.autograd.Function):
-    """A backend's projection or, ``adjoint``, its back-projection."""
+def _maps(geometry: Geometry, views: Views | None, backend: Backend) -> tuple[Map, Map]:
+    """The projection and its adjoint on arrays with any number of leading axes."""
+    return (
+        lambda x: _flat(lambda images: backend.project(images, geometry, views), x),
+        lambda z: _flat(lambda rays: backend.backproject(rays, geometry, views), z),
+    )
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        array: torch.Tensor,
-        geometry: Geometry,
-        views: Views | None,
-        backend: Backend,
-        adjoint: bool,
-    ) -> torch.Tensor:
-        ctx.where = geometry, views, backend, not adjoint
-        run = backend.backproject if adjoint else backend.project
-        return run(array, geometry, views)
 
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return _Map.apply(grads[0], *ctx.where), None, None, None, None
+def _flat(run: Map, x: Tensor) -> Tensor:
+    """``run`` with all leading axes of ``x`` (..., rows, columns) as one batch."""
+    result = run(x.reshape(-1, *x.shape[-2:]))
+    return result.reshape(*x.shape[:-2], *result.shape[-2:])

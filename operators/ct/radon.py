@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medscore.operators.autograd import outside
 from medscore.operators.base import Operator
 from medscore.operators.ct.fbp import Window, ramp_filter
 from medscore.operators.ct.geometry import FanBeam, Geometry
@@ -22,7 +23,7 @@ REFINEMENTS = 4
 
 SMALLEST_EIGENVALUE = 0.2
 """Lower end of the Chebyshev interval; what lies below it (the corners of the frequency square)
-is the loss of ``T_inv``. T_inv(T x) is at least 42 dB on CT slices: benchmarks/main_job.py."""
+is the loss of ``T_inv``. T_inv(T x) is at least 42 dB on CT slices: benchmarks/sparse_ct.py."""
 
 
 class Radon(Operator):
@@ -119,7 +120,7 @@ class Radon(Operator):
         linear.
         """
         g = self.geometry
-        high = 1.02 * _largest_eigenvalue(g)
+        high = 1.02 * outside(lambda: _largest_eigenvalue(g))
         return chebyshev(
             lambda x: self.filtered_backprojection(self.T(x)),
             self.filtered_backprojection(z),
@@ -130,7 +131,7 @@ class Radon(Operator):
 
     def filtered_backprojection(self, z: Sinogram) -> Images:
         """T^T F z with the ramp filter over the full grid: the first approximation of T_inv."""
-        ramp = ramp_filter(self.geometry)
+        ramp = outside(lambda: ramp_filter(self.geometry))
         return ramp.amplify(self.T_adjoint(ramp(z)))
 
     def fbp(self, y: Sinogram, window: Window = "ram-lak") -> Images:
@@ -138,7 +139,7 @@ class Radon(Operator):
         arc: the classical reconstruction, and the baseline to beat.
         """
         views = tuple(self._rows.tolist())
-        ramp = ramp_filter(self.geometry, views, window=window)
+        ramp = outside(lambda: ramp_filter(self.geometry, views, window=window))
         filtered = ramp((self.mask(y) * y).index_select(-2, self._rows.to(y.device)))
         if self._few is not None:
             return ramp.amplify(backproject(filtered, self.geometry, views=views, **self._backend))

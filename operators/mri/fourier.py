@@ -14,13 +14,13 @@ from __future__ import annotations
 import cmath
 import math
 import threading
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from medscore.operators.autograd import linear_map, remember
 from medscore.operators.base import Operator
 from medscore.operators.noise import NoiseModel
 from medscore.types import ComplexImages, Kspace
@@ -47,7 +47,6 @@ class Fourier(Operator):
     def __init__(self, mask: Tensor, noise: NoiseModel | None = None) -> None:
         shape = kspace_shape(mask)
         super().__init__(mask, image_shape=shape, grid_shape=shape, noise=noise)
-        self._made: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
 
     def __repr__(self) -> str:
         h, w = self.image_shape
@@ -68,44 +67,50 @@ class Fourier(Operator):
 
     def forward(self, x: ComplexImages) -> Kspace:
         self._count[0] += 1
-        before, after = self._factors(_complex(x))
-        if torch.is_grad_enabled() and x.requires_grad:
-            spectrum: Tensor = torch.fft.fft2(before * x)
-            return spectrum * after
-        spectrum = torch.fft.fft2(torch.mul(before, x, out=_workspace(x)))
-        return spectrum.mul_(after)
+        return linear_map(_complex(x), self._measured, self._measured_adjoint)
 
     def adjoint(self, y: Kspace) -> ComplexImages:
         self._count[0] += 1
+        return linear_map(y, self._measured_adjoint, self._measured)
+
+    def _measured(self, x: Tensor) -> Tensor:
+        before, after = self._factors(x)
+        spectrum: Tensor = torch.fft.fft2(torch.mul(before, x, out=_workspace(x)))
+        return spectrum.mul_(after)
+
+    def _measured_adjoint(self, y: Tensor) -> Tensor:
         before, after = self._factors(y)
         image: Tensor = torch.fft.ifft2(after.conj() * y, norm="forward")
-        return image * before.conj()
-
-    def select(self, samples: Sequence[int]) -> Operator:
-        chosen = super().select(samples)
-        if isinstance(chosen, Fourier) and chosen is not self:
-            chosen._made = {}
-        return chosen
+        return image.mul_(before.conj())
 
     def _factors(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """What to multiply with before and after an unscaled FFT; the second holds the mask."""
-        key = (like.dtype, like.device)
-        if key not in self._made:
-            before, after = _phases(self.image_shape, like.dtype, like.device)
-            scale = 1 / math.sqrt(math.prod(self.image_shape))
-            self._made[key] = before, self.mask(like) * after * scale
-        return self._made[key]
+        """Factors before and after an unscaled FFT; the second includes the mask."""
+        key = ("factors", like.dtype, like.device)
+        factors: tuple[Tensor, Tensor] = remember(self._cache, key, lambda: self._made(like))
+        return factors
+
+    def _made(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        before, after = _phases(self.image_shape, like.dtype, like.device)
+        return before, self.mask(like) * after * (1 / math.sqrt(math.prod(self.image_shape)))
 
 
 def fft2c(x: Tensor) -> Tensor:
     """The centred orthonormal transform over the last two axes of a complex array, of any size."""
+    return linear_map(x, _transform, _inverse_transform)
+
+
+def ifft2c(z: Tensor) -> Tensor:
+    """Its inverse and adjoint."""
+    return linear_map(z, _inverse_transform, _transform)
+
+
+def _transform(x: Tensor) -> Tensor:
     before, after = _phases((x.shape[-2], x.shape[-1]), x.dtype, x.device)
     spectrum: Tensor = torch.fft.fft2(before * x, norm="ortho")
     return spectrum.mul_(after)
 
 
-def ifft2c(z: Tensor) -> Tensor:
-    """Its inverse and adjoint."""
+def _inverse_transform(z: Tensor) -> Tensor:
     before, after = _phases((z.shape[-2], z.shape[-1]), z.dtype, z.device)
     image: Tensor = torch.fft.ifft2(after.conj() * z, norm="ortho")
     return image.mul_(before.conj())
@@ -122,7 +127,8 @@ def _workspace(like: Tensor) -> Tensor:
     if kept is None or (kept.shape, kept.dtype, kept.device) != (
         like.shape, like.dtype, like.device
     ):  # fmt: skip
-        kept = torch.empty_like(like, memory_format=torch.contiguous_format)
+        with torch.inference_mode(False):
+            kept = torch.empty_like(like, memory_format=torch.contiguous_format)
         _memory.workspace = kept
     return kept
 

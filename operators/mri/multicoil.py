@@ -81,11 +81,10 @@ class MulticoilFourier(Operator):
         power = self.sensitivity.to(z).abs().square().sum(-3, keepdim=True)
         return torch.where(power > 0, self.T_adjoint(z) / power.clamp_min(1e-30), 0)
 
-    def select(self, samples: Sequence[int]) -> Operator:
+    def select(self, samples: Sequence[int]) -> MulticoilFourier:
         chosen = super().select(samples)
         if self.sensitivity.ndim == 3:
             return chosen
         chosen = copy.copy(chosen)
-        assert isinstance(chosen, MulticoilFourier)
         chosen.sensitivity = self.sensitivity[list(samples)]
         return chosen

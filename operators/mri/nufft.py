@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
+from medscore.operators.autograd import linear_map, outside
 from medscore.operators.base import Operator
 from medscore.operators.linalg import chebyshev, largest_eigenvalue
 from medscore.operators.noise import NoiseModel
@@ -92,14 +93,10 @@ class NonuniformFourier(Operator):
         }
 
     def T(self, x: ComplexImages) -> Tensor:
-        forward, _ = _modules(self.image_shape, x.dtype)
-        z: Tensor = forward.to(x.device)(x, self._points(x))
-        return z / math.sqrt(math.prod(self.image_shape))
+        return linear_map(x, self._transform, self._adjoint_transform)
 
     def T_adjoint(self, z: Tensor) -> ComplexImages:
-        _, adjoint = _modules(self.image_shape, z.dtype)
-        x: Tensor = adjoint.to(z.device)(z, self._points(z))
-        return x / math.sqrt(math.prod(self.image_shape))
+        return linear_map(z, self._adjoint_transform, self._transform)
 
     def T_inv(self, z: Tensor) -> ComplexImages:
         def compensated(samples: Tensor) -> Tensor:
@@ -113,6 +110,17 @@ class NonuniformFourier(Operator):
             steps=REFINEMENTS,
         )
 
+    def _transform(self, x: Tensor) -> Tensor:
+        forward, _ = _modules(self.image_shape, x.dtype)
+        images = x.reshape(-1, *x.shape[-3:])  # torchkbnufft takes (batch, channel, H, W) only
+        z: Tensor = forward.to(x.device)(images, self._points(x))
+        return z.reshape(*x.shape[:-2], -1) / math.sqrt(math.prod(self.image_shape))
+
+    def _adjoint_transform(self, z: Tensor) -> Tensor:
+        _, adjoint = _modules(self.image_shape, z.dtype)
+        x: Tensor = adjoint.to(z.device)(z.reshape(-1, *z.shape[-2:]), self._points(z))
+        return x.reshape(*z.shape[:-1], *self.image_shape) / math.sqrt(math.prod(self.image_shape))
+
     def _points(self, like: Tensor) -> Tensor:
         return self.trajectory.to(like.device, like.dtype.to_real())
 
@@ -124,7 +132,8 @@ class NonuniformFourier(Operator):
 
     @cached_property
     def _compensation(self) -> tuple[Tensor, float]:
-        return _weights_and_gain(self.trajectory.cpu().numpy().tobytes(), self.image_shape)
+        points = self.trajectory.cpu().numpy().tobytes()
+        return outside(lambda: _weights_and_gain(points, self.image_shape))
 
 
 @lru_cache(maxsize=4)

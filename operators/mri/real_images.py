@@ -54,9 +54,8 @@ class Phased(Operator):
     def settings(self) -> dict[str, Any]:
         return {"inner": self.inner, "phase": self.phase}
 
-    def select(self, samples: Sequence[int]) -> Operator:
+    def select(self, samples: Sequence[int]) -> Phased:
         chosen = copy.copy(super().select(samples))
-        assert isinstance(chosen, Phased)
         chosen.inner = self.inner.select(samples)
         if self.phase.ndim > 2 and len(self.phase) > 1:
             chosen.phase = self.phase[list(samples)]
@@ -99,9 +98,8 @@ class TwoChannels(Operator):
     def settings(self) -> dict[str, Any]:
         return {"inner": self.inner}
 
-    def select(self, samples: Sequence[int]) -> Operator:
+    def select(self, samples: Sequence[int]) -> TwoChannels:
         chosen = copy.copy(super().select(samples))
-        assert isinstance(chosen, TwoChannels)
         chosen.inner = self.inner.select(samples)
         return chosen
 

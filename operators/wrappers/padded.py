@@ -49,9 +49,8 @@ class Padded(Operator):
         height, width = self.image_shape[-2:]
         return {"inner": self.inner, "height": height, "width": width}
 
-    def select(self, samples: Sequence[int]) -> Operator:
+    def select(self, samples: Sequence[int]) -> Padded:
         chosen = copy.copy(super().select(samples))
-        assert isinstance(chosen, Padded)
         chosen.inner = self.inner.select(samples)
         return chosen
 

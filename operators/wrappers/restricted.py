@@ -19,10 +19,10 @@ class Restricted(Operator):
     """
 
     def __init__(self, inner: Operator, to: Tensor) -> None:
-        self.inner, self.to = inner, to.bool()
+        self.inner, self.subset = inner, to.bool()
         self.surjective, self.zero_filled_is_pinv = inner.surjective, inner.zero_filled_is_pinv
         super().__init__(
-            inner.diagonal & self.to.to(inner.diagonal.device),
+            inner.diagonal & self.subset.to(inner.diagonal.device),
             image_shape=inner.image_shape,
             grid_shape=inner.grid_shape,
             noise=inner.noise_model,
@@ -33,11 +33,10 @@ class Restricted(Operator):
         return f"Restricted({100 * float(kept):.3g} % of {self.inner!r})"
 
     def settings(self) -> dict[str, Any]:
-        return {"inner": self.inner, "to": self.to}
+        return {"inner": self.inner, "to": self.subset}
 
-    def select(self, samples: Sequence[int]) -> Operator:
+    def select(self, samples: Sequence[int]) -> Restricted:
         chosen = copy.copy(super().select(samples))
-        assert isinstance(chosen, Restricted)
         chosen.inner = self.inner.select(samples)
         return chosen
 

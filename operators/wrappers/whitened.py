@@ -47,9 +47,8 @@ class Whitened(Operator):
     def settings(self) -> dict[str, Any]:
         return {"inner": self.inner, "std": self.std}
 
-    def select(self, samples: Sequence[int]) -> Operator:
+    def select(self, samples: Sequence[int]) -> Whitened:
         chosen = copy.copy(super().select(samples))
-        assert isinstance(chosen, Whitened)
         chosen.inner = self.inner.select(samples)
         if self.std.ndim > len(self.grid_shape) and len(self.std) > 1:
             chosen.std, chosen._safe = self.std[list(samples)], self._safe[list(samples)]

@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from image_fixtures import write_slice
 from PIL import Image
 
 from medscore.cli import main
@@ -34,6 +35,8 @@ class Result:
 
 
 Command = Callable[..., Result]
+
+__all__ = ["write_slice"]
 
 
 def _call(*args: object) -> Result:

@@ -157,7 +157,7 @@ def test_a_run_that_fails_takes_the_folders_it_made_with_it(
     def diverge(*args: object) -> None:
         raise MedscoreError("sample 0 diverged", hint="use more --steps")
 
-    monkeypatch.setattr("medscore.reconstruction.from_file.reconstruct", diverge)
+    monkeypatch.setattr("medscore.reconstruction.sampling.sample_posterior", diverge)
     refused(*recon_args, "-o", tmp_path / "new" / "deep" / "out")
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""``medscore encode`` and ``medscore decode``: there and back, interrupted, on the way between."""
+"""``medscore encode`` and ``medscore decode``: inverses, resumable, with interpolation."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medscore.cli import codes as module
+from medscore.generation import coding as module
+from medscore.likelihood.inputs import read_images
+from medscore.priors.checkpoint import read_checkpoint
 
 Done = Callable[..., Any]
 Refused = Callable[..., str]
@@ -18,7 +20,7 @@ Refused = Callable[..., str]
 def codes(
     done: Done, pictures: Path, grey_prior: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Of three pictures."""
+    """Codes of three pictures."""
     file = tmp_path_factory.mktemp("codes") / "codes.npz"
     done("encode", pictures, "--prior", grey_prior, "--limit", 3, "--tolerance", 1e-8, "-o", file)
     return file
@@ -38,18 +40,37 @@ def test_decoding_undoes_encoding(
     done: Done, pictures: Path, grey_prior: Path, codes: Path, tmp_path: Path
 ) -> None:
     done("decode", codes, "--prior", grey_prior, "--tolerance", 1e-8, "-o", tmp_path / "out")
-    read = module.given([pictures], module.read_checkpoint(grey_prior).contract, limit=3).x
+    read = read_images(pictures, read_checkpoint(grey_prior).contract, limit=3).x
     assert np.abs(images(tmp_path / "out") / 16 - read[:, 0].numpy()).max() < 1e-3
     said = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert said["codes"]["prior"] == said["prior"]["sha256"]
 
 
-def test_codes_hold_what_they_are_of(codes: Path) -> None:
+def test_codes_record_their_images_and_sde(codes: Path) -> None:
     with np.load(codes, allow_pickle=False) as archive:
         assert archive["code"].shape == (3, 1, 8, 8)
         assert archive["code"].dtype == np.float64
         assert list(archive["image"]) == ["0.png#0", "2.png#0", "5.png#0"]
         assert str(archive["sde"]).startswith('{"kind":"ve"')
+
+
+def test_the_library_returns_what_the_commands_write(
+    done: Done, pictures: Path, grey_prior: Path, codes: Path, tmp_path: Path
+) -> None:
+    steps: list[tuple[int, int]] = []
+    found = module.encode_images(
+        str(pictures), str(grey_prior), against=grey_prior, limit=3, tolerance=1e-8,
+        on_step=lambda info: steps.append((info.done, info.total)),
+    )  # fmt: skip
+    assert np.array_equal(found.code.numpy(), code(codes))
+    assert found.names == ("0.png#0", "2.png#0", "5.png#0")
+    assert found.agreement is not None
+    assert found.agreement.difference == 0
+    assert list(dict.fromkeys(steps)) == [(i, 6) for i in range(7)]
+    done("decode", codes, "--prior", grey_prior, "--tolerance", 1e-5, "-o", tmp_path / "out")
+    decoded = module.decode_codes(str(codes), str(grey_prior), tolerance=1e-5)
+    assert np.array_equal(decoded.values, images(tmp_path / "out"))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_between_starts_and_ends_at_the_codes(
@@ -112,14 +133,14 @@ def test_two_priors_are_compared(
 @pytest.mark.parametrize(
     ("args", "why"),
     [
-        (("encode", "PICTURES", "--against", "ct-128", "-o", "OUT.npz"), "is of images (1, 128"),
+        (("encode", "PICTURES", "--against", "ct-128", "-o", "OUT.npz"), "is for images (1, 128"),
         (("encode", "PICTURES", "--limit", 1, "--against", "PRIOR", "-o", "OUT.npz"), "a single"),
         (("encode", "PICTURES", "--limit", 0, "-o", "OUT.npz"), "--limit is 0"),
         (("encode", "PICTURES", "--tolerance", 0, "-o", "OUT.npz"), "--tolerance is 0"),
-        (("encode", "PICTURES", "--precision", "bf16", "-o", "OUT.npz"), "--precision bf16"),
+        (("encode", "PICTURES", "--precision", "bf16", "-o", "OUT.npz"), "--precision is 'bf16'"),
         (("encode", "PICTURES", "-o", "OUT.h5"), "end its name with .npz"),
         (("encode", "nowhere.png", "-o", "OUT.npz"), "nowhere.png"),
-        (("decode", "CODES", "--between", 1, "-o", "OUT"), "--between 1 with 3 code(s)"),
+        (("decode", "CODES", "--between", 1, "-o", "OUT"), "--between is 1 with 3 code(s)"),
         (("decode", "CODES", "--temperature", -1, "-o", "OUT"), "--temperature is -1"),
         (("decode", "CODES", "--prior", "ct-128", "-o", "OUT"), "cannot be read as codes of this"),
         (("decode", "PRIOR", "-o", "OUT"), "cannot be read as codes of this prior"),

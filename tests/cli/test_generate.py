@@ -1,4 +1,4 @@
-"""``medscore generate``: images of a prior, the same whatever they are drawn with."""
+"""``medscore generate``: images of a prior that depend on the seed alone."""
 
 import json
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medscore import generation
 from medscore.cli import generate as module
 from medscore.errors import MedscoreError
 
@@ -44,6 +45,22 @@ def test_images_pictures_and_their_origin_are_written(drawn: Path) -> None:
     said = json.loads((drawn / "provenance.json").read_text())
     assert said["prior"]["name"] == "tiny"
     assert said["nfe_per_sample"] == 4
+
+
+def test_the_library_returns_what_the_command_writes(
+    drawn: Path, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    steps: list[int] = []
+    result = generation.generate(
+        str(prior), count=5, steps=3, device="cpu", on_step=lambda info: steps.append(info.done)
+    )
+    assert result.names == tuple(path.stem for path in sorted((drawn / "images").iterdir()))
+    assert np.array_equal(result.values, hu(drawn))
+    said = json.loads((drawn / "provenance.json").read_text())
+    assert {**result.provenance, "seconds": said["seconds"]} == said
+    assert steps == [1, 2, 3]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_image_depends_on_its_seed_alone(
@@ -92,21 +109,33 @@ def test_an_interrupted_run_goes_on_to_the_same_images(
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+def test_an_interruption_says_how_to_resume(
+    medscore: Done, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(job: Any, on_step: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medscore.generation.sampling.run", interrupted)
+    result = medscore("generate", "--prior", prior, *FAST, "-o", tmp_path / "out")
+    assert result.code == 130
+    assert "repeat the same command" in " ".join(result.err.split())
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
         (("-n", 0), "--count is 0"),
         (("--steps", 0), "--steps is 0"),
-        (("--snr", 0), "--snr is 0"),
+        (("--sampler", "pc", "--snr", 0), "sampler pc: snr is 0"),
         (("--seed", -1), "--seed is -1"),
         (("--batch-size", 0), "--batch-size is 0"),
-        (("--precision", "int4"), "--precision int4"),
+        (("--precision", "int4"), "--precision is 'int4'"),
         (("--sampler", "magic"), "magic"),
         (("--grid", "magic"), "magic"),
         (("--prior", "magic"), "magic"),
         (("--strength", 2), "--strength without --classifier"),
-        (("--conditioner", "dps"), "are of --known"),
-        (("--hidden", 0.2), "are of --known"),
+        (("--conditioner", "dps"), "apply only with --known"),
+        (("--hidden", 0.2), "apply only with --known"),
     ],
     ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v)),
 )
@@ -120,13 +149,13 @@ def test_refuses(
 def test_a_run_that_diverges_leaves_nothing(
     refused: Refused, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not what would refuse other settings."""
+    """In particular no state, which would refuse a run with other settings."""
 
     def diverging(job: Any, on_step: Any) -> Any:
         Path(job.state).write_bytes(b"one image")
         raise MedscoreError("diverged", hint="take more steps")
 
-    monkeypatch.setattr("medscore.generation.draw.run", diverging)
+    monkeypatch.setattr("medscore.generation.sampling.run", diverging)
     refused("generate", "--prior", prior, "-n", 2, *FAST, "-o", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 

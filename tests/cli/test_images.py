@@ -1,4 +1,4 @@
-"""Images that commands are given come as the prior has them."""
+"""Images from files, in the range and size of a prior."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from medscore.errors import MedscoreError
-from medscore.generation.given import given
+from medscore.likelihood.inputs import read_images
 from medscore.priors.checkpoint import read_checkpoint
 from medscore.priors.contract import DataContract
 
@@ -29,13 +29,18 @@ def stored(pictures: Path) -> np.ndarray:
 
 
 def test_a_folder_of_pictures(pictures: Path, colour_prior: Path, contract: Contract) -> None:
-    found = given([pictures], contract(colour_prior))
+    found = read_images([pictures], contract(colour_prior))
     assert np.allclose(found.x, stored(pictures).transpose(0, 3, 1, 2), atol=1e-6)
     assert found.names == tuple(f"{i}.png#0" for i in range(6))
-    small = given([pictures / "2.png"], contract(colour_prior), side=4)
+    small = read_images([pictures / "2.png"], contract(colour_prior), size=4)
     assert small.x.shape == (1, 3, 4, 4)
-    assert given([pictures], contract(colour_prior), limit=3).names == ("0.png#0", "2.png#0",
+    assert read_images([pictures], contract(colour_prior), limit=3).names == ("0.png#0", "2.png#0",
                                                                         "5.png#0")  # fmt: skip
+
+
+def test_no_files_are_refused(colour_prior: Path, contract: Contract) -> None:
+    with pytest.raises(MedscoreError, match="no image files"):
+        read_images([], contract(colour_prior))
 
 
 def test_white_is_that_of_arrays_and_255_in_files(
@@ -43,7 +48,9 @@ def test_white_is_that_of_arrays_and_255_in_files(
 ) -> None:
     luma = stored(pictures) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     np.savez(tmp_path / "a.npz", image=16 * luma)
-    files, array = (given([f], contract(grey_prior)).x for f in (pictures, tmp_path / "a.npz"))
+    files, array = (
+        read_images([f], contract(grey_prior)).x for f in (pictures, tmp_path / "a.npz")
+    )
     assert np.allclose(array[:, 0], luma, atol=1e-5)
     assert np.allclose(files, array, atol=1 / 255)
 
@@ -53,12 +60,12 @@ def test_names_with_brackets_are_names_and_patterns_are_patterns(
 ) -> None:
     odd = tmp_path / "a[1].png"
     odd.write_bytes((pictures / "0.png").read_bytes())
-    assert len(given([odd], contract(colour_prior)).x) == 1
-    assert len(given([pictures / "[0-3].png"], contract(colour_prior)).x) == 4
+    assert len(read_images([odd], contract(colour_prior)).x) == 1
+    assert len(read_images([pictures / "[0-3].png"], contract(colour_prior)).x) == 4
 
 
 def test_slices_are_in_the_priors_range(scan: Path, prior: Path, contract: Contract) -> None:
-    found = given([scan], contract(prior))
+    found = read_images([scan], contract(prior))
     assert found.x.shape == (2, 1, 32, 32)
     assert float(found.x.min()) == 0
     assert float(found.x.max()) == pytest.approx(1800 / 2500)
@@ -69,7 +76,7 @@ def test_samples_come_as_they_were_drawn(
     done: Callable[..., Any], prior: Path, contract: Contract, tmp_path: Path
 ) -> None:
     done("generate", "--prior", prior, "-n", 2, "--steps", 2, "-o", tmp_path / "out")
-    found = given([tmp_path / "out"], contract(prior))
+    found = read_images([tmp_path / "out"], contract(prior))
     with np.load(tmp_path / "out" / "samples.npz", allow_pickle=False) as archive:
         expected = (archive["hu"] + 1000) / 2500
     assert np.allclose(found.x[:, 0], expected, atol=1e-6)
@@ -90,13 +97,13 @@ def test_other_samples_are_refused(
 ) -> None:
     np.savez(tmp_path / "samples.npz", **arrays)
     with pytest.raises(MedscoreError, match=why):
-        given([tmp_path], contract(prior))
+        read_images([tmp_path], contract(prior))
 
 
 def test_a_prior_of_something_else_is_refused(prior: Path, contract: Contract, scan: Path) -> None:
     other = contract(prior).model_copy(update={"quantity": "complex"})
     with pytest.raises(MedscoreError, match="is of complex images"):
-        given([scan], other)
+        read_images([scan], other)
 
 
 def test_likelihoods_of_pictures(

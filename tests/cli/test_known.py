@@ -1,4 +1,4 @@
-"""``medscore generate --known``: images that agree with what is known."""
+"""``medscore generate --known``: samples that agree with the observed part of an image."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ FAST = ("--steps", 3, "-n", 2, "--device", "cpu")
 
 
 def read(folder: Path) -> np.ndarray:
-    """(n, H, W, channels), or without channels."""
+    """Samples (n, H, W, channel) or (n, H, W)."""
     with np.load(folder / "samples.npz", allow_pickle=False) as archive:
         return np.asarray(archive["image" if "image" in archive else "hu"])
 
@@ -29,7 +29,7 @@ def test_known_pixels_stay_and_hidden_ones_differ(
     done: Done, pictures: Path, colour_prior: Path, tmp_path: Path
 ) -> None:
     mask = np.zeros((16, 16), dtype=np.uint8)
-    mask[:, 7:] = 255  # of the fourth column of 8 half is known: not known
+    mask[:, 7:] = 255  # half of the fourth column of 8 is white: it is not observed
     Image.fromarray(mask).save(tmp_path / "mask.png")
     both = ["--known", pictures / "1.png", "--known", pictures / "4.png"]
     args = ["generate", "--prior", colour_prior, *both, *FAST, "--mask", tmp_path / "mask.png"]
@@ -43,7 +43,7 @@ def test_known_pixels_stay_and_hidden_ones_differ(
     with Image.open(tmp_path / "out" / "sheet.png") as sheet:
         shown = np.asarray(sheet)
     assert shown.shape == (8 * (2 * 10 - 2), 8 * (3 * 10 - 2), 3)
-    seen = shown[4::8, 4::8][:8, :8]  # what was known of the first picture
+    seen = shown[4::8, 4::8][:8, :8]  # the observed part of the first picture
     assert np.abs(seen[:, 4:] / 255 - true[0, :, 4:]).max() < 1e-6
     assert (seen[:, :4] == 128).all()
 
@@ -115,17 +115,20 @@ def test_any_conditioner_and_sampler(
     ("options", "why"),
     [
         (("--task", "magic"), "use one of: inpaint, sr, colorize"),
-        (("--task", "colorize"), "with prior tiny-grey of grey images"),
-        (("--task", "sr", "--factor", 3), "--factor 3"),
+        (("--task", "colorize"), "--task is colorize, but prior tiny-grey is of grey images"),
+        (("--task", "sr", "--factor", 3), "--factor is 3"),
         (("--hidden", 0), "--hidden is 0"),
         (("--conditioner", "magic"), "magic"),
         (("--mask", "MASK"), "0 of 64 pixels are white"),
         (("--mask", "nowhere.png"), "nowhere.png"),
-        (("--mask", "WIDE"), "--mask of 16x8 pixels"),
+        (("--mask", "WIDE"), "--mask has 16x8 pixels"),
         (("--mask", "JPEG"), "give a PNG"),
-        (("--factor", 4), "--factor with --task inpaint"),
-        (("--mask", "MASK", "--hidden", 0.2), "--hidden with --task inpaint and --mask"),
-        (("--task", "sr", "--mask", "MASK"), "--mask with --task sr"),
+        (("--factor", 4), "--factor does not apply with --task inpaint"),
+        (
+            ("--mask", "MASK", "--hidden", 0.2),
+            "--hidden does not apply with --task inpaint and --mask",
+        ),
+        (("--task", "sr", "--mask", "MASK"), "--mask does not apply with --task sr"),
     ],
     ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v)),
 )

@@ -1,4 +1,4 @@
-"""``medscore likelihood``: a line for each slice, and what is typical of a prior."""
+"""``medscore likelihood``: one line per slice, and statistics of typical images."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medscore.cli import likelihood as module
+from medscore.likelihood import report as module
 from medscore.likelihood.typicality import beside
 from medscore.priors.checkpoint import read_checkpoint
 
@@ -25,7 +25,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def run(done: Done, scan: Path, prior: Path, tmp_path: Path) -> Callable[..., list[dict[str, str]]]:
-    """The command on two slices; its rows."""
+    """Run the command on two slices and return its rows."""
 
     def call(name: str, *args: object) -> list[dict[str, str]]:
         done("likelihood", scan, "--prior", prior, "-o", tmp_path / name, *FAST, *args)
@@ -62,6 +62,27 @@ def test_bits_are_nats_and_the_width_of_the_levels(
         assert float(row["bits_per_dim"]) == pytest.approx(expected, abs=1e-3)
 
 
+def test_the_library_returns_what_the_command_writes(
+    run: Callable[..., list[dict[str, str]]], scan: Path, prior: Path, tmp_path: Path
+) -> None:
+    found = run("a", "--method", "clean-bound", "--bits", 12, "--draws", 4)
+    done: list[int] = []
+    result = module.assess_images(
+        str(scan), str(prior), method="clean-bound", bits=12, draws=4, rtol=1e-2, atol=1e-2,
+        device="cpu", on_step=lambda info: done.append(info.done),
+    )  # fmt: skip
+    assert [f"{image.nats_per_dim:.6g}" for image in result.images] == [
+        row["nats_per_dim"] for row in found
+    ]
+    mean = np.mean([float(row["bits_per_dim"]) for row in found])
+    assert result.bits_per_dim == pytest.approx(mean, rel=1e-4)
+    assert result.z is result.warning is result.typical is None
+    said = json.loads((tmp_path / "a" / "likelihood.json").read_text())
+    assert {**result.provenance, "seconds": said["seconds"]} == said
+    assert done == [1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_a_slice_does_not_depend_on_its_neighbours(
     run: Callable[..., list[dict[str, str]]],
 ) -> None:
@@ -73,7 +94,7 @@ def test_an_interrupted_run_goes_on_slice_by_slice(
     run: Callable[..., list[dict[str, str]]], medscore: Done, scan: Path, prior: Path,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    whole, real, seen = run("whole"), module.assess, []
+    whole, real, seen = run("whole"), module.assess_image, []
 
     def once(*args: Any) -> Any:
         seen.append(args)
@@ -81,20 +102,20 @@ def test_an_interrupted_run_goes_on_slice_by_slice(
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(module, "assess", once)
+    monkeypatch.setattr(module, "assess_image", once)
     args = ["likelihood", scan, "--prior", prior, "-o", tmp_path / "out", *FAST]
     assert medscore(*args).code == 130
     assert not (tmp_path / "out").exists()
     other = medscore(*args, "--seed", 1)
     assert other.code == 2
     assert "another run" in " ".join(other.err.split())
-    monkeypatch.setattr(module, "assess", real)
+    monkeypatch.setattr(module, "assess_image", real)
     assert run("out") == whole
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "whole"]
-    (tmp_path / ".broken.resume.json").write_text("{}")
+    (tmp_path / ".broken.resume.safetensors").write_text("{}")
     broken = medscore(*args[:4], "-o", tmp_path / "broken", *FAST)
     assert broken.code == 2
-    assert "no state of an interrupted run" in " ".join(broken.err.split())
+    assert "cannot be read as the state of an interrupted run" in " ".join(broken.err.split())
 
 
 def test_typical_images_are_kept_beside_the_prior(
@@ -146,17 +167,17 @@ def test_what_is_typical_of_other_weights_is_refused(
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--method", "magic"), "--method 'magic'"),
-        (("--divergence", "magic"), "--divergence 'magic'"),
+        (("--method", "magic"), "--method is 'magic'"),
+        (("--divergence", "magic"), "--divergence is 'magic'"),
         (("--probes", 0), "--probes is 0"),
         (("--draws", 0), "--draws is 0"),
         (("--bits", 0), "--bits is 0"),
         (("--bits", 17), "--bits is 17"),
         (("--rtol", 0), "--rtol is 0"),
         (("--limit", 0), "--limit is 0"),
-        (("--typical", "--limit", 1), "1 images say nothing"),
+        (("--typical", "--limit", 1), "--typical: 1 images do not determine"),
         (("--spacing-mm", -1), "--spacing-mm is -1"),
-        (("--bits", 8), "--method bound bounds the likelihood of the image with noise"),
+        (("--bits", 8), "--method bound bounds the likelihood of the noisy image"),
     ],
     ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v)),
 )
@@ -172,7 +193,7 @@ def test_refuses_pixels_of_another_size(
 ) -> None:
     fine = make_prior(tmp_path / "fine.safetensors", spacing_mm=(0.5, 1.5))
     message = refused("likelihood", scan, "--prior", fine, "-o", tmp_path / "out")
-    assert "pixels of 3 mm at side 32, prior tiny has 0.5 to 1.5" in " ".join(message.split())
+    assert "pixels of 3 mm at 32x32, prior tiny covers 0.5 to 1.5 mm" in " ".join(message.split())
 
 
 def test_refuses_images_of_another_modality(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medscore.datasets.nifti import read_nifti
 from medscore.datasets.raw.fastmri import read_fastmri
 from medscore.datasets.raw.ismrmrd import read_ismrmrd
-from medscore.measurements.from_kspace import prepare
+from medscore.measurements.from_kspace import to_grid
 from medscore.measurements.measurement import read_measurement
 from medscore.operators.mri.fourier import fft2c, ifft2c
 from medscore.operators.mri.multicoil import MulticoilFourier
@@ -108,14 +108,14 @@ def test_one_coils_full_scan_gives_the_image(tmp_path: Path) -> None:
     raw = read_fastmri(fastmri(tmp_path / "f.h5", scan))
     assert raw.spacing == (3.0, 3.0, 5.0)
     assert raw.oversampling == 2
-    found = prepare(raw, None, tmp_path)
+    found = to_grid(raw, None, tmp_path)
     np.testing.assert_allclose(ifft2c(found.kspace)[:, 0].abs(), scan.image, atol=1e-3)
     assert found.spacing == (3.0, 3.0, 5.0)
 
 
 def test_lower_resolution_keeps_brightness_and_field_of_view(tmp_path: Path) -> None:
     scan = scanned(1)
-    found = prepare(read_fastmri(fastmri(tmp_path / "f.h5", scan)), 16, tmp_path)
+    found = to_grid(read_fastmri(fastmri(tmp_path / "f.h5", scan)), 16, tmp_path)
     assert found.spacing == (6.0, 6.0, 5.0)
     image = ifft2c(found.kspace)[0, 0].abs()
     assert float(image[6:10, 5:8].mean()) == pytest.approx(scan.image[0, 12:20, 10:16].mean(), 0.05)
@@ -127,7 +127,7 @@ def test_noise_is_told_from_the_corners(tmp_path: Path) -> None:
     """
     raw = read_fastmri(fastmri(tmp_path / "f.h5", scanned(COILS, noise=20.0)))
     for size in (None, 16):
-        found = prepare(raw, size, tmp_path)
+        found = to_grid(raw, size, tmp_path)
         scale = 1.0 if size is None else 0.5
         assert found.noise_std == pytest.approx(20.0 * scale, rel=0.25)
 
@@ -205,10 +205,10 @@ def test_no_identity_gets_in(done: Command, tmp_path: Path) -> None:
     [
         (lambda p: fastmri(p, scanned(1)), ("--size", 64), "at most 32"),
         (lambda p: fastmri(p, scanned(1)), ("--size", 4), "--size is 4"),
-        (lambda p: fastmri(p, scanned(1)), ("--maps", "guess"), "--maps 'guess'"),
-        (lambda p: fastmri(p, scanned(1)), ("--mask", "star"), "--mask 'star'"),
-        (lambda p: fastmri(p, scanned(1)), ("--slices", "0:9"), "--slices '0:9'"),
-        (lambda p: fastmri(p, scanned(1)), ("--acceleration", 0.2), "--acceleration 0.2"),
+        (lambda p: fastmri(p, scanned(1)), ("--maps", "guess"), "--maps is 'guess'"),
+        (lambda p: fastmri(p, scanned(1)), ("--mask", "star"), "--mask is 'star'"),
+        (lambda p: fastmri(p, scanned(1)), ("--slices", "0:9"), "--slices is '0:9'"),
+        (lambda p: fastmri(p, scanned(1)), ("--acceleration", 0.2), "--acceleration is 0.2"),
         (lambda p: fastmri(p, scanned(1)), ("--target", "rss"), "--target-output"),
         (
             lambda p: fastmri(p, scanned(1)),
@@ -266,7 +266,7 @@ def test_a_target_that_cannot_be_written_leaves_no_measurement(
 ) -> None:
     path = fastmri(tmp_path_factory.mktemp("raw") / "f.h5", scanned(1))
     args = ("--target", "rss", "--target-output", tmp_path / "missing" / "t.nii.gz")
-    assert "cannot be written" in refused("measure", path, *args, "-o", tmp_path / "m.h5")
+    assert "its folder does not exist" in refused("measure", path, *args, "-o", tmp_path / "m.h5")
 
 
 @pytest.mark.parametrize("spacing", ["0", "a", "1,2,3", "1,", "nan"])

@@ -21,7 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from medscore.datasets.nifti import read_nifti
 from medscore.hounsfield import hu_to_mu
 from medscore.measurements.measurement import read_measurement
-from medscore.metrics.quality import CT_CONVENTION, quality
+from medscore.metrics.image_quality import CT_CONVENTION, quality
 from medscore.operators.ct.geometry import FanBeam
 from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.scans import fan_sparse_view, sparse_view, view_list

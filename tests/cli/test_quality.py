@@ -1,4 +1,4 @@
-"""``medscore quality``: distances, peers and copies."""
+"""``medscore quality``: distances from real images, and copies of training images."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,8 @@ import pytest
 import torch
 from support import network_of_features
 
-from medscore.generation.quality import Copies, frechet, mmd
+from medscore.generation.comparison import compare_images, training_neighbours
+from medscore.generation.quality import frechet, mmd
 
 Done = Callable[..., Any]
 Refused = Callable[..., str]
@@ -43,6 +44,15 @@ def test_features_are_compared_in_equal_numbers(done: Done, sets: Path, tmp_path
     assert found["samples"]["mmd"] == pytest.approx(mmd(samples, chosen))
     assert found["samples"]["frechet"] == pytest.approx(frechet(samples, chosen))
     assert set(found["training"]) == set(found["samples"])
+
+
+def test_the_library_returns_what_the_command_writes(
+    done: Done, sets: Path, tmp_path: Path
+) -> None:
+    written = run(done, sets, tmp_path, "--training", sets / "training.npy")
+    files = {name: str(sets / f"{name}.npy") for name in ("samples", "real", "training")}
+    found = compare_images(**files, features=True)
+    assert json.loads(json.dumps(found.record)) == written
 
 
 def test_the_copy_is_found(done: Done, sets: Path, tmp_path: Path) -> None:
@@ -84,7 +94,7 @@ def test_images_are_compared_by_pixels_and_by_a_network(
         (("--training", "OTHER"), "6 features of an image"),
         (("--inception", "x.pt"), "--inception beside --features"),
         (("-o", "OTHER"), "exists already"),
-        (("-o", "nowhere/x.json"), "its folder is not there"),
+        (("-o", "nowhere/x.json"), "its folder does not exist"),
         (("--training", "TEXT"), "cannot be read as features"),
         (("--training", "NONE"), "cannot be read as features"),
     ],
@@ -107,15 +117,15 @@ def test_real_images_that_are_alike_are_refused(refused: Refused, sets: Path) ->
 
 
 def test_copies_are_looked_for_among_equally_many(sets: Path) -> None:
-    """Many samples come closer to the training images than few real ones do, by chance alone."""
+    """By chance alone, many samples come closer to training images than few real images do."""
     generator = torch.Generator().manual_seed(0)
     few, many, training = (torch.randn(n, 4, generator=generator) for n in (30, 600, 600))
     names = [str(i) for i in range(600)]
     both = [
-        Copies.of({"samples": a, "real": b, "training": training}, names)
+        training_neighbours({"samples": a, "real": b, "training": training}, names)
         for a, b in ((few, many), (many, few))
     ]
     assert all(0.3 < (its.closest or 0) < 3 for its in both)
     assert [len(its.distance) for its in both] == [30, 600]
-    seen = Copies.of({"samples": few, "real": training[:40], "training": training}, names)
+    seen = training_neighbours({"samples": few, "real": training[:40], "training": training}, names)
     assert seen.closest is None

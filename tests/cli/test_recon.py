@@ -13,7 +13,7 @@ from PIL import Image
 from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.nifti import read_nifti
 from medscore.measurements.measurement import read_measurement
-from medscore.registry import names as registry
+from medscore.registry import methods as registry
 from medscore.registry.noise import ESTIMATES
 from medscore.registry.presets import preset, thesis_presets
 
@@ -170,7 +170,8 @@ def test_a_dicom_source_adds_a_dicom_series(
 
 def test_noisy_data_are_not_forced_to_fit(reconstructed: Path) -> None:
     record = _provenance(reconstructed)
-    assert record["settings"]["lam"] == 0.5
+    parameters = record["settings"]["parameters"]
+    assert parameters == {"sampler.snr": 0.45, "sampler.corrections": 1, "conditioner.lam": None}
     assert not record["final_exact_step"]
     assert record["relative_residual"]["max"] > 1e-3
 
@@ -238,12 +239,16 @@ def test_presets_of_the_dissertation(
     done(*args, "--snr", 0.1, "-o", tmp_path / "out")
     found, chosen = _provenance(tmp_path / "out"), preset(name)
     assert found["nfe_per_sample"] == 3 * 2 + 1
-    assert found["settings"]["lam"] == chosen.lam
-    assert (chosen.steps, found["settings"]["snr"]) == (1000, 0.1)
+    lam = chosen.parameters["conditioner.lam"]
+    assert found["settings"]["parameters"]["conditioner.lam"] == lam
+    assert (chosen.steps, found["settings"]["parameters"]["sampler.snr"]) == (1000, 0.1)
 
 
 def test_the_dissertations_numbers() -> None:
-    tuned = {name: (preset(name).snr, preset(name).lam) for name in thesis_presets()}
+    tuned = {
+        name: tuple(preset(name).parameters[p] for p in ("sampler.snr", "conditioner.lam"))
+        for name in thesis_presets()
+    }
     assert tuned == {
         "sparse-ct-lidc": (0.246, 0.841),
         "mar-lidc": (0.209, 0.227),
@@ -254,16 +259,22 @@ def test_the_dissertations_numbers() -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("sampler: [", "YAML"), ("sampler: pc", "conditioner"), ("speed: 3", "sampler")],
+    [
+        ("sampler: [", "YAML"),
+        ("speed: 3", "speed: Extra inputs"),
+        ("sampler: magic", "no sampler 'magic'"),
+        ("set: {conditioner.eta: 1}", "no parameter 'eta'"),
+        ("set: {zeta: 1}", "no parameter 'zeta'"),
+        ("steps: many", "steps"),
+    ],
 )
 def test_a_preset_that_says_something_else_is_refused(
-    refused: Callable[..., str], recon_args: Args, tmp_path: Path, content: str, words: str
+    refused: Callable[..., str], measurement: Path, tmp_path: Path, content: str, words: str
 ) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(content)
-    message = refused(*recon_args, "--preset", path, "-o", tmp_path / "out")
+    message = refused("recon", measurement, "--preset", path, "-o", tmp_path / "out")
     assert words in message
-    assert "mine.yaml" in message
 
 
 @pytest.mark.parametrize("estimate", ESTIMATES)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from medscore.datasets.nifti import read_nifti
-from medscore.metrics.quality import CT_CONVENTION, qualities
+from medscore.metrics.image_quality import CT_CONVENTION, qualities
 from medscore.reconstruction.preview import TITLE, bar_length, picture
 
 Command = Callable[..., Any]

@@ -12,7 +12,7 @@ from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.nifti import read_nifti
 from medscore.measurements.measurement import read_measurement
 from medscore.measurements.tasks import NEEDS, TASKS
-from medscore.metrics.quality import CT_CONVENTION, Convention, quality
+from medscore.metrics.image_quality import CT_CONVENTION, Convention, quality
 from medscore.reconstruction.baselines.classical import classical
 
 Command = Callable[..., Any]
@@ -139,14 +139,15 @@ def test_mr_from_dicom_comes_back_as_dicom(
     ("options", "why"),
     [
         (("--task", "mri", "--noise", "poisson:1e5"), "no photons"),
-        (("--task", "mri", "--acceleration", 0.5), "--acceleration 0.5"),
-        (("--task", "mri", "--mask", "star"), "--mask 'star'"),
+        (("--task", "mri", "--acceleration", 0.5), "--acceleration is 0.5"),
+        (("--task", "mri", "--mask", "star"), "--mask is 'star'"),
         (("--task", "mri-multicoil", "--coils", 0), "--coils is 0"),
         (("--task", "sparse-ct"), "Hounsfield"),
         (("--task", "inpaint", "--hidden", 1), "--hidden is 1"),
         (("--task", "sr", "--factor", 5), "--factor"),
         (("--task", "deblur", "--blur", 0), "--blur is 0"),
         (("--task", "inpaint", "--noise", "poisson:9"), "no photons"),
+        (("--task", "mri", "--views", 9), "--views is not an option of task mri"),
     ],
 )
 def test_refuses_for_magnitudes(
@@ -160,9 +161,10 @@ def test_refuses_for_magnitudes(
     [
         (("--task", "mri"), "not negative"),
         (("--task", "limited-angle", "--arc", 0), "--arc is 0"),
-        (("--task", "mar", "--implant", "1,2"), "--implant '1,2'"),
+        (("--task", "mar", "--implant", "1,2"), "--implant is '1,2'"),
         (("--task", "mar", "--implant", "900,0,2"), "no implant"),
         (("--task", "mar", "--noise", "gaussian:0.1"), "photons"),
+        (("--task", "sparse-ct", "--implant", "1,2,3"), "--implant is not an option"),
     ],
 )
 def test_refuses_for_hounsfield_units(

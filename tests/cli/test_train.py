@@ -297,6 +297,55 @@ def test_a_patient_in_data_and_validation_is_refused(
     assert "patient p2 is in data and in validation" in " ".join(result.err.split())
 
 
+@pytest.fixture
+def exports(write_slice: Callable[..., Path], data: Path) -> Iterator[None]:
+    """Three DICOM exports below the data folder: a and b of one patient, c of another."""
+    y, x = np.mgrid[-31.5:32, -31.5:32]
+    for name, patient in (("a", "P1"), ("b", "P1"), ("c", "P2")):
+        (data / f"dicom-{name}").mkdir()
+        for k in range(4):
+            hu = np.where(np.hypot(x, y) < 15 + 3 * k, 40, -1000)
+            made = write_slice(
+                f"{k}.dcm", hu, PixelSpacing=[2, 2], PatientID=patient, SeriesInstanceUID="1.2",
+                ImagePositionPatient=["0", "0", f"{3 * k}"],
+            )  # fmt: skip
+            made.rename(data / f"dicom-{name}" / f"{k}.dcm")
+    yield
+    for folder in data.glob("dicom-*"):
+        shutil.rmtree(folder)
+
+
+@pytest.mark.usefixtures("exports")
+@pytest.mark.parametrize(
+    ("patterns", "said"),
+    [
+        (["dicom-*"], "12 slices of 2 patients"),
+        (["dicom-a/*.dcm"], "4 slices of 1 patients"),
+        (["dicom-a/*.dcm", "dicom-b"], "8 slices of 1 patients"),
+    ],
+)
+def test_dicom_series_are_trained_on_and_their_patients_counted(
+    train: Command, recipe: Recipe, tmp_path: Path, patterns: list[str], said: str
+) -> None:
+    recipe["data"] = patterns
+    result = train("run")
+    assert result.code == 0, result.err
+    assert said in " ".join(result.err.split())
+    provenance = read_checkpoint(_trained(tmp_path / "run")).contract.provenance
+    slices, _, _, patients, _ = said.split()
+    assert (provenance.slices, provenance.patients) == (int(slices), int(patients))
+
+
+@pytest.mark.usefixtures("exports")
+def test_a_patient_in_data_and_validation_by_other_folders_is_refused(
+    train: Command, recipe: Recipe
+) -> None:
+    recipe["data"], recipe["validation"] = ["dicom-a/*.dcm", "dicom-c"], ["dicom-b"]
+    result = train("run")
+    assert result.code == 2
+    assert "is in data and in validation (1 are): in dicom-a and dicom-b" in result.err
+
+
 def test_fine_tuning_starts_with_the_priors_weights_and_records_it(
     train: Command, recipe: Recipe, tmp_path: Path
 ) -> None:

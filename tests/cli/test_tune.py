@@ -132,9 +132,25 @@ def test_the_best_of_a_sampling_method_is_a_preset(
     search["search"] = {"snr": {"low": 0.1, "high": 0.5}, "lam": {"values": [0.5, 1.0]}}
     tune("out", "--trials", 2)
     best = _best(tmp_path / "out")
-    assert set(best) == {"sampler", "conditioner", "grid", "steps", "snr", "lam"}
+    assert set(best) == {"sampler", "conditioner", "grid", "steps", "set"}
+    assert set(best["set"]) == {"sampler.snr", "conditioner.lam"}
     done("recon", noisy, "--preset", tmp_path / "out" / "best.yaml", "--prior", prior,
          "-o", tmp_path / "recon")  # fmt: skip
+
+
+def test_every_parameter_of_a_method_can_be_searched_and_fixed(
+    tune: Tune, search: dict[str, Any], prior: Path, tmp_path: Path
+) -> None:
+    search["method"] = {"name": "ours", "prior": {
+        "prior": str(prior), "steps": 3, "samples": 1, "precision": "float32"}}  # fmt: skip
+    search["search"] = {"conditioner.zeta": {"values": [0.2, 0.9]}}
+    rows = tune("out", "--set", "sampler.eta=0.5")
+    assert {row["conditioner.zeta"] for row in rows} == {"0.2", "0.9"}
+    assert len({row["psnr"] for row in rows}) == 2
+    best = _best(tmp_path / "out")
+    assert set(best["set"]) == {"conditioner.zeta", "sampler.eta"}
+    others = tune("other", "--set", "sampler.eta=1")
+    assert {row["psnr"] for row in others} != {row["psnr"] for row in rows}
 
 
 def test_settings_that_diverge_are_trials_without_a_score(
@@ -147,7 +163,7 @@ def test_settings_that_diverge_are_trials_without_a_score(
     errors = {float(t["snr"]): t["error"] for t in tune("out")}
     assert errors[0.1] == ""
     assert "diverged" in errors[9.0]
-    assert _best(tmp_path / "out")["snr"] == 0.1
+    assert _best(tmp_path / "out")["set"] == {"sampler.snr": 0.1}
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from medscore.operators.mri.hartley import Hartley, kspace_mask
 from medscore.operators.mri.masks import equispaced
 from medscore.operators.wrappers.whitened import Whitened
 from medscore.priors.analytic import GMMPrior
-from medscore.registry import names as registry
-from medscore.registry.names import Strength
+from medscore.registry import methods as registry
+from medscore.registry.build import build_conditioner
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import log_snr
 from medscore.sdes.linear import VE
@@ -80,14 +80,12 @@ def sample(
     *,
     seeds: Sequence[int] = range(N),
 ) -> Tensor:
-    make = registry.conditioner(name)
+    make = build_conditioner(name, {})
     job = Job(
         seeds=seeds,
         shape=(1, SIDE, SIDE),
         times=log_snr(prior().sde, 8),
-        batches=lambda items: Batch(
-            prior(), DDIM(0.5), make(operator, y[list(items)], Strength(1.0, std))
-        ),
+        batches=lambda items: Batch(prior(), DDIM(0.5), make(operator, y[list(items)], std)),
         batch_size=batch,
     )
     return run(job).x

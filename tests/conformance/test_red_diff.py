@@ -1,8 +1,7 @@
 """RED-diff: one hand-computed update, and what it converges to."""
 
 import torch
-from conditioning import SDES, problem
-from conditioning import prior as known
+from conditioning import SDES, prior as known, problem
 from support import Draws, SharedNoise, Square
 
 from medscore.conditioners.red_diff import REDDiff

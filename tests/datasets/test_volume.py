@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from medscore.datasets.load import load_image
@@ -16,9 +15,11 @@ from medscore.datasets.volume import (
     Volume,
     align,
     area_weights,
+    check_modality,
+    check_square,
     check_values,
     reduce,
-    require,
+    slice_range,
 )
 
 Refused = Callable[..., str]
@@ -80,7 +81,20 @@ def test_reduction_keeps_the_slice_step() -> None:
 
 
 def test_reduction_does_not_enlarge(refused: Refused) -> None:
-    assert "smaller than --size 13" in refused(lambda where: reduce(_volume(), 13, where), HERE)
+    message = refused(lambda where: reduce(_volume(), 13, where), HERE)
+    assert "`size` is 13, the slices are 12x12" in message
+
+
+@pytest.mark.parametrize("slices", ["1:3", (1, 3)])
+def test_a_range_of_slices_is_text_or_a_pair(slices: str | tuple[int, int]) -> None:
+    assert slice_range(slices, 3) == (1, 3)
+
+
+@pytest.mark.parametrize("slices", ["1:4", "2", "a:b", "1:2:3", (2, 1), (-1, 2)])
+def test_a_range_beyond_the_slices_is_refused(
+    refused: Refused, slices: str | tuple[int, int]
+) -> None:
+    assert "`slices` is" in refused(lambda where: slice_range(slices, 3, where), HERE)
 
 
 def test_selection_moves_the_geometry_along() -> None:
@@ -133,8 +147,8 @@ def _shift(axis: int, mm: float) -> NDArray[np.float64]:
 
 
 def test_ct_in_hounsfield_units_passes() -> None:
-    assert require(_volume(), "CT", HERE).modality == "CT"
-    assert require(_volume(modality="unknown"), "CT", HERE).modality == "CT"
+    assert check_modality(_volume(), "CT", HERE).modality == "CT"
+    assert check_modality(_volume(modality="unknown"), "CT", HERE).modality == "CT"
 
 
 @pytest.mark.parametrize(
@@ -148,7 +162,10 @@ def test_ct_in_hounsfield_units_passes() -> None:
     ids=["MR", "not HU", "not square", "pixels not square"],
 )
 def test_a_ct_task_refuses(refused: Refused, volume: Volume, why: str) -> None:
-    assert why in refused(lambda where: require(volume, "CT", where), HERE)
+    def check(where: Path) -> None:
+        check_square(check_modality(volume, "CT", where), where)
+
+    assert why in refused(check, HERE)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 """Draws belong to their sample alone."""
 
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from medscore.white_noise import Noise, derive_seed
 

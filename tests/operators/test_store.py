@@ -33,13 +33,16 @@ def _replace_mask(file: Any, value: object) -> None:
 
 DAMAGE: list[tuple[Callable[[Any], object], str]] = [
     (lambda f: f.attrs.update(format="other-1"), "format is 'other-1'"),
-    (lambda f: f["operator"].attrs.update(kind="Sonar"), "kind is 'Sonar', expected one of Blur"),
+    (
+        lambda f: f["operator"].attrs.update(kind="Sonar"),
+        "kind is 'Sonar', expected one of Adjoint",
+    ),
     (lambda f: f["operator"].attrs.update(kind="__import__"), "kind is '__import__'"),
     (lambda f: f["operator/geometry"].attrs.update(views=-3), "views is -3"),
     (lambda f: f["operator/geometry"].attrs.update(colour="red"), "colour"),
     (lambda f: f.pop("operator"), "operator"),
     (lambda f: _replace_mask(f, b"none"), "holds"),
-    (lambda f: _replace_mask(f, [[0.5]]), "0 and 1 alone"),
+    (lambda f: _replace_mask(f, [[0.5]]), "contain only 0 and 1"),
     (lambda f: _replace_mask(f, [[1, 0, 1]]), "the mask has shape"),
 ]
 

@@ -1,57 +1,84 @@
 """What every baseline is: parameters that a file may hold, and a solver.
 
-A baseline reconstructs a :class:`~medscore.measurements.measurement.Measurement` to the same
-:class:`~medscore.reconstruction.result.Reconstruction` that sampling with a prior gives, with one
-sample a slice and no network evaluations of a prior. A new one is its file and its line in the
-registry.
+A baseline is a method like any other (:mod:`medscore.reconstruction.method`), with one sample per
+slice and no evaluation of a prior.
 """
 
 from __future__ import annotations
 
 import time
-from typing import ClassVar
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
-from medscore.io.specs import Strict
+from medscore.errors import MedscoreError
+from medscore.io.specs import Strict, first_fault
 from medscore.measurements.measurement import Measurement
 from medscore.measurements.noise_std import whiten
 from medscore.measurements.units import UNIT_RANGE, NetworkUnits
 from medscore.operators.base import Operator
+from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.result import Reconstruction
+from medscore.registry.methods import BASELINES
+from medscore.registry.noise import noise_std_of
+from medscore.registry.presets import parse_parameters
 
 
 class Baseline(Strict):
-    """Base of the baselines; each file has its own, with a ``kind`` of its own.
+    """Base of the baselines; each has its parameters as fields and a ``kind`` of its own.
 
     Attributes:
-        weighted: whether :meth:`solve` is given measurements in units of their noise, so that
-            noisy rays weigh less, or the operator as it is.
+        weighted: whether :meth:`solve` receives measurements in units of their noise, so that
+            noisy rays have less weight, or the measurements as they are.
     """
 
     weighted: ClassVar[bool] = True
 
+    @abstractmethod
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
-        """Images (batch, 1, H, W) from measurements, both in units in which images of interest lie
-        between 0 (air, no signal) and about 1.
+        """Images (batch, 1, H, W) from measurements.
+
+        Both are in units in which images of interest lie between 0 (air, no signal) and about 1.
+
+        Args:
+            operator: A of the batch.
+            y: measurements on the full grid, one per image.
 
         Raises:
             MedscoreError: an operator that the method is not made for.
         """
-        raise NotImplementedError
 
-    def reconstruct(self, measurement: Measurement, noise: Tensor | None = None) -> Reconstruction:
-        """Every slice by itself, in HU or as magnitudes.
+    def check_measurement(self, measurement: Measurement) -> None:
+        """Refuse a measurement that the method cannot use, before anything slow begins.
 
         Args:
-            noise: deviation of the data, broadcastable to them; None for none.
+            measurement: the data.
+
+        Raises:
+            MedscoreError: what does not fit.
+        """
+
+    def reconstruct(
+        self, measurement: Measurement, noise_std: Tensor | None = None
+    ) -> Reconstruction:
+        """Reconstruct every slice by itself, in HU or as magnitudes.
+
+        Args:
+            measurement: the data.
+            noise_std: noise standard deviation, broadcastable to the data; None for noise-free.
 
         Raises:
             MedscoreError: as :meth:`solve`.
         """
         start = time.perf_counter()
+        self.check_measurement(measurement)
         units = NetworkUnits.of(UNIT_RANGE[measurement.modality], measurement)
         calls = measurement.operator.calls
         slices = len(measurement.data)
@@ -61,8 +88,9 @@ class Baseline(Strict):
             operator = measurement.operator.select([i])
             y = units.measurements(operator, torch.from_numpy(measurement.data[[i]]), [i])
             std = None
-            if noise is not None and self.weighted:
-                std = (noise if len(noise) == 1 else noise[[i]]) / units.of_slices([i], y)
+            if noise_std is not None and self.weighted:
+                own = noise_std if len(noise_std) == 1 else noise_std[[i]]
+                std = own / units.of_slices([i], y)
             x = self.solve(*whiten(operator, y, std)[:2])
             residual[i] = float(operator.residual(x, y))
             values = units.to_values(x.abs() if x.is_complex() else x, [i])
@@ -74,4 +102,73 @@ class Baseline(Strict):
             operator_calls=measurement.operator.calls - calls,
             history=(),
             seconds=time.perf_counter() - start,
+            measurement=measurement,
         )
+
+
+@dataclass(frozen=True)
+class BaselineMethod(Method):
+    """A baseline with the noise of the data: a reconstruction method.
+
+    Attributes:
+        solver: the baseline.
+        noise: name of the noise as for :func:`~medscore.registry.noise.noise_std_of`, or the noise
+            standard deviation.
+        weights: hash of the solver's weights, if it has any.
+    """
+
+    solver: Baseline
+    noise: str | float | Tensor = "recorded"
+    weights: str = ""
+
+    def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
+        self.solver.check_measurement(measurement)
+
+    def identity(self, modality: str) -> str:
+        return self.weights
+
+    def reconstruct(self, measurement: Measurement, run: Run = QUIET) -> Reconstruction:
+        noise_std = self._noise_std(measurement, run.where)
+        found = self.solver.reconstruct(measurement, noise_std)
+        parameters = self.solver.model_dump(mode="json", exclude={"network"})
+        noise = self.noise if isinstance(self.noise, str) else "given"
+        record = {
+            "method": parameters["kind"],
+            "settings": {**parameters, "noise": noise},
+            "operator": repr(measurement.operator),
+        }
+        return replace(found, record=record)
+
+    def _noise_std(self, m: Measurement, where: str | Path) -> Tensor | None:
+        if isinstance(self.noise, str):
+            return noise_std_of(self.noise, m, where)
+        given = torch.as_tensor(self.noise, dtype=torch.float32)
+        return given.reshape(1, 1, 1, 1) if given.ndim == 0 else given
+
+
+def baseline(
+    kind: str,
+    parameters: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    noise: str | float | Tensor = "recorded",
+) -> BaselineMethod:
+    """A baseline by name, as a method.
+
+    Args:
+        kind: its name, such as "fista-tv".
+        parameters: values by name, or texts such as "weight=1e-4"; others keep their defaults.
+        noise: noise of the data, as in :class:`BaselineMethod`.
+
+    Raises:
+        MedscoreError: no such baseline or parameter, or a value out of range.
+    """
+    if not isinstance(parameters, Mapping):
+        parameters = parse_parameters(parameters)
+    solver = BASELINES[kind]
+    values = BASELINES.convert(kind, parameters)
+    try:
+        return BaselineMethod(solver(**values), noise)
+    except ValidationError as error:
+        raise MedscoreError(
+            f"baseline {kind}: {first_fault(error)}", hint="use other values"
+        ) from error

@@ -1,4 +1,4 @@
-"""What measurements give by themselves, in closed form: where iterations and networks start."""
+"""Closed-form reconstructions, from which iterations and networks start."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from medscore.operators.ct.radon import Radon
 
 
 def projections(operator: Operator, kind: str) -> Radon:
-    """The operator, if it is of CT projections.
+    """The operator, if it measures CT projections.
 
     Args:
-        kind: of the baseline that takes nothing else.
+        operator: the operator.
+        kind: name of the baseline that needs it.
 
     Raises:
         MedscoreError: another operator.
@@ -28,13 +29,22 @@ def projections(operator: Operator, kind: str) -> Radon:
 
 
 def misses_rays(operator: Operator) -> bool:
-    """Whether single rays of a view are missing, as in a metal trace."""
+    """Whether single rays of a view are missing, as in a metal trace.
+
+    Args:
+        operator: the operator.
+    """
     return isinstance(operator, Radon) and operator.diagonal.shape[-1] > 1
 
 
 def filled(operator: Radon, sinogram: Tensor) -> tuple[Radon, Tensor]:
-    """The sinogram with missing rays interpolated in the views that have some (LI), and the
-    operator that measures all rays of these views.
+    """Interpolate missing rays in the views that have some measured rays (LI).
+
+    Returns the operator that measures all rays of these views, and the sinogram.
+
+    Args:
+        operator: the operator.
+        sinogram: measurements (batch, 1, views, detectors).
     """
     mask = operator.mask(sinogram)
     seen = mask.bool().any(-1, keepdim=True).to(sinogram)
@@ -42,11 +52,11 @@ def filled(operator: Radon, sinogram: Tensor) -> tuple[Radon, Tensor]:
 
 
 def direct(operator: Operator, y: Tensor) -> Tensor:
-    """Filtered back-projection of CT, after linear interpolation of single missing rays; of all
-    else the measurements with zeros where nothing was measured.
+    """Filtered back-projection with missing rays interpolated for CT, else zero filling.
 
     Args:
-        y: measurements (batch, ...) of images whose air, or lack of signal, is 0.
+        operator: the operator.
+        y: measurements (batch, ...) of images in which air, or no signal, is 0.
     """
     if not isinstance(operator, Radon):
         return operator.zero_filled(y)

@@ -19,12 +19,15 @@ from medscore.reconstruction.baselines.direct import projections
 
 
 class FBP(Baseline):
-    """Filtered back-projection of the views that were measured. Single missing rays count as zero;
-    :class:`~medscore.reconstruction.baselines.interpolation.LI` fills them in.
+    """Filtered back-projection of the measured views.
+
+    Single missing rays count as zero;
+    :class:`~medscore.reconstruction.baselines.interpolation.LI` interpolates them.
 
     Attributes:
-        window: of the ramp filter, from the sharpest to the smoothest ``ram-lak``, ``shepp-logan``,
-            ``cosine``, ``hamming``, ``hann``.
+        kind: its name.
+        window: window of the ramp filter, from sharp to smooth: ram-lak, shepp-logan, cosine,
+            hamming, hann.
     """
 
     weighted: ClassVar[bool] = False

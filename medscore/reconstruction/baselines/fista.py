@@ -22,7 +22,7 @@ from medscore.operators.base import Operator, norm
 from medscore.operators.linalg import wide
 
 STEP = 0.98
-r"""tau: less than 1, for |A| is found by power iteration, from below."""
+r"""tau; less than 1, because power iteration approaches |A| from below."""
 
 
 def fista(
@@ -33,13 +33,14 @@ def fista(
     iterations: int,
     tolerance: float = 0.0,
 ) -> Tensor:
-    """The minimiser, from zero: images (batch, 1, H, W), real or complex as the operator's are.
+    """The minimiser, started from zero: images (batch, 1, H, W), real or complex.
 
     Args:
+        operator: A.
         y: measurements (batch, ...).
-        prox: the proximal map of ``STEP`` times g, sample by sample; it may remember its last call.
-        iterations: the most that are taken; each has one A and one A^H.
-        tolerance: a sample stands still once a step changes it by less than this share of its norm.
+        prox: the proximal map of ``STEP`` times g, sample by sample; it may keep state.
+        iterations: largest number of iterations, each with one A and one A^H.
+        tolerance: relative change of a sample below which it stops.
     """
     y = operator.mask(y) * y
     x = torch.zeros_like(operator.adjoint(y))

@@ -17,8 +17,12 @@ from medscore.reconstruction.baselines.direct import filled, projections
 
 
 class LI(Baseline):
-    """Filtered back-projection of the sinogram with its missing rays interpolated; where none is
-    missing, filtered back-projection. Views that were not measured at all are left out.
+    """Filtered back-projection after linear interpolation of single missing rays.
+
+    Views that were not measured at all are left out.
+
+    Attributes:
+        kind: its name.
     """
 
     weighted: ClassVar[bool] = False

@@ -28,10 +28,11 @@ from medscore.reconstruction.baselines.direct import projections
 
 
 class CGLS(Baseline):
-    """Conjugate gradients from zero, of any measurement.
+    """Conjugate gradients from zero, for any measurement.
 
     Attributes:
-        iterations: as many as there are, but for a sample that has reached rounding.
+        kind: its name.
+        iterations: number of iterations; a sample that has converged to rounding stops earlier.
     """
 
     kind: Literal["cgls"] = "cgls"
@@ -46,11 +47,13 @@ class CGLS(Baseline):
 
 
 class SIRT(Baseline):
-    """Simultaneous iterations from zero, of CT: A has no negative entry.
+    """Simultaneous iterative reconstruction from zero, for CT, where A has no negative entry.
 
     Attributes:
-        iterations: as many as there are. relaxation: lambda. nonnegative: whether what lies below
-            zero is set to zero after each step.
+        kind: its name.
+        iterations: number of iterations.
+        relaxation: relaxation parameter lambda.
+        nonnegative: whether negative values are set to zero after each iteration.
     """
 
     kind: Literal["sirt"] = "sirt"

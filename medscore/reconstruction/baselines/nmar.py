@@ -34,11 +34,14 @@ class NMAR(Baseline):
     """Thresholds make the prior image, one pass makes the result; measured rays stay as they are.
 
     Attributes:
-        air, soft, bone: HU up to which a pixel is air, and from which it is soft tissue and bone;
-            with ``soft`` at ``air`` there are no pixels between, as in the paper.
-        smoothing: deviation in pixels of the Gaussian after which pixels are told apart, so that
-            streaks are no bone; 0 for none.
-        floor: epsilon, as a share of the prior image's largest ray sum.
+        kind: its name.
+        air: HU up to which a pixel is air.
+        soft: HU from which a pixel is soft tissue; equal to ``air`` as in the paper, nothing is
+            left between them.
+        bone: HU from which a pixel is bone.
+        smoothing: standard deviation in pixels of the Gaussian filter before thresholding, so that
+            streaks do not count as bone; 0 for none.
+        floor: epsilon relative to the largest ray sum of the prior image.
     """
 
     weighted: ClassVar[bool] = False

@@ -22,7 +22,9 @@ class CGSense(Baseline):
     """Regularised least squares of k-space.
 
     Attributes:
-        weight: of the image's energy. iterations: the most that are taken; it takes fewer.
+        kind: its name.
+        weight: weight of the energy of the image.
+        iterations: largest number of conjugate-gradient steps.
     """
 
     kind: Literal["cg-sense"] = "cg-sense"

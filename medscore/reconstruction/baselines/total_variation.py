@@ -24,11 +24,14 @@ from medscore.reconstruction.baselines.fista import STEP, fista
 
 
 class FISTATV(Baseline):
-    """Total variation, isotropic, of any measurement.
+    """Isotropic total variation, for any measurement.
 
     Attributes:
-        weight: of TV of images between 0 and about 1. iterations, tolerance: see :func:`fista`.
-        inner: steps of the proximal map each time, from where the last one ended.
+        kind: its name.
+        weight: weight of the total variation of images between 0 and about 1.
+        iterations: largest number of FISTA iterations.
+        inner: number of dual iterations of each proximal map, which starts from the last one's.
+        tolerance: relative change of a sample below which it stops; 0 runs all iterations.
     """
 
     kind: Literal["fista-tv"] = "fista-tv"
@@ -43,11 +46,15 @@ class FISTATV(Baseline):
 
 
 class TVProx:
-    """argmin of 1/2 |x - v|^2 + weight TV(x) over x >= 0, or over complex x, for images v (batch,
-    channel, H, W), by the dual's accelerated projected gradients.
+    """The proximal map of total variation, by accelerated projected gradients on the dual.
+
+    It minimises 1/2 |x - v|^2 + weight TV(x) over x >= low, or over complex x, for images v
+    (batch, channel, H, W).
 
     Args:
-        weight: w. steps: of the dual, from where the last call ended. low: of real images.
+        weight: weight of the total variation.
+        steps: number of dual iterations, starting from the dual of the last call.
+        low: lower bound of real images.
     """
 
     def __init__(self, weight: float, steps: int, low: float = 0.0) -> None:
@@ -66,23 +73,40 @@ class TVProx:
         return self.primal(v, p)
 
     def primal(self, v: Tensor, p: Tensor) -> Tensor:
-        """The image that belongs to a dual field."""
+        """The primal image of a dual field.
+
+        Args:
+            v: the image that the map is applied to, (batch, channel, H, W).
+            p: the dual field, (2, batch, channel, H, W).
+        """
         x = v - self.weight * differences_adjoint(p)
         return x if x.is_complex() else x.clamp_min(self.low)
 
 
 def total_variation(x: Tensor) -> Tensor:
-    """TV of each sample, (batch,)."""
+    """Isotropic total variation of each sample, (batch,).
+
+    Args:
+        x: images (batch, channel, H, W).
+    """
     return length(differences(x)).flatten(1).sum(1)
 
 
 def length(p: Tensor) -> Tensor:
-    """Of the vectors of a field (2, ...), real or complex."""
+    """Lengths of the vectors of a field.
+
+    Args:
+        p: the field, (2, ...), real or complex.
+    """
     return (p.abs() if p.is_complex() else p).square().sum(0).sqrt()
 
 
 def differences(x: Tensor) -> Tensor:
-    """Forward differences (2, ...), down and to the right; 0 at the far edges."""
+    """Forward differences (2, ...), down and to the right; 0 at the far edges.
+
+    Args:
+        x: images (..., H, W).
+    """
     p = x.new_zeros(2, *x.shape)
     torch.sub(x[..., 1:, :], x[..., :-1, :], out=p[0, ..., :-1, :])
     torch.sub(x[..., 1:], x[..., :-1], out=p[1, ..., :-1])
@@ -90,7 +114,11 @@ def differences(x: Tensor) -> Tensor:
 
 
 def differences_adjoint(p: Tensor) -> Tensor:
-    """The adjoint of :func:`differences`."""
+    """The adjoint of :func:`differences`.
+
+    Args:
+        p: a field, (2, ..., H, W).
+    """
     down, right = p
     x = torch.zeros_like(down)
     x[..., :-1, :] -= down[..., :-1, :]

@@ -26,13 +26,15 @@ from medscore.reconstruction.baselines.fista import STEP, fista
 
 
 class L1Wavelet(Baseline):
-    """Sparse wavelets, of any measurement.
+    """Sparse wavelet coefficients, for any measurement.
 
     Attributes:
-        weight: of the coefficients of images between 0 and about 1. wavelet: an orthogonal one, as
-            PyWavelets names it. levels: the most; fewer where a level would be shorter than the
-            wavelet's filter. iterations: of FISTA. shifts: in the sequence; 1 for none, whose
-            minimum is that of the formula.
+        kind: its name.
+        weight: weight of the wavelet coefficients of images between 0 and about 1.
+        wavelet: name of an orthogonal wavelet in PyWavelets.
+        levels: largest number of levels; fewer if a level would be shorter than the filter.
+        iterations: number of FISTA iterations.
+        shifts: number of shifts of cycle spinning; 1 for none, which minimises the formula exactly.
     """
 
     kind: Literal["l1-wavelet"] = "l1-wavelet"
@@ -46,7 +48,7 @@ class L1Wavelet(Baseline):
     @classmethod
     def _known_and_orthogonal(cls, name: str) -> str:
         if name not in pywt.wavelist(kind="discrete") or not pywt.Wavelet(name).orthogonal:
-            raise ValueError(f"{name!r} is no orthogonal wavelet: use db4, sym4 or haar, say")
+            raise ValueError(f"{name!r} is no orthogonal wavelet: use db4, sym4 or haar")
         return name
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
@@ -55,11 +57,17 @@ class L1Wavelet(Baseline):
 
 
 class WaveletProx:
-    """argmin of 1/2 |x - v|^2 + weight |W x|_1 for images v (batch, channel, H, W), the next shift
-    every call; of real ones, cut off at zero.
+    """The proximal map of the wavelet penalty, with another shift at every call.
 
-    Sides that are no multiple of 2^levels are padded with zeros for it. That is the proximal map of
-    another convex penalty, so what it is iterated for converges all the same.
+    It minimises 1/2 |x - v|^2 + weight |W x|_1 for images v (batch, channel, H, W); real images are
+    clipped at zero. Sides that are not a multiple of 2^levels are padded with zeros, which is the
+    proximal map of another convex penalty, so iterations with it converge as well.
+
+    Args:
+        weight: weight of the coefficients.
+        wavelet: name of an orthogonal wavelet in PyWavelets.
+        levels: largest number of levels.
+        shifts: number of shifts of cycle spinning.
     """
 
     def __init__(self, weight: float, wavelet: str, levels: int, shifts: int) -> None:
@@ -77,7 +85,14 @@ class WaveletProx:
 
 
 def soft_details(x: Tensor, weight: float, wavelet: str, levels: int) -> Tensor:
-    """W^H soft(W x), coarse coefficients as they are; sides are multiples of 2^levels."""
+    """W^H soft(W x), with coarse coefficients unchanged.
+
+    Args:
+        x: images (..., H, W) whose sides are multiples of 2^levels.
+        weight: threshold.
+        wavelet: name of an orthogonal wavelet in PyWavelets.
+        levels: number of levels.
+    """
     options = {"wavelet": wavelet, "mode": "periodization", "axes": (-2, -1)}
     coarse, *details = pywt.wavedec2(x.cpu().numpy(), level=levels, **options)
     thin = [tuple(pywt.threshold(d, weight, "soft") for d in level) for level in details]
@@ -85,13 +100,24 @@ def soft_details(x: Tensor, weight: float, wavelet: str, levels: int) -> Tensor:
 
 
 def depth(side: int, wavelet: str, levels: int) -> int:
-    """``levels``, or as many as leave a side no shorter than the filter, less one."""
+    """The number of levels that a side allows, at most ``levels``.
+
+    Args:
+        side: number of pixels of the shorter side.
+        wavelet: name of the wavelet.
+        levels: largest number of levels.
+    """
     most: int = pywt.dwt_max_level(side, wavelet)
     return max(1, min(levels, most))
 
 
 def shift_sequence(count: int, period: int) -> list[tuple[int, int]]:
-    """Shifts of rows and columns within a period, the same every time; the first is (0, 0)."""
+    """A fixed sequence of shifts of rows and columns; the first is (0, 0).
+
+    Args:
+        count: number of shifts.
+        period: shifts are below it.
+    """
     generator = torch.Generator().manual_seed(0)
     rows, columns = torch.randint(period, (2, count - 1), generator=generator).tolist()
     return [(0, 0), *zip(rows, columns, strict=True)]

@@ -1,4 +1,4 @@
-r"""What was not measured taken as zero:
+r"""Zero filling: unmeasured entries are taken as zero,
 
 .. math:: x = T^{-1} P^{-1}(\Lambda)\, y.
 """
@@ -14,8 +14,13 @@ from medscore.reconstruction.baselines.base import Baseline
 
 
 class ZeroFilled(Baseline):
-    """The inverse transform of the measurements, of any operator: of k-space the inverse Fourier
-    transform with the coils combined, of pixels those that were seen.
+    """The inverse transform of the measurements, for any operator with an inverse.
+
+    For k-space it is the inverse Fourier transform with the coils combined, for pixels the measured
+    ones.
+
+    Attributes:
+        kind: its name.
     """
 
     weighted: ClassVar[bool] = False

@@ -24,12 +24,13 @@ HEADER = """<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
 </encoding></ismrmrdHeader>"""
 
 
-def series(write_slice: WriteSlice, folder: Path, count: int) -> None:
+def series(write_slice: WriteSlice, folder: Path, count: int, patient: str) -> None:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(len(str(folder)))
     for index in range(count):
         hu = rng.integers(-1000, 1500, (8, 8))
-        write_slice(f"{index}.dcm", hu).rename(folder / f"{index}.dcm")
+        path = write_slice(f"{index}.dcm", hu, PatientID=patient)
+        path.rename(folder / f"{index}.dcm")
 
 
 @pytest.fixture
@@ -37,11 +38,11 @@ def unpacked(tmp_path: Path, write_slice: WriteSlice) -> Path:
     """A little of every collection."""
     for number in (1, 2, 3):
         patient = tmp_path / "LIDC-IDRI" / f"LIDC-IDRI-000{number}"
-        series(write_slice, patient / "1.3.6" / "ct", 12)
-        series(write_slice, patient / "1.3.7" / "radiograph", 2)
+        series(write_slice, patient / "1.3.6" / "ct", 12, patient.name)
+        series(write_slice, patient / "1.3.7" / "radiograph", 2, patient.name)
     for name, kind in (("C001", "Full Dose Images"), ("C001", "Low Dose Images")):
         folder = tmp_path / "LDCT" / name / "12-23-2021" / f"1.000000-{kind}-71581"
-        series(write_slice, folder, 11)
+        series(write_slice, folder, 11, name)
     for case in ("BraTS2021_00000", "BraTS2021_00002"):
         folder = tmp_path / "BraTS" / case
         folder.mkdir(parents=True)
@@ -113,7 +114,7 @@ def test_shares_are_spread_evenly() -> None:
 @pytest.mark.parametrize(
     ("pattern", "why"),
     [
-        ("lidc:nowhere", "0 image series"),
+        ("lidc:nowhere", "0 scans"),
         ("lidc:LIDC-IDRI@0.5", "NAME:FOLDER@LOW-HIGH"),
         ("lidc:LIDC-IDRI@0.9-0.5", "from 0.9 to 0.5"),
         ("lidc:LIDC-IDRI@0-0.0000001", "none in the share"),
@@ -136,7 +137,7 @@ class TestCache:
         self, unpacked: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first = load(unpacked, "lidc:LIDC-IDRI", unpacked / "cache")
-        monkeypatch.setattr(slices_module, "read_dicom", None)  # a call would fail
+        monkeypatch.setattr(slices_module, "read_scan", None)  # a call would fail
         start = time.perf_counter()
         second = load(unpacked, "lidc:LIDC-IDRI", unpacked / "cache")
         assert time.perf_counter() - start < 5
@@ -150,7 +151,7 @@ class TestCache:
         load(unpacked, "ldct:LDCT", unpacked / "cache")
         for path in (unpacked / "LDCT").rglob("*.dcm"):
             path.touch()
-        monkeypatch.setattr(slices_module, "read_dicom", None)
+        monkeypatch.setattr(slices_module, "read_scan", None)
         assert len(load(unpacked, "ldct:LDCT", unpacked / "cache").images) == 11
 
     def test_changed_files_and_other_preprocessing_are_read(

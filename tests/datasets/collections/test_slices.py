@@ -132,13 +132,14 @@ def test_refuses_a_file_cut_short(tmp_path: Path, refused: Refused, name: str, k
 
 
 def test_refuses_slices_that_are_far_too_small(tmp_path: Path, refused: Refused) -> None:
-    path = _nifti(tmp_path / "p.nii", np.arange(2.0).reshape(2, 1, 1).astype(np.int16))
+    path = _nifti(tmp_path / "p.nii", np.arange(-1000, -998).reshape(2, 1, 1).astype(np.int16))
     assert "slices of 1x1 do not reduce to 4x4" in refused(_load_one, path)
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 6), (2, 5, 7), (2, 4, 8)])
 def test_slices_are_padded_with_air_to_a_square(tmp_path: Path, shape: tuple[int, ...]) -> None:
     hu = np.random.default_rng(0).integers(500, 1500, shape).astype(np.int16)
+    hu[:, 0, 0] = -1000
     found = _load(_nifti(tmp_path / "p.nii", hu).parent, "p.nii", side=8)
     top, left = (8 - shape[1]) // 2, (8 - shape[2]) // 2
     inner = found.images[:, top : top + shape[1], left : left + shape[2]]

@@ -8,7 +8,7 @@ import pytest
 
 from medscore.errors import MedscoreError
 from medscore.evaluation.cells import Cell, Store, key_of
-from medscore.metrics.quality import Quality
+from medscore.metrics.image_quality import Quality
 
 
 def cell(psnr: float = 30.0) -> Cell:

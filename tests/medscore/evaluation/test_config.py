@@ -9,8 +9,7 @@ import yaml
 
 from medscore.errors import MedscoreError
 from medscore.evaluation.config import read_evaluation
-from medscore.evaluation.methods import convention, parameters
-from medscore.reconstruction.baselines.registry import baseline
+from medscore.evaluation.methods import convention, method_of, parameters
 from medscore.tuning.config import read_tuning
 
 CONFIGS = Path(str(files("medscore.configs")))
@@ -32,7 +31,7 @@ def test_a_shipped_comparison_is_sound(path: Path) -> None:
             assert (CONFIGS / "supervised" / f"{method.supervised}.yaml").is_file()
         if method.baseline is not None:
             for task in spec.tasks:
-                baseline(parameters(method, task.name))
+                method_of(method, task.name)
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "tune").glob("*.yaml")), ids=lambda p: p.stem)

@@ -17,7 +17,7 @@ from medscore.evaluation.table import (
     table_csv,
     wide_table,
 )
-from medscore.metrics.quality import CT_CONVENTION, Quality
+from medscore.metrics.image_quality import CT_CONVENTION, Quality
 
 RNG = np.random.default_rng(0)
 FBP, TV, OURS = (RNG.normal(mean, 0.5, 6) for mean in (25, 32, 35))

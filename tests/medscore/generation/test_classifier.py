@@ -1,4 +1,4 @@
-"""A classifier of noisy images against the one that is known, and what it guides to."""
+"""A classifier of noisy images, compared with exact class probabilities."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ SPECS = [VESpec(sigma_min=0.01, sigma_max=20.0), VPSpec(), SubVPSpec()]
 
 
 def data(sde: SDE) -> GMMPrior:
-    """Images 1 x 2 x 2 of two classes: bright above, or bright below."""
+    """Images of 1 x 2 x 2 pixels in two classes: bright in the upper or in the lower row."""
     means = torch.tensor([[0.8, 0.8, 0.2, 0.2], [0.2, 0.2, 0.8, 0.8]])
     return GMMPrior(sde, torch.tensor([0.5, 0.5]), means, 0.01 * torch.eye(4).expand(2, 4, 4))
 
@@ -34,7 +34,7 @@ def drawn(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.kind)
 def test_it_learns_the_probabilities_of_classes_at_all_times(spec: VPSpec) -> None:
-    """Within 0.1 on average of the exact ones, at little, middling and much noise."""
+    """Within 0.1 of the exact ones on average, at low, medium and high noise."""
     none = Provenance(data="", patients=0, slices=0, steps=0, seed=0, licence="CC0")
     contract = ClassifierContract(
         name="c", classes=("a", "b"), quantity="grey", size=2, image_channels=1, data_mean=0.5,

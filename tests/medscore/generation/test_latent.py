@@ -1,4 +1,4 @@
-"""Codes by the probability flow: there and back, and between."""
+"""Latent codes by the probability flow: encoding, decoding and interpolation."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def test_decoding_undoes_encoding(sde: SDE) -> None:
 
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 def test_the_code_of_a_gaussian_is_known(sde: SDE) -> None:
-    """The flow of a Gaussian scales its principal axes by the ratio of the deviations."""
+    """The flow of a Gaussian scales its axes by the ratio of their standard deviations."""
     prior = gauss(sde)
     x = points(prior, 3, sde.eps)
     (m0, c0), (m1, c1) = prior.marginal(sde.eps), prior.marginal(1.0)

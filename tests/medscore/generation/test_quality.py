@@ -1,4 +1,4 @@
-"""Distances between sets of samples: known values, and what they tell apart."""
+"""Distances between sets of samples: known values, and the differences they detect."""
 
 import math
 from itertools import pairwise
@@ -8,13 +8,7 @@ import torch
 from densities import NAMES, SDES, D, mixture
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from medscore.generation.quality import (
-    frechet,
-    mmd,
-    nearest,
-    precision_recall,
-    sliced_wasserstein,
-)
+from medscore.generation.quality import frechet, mmd, precision_recall, sliced_wasserstein
 from medscore.samplers.dpm_solver_pp import DPMSolverPP2M
 from medscore.samplers.grids import log_snr
 from medscore.sdes.base import SDE
@@ -31,7 +25,7 @@ def generator() -> torch.Generator:
 
 
 def test_a_shift_is_as_far_as_it_is_long() -> None:
-    """Along a direction v the distance is |v . shift|, of mean square |shift|^2 / D."""
+    """Along a direction v the distance is |v . shift|, whose mean square is |shift|^2 / D."""
     x = normal(500, 0)
     shift = torch.tensor([3.0, 0, 0, 0]).double()
     found = sliced_wasserstein(x, x + shift, generator(), projections=20_000)
@@ -56,7 +50,7 @@ def test_mmd_sees_another_distribution() -> None:
 
 
 class Same(torch.nn.Module):
-    """Features that are the images."""
+    """A network whose features are the images themselves."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -99,18 +93,11 @@ def test_precision_falls_with_strange_samples_and_recall_with_missing_ones() -> 
         precision_recall(reference[:3], reference)
 
 
-def test_copies_are_found() -> None:
-    training = normal(50, 0)
-    index, distance = nearest(training[[7, 3]] + 1e-6, training)
-    assert index.tolist() == [7, 3]
-    assert float(distance.max()) < 1e-5
-
-
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 def test_samples_of_a_mixture_are_about_as_near_to_real_ones_as_those_to_each_other(
     sde: SDE,
 ) -> None:
-    """The mean over 20 draws of 300, biased MMD, at most 1.5 times that of equally many real."""
+    """The biased MMD of 300 samples (mean of 20 draws) is at most 1.5 times that of real ones."""
     n, draws = 300, 20
     prior = mixture(sde)
     x = torch.randn(n * draws, D, generator=generator(), dtype=torch.float64) * sde.prior_std

@@ -1,4 +1,4 @@
-"""The bounds against the densities they bound, and each other.
+"""The bounds compared with the densities they bound, and with each other.
 
 Every comparison allows 5 standard errors of 400 draws or more: one fails by chance less than once
 in 500,000 times.
@@ -56,7 +56,7 @@ def test_it_bounds_the_likelihood_at_eps(bound: Callable[..., Bound], sde: SDE) 
 
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 def test_corrected_it_bounds_the_likelihood_of_the_clean_image(sde: SDE) -> None:
-    """Eq. B.41, of the density of the data themselves."""
+    """Eq. B.41, for the density of the clean data."""
     prior = mixture(sde)
     clean = GMMPrior(SDES[1], prior.weights, prior.means, prior.covariances)
     x = points(clean, 6, 0.0)
@@ -116,7 +116,7 @@ def test_importance_sampled_times_scatter_less(sde: SDE) -> None:
     "sde", [VE(0.05, 50.0), VP(eps=0.05), SubVP(eps=0.2)], ids=["VE", "VP", "SubVP"]
 )
 def test_the_correction_in_closed_form(sde: SDE) -> None:
-    """Of N(0, s^2 I) with the exact denoiser, whose error has the variance of x given x_eps."""
+    """For N(0, s^2 I) and the exact denoiser, whose error has the variance of x given x_eps."""
     s, n = 0.3, 4000
     prior = GaussianPrior(sde, torch.zeros(D), s**2 * torch.eye(D))
     x = s * torch.randn(n, D, generator=torch.Generator().manual_seed(2))
@@ -140,7 +140,7 @@ def test_what_is_no_bound_is_refused(bound: Callable[..., Bound]) -> None:
 
 
 class Wrong(Prior):
-    """A prior whose denoiser is off by a share of the image."""
+    """A prior whose denoiser has an error proportional to the image."""
 
     def __init__(self, prior: GMMPrior, share: float) -> None:
         self.sde, self.right, self.share = prior.sde, prior, share

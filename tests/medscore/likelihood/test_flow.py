@@ -1,4 +1,4 @@
-"""The probability flow's log-likelihood against densities in closed form."""
+"""The log-likelihood by the probability flow, compared with densities in closed form."""
 
 import math
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TRACES: dict[str, Callable[..., Divergence]] = {"rademacher": rademacher, "gauss
 
 
 def from_p1(prior: GMMPrior, found: FlowLikelihood) -> Tensor:
-    """log p with the exact p_1 in the place of pi: the error left is the solver's."""
+    """log p with the exact p_1 in place of pi, which leaves only the error of the solver."""
     latent = found.latent
     end = prior.log_density(latent, times(len(latent), 1.0))
     return found.nats - prior.sde.prior_logp(latent) + end
@@ -31,7 +31,7 @@ def from_p1(prior: GMMPrior, found: FlowLikelihood) -> Tensor:
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 @pytest.mark.parametrize("make", PRIORS.values(), ids=PRIORS)
 def test_it_is_the_density_in_closed_form(make: Callable[[SDE], GMMPrior], sde: SDE) -> None:
-    """Within 1e-3 nats a dimension at the default tolerances."""
+    """Within 1e-3 nats per dimension at the default tolerances."""
     prior = make(sde)
     x = points(prior, 16, sde.eps)
     found = from_p1(prior, log_likelihood(prior, x, exact))
@@ -41,7 +41,7 @@ def test_it_is_the_density_in_closed_form(make: Callable[[SDE], GMMPrior], sde: 
 
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 def test_pi_stands_for_p_1_of_centred_data(sde: SDE) -> None:
-    """Within 1e-3 nats a dimension, all errors together."""
+    """Within 1e-3 nats per dimension, including the error of pi."""
     known = gauss(sde)
     prior = GaussianPrior(sde, torch.zeros_like(known.means[0]), known.covariances[0])
     x = points(prior, 16, sde.eps)
@@ -51,7 +51,7 @@ def test_pi_stands_for_p_1_of_centred_data(sde: SDE) -> None:
 
 
 def test_what_pi_costs_falls_with_the_noise_at_the_end_of_time() -> None:
-    """The mean of the data is 0.4 of sigma_max / 50; a tenth of the share, a tenth of the error."""
+    """The error is proportional to the mean of the data over sigma_max."""
     errors = []
     for sigma_max in (5.0, 50.0, 500.0):
         prior = gauss(VE(0.05, sigma_max))
@@ -94,7 +94,7 @@ def test_the_latent_code_decodes_to_the_image(sde: SDE) -> None:
 
 
 class Fields(Prior):
-    """A prior of images (1, 2, 2) whose scores are not a vector of numbers."""
+    """A prior of images (1, 2, 2), whose scores have the shape of images."""
 
     def __init__(self, prior: GMMPrior) -> None:
         self.sde, self.prior = prior.sde, prior
@@ -121,7 +121,7 @@ def test_images_are_points_like_any_other() -> None:
 def test_probes_are_unbiased_within_their_standard_error(
     sde: SDE, draw: Callable[..., Divergence]
 ) -> None:
-    """5 standard errors of 100 probes, at each of 4 points: all fail by chance once in 10,000."""
+    """Within 5 standard errors of 100 probes, at 4 points; fails by chance once in 10,000."""
     prior = mixture(sde)
     x = points(prior, 4, sde.eps)
     known = log_likelihood(prior, x, exact).nats

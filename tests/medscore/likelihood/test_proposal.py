@@ -1,4 +1,4 @@
-"""Fitted times: the same expectation, less variance."""
+"""Fitted importance sampling of times: the same expectation, less variance."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from medscore.types import State, Times
 
 
 class Uneven(Prior):
-    """A prior whose error is a hundred times larger at middling noise than elsewhere."""
+    """A prior whose error is a hundred times larger at medium noise than elsewhere."""
 
     def __init__(self, sde: SDE) -> None:
         self.sde, self.right = sde, mixture(sde)
@@ -26,7 +26,7 @@ class Uneven(Prior):
 
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 def test_the_bound_keeps_its_expectation_and_loses_variance(sde: SDE) -> None:
-    """Means within 5 standard errors of 1000 draws; a tenth of the variance."""
+    """Means within 5 standard errors of 1000 draws, at most a tenth of the variance."""
     prior = Uneven(sde)
     x = points(mixture(SDES[1]), 3, 0.0)
     proposal = fit_proposal(prior, x, [7, 8, 9], draws=8)

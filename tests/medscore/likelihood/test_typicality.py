@@ -1,4 +1,4 @@
-"""The number of an image that says how typical it is."""
+"""The bound by which images are judged as typical or unusual."""
 
 import math
 
@@ -31,7 +31,7 @@ class White(Prior):
 
 @pytest.mark.parametrize("sde", [VE(sigma_max=5.0), VP(), SubVP()], ids=["VE", "VP", "SubVP"])
 def test_of_the_prior_s_own_images_it_is_the_entropy_of_a_number(sde: SDE) -> None:
-    """16 times and noises of 16,384 pixels suffice for 0.1 nats; a single time is 0.2 to 2 off."""
+    """16 draws for 16,384 pixels give 0.1 nats; a single draw is 0.2 to 2 nats off."""
     x = STD * torch.randn(2, 1, 128, 128, generator=torch.Generator().manual_seed(0))
     eps = torch.tensor(sde.eps)
     variance = float(sde.alpha(eps) ** 2 * STD**2 + sde.sigma(eps) ** 2)

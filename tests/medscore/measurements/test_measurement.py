@@ -1,5 +1,7 @@
 """The measurement file: complete, checked when read, without identity."""
 
+import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,12 +14,12 @@ import torch
 from editing import editing
 from numpy.typing import NDArray
 
+import medscore
 from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.volume import AIR, Source, Volume, reduce
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement, read_measurement, write_measurement
-from medscore.measurements.simulate import simulate
-from medscore.measurements.tasks import Choices
+from medscore.measurements.simulation import simulate
 from medscore.operators.ct.radon import Radon
 
 Refused = Callable[..., str]
@@ -31,7 +33,7 @@ FIELDS = [
 
 
 def _simulate(volume: Volume) -> Measurement:
-    return simulate(volume, "sparse-ct", Choices(views=5), noise_name="none", seed=0)
+    return simulate(volume, "sparse-ct", views=5)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def measurement() -> Measurement:
 
 @pytest.fixture
 def stored(measurement: Measurement, tmp_path: Path) -> Path:
-    write_measurement(tmp_path / "m.h5", measurement, version="0")
+    write_measurement(tmp_path / "m.h5", measurement)
     return tmp_path / "m.h5"
 
 
@@ -54,15 +56,42 @@ def test_what_is_written_reads_back(stored: Path, measurement: Measurement) -> N
         array = expected.pop(field)
         np.testing.assert_array_equal(found[field], array)
         assert found.pop(field).dtype == array.dtype
+    expected.pop("file_sha256")
+    assert found.pop("file_sha256") == hashlib.sha256(stored.read_bytes()).hexdigest()
     one, other = found.pop("operator"), expected.pop("operator")
     assert repr(one) == repr(other)
     assert torch.equal(one.diagonal, other.diagonal)
     assert found == expected
 
 
+def test_the_file_is_opened_once(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the hash is that of the bytes that were parsed."""
+    opened: list[str] = []
+    plain = io.open
+
+    def spy(file: object, *args: Any, **options: Any) -> Any:
+        opened.append(str(file))
+        return plain(file, *args, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(io, "open", spy)
+    read_measurement(stored)
+    assert opened == [str(stored)]
+
+
+def test_paths_may_be_text(stored: Path, measurement: Measurement) -> None:
+    write_measurement(str(stored.with_name("2.h5")), measurement)
+    one, other = (read_measurement(str(stored.with_name(name))) for name in ("m.h5", "2.h5"))
+    assert one.file_sha256 == other.file_sha256 != ""
+
+
+def test_the_version_that_wrote_the_file_is_recorded(stored: Path) -> None:
+    with h5py.File(stored) as file:
+        assert file.attrs["medscore"] == medscore.__version__
+
+
 def test_equal_content_gives_equal_bytes(stored: Path, measurement: Measurement) -> None:
     first = stored.read_bytes()
-    write_measurement(stored, measurement, version="0")
+    write_measurement(stored, measurement)
     assert stored.read_bytes() == first
 
 
@@ -123,11 +152,11 @@ def test_refuses_a_file_without(stored: Path, refused: Refused, field: str) -> N
         ("operator/mask", np.full((180, 1), 257), "mask"),
         ("operator/mask", np.full((180, 1), 0.5), "mask"),
         ("operator/mask", np.zeros((180, 1)), "nothing"),
-        ("operator/mask", np.ones((3, 1, 180, 1)), "masks of 3 slices"),
+        ("operator/mask", np.ones((3, 1, 180, 1)), "masks of 3 slices do not fit"),
         ("data", np.full((2, 1, 180, 24), 1e35), "not zero where"),
         ("data", np.full((2, 1, 180, 24), 1e300), "infinity"),
         ("geometry/affine", np.diag([-2.0, -2, 3, 2]), "not in 0, 0, 0, 1"),
-        ("geometry/uids@StudyInstanceUID", "none", "no DICOM UID"),
+        ("geometry/uids@StudyInstanceUID", "none", "not a DICOM UID"),
     ],
 )
 def test_refuses_a_file_with(
@@ -149,14 +178,14 @@ def test_refuses_data_that_are_not_finite(
 ) -> None:
     data = measurement.data.copy()
     data[1, 0, 0, 3] = bad
-    write_measurement(stored, replace(measurement, data=data), version="0")
+    write_measurement(stored, replace(measurement, data=data))
     assert "data hold NaN" in refused(read_measurement, stored)
 
 
 def test_refuses_what_no_line_integral_reaches(
     stored: Path, refused: Refused, measurement: Measurement
 ) -> None:
-    write_measurement(stored, replace(measurement, data=1e35 * measurement.data), version="0")
+    write_measurement(stored, replace(measurement, data=1e35 * measurement.data))
     assert "no line integral" in refused(read_measurement, stored)
 
 
@@ -164,7 +193,7 @@ def test_refuses_complex_line_integrals(
     stored: Path, refused: Refused, measurement: Measurement
 ) -> None:
     data = measurement.data.astype(np.complex64)
-    write_measurement(stored, replace(measurement, data=data), version="0")
+    write_measurement(stored, replace(measurement, data=data))
     assert "data are complex64" in refused(read_measurement, stored)
 
 
@@ -223,7 +252,7 @@ def test_a_write_into_no_folder_leaves_nothing(
     stored: Path, refused: Refused, measurement: Measurement
 ) -> None:
     inside = stored / "m.h5"  # a file for a folder: refused to root too
-    assert "cannot be written" in refused(write_measurement, inside, measurement, version="0")
+    assert "cannot be written" in refused(write_measurement, inside, measurement)
     assert list(stored.parent.iterdir()) == [stored]
 
 
@@ -236,7 +265,7 @@ def test_a_write_that_fails_leaves_the_old_file(
     before = stored.read_bytes()
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(MedscoreError, match="No space left"):
-        write_measurement(stored, replace(measurement, noise="poisson:9"), version="0")
+        write_measurement(stored, replace(measurement, noise="poisson:9"))
     assert (stored.read_bytes(), list(stored.parent.iterdir())) == (before, [stored])
 
 
@@ -248,7 +277,7 @@ def test_no_patient_identity_gets_in(write_slice: Callable[..., Path], tmp_path:
     )  # fmt: skip
     path = tmp_path / "m.h5"
     volume = reduce(read_dicom(source), 8, source)
-    write_measurement(path, _simulate(volume), version="0")
+    write_measurement(path, _simulate(volume))
     text = _everything_in(path)
     assert "1.2.3.4" in text  # the identifiers of the series are kept
     for secret in ("Zyxwvut", "Qponml", "19510203", "19990203"):

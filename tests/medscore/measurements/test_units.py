@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
 from medscore.measurements.units import NetworkUnits

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binomtest, norm, t
 
 from medscore.metrics.card import Card, Estimate, card, mean_interval
-from medscore.metrics.quality import CONVENTIONS, CT_CONVENTION, Quality
+from medscore.metrics.image_quality import CONVENTIONS, CT_CONVENTION, Quality
 
 FALSE_ALARM = 1e-3
 

@@ -34,3 +34,13 @@ def test_a_slices_mean_has_distance_one() -> None:
     slices = draw(1, 6, 6, seed=2)
     distance, _ = nearest(slices.mean((1, 2), keepdim=True).expand(1, 6, 6), slices)
     assert float(distance[0]) == pytest.approx(1, abs=1e-5)
+
+
+def test_feature_vectors_are_compared_by_euclidean_distance_and_not_mirrored() -> None:
+    training = draw(50, 4, seed=0).double()
+    distance, index = nearest(training[[7, 3]] + 1e-6, training, mirror=False, relative=False)
+    assert index.tolist() == [7, 3]
+    assert distance.tolist() == pytest.approx([2e-6] * 2, rel=1e-3)
+    turned, _ = nearest(training[:1].flip(-1), training, mirror=False, relative=False)
+    gaps = (training[:1].flip(-1) - training).norm(dim=1)
+    assert float(turned[0]) == pytest.approx(float(gaps.min()))

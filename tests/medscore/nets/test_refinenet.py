@@ -13,7 +13,7 @@ from torch.nn import functional
 from medscore.nets.ncsn import NCSNSpec
 from medscore.nets.ncsnv2 import NCSNv2Spec
 from medscore.nets.normalisation import CondInstanceNormPlus, InstanceNormPlus, NoNorm
-from medscore.nets.refinenet import RefineNetSpec
+from medscore.nets.refinenet_spec import RefineNetSpec
 from medscore.priors.contract import Network
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "networks"

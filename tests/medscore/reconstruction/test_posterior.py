@@ -19,7 +19,7 @@ from medscore.operators.ct.radon import Radon
 from medscore.priors.analytic import GaussianPrior
 from medscore.priors.contract import DataContract, Provenance, VESpec
 from medscore.reconstruction.compatibility import check_compatible
-from medscore.reconstruction.posterior import Plan, reconstruct
+from medscore.reconstruction.posterior import Plan, sample_posterior
 from medscore.reconstruction.result import Reconstruction
 from medscore.samplers.grids import uniform
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
@@ -60,7 +60,7 @@ def scanned(mask: torch.Tensor, image: torch.Tensor) -> Reconstruction:
         samples=2,
         batch_size=3,
     )
-    return reconstruct(measurement, prior, contract, plan)
+    return sample_posterior(measurement, prior, contract, plan)
 
 
 def test_where_masks_differ_each_slice_is_fitted_on_its_own_rays() -> None:
@@ -81,5 +81,5 @@ def test_a_prior_of_volumes_is_refused_for_slices() -> None:
         norm_num_groups=8, num_head_channels=8,
     )  # fmt: skip
     measurement = measured(np.zeros((1, 1, 16, 12), np.float32), Radon(GEOMETRY, torch.ones(16, 1)))
-    with pytest.raises(MedscoreError, match="dimension is 2, prior volumes has 3"):
-        check_compatible(of_network(network), measurement, prior_name="volumes", where=Path("m.h5"))
+    with pytest.raises(MedscoreError, match="dimension is 2, prior rows has 3"):
+        check_compatible(of_network(network), measurement, where=Path("m.h5"))

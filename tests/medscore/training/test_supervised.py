@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError
-from medscore.measurements.simulate import simulate
+from medscore.measurements.simulation import simulate_scan
 from medscore.measurements.spec import ScanSpec
 from medscore.measurements.tasks import Choices, Grid, Scan
 from medscore.nets.unet import UNetSpec
@@ -105,7 +105,7 @@ def measurement(size: int = 16):
     values = np.full((2, size, size), -1000, np.float32)
     values[:, 4:12, 4:12] = 30
     volume = Volume(values, np.diag([3.0, 3, 3, 1]), "CT", Source("array", "0" * 64))
-    return simulate(volume, "sparse-ct", Choices(views=9), noise_name="none", seed=0)
+    return simulate_scan(volume, "sparse-ct", Choices(views=9), noise_name="none", seed=0)
 
 
 def test_a_saved_network_is_loaded_with_its_weights(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
 from medscore.measurements.measurement import Measurement
-from medscore.measurements.simulate import simulate
+from medscore.measurements.simulation import simulate_scan
 from medscore.measurements.tasks import Choices
 from medscore.operators.mri.masks import calibration_region
 from medscore.reconstruction.result import Reconstruction
@@ -34,7 +34,7 @@ def volume(modality: str) -> Volume:
 
 
 def scan(task: str, modality: str, **choices: object) -> Measurement:
-    return simulate(volume(modality), task, Choices(**choices), noise_name="none", seed=0)
+    return simulate_scan(volume(modality), task, Choices(**choices), noise_name="none", seed=0)
 
 
 SCANS = {
@@ -95,7 +95,7 @@ def known(values: np.ndarray) -> Callable[[Measurement], Reconstruction]:
     """A method that knows the image."""
 
     def solve(m: Measurement) -> Reconstruction:
-        return Reconstruction(values[:, None], np.zeros((len(values), 1)), 0, 0, (), 0.0)
+        return Reconstruction(values[:, None], np.zeros((len(values), 1)), 0, 0, (), 0.0, m)
 
     return solve
 
@@ -159,7 +159,7 @@ def ridge(weight: float) -> Callable[[Measurement], Reconstruction]:
         normal = matrix.T @ matrix + weight * torch.eye(SIZE**2, dtype=torch.float64)
         x = torch.linalg.solve(normal, matrix.T @ y.T).T
         hu = mu_to_hu(x.reshape(-1, 1, SIZE, SIZE).numpy(), MU_WATER)
-        return Reconstruction(hu.astype(np.float32), np.zeros((len(x), 1)), 0, 0, (), 0.0)
+        return Reconstruction(hu.astype(np.float32), np.zeros((len(x), 1)), 0, 0, (), 0.0, m)
 
     return solve
 

@@ -5,8 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from medscore.hounsfield import MU_WATER as WATER
 from medscore.operators.ct.anatomy import random_chest

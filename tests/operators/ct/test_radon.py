@@ -7,8 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from skimage.transform import radon as skimage_radon
 from torch import Tensor
 

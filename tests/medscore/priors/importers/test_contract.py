@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 from foreign import CONTRACT, DDPM, NOISE_LEVEL, contract_file
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from medscore.errors import MedscoreError
 from medscore.nets.monai_unet import MonaiUNetSpec

@@ -8,8 +8,7 @@ from medscore.nets.unet import UNetSpec
 from medscore.operators.base import Operator
 from medscore.operators.ct.scans import sparse_view
 from medscore.operators.mri.fourier import Fourier
-from medscore.operators.mri.hartley import Hartley
-from medscore.operators.mri.hartley import kspace_mask as hartley_mask
+from medscore.operators.mri.hartley import Hartley, kspace_mask as hartley_mask
 from medscore.operators.mri.masks import equispaced
 from medscore.reconstruction.baselines.direct import direct
 from medscore.reconstruction.supervised.networks import (

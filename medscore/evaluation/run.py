@@ -1,0 +1,158 @@
+"""Run a comparison: check, train missing networks, fill the table, write the report."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medscore.errors import Interrupted, MedscoreError
+from medscore.evaluation import methods
+from medscore.evaluation.cells import Cell, Store, key_of
+from medscore.evaluation.comparison import check, cohort, overridden, pictured, pieces
+from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluation
+from medscore.evaluation.report import Outcome, write_report
+from medscore.evaluation.spread import Spread, cluster, processes
+from medscore.evaluation.table import rows_of
+from medscore.io.files import config_path
+from medscore.registry.checks import check_ranges
+
+OnCell = Callable[[int, int, Cell | None], None]
+"""Called with the number of finished cells, of all cells, and the last one."""
+
+Train = Callable[[str, Path, Path], None]
+"""Trains a supervised recipe: name of the method, the recipe, the folder for its network."""
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """How a comparison is computed, without influence on the result.
+
+    Attributes:
+        workers: number of processes; by default one per core.
+        threads: number of threads of each process.
+        ray: address of a Ray cluster instead of processes: auto, local or an address.
+        networks: folder of supervised networks; by default ``networks`` in the output folder.
+        on_cell: progress callback.
+    """
+
+    workers: int | None = None
+    threads: int = 1
+    ray: str | None = None
+    networks: Path | None = None
+    on_cell: OnCell = field(default=lambda done, total, cell: None)
+
+    def spread(self) -> Spread:
+        """The processes or the cluster that compute the cells."""
+        if self.ray is not None:
+            return cluster(self.ray, self.threads)
+        return processes(self.workers or os.cpu_count() or 1, self.threads)
+
+
+def evaluate(
+    config: str | Path,
+    output: str | Path,
+    *,
+    train: Train,
+    data: str | Path = ".",
+    only: Sequence[str] = (),
+    parameters: Sequence[str] = (),
+    run: EvaluationRun = EvaluationRun(),
+) -> list[Path]:
+    """Compare methods on a cohort; returns the files written.
+
+    Every finished slice is kept in ``output/cells``, so the same call resumes an interrupted one.
+
+    Args:
+        config: name of a shipped comparison, or a YAML file.
+        output: folder to make or to continue.
+        train: trains a supervised network that does not exist yet.
+        data: folder of the cohort's data.
+        only: names of the methods to compare; by default all.
+        parameters: "[METHOD:]NAME=VALUE" each; without a method it applies to every sampling method
+            that has the parameter.
+        run: how to compute.
+
+    Raises:
+        MedscoreError: what is wrong with configuration, data or methods.
+    """
+    output, data = Path(output), Path(data)
+    workers = 1 if run.workers is None else run.workers
+    check_ranges(("workers", workers, 1, 10_000), ("threads", run.threads, 1, 10_000))
+    path = config_path(config, "eval")
+    spec = overridden(_only(read_evaluation(path), only, path), parameters)
+    convention = methods.convention(spec.metric)
+    cases = cohort(spec.cohort, data)
+    check(spec, cases, path)
+    spread = run.spread()
+    networks = _networks(spec, run.networks or output / "networks", train)
+    store = Store(output / "cells")
+    store.make()
+    work = pieces(spec, cases, path, networks)
+    cells = fill(store, work, spread, run.on_cell)
+    outcome = Outcome(spec, convention, cases, rows_of(cells), pictured(store, work))
+    arguments = ["medscore", "evaluate", f"configs/eval/{path.name}", "--data", "DATA"]
+    return write_report(output, outcome, shlex.join([*arguments, "-o", output.name]))
+
+
+def fill(
+    store: Store,
+    work: Sequence[methods.Work],
+    spread: Spread,
+    on_cell: OnCell = lambda done, total, cell: None,
+) -> list[Cell]:
+    """Compute the cells that are not stored yet; returns all of them in the order of ``work``.
+
+    Args:
+        store: where finished cells are.
+        work: all cells of the comparison.
+        spread: distributes the work.
+        on_cell: progress callback.
+
+    Raises:
+        MedscoreError: a cell cannot be computed; those before it are kept.
+        Interrupted: Ctrl-C; finished cells are kept.
+    """
+    keys = [key_of(*piece.fixed) for piece in work]
+    todo = [i for i, piece in enumerate(work) if not store.has(keys[i], images=piece.keep)]
+    present = len(work) - len(todo)
+    on_cell(present, len(work), None)
+    try:
+        found = spread(methods.cell_of, [work[i] for i in todo])
+        for done, (place, (cell, images)) in enumerate(found, start=1):
+            store.put(keys[todo[place]], cell, images)
+            on_cell(present + done, len(work), cell)
+    except KeyboardInterrupt as stop:
+        raise Interrupted from stop
+    return [store.get(key) for key in keys]
+
+
+def _networks(spec: EvaluationSpec, folder: Path, train: Train) -> dict[str, Path]:
+    """The networks of the supervised methods, by the method's name; trained as needed."""
+    found = {}
+    for method in spec.methods:
+        if method.supervised is None:
+            continue
+        recipe = config_path(method.supervised, "supervised")
+        path = folder / recipe.stem / f"{recipe.stem}.safetensors"
+        if not path.is_file():
+            train(method.name, recipe, path.parent)
+        found[method.name] = path.resolve()
+    return found
+
+
+def _only(spec: EvaluationSpec, names: Sequence[str], where: Path) -> EvaluationSpec:
+    if not names:
+        return spec
+    known: dict[str, MethodSpec] = {m.name: m for m in spec.methods}
+    for name in names:
+        if name not in known:
+            raise MedscoreError(
+                f"`method` {name!r}", where=where, hint=f"use one of: {', '.join(known)}"
+            )
+    kept: dict[str, Any] = {"methods": tuple(m for m in spec.methods if m.name in names)}
+    ours = spec.ours if spec.ours in names else kept["methods"][0].name
+    return spec.model_copy(update={**kept, "ours": ours})

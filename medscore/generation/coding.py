@@ -1,0 +1,250 @@
+"""Encode images and decode latent codes by the probability flow ODE, one at a time, resumably."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import medscore
+from medscore.engine.items import Item, ItemFile, fingerprint_of, run_items, state_path
+from medscore.engine.loop import StepInfo
+from medscore.errors import MedscoreError
+from medscore.generation.codes import (
+    Codes,
+    between_codes,
+    check_same_latents,
+    read_codes,
+    sde_json,
+    write_codes,
+)
+from medscore.generation.gallery import GeneratedImages, with_versions, write_gallery
+from medscore.generation.latent import compare_codes, decode, encode
+from medscore.io.files import atomic_folder, check_absent, check_new
+from medscore.likelihood.inputs import Files, check_limit, read_images
+from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.priors.counted import Counted
+from medscore.registry.checks import check_ranges, resolve_device
+
+Progress = Callable[[StepInfo], None]
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """How the probability flow ODE is solved.
+
+    Attributes:
+        tolerance: relative and absolute tolerance of the solver.
+        precision: float32 or float64, of network and images.
+    """
+
+    tolerance: float
+    precision: str
+
+    def check(self) -> None:
+        """Refuse invalid settings.
+
+        Raises:
+            MedscoreError: the tolerance is out of range or the precision is unknown.
+        """
+        check_ranges(("tolerance", self.tolerance, 1e-12, 1))
+        if self.precision not in ("float32", "float64"):
+            raise MedscoreError(
+                f"`precision` is {self.precision!r}", hint="use float32 or float64"
+            )  # fmt: skip
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Data type of network and images."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+
+def encode_images(
+    images: Files,
+    prior: str | Path = DEFAULT_PRIORS["CT"],
+    *,
+    against: str | Path | None = None,
+    tolerance: float = 1e-8,
+    precision: str = "float64",
+    limit: int | None = None,
+    spacing_mm: float | None = None,
+    device: str = "auto",
+    output: str | Path | None = None,
+    on_step: Progress = lambda info: None,
+) -> Codes:
+    """Latent codes of images by the probability flow.
+
+    With ``output`` an interrupted call resumes with the next image when it is repeated.
+
+    Args:
+        images: DICOM files or folders, NIfTI files, pictures or NumPy archives.
+        prior: name of a shipped prior, or a checkpoint file.
+        against: another prior on the same SDE, whose codes are compared with these.
+        tolerance: relative and absolute tolerance of the solver.
+        precision: float64, or float32, which is faster and less accurate.
+        limit: maximum number of images, which are then equally spaced among all.
+        spacing_mm: pixel size in mm, for archives that do not record it.
+        device: auto, cpu or cuda.
+        output: file to write (.npz), which must not exist; None writes nothing.
+        on_step: called after every network evaluation with the number of finished images.
+
+    Raises:
+        MedscoreError: a parameter is invalid, a file does not fit the prior, or the output exists.
+    """
+    flow = FlowSettings(tolerance, precision)
+    flow.check()
+    check_limit(limit)
+    file = None if output is None else Path(output)
+    if file is not None:
+        check_new(file)
+        if file.suffix != ".npz":
+            raise MedscoreError("is not named .npz", where=file, hint="end its name with .npz")
+    own = read_checkpoint(prior_path(str(prior)))
+    found = read_images(images, own.contract, spacing_mm=spacing_mm, limit=limit)
+    priors = [(str(prior), own, "encode")]
+    if against is not None:
+        other = read_checkpoint(prior_path(str(against)))
+        check_same_latents(own.contract, other.contract)
+        if len(found.x) < 2:
+            raise MedscoreError("`against` with a single image", hint="give two images or more")
+        priors.append((str(against), other, "against"))
+    chosen = resolve_device(device)
+    runs = [
+        _Run(encode, flow, name, checkpoint.sha256, chosen, found.x,
+             None if file is None else state_path(file, title))
+        for name, checkpoint, title in priors
+    ]  # fmt: skip
+    results = [run.each(_part_of(on_step, i, len(runs))) for i, run in enumerate(runs)]
+    (code, nfe), *others = results
+    codes = Codes(
+        code, found.names, own.sha256, sde_json(own.contract), nfe,
+        compare_codes(code, others[0][0]) if others else None,
+    )  # fmt: skip
+    if file is not None:
+        write_codes(codes, file)
+    for run in runs:
+        run.forget()
+    return codes
+
+
+def decode_codes(
+    codes: str | Path,
+    prior: str | Path = DEFAULT_PRIORS["CT"],
+    *,
+    temperature: float = 1.0,
+    between: int = 0,
+    tolerance: float = 1e-8,
+    precision: str = "float64",
+    device: str = "auto",
+    output: str | Path | None = None,
+    on_step: Progress = lambda info: None,
+) -> GeneratedImages:
+    """Images of latent codes by the probability flow.
+
+    With ``output`` an interrupted call resumes with the next image when it is repeated.
+
+    Args:
+        codes: file written by :func:`encode_images`.
+        prior: name of a shipped prior, or a checkpoint file.
+        temperature: factor on the codes; below 1 gives images of lower diversity, above 1 of
+            higher diversity.
+        between: images from each code to the next, both ends included; 0 decodes the codes alone.
+        tolerance: relative and absolute tolerance of the solver.
+        precision: float64, or float32, which is faster and less accurate.
+        device: auto, cpu or cuda.
+        output: folder to write, which must not exist; None writes nothing.
+        on_step: called after every network evaluation with the number of finished images.
+
+    Raises:
+        MedscoreError: a parameter is invalid, the codes do not fit the prior, or the output exists.
+    """
+    flow = FlowSettings(tolerance, precision)
+    flow.check()
+    check_ranges(("temperature", temperature, 0, 100), ("between", between, 0, 10_000))
+    folder, source = None if output is None else Path(output), Path(codes)
+    if folder is not None:
+        check_absent(folder)
+    checkpoint = read_checkpoint(prior_path(str(prior)))
+    contract = checkpoint.contract
+    code, sha256 = read_codes(source, contract)
+    if between:
+        code = between_codes(code, between, source)
+    begin, state = time.perf_counter(), None if folder is None else state_path(folder, "decode")
+    code = code * temperature
+    run = _Run(decode, flow, str(prior), checkpoint.sha256, resolve_device(device), code, state)
+    with nullcontext() if folder is None else atomic_folder(folder) as unfinished:
+        x, nfe = run.each(on_step)
+        record = {
+            "settings": {**asdict(flow), "temperature": temperature, "between": between},
+            "prior": {"name": contract.name, "sha256": checkpoint.sha256},
+            "codes": {"file": source.name, "prior": sha256},
+            "nfe_per_sample": nfe,
+            "seconds": round(time.perf_counter() - begin, 2),
+        }
+        result = GeneratedImages(x, nfe, with_versions(record), contract, x, between or None)
+        if unfinished is not None:
+            write_gallery(result, unfinished)
+    run.forget()
+    return result
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Images ``x``, encoded or decoded one after another under a prior.
+
+    ``sha256`` is the hash of the prior's weights, ``state`` the file that keeps finished images.
+    """
+
+    solve: Callable[..., Tensor]
+    flow: FlowSettings
+    prior: str
+    sha256: str
+    device: str
+    x: Tensor
+    state: Path | None
+
+    @property
+    def file(self) -> ItemFile | None:
+        """The finished images of an interrupted run."""
+        if self.state is None:
+            return None
+        content = hashlib.sha256(self.x.numpy().tobytes()).hexdigest()
+        parts = (medscore.__version__, self.sha256, asdict(self.flow), content)
+        return ItemFile(self.state, fingerprint_of(*parts))
+
+    def each(self, on_step: Progress) -> tuple[Tensor, int]:
+        """Results (n, channel, H, W) on the CPU, and their mean NFE, rounded up."""
+        network = load_prior(prior_path(self.prior), device=self.device).to(self.flow.dtype)
+        count, tolerance = len(self.x), self.flow.tolerance
+
+        def work(index: int) -> Item:
+            counted = Counted(network, tell=lambda nfe: on_step(StepInfo(index, count, nfe)))
+            one = self.x[index : index + 1].to(self.device, self.flow.dtype)
+            found = self.solve(counted, one, rtol=tolerance, atol=tolerance).cpu()
+            return Item({"nfe": counted.nfe}, {"x": found})
+
+        def show(done: int, item: Item) -> None:
+            on_step(StepInfo(done, count, item.record["nfe"]))
+
+        items = run_items(count, work, self.file, show)
+        nfe = -(-sum(item.record["nfe"] for item in items) // count)
+        return torch.cat([item.tensors["x"] for item in items]), nfe
+
+    def forget(self) -> None:
+        """Remove the finished images of the run, once its results are written."""
+        if (file := self.file) is not None:
+            file.remove()
+
+
+def _part_of(on_step: Progress, number: int, runs: int) -> Progress:
+    """Progress of run ``number`` of several over the same images, as progress of all of them."""
+    return lambda info: on_step(
+        StepInfo(info.done + number * info.total, info.total * runs, info.nfe)
+    )

@@ -1,0 +1,258 @@
+"""Draw images from a prior: unconditional, of chosen classes, or conditioned on observations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import medscore
+from medscore.conditioners.binding import ConditionerFactory
+from medscore.engine.items import fingerprint_of, state_path
+from medscore.engine.loop import Job, Samples, StepInfo, run
+from medscore.engine.resume import resumable
+from medscore.errors import MedscoreError
+from medscore.generation.gallery import GeneratedImages, with_versions, write_gallery
+from medscore.generation.observations import ObservationSettings, observe
+from medscore.generation.requests import Request, choose_classes, conditional, unconditional
+from medscore.io.files import atomic_folder, check_absent
+from medscore.likelihood.inputs import Files, as_paths
+from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.priors.contract import DataContract
+from medscore.priors.network import NetworkPrior
+from medscore.registry.build import build_conditioner, build_grid, build_sampler
+from medscore.registry.checks import check_precision, check_ranges, resolve_device
+from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
+from medscore.registry.presets import parse_parameters, split_parameters
+
+CONDITIONER = "diffpir"
+"""The default conditioner for observed images."""
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How images are drawn. Together they identify an interrupted run.
+
+    Attributes:
+        prior: name or path of the prior.
+        count: number of images, or of samples per observed image.
+        sampler: name of the sampler.
+        grid: name of the time grid.
+        steps: steps of the time grid.
+        parameters: parameters of sampler, grid and conditioner, by dotted name.
+        seed: seed of all draws.
+        precision: float32 or bf16.
+        batch_size: images drawn together.
+        label: names of classes, separated by commas; None for any class.
+        strength: factor on the classifier's gradient.
+        conditioner: name of the conditioner; None without observed images.
+    """
+
+    prior: str
+    count: int
+    sampler: str
+    grid: str
+    steps: int
+    parameters: Mapping[str, Any]
+    seed: int
+    precision: str
+    batch_size: int
+    label: str | None = None
+    strength: float = 1.0
+    conditioner: str | None = None
+
+    def check(self) -> None:
+        """Refuse invalid settings.
+
+        Raises:
+            MedscoreError: a number is out of range or the precision is unknown.
+        """
+        check_ranges(
+            ("count", self.count, 1, 1_000_000),
+            ("steps", self.steps, 1, 100_000),
+            ("seed", self.seed, 0, 2**63 - 1),
+            ("batch_size", self.batch_size, 1, 1_000_000),
+            ("strength", self.strength, 0, 1000),
+        )
+        check_precision(self.precision)
+        own = split_parameters(self.parameters)
+        SAMPLERS.convert(self.sampler, own["sampler"])
+        GRIDS.convert(self.grid, own["grid"])
+        if self.conditioner is not None:
+            CONDITIONERS.convert(self.conditioner, own["conditioner"])
+        elif own["conditioner"]:
+            raise MedscoreError(
+                "parameters of a conditioner apply only with `known`", hint="leave them out"
+            )
+
+    def rule(self) -> ConditionerFactory:
+        """The factory of conditioners for observed images."""
+        assert self.conditioner is not None
+        own = split_parameters(self.parameters)["conditioner"]
+        return build_conditioner(self.conditioner, own)
+
+
+def generate(
+    prior: str | Path = DEFAULT_PRIORS["CT"],
+    *,
+    count: int = 16,
+    sampler: str | None = None,
+    steps: int = 50,
+    grid: str | None = None,
+    parameters: Mapping[str, Any] | Sequence[str] = (),
+    snr: float | None = None,
+    seed: int = 0,
+    batch_size: int = 8,
+    classifier: str | Path | None = None,
+    label: str | None = None,
+    strength: float = 1.0,
+    known: Files | None = None,
+    task: str = "inpaint",
+    mask: str | Path | None = None,
+    hidden: float = 0.5,
+    factor: int = 2,
+    conditioner: str = CONDITIONER,
+    spacing_mm: float | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    output: str | Path | None = None,
+    on_step: Callable[[StepInfo], None] = lambda info: None,
+) -> GeneratedImages:
+    """Draw images from a prior.
+
+    Image i depends on the seed and on i alone, not on ``count`` or ``batch_size``. With ``output``
+    an interrupted call resumes when it is repeated.
+
+    Args:
+        prior: name of a shipped prior, or a checkpoint file.
+        count: number of images; with ``known``, of samples per observed image.
+        sampler: name of the sampler; dpm-solver++ by default, ddim with ``known``.
+        steps: steps of the time grid.
+        grid: name of the time grid; angular by default, focused with ``known``.
+        parameters: parameters of the methods, such as ``{"sampler.eta": 1}``.
+        snr: short for the parameter ``sampler.snr``.
+        seed: seed of all draws.
+        batch_size: images drawn together.
+        classifier: file with a classifier of noisy images, for ``label``.
+        label: names of classes, separated by commas, which the images take in turn.
+        strength: factor on the classifier's gradient; 1 is Bayes' rule.
+        known: images that are partly observed; every sample agrees with its image's observed part.
+        task: the observed part: inpaint (pixels), sr (block means) or colorize (grey values).
+        mask: for inpaint, a picture that is white where pixels are observed.
+        hidden: for inpaint without a mask, side of the hidden centre as a fraction of the image's.
+        factor: for sr, side of a block in pixels.
+        conditioner: name of the conditioner, with ``known``.
+        spacing_mm: pixel size in mm, for archives of known images that do not record it.
+        device: auto, cpu or cuda.
+        precision: float32, or bf16 autocast where the hardware supports it.
+        output: folder to write, which must not exist; None writes nothing.
+        on_step: called after every sampling step.
+
+    Raises:
+        MedscoreError: a parameter is invalid, an input file does not fit the prior, the output
+            exists, or the sampler diverges.
+    """
+    defaults = ("dpm-solver++", "angular") if known is None else ("ddim", "focused")
+    if not isinstance(parameters, Mapping):
+        parameters = parse_parameters(parameters)
+    if snr is not None:
+        parameters = {"sampler.snr": snr, **parameters}
+    settings = GenerationSettings(
+        str(prior), count, sampler or defaults[0], grid or defaults[1], steps, parameters, seed,
+        precision, batch_size, label, strength, None if known is None else conditioner,
+    )  # fmt: skip
+    settings.check()
+    folder = None if output is None else Path(output)
+    if folder is not None:
+        check_absent(folder)
+    if (classifier is None) != (label is None):
+        raise MedscoreError("`classifier` and `label` go together", hint="give both, or neither")
+    if classifier is None and strength != 1.0:
+        raise MedscoreError("`strength` without `classifier`", hint="give both, or neither")
+    observed = ObservationSettings(
+        tuple(as_paths(known or ())), task, None if mask is None else Path(mask), hidden, factor,
+        spacing_mm,
+    )  # fmt: skip
+    if known is None and (observed != ObservationSettings(()) or conditioner != CONDITIONER):
+        raise MedscoreError(
+            "`task`, `mask`, `hidden`, `factor`, `conditioner` and `spacing_mm` apply only with "
+            "`known`",
+            hint="give `known`, or leave them out",
+        )
+    file = prior_path(str(prior))
+    checkpoint = read_checkpoint(file)
+    contract = checkpoint.contract
+    chosen = resolve_device(device)
+    request = unconditional(count, seed)
+    if known is not None:
+        observations = observe(observed, contract)
+        request = conditional(count, seed, task, observations, settings.rule(), chosen)
+    if classifier is not None and label is not None:
+        classes = choose_classes(Path(classifier), label, strength, contract, chosen)
+        request = request.guided(classes)
+    network = load_prior(file, device=chosen)
+    fingerprint = fingerprint_of(
+        medscore.__version__, checkpoint.sha256, request.origin, asdict(settings)
+    )
+    state = None if folder is None else state_path(folder)
+    begin = time.perf_counter()
+    with nullcontext() if folder is None else atomic_folder(folder) as unfinished:
+        with resumable(state):
+            found = draw(network, contract, settings, request, chosen, state, fingerprint, on_step)
+        record = {
+            "settings": {**asdict(settings), "device": chosen},
+            "prior": {"name": contract.name, "sha256": checkpoint.sha256},
+            **request.origin,
+            "nfe_per_sample": found.nfe,
+            "seconds": round(time.perf_counter() - begin, 2),
+        }
+        shown, columns = request.sheet(found.x)
+        result = GeneratedImages(
+            found.x, found.nfe, with_versions(record), contract, shown, columns
+        )  # fmt: skip
+        if unfinished is not None:
+            write_gallery(result, unfinished)
+    return result
+
+
+def draw(
+    prior: NetworkPrior,
+    contract: DataContract,
+    settings: GenerationSettings,
+    request: Request,
+    device: str,
+    state: Path | None = None,
+    fingerprint: str = "",
+    on_step: Callable[[StepInfo], None] = lambda info: None,
+) -> Samples:
+    """Run the engine for a request; the samples are in the prior's range.
+
+    Args:
+        prior: the prior, on ``device``.
+        contract: its data contract.
+        settings: sampler, time grid, precision and batch size.
+        request: the images to draw.
+        device: device to draw on.
+        state: file with the state of an interrupted run; None keeps none.
+        fingerprint: identifies the run.
+        on_step: called after every sampling step.
+    """
+    own = split_parameters(settings.parameters)
+    times = build_grid(settings.grid, own["grid"])(prior.sde, settings.steps)
+    sampler = build_sampler(settings.sampler, own["sampler"])
+    job = Job(
+        seeds=request.seeds,
+        shape=(contract.channels, contract.size, contract.size),
+        times=times,
+        batches=lambda items: request.batch(prior, sampler, items),
+        batch_size=settings.batch_size,
+        device=device,
+        bf16=settings.precision == "bf16",
+        state=state,
+        fingerprint=fingerprint,
+    )
+    return run(job, on_step)

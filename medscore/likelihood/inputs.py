@@ -1,0 +1,178 @@
+"""Images from files, converted to the range and size of a prior."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medscore.datasets.collections.cohort import equally_spaced, read_cohort
+from medscore.datasets.collections.pictures import load_pictures
+from medscore.errors import MedscoreError, reading
+from medscore.likelihood.typicality import network_range
+from medscore.priors.contract import DataContract
+from medscore.registry.checks import check_ranges
+
+SAMPLES = "samples.npz"
+"""The array file in a folder of generated images: HU under ``hu``, other values under ``image``."""
+
+Files = str | Path | Sequence[str | Path]
+"""One file, folder or pattern, or several."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images in a prior's range.
+
+    Attributes:
+        x: images (n, channel, H, W).
+        names: source file and position in it, for each image.
+        patients: patient of each image; empty where unknown.
+    """
+
+    x: Tensor
+    names: tuple[str, ...]
+    patients: tuple[str, ...]
+
+    @property
+    def digests(self) -> list[str]:
+        """SHA-256 of the values of each image."""
+        return [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in self.x]
+
+
+def read_images(
+    files: Files,
+    contract: DataContract,
+    *,
+    size: int | None = None,
+    spacing_mm: float | None = None,
+    limit: int | None = None,
+) -> ImageSet:
+    """Read images, reduce them to the prior's size and convert them to its range.
+
+    CT and MR images are DICOM files or folders, NIfTI files and NumPy archives; pictures are files
+    that PIL reads, folders of them, and NumPy arrays. A folder written by ``medscore generate``
+    provides its samples unchanged.
+
+    Args:
+        files: files, folders or glob patterns.
+        contract: data contract of the prior.
+        size: side of the images in pixels; the prior's by default.
+        spacing_mm: pixel size in mm, for archives of CT or MR images that do not record it.
+        limit: maximum number of images, which are then equally spaced among all.
+
+    Raises:
+        MedscoreError: a parameter is out of range, the prior's quantity cannot be read from files,
+            or a file does not hold images that fit the prior.
+    """
+    if contract.quantity not in ("HU", "magnitude", "grey", "colour"):
+        raise MedscoreError(
+            f"prior {contract.name} is of {contract.quantity} images",
+            hint="use a prior of CT images, MR magnitudes or pictures",
+        )
+    check_limit(limit)
+    side, paths = size or contract.size, as_paths(files)
+    if not paths:
+        raise MedscoreError("no image files are given", hint="give one or more")
+    parts = [_samples(path / SAMPLES, contract, side) for path in paths if _is_generated(path)]
+    rest = [path for path in paths if not _is_generated(path)]
+    if rest and contract.modality == "picture":
+        parts.append(_pictures(rest, contract, side))
+    elif rest:
+        parts.append(_slices(rest, contract, side, spacing_mm))
+    x = torch.cat([part.x for part in parts])
+    names = [name for part in parts for name in part.names]
+    patients = [patient for part in parts for patient in part.patients]
+    chosen = equally_spaced(len(x), limit)
+    return ImageSet(x[chosen], tuple(names[i] for i in chosen), tuple(patients[i] for i in chosen))
+
+
+def as_paths(files: Files) -> list[Path]:
+    """A list of paths.
+
+    Args:
+        files: one path or several.
+    """
+    return [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a ``limit`` that leaves no image.
+
+    Args:
+        limit: maximum number of images; None for all.
+
+    Raises:
+        MedscoreError: it is below 1.
+    """
+    check_ranges(("limit", 1 if limit is None else limit, 1, 10**9))
+
+
+def pattern_of(file: Path) -> str:
+    """A glob pattern that matches an existing file literally; other paths are patterns themselves.
+
+    Args:
+        file: a file or a pattern.
+    """
+    path = str(file.resolve())
+    return glob.escape(path) if file.exists() else path
+
+
+def _is_generated(folder: Path) -> bool:
+    return (folder / SAMPLES).is_file()
+
+
+def _pictures(files: Sequence[Path], contract: DataContract, side: int) -> ImageSet:
+    patterns = [f"{pattern_of(file)}/**/*" if file.is_dir() else pattern_of(file) for file in files]
+    white = None if contract.high == 1 else contract.high
+    colour = contract.quantity == "colour"
+    found = load_pictures(patterns, root=Path("/"), size=side, colour=colour, white=white)
+    return ImageSet(found.images, found.names, ("",) * len(found.names))
+
+
+def _slices(
+    files: Sequence[Path], contract: DataContract, side: int, spacing_mm: float | None
+) -> ImageSet:
+    if spacing_mm is not None:
+        check_ranges(("spacing_mm", spacing_mm, 1e-3, 100))
+    cases = read_cohort(
+        [pattern_of(file) for file in files], root=Path.cwd(), modality=contract.modality,
+        size=side, spacing_mm=spacing_mm,
+    )  # fmt: skip
+    low, high = contract.spacing_mm
+    for case in cases:
+        pixel = case.volume.spacing[0] * side / contract.size
+        if not low <= pixel <= high:
+            raise MedscoreError(
+                f"{case.name}: pixels of {pixel:.4g} mm at {contract.size}x{contract.size}, prior "
+                f"{contract.name} covers {low:g} to {high:g} mm",
+                hint="choose a prior that fits (`medscore priors list`)",
+            )
+    return ImageSet(
+        torch.cat([network_range(case.volume.values, contract) for case in cases]),
+        tuple(case.name for case in cases),
+        tuple(case.patient for case in cases),
+    )
+
+
+def _samples(file: Path, contract: DataContract, side: int) -> ImageSet:
+    """Generated images as they were drawn: values outside the prior's range are kept."""
+    key = "hu" if contract.quantity == "HU" else "image"
+    size = contract.size
+    shape = (size, size) if contract.channels == 1 else (size, size, contract.channels)
+    hint = f"`{key}` (n, {', '.join(map(str, shape))}) is needed for prior {contract.name}"
+    with reading("samples", file, hint), np.load(file, allow_pickle=False) as archive:
+        values = np.asarray(archive[key], dtype=np.float32)
+        if values.shape[1:] != shape or not np.isfinite(values).all():
+            raise ValueError(f"images of shape {values.shape[1:]}, or NaN")
+    x = (torch.from_numpy(values) - contract.low) / contract.scale
+    x = x[:, None] if contract.channels == 1 else x.permute(0, 3, 1, 2)
+    x = torch.nn.functional.avg_pool2d(x, size // side)
+    names = tuple(f"{file.parent.name}#{i}" for i in range(len(x)))
+    return ImageSet(x.contiguous(), names, ("",) * len(x))

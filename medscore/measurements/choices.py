@@ -1,0 +1,113 @@
+"""The parameters of a simulated scan, and what a task makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from medscore.errors import MedscoreError
+from medscore.operators.base import Operator
+from medscore.operators.noise import Noiseless, NoiseModel
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Parameters of a simulated scan; each task uses those that concern it.
+
+    Attributes:
+        views: number of equally spaced views over 180 degrees (CT).
+        arc: angular range of limited-angle CT in degrees.
+        acceleration: k-space lines over measured lines, centre included (MRI).
+        mask: name of the k-space sampling pattern (MRI).
+        coils: number of receiver coils (multicoil MRI).
+        factor: side of the averaged blocks in pixels (super-resolution).
+        blur: standard deviation of the Gaussian blur in pixels (deblurring).
+        hidden: share of the image's sides that the hidden box in the middle takes (inpainting).
+        implants: metal discs (x, y, radius) in mm from the centre, x to the right and y upwards; by
+            default two, whose positions scale with the image.
+        noise: noise model, in the unit of the data.
+        seed: seed of random sampling patterns.
+    """
+
+    views: int = 23
+    arc: float = 120.0
+    acceleration: float = 4.0
+    mask: str = "equispaced"
+    coils: int = 8
+    factor: int = 2
+    blur: float = 2.0
+    hidden: float = 0.25
+    implants: tuple[tuple[float, float, float], ...] = ()
+    noise: NoiseModel = field(default_factory=Noiseless)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixel grid of the image to be measured.
+
+    Attributes:
+        rows: number of rows.
+        columns: number of columns.
+        spacing: pixel spacing in mm.
+        modality: "CT", "MR" or "picture".
+    """
+
+    rows: int
+    columns: int
+    spacing: float
+    modality: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows, self.columns
+
+
+@dataclass(frozen=True)
+class Scan:
+    """How a task measures an image.
+
+    Attributes:
+        operator: measurement operator on images in ``image_unit``.
+        image_unit: "1/mm", "HU" or "magnitude".
+        measure: maps an image (1, 1, H, W), in HU or as a magnitude, to noisy data.
+        noise: noise to record in the measurement, if not the name of the model.
+    """
+
+    operator: Operator
+    image_unit: str
+    measure: Callable[[Tensor, torch.Generator], Tensor]
+    noise: str | None = None
+
+
+def side_of(grid: Grid) -> int:
+    """Side of a square grid in pixels.
+
+    Args:
+        grid: the image's grid.
+
+    Raises:
+        MedscoreError: it is not square.
+    """
+    if grid.rows != grid.columns:
+        raise MedscoreError(
+            f"slices are {grid.rows}x{grid.columns}", hint="pad or crop them to a square"
+        )
+    return grid.rows
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that the random generators cannot take.
+
+    Args:
+        seed: seed of noise or of a sampling pattern.
+
+    Raises:
+        MedscoreError: it is negative, or 2^40 or more.
+    """
+    if not 0 <= seed < 2**40:
+        raise MedscoreError(f"`seed` is {seed}", hint=f"use 0 to {2**40 - 1}")

@@ -1,0 +1,95 @@
+"""Simulated measurements of real images, slice by slice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medscore.datasets.volume import Volume, check_modality, check_square, check_values, guess
+from medscore.errors import MedscoreError
+from medscore.hounsfield import MU_WATER
+from medscore.measurements.choices import Choices, Grid, check_seed
+from medscore.measurements.measurement import ATTENUATION, LARGEST, Measurement
+from medscore.measurements.spec import choices, scan_spec
+from medscore.measurements.tasks import NEEDS, TASKS
+
+
+def simulate(
+    image: Volume, task: str, *, noise: str = "none", seed: int = 0, **options: Any
+) -> Measurement:
+    """Simulate the measurement of an image.
+
+    Args:
+        image: square slices, CT in HU or MR magnitudes.
+        task: what is measured: a key of :data:`medscore.measurements.tasks.TASKS`.
+        noise: noise model in the unit of the data: ``none``, ``gaussian:STD`` or
+            ``poisson:PHOTONS`` (photons per ray).
+        seed: seed of the noise and of random sampling patterns; each slice has noise of its own.
+        options: parameters of the task; see :data:`medscore.measurements.tasks.OPTIONS` and
+            :class:`medscore.measurements.choices.Choices`.
+
+    Raises:
+        MedscoreError: the task is unknown, the image is not of its modality or not square, or an
+            option is unknown to the task or invalid.
+    """
+    spec = scan_spec(task, noise, seed, options)
+    chosen = choices(spec)
+    check_values(image.values)
+    image = check_modality(image, NEEDS.get(task) or guess(image))
+    check_square(image)
+    return simulate_scan(image, task, chosen, noise_name=noise, seed=seed)
+
+
+def simulate_scan(
+    image: Volume, task: str, chosen: Choices, *, noise_name: str, seed: int
+) -> Measurement:
+    """Simulate the measurement of an image that was checked already.
+
+    Args:
+        image: square slices of the modality that the task requires.
+        task: a key of :data:`medscore.measurements.tasks.TASKS`.
+        chosen: parameters of the scan.
+        noise_name: noise to record in the measurement.
+        seed: seed of the noise.
+
+    Raises:
+        MedscoreError: a parameter is invalid, or the data are too large for a scan.
+    """
+    check_seed(seed)
+    _, rows, columns = image.values.shape
+    scan = TASKS[task](Grid(rows, columns, image.spacing[0], image.modality), chosen)
+    data: NDArray[Any] | None = None
+    for index, slice_ in enumerate(image.values):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
+        y = scan.measure(torch.from_numpy(slice_).float()[None, None], generator)
+        if data is None:
+            data = np.empty((len(image.values), *y.shape[1:]), dtype=y.numpy().dtype)
+        data[index] = y[0].numpy()
+    if data is None:
+        raise MedscoreError("the volume has no slices", hint="select at least one")
+    _check_largest(data, scan.image_unit, noise_name)
+    return Measurement(
+        data=data,
+        operator=scan.operator,
+        task=task,
+        modality=image.modality,
+        image_unit=scan.image_unit,
+        mu_water=MU_WATER if image.modality == "CT" else None,
+        noise=scan.noise or noise_name,
+        affine=image.affine,
+        source=image.source,
+    )
+
+
+def _check_largest(data: NDArray[Any], image_unit: str, noise_name: str) -> None:
+    """Slice by slice, so that no copy of all data is made."""
+    largest = np.max([np.abs(slice_).max() for slice_ in data])
+    limit = LARGEST if image_unit == ATTENUATION else np.finfo(np.float32).max
+    if not largest <= limit:  # NaN too
+        raise MedscoreError(
+            f"with `noise` {noise_name} the data reach {largest:g}",
+            hint="use an image in its proper unit and the noise of a scan",
+        )

@@ -1,0 +1,108 @@
+"""Types for what can be set on a method, and the check that its values lie in range.
+
+A method is a frozen dataclass. Its settings are the fields that a number or a word can set, with
+the range in the annotation: ``zeta: Share = 1.0``. Names, ranges and defaults shown by the command
+line, accepted in presets and searched by ``medscore tune`` all come from there
+(:mod:`medscore.registry.parameters`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from functools import lru_cache
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+
+Positive = Annotated[float, Gt(0), Lt(math.inf)]
+"""A finite number greater than 0."""
+
+NonNegative = Annotated[float, Ge(0), Lt(math.inf)]
+"""A finite number, 0 or greater."""
+
+Share = Annotated[float, Ge(0), Le(1)]
+"""A number from 0 to 1."""
+
+Count = Annotated[int, Ge(1), Le(1_000_000)]
+"""A whole number, 1 or greater."""
+
+Bound = Ge | Gt | Le | Lt
+
+
+@lru_cache(maxsize=256)
+def bounds_of(method: Any) -> dict[str, tuple[Bound, ...]]:
+    """The bounds that the annotations of a class or function state, by parameter.
+
+    Args:
+        method: a dataclass or a function whose annotations may hold ``annotated_types`` bounds.
+    """
+    try:
+        hints = get_type_hints(method, include_extras=True)
+    except NameError:  # a class defined inside a function: its annotations cannot be resolved
+        return {}
+    found = {name: bounds_in(hint) for name, hint in hints.items()}
+    return {name: bounds for name, bounds in found.items() if bounds}
+
+
+def bounds_in(hint: Any) -> tuple[Bound, ...]:
+    """The bounds in an annotation such as ``Annotated[float, Ge(0)] | None``.
+
+    Args:
+        hint: a resolved type hint.
+    """
+    if get_origin(hint) is Annotated:
+        return tuple(extra for extra in hint.__metadata__ if isinstance(extra, Bound))
+    return tuple(bound for part in get_args(hint) for bound in bounds_in(part))
+
+
+def described(bounds: tuple[Bound, ...]) -> str:
+    """Bounds in words, such as "in [0, 1]" or "greater than 0".
+
+    Args:
+        bounds: lower and upper bounds; infinite ones are left out.
+    """
+    low = next((b for b in bounds if isinstance(b, Ge | Gt)), None)
+    high = next((b for b in bounds if isinstance(b, Le | Lt) and _limit(b) != math.inf), None)
+    if low is not None and high is not None:
+        left, right = "[" if isinstance(low, Ge) else "(", "]" if isinstance(high, Le) else ")"
+        return f"in {left}{_limit(low):g}, {_limit(high):g}{right}"
+    if low is not None:
+        return f"{_limit(low):g} or greater" if isinstance(low, Ge) else f"> {_limit(low):g}"
+    return "" if high is None else f"at most {_limit(high):g}"
+
+
+def holds(value: int | float, bounds: tuple[Bound, ...]) -> bool:
+    """Whether a number satisfies all bounds; NaN satisfies none.
+
+    Args:
+        value: the number.
+        bounds: lower and upper bounds.
+    """
+    tests = {
+        Ge: lambda limit: value >= limit, Gt: lambda limit: value > limit,
+        Le: lambda limit: value <= limit, Lt: lambda limit: value < limit,
+    }  # fmt: skip
+    return all(tests[type(bound)](_limit(bound)) for bound in bounds)
+
+
+def check_fields(method: Any) -> None:
+    """Refuse a dataclass instance whose numbers are out of the range its annotations state.
+
+    Args:
+        method: an instance of a dataclass; fields that are ``None`` are not checked.
+
+    Raises:
+        ValueError: naming the field, its value and the range.
+    """
+    kind: Any = type(method)
+    bounds = bounds_of(kind)
+    for field in dataclasses.fields(method):
+        value = getattr(method, field.name)
+        limits = bounds.get(field.name, ())
+        if isinstance(value, int | float) and not holds(value, limits):
+            raise ValueError(f"`{field.name}` is {value:g}, it must be {described(limits)}")
+
+
+def _limit(bound: Bound) -> float:
+    return float(getattr(bound, type(bound).__name__.lower()))

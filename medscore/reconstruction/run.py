@@ -1,0 +1,163 @@
+"""Reconstruct a measurement: the one function behind the command line and the Python API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from medscore.conditioners.binding import Unbound
+from medscore.engine.loop import StepInfo
+from medscore.errors import MedscoreError
+from medscore.measurements.measurement import Measurement, read_measurement
+from medscore.priors.base import Prior
+from medscore.reconstruction.baselines.base import baseline
+from medscore.reconstruction.method import Method, Run
+from medscore.reconstruction.result import Reconstruction
+from medscore.reconstruction.sampling import Sampling
+from medscore.registry.presets import choose
+from medscore.samplers.base import Sampler
+from medscore.samplers.grids import Grid
+
+
+def reconstruct(
+    measurement: Measurement | str | Path,
+    prior: Prior | str | Path | None = None,
+    *,
+    method: Method | str | None = None,
+    samples: int | None = None,
+    preset: str | Path = "fast",
+    sampler: Sampler | str | None = None,
+    conditioner: Unbound | str | None = None,
+    steps: int | None = None,
+    grid: Grid | str | None = None,
+    noise: str | float | Tensor | None = None,
+    parameters: Mapping[str, Any] | Sequence[str] = (),
+    precision: str | None = None,
+    seed: int = 0,
+    batch_size: int = 8,
+    device: str = "cpu",
+    state: str | Path | None = None,
+    on_step: Callable[[StepInfo], None] | None = None,
+) -> Reconstruction:
+    """Reconstruct a measurement by posterior sampling with a prior, or by a baseline.
+
+    Args:
+        measurement: the data, or the path of a measurement file.
+        prior: a prior, the name of a shipped prior, or a path; by default the modality's.
+        method: name of a baseline such as "fista-tv", or a method object; by default posterior
+            sampling.
+        samples: number of posterior samples per slice; their mean is the reconstruction.
+        preset: "fast", "thesis", another preset of the dissertation, or a YAML file.
+        sampler: name or object; by default the preset's.
+        conditioner: name, class, ``Class.with_settings(...)`` or a function of operator, y and
+            noise_std; by default the preset's.
+        steps: number of steps of the time grid; by default the preset's.
+        grid: name of the time grid, or a function of SDE and number of steps.
+        noise: noise of the data: "recorded" (the default) for what the measurement records,
+            "estimate", "none", "gaussian:STD", "poisson:PHOTONS", or the standard deviation itself.
+        parameters: parameters of the methods, such as ``{"conditioner.zeta": 0.3}``; of a baseline
+            ``{"weight": 1e-4}``.
+        precision: "float32", or "bf16" autocast of the network.
+        seed: seed of all random draws.
+        batch_size: samples that are processed together; the result does not depend on it.
+        device: auto, cpu or cuda.
+        state: file that keeps an interrupted run, which the same call resumes.
+        on_step: called after every sampling step.
+
+    Raises:
+        MedscoreError: an invalid parameter, or a prior or method that does not fit the measurement.
+    """
+    where: str | Path = "measurement"
+    if not isinstance(measurement, Measurement):
+        where = Path(measurement)
+        measurement = read_measurement(where)
+    chosen = choose_method(
+        prior, method=method, samples=samples, preset=preset, sampler=sampler,
+        conditioner=conditioner, steps=steps, grid=grid, noise=noise, parameters=parameters,
+        precision=precision, seed=seed, batch_size=batch_size, device=device,
+    )  # fmt: skip
+    run = Run(where, state=None if state is None else Path(state))
+    if on_step is not None:
+        run = replace(run, on_step=on_step)
+    return chosen.reconstruct(measurement, run)
+
+
+def choose_method(
+    prior: Prior | str | Path | None = None,
+    *,
+    method: Method | str | None = None,
+    samples: int | None = None,
+    preset: str | Path = "fast",
+    sampler: Sampler | str | None = None,
+    conditioner: Unbound | str | None = None,
+    steps: int | None = None,
+    grid: Grid | str | None = None,
+    noise: str | float | Tensor | None = None,
+    parameters: Mapping[str, Any] | Sequence[str] = (),
+    precision: str | None = None,
+    snr: float | None = None,
+    lam: float | None = None,
+    seed: int = 0,
+    batch_size: int = 8,
+    device: str = "cpu",
+) -> Method:
+    """The method that the parameters of :func:`reconstruct` describe.
+
+    Args:
+        prior: see :func:`reconstruct`.
+        method: see :func:`reconstruct`.
+        samples: see :func:`reconstruct`.
+        preset: see :func:`reconstruct`.
+        sampler: see :func:`reconstruct`.
+        conditioner: see :func:`reconstruct`.
+        steps: see :func:`reconstruct`.
+        grid: see :func:`reconstruct`.
+        noise: see :func:`reconstruct`.
+        parameters: see :func:`reconstruct`.
+        precision: see :func:`reconstruct`.
+        snr: short for the parameter ``sampler.snr``.
+        lam: short for the parameter ``conditioner.lam``.
+        seed: see :func:`reconstruct`.
+        batch_size: see :func:`reconstruct`.
+        device: see :func:`reconstruct`.
+
+    Raises:
+        MedscoreError: an invalid parameter.
+    """
+    if isinstance(method, Method):
+        return method
+    if method is not None:
+        sampling = {
+            "prior": prior, "samples": samples, "sampler": sampler, "conditioner": conditioner,
+            "steps": steps, "grid": grid, "snr": snr, "lam": lam,
+        }  # fmt: skip
+        for name, value in sampling.items():
+            if value is not None:
+                raise MedscoreError(
+                    f"`{name}` does not apply to the baseline {method}", hint="leave it out"
+                )
+        return baseline(method, parameters, noise="recorded" if noise is None else noise)
+    settings = choose(
+        str(preset),
+        parameters=parameters,
+        prior=str(prior) if isinstance(prior, str | Path) else None,
+        sampler=sampler if isinstance(sampler, str) else None,
+        conditioner=conditioner if isinstance(conditioner, str) else None,
+        grid=grid if isinstance(grid, str) else None,
+        steps=steps, samples=samples, precision=precision, seed=seed, snr=snr, lam=lam,
+        noise=noise if isinstance(noise, str) else None,
+    )  # fmt: skip
+    return Sampling(
+        settings,
+        prior=prior if isinstance(prior, Prior) else None,
+        sampler=None if isinstance(sampler, str) else sampler,
+        conditioner=None if isinstance(conditioner, str) else conditioner,
+        grid=None if isinstance(grid, str) else grid,
+        noise_std=None if isinstance(noise, str) else noise,
+        batch_size=batch_size,
+        device=device,
+    )

@@ -1,0 +1,222 @@
+"""Posterior sampling with a score prior as a reconstruction method."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import medscore
+from medscore.conditioners.binding import ConditionerFactory, Unbound
+from medscore.domain import ImageDomain
+from medscore.engine.resume import resumable
+from medscore.errors import MedscoreError
+from medscore.likelihood.typicality import read_typical, warning, z_scores
+from medscore.measurements.measurement import Measurement
+from medscore.priors.base import Prior
+from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.priors.network import NetworkPrior
+from medscore.reconstruction.compatibility import check_compatible
+from medscore.reconstruction.method import QUIET, Method, Run
+from medscore.reconstruction.posterior import Plan, sample_posterior
+from medscore.reconstruction.result import Reconstruction
+from medscore.registry.build import (
+    build_conditioner,
+    build_grid,
+    build_sampler,
+    checked_factory,
+)
+from medscore.registry.checks import check_ranges, resolve_device
+from medscore.registry.noise import noise_std_of
+from medscore.registry.presets import DEFAULTS, Settings
+from medscore.samplers.base import Sampler
+from medscore.samplers.grids import Grid
+
+
+@dataclass(frozen=True)
+class Sampling(Method):
+    """Posterior sampling: a prior, a sampler, a conditioner and a time grid.
+
+    Objects go before the names in ``settings``.
+
+    Attributes:
+        settings: names, numbers and parameters.
+        prior: a prior object instead of a name.
+        sampler: a sampler object instead of a name.
+        conditioner: a conditioner class, ``Class.with_settings(...)`` or a function of operator,
+            measurements and noise_std, instead of a name.
+        grid: a function of SDE and number of steps, instead of a name.
+        noise_std: noise standard deviation of the measurements, instead of ``settings.noise``:
+            a number, or a tensor that broadcasts to them.
+        batch_size: samples that are processed together; the result does not depend on it.
+        device: auto, cpu or cuda.
+    """
+
+    settings: Settings = DEFAULTS
+    prior: Prior | None = None
+    sampler: Sampler | None = None
+    conditioner: Unbound | None = None
+    grid: Grid | None = None
+    noise_std: float | Tensor | None = None
+    batch_size: int = 8
+    device: str = "cpu"
+
+    def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
+        self._check_settings()
+        name = self.settings.prior
+        check_compatible(self._domain(measurement), measurement, where=where, prior_name=name)
+        self._noise(measurement, where)
+
+    def identity(self, modality: str) -> str:
+        if self.prior is not None:
+            return getattr(self.prior, "sha256", "")
+        return _hash_of(prior_path(self._prior_name(modality)))
+
+    def reconstruct(self, measurement: Measurement, run: Run = QUIET) -> Reconstruction:
+        self._check_settings()
+        domain = self._domain(measurement)
+        name = self.settings.prior
+        check_compatible(domain, measurement, where=run.where, prior_name=name)
+        device = resolve_device(self.device)
+        noise_std = self._noise(measurement, run.where)
+        prior = self._loaded(measurement.modality, device)
+        plan = self.plan(prior, noise_std, device)
+        if run.state is not None:
+            print_ = self._fingerprint(measurement, getattr(prior, "sha256", ""))
+            plan = replace(plan, state=run.state, fingerprint=print_)
+        with resumable(run.state):
+            found = sample_posterior(measurement, prior, domain, plan, run.on_step)
+        z = _typicality(prior, domain, found)
+        record = {
+            "method": "posterior sampling",
+            "settings": {**self.record(), "device": device},
+            "operator": repr(measurement.operator),
+            "prior": {"name": domain.name, "sha256": getattr(prior, "sha256", "")},
+            "final_exact_step": noise_std is None,
+            "z": None if z is None else [round(value, 2) for value in z.tolist()],
+        }
+        said = None if z is None else warning(z)
+        return replace(found, record=record, warnings=() if said is None else (said,))
+
+    def plan(self, prior: Prior, noise_std: Tensor | None, device: str = "cpu") -> Plan:
+        """The sampling plan on a prior.
+
+        Args:
+            prior: the score model.
+            noise_std: noise standard deviation of the measurements; None for noise-free data.
+            device: device of the network and the operators.
+
+        Raises:
+            MedscoreError: an unknown name or parameter, or a value out of range.
+        """
+        s = self.settings
+        grid = self.grid or build_grid(s.grid, s.parameters_of("grid"))
+        try:
+            times = grid(prior.sde, s.steps)
+        except ValueError as error:
+            raise MedscoreError(f"grid: {error}", hint="use other values") from error
+        return Plan(
+            sampler=self.sampler or build_sampler(s.sampler, s.parameters_of("sampler")),
+            conditioner=self._factory(),
+            times=times,
+            samples=s.samples,
+            seed=s.seed,
+            noise_std=noise_std,
+            batch_size=self.batch_size,
+            device=device,
+            bf16=s.precision == "bf16",
+        )
+
+    def record(self) -> dict[str, Any]:
+        """The settings for provenance.json; objects are recorded by their text."""
+        parameters = self.settings.record()
+        for name in ("sampler", "conditioner", "grid", "noise_std"):
+            if (given := getattr(self, name)) is not None:
+                parameters["noise" if name == "noise_std" else name] = _described(given)
+                parameters["parameters"] = {
+                    key: value
+                    for key, value in parameters["parameters"].items()
+                    if not key.startswith(f"{name}.")
+                }
+        return parameters
+
+    def _factory(self) -> ConditionerFactory:
+        if self.conditioner is not None:
+            return checked_factory(self.conditioner, "conditioner")
+        s = self.settings
+        return build_conditioner(s.conditioner, s.parameters_of("conditioner"))
+
+    def _check_settings(self) -> None:
+        self.settings.check()
+        check_ranges(("batch_size", self.batch_size, 1, 1_000_000))
+
+    def _prior_name(self, modality: str) -> str:
+        return self.settings.prior or DEFAULT_PRIORS[modality]
+
+    def _domain(self, m: Measurement) -> ImageDomain:
+        if self.prior is None:
+            return read_checkpoint(prior_path(self._prior_name(m.modality))).contract
+        if self.prior.domain is None:
+            raise MedscoreError(
+                f"the prior {type(self.prior).__name__} does not say what its images are",
+                hint="set its `domain` to a medscore.ImageDomain(modality=..., low=..., high=...)",
+            )
+        return self.prior.domain
+
+    def _loaded(self, modality: str, device: str) -> Prior:
+        if self.prior is not None:
+            if isinstance(self.prior, torch.nn.Module):
+                self.prior.to(device)
+            return self.prior
+        path = prior_path(self._prior_name(modality))
+        status = path.stat()
+        return _load(path, device, status.st_mtime_ns, status.st_size)
+
+    def _noise(self, m: Measurement, where: str | Path) -> Tensor | None:
+        if self.noise_std is None:
+            return noise_std_of(self.settings.noise, m, where)
+        given = torch.as_tensor(self.noise_std, dtype=torch.float32)
+        if not bool((given >= 0).all() & given.isfinite().all()):
+            raise MedscoreError("`noise` has values below 0, or not finite", hint="use 0 or more")
+        return given.reshape(1, *(1,) * 3) if given.ndim == 0 and float(given) else (
+            None if given.ndim == 0 else given
+        )  # fmt: skip
+
+    def _fingerprint(self, m: Measurement, prior_hash: str) -> str:
+        digest = hashlib.sha256(m.data.tobytes())
+        run = [medscore.__version__, prior_hash, repr(m.operator), self.record(), self.batch_size]
+        digest.update(json.dumps(run, sort_keys=True).encode())
+        return digest.hexdigest()
+
+
+def _described(given: Any) -> str | float | Mapping[str, Any]:
+    if isinstance(given, int | float):
+        return float(given)
+    name = getattr(given, "__qualname__", None)
+    return name if isinstance(name, str) else repr(given)
+
+
+def _typicality(prior: Prior, domain: ImageDomain, found: Reconstruction) -> Tensor | None:
+    """z of the first samples against the prior's validation images, where those are known."""
+    if not isinstance(prior, NetworkPrior) or prior.file is None:
+        return None
+    typical = read_typical(prior.file, prior.sha256)
+    return None if typical is None else z_scores(typical, prior, domain, found.samples[:, 0])
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, device: str, modified: int, size: int) -> NetworkPrior:
+    return load_prior(path, device=device)
+
+
+@lru_cache(maxsize=32)
+def _hash_of(path: Path) -> str:
+    return read_checkpoint(path).sha256

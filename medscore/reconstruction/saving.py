@@ -1,0 +1,149 @@
+"""Save reconstructions, and reconstruct files into folders, all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscore.datasets.dicom.identity import read_identity
+from medscore.datasets.load import load_image
+from medscore.datasets.volume import Volume, align
+from medscore.engine.loop import StepInfo
+from medscore.errors import MedscoreError
+from medscore.io.files import atomic_folder, check_absent
+from medscore.measurements.measurement import Measurement, read_measurement
+from medscore.reconstruction.baselines.classical import classical
+from medscore.reconstruction.method import Method, Run
+from medscore.reconstruction.outputs import Outcome, write_outputs
+from medscore.reconstruction.result import Reconstruction
+
+Reference = Volume | NDArray[np.floating] | str | Path
+
+
+def save(
+    result: Reconstruction,
+    folder: str | Path,
+    *,
+    reference: Reference | None = None,
+    window: tuple[float, float] | None = None,
+    hdf5: bool = False,
+    keep_identity: str | Path | None = None,
+) -> Outcome:
+    """Write a reconstruction into a new folder, all or nothing.
+
+    The folder holds recon.nii.gz, std.nii.gz and samples/ (for two samples or more), preview.png,
+    provenance.json, a DICOM series when the source was DICOM, and metrics.json with a reference.
+
+    Args:
+        result: the reconstruction.
+        folder: folder to make.
+        reference: ground truth: a volume, an array (slices, H, W), or the path of an image, which
+            is read, reduced to the size of the reconstruction and aligned with it.
+        window: values that preview.png shows black and white; by default by modality.
+        hdf5: whether to write all samples to samples.h5 too.
+        keep_identity: path of the source DICOM whose patient attributes the derived series shall
+            carry; by default it carries none.
+
+    Raises:
+        MedscoreError: the folder exists, or the reference does not match the measurement.
+    """
+    target, m = Path(folder), result.measurement
+    check_absent(target)
+    truth = None if reference is None else reference_values(reference, m)
+    patient = None if keep_identity is None else patient_of(keep_identity, m)
+    with atomic_folder(target) as unfinished:
+        outcome = Outcome(result, classical(m), truth, window)
+        write_outputs(unfinished, outcome, {}, hdf5=hdf5, identity=patient)
+    return outcome
+
+
+def reconstruct_file(
+    path: str | Path,
+    folder: str | Path,
+    method: Method,
+    *,
+    reference: str | Path | None = None,
+    window: tuple[float, float] | None = None,
+    hdf5: bool = False,
+    keep_identity: str | Path | None = None,
+    keep_state: bool = True,
+    on_step: Callable[[StepInfo], None] | None = None,
+) -> Outcome:
+    """Reconstruct a measurement file into a new folder; everything is checked before it begins.
+
+    Args:
+        path: the measurement file.
+        folder: folder to make.
+        method: see :func:`~medscore.reconstruction.run.choose_method`.
+        reference: path of the ground truth, as for :func:`save`.
+        window: as for :func:`save`.
+        hdf5: as for :func:`save`.
+        keep_identity: as for :func:`save`.
+        keep_state: whether an interrupted run keeps its state beside ``folder``.
+        on_step: called after every sampling step.
+
+    Raises:
+        MedscoreError: invalid input or settings, or an output folder that exists.
+    """
+    path, target = Path(path), Path(folder)
+    check_absent(target)
+    m = read_measurement(path)
+    method.check(m, path)
+    truth = None if reference is None else reference_values(reference, m)
+    patient = None if keep_identity is None else patient_of(keep_identity, m)
+    state = target.parent / f".{target.name}.resume.safetensors" if keep_state else None
+    run = Run(path, state=state) if on_step is None else Run(path, on_step, state)
+    record: Mapping[str, str] = {"measurement_sha256": m.file_sha256}
+    with atomic_folder(target) as unfinished:
+        result = method.reconstruct(m, run)
+        outcome = Outcome(result, classical(m), truth, window)
+        write_outputs(unfinished, outcome, record, hdf5=hdf5, identity=patient)
+    return outcome
+
+
+def reference_values(reference: Reference, m: Measurement) -> NDArray[np.float32]:
+    """The ground truth of a measurement, (slices, H, W).
+
+    Args:
+        reference: as for :func:`save`.
+        m: the measurement.
+
+    Raises:
+        MedscoreError: an image that does not match, or an array of another shape.
+    """
+    if isinstance(reference, str | Path):
+        path = Path(reference)
+        volume = load_image(path, modality=m.modality, size=m.size[1])
+        return align(volume, m.affine, len(m.data), path).values
+    if isinstance(reference, Volume):
+        return align(reference, m.affine, len(m.data), Path("reference")).values
+    values = np.asarray(reference, dtype=np.float32)
+    expected = (len(m.data), *m.size)
+    if values.shape != expected:
+        raise MedscoreError(
+            f"`reference` has shape {values.shape}, the reconstruction {expected}",
+            hint="give slices x rows x columns on the grid of the measurement",
+        )
+    return values
+
+
+def patient_of(path: str | Path, m: Measurement) -> dict[str, str]:
+    """The patient attributes of the DICOM source of a measurement.
+
+    Args:
+        path: the source.
+        m: the measurement.
+
+    Raises:
+        MedscoreError: the measurement was not made from DICOM, or not from this one.
+    """
+    if m.source.kind != "dicom":
+        raise MedscoreError(
+            "`keep_identity`: the measurement was not made from DICOM", where=path,
+            hint="leave it out",
+        )  # fmt: skip
+    found: dict[str, str] = read_identity(Path(path), m.source)
+    return found

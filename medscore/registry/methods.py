@@ -1,0 +1,87 @@
+"""All methods by name: samplers, time grids, conditioners and baselines.
+
+A new method is a file of its own and a line here.
+"""
+
+from __future__ import annotations
+
+from medscore.registry.table import Table
+
+_S, _G, _C = "medscore.samplers.", "medscore.samplers.grids:", "medscore.conditioners."
+_B = "medscore.reconstruction.baselines."
+
+SAMPLERS = Table(
+    "sampler",
+    {
+        "pc": _S + "predictor_corrector:pc",
+        "reverse-diffusion": _S + "reverse_diffusion:ReverseDiffusion",
+        "euler-maruyama": _S + "euler_maruyama:EulerMaruyama",
+        "ancestral-ve": _S + "ancestral:AncestralVE",
+        "ancestral-vp": _S + "ancestral:AncestralVP",
+        "exponential-integrator": _S + "exponential_integrator:ExponentialIntegrator",
+        "annealed-langevin": _S + "annealed_langevin:AnnealedLangevin",
+        "probability-flow": _S + "probability_flow:ProbabilityFlow",
+        "ddim": _S + "ddim:DDIM",
+        "analytic-dpm": _S + "analytic_dpm:AnalyticDPM",
+        "dpm-solver-1": _S + "dpm_solver:DPMSolver1",
+        "dpm-solver-2": _S + "dpm_solver:DPMSolver2",
+        "dpm-solver-3": _S + "dpm_solver:DPMSolver3",
+        "dpm-solver++": _S + "dpm_solver_pp:DPMSolverPP2M",
+        "heun": _S + "heun:Heun",
+        "edm-stochastic": _S + "heun:EDMStochastic",
+    },
+)
+
+GRIDS = Table(
+    "grid",
+    {
+        "uniform": _G + "uniform",
+        "geometric": _G + "geometric",
+        "log-snr": _G + "log_snr",
+        "karras": _G + "karras",
+        "angular": _G + "angular",
+        "focused": _G + "focused",
+    },
+)
+
+CONDITIONERS = Table(
+    "conditioner",
+    {
+        "diffpir": _C + "diffpir:DiffPIR",
+        "proximal": _C + "proximal:Proximal",
+        "discrepancy": _C + "discrepancy:Discrepancy",
+        "replacement": _C + "replacement:Replacement",
+        "score-sde": _C + "score_sde:ScoreSDE",
+        "jalal": _C + "jalal:Jalal",
+        "jalal-normalised": _C + "jalal:JalalNormalised",
+        "dps": _C + "dps:DPS",
+        "mcg": _C + "mcg:MCG",
+        "pigdm": _C + "pigdm:PiGDM",
+        "moment-matching": _C + "moment_matching:MomentMatching",
+        "ddnm": _C + "ddnm:DDNM",
+        "ddrm": _C + "ddrm:DDRM",
+        "dds": _C + "dds:DDS",
+        "daps": _C + "daps:DAPS",
+        "red-diff": _C + "red_diff:REDDiff",
+    },
+)
+
+BASELINES = Table(
+    "baseline",
+    {
+        "fbp": _B + "fbp:FBP",
+        "li": _B + "interpolation:LI",
+        "nmar": _B + "nmar:NMAR",
+        "zero-filled": _B + "zero_filled:ZeroFilled",
+        "adjoint": _B + "adjoint:Adjoint",
+        "cgls": _B + "least_squares:CGLS",
+        "sirt": _B + "least_squares:SIRT",
+        "cg-sense": _B + "sense:CGSense",
+        "fista-tv": _B + "total_variation:FISTATV",
+        "l1-wavelet": _B + "wavelet:L1Wavelet",
+    },
+)
+
+TABLES = {
+    "samplers": SAMPLERS, "conditioners": CONDITIONERS, "baselines": BASELINES, "grids": GRIDS,
+}  # fmt: skip

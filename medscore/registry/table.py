@@ -1,0 +1,79 @@
+"""A table of methods by name, each imported when it is first used."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from medscore.errors import MedscoreError
+from medscore.registry.parameters import Parameter, parameters_of, values_for
+
+
+@dataclass(frozen=True)
+class Table(Mapping[str, Callable[..., Any]]):
+    """Names of methods and where their classes or functions are.
+
+    A table is a mapping from name to class or function. Reading the names imports nothing, so
+    the command line can list them at once.
+
+    Attributes:
+        kind: what the methods are, such as "sampler".
+        places: "module:attribute" by name.
+    """
+
+    kind: str
+    places: dict[str, str]
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        if name not in self.places:
+            raise MedscoreError(
+                f"no {self.kind} {name!r}", hint=f"use one of: {', '.join(self.places)}"
+            )
+        module, _, attribute = self.places[name].partition(":")
+        found: Callable[..., Any] = getattr(import_module(module), attribute)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.places
+
+    def parameters(self, name: str) -> dict[str, Parameter]:
+        """The parameters of a method, by name.
+
+        Args:
+            name: name of the method.
+
+        Raises:
+            MedscoreError: no such method.
+        """
+        return parameters_of(self[name])
+
+    def convert(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Given parameters of a method, converted and checked.
+
+        Args:
+            name: name of the method.
+            given: values or their texts, by parameter.
+
+        Raises:
+            MedscoreError: no such method or parameter, or a bad value.
+        """
+        return values_for(self[name], given, f"{self.kind} {name}")
+
+    def source(self, name: str) -> str:
+        """The first paragraph of the module that defines a method: what it is, and its source.
+
+        Args:
+            name: name of the method.
+        """
+        module = inspect.getmodule(self[name])
+        text = inspect.getdoc(module) or ""
+        return " ".join(text.split("\n\n")[0].split())

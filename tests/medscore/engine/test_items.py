@@ -1,0 +1,103 @@
+"""Work item by item: resumed after an interruption, and never mixed with another run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from medscore.engine.items import Item, ItemFile, fingerprint_of, run_items, state_path
+from medscore.errors import Interrupted, MedscoreError
+
+
+def result(index: int) -> Item:
+    x = torch.full((1, 2), index / 3, dtype=torch.float64)
+    return Item({"value": index / 3, "nothing": None, "nan": float("nan")}, {"x": x})
+
+
+def stopping(at: int) -> Callable[[int], Item]:
+    """Ctrl-C arrives during that item."""
+
+    def work(index: int) -> Item:
+        if index == at:
+            raise KeyboardInterrupt
+        return result(index)
+
+    return work
+
+
+def test_an_interrupted_run_resumes_with_the_same_results(tmp_path: Path) -> None:
+    file, worked = ItemFile(tmp_path / "state", "a"), []
+    with pytest.raises(Interrupted):
+        run_items(4, stopping(2), file)
+
+    def work(index: int) -> Item:
+        worked.append(index)
+        return result(index)
+
+    items = run_items(4, work, file)
+    assert worked == [2, 3]
+    for index, item in enumerate(items):
+        assert item.record["value"] == index / 3
+        assert item.record["nothing"] is None
+        assert item.record["nan"] != item.record["nan"]
+        assert torch.equal(item.tensors["x"], result(index).tensors["x"])
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+    file.remove()
+    file.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_items_are_saved_before_they_are_reported(tmp_path: Path) -> None:
+    file, seen = ItemFile(tmp_path / "state", "a"), []
+
+    def report(done: int, item: Item) -> None:
+        seen.append((done, len(file.load()), item.record["value"]))
+
+    run_items(3, result, file, report)
+    assert seen == [(1, 1, 0.0), (2, 2, 1 / 3), (3, 3, 2 / 3)]
+
+
+def test_without_a_file_nothing_is_saved_and_ctrl_c_passes() -> None:
+    assert [item.record["value"] for item in run_items(2, result)] == [0.0, 1 / 3]
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run_items(2, stopping(1))
+    assert not isinstance(caught.value, Interrupted)
+
+
+def test_items_of_another_run_are_refused(tmp_path: Path) -> None:
+    ItemFile(tmp_path / "state", "a").save([result(0)])
+    with pytest.raises(MedscoreError, match="state of another run"):
+        run_items(2, result, ItemFile(tmp_path / "state", "b"))
+
+
+@pytest.mark.parametrize("damage", ["text", "half", "record", "number"])
+def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
+    from safetensors.torch import save
+
+    path = tmp_path / "state"
+    file = ItemFile(path, "a")
+    file.save([result(0), result(1)])
+    if damage == "text":
+        path.write_text("{}")
+    elif damage == "half":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif damage == "record":
+        path.write_bytes(save({}, metadata={"fingerprint": "a", "records": "[1]"}))
+    else:
+        header = {"fingerprint": "a", "records": "[{}]"}
+        path.write_bytes(save({"1.x": torch.zeros(1)}, metadata=header))
+    with pytest.raises(MedscoreError, match="cannot be read as the state of an interrupted run"):
+        run_items(2, result, file)
+
+
+def test_a_fingerprint_depends_on_every_part_and_not_on_the_order_of_keys() -> None:
+    parts = ("0.1", {"a": 1, "b": None}, ["x", "y"])
+    assert fingerprint_of(*parts) == fingerprint_of("0.1", {"b": None, "a": 1}, ["x", "y"])
+    others = [("0.2", *parts[1:]), (parts[0], {"a": 2, "b": None}, parts[2]), parts[:2]]
+    assert len({fingerprint_of(*other) for other in [parts, *others]}) == 4
+
+
+def test_the_state_lies_hidden_beside_the_output() -> None:
+    assert state_path(Path("a/out")) == Path("a/.out.resume.safetensors")
+    assert state_path(Path("a/c.npz"), "encode") == Path("a/.c.npz.encode.resume.safetensors")

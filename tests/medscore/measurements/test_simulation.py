@@ -1,0 +1,126 @@
+"""``simulate``: options checked by task, name, type and range; nothing is ignored."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medscore.datasets.volume import Source, Volume
+from medscore.errors import MedscoreError
+from medscore.measurements.choices import Choices
+from medscore.measurements.simulation import simulate, simulate_scan
+from medscore.measurements.tasks import NEEDS, OPTIONS, TASKS
+
+OTHER: dict[str, Any] = {
+    "views": 7, "arc": 60.0, "acceleration": 2.0, "mask": "random", "coils": 3, "factor": 4,
+    "blur": 1.0, "hidden": 0.5, "implants": ((3.0, 3.0, 6.0),),
+}  # fmt: skip
+"""A value of every option other than its default."""
+
+
+def volume(modality: str = "CT", side: int = 32) -> Volume:
+    values = np.random.default_rng(0).uniform(0, 900, (2, side, side)).astype(np.float32)
+    values -= 1000 if modality == "CT" else 0
+    return Volume(values, np.diag([-2.0, -2, 3, 1]), modality, Source("array", "ab" * 32))
+
+
+def without_physics(task: str) -> None:
+    if "mar" in task:
+        for package in ("spekpy", "xraydb"):
+            pytest.importorskip(package)
+
+
+def test_the_options_of_every_task_are_listed() -> None:
+    assert list(OPTIONS) == list(TASKS)
+    assert {name for names in OPTIONS.values() for name in names} == set(OTHER)
+    assert set(OTHER) | {"noise", "seed"} == set(Choices.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("task", "option"), [(t, o) for t, names in OPTIONS.items() for o in names]
+)
+def test_an_option_changes_the_measurement(task: str, option: str) -> None:
+    without_physics(task)
+    image = volume(NEEDS.get(task, "CT"))
+    plain, changed = simulate(image, task), simulate(image, task, **{option: OTHER[option]})
+    assert plain.data.shape != changed.data.shape or not np.array_equal(plain.data, changed.data)
+
+
+@pytest.mark.parametrize(("task", "option"), [(t, o) for t in TASKS for o in (*OTHER, "magic")])
+def test_an_option_of_another_task_is_refused(task: str, option: str) -> None:
+    if option in OPTIONS[task]:
+        return
+    with pytest.raises(MedscoreError, match=f"`{option}` is not an option of task {task}") as error:
+        simulate(volume(NEEDS.get(task, "CT")), task, **{option: OTHER.get(option, 1)})
+    assert all(f"`{name}`" in error.value.hint for name in OPTIONS[task])
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "why"),
+    [
+        ("sudoku", {}, "`task` is 'sudoku'"),
+        ("sparse-ct", {"views": 0}, "`views` is 0"),
+        ("sparse-mar", {"views": 0}, "`views` is 0"),
+        ("sparse-ct", {"views": 10**6}, "`views` is 1000000"),
+        ("sparse-ct", {"views": 2.5}, "`views` is 2.5"),
+        ("sparse-ct", {"views": None}, "`views` is None"),
+        ("sparse-ct", {"seed": -1}, "`seed` is -1"),
+        ("sparse-ct", {"seed": 2**40}, "`seed` is 1099511627776"),
+        ("sparse-ct", {"noise": "loud"}, "`noise` is 'loud'"),
+        ("sparse-ct", {"noise": "gaussian:1e20"}, "with `noise` gaussian:1e20 the data reach"),
+        ("limited-angle", {"arc": 181}, "`arc` is 181"),
+        ("limited-angle", {"arc": float("nan")}, "`arc` is nan"),
+        ("mar", {"noise": "gaussian:1"}, "photons"),
+        ("mar", {"implants": [(1, 2)]}, "`implants` is"),
+        ("mri", {"mask": "star"}, "`mask` is 'star'"),
+        ("mri", {"acceleration": 0.5}, "`acceleration` is 0.5"),
+        ("mri", {"noise": "poisson:1e5"}, "`noise`"),
+        ("mri-multicoil", {"coils": 0}, "`coils` is 0"),
+        ("inpaint", {"hidden": 1}, "`hidden` is 1"),
+        ("sr", {"factor": 5}, "`factor` is 5"),
+        ("deblur", {"blur": 9}, "`blur` is 9"),
+    ],
+)
+def test_refuses_in_one_line(task: str, options: dict[str, Any], why: str) -> None:
+    with pytest.raises(MedscoreError) as error:
+        simulate(volume(NEEDS.get(task, "CT")), task, **options)
+    assert why in str(error.value)
+    assert "\n" not in str(error.value)
+    assert " - " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("image", "task", "why"),
+    [
+        (volume("MR"), "sparse-ct", "the modality is MR, CT is required"),
+        (volume("CT"), "mri", "the modality is CT, MR is required"),
+        (volume("PET"), "inpaint", "CT or MR"),
+        (Volume(volume().values + 1000, volume().affine, "CT", Source("array", "")), "sparse-ct",
+         "shows air"),
+        (Volume(volume().values[:, :8], volume().affine, "CT", Source("array", "")), "inpaint",
+         "8x32"),
+        (Volume(volume().values, np.diag([2, 1, 3, 1.0]), "CT", Source("array", "")), "sparse-ct",
+         "2 x 1 mm"),
+        (Volume(volume().values * np.nan, volume().affine, "CT", Source("array", "")), "inpaint",
+         "NaN"),
+    ],
+)  # fmt: skip
+def test_refuses_an_image(image: Volume, task: str, why: str) -> None:
+    with pytest.raises(MedscoreError, match=why):
+        simulate(image, task)
+
+
+def test_an_image_of_unknown_modality_is_taken_for_what_the_task_needs() -> None:
+    image = volume("MR")
+    unknown = Volume(image.values, image.affine, "unknown", image.source)
+    assert simulate(unknown, "mri").modality == simulate(unknown, "inpaint").modality == "MR"
+
+
+def test_the_public_function_and_the_typed_one_agree() -> None:
+    one = simulate(volume(), "sparse-ct", noise="gaussian:0.1", seed=3, views=7)
+    from medscore.operators.noise import GaussianNoise
+
+    chosen = Choices(views=7, noise=GaussianNoise(0.1), seed=3)
+    other = simulate_scan(volume(), "sparse-ct", chosen, noise_name="gaussian:0.1", seed=3)
+    np.testing.assert_array_equal(one.data, other.data)
+    assert one.noise == other.noise == "gaussian:0.1"
