@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
-from medscore.measurements.noise_std import estimated_uniform
+from medscore.measurements.noise_std import uniform_std
 from medscore.measurements.units import NetworkUnits
 from medscore.metrics.image_quality import CT_CONVENTION, quality
 from medscore.operators.base import Operator
@@ -228,7 +228,7 @@ def metal(count: int | None) -> Maker:
         sinogram = scan.sinogram.float()
         filled = interpolate_trace(sinogram, operator.mask(sinogram))
         seen = operator.mask(sinogram) * sinogram
-        problem = _ct(hu, operator, seen, std=estimated_uniform(seen, operator.mask(seen)))
+        problem = _ct(hu, operator, seen, std=uniform_std(seen, operator.mask(seen)))
         image = mu_to_hu(full.fbp(full.mask(filled) * filled), MU_WATER)
         li = (image - CT_CONVENTION.low) / (CT_CONVENTION.high - CT_CONVENTION.low)
         return replace(problem, classical={**problem.classical, "LI": li})

@@ -22,10 +22,10 @@ class Physics(Protocol):
     """The part of deepinv's ``LinearPhysics`` that is used."""
 
     def A(self, x: Any) -> Any:
-        """Noise-free measurements (batch, ...) of images (batch, channel, H, W)."""
+        """Noise-free measurements (batch, ...) of images ``x`` (batch, channel, H, W)."""
 
     def A_adjoint(self, y: Any) -> Any:
-        """The adjoint of ``A``."""
+        """The adjoint of ``A``, applied to measurements ``y``."""
 
 
 @runtime_checkable
@@ -42,7 +42,7 @@ class Linop(Protocol):
         """The adjoint, a ``Linop``."""
 
     def apply(self, input: Any) -> Any:
-        """The output for one array of shape ``ishape``, without a batch axis."""
+        """The output for one array ``input`` of shape ``ishape``, without a batch axis."""
 
 
 def from_deepinv(

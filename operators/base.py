@@ -32,7 +32,7 @@ class Operator(Factored):
     :class:`~medscore.operators.factored.Factored`.
     """
 
-    __array_ufunc__: ClassVar[None] = None  # a NumPy number leaves ``c * A`` to the operator
+    __array_ufunc__: ClassVar[None] = None  # NumPy numbers leave ``c * A`` to __rmul__
 
     def __call__(self, x: Tensor) -> Tensor:
         """A x."""

@@ -58,7 +58,7 @@ class Factored(ABC):
         self.image_shape, self.grid_shape = image_shape, grid_shape
         self.noise_model: NoiseModel = Noiseless() if noise is None else noise
         self._mask = mask.bool()
-        self._cache: dict[Any, Any] = {}  # casts of what never changes
+        self._cache: dict[Any, Any] = {}  # derived tensors by dtype and device
         self._count = [0]  # shared with the copies that `select` and `to` return
 
     @abstractmethod
@@ -67,10 +67,13 @@ class Factored(ABC):
 
     @abstractmethod
     def T_adjoint(self, z: Tensor) -> Tensor:
-        """The exact adjoint of ``T``."""
+        """The exact adjoint of ``T``, applied to a full grid ``z``."""
 
     def T_inv(self, z: Tensor) -> Tensor:
         """A linear left inverse of ``T``, exact or with a stated loss.
+
+        Args:
+            z: a full measurement grid.
 
         Raises:
             ValueError: no inverse is known for this operator.
@@ -129,7 +132,7 @@ class Factored(ABC):
         """This operator for some samples of the batch; itself if all samples share Lambda.
 
         Args:
-            samples: indices into the batch, in the order wanted.
+            samples: indices into the batch; they may repeat.
         """
         if not per_sample(self._mask, self.grid_shape):
             return self

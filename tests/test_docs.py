@@ -17,13 +17,18 @@ TEXTS = [
 ]
 FOLDERS = "medscore|operators|datasets|configs|benchmarks|tests|docs"
 PLACEHOLDERS = ("configs/eval/NAME.yaml",)
+EXAMPLES = "".join(path.read_text() for path in sorted((DOCS / "examples").glob("*.py")))
+"""Files of their own, which tests/test_examples.py runs."""
+
 BLOCKS = [
     pytest.param(block, id=f"{page.stem}-{k}")
     for page in sorted(DOCS.glob("*.md"))
     for k, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+    if block not in EXAMPLES
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_example_runs_and_prints(block: str, capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(block, "example", "exec"), {})
@@ -40,6 +45,7 @@ def test_paths_that_texts_name_exist(text: Path) -> None:
         assert path in PLACEHOLDERS or (ROOT / path).exists() or (text.parent / path).exists(), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.name)
 def test_modules_and_attributes_that_texts_name_exist(text: Path) -> None:
     for name in re.findall(r"(?<![\w/.-])medscore(?:\.\w+)+", text.read_text()):

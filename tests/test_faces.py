@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from scripts import script
 
 import medscore
 
@@ -52,6 +53,14 @@ def test_the_front_door_is_as_documented() -> None:
     assert promised <= set(medscore.__all__)
     with pytest.raises(AttributeError, match="recon"):
         medscore.recon  # type: ignore[attr-defined] # noqa: B018
+
+
+def test_the_faces_of_methods_are_as_the_script_writes_them() -> None:
+    faces = script("faces")
+    for package in faces.PACKAGES:
+        assert (ROOT / package / "__init__.pyi").read_text() == faces.stub(package), (
+            "run python benchmarks/faces.py"
+        )
 
 
 @pytest.mark.process

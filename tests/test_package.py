@@ -131,6 +131,7 @@ def test_the_navigation_lists_every_page_once() -> None:
     assert sorted(listed) == sorted(str(p.relative_to(docs)) for p in docs.rglob("*.md"))
 
 
+@pytest.mark.full
 def test_the_wheel_holds_everything_and_imports_outside_the_repository(tmp_path: Path) -> None:
     shutil.rmtree(ROOT / "build", ignore_errors=True)  # setuptools would pack what it holds
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]

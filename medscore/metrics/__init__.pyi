@@ -5,6 +5,7 @@ from .convention import (
     CONVENTIONS as CONVENTIONS,
     CT_CONVENTION as CT_CONVENTION,
     Convention as Convention,
+    convention_of as convention_of,
 )
 from .image_quality import (
     Quality as Quality,

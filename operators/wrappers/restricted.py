@@ -1,4 +1,4 @@
-"""Fewer measurements than an operator makes: held-out views, lines or pixels."""
+"""A subset of the measurements of an operator, to hold out views, lines or pixels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from medscore.operators.base import Operator
 
 
 class Restricted(Operator):
-    """``inner`` with the mask Lambda and ``to``: the same T.
+    """``inner`` with fewer measurements: the same T, and the intersection of the masks.
 
     Args:
+        inner: the operator.
         to: 0 or 1, broadcastable to the grid: which of its measurements to keep.
     """
 

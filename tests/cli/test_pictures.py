@@ -172,13 +172,13 @@ def test_white_is_what_the_recipe_says(data: Path) -> None:
     with np.load(data / "all.npz", allow_pickle=False) as archive:
         expected = archive["image"][:, :, 2:18, 0] / 256
     assert np.allclose(found.images[:, 0], expected, atol=1e-6)
-    with pytest.raises(MedscoreError, match="which value is `white`"):
+    with pytest.raises(MedscoreError, match="set `white`, the value that becomes 1"):
         load_pictures(["grey.npy"], root=data, size=16, colour=False)
 
 
 @pytest.mark.parametrize(
     ("pattern", "size", "why"),
-    [("*.gif", 8, "no picture is there"), ("all.npz", 17, "do not reduce to 17x17")],
+    [("*.gif", 8, "no picture matches"), ("all.npz", 17, "do not reduce to 17x17")],
     ids=["nothing", "small"],
 )
 def test_other_files_are_refused(data: Path, pattern: str, size: int, why: str) -> None:
@@ -207,7 +207,7 @@ def test_broken_files_are_refused(tmp_path: Path, content: Any) -> None:
     [
         ("colour", True, "image_channels is 1"),
         ("size", 9, "size"),
-        ("pictures", ["*.nothing"], "no picture is there"),
+        ("pictures", ["*.nothing"], "no picture matches"),
         ("bits", 0, "bits"),
         ("magic", 1, "magic"),
     ],

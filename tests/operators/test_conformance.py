@@ -63,7 +63,7 @@ def maps(*shape: int) -> Tensor:
     return coils * torch.linspace(0.7, 1.0, shape[1])[:, None]
 
 
-def deviations(batch: int, *grid: int) -> Tensor:
+def standard_deviations(batch: int, *grid: int) -> Tensor:
     """Noise levels from 0.5 to 2."""
     drawn = torch.rand(batch, 1, *grid, generator=torch.Generator().manual_seed(4))
     return 4**drawn / 2
@@ -71,7 +71,7 @@ def deviations(batch: int, *grid: int) -> Tensor:
 
 def whitened_scan() -> Whitened:
     scan = Radon(ParallelBeam(13, 0.7, 40), views(40, 4))
-    return Whitened(scan, deviations(1, *scan.grid_shape))
+    return Whitened(scan, standard_deviations(1, *scan.grid_shape))
 
 
 def phases(*shape: int) -> Tensor:
@@ -154,7 +154,7 @@ INVERTIBLE: dict[str, Callable[[], Operator]] = {
     "padded": lambda: Padded(sparse_view(16, 1.0, 5), 12, 15),
     "whitened radon": whitened_scan,
     "whitened hartley, per sample": lambda: Whitened(
-        Hartley(kspace_mask(bits(2, 1, 8, 11, share=0.3))), deviations(2, 8, 11)
+        Hartley(kspace_mask(bits(2, 1, 8, 11, share=0.3))), standard_deviations(2, 8, 11)
     ),
     "phased": lambda: Phased(Fourier(equispaced((12, 16), 2.5)), phases(12, 16)),
     "phased coils, per sample": lambda: Phased(
@@ -446,7 +446,7 @@ def test_jacrev_gives_the_dense_matrix(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*OPERATORS, *(name for name in ON_BACKENDS if "astra" in name)])
-def test_caches_made_within_transforms_or_inference_mode_serve_outside_of_them(name: str) -> None:
+def test_caches_filled_within_transforms_or_inference_mode_are_valid_outside(name: str) -> None:
     dtype = torch.float32 if "astra" in name else torch.float64
     case = Case(name, dtype, "cpu")
     fresh = case.operator()
@@ -468,7 +468,7 @@ def test_caches_made_within_transforms_or_inference_mode_serve_outside_of_them(n
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_to_moves_every_tensor_of_a_copy(name: str) -> None:
-    """Shown with the device "meta", which holds no values."""
+    """Shown with the device "meta", whose tensors have no values."""
     case = Case(name, torch.float64, "cpu")
     made = case.operator()
     x = case.image(made)
@@ -546,7 +546,7 @@ def test_data_of_another_scan_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATORS if name not in NOT_IN_FILES])
-def test_a_file_brings_the_operator_back(name: str, tmp_path: Path) -> None:
+def test_an_operator_survives_a_file(name: str, tmp_path: Path) -> None:
     case = Case(name, torch.float64, "cpu")
     made = OPERATORS[name]()
     store.save(tmp_path / "operator.h5", made)
@@ -560,7 +560,7 @@ def test_a_file_brings_the_operator_back(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATORS if name != "square T"])
-def test_an_operator_tells_what_it_measures(name: str) -> None:
+def test_the_repr_names_the_class_and_the_image_size(name: str) -> None:
     operator = OPERATORS[name]()
     assert repr(operator).startswith(type(operator).__name__)
     assert str(operator.image_shape[-1]) in repr(operator)
@@ -579,7 +579,7 @@ def test_an_unknown_inverse_is_refused_with_a_way_out(name: str) -> None:
         assert "\n" not in str(refused.value)
 
 
-def test_every_operator_is_tested_here_and_known_to_files() -> None:
+def test_every_operator_is_tested_here_and_supported_by_files() -> None:
     for module in pkgutil.walk_packages(medscore.operators.__path__, "medscore.operators."):
         if "triton_kernels" not in module.name:
             importlib.import_module(module.name)
@@ -616,7 +616,7 @@ def test_pinv_has_least_norm(case: Case) -> None:
 
 
 @every_operator
-def test_exact_step_fits_the_measurements(case: Case) -> None:
+def test_project_exact_fits_the_measurements(case: Case) -> None:
     operator = case.operator()
     y = operator.forward(case.smooth(operator))
     start = case.smooth(operator, seed=7)
@@ -626,7 +626,7 @@ def test_exact_step_fits_the_measurements(case: Case) -> None:
 
 
 @in_float64
-def test_exact_step_leaves_a_fitting_image_alone(case: Case) -> None:
+def test_project_exact_leaves_a_fitting_image_alone(case: Case) -> None:
     operator = case.operator()
     x = case.smooth(operator)
     found = operator.project_exact(x, operator.forward(x)).x
@@ -634,7 +634,7 @@ def test_exact_step_leaves_a_fitting_image_alone(case: Case) -> None:
 
 
 @in_float64
-def test_nearest_is_the_projection_onto_what_fits(case: Case) -> None:
+def test_project_ball_is_the_projection_onto_the_fitting_images(case: Case) -> None:
     """It fits, and no way from it into the set of what fits leads back towards the start."""
     operator = case.operator()
     x, truth = case.smooth(operator, seed=7), case.smooth(operator)
@@ -671,13 +671,13 @@ def test_proximal_with_lam_zero_changes_nothing(case: Case) -> None:
     assert torch.equal(operator.proximal(x, case.measurement(operator), 0.0), x)
 
 
-ONTO = [name for name, make in OPERATORS.items() if make().surjective]
-NOT_ONTO = [name for name in OPERATORS if name not in ONTO]
+SURJECTIVE = [name for name, make in OPERATORS.items() if make().surjective]
+NOT_SURJECTIVE = [name for name in OPERATORS if name not in SURJECTIVE]
 
 
-@pytest.mark.parametrize("name", ONTO)
+@pytest.mark.parametrize("name", SURJECTIVE)
 @pytest.mark.parametrize("lam", [0.3, 0.9])
-def test_where_t_is_onto_brute_force_finds_no_better_point_than_proximal(
+def test_where_t_is_surjective_brute_force_finds_no_better_point_than_proximal(
     name: str, lam: float
 ) -> None:
     """Theorem 8.1: the closed form minimises Eq. 8.8, found here by descent from elsewhere."""
@@ -702,14 +702,16 @@ def test_where_t_is_onto_brute_force_finds_no_better_point_than_proximal(
 
 
 def equation_8_8(operator: Operator, z: Tensor, x: Tensor, y: Tensor, lam: float) -> Tensor:
-    """With the inner minimum over {u : A u = y} solved: for T onto only measured entries differ."""
+    """With the inner minimum over {u : A u = y} solved: only measured entries differ, as T is
+    surjective.
+    """
     to_x = operator.T(z - x).abs().square().sum()
     to_fit = (operator.mask(y) * (operator.T(z) - y)).abs().square().sum()
     return (1 - lam) * to_x + lam * to_fit
 
 
-@pytest.mark.parametrize("name", [name for name in NOT_ONTO if name in INVERTIBLE])
-def test_where_t_is_not_onto_proximal_stops_short_of_the_nearest_fit(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in NOT_SURJECTIVE if name in INVERTIBLE])
+def test_where_t_is_not_surjective_proximal_stops_short_of_the_nearest_fit(name: str) -> None:
     """It comes nearer, and A^+ is what gets there."""
     case = Case(name, torch.float64, "cpu")
     operator = case.operator()
@@ -720,10 +722,10 @@ def test_where_t_is_not_onto_proximal_stops_short_of_the_nearest_fit(name: str) 
     assert float((step - fit).norm()) < float((x - fit).norm())
 
 
-@pytest.mark.parametrize("name", NOT_ONTO)
+@pytest.mark.parametrize("name", NOT_SURJECTIVE)
 def test_data_consistency_keeps_the_noise_of_a_noisy_state(name: str) -> None:
-    """Where T is not onto: at full strength white noise in x is replaced by that of a measurement
-    of fresh noise, again and again; x' = (I - P) x + P fresh keeps its variance if P is an
+    """Where T is not surjective, at full strength, white noise in x is repeatedly replaced by that
+    of a measurement of fresh noise: x' = (I - P) x + P fresh keeps its variance if P is an
     orthogonal projection.
 
     N numbers: the standard error of their variance is sqrt(2 / N), the bound 6 of them (false-alarm
@@ -752,8 +754,8 @@ def test_data_consistency_moves_by_its_strength(case: Case) -> None:
 
 
 @every_inverse
-def test_t_is_onto_where_it_says_so(case: Case) -> None:
-    """T T_inv z = z for every z of the full grid if T is onto, and for few z if it is not."""
+def test_t_is_surjective_exactly_where_it_is_declared(case: Case) -> None:
+    """T T_inv z = z for every z of the full grid if T is surjective, and for few z if it is not."""
     operator = case.operator()
     z = case.measurement(operator, seed=9)
     loss = relative(operator.T(operator.T_inv(z)), z)
@@ -761,7 +763,7 @@ def test_t_is_onto_where_it_says_so(case: Case) -> None:
 
 
 @every_inverse
-def test_t_loses_nothing_that_an_image_has(case: Case) -> None:
+def test_t_inv_is_a_left_inverse_up_to_its_stated_loss(case: Case) -> None:
     """T_inv T x is x up to the stated loss of T_inv."""
     operator = case.operator()
     x = case.smooth(operator)
@@ -773,7 +775,7 @@ CLOSED = {name: make for name, make in OPERATORS.items() if make().zero_filled_i
 
 
 @pytest.mark.parametrize("case", _cases(CLOSED), ids=repr)
-def test_the_closed_form_of_the_pseudo_inverse_is_true_where_it_is_claimed(case: Case) -> None:
+def test_the_closed_form_of_the_pseudo_inverse_holds_where_it_is_declared(case: Case) -> None:
     """A^+ A is an orthogonal projection: its image and its remainder are at right angles."""
     operator = case.operator()
     x = case.image(operator)
@@ -783,7 +785,7 @@ def test_the_closed_form_of_the_pseudo_inverse_is_true_where_it_is_claimed(case:
 
 
 @in_float64
-def test_an_empty_slice_does_not_hold_up_its_neighbours(case: Case) -> None:
+def test_an_empty_slice_does_not_slow_down_its_neighbours(case: Case) -> None:
     """y = 0 in one row of the batch: few iterations, a finite residual, the other row as alone."""
     operator = case.operator()
     start = case.smooth(operator, seed=7)

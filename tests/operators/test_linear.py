@@ -168,7 +168,7 @@ def test_an_adjoint_that_is_wrong_only_outside_of_the_range_of_a_is_refused() ->
         (lambda x: 0 * multiply(x), "measures nothing"),
     ],
 )
-def test_a_function_that_is_no_measurement_is_refused(
+def test_an_invalid_forward_function_is_refused(
     forward: Callable[[Tensor], Tensor], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
