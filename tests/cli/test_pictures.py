@@ -74,6 +74,7 @@ def test_a_prior_of_pictures_is_trained_and_generates(
         assert image.mode == ("RGB" if colour else "L")
 
 
+@pytest.mark.slow
 def test_a_classifier_is_trained_and_guides(
     train: Command, medscore: Command, recipe: Recipe, data: Path, tmp_path: Path
 ) -> None:

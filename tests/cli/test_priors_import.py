@@ -79,6 +79,7 @@ def test_the_recognised_kind_is_the_given_one(done: Command, tmp_path: Path, kin
     assert (a.contract, a.sha256) == (b.contract, b.sha256)
 
 
+@pytest.mark.slow
 def test_refusals(refused: Refused, tmp_path: Path) -> None:
     source, changes = monai_source(tmp_path)
     contract, output = contract_file(tmp_path / "c.yaml", **changes), tmp_path / "p.safetensors"

@@ -149,6 +149,8 @@ def test_the_density_of_the_noise_is_that_of_the_map() -> None:
     assert bool((flow(k, v)[0] < 1).all())
 
 
+@pytest.mark.slow
+@pytest.mark.statistical
 def test_trained_noise_closes_the_gap_to_the_probability_of_the_levels() -> None:
     """Eq. 9.13 with an exact prior gives a smaller bound than uniform noise, not below -log P.
 

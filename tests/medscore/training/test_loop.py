@@ -33,6 +33,7 @@ def run(
     return list(train_steps(model, stripes, OBJECTIVE, plan, folder, hooks=hooks or Hooks()))
 
 
+@pytest.mark.slow
 def test_training_beats_the_denoiser_of_white_data(tmp_path: Path) -> None:
     """A network with zero output has loss 1; stripes can be denoised by averaging."""
     losses = [report.loss for report in run(prior(), tmp_path, replace(PLAN, steps=300))]
@@ -70,6 +71,7 @@ for report in train_steps(prior(), stripes, OBJECTIVE, plan, Path(sys.argv[1])):
 """
 
 
+@pytest.mark.process
 def test_a_run_killed_at_random_moments_ends_with_identical_weights(tmp_path: Path) -> None:
     """Killed by kill -9 three times, with a checkpoint after every step, which must stay intact."""
     (tmp_path / "a").mkdir()

@@ -43,6 +43,7 @@ def state(folder: Path, devices: int, *launcher: str) -> dict[str, torch.Tensor]
     return load_file(folder / "state.safetensors")
 
 
+@pytest.mark.process
 def test_two_processes_give_the_weights_of_one_with_the_same_batch(tmp_path: Path) -> None:
     """Ten steps of SGD in float64 on 16 images, in one process or 8 in each of two."""
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
