@@ -27,7 +27,7 @@ from torch import Tensor
 from medscore.cli.train import train
 from medscore.generation.sampling import generate
 from medscore.generation.sheet import contact_sheet
-from medscore.io.files import config_path
+from medscore.io.configs import config_path
 
 SIDE = 32
 """Side of a patch in the photographs, in pixels."""

@@ -32,7 +32,7 @@ from medscore.generation.latent import compare_codes, encode
 from medscore.generation.quality import frechet, mmd, precision_recall
 from medscore.generation.sampling import generate
 from medscore.generation.sheet import contact_sheet
-from medscore.io.files import config_path
+from medscore.io.configs import config_path
 from medscore.metrics.memorisation import nearest
 from medscore.operators.images.super_resolution import SuperResolution
 from medscore.priors.checkpoint import load_prior

@@ -33,6 +33,11 @@ if os.environ.get("MEDSCORE_SHAPES") == "1":
         importlib.import_module("medscore.operators.ct.backends.triton_kernels")
     install_import_hook("medscore", "beartype.beartype").__enter__()
 
+SLOW_TO_IMPORT = ("monai.data.dataset", "monai.transforms.utility.array", "matplotlib.pyplot",
+                  "monai.networks.nets.diffusion_model_unet", "optuna", "skimage.metrics",
+                  "torchdiffeq", "lightning_fabric")  # fmt: skip
+"""Imported by the functions that use them; here before the first test, which would else pay."""
+
 MARKERS = {"slow", "process", "statistical", "full"}
 LIMIT = 1.0
 """Seconds of CPU time that a test without a marker may take."""
@@ -41,10 +46,24 @@ TIMES = os.environ.get("MEDSCORE_TEST_TIMES")
 """Folder to which CPU times are appended, one file for each process."""
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ or not session.config.option.numprocesses:
+        for name in SLOW_TO_IMPORT:
+            importlib.import_module(name)
+
+
 def cpu_time() -> float:
     """Seconds of CPU time of this process and its finished children."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow cases of tests whose other cases are quick, listed in slow_cases.txt."""
+    slow = set((Path(__file__).parent / "slow_cases.txt").read_text().splitlines())
+    for item in items:
+        if item.nodeid in slow:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)

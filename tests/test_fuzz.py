@@ -4,9 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.full
+
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "fuzz.py"
 
 
+@pytest.mark.process
 def test_two_hundred_corrupted_files() -> None:
     """No crash, hang, hunger for memory or stray file: see the script."""
     found = subprocess.run(

@@ -32,6 +32,7 @@ def test_every_folder_has_its_layer() -> None:
     assert set(graph.folders(graph.import_graph())) == set(named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("added", "cycle", "up"),
     [

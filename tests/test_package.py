@@ -51,6 +51,7 @@ def called(path: Path) -> list[tuple[str, ast.Call]]:
     return [(ast.unparse(call.func), call) for call in calls]
 
 
+@pytest.mark.slow
 def test_nothing_pickles_but_torchs_weights_only_reader_in_one_file() -> None:
     reader, loads = ROOT / "medscore" / "priors" / "importers" / "read.py", []
     for path in SOURCES:

@@ -4,9 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.full
+
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "streaming.py"
 
 
+@pytest.mark.process
 def test_a_large_volume_takes_no_more_than_stated() -> None:
     """The bound is in the script: the volume, the measurement, the samples twice, half a GiB."""
     found = subprocess.run(

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-from monai.networks.layers.spatial_transforms import AffineTransform
 from torch import Tensor
 from torch.nn import functional
 
@@ -45,6 +44,8 @@ class Motion:
             images: (batch, channel, H, W).
             oversample: side of the blocks in pixels.
         """
+        from monai.networks.layers.spatial_transforms import AffineTransform  # slow to import
+
         warp = AffineTransform(
             normalized=True,
             mode="bilinear",

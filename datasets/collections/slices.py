@@ -10,8 +10,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from monai.data.dataset import CacheDataset
-from monai.transforms.transform import Transform
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -70,9 +68,13 @@ def load_slices(
         MedscoreError: no file matches, a file is unreadable, of another modality or smaller than
             ``side``, or no slice has content.
     """
+    # imported here because MONAI takes seconds to import
+    from monai.data.dataset import CacheDataset
+    from monai.transforms.utility.array import Lambda
+
     root = Path(root)
     kept = None if cache is None else SliceCache(Path(cache), f"{side} {low} {high} {quantity}")
-    read = _Read(side, low, high, quantity, kept)
+    read = Lambda(_Read(side, low, high, quantity, kept), track_meta=False)
     found = find_images(patterns, root)
     try:
         files = CacheDataset(found, read, num_workers=os.cpu_count(), progress=False)
@@ -103,7 +105,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 @dataclass(frozen=True)
-class _Read(Transform):  # MONAI caches transforms without randomness
+class _Read:
     """Reads the slices with content of one scan."""
 
     side: int

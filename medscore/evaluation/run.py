@@ -17,7 +17,7 @@ from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluati
 from medscore.evaluation.report import Outcome, write_report
 from medscore.evaluation.spread import Spread, cluster, processes
 from medscore.evaluation.table import rows_of
-from medscore.io.files import config_path
+from medscore.io.configs import config_path
 from medscore.registry.checks import check_ranges
 
 OnCell = Callable[[int, int, Cell | None], None]

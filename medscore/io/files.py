@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.resources import files
 from pathlib import Path
 
 from medscore.errors import MedscoreError
@@ -135,28 +134,4 @@ def _cannot_write(path: Path, error: OSError) -> MedscoreError:
         f"cannot be written ({error.strerror or error})",
         where=path,
         hint="check that the folder exists, its permissions, and the free disk space",
-    )
-
-
-def config_path(path: str | Path, *kinds: str) -> Path:
-    """The file of a configuration given by path, or by the name of one that ships with medscore.
-
-    Args:
-        path: path of a YAML file, or a name.
-        kinds: folders of ``configs`` in which names are looked up.
-
-    Raises:
-        MedscoreError: neither.
-    """
-    path = Path(path)
-    if path.is_file():
-        return path
-    folder = Path(str(files("medscore.configs")))
-    shipped = {file.stem: file for kind in kinds for file in sorted((folder / kind).glob("*.yaml"))}
-    if str(path) in shipped:
-        return shipped[str(path)]
-    raise MedscoreError(
-        "no such configuration",
-        where=path,
-        hint=f"use a YAML file, or one of: {', '.join(shipped)}",
     )

@@ -36,6 +36,7 @@ def code(file: Path) -> np.ndarray:
         return np.asarray(archive["code"])
 
 
+@pytest.mark.slow
 def test_decoding_undoes_encoding(
     done: Done, pictures: Path, grey_prior: Path, codes: Path, tmp_path: Path
 ) -> None:
@@ -54,6 +55,7 @@ def test_codes_record_their_images_and_sde(codes: Path) -> None:
         assert str(archive["sde"]).startswith('{"kind":"ve"')
 
 
+@pytest.mark.slow
 def test_the_library_returns_what_the_commands_write(
     done: Done, pictures: Path, grey_prior: Path, codes: Path, tmp_path: Path
 ) -> None:
@@ -73,6 +75,7 @@ def test_the_library_returns_what_the_commands_write(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_between_starts_and_ends_at_the_codes(
     done: Done, grey_prior: Path, codes: Path, tmp_path: Path
 ) -> None:
@@ -85,6 +88,7 @@ def test_between_starts_and_ends_at_the_codes(
     assert np.abs(ways[1] - ends[0]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_temperature_is_times_the_codes(
     done: Done, grey_prior: Path, codes: Path, tmp_path: Path
 ) -> None:
@@ -97,6 +101,7 @@ def test_temperature_is_times_the_codes(
     assert np.allclose(images(tmp_path / "a"), images(tmp_path / "b"), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_with_the_next_image(
     done: Done, medscore: Done, pictures: Path, grey_prior: Path, codes: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -119,6 +124,7 @@ def test_an_interrupted_run_goes_on_with_the_next_image(
     assert [p.name for p in tmp_path.iterdir()] == ["codes.npz"]
 
 
+@pytest.mark.slow
 def test_two_priors_are_compared(
     done: Done, make_prior: Callable[..., Path], pictures: Path, grey_prior: Path, tmp_path: Path
 ) -> None:

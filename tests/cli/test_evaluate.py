@@ -70,6 +70,7 @@ def _stamps(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (folder / "cells").glob("*.json")}
 
 
+@pytest.mark.slow
 def test_a_comparison_leaves_tables_plots_pictures_and_a_report(
     evaluate: Callable[..., Path],
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_comparison_leaves_tables_plots_pictures_and_a_report(
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_row_has_its_numbers_and_its_card(evaluate: Callable[..., Path]) -> None:
     out = evaluate("out")
     rows = _rows(out)
@@ -97,6 +99,7 @@ def test_every_row_has_its_numbers_and_its_card(evaluate: Callable[..., Path]) -
         assert card["convention"].startswith("per slice, full image, -1000..1500 HU")
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_recon_with_a_reference(
     evaluate: Callable[..., Path], done: Command, scan: Path, tmp_path: Path, prior: Path
 ) -> None:
@@ -111,6 +114,7 @@ def test_the_numbers_are_those_of_recon_with_a_reference(
     assert float(fbp["ssim_mean"]) == pytest.approx(by_name["FBP"]["ssim"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_report_says_how_it_came_about(evaluate: Callable[..., Path]) -> None:
     text = (evaluate("out") / "report.md").read_text()
     for part in ("medscore evaluate tiny.yaml --data DATA", "2 slices of 1 patients", "torch",
@@ -118,6 +122,7 @@ def test_the_report_says_how_it_came_about(evaluate: Callable[..., Path]) -> Non
         assert part in text
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing_and_writes_the_same(evaluate: Callable[..., Path]) -> None:
     first, stamps = _tables(evaluate("out")), _stamps(evaluate("out"))
     assert _tables(evaluate("out")) == first
@@ -125,6 +130,7 @@ def test_a_second_run_computes_nothing_and_writes_the_same(evaluate: Callable[..
     assert len(stamps) == 12
 
 
+@pytest.mark.slow
 def test_a_lost_cell_alone_is_found_again(evaluate: Callable[..., Path]) -> None:
     out = evaluate("out")
     first, stamps = _tables(out), _stamps(out)
@@ -135,6 +141,7 @@ def test_a_lost_cell_alone_is_found_again(evaluate: Callable[..., Path]) -> None
     assert changed == {lost}
 
 
+@pytest.mark.slow
 def test_a_changed_parameter_concerns_its_own_cells_alone(
     evaluate: Callable[..., Path], config: dict[str, Any]
 ) -> None:
@@ -145,6 +152,7 @@ def test_a_changed_parameter_concerns_its_own_cells_alone(
     assert len(after) == len(before) + 2
 
 
+@pytest.mark.process
 def test_any_number_of_processes_makes_the_same_table(evaluate: Callable[..., Path]) -> None:
     assert _tables(evaluate("one")) == _tables(evaluate("two", "--processes", 2))
 
@@ -154,6 +162,7 @@ def test_one_method_alone(evaluate: Callable[..., Path]) -> None:
     assert {row["method"] for row in rows} == {"TV"}
 
 
+@pytest.mark.process
 def test_a_killed_run_goes_on_and_ends_in_the_same_table(
     evaluate: Callable[..., Path], scan: Path, tmp_path: Path
 ) -> None:
@@ -189,6 +198,7 @@ def _children(process: int) -> list[Path]:
     return [Path("/proc") / child for task in tasks for child in task.read_text().split()]
 
 
+@pytest.mark.slow
 def test_a_supervised_network_is_trained_once_and_compared(
     evaluate: Callable[..., Path], config: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -249,6 +259,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_made(
     assert what in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--processes", "--threads"])
 def test_numbers_of_nothing_are_refused(refused: Refused, tmp_path: Path, option: str) -> None:
     assert f"{option} is 0" in refused("evaluate", "mri", "-o", tmp_path / "out", option, 0)
@@ -263,6 +274,7 @@ def test_an_unknown_method_is_refused(
     assert "FBP, TV, ours" in error
 
 
+@pytest.mark.process
 def test_a_shipped_comparison_runs_by_its_name_without_a_data_folder(
     done: Command, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def _script(*args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.slow
 def test_the_script_refuses_in_one_line(tmp_path: Path) -> None:
     image = tmp_path / "cut.dcm"
     image.write_bytes(bytes(128) + b"DICM" + b"\x02\x00\x10\x00UI\x14\x00" + b"1.2.840")
@@ -65,6 +66,7 @@ def test_the_script_refuses_in_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [image]
 
 
+@pytest.mark.slow
 def test_the_script_simulates(scan: Path, tmp_path: Path) -> None:
     result = _script("simulate", scan, "-o", tmp_path / "m.h5")
     assert (result.returncode, result.stdout) == (0, "")

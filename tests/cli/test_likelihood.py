@@ -47,6 +47,7 @@ def test_every_slice_has_a_line(run: Callable[..., list[dict[str, str]]], tmp_pa
     assert said["prior"]["name"] == "tiny"
 
 
+@pytest.mark.slow
 def test_the_same_command_has_the_same_numbers(run: Callable[..., list[dict[str, str]]]) -> None:
     gauss = ("--divergence", "gaussian")
     assert run("a", *gauss) == run("b", *gauss)
@@ -83,6 +84,7 @@ def test_the_library_returns_what_the_command_writes(
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+@pytest.mark.slow
 def test_a_slice_does_not_depend_on_its_neighbours(
     run: Callable[..., list[dict[str, str]]],
 ) -> None:
@@ -90,6 +92,7 @@ def test_a_slice_does_not_depend_on_its_neighbours(
     assert one == both[:1]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_slice_by_slice(
     run: Callable[..., list[dict[str, str]]], medscore: Done, scan: Path, prior: Path,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -135,6 +138,7 @@ def test_typical_images_are_kept_beside_the_prior(
     assert np.std(z, ddof=1) == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.slow
 def test_recon_warns_of_unusual_images_and_records_z(
     done: Done, noisy: Path, make_prior: Callable[..., Path], tmp_path: Path
 ) -> None:

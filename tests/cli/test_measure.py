@@ -132,6 +132,7 @@ def test_noise_is_told_from_the_corners(tmp_path: Path) -> None:
         assert found.noise_std == pytest.approx(20.0 * scale, rel=0.25)
 
 
+@pytest.mark.slow
 def test_an_ismrmrd_file_holds_the_same_kspace(tmp_path: Path) -> None:
     """Both repetitions average to it but for a known offset: +2 and -2, or 0."""
     scan = scanned(COILS)
@@ -143,6 +144,7 @@ def test_an_ismrmrd_file_holds_the_same_kspace(tmp_path: Path) -> None:
     assert raw.oversampling == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["rss", "mvue"])
 def test_from_a_scanners_file_to_a_reconstruction(
     done: Command, mr_prior: Path, tmp_path: Path, target: str

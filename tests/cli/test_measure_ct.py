@@ -254,6 +254,7 @@ def ct_pd(
     return folder
 
 
+@pytest.mark.slow
 def test_axial_dicom_projections_are_the_scan(done: Command, scan: Path, tmp_path: Path) -> None:
     operator, _ = SCANS["curved fan"]
     data = scanned(operator, scan)

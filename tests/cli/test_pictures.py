@@ -54,6 +54,7 @@ def train(medscore: Command, recipe: Recipe, data: Path, tmp_path: Path) -> Comm
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
 def test_a_prior_of_pictures_is_trained_and_generates(
     train: Command, medscore: Command, recipe: Recipe, tmp_path: Path, colour: bool

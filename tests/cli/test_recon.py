@@ -115,6 +115,7 @@ def test_the_result_does_not_depend_on_the_batch_size(
     assert np.abs(_values(tmp_path / "single") - _values(reconstructed)).max() / 2500 <= 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["fast", "thesis"])
 @pytest.mark.parametrize("views", [4, 12])
 def test_the_final_step_does_not_depend_on_the_batch_size(
@@ -219,6 +220,7 @@ def test_a_conditioner_that_cannot_serve_ct_is_refused(
     assert "diffpir" in message
 
 
+@pytest.mark.slow
 def test_without_options_it_is_the_fast_preset(
     done: Command, measurement: Path, prior: Path, tmp_path: Path
 ) -> None:
@@ -277,6 +279,7 @@ def test_a_preset_that_says_something_else_is_refused(
     assert words in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimate", ESTIMATES)
 def test_the_noise_level_can_come_from_the_data(
     done: Command, refused: Callable[..., str], scan: Path, prior: Path, tmp_path: Path,

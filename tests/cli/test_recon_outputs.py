@@ -53,6 +53,7 @@ def test_samples_lie_in_one_file(done: Command, recon_args: Args, tmp_path: Path
     np.testing.assert_allclose(std, samples.std(1, ddof=1), atol=1e-2)
 
 
+@pytest.mark.slow
 def test_derived_dicom_says_whose_it_is_only_when_asked(
     done: Command, prior: Path, named: Path, measured: Path, tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     assert _names(out.parent) == ["out"]
 
 
+@pytest.mark.slow
 def test_a_run_resumes_in_its_second_batch(
     stopped: Callable[..., Path], done: Command, recon_args: Args, tmp_path: Path
 ) -> None:

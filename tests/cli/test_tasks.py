@@ -36,6 +36,7 @@ def fitting(prior: Path, mr_prior: Path) -> Callable[[str], Path]:
     return lambda modality: {"CT": prior, "MR": mr_prior}[modality]
 
 
+@pytest.mark.slow
 @every_task
 def test_every_task_is_measured_looked_at_and_reconstructed(
     done: Command,
@@ -77,6 +78,7 @@ def test_what_measures_all_gives_the_image_back(
     assert quality(found, truth, convention).psnr > (25 if name == "FBP" else 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["mri", "mri-multicoil", "inpaint"])
 def test_magnitudes_scale_with_the_scanners_unit(
     done: Command, mr_scan: Path, mr_prior: Path, tmp_path: Path, task: str
@@ -95,6 +97,7 @@ def test_magnitudes_scale_with_the_scanners_unit(
     np.testing.assert_allclose(found[1], 2 * found[0], atol=1e-3 * 900)
 
 
+@pytest.mark.slow
 def test_noise_in_kspace_is_recorded_and_estimated(
     done: Command, mr_scan: Path, mr_prior: Path, tmp_path: Path
 ) -> None:

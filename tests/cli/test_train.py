@@ -85,6 +85,7 @@ def test_the_contract_describes_the_training_data(train: Command, tmp_path: Path
     assert contract.provenance.steps == 4
 
 
+@pytest.mark.slow
 def test_a_trained_prior_reconstructs(
     train: Command, done: Command, noisy: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -275,6 +276,7 @@ def test_a_folder_of_another_network_is_refused(
     assert _trained(tmp_path / "run").read_bytes() == (tmp_path / "before").read_bytes()
 
 
+@pytest.mark.slow
 def test_validation_and_samples_are_made_when_the_recipe_asks(
     train: Command, recipe: Recipe, data: Path, tmp_path: Path
 ) -> None:
@@ -372,6 +374,7 @@ def test_fine_tuning_another_network_is_refused(
     assert "in the recipe - use the same" in " ".join(result.err.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["score_matching", "likelihood", "high_order", "smld"])
 def test_every_objective_trains(train: Command, recipe: Recipe, kind: str) -> None:
     recipe["objective"] = {"kind": kind}
@@ -392,6 +395,7 @@ def test_bits_in_the_recipe_quantise_the_images(
     assert losses[0] != pytest.approx(losses[2], rel=1e-2)
 
 
+@pytest.mark.slow
 def test_a_dequantizer_is_trained_for_its_prior_and_used_with_no_other(
     train: Command, medscore: Command, recipe: Recipe, data: Path, tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def _best(folder: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_the_best_trial_is_written(tune: Tune, tmp_path: Path) -> None:
     trials = tune("out")
     assert len(trials) == 4
@@ -59,16 +60,19 @@ def test_the_best_trial_is_written(tune: Tune, tmp_path: Path) -> None:
     assert _best(tmp_path / "out")["kind"] == "fista-tv"
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_it_stopped(tune: Tune) -> None:
     first = tune("out", "--trials", 2)
     assert tune("out", "--trials", 5)[:2] == first
     assert len(tune("out", "--trials", 5)) == 5
 
 
+@pytest.mark.slow
 def test_a_search_repeats_with_its_seed(tune: Tune) -> None:
     assert tune("a") == tune("b")
 
 
+@pytest.mark.slow
 def test_all_combinations_of_values_are_tried(tune: Tune, search: dict[str, Any]) -> None:
     search["search"] = {"weight": {"values": [1e-4, 1e-3]}, "iterations": {"values": [5, 10, 20]}}
     search["trials"] = 100
@@ -76,6 +80,7 @@ def test_all_combinations_of_values_are_tried(tune: Tune, search: dict[str, Any]
     assert found == {(w, n) for w in (1e-4, 1e-3) for n in (5, 10, 20)}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_combination_that_was_killed_is_tried_again(
     tune: Tune, search: dict[str, Any], tmp_path: Path, workers: int
@@ -93,10 +98,12 @@ def test_a_combination_that_was_killed_is_tried_again(
     assert first[0] in found
 
 
+@pytest.mark.process
 def test_workers_share_the_trials(tune: Tune) -> None:
     assert len(tune("out", "--trials", 6, "--workers", 2)) == 6
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_killed_is_no_trial(tune: Tune, tmp_path: Path) -> None:
     tune("out", "--trials", 2)
     with sqlite3.connect(tmp_path / "out" / "study.db") as file:
@@ -105,6 +112,7 @@ def test_a_trial_that_was_killed_is_no_trial(tune: Tune, tmp_path: Path) -> None
     assert [t["trial"] for t in tune("out", "--trials", 3)] == ["0", "2", "3"]
 
 
+@pytest.mark.slow
 def test_views_that_were_left_out_choose_without_a_reference(
     tune: Tune, search: dict[str, Any], measurement: Path, tmp_path: Path
 ) -> None:
@@ -115,6 +123,7 @@ def test_views_that_were_left_out_choose_without_a_reference(
     assert _best(tmp_path / "out")["weight"] == 1e-3
 
 
+@pytest.mark.slow
 def test_stein_chooses_on_noisy_measurements(
     tune: Tune, search: dict[str, Any], noisy: Path, tmp_path: Path
 ) -> None:
@@ -123,6 +132,7 @@ def test_stein_chooses_on_noisy_measurements(
     assert _best(tmp_path / "out")["weight"] == 1e-3
 
 
+@pytest.mark.slow
 def test_the_best_of_a_sampling_method_is_a_preset(
     tune: Tune, search: dict[str, Any], prior: Path, done: Command, noisy: Path, tmp_path: Path
 ) -> None:
@@ -138,6 +148,7 @@ def test_the_best_of_a_sampling_method_is_a_preset(
          "-o", tmp_path / "recon")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_parameter_of_a_method_can_be_searched_and_fixed(
     tune: Tune, search: dict[str, Any], prior: Path, tmp_path: Path
 ) -> None:
@@ -153,6 +164,7 @@ def test_every_parameter_of_a_method_can_be_searched_and_fixed(
     assert {row["psnr"] for row in others} != {row["psnr"] for row in rows}
 
 
+@pytest.mark.slow
 def test_settings_that_diverge_are_trials_without_a_score(
     tune: Tune, search: dict[str, Any], prior: Path, tmp_path: Path
 ) -> None:
@@ -214,6 +226,7 @@ def test_measurements_have_no_references(
     assert "needs references" in error
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_search_is_refused(
     tune: Tune, search: dict[str, Any], medscore: Command, scan: Path, tmp_path: Path
 ) -> None:

@@ -28,6 +28,8 @@ from medscore.samplers.euler_maruyama import EulerMaruyama
 from medscore.samplers.grids import uniform
 from medscore.sdes.linear import VE, VP
 
+pytestmark = pytest.mark.full
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -241,7 +243,7 @@ MUTANTS = [
     Mutant(C + "ddnm", "trust = prior.sde.ratio(t)", "trust = prior.sde.sigma(t)", rule("ddnm")),
     Mutant(C + "ddnm", "torch.clamp_max(trust, 1.0)", "trust", rule("ddnm")),
     Mutant(C + "dds", "expand(prior.sde.alpha(s), x_s) * change", "change", rule("dds")),
-    Mutant(C + "dds", "self.size / self.gamma", "self.size * self.gamma", rule("dds, gamma 5")),
+    Mutant(C + "dds", "self.size / gamma", "self.size * gamma", rule("dds, gamma 5")),
     Mutant(C + "diffpir", "self.trust * self.noise_std**2 / ratio**2",
            "self.trust * self.noise_std**2 / ratio", rule("diffpir")),
     Mutant(C + "diffpir", "(1 - self.zeta) ** 0.5 * (x_s - clean)",

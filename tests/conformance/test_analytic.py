@@ -82,6 +82,7 @@ def test_states_may_be_images() -> None:
     torch.testing.assert_close(prior.log_density(image, t), prior.log_density(x, t))
 
 
+@pytest.mark.statistical
 @all_sdes
 def test_denoising_is_the_mean_of_the_data_given_the_noisy_state(sde: SDE) -> None:
     """Importance weights over 200,000 draws of x_0 in two dimensions, noise as large as the data.
@@ -103,6 +104,7 @@ def _clean(prior: GMMPrior, n: int) -> Tensor:
     return GMMPrior(VP(), prior.weights, prior.means, prior.covariances).sample(n, 0.0, generator())
 
 
+@pytest.mark.slow
 @all_sdes
 @dimensions
 def test_draws_have_the_stated_moments(sde: SDE, d: int) -> None:

@@ -21,11 +21,13 @@ def test_a_step_is_the_papers(name: str, sde: SDE) -> None:
     conditioning.step_is_the_rule(name, sde)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sde", SDES, ids=repr)
 def test_moment_matching_converges_to_the_posterior(sde: SDE) -> None:
     conditioning.exact_moments(sde)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sde", SDES, ids=repr)
 def test_exact_guidance_converges_to_the_posterior(sde: SDE) -> None:
     conditioning.exact_guidance(sde)

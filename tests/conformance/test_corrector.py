@@ -66,6 +66,7 @@ def test_the_texts_norms_are_averages_over_the_batch() -> None:
     torch.testing.assert_close(found, x + eps * g + torch.sqrt(2 * eps) * z)
 
 
+@pytest.mark.statistical
 @all_sdes
 def test_correcting_a_marginal_keeps_it(sde: SDE) -> None:
     """20 small steps from the exact p_t of white data.
@@ -83,6 +84,7 @@ def test_correcting_a_marginal_keeps_it(sde: SDE) -> None:
     assert float((x - mean).var() / covariance[0, 0]) == pytest.approx(1.0, abs=0.03)
 
 
+@pytest.mark.statistical
 @all_sdes
 def test_correcting_a_wrong_start_approaches_the_marginal(sde: SDE) -> None:
     """Started with 4 times the variance, 150 steps bring it within 10 %.
@@ -100,6 +102,8 @@ def test_correcting_a_wrong_start_approaches_the_marginal(sde: SDE) -> None:
     assert float((x - mean).var() / covariance[0, 0]) == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.statistical
+@pytest.mark.slow
 @all_sdes
 def test_predictor_corrector_reproduces_the_data(sde: SDE) -> None:
     """200 scales from the exact p_1; mean and variance of p_eps within 3 % of the deviation.

@@ -91,6 +91,7 @@ def sample(
     return run(job).x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind", "std"), CASES)
 def test_neighbours_order_and_seed(name: str, kind: str, std: float) -> None:
     """Alone as among eight, to 1e-4 of the range; the same seed gives the same bits, another seed

@@ -43,6 +43,7 @@ def weight(x: Tensor) -> float:
     return float((x.sum(1) > 0).float().mean())
 
 
+@pytest.mark.slow
 def test_plain_langevin_gets_the_weights_wrong() -> None:
     """It keeps each start's mode: about half of them, 25 standard errors from 4/5."""
     sde = VE(1e-3, 10.0, eps=0.0)
@@ -52,6 +53,7 @@ def test_plain_langevin_gets_the_weights_wrong() -> None:
     assert abs(weight(x) - WEIGHT) > 10 * STANDARD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sde", [VP(), SubVP()], ids=lambda s: type(s).__name__)
 def test_annealed_langevin_gets_them_right_where_alpha_changes(sde: SDE) -> None:
     prior, grid = far_modes(sde), log_snr(sde, 120)

@@ -49,6 +49,7 @@ def sample(sde: SDE, y: Tensor, lam: float) -> Tensor:
     return prior.denoise(x, grid[-1].expand(N))
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("sde", SDES, ids=repr)
 def test_unmeasured_pixels_follow_the_posterior(sde: SDE) -> None:
     """Independent pixels: the posterior of the unmeasured half is the prior, N(0.3, 0.5^2).
@@ -61,6 +62,7 @@ def test_unmeasured_pixels_follow_the_posterior(sde: SDE) -> None:
     assert float(free.std()) == pytest.approx(0.5, rel=0.05)
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("sde", SDES, ids=repr)
 def test_measured_pixels_end_at_the_measurement(sde: SDE) -> None:
     """Before the final exact step: within 6 standard errors of the noise that the end leaves and
@@ -76,6 +78,8 @@ def test_measured_pixels_end_at_the_measurement(sde: SDE) -> None:
     assert float(error.max()) < 6 * math.hypot(left, corrected) / N**0.5 + 2 * 1.3 * left**2 / 0.25
 
 
+@pytest.mark.statistical
+@pytest.mark.slow
 def test_lam_zero_is_unconditional() -> None:
     """32,000 numbers of deviation 0.5: 7 standard errors, false-alarm rate below 1e-10."""
     y = torch.full((1, 1, SIDE, SIDE), 5.0)

@@ -69,6 +69,8 @@ def draw(name: str, sde: SDE, noise: Noise) -> tuple[Tensor, float]:
     return walk(case.make(case.steps, prior), prior, start, grid, noise), float(grid[-1])
 
 
+@pytest.mark.statistical
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(len(SDES)), ids=[type(sde).__name__ for sde in SDES])
 @pytest.mark.parametrize("name", CASES)
 def test_samples_follow_the_data(name: str, index: int) -> None:

@@ -27,6 +27,7 @@ def test_one_step_is_its_sources_formula(name: str, sde: SDE) -> None:
     proofs.one_step(name, sde)
 
 
+@pytest.mark.slow
 @all_sdes
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.order])
 def test_the_bias_shrinks_at_the_methods_order(name: str, sde: SDE) -> None:

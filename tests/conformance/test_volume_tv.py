@@ -1,5 +1,6 @@
 """Total variation across slices: the minimiser itself, its boundaries, and slices of a prior."""
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -71,6 +72,7 @@ def test_zero_beyond_pulls_the_end_slices_down() -> None:
     assert float(solved(d, y, NOTHING).mean()) < 0.95
 
 
+@pytest.mark.slow
 def test_the_slices_reversed_give_the_result_reversed() -> None:
     d, y = volume(), operator().forward(volume(1))
     for boundary in (REPEATED, NOTHING):

@@ -428,6 +428,7 @@ def test_forward_and_reverse_derivatives_of_torch_func_are_the_map_and_its_adjoi
         assert relative(rows[1], -pull_back(y)[0]) <= case.tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["radon, 7 views", "fourier", "phased coils, per sample"])
 def test_jacrev_gives_the_dense_matrix(name: str) -> None:
     case = Case(name, torch.float64, "cpu")
@@ -722,6 +723,7 @@ def test_where_t_is_not_surjective_proximal_stops_short_of_the_nearest_fit(name:
     assert float((step - fit).norm()) < float((x - fit).norm())
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("name", NOT_SURJECTIVE)
 def test_data_consistency_keeps_the_noise_of_a_noisy_state(name: str) -> None:
     """Where T is not surjective, at full strength, white noise in x is repeatedly replaced by that

@@ -207,7 +207,7 @@ def test_real_images_may_have_complex_measurements() -> None:
 
 
 SCAN = sparse_view(8, 1.0, 5)
-NEED_AN_INVERSE = {"replacement": "needs an invertible T", "ddrm": "T_inv is not known"}
+NEED_AN_INVERSE = {"replacement": "needs an invertible T", "ddrm": "needs an orthogonal T"}
 """Conditioners that T_inv is essential to, and what they say without it."""
 
 

@@ -31,6 +31,7 @@ def test_unmeasured_entries_stay_zero_and_draws_are_reproducible(model: NoiseMod
     assert torch.equal(noisy, model(y * mask, mask, generator(3)))
 
 
+@pytest.mark.statistical
 def test_gaussian_noise_has_its_standard_deviation() -> None:
     """6 standard errors, twice: false-alarm rate below 1e-8."""
     y, one = torch.zeros(N), torch.ones(1)
@@ -39,6 +40,7 @@ def test_gaussian_noise_has_its_standard_deviation() -> None:
     assert float(noisy.std()) == pytest.approx(0.1, rel=6 / math.sqrt(2 * N))
 
 
+@pytest.mark.statistical
 def test_poisson_noise_has_the_variance_of_photon_counting() -> None:
     """With m = I0 exp(-y) photons expected, -log(N / I0) has the mean y + 1 / (2 m) and the
     variance (1 + 3 / (2 m)) / m, up to terms in 1 / m^3. 6 standard errors: false-alarm rate
@@ -59,6 +61,7 @@ def test_a_ray_without_photons_reads_as_one_photon() -> None:
     torch.testing.assert_close(noisy, torch.full((10,), math.log(1e5)))
 
 
+@pytest.mark.statistical
 def test_complex_noise_has_its_standard_deviation_in_each_part() -> None:
     """6 standard errors, four times: false-alarm rate below 1e-7."""
     y, one = torch.zeros(N, dtype=torch.complex64), torch.ones(1)
@@ -70,6 +73,7 @@ def test_complex_noise_has_its_standard_deviation_in_each_part() -> None:
     assert abs(correlation) < 6 / math.sqrt(N)
 
 
+@pytest.mark.statistical
 def test_electronic_noise_adds_its_variance() -> None:
     """To first order var(-log(N / I0)) = (m + sigma_e^2) / m^2, with m photons expected; the next
     order is 0.2 %. 6 standard errors: false-alarm rate below 1e-8.

@@ -14,6 +14,7 @@ from medscore.white_noise import derive_seed
 SPREADS = [here(1), processes(1, 1), processes(2, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", SPREADS, ids=range(3))
 def test_every_piece_comes_back_with_its_place(spread: Spread) -> None:
     assert sorted(spread(derive_seed, [3, 4, 5])) == [
@@ -21,12 +22,14 @@ def test_every_piece_comes_back_with_its_place(spread: Spread) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", SPREADS, ids=range(3))
 def test_an_error_of_a_piece_is_its_own(spread: Spread) -> None:
     with pytest.raises(MedscoreError, match="--size is 1"):
         list(spread(check_size, [64, 1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", SPREADS, ids=range(3))
 def test_pieces_have_the_threads_they_were_given(spread: Spread) -> None:
     assert list(spread(threads, [0])) == [(0, 1)]

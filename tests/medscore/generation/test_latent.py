@@ -10,6 +10,7 @@ from medscore.sdes.base import SDE
 from medscore.sdes.linear import VE, VP
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 def test_decoding_undoes_encoding(sde: SDE) -> None:
     prior = mixture(sde)
@@ -54,6 +55,7 @@ def test_interpolation_of_equal_codes_is_them() -> None:
     assert torch.equal(slerp(a, a, 0.3), a)
 
 
+@pytest.mark.slow
 def test_two_priors_of_the_same_data_have_the_same_codes() -> None:
     sde = VE(0.05, 50.0)
     first, other = gauss(sde), GaussianPrior(sde, torch.zeros(D).double(), torch.eye(D).double())

@@ -24,6 +24,7 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
+@pytest.mark.slow
 def test_a_shift_is_as_far_as_it_is_long() -> None:
     """Along a direction v the distance is |v . shift|, whose mean square is |shift|^2 / D."""
     x = normal(500, 0)

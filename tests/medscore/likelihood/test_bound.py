@@ -44,6 +44,7 @@ def noisy_entropy(prior: GMMPrior, x: Tensor, count: int = 2000) -> Tensor:
     return torch.stack(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 @pytest.mark.parametrize("bound", [denoising_bound, matching_bound], ids=["dsm", "sm"])
 def test_it_bounds_the_likelihood_at_eps(bound: Callable[..., Bound], sde: SDE) -> None:
@@ -66,6 +67,7 @@ def test_corrected_it_bounds_the_likelihood_of_the_clean_image(sde: SDE) -> None
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 def test_on_average_over_the_data_the_bound_is_tight(sde: SDE) -> None:
     """With the exact score both sides are the entropy of p_eps (Theorem 9.2)."""
@@ -80,6 +82,7 @@ def test_on_average_over_the_data_the_bound_is_tight(sde: SDE) -> None:
     assert error < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 @pytest.mark.parametrize("objective", [likelihood, likelihood_importance])
 def test_both_bounds_are_the_same_number(objective: Callable[[], object], sde: SDE) -> None:
@@ -92,6 +95,7 @@ def test_both_bounds_are_the_same_number(objective: Callable[[], object], sde: S
     assert bool(((first.nats - second.nats).abs() < 5 * error).all())
 
 
+@pytest.mark.slow
 def test_probes_leave_the_bound_as_it_is() -> None:
     prior = mixture(SDES[1])
     x = points(prior, 4, 0.0)

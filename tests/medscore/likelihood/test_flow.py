@@ -60,6 +60,7 @@ def test_what_pi_costs_falls_with_the_noise_at_the_end_of_time() -> None:
     assert errors[0] > 5 * errors[1] > 25 * errors[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 def test_it_tightens_with_the_tolerance(sde: SDE) -> None:
     prior = mixture(sde)
@@ -116,6 +117,7 @@ def test_images_are_points_like_any_other() -> None:
     assert torch.allclose(found.nats, flat.nats, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", TRACES.values(), ids=TRACES)
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 def test_probes_are_unbiased_within_their_standard_error(

@@ -24,6 +24,7 @@ class Uneven(Prior):
         return self.right.denoise(x, t) + ratio * worse
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 def test_the_bound_keeps_its_expectation_and_loses_variance(sde: SDE) -> None:
     """Means within 5 standard errors of 1000 draws, at most a tenth of the variance."""

@@ -21,6 +21,7 @@ def scan() -> tuple[Radon, Tensor]:
     return operator, operator.forward(head.expand(2, 1, SIDE, SIDE).float())
 
 
+@pytest.mark.statistical
 def test_recorded_noise_is_white_after_whitening(scan: tuple[Radon, Tensor]) -> None:
     """14,000 normal numbers: the variance has a relative standard error of 1.2 %; bound: 6 of it
     (false-alarm rate 1e-8), and 6 % because the standard deviation is taken at the noisy y.

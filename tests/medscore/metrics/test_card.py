@@ -49,6 +49,8 @@ def test_mean_and_deviation_are_of_the_values() -> None:
     assert (found.count, found.groups) == (20, None)
 
 
+@pytest.mark.statistical
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     """400 draws of 20 normal values. The percentile interval of n values is short by the factor
     sqrt((n - 1) / n) and uses normal instead of Student quantiles: it covers 92.9 % of the time. A

@@ -128,6 +128,7 @@ def test_fourier_features_are_sines_and_cosines_of_the_frequencies() -> None:
     torch.testing.assert_close(embedding(c), torch.tensor(expected, dtype=torch.float64))
 
 
+@pytest.mark.statistical
 def test_fourier_frequencies_are_drawn_once_from_a_normal_of_the_scale() -> None:
     """Within 6 standard errors: false-alarm rate below 1e-8."""
     torch.manual_seed(0)

@@ -75,6 +75,7 @@ class Shifted(Prior):
         return self.inner.denoise(x, t) + self.shift
 
 
+@pytest.mark.statistical
 @all_sdes
 @pytest.mark.parametrize("shift", [-0.1, 0.1])
 def test_a_biased_denoiser_has_a_larger_loss(sde: SDE, shift: float) -> None:

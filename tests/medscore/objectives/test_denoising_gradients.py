@@ -253,6 +253,7 @@ def losses_on_white_data(label: str, objective: Denoising, seed: int) -> Tensor:
     return objective(White(SCHEDULES[label].sde), STD * x0, u, z)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("label", "least"), [("VP", 17.0), ("sub-VP", 24.0)])
 def test_importance_sampling_keeps_the_mean_and_divides_the_variance(
     label: str, least: float
@@ -275,6 +276,7 @@ def test_importance_sampling_keeps_the_mean_and_divides_the_variance(
     assert float(uniform.var() / proposed.var()) > least
 
 
+@pytest.mark.slow
 def test_on_ve_importance_sampling_changes_nothing() -> None:
     """For VE the likelihood weighting is proportional to chapter 7's (section 9.4.1)."""
     uniform = losses_on_white_data("VE", denoising.likelihood(), 0)

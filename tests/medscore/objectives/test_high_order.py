@@ -23,6 +23,7 @@ def features(x: Tensor) -> Tensor:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probes", [0, 1], ids=["axes", "signs"])
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 def test_residuals_have_mean_zero_given_x_t(sde: SDE, probes: int) -> None:

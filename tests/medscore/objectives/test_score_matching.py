@@ -122,6 +122,7 @@ def with_directions(
     return sliced(score, x, v)
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("draw", PROJECTIONS)
 @pytest.mark.parametrize("name", ["exact", "SSM", "SSM-VR"])
 def test_the_minimiser_is_the_score_of_the_population(name: str, draw: Projection) -> None:

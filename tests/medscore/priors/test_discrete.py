@@ -199,6 +199,7 @@ def test_ancestral_sampling_of_smld_is_eq_b_33(i: int) -> None:
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sde", "sampler"),
     [

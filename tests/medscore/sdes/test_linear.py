@@ -46,6 +46,7 @@ def test_kernel_agrees_with_integrating_the_moment_equations(sde: SDE) -> None:
     torch.testing.assert_close(sde.sigma(t) ** 2, torch.tensor(solution.y[1]), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.statistical
 @all_sdes
 def test_simulated_paths_have_the_kernels_mean_and_variance(sde: SDE) -> None:
     """Euler-Maruyama, 20,000 paths; bounds of 5 standard errors plus the step's own bias.

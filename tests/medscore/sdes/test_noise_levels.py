@@ -39,6 +39,7 @@ def test_the_ratio_covers_the_stated_share(dimension: int, covered: float) -> No
     assert overlap(level_ratio(dimension, covered), dimension) == pytest.approx(covered)
 
 
+@pytest.mark.statistical
 def test_overlap_is_the_share_of_radii_by_sampling() -> None:
     """100,000 radii of N(0, sigma_i^2 I) in 3072 dimensions; 6 standard errors: 1 %, and the
     normal approximation of the radius (Prop. 6.2) below 0.5 %. False-alarm rate below 1e-8.

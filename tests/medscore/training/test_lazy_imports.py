@@ -11,6 +11,7 @@ import pytest
 
 PACKAGES = [
     "medscore.training", "medscore.nets", "medscore.objectives", "medscore.priors.importers",
+    "medscore.datasets.collections",
 ]  # fmt: skip
 SLOW = {"monai", "diffusers", "lightning_fabric", "tensorboardX"}
 

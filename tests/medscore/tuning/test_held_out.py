@@ -177,6 +177,7 @@ def noisy(seed: int) -> tuple[Measurement, Tensor]:
     return replace(m, data=(clean + noise).numpy(), noise=f"gaussian:{STD}"), clean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [1.0, 30.0])
 def test_sure_is_the_risk_on_average(weight: float) -> None:
     """40 draws of noise and direction; the means differ by less than 4.5 standard errors, which
@@ -196,6 +197,7 @@ def test_sure_is_the_risk_on_average(weight: float) -> None:
     assert error < 0.03
 
 
+@pytest.mark.slow
 def test_sure_finds_the_weight_of_least_risk() -> None:
     m, clean = noisy(0)
     mask, std = m.operator.mask(clean), torch.full_like(clean, STD)

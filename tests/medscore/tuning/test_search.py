@@ -29,6 +29,7 @@ def _search(folder: Path, space: Space, trials: int) -> list[dict[str, Any]]:
     return tried
 
 
+@pytest.mark.slow
 def test_workers_try_each_combination_once(tmp_path: Path) -> None:
     study = open_study(tmp_path, "s", GRID, seed=0, worker=0)
     queue_grid(study, GRID, seed=0)
@@ -37,6 +38,7 @@ def test_workers_try_each_combination_once(tmp_path: Path) -> None:
     assert len(tried) == finished(study) == 18
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trials", [1, 13])
 def test_workers_make_as_many_trials_as_were_asked(tmp_path: Path, trials: int) -> None:
     assert len(_search(tmp_path, {"a": Range(low=0.0, high=1.0)}, trials)) == trials

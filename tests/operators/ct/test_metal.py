@@ -178,6 +178,7 @@ def test_mass_fractions_are_whole_and_unknown_materials_refused() -> None:
         attenuation("wood", [60.0])
 
 
+@pytest.mark.slow
 @physics
 def test_a_tube_spectrum_ends_at_its_voltage_and_hardens_with_filtration() -> None:
     soft, hard = tube_spectrum(120.0, aluminium=2.0), tube_spectrum(120.0, aluminium=10.0)
@@ -212,6 +213,7 @@ def test_one_energy_no_noise_and_no_metal_is_the_linear_projection(
     assert not bool(result.trace.any())
 
 
+@pytest.mark.slow
 @physics
 def test_water_is_corrected_to_a_linear_curve_and_bone_is_not() -> None:
     def gap(hu: torch.Tensor) -> float:
@@ -226,6 +228,7 @@ def test_water_is_corrected_to_a_linear_curve_and_bone_is_not() -> None:
     assert gap(head()) > 3e-3
 
 
+@pytest.mark.statistical
 @physics
 def test_photon_counting_has_its_variance() -> None:
     """Through air: -log(N / I0) has the variance 1 / I0 in so many rays that the standard error is
@@ -246,6 +249,7 @@ def test_photon_counting_has_its_variance() -> None:
     assert float(noisy(1e6).var()) * 1e6 == pytest.approx(1, rel=6 * error + 0.001)
 
 
+@pytest.mark.slow
 @physics
 def test_starved_rays_are_finite_and_a_seed_repeats() -> None:
     starved = scan(material="gold", photons=100.0)

@@ -128,6 +128,7 @@ def test_several_energies_add_up_as_intensities() -> None:
     torch.testing.assert_close(found, at("water", 70.0) * low, rtol=0, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_corrected_water_is_linear_for_each_voltage_and_thickness() -> None:
     """From 10 to 600 mm: what remains of the beam hardening, within 1.5e-3 of a line integral."""
     for kvp, radius, spacing in ((80.0, 40.0, 3.0), (140.0, 290.0, 18.0)):
@@ -137,6 +138,7 @@ def test_corrected_water_is_linear_for_each_voltage_and_thickness() -> None:
         assert float((found.sinogram - found.clean).abs().max()) <= 1.5e-3
 
 
+@pytest.mark.statistical
 def test_noise_has_the_variance_of_the_photons_that_come_through() -> None:
     """var(y) = 1 / (I_0 exp(-y)): 6 standard errors, a false alarm in 5e8 runs; the second-order
     terms of the logarithm are below 1 / 3e4.

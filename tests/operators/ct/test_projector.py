@@ -83,6 +83,7 @@ EXACT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXACT)
 def test_line_integrals_of_ellipses_are_exact_within_half_a_percent(name: str) -> None:
     """Relative L2 distance of the sinogram at 512 x 512."""

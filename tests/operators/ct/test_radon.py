@@ -81,6 +81,7 @@ def test_views_are_taken_anticlockwise_from_the_column_sums() -> None:
     assert float((peak - expected).abs().max()) <= 0.75
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [128, 256])
 def test_t_inv_undoes_t_on_a_real_slice(size: int) -> None:
     operator = sparse_view(size, 1.0, 23)
@@ -88,6 +89,7 @@ def test_t_inv_undoes_t_on_a_real_slice(size: int) -> None:
     assert psnr(operator.T_inv(operator.T(x)), x) >= 42.0
 
 
+@pytest.mark.slow
 def test_proximal_on_a_tall_t_stops_short_of_the_minimiser() -> None:
     """The discrete Radon transform is tall: Eq. 8.9 with lam = 1 leaves a residual that the exact
     step does not, and repeating it comes closer.

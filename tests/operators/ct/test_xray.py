@@ -90,6 +90,7 @@ def test_a_spectrum_is_shares_at_rising_energies_up_to_its_voltage(kvp: float) -
     assert spectrum.energies[-1] <= kvp
 
 
+@pytest.mark.slow
 def test_voltage_filter_and_step_do_what_they_say() -> None:
     usual, fine = tube_spectrum(), tube_spectrum(step=1.0)
     assert mean(tube_spectrum(80.0)) < mean(usual)

@@ -47,6 +47,7 @@ def test_on_the_cartesian_grid_it_is_the_fourier_transform() -> None:
     assert float((found - exact).norm() / exact.norm()) <= 1e-3
 
 
+@pytest.mark.slow
 @needs_torchkbnufft
 def test_the_refined_inverse_beats_the_compensated_adjoint() -> None:
     operator = whole(radial_trajectory(24, 40), 24, 24)

@@ -60,6 +60,7 @@ def loaded(folder: Path) -> tuple[ImportedNetwork, NetworkPrior]:
     return imported, load_prior(folder / "p.safetensors")
 
 
+@pytest.mark.slow
 def test_the_imported_network_is_the_librarys_exactly(tmp_path: Path) -> None:
     theirs, _ = diffusers_folder(tmp_path)
     imported, prior = loaded(tmp_path)
@@ -96,6 +97,7 @@ def test_the_condition_is_the_integers_from_0_to_999(dtype: torch.dtype) -> None
     assert torch.equal(told.told()(sde.build(), TIMES.to(dtype)), STEPS.to(dtype))
 
 
+@pytest.mark.slow
 def test_the_score_is_minus_the_noise_over_sigma_at_every_step(tmp_path: Path) -> None:
     diffusers_folder(tmp_path)
     prior = loaded(tmp_path)[1].double()

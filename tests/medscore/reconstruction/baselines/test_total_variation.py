@@ -83,6 +83,7 @@ def test_a_call_goes_on_where_the_last_one_ended() -> None:
     assert errors[-1] < 0.05 * errors[0]
 
 
+@pytest.mark.slow
 def test_fista_tv_reaches_the_minimum_of_a_scan() -> None:
     r"""Within 1e-4 by the dual: for any u and |p| <= 1 with w grad^T p >= A^T u, the minimum is at
     least <u, y> - |A|^2 |u|^2 / 2. u is the residual, lowered until it is feasible.
@@ -114,6 +115,7 @@ def test_a_batch_gives_what_its_samples_give(operator: Operator) -> None:
     torch.testing.assert_close(tv.solve(operator, y), torch.cat(alone))
 
 
+@pytest.mark.slow
 def test_a_tolerance_ends_early_near_the_minimum() -> None:
     operator = ct()
     y = operator.forward(disc())

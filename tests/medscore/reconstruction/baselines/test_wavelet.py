@@ -59,6 +59,7 @@ def test_full_kspace_gives_the_thresholded_image(wavelet: str) -> None:
     torch.testing.assert_close(found, soft_details(x, 0.05, wavelet, levels), atol=1e-8, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_minimum_satisfies_the_optimality_conditions() -> None:
     """W g = weight W x / |W x| where that is not 0, at most weight elsewhere, 0 in the coarse
     coefficients, with g = A^H (y - A x) / |A|^2.
