@@ -1,4 +1,4 @@
-"""Priors of any pictures: a recipe and PNG files or arrays in, images out."""
+"""Priors of pictures: training from PNG files or arrays with a recipe, and generation."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``medscore priors import``: from other libraries' checkpoints to priors that load."""
+"""``medscore priors import`` turns checkpoints of other libraries into priors."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""``medscore train``: a recipe and slices in, a prior out that ``recon`` takes."""
+"""``medscore train`` makes a prior for ``recon`` from a recipe and slices."""
 
 import contextlib
 import json
@@ -349,7 +349,7 @@ def test_a_patient_in_data_and_validation_by_other_folders_is_refused(
 def test_fine_tuning_begins_with_the_priors_weights_and_says_so(
     train: Command, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """One step at no rate leaves the start as it is, on another SDE too."""
+    """One step with a zero learning rate keeps the initial weights, also on another SDE."""
     train("first")
     start = _trained(tmp_path / "first")
     recipe |= {"start": str(start), "sde": {"kind": "vp", "beta_min": 0.1, "beta_max": 20.0}}
@@ -381,7 +381,7 @@ def test_every_objective_trains(train: Command, recipe: Recipe, kind: str) -> No
 def test_grey_levels_are_trained_on_where_the_recipe_says_so(
     train: Command, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """Coarse levels are another loss, and other weights, than fine ones."""
+    """Coarse grey levels give a different loss and different weights than fine ones."""
     losses, recipe["plan"]["log_every"] = [], 1
     for bits in (1, 16, None):
         recipe["bits"] = bits
