@@ -24,10 +24,10 @@ from skimage.metrics import peak_signal_noise_ratio
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
-from medscore.cli.options import config_path
 from medscore.cli.train import train
 from medscore.generation.sampling import generate
 from medscore.generation.sheet import contact_sheet
+from medscore.io.files import config_path
 
 SIDE = 32
 """Side of a patch in the photographs, in pixels."""

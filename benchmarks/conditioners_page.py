@@ -1,4 +1,4 @@
-"""docs/conditioners.md from what benchmarks/conditioners.py and calibration.py have stored."""
+"""docs/benchmarks/conditioners.md from the stored rows of conditioners.py and calibration.py."""
 
 from __future__ import annotations
 
@@ -18,33 +18,63 @@ from prior_quality import MRI_METRIC
 from medscore.metrics.image_quality import CT_CONVENTION
 
 Rows = dict[str, list[dict[str, Any]]]
+"""Results of each slice, by ``TASK - METHOD``."""
 
 
 def load(store: Path) -> Rows:
-    """All rows, slice by slice."""
+    """All stored rows, slice by slice.
+
+    Args:
+        store: folder of the rows' JSON files.
+    """
     names = [p for p in sorted(store.glob("*.json")) if " - " in p.stem]
     return {p.stem: sorted(json.loads(p.read_text()), key=lambda k: k["slice"]) for p in names}
 
 
 def numbers(store: Path) -> list[Number]:
-    """What is asked of the stored rows."""
-    rows, found = load(store), []
+    """The measured values that have targets.
+
+    Args:
+        store: folder of the rows' JSON files.
+    """
+    rows = load(store)
+    fits = [k["residual"] for name, row in rows.items() for k in row
+            if not any(word in name for word in ("photons", "FISTA", "MAR"))]  # fmt: skip
+    worst = Number("largest relative residual of noise-free rows", max(fits), at_most=1e-3)
+    return [*_ranking(rows), *_fast_against_slow(rows), *_against_classical(rows), worst]
+
+
+def _ranking(rows: Rows) -> list[Number]:
+    """The paired differences in PSNR between neighbours of the ranking."""
+    found = []
     for task in ("MRI 4x", "MRI 8x"):
         for better, worse in pairwise(RANKED):
             gaps = _each(rows[f"{task} - {better}"]) - _each(rows[f"{task} - {worse}"])
             error = gaps.std(ddof=1) / len(gaps) ** 0.5
             title = f"{task}: {better} minus {worse} (dB, standard error {error:.2f})"
             found.append(Number(title, float(gaps.mean()), at_least=0.0))
+    return found
+
+
+def _fast_against_slow(rows: Rows) -> list[Number]:
+    """DiffPIR with 50 evaluations against the dissertation's method with 2001."""
+    found = []
     for task in ("CT 23 views", "MRI 8x"):
         slow = rows[f"{task} - {REFERENCE}"]
         fast = rows[f"{task} - DiffPIR"][: len(slow)]
         title = f"{task}, {len(slow)} slices, DiffPIR minus {REFERENCE} evaluations"
-        for k, label in ((_one, "one sample"), (_mean, "mean of 8")):
-            gap = k(fast)[0] - k(slow)[0]
+        for average, label in ((_one, "one sample"), (_mean, "mean of 8")):
+            gap = average(fast)[0] - average(slow)[0]
             found.append(Number(f"{title}, {label} (dB)", gap, at_least=-0.3))
-        found.append(Number(f"{task}: DiffPIR's evaluations", fast[0]["nfe"], at_most=50))
+        found.append(Number(f"{task}: network evaluations of DiffPIR", fast[0]["nfe"], at_most=50))
         ratio = _seconds(slow) / _seconds(fast)
-        found.append(Number(f"{task}: wall time saved, ratio", ratio, at_least=20))
+        found.append(Number(f"{task}: ratio of the wall times", ratio, at_least=20))
+    return found
+
+
+def _against_classical(rows: Rows) -> list[Number]:
+    """The mean of DiffPIR's samples against the classical methods, on CT."""
+    found = []
     for name, row in rows.items():
         task, _, solver = name.partition(" - ")
         if solver != "DiffPIR" or task.startswith("MRI"):
@@ -55,24 +85,44 @@ def numbers(store: Path) -> list[Number]:
                 peers[peer] = _mean(rows[f"{task} - {peer}"])
         for peer, (psnr, ssim) in peers.items():
             ours = _mean(row)
-            found.append(Number(f"{task}: over {peer} (dB)", ours[0] - psnr, at_least=0.0))
-            found.append(Number(f"{task}: over {peer} (SSIM)", ours[1] - ssim, at_least=0.0))
-    fits = [k["residual"] for name, row in rows.items() for k in row
-            if not any(word in name for word in ("photons", "FISTA", "MAR"))]  # fmt: skip
-    return [*found, Number("largest relative residual of noise-free rows", max(fits), at_most=1e-3)]
+            title = f"{task}: DiffPIR minus {peer}"
+            found.append(Number(f"{title} (dB)", ours[0] - psnr, at_least=0.0))
+            found.append(Number(f"{title} (SSIM)", ours[1] - ssim, at_least=0.0))
+    return found
 
 
 def page(store: Path, digest: str) -> str:
-    """The whole page."""
+    """The benchmark page of the docs.
+
+    Args:
+        store: folder of the rows' JSON files.
+        digest: SHA-256 of these files.
+    """
     intro = Path(__file__).with_name("conditioners_intro.md").read_text().rstrip()
     machine = f"{platform.machine()}, torch {torch.__version__}"
-    rows = load(store)
     lines = [
         intro,
+        f"- Metric, CT: {CT_CONVENTION}.",
+        f"- Metric, MRI: {MRI_METRIC}.",
+        f"- Machine: {machine}; two rows at a time, one thread each.",
+        f"- Stored rows: `benchmarks/conditioners/`, SHA-256 `{digest}`.",
         "",
-        f"Metric, CT: {CT_CONVENTION}. MRI: {MRI_METRIC}. Machine: {machine}; two rows at a time,",
-        f"one thread each. Stored rows: `benchmarks/conditioners/`, SHA-256 `{digest}`.",
+        "## Quality and cost on real slices",
         "",
+        *_quality(load(store)),
+        "",
+        "## Targets",
+        "",
+        *number_table(numbers(store)),
+    ]
+    stored = store / "calibration.json"
+    if stored.exists():
+        lines += ["", "## Calibration", "", *calibration(json.loads(stored.read_text()))]
+    return "\n".join(lines) + "\n"
+
+
+def _quality(rows: Rows) -> list[str]:
+    lines = [
         "| task | method | slices | samples | NFE | one sample: PSNR, SSIM "
         "| mean of the samples: PSNR, SSIM | residual | s per slice |",
         "| --- | --- | ---: | ---: | ---: | --- | --- | ---: | ---: |",
@@ -91,27 +141,24 @@ def page(store: Path, digest: str) -> str:
             f"| {one[0]:.2f}, {one[1]:.3f} | {right} "
             f"| {max(k['residual'] for k in row):.1e} | {_seconds(row):.1f} |"
         )
-    lines += ["", "### What is asked of them", "", *number_table(numbers(store))]
-    stored = store / "calibration.json"
-    if stored.exists():
-        lines += [
-            "",
-            "## Against the true posterior",
-            "",
-            *calibration(json.loads(stored.read_text())),
-        ]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def calibration(found: list[dict[str, Any]]) -> list[str]:
-    """Bias, spread and coverage of every method."""
+    """Bias, spread and coverage of every method, as a Markdown section.
+
+    Args:
+        found: the rows of benchmarks/conditioners/calibration.json.
+    """
     columns = [(p, n) for p in ("Gaussian", "mixture") for n in (0.0, 0.1)]
     lines = [
-        "Written by `python benchmarks/calibration.py --json",
-        "benchmarks/conditioners/calibration.json`, which says how. 8 x 8 images, half of",
-        "the k-space lines, 100 steps. Bias in posterior deviations (0 is right), spread as",
-        "a share of the posterior's (1 is right), coverage of the central",
-        "90 % (89 % of 200 exact draws). An empty cell: the method diverged, or needs noise.",
+        "Samples against the exact posterior, by `python benchmarks/calibration.py --json",
+        "benchmarks/conditioners/calibration.json`: images of 8 x 8 pixels, half of the k-space",
+        "lines, 100 steps, two priors known in closed form, noise standard deviations 0 and 0.1.",
+        "Bias: error of the posterior mean in posterior standard deviations, ideally 0. Spread:",
+        "standard deviation of the samples relative to that of the posterior, ideally 1. Coverage:",
+        "share of the posterior inside the central 90 % of the samples; exact sampling with 200",
+        "samples gives 89 %. An empty cell: the method diverged, or it needs noise.",
         "",
         "| method | "
         + " | ".join(f"{p}, noise {n:g}: bias, spread, coverage" for p, n in columns)
@@ -132,15 +179,17 @@ def calibration(found: list[dict[str, Any]]) -> list[str]:
 
 
 def _one(row: list[dict[str, Any]]) -> tuple[float, float]:
+    """PSNR and SSIM of one sample, averaged over samples and slices."""
     return _average([np.mean(k["each"], axis=0) for k in row])
 
 
 def _each(row: list[dict[str, Any]]) -> NDArray[np.float64]:
-    """PSNR of every slice, the mean of its samples'."""
+    """PSNR of one sample, averaged over the samples of each slice."""
     return np.array([np.mean([one[0] for one in k["each"]]) for k in row])
 
 
 def _mean(row: list[dict[str, Any]]) -> tuple[float, float]:
+    """PSNR and SSIM of the mean of the samples, averaged over slices."""
     return _average([k["mean"] for k in row])
 
 

@@ -26,13 +26,13 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from medscore.cli.options import config_path
 from medscore.cli.train import train
 from medscore.generation.coding import decode_codes, encode_images
 from medscore.generation.latent import compare_codes, encode
 from medscore.generation.quality import frechet, mmd, precision_recall
 from medscore.generation.sampling import generate
 from medscore.generation.sheet import contact_sheet
+from medscore.io.files import config_path
 from medscore.metrics.memorisation import nearest
 from medscore.operators.images.super_resolution import SuperResolution
 from medscore.priors.checkpoint import load_prior

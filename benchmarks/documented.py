@@ -48,7 +48,8 @@ def _of_class(cls: type, where: str) -> Iterator[tuple[str, bool]]:
     for name in fields:
         yield f"{where}.{name}", name in texts
     init = vars(cls).get("__init__")
-    if init is not None and not fields and inspect.isfunction(init):
+    own = inspect.isfunction(init) and init.__qualname__.startswith(f"{cls.__qualname__}.")
+    if init is not None and own and not fields:
         yield from _of_function(init, where, {**documented(init), **texts})
     for name, value in vars(cls).items():
         method = value.__func__ if isinstance(value, classmethod | staticmethod) else value

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 import torch
-from main_job import DATA
+from development_data import DATA
 from number import Number, table
 from torch import Tensor
 

@@ -1,7 +1,7 @@
-"""The methods that are compared: conditioner, sampler and grid, with what is tuned of each.
+"""The methods that are compared: conditioner, sampler, time grid, and the settings to try.
 
-Settings are chosen once, on slices of training patients, with the same number of trials for every
-method; a method's trials are the rows of its ``settings``.
+Settings are chosen once, on slices of training patients. All methods of the ranking have the same
+number of trials.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from prior_quality import shipped
 from problems import Problem
 from torch import Tensor
 
@@ -21,6 +20,8 @@ from medscore.conditioners.proximal import Proximal
 from medscore.conditioners.score_sde import ScoreSDE
 from medscore.engine.loop import Batch, Job, run
 from medscore.operators.base import Operator
+from medscore.priors.catalogue import prior_path
+from medscore.priors.checkpoint import load_prior
 from medscore.reconstruction.posterior import EXACT
 from medscore.samplers import grids
 from medscore.samplers.annealed_langevin import AnnealedLangevin, ScaledLangevin
@@ -32,19 +33,30 @@ from medscore.samplers.reverse_diffusion import ReverseDiffusion
 from medscore.white_noise import derive_seed
 
 BF16 = True
+"""Whether the network runs in bfloat16."""
+
 RANKED = ("PC + proximal", "ALD + proximal", "Jalal", "Score-SDE")
+"""Methods by decreasing expected quality (Song 2022, Table 8.1)."""
+
 REFERENCE = "PC + proximal, 2001"
+"""The dissertation's method with 2001 network evaluations."""
+
 Setting = tuple[float, float]
+"""Values of the two tuned parameters of a method."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """How to sample.
+    """A way to draw posterior samples.
 
     Attributes:
-        conditioner: from operator, y, noise_std and the setting. sampler: from the steps and the
-            setting. steps: of the grid. settings: the trials; the first is the untuned one.
-        named: what the two numbers of a setting are.
+        conditioner: makes the conditioner from operator, measurements, noise standard deviation
+            and setting.
+        sampler: makes the sampler from the number of steps and the setting.
+        grid: the time grid.
+        steps: steps of the time grid.
+        settings: the settings to try.
+        named: names of the two tuned parameters.
     """
 
     conditioner: Callable[[Operator, Tensor, float, Setting], Conditioner]
@@ -56,8 +68,12 @@ class Method:
 
 
 def pc(steps: int, setting: Setting) -> Sampler:
-    """eta is the corrector's ratio at 200 scales; at others the total time of the Langevin steps is
-    kept.
+    """Predictor-corrector sampling.
+
+    Args:
+        steps: steps of the time grid.
+        setting: eta, the signal-to-noise ratio of the corrector at 200 steps, and another value.
+            With other numbers of steps the total time of the Langevin steps is kept.
     """
     return PredictorCorrector(
         ReverseDiffusion(), LangevinCorrector(setting[0] * (200 / steps) ** 0.5, steps)
@@ -65,7 +81,12 @@ def pc(steps: int, setting: Setting) -> Sampler:
 
 
 def ald(steps: int, setting: Setting) -> Sampler:
-    """Three Langevin steps a level."""
+    """Annealed Langevin dynamics with three steps per noise level.
+
+    Args:
+        steps: steps of the time grid.
+        setting: step size relative to the noise level, and another value.
+    """
     return AnnealedLangevin(ScaledLangevin(setting[0]), 3)
 
 
@@ -101,8 +122,12 @@ METHODS: dict[str, Method] = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """Samples (n, 1, H, W) of each problem, in the prior's range, evaluations of each, the largest
-    relative residual before clipping, and what the sampling took.
+    """Posterior samples of several problems.
+
+    Attributes:
+        samples: samples (n, 1, H, W) of each problem in the prior's range.
+        nfe: network evaluations per sample.
+        residuals: largest relative residual of each problem's samples.
     """
 
     samples: list[Tensor]
@@ -119,10 +144,19 @@ def draw(
     *,
     bf16: bool = BF16,
 ) -> Drawn:
-    """Samples with the given numbers of problems that share an operator, all in one batch."""
+    """Draw posterior samples of problems that share an operator, all in one batch.
+
+    Args:
+        problems: the problems.
+        numbers: their indices, which seed the draws.
+        method: the method.
+        setting: values of its tuned parameters.
+        samples: indices of the samples to draw of each problem.
+        bf16: whether the network runs in bfloat16.
+    """
     first = problems[0]
     assert all(p.operator is first.operator for p in problems)
-    prior, operator = shipped(first.prior), first.operator
+    prior, operator = load_prior(prior_path(first.prior)), first.operator
     times = method.grid(prior.sde, method.steps)
     y = torch.cat([p.y for p in problems]).repeat_interleave(len(samples), 0)
     size = operator.image_shape[-2:]
@@ -135,7 +169,7 @@ def draw(
             prior,
             method.sampler(method.steps, setting),
             method.conditioner(a, rows, first.noise_std, setting),
-            finish=(lambda x: a.nearest(x, rows, tol=EXACT).x) if exact else (lambda x: x),
+            finish=(lambda x: a.project_ball(x, rows, tol=EXACT).x) if exact else (lambda x: x),
         )
 
     seeds = [derive_seed(0, number, k) for number in numbers for k in samples]

@@ -1,13 +1,31 @@
-"""What the benchmarks print: a measured number beside what is asked of it."""
+"""Measured values with their targets, as benchmarks print, tabulate and store them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+COLUMNS = "{:<76} {:>10} {:<4} {:<9} {}"
+HEADER = COLUMNS.format("metric", "value", "", "target", "pass")
+"""Heads of the columns of ``str(Number)``."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A measured number and what is asked of it; ``None`` where nothing is."""
+    """A measured value and its target.
+
+    Attributes:
+        name: the metric, with its unit in brackets unless ``unit`` holds it.
+        value: the measured value.
+        unit: unit of the value, printed after it.
+        at_least: lower bound of the target; ``None`` for no lower bound.
+        at_most: upper bound of the target; ``None`` for no upper bound.
+    """
 
     name: str
     value: float
@@ -17,26 +35,91 @@ class Number:
 
     @property
     def met(self) -> bool:
-        """Whether the bounds hold."""
+        """Whether the value lies within the bounds; true without a target."""
         low = self.at_least is None or self.value >= self.at_least
         return low and (self.at_most is None or self.value <= self.at_most)
 
     @property
-    def asked(self) -> str:
-        """The bounds in words; empty where there are none."""
+    def target(self) -> str:
+        """The bounds as text, for example ``<= 0.001``; empty without a target."""
         bounds = ((">=", self.at_least), ("<=", self.at_most))
         return " ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
 
+    @property
+    def verdict(self) -> str:
+        """``yes`` or ``NO``; empty without a target."""
+        return ("yes" if self.met else "NO") if self.target else ""
+
     def __str__(self) -> str:
-        verdict = ("ok" if self.met else "MISSED") if self.asked else ""
-        return f"{self.name:<62} {self.value:>9.5g} {self.unit:<4} {self.asked:<8} {verdict}"
+        cells = self.name, f"{self.value:.5g}", self.unit, self.target, self.verdict
+        return COLUMNS.format(*cells).rstrip()
 
 
-def table(numbers: list[Number]) -> list[str]:
-    """The numbers as a Markdown table, with what is asked and whether it is met."""
-    lines = ["| number | measured | asked | met |", "| --- | --- | --- | --- |"]
+def table(numbers: Iterable[Number]) -> list[str]:
+    """The lines of a Markdown table.
+
+    Args:
+        numbers: the rows, in order.
+    """
+    lines = ["| metric | value | target | pass |", "| --- | --- | --- | --- |"]
     for n in numbers:
-        verdict = ("yes" if n.met else "**no**") if n.asked else ""
+        verdict = f"**{n.verdict}**" if n.verdict == "NO" else n.verdict
         value = f"{n.value:.4g} {n.unit}".rstrip()
-        lines.append(f"| {n.name} | {value} | {n.asked} | {verdict} |")
+        lines.append(f"| {n.name} | {value} | {n.target} | {verdict} |")
     return lines
+
+
+def show(numbers: Iterable[Number]) -> list[Number]:
+    """Print numbers below the heads of their columns, each as soon as it is there.
+
+    Args:
+        numbers: the rows; an iterator is printed while it is consumed.
+
+    Returns:
+        The rows.
+    """
+    print(HEADER)
+    shown = []
+    for number in numbers:
+        print(number, flush=True)
+        shown.append(number)
+    return shown
+
+
+def exit_code(numbers: Iterable[Number], *, check: bool) -> int:
+    """The exit code of a benchmark.
+
+    Args:
+        numbers: all measured values.
+        check: whether missed targets count, as with ``--check``.
+
+    Returns:
+        1 if ``check`` is set and a target is missed, else 0.
+    """
+    return int(check and not all(n.met for n in numbers))
+
+
+def to_json(numbers: Iterable[Number]) -> list[dict[str, Any]]:
+    """Rows for a JSON file.
+
+    Args:
+        numbers: the rows, in order.
+    """
+    return [{**asdict(n), "met": n.met} for n in numbers]
+
+
+def from_json(rows: Iterable[dict[str, Any]]) -> list[Number]:
+    """The numbers that :func:`to_json` stored.
+
+    Args:
+        rows: its rows.
+    """
+    return [Number(**{k: v for k, v in row.items() if k != "met"}) for row in rows]
+
+
+def machine() -> str:
+    """Architecture, cores, threads and versions, for the head of a page."""
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        f"Python {platform.python_version()}, torch {torch.__version__}"
+    )

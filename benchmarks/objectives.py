@@ -28,7 +28,6 @@ import torch
 from number import Number, table
 from torch import Tensor, nn
 
-from medscore.cli.demo import image_paths
 from medscore.datasets.load import load_image
 from medscore.objectives.denoising import (
     Denoising,
@@ -53,6 +52,7 @@ from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
 from medscore.priors.network import NetworkPrior
 from medscore.priors.reparameterized import Reparameterized
+from medscore.reconstruction.demo import image_paths
 from medscore.sdes.base import SDE, expand
 from medscore.sdes.linear import VE, VP, SubVP
 

@@ -1,24 +1,22 @@
-"""What the shipped priors are worth: denoising, reconstruction, and how far samples are from the
-training slices. Held-out patients of the development data; see their README for the sources.
+"""Quality of the shipped priors: reconstruction, and memorisation of training slices.
+
+All images are of held-out patients of the development data, whose README lists the sources.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from main_job import images as ct_images, run as reconstruct_ct, volume as ct_volume
+from development_data import SIZE, ct_images, ct_volumes, held_out_mri
 from number import Number
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from skimage.restoration import denoise_nl_means, denoise_wavelet
+from sparse_ct import run as reconstruct_ct
 from torch import Tensor
-from torch.nn import functional
 
-from medscore.cli.progress import sampling_bar
 from medscore.conditioners.proximal import Proximal
 from medscore.datasets.collections.slices import FULL, load_slices
 from medscore.engine.loop import Batch, Job, run
@@ -29,7 +27,6 @@ from medscore.operators.mri.hartley import Hartley, coefficients, kspace_mask
 from medscore.operators.mri.masks import acceleration_of, calibration_region, equispaced, mirrored
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
-from medscore.priors.network import NetworkPrior
 from medscore.registry.build import build_grid, build_sampler
 from medscore.registry.presets import DEFAULTS
 from medscore.training.data import reduced
@@ -37,99 +34,13 @@ from medscore.training.recipe import read_recipe
 from medscore.training.validation import sample
 from medscore.white_noise import derive_seed
 
-SIZE = 128
 PRECISION = "bf16"
-LEVELS = (0.05, 0.1, 0.25, 0.5)
-MRI = "mri/tcga-lgg-slices-validation.npz"
 SETTINGS = replace(
     DEFAULTS, sampler="pc", conditioner="proximal", steps=200, grid="uniform", precision=PRECISION
 )
-"""Of all reconstructions here: the dissertation's method with 401 evaluations."""
+"""Settings of all reconstructions here: the dissertation's method with 401 network evaluations."""
 
 MRI_METRIC = "per slice, full image, data range the reference's maximum, SSIM uniform 7x7 window"
-
-
-def shipped(name: str) -> NetworkPrior:
-    return load_prior(prior_path(name))
-
-
-def held_out_ct(data: Path) -> Tensor:
-    """The CT validation slices (n, 1, 128, 128) in the prior's range."""
-    _, paths, _ = ct_images(data)
-    hu = np.concatenate([v.values for v in ct_volume(paths, SIZE)])
-    return torch.from_numpy(CT_CONVENTION.unit_range(hu)).float()[:, None]
-
-
-def held_out_mri(data: Path) -> Tensor:
-    """The middle slice of each contrast of each validation patient (n, 1, 128, 128), in the file's
-    own units.
-    """
-    with np.load(data / MRI, allow_pickle=False) as archive:
-        stack = archive["image"]
-        who = list(zip(archive["patient"], archive["contrast"], strict=True))
-    chosen = []
-    for pair in sorted(set(who)):
-        rows = [i for i, other in enumerate(who) if other == pair]
-        chosen.append(rows[len(rows) // 2])
-    return functional.avg_pool2d(torch.from_numpy(stack[chosen]).float()[:, None], 2)
-
-
-def denoising_numbers(names: Sequence[str], images: Tensor) -> list[Number]:
-    """Mean square error of ``denoise`` of each prior against scikit-image's denoisers at the best
-    of their settings, chosen with the clean image at hand.
-    """
-    priors = {name: shipped(name) for name in names}
-    numbers: dict[str, list[Number]] = {name: [] for name in names}
-    generator = torch.Generator().manual_seed(0)
-    for sigma in LEVELS:
-        noisy = images + sigma * torch.randn(images.shape, generator=generator)
-        peers = peer_errors(noisy[:, 0].numpy(), images[:, 0].numpy(), sigma)
-        for name, prior in priors.items():
-            found = mse(denoised(prior, noisy, sigma).numpy(), images.numpy())
-            title = f"{name}, sigma {sigma:g}: mean square error"
-            numbers[name] += [
-                *(Number(f"{title} of {peer}", error) for peer, error in peers.items()),
-                Number(f"{title} of the prior", found, at_most=min(peers.values())),
-            ]
-    return [number for of_one in numbers.values() for number in of_one]
-
-
-@torch.no_grad()
-def denoised(prior: NetworkPrior, noisy: Tensor, sigma: float) -> Tensor:
-    """What the prior makes of images with white noise of that deviation."""
-    t = prior.sde.time(torch.full((len(noisy),), sigma))
-    x = prior.sde.alpha(t)[:, None, None, None] * noisy
-    parts = zip(x.split(8), t.split(8), strict=True)
-    return torch.cat([prior.denoise(x, t) for x, t in parts])
-
-
-def peer_errors(noisy: np.ndarray, images: np.ndarray, sigma: float) -> dict[str, float]:
-    """scikit-image's mean square errors, each slice at its best setting."""
-    tried = {
-        "nl-means": [partial(nl_means, sigma=sigma, h=h) for h in (0.4, 0.6, 0.8, 1.0)],
-        "wavelets": [
-            partial(wavelet, sigma=sigma, method=m) for m in ("BayesShrink", "VisuShrink")
-        ],
-    }
-    pairs = list(zip(noisy, images, strict=True))
-    return {
-        name: float(np.mean([min(mse(each(x), clean) for each in settings) for x, clean in pairs]))
-        for name, settings in tried.items()
-    }
-
-
-def nl_means(x: np.ndarray, sigma: float, h: float) -> np.ndarray:
-    return denoise_nl_means(
-        x, patch_size=5, patch_distance=6, h=h * sigma, sigma=sigma, fast_mode=True
-    )
-
-
-def wavelet(x: np.ndarray, sigma: float, method: str) -> np.ndarray:
-    return denoise_wavelet(x, sigma=sigma, method=method, mode="soft", rescale_sigma=True)
-
-
-def mse(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.mean((a - b) ** 2))
 
 
 def ct_numbers(
@@ -137,20 +48,28 @@ def ct_numbers(
     data: Path,
     samples: int,
     *,
-    asked: tuple[float | None, float | None] = (None, None),
+    targets: tuple[float | None, float | None] = (None, None),
     every: int = 1,
 ) -> list[Number]:
-    """23 views of every n-th CT validation slice, noise-free; ``asked`` of mean and one sample."""
+    """Quality of sparse-view CT: 23 noise-free views of the CT validation slices.
+
+    Args:
+        name: the prior.
+        data: folder of the development data.
+        samples: posterior samples per slice.
+        targets: least PSNR in dB of the mean and of one sample.
+        every: take every n-th slice.
+    """
     _, paths, validation = ct_images(data)
     paths = paths[::every]
     one, mean = [], []
-    for path, v in zip(paths, ct_volume(paths, SIZE), strict=True):
-        r, _ = reconstruct_ct(v, replace(SETTINGS, prior=name), samples, batch=8)
+    for path, v in zip(paths, ct_volumes(paths, SIZE), strict=True):
+        r, _ = reconstruct_ct(v, replace(SETTINGS, prior=name), samples, batch_size=8)
         each = [quality(r.samples[:, k], v.values, CT_CONVENTION).psnr for k in range(samples)]
         one.append(float(np.mean(each)))
         mean.append(quality(r.mean, v.values, CT_CONVENTION))
         print(f"{name} {path.stem}: one {one[-1]:.2f}, mean {mean[-1].psnr:.2f} dB", flush=True)
-    low_mean, low_one = asked if validation else (None, None)
+    low_mean, low_one = targets if validation else (None, None)
     name = f"{name}, {len(paths)} slices"
     return [
         Number(f"{name}, 23 views, one sample, PSNR (dB)", float(np.mean(one)), at_least=low_one),
@@ -166,8 +85,14 @@ def ct_numbers(
 
 
 def calibration_scale(kspace: Tensor, mask: Tensor) -> Tensor:
-    """The 99.5th percentile of the image that the fully sampled centre alone makes, (n, 1, 1, 1):
-    the unit that the prior's magnitudes are in, from the measurement.
+    """The unit of the prior's magnitudes, estimated from the measurement alone.
+
+    Args:
+        kspace: centred k-space (n, 1, H, W), zero where not sampled.
+        mask: sampled positions (H, W).
+
+    Returns:
+        The 99.5th percentile of the image of the fully sampled centre, (n, 1, 1, 1).
     """
     ny, nx = calibration_region(mask)
     y, x = SIZE // 2 - ny // 2, SIZE // 2 - nx // 2
@@ -177,19 +102,26 @@ def calibration_scale(kspace: Tensor, mask: Tensor) -> Tensor:
     return torch.quantile(image, FULL, dim=1)[:, None, None, None]
 
 
-def mri_numbers(data: Path, samples: int, asked: bool) -> list[Number]:
-    """4-fold equispaced k-space of the MRI validation slices, noise-free; and, with two samples,
-    the same number of lines in mirrored pairs, where the images' being real is of no help.
+def mri_numbers(data: Path, samples: int, *, targets: bool) -> list[Number]:
+    """Quality of 4-fold undersampled MRI, noise-free, with equispaced and with mirrored lines.
+
+    The k-space of a real image is Hermitian, so an equispaced line also determines the line
+    opposite the centre. Lines in mirrored pairs leave no such advantage; they get two samples.
+
+    Args:
+        data: folder of the development data.
+        samples: posterior samples per slice for equispaced lines.
+        targets: whether the equispaced lines have targets.
     """
     images = held_out_mri(data)
     mask = equispaced((SIZE, SIZE), 4.0)
-    numbers = _mri("mri-128, 4-fold equispaced", mask, images, samples, asked)
+    numbers = _mri("mri-128, 4-fold equispaced", mask, images, samples, targets)
     paired = mirrored(mask)
     title = f"mri-128, {acceleration_of(paired):.3g}-fold, mirrored pairs"
     return numbers + _mri(title, paired, images, 2, False)
 
 
-def _mri(title: str, mask: Tensor, images: Tensor, samples: int, asked: bool) -> list[Number]:
+def _mri(title: str, mask: Tensor, images: Tensor, samples: int, targets: bool) -> list[Number]:
     kspace = fft2c(images.to(torch.complex64)) * mask
     unit = calibration_scale(kspace, mask)
     operator = Hartley(kspace_mask(mask))
@@ -204,22 +136,28 @@ def _mri(title: str, mask: Tensor, images: Tensor, samples: int, asked: bool) ->
     numbers = []
     for key, values in scores.items():
         psnr, ssim = (float(np.mean(v)) for v in zip(*values, strict=True))
-        low = 33.0 if asked and key.startswith("mean") else None
+        low = 33.0 if targets and key.startswith("mean") else None
         numbers += [
             Number(f"{title}, {key}, PSNR (dB)", psnr, at_least=low),
             Number(f"{title}, {key}, SSIM", ssim),
         ]
     gain = numbers[4].value - numbers[0].value
     numbers.append(
-        Number(f"{title}, gain over zero-filled (dB)", gain, at_least=5.0 if asked else None)
+        Number(f"{title}, gain over zero-filled (dB)", gain, at_least=5.0 if targets else None)
     )
     gap = operator.residual(found.flatten(0, 1), y.repeat(samples, 1, 1, 1))
     return [*numbers, Number(f"{title}, largest relative residual", float(gap.max()), at_most=1e-3)]
 
 
 def reconstruct_mri(operator: Hartley, y: Tensor, samples: int) -> Tensor:
-    """(slices, samples, H, W) in the prior's range."""
-    prior = shipped("mri-128")
+    """Posterior samples (slices, samples, H, W) in the prior's range.
+
+    Args:
+        operator: the measurement process.
+        y: measurements (slices, ...) in the prior's range.
+        samples: posterior samples per slice.
+    """
+    prior = load_prior(prior_path("mri-128"))
     times = build_grid(SETTINGS.grid, {})(prior.sde, SETTINGS.steps)
     sampler = build_sampler(SETTINGS.sampler, SETTINGS.parameters_of("sampler"))
     count = len(y) * samples
@@ -240,12 +178,16 @@ def reconstruct_mri(operator: Hartley, y: Tensor, samples: int) -> Tensor:
         batches=pair,
         bf16=PRECISION == "bf16",
     )
-    with sampling_bar("mri-128") as show:
-        return run(job, show).x.reshape(len(y), samples, SIZE, SIZE)
+    return run(job).x.reshape(len(y), samples, SIZE, SIZE)
 
 
 def score(image: Tensor, reference: Tensor) -> tuple[float, float]:
-    """PSNR and SSIM, see MRI_METRIC."""
+    """PSNR in dB and SSIM, as ``MRI_METRIC`` says.
+
+    Args:
+        image: an image (1, H, W).
+        reference: the reference image (1, H, W).
+    """
     a, b = image[0].double().numpy(), reference[0].double().numpy()
     width = float(b.max())
     return (
@@ -255,10 +197,17 @@ def score(image: Tensor, reference: Tensor) -> tuple[float, float]:
 
 
 def memory_numbers(name: str, data: Path, held_out: Tensor, count: int = 32) -> list[Number]:
-    """How near unconditional samples come to a training slice, beside how near held-out slices do:
-    a prior that replays its training slices has a ratio near 0.
+    """Distance of unconditional samples, and of held-out slices, to the nearest training slice.
+
+    A prior that has memorised its training slices has a ratio near 0.
+
+    Args:
+        name: the prior.
+        data: folder of the development data.
+        held_out: held-out slices (n, 1, H, W) in the prior's range.
+        count: samples to draw.
     """
-    prior = shipped(name)
+    prior = load_prior(prior_path(name))
     assert prior.contract is not None
     recipe = read_recipe(prior_path(name).with_suffix(".yaml"))
     slices = load_slices(
@@ -268,15 +217,15 @@ def memory_numbers(name: str, data: Path, held_out: Tensor, count: int = 32) -> 
     seen = reduced(slices.images, 2)[:, 0]
     drawn = sample(prior, (1, SIZE, SIZE), count=count)[:, 0]
     of_samples, _ = nearest(drawn, seen)
-    of_others, _ = nearest(held_out[:, 0], seen)
+    of_held_out, _ = nearest(held_out[:, 0], seen)
     title = f"{name}: distance to the nearest training slice (normalised RMSE)"
     return [
-        Number(f"{title}, held-out slices, median", float(of_others.median())),
+        Number(f"{title}, held-out slices, median", float(of_held_out.median())),
         Number(f"{title}, {count} samples, median", float(of_samples.median())),
-        Number(f"{title}, {count} samples, least", float(of_samples.min())),
+        Number(f"{title}, {count} samples, minimum", float(of_samples.min())),
         Number(
             f"{name}: median distance of samples over that of held-out slices",
-            float(of_samples.median() / of_others.median()),
+            float(of_samples.median() / of_held_out.median()),
             at_least=0.5,
         ),
     ]

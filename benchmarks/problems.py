@@ -1,8 +1,8 @@
-"""The problems that conditioners are compared on: validation slices of real scans, one each.
+"""Inverse problems that the conditioners are compared on, one slice of a real scan each.
 
-CT: the COVID-19-NY-SBU validation patients, 10 slices. MRI: the middle slice of each contrast of
-the TCGA-LGG validation patients, 20 slices. For choosing settings: slices of training patients. All
-in the prior's range; see the README of the development data for the sources.
+CT: 10 slices of the COVID-19-NY-SBU validation patients. MRI: 20 slices of the TCGA-LGG validation
+patients. Settings are tuned on slices of training patients. Images and measurements are in the
+prior's range; the README of the development data lists the sources.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from main_job import images as ct_images, volume as ct_volume
-from prior_quality import MRI, calibration_scale, held_out_mri, score, shipped
+from development_data import MRI, SIZE, ct_images, ct_volumes, held_out_mri
+from prior_quality import calibration_scale, score
 from torch import Tensor
 from torch.nn import functional
 
 from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
-from medscore.measurements.noise_std import estimated_uniform
+from medscore.measurements.noise_std import uniform_std
 from medscore.measurements.units import NetworkUnits
 from medscore.metrics.image_quality import CT_CONVENTION, quality
 from medscore.operators.base import Operator
@@ -34,10 +34,12 @@ from medscore.operators.mri.hartley import Hartley, coefficients, kspace_mask
 from medscore.operators.mri.masks import equispaced
 from medscore.operators.noise import PoissonNoise
 from medscore.operators.wrappers.whitened import Whitened
+from medscore.priors.catalogue import prior_path
+from medscore.priors.checkpoint import load_prior
 from medscore.white_noise import derive_seed
 
-SIZE = 128
 PHOTONS = 1e4
+"""Photons per ray of the noisy CT task."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,13 @@ class Problem:
     """One slice to reconstruct.
 
     Attributes:
-        prior: name of the shipped prior. operator, y: in the prior's range, y (1, ...).
-        noise_std: of y; 0 for none. score: PSNR and SSIM of an image (1, 1, H, W).
-        classical: reconstructions in closed form, by name.
-        plain: operator and y with all measurements weighing alike, where ``operator`` is whitened.
+        prior: name of the shipped prior.
+        operator: the measurement process, whitened if there is noise.
+        y: the measurements (1, ...) in the prior's range.
+        noise_std: standard deviation of the noise in ``y``; 0 without noise.
+        score: PSNR in dB and SSIM of an image (1, 1, H, W) in the prior's range.
+        classical: reconstructions in closed form (1, 1, H, W), by name.
+        plain: operator and measurements before whitening; ``None`` without noise.
     """
 
     prior: str
@@ -61,20 +66,35 @@ class Problem:
 
 
 Maker = Callable[[Tensor, float, int], Problem]
-"""Makes a problem of an image in HU (1, 1, H, W), its pixel spacing and its number."""
+"""Makes a problem from an image in HU (1, 1, H, W), its pixel spacing in mm and its index."""
 
 
 def ct_slices(data: Path) -> list[tuple[Tensor, float]]:
-    """The validation slices in HU (1, 1, H, W) with their pixel spacing in mm."""
+    """The CT validation slices.
+
+    Args:
+        data: folder of the development data.
+
+    Returns:
+        Images in HU (1, 1, H, W) with their pixel spacing in mm.
+    """
     _, paths, _ = ct_images(data)
     return [
         (torch.from_numpy(v.values).float()[None].clamp_min(-1000), v.spacing[0])
-        for v in ct_volume(paths, SIZE)
+        for v in ct_volumes(paths, SIZE)
     ]
 
 
 def ct_train_slices(data: Path, count: int) -> list[tuple[Tensor, float]]:
-    """``count`` slices of as many training patients."""
+    """CT slices of training patients, one slice a patient.
+
+    Args:
+        data: folder of the development data.
+        count: the number of slices.
+
+    Returns:
+        Images in HU (1, 1, H, W) with their pixel spacing in mm.
+    """
     with np.load(data / "ct/tcga-lung-slices-train.npz", allow_pickle=False) as archive:
         _, first = np.unique(archive["patient"], return_index=True)
         chosen = first[:: max(1, len(first) // count)][:count]
@@ -86,21 +106,35 @@ def ct_train_slices(data: Path, count: int) -> list[tuple[Tensor, float]]:
 
 
 def mri_slices(data: Path) -> list[Tensor]:
-    """The validation slices (1, 1, H, W): 19, one contrast of one patient being absent, and as the
-    twentieth the fifth slice of the first patient's first contrast.
+    """The 20 MRI validation slices.
+
+    The middle slice of each contrast of each patient makes 19, because one patient has one contrast
+    only. The twentieth is the fifth slice of the first patient's first contrast.
+
+    Args:
+        data: folder of the development data.
+
+    Returns:
+        Magnitudes (1, 1, H, W) in the file's own units.
     """
     with np.load(data / MRI, allow_pickle=False) as archive:
-        stack, who = (
-            archive["image"],
-            list(zip(archive["patient"], archive["contrast"], strict=True)),
-        )
+        stack = archive["image"]
+        who = list(zip(archive["patient"], archive["contrast"], strict=True))
     first = [i for i, other in enumerate(who) if other == sorted(set(who))[0]]
     more = torch.from_numpy(stack[first[4] : first[4] + 1]).float()[:, None]
     return [*held_out_mri(data).split(1), functional.avg_pool2d(more, 2)]
 
 
 def mri_train_slices(data: Path, count: int) -> list[Tensor]:
-    """``count`` middle slices of training patients, both contrasts."""
+    """Middle slices of training patients, of both contrasts.
+
+    Args:
+        data: folder of the development data.
+        count: the number of slices.
+
+    Returns:
+        Magnitudes (1, 1, H, W) in the file's own units.
+    """
     with np.load(data / "mri/tcga-lgg-slices-train.npz", allow_pickle=False) as archive:
         who = list(zip(archive["patient"], archive["contrast"], strict=True))
         pairs = sorted(set(who))
@@ -111,7 +145,14 @@ def mri_train_slices(data: Path, count: int) -> list[Tensor]:
 
 
 def mri(acceleration: float) -> Callable[[Tensor, int], Problem]:
-    """Equispaced lines of the k-space of a real image, the scale from the centre lines alone."""
+    """Equispaced lines of the k-space of a real image; the scale comes from the centre lines alone.
+
+    Args:
+        acceleration: number of lines over the number of sampled lines.
+
+    Returns:
+        A function that makes a problem from an image (1, 1, H, W) and its index.
+    """
     mask = equispaced((SIZE, SIZE), acceleration)
     operator = Hartley(kspace_mask(mask))
 
@@ -131,7 +172,12 @@ def mri(acceleration: float) -> Callable[[Tensor, int], Problem]:
 
 
 def views(count: int, photons: float | None = None) -> Maker:
-    """``count`` equally spaced views, noise-free or with ``photons`` per ray."""
+    """Sparse-view CT with equally spaced views over 180 degrees.
+
+    Args:
+        count: the number of views.
+        photons: incident photons per ray; ``None`` for no noise.
+    """
 
     def make(hu: Tensor, spacing: float, number: int) -> Problem:
         operator = sparse_view(SIZE, spacing, count)
@@ -146,7 +192,11 @@ def views(count: int, photons: float | None = None) -> Maker:
 
 
 def limited(degrees: float) -> Maker:
-    """All views of an arc."""
+    """Limited-angle CT: all views of an arc.
+
+    Args:
+        degrees: the arc.
+    """
 
     def make(hu: Tensor, spacing: float, number: int) -> Problem:
         operator = limited_angle(SIZE, spacing, 0.0, math.radians(degrees))
@@ -156,9 +206,13 @@ def limited(degrees: float) -> Maker:
 
 
 def metal(count: int | None) -> Maker:
-    """A scan with two titanium implants, simulated with a spectrum, its metal trace dropped, the
-    noise (and what else is no line integral of an image) estimated from the data; all views, or
-    ``count`` of them.
+    """Metal artifact removal: a polychromatic scan with two titanium implants.
+
+    The metal trace is dropped. The noise level is estimated from the sinogram, so it also covers
+    beam hardening and partial volume, which are not line integrals of an image.
+
+    Args:
+        count: the number of views; ``None`` for all.
     """
 
     def make(hu: Tensor, spacing: float, number: int) -> Problem:
@@ -174,7 +228,7 @@ def metal(count: int | None) -> Maker:
         sinogram = scan.sinogram.float()
         filled = interpolate_trace(sinogram, operator.mask(sinogram))
         seen = operator.mask(sinogram) * sinogram
-        problem = _ct(hu, operator, seen, std=estimated_uniform(seen, operator.mask(seen)))
+        problem = _ct(hu, operator, seen, std=uniform_std(seen, operator.mask(seen)))
         image = mu_to_hu(full.fbp(full.mask(filled) * filled), MU_WATER)
         li = (image - CT_CONVENTION.low) / (CT_CONVENTION.high - CT_CONVENTION.low)
         return replace(problem, classical={**problem.classical, "LI": li})
@@ -183,7 +237,7 @@ def metal(count: int | None) -> Maker:
 
 
 def _ct(hu: Tensor, operator: Radon, sinogram: Tensor, std: Tensor | None = None) -> Problem:
-    contract = shipped("ct-128").contract
+    contract = load_prior(prior_path("ct-128")).contract
     assert contract is not None
     units = NetworkUnits.of_attenuation(contract, MU_WATER)
 

@@ -1,43 +1,60 @@
-"""How fast the operators are, beside named peers in the same run.
+"""Speed and memory of the operators against ASTRA and torch.fft in the same run.
 
-    python benchmarks/projectors.py                 # the table
+    python benchmarks/projectors.py                 # prints the table
     python benchmarks/projectors.py --json out.json
-    python benchmarks/projectors.py --check         # exit code 1 when a number is missed
-    python benchmarks/projectors.py --page docs/speed.md
+    python benchmarks/projectors.py --check         # exit code 1 if a target is missed
+    python benchmarks/projectors.py --page docs/benchmarks/projectors.md
+    python benchmarks/projectors.py --from-json out.json --page docs/benchmarks/projectors.md
 
-Peers: ASTRA's CPU projector ``linear`` (the same Joseph's method, float32, through its OpTomo) and
-bare torch.fft. Both sides get two threads, though ASTRA's CPU code uses one; times are medians.
-Needs ``pip install astra-toolbox`` (the extra ``bench``). About 2 minutes.
+ASTRA is its CPU projector ``linear`` (also Joseph's method, float32, through its OpTomo). Both may
+use two threads, though ASTRA's CPU code uses one; times are medians. Needs the package
+astra-toolbox (the extra ``bench``). Takes about 2 minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
-from number import Number
+from number import Number, exit_code, from_json, machine, show, table, to_json
+from projector_setup import THREADS, fresh_process
 
 from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.joseph import joseph
 from medscore.operators.ct.projector import backproject, project
 from medscore.operators.ct.symmetry import plan
 
-THREADS, ROUNDS = 2, 3
+ROUNDS = 3
+"""Rounds in which the compared calls take turns."""
+
+
+INTRO = """# Speed of the operators
+
+Time and memory of the CT projector and of the Fourier operator. What to expect, and how to choose a
+backend: [Speed](../speed.md).
+
+Written by `python benchmarks/projectors.py --check --page docs/benchmarks/projectors.md`; do not
+edit by hand.
+
+Machine: {machine}. Times are medians. ASTRA is its CPU projector `linear`, which uses the same
+interpolation (Joseph's method) and one thread.
+"""
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Wall time of one call."""
+    """Wall time of one call in seconds.
+
+    Args:
+        call: the function to time.
+    """
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -46,8 +63,14 @@ def seconds(call: Callable[[], object]) -> float:
 def medians(
     calls: dict[str, Callable[[], object]], rounds: int, *, burst: int = 5
 ) -> dict[str, float]:
-    """Median seconds of each. In every round each runs ``burst`` times in a row, as a solver runs
-    it, and all take turns, so that they see the same machine.
+    """Median wall times in seconds.
+
+    The calls take turns, so that all of them see the same load of the machine.
+
+    Args:
+        calls: the functions to time, by name.
+        rounds: the number of rounds.
+        burst: calls of the same function in a row in each round, as a solver calls it.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
@@ -57,7 +80,14 @@ def medians(
 
 
 def projectors(size: int, views: int, single: float, batched: float) -> list[Number]:
-    """Forward and back of one image and of 16, against ASTRA on the same geometry."""
+    """Projection and back-projection of one image and of 16, against ASTRA.
+
+    Args:
+        size: pixels per side.
+        views: the number of views.
+        single: least speed-up over ASTRA for one image.
+        batched: least speed-up over ASTRA for 16 images.
+    """
     import astra
 
     geometry = ParallelBeam(size, 1.0, views)
@@ -93,64 +123,14 @@ def projectors(size: int, views: int, single: float, batched: float) -> list[Num
     gap = float((y_one[0, 0] - theirs).norm() / theirs.norm())
     return [
         *rows,
-        Number(f"{label}: distance to ASTRA's sinogram", gap, "", at_most=1e-4),
-        Number(f"{label}: times as fast as ASTRA, one image", astra_sum / ours, "x", single),
-        Number(f"{label}: times as fast as ASTRA, 16 images", astra_sum / each, "x", batched),
+        Number(f"{label}: relative distance from ASTRA's sinogram", gap, "", at_most=1e-4),
+        Number(f"{label}: speed-up over ASTRA, one image", astra_sum / ours, "x", single),
+        Number(f"{label}: speed-up over ASTRA, 16 images", astra_sum / each, "x", batched),
     ]
-
-
-def fresh_process(size: int, views: int) -> list[Number]:
-    """Set-up time and memory of the operator, in a process of its own, without and with the disk
-    cache."""
-    label = f"{size}x{size}, {views} views"
-    with tempfile.TemporaryDirectory() as cache:
-        runs = []
-        for _ in range(2):
-            out = subprocess.run(
-                [sys.executable, __file__, "--set-up", f"{size},{views}"],
-                env={**os.environ, "MEDSCORE_CACHE": cache},
-                check=True,
-                capture_output=True,
-                text=True,
-            )
-            runs.append(json.loads(out.stdout))
-        disk = sum(path.stat().st_size for path in Path(cache).iterdir()) / 2**20
-    return [
-        Number(f"{label}: set-up, first run", runs[0]["set_up"], "s", at_most=5),
-        Number(f"{label}: set-up, cached on disk", runs[1]["set_up"], "s", at_most=5),
-        Number(f"{label}: peak memory of set-up and one image", runs[0]["one"], "MB", at_most=700),
-        Number(f"{label}: peak memory with 16 images", runs[0]["sixteen"], "MB"),
-        Number(f"{label}: on disk", disk, "MB"),
-    ]
-
-
-def set_up(size: int, views: int) -> dict[str, float]:
-    """What ``fresh_process`` asks: seconds until the first sinogram, and peak memory above that of
-    the interpreter with its libraries and the images themselves."""
-    geometry = ParallelBeam(size, 1.0, views)
-    tiny = ParallelBeam(32, 1.0, 16)
-    backproject(project(torch.rand(16, 32, 32), tiny), tiny)  # libraries and their threads
-    many = torch.rand(16, size, size)
-    y = torch.zeros(16, views, geometry.detectors)
-    before = memory("VmRSS")
-    seconds_ = seconds(lambda: project(many[:1], geometry))
-    backproject(y[:1], geometry)
-    one = memory("VmHWM") - before
-    y = project(many, geometry)
-    backproject(y, geometry)
-    return {"set_up": seconds_, "one": one, "sixteen": memory("VmHWM") - before}
-
-
-def memory(what: str) -> float:
-    """Resident memory now (VmRSS) or at its peak (VmHWM) in MB (2^20 bytes); on Linux."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(what):
-            return int(line.split()[1]) / 2**10
-    raise RuntimeError(f"no {what} in /proc/self/status")
 
 
 def fourier() -> list[Number]:
-    """The masked, centred FFT operator against a bare torch.fft."""
+    """The masked, centred FFT operator against torch.fft alone."""
     from medscore.operators.mri.fourier import Fourier
     from medscore.operators.mri.masks import equispaced
 
@@ -170,17 +150,22 @@ def fourier() -> list[Number]:
         )
         label = f"320x320 FFT with mask, batch {batch}"
         rows += [
-            Number(f"{label}: ours", 1000 * found["ours"], "ms"),
-            Number(f"{label}: bare torch.fft.fft2, orthonormal", 1000 * found["bare"], "ms"),
-            Number(f"{label}: times as long", found["ours"] / found["bare"], "x", at_most=1.3),
-            Number(f"{label}: times the unscaled FFT", found["ours"] / found["unscaled"], "x"),
+            Number(f"{label}: operator", 1000 * found["ours"], "ms"),
+            Number(f"{label}: torch.fft.fft2 alone, orthonormal", 1000 * found["bare"], "ms"),
+            Number(f"{label}: time ratio", found["ours"] / found["bare"], "x", at_most=1.3),
+            Number(
+                f"{label}: time ratio to the unscaled FFT", found["ours"] / found["unscaled"], "x"
+            ),
         ]
     return rows
 
 
 def gpu() -> list[Number]:
-    """Triton against the CSR matrix on the same GPU, and against the memory-bandwidth floor: the
-    time to read the images and write the sinograms once."""
+    """Triton kernels against the CSR matrix on the same GPU, and against the memory bandwidth.
+
+    The bandwidth limit is the time to read the images and write the sinograms once. Empty without
+    a GPU.
+    """
     if not torch.cuda.is_available():
         return []
     size, views, batch = 512, 180, 16
@@ -202,75 +187,67 @@ def gpu() -> list[Number]:
     floor = 4 * (x.numel() + y.numel()) / (2 * 4 * block.numel() / copy)
     label = f"GPU, {size}x{size}, {views} views, batch {batch}"
     rows = [Number(f"{label}: {name}", 1000 * value, "ms") for name, value in found.items()]
-    rows.append(Number(f"{label}: bandwidth floor, each way", 1000 * floor, "ms"))
+    rows.append(Number(f"{label}: bandwidth limit, each way", 1000 * floor, "ms"))
     for way in ("forward", "back"):
         ratio = found[f"csr {way}"] / found[f"triton {way}"]
-        rows.append(Number(f"{label}: triton times as fast as csr, {way}", ratio, "x"))
+        rows.append(Number(f"{label}: speed-up of triton over csr, {way}", ratio, "x"))
     return rows
 
 
 def matrix() -> list[Number]:
-    """What a stored matrix of all views would take without the symmetry."""
+    """Stored entries of the projection matrix."""
     geometry = ParallelBeam(512, 1.0, 360)
     entries = len(joseph(plan(geometry).rays, 512, 1.0, torch.float32).values)
-    return [Number("512x512, 360 views: stored crossings", entries / 2e6, "M")]
+    return [Number("512x512, 360 views: stored matrix entries", entries / 2e6, "M")]
 
 
-def page(numbers: list[Number]) -> str:
-    """The documentation page."""
-    lines = [
-        "# Speed of the operators",
-        "",
-        "Written by `python benchmarks/projectors.py --check --page docs/speed.md`; do not edit.",
-        "",
-        f"{platform.machine()}, {os.cpu_count()} cores, {THREADS} threads, Python "
-        f"{platform.python_version()}, torch {torch.__version__}. Medians; "
-        "ASTRA is its CPU projector `linear`, the same interpolation, which uses one thread.",
-        "",
-        "| what | measured | asked |",
-        "| --- | ---: | --- |",
-        *(f"| {n.name} | {n.value:.4g} {n.unit} | {n.asked} |" for n in numbers),
-        "",
-    ]
-    if not torch.cuda.is_available():
-        lines += [
-            "No GPU was at hand: the Triton kernels were tested in their interpreter only.",
-            "",
-        ]
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--page", type=Path)
-    parser.add_argument("--check", action="store_true", help="exit 1 when a number is missed")
-    parser.add_argument("--set-up", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(THREADS)
-    if options.set_up:
-        print(json.dumps(set_up(*map(int, options.set_up.split(",")))))
-        return
-    numbers: list[Number] = []
-    for rows in (
+def measure() -> Iterator[Number]:
+    """All measured values, one after another."""
+    parts: tuple[Callable[[], list[Number]], ...] = (
         lambda: projectors(256, 180, 8, 40),
         lambda: projectors(512, 360, 6, 20),
         lambda: fresh_process(512, 360),
         matrix,
         fourier,
         gpu,
-    ):
-        for number in rows():
-            print(number, flush=True)
-            numbers.append(number)
+    )
+    return chain.from_iterable(part() for part in parts)
+
+
+def page(found: dict[str, Any], numbers: Sequence[Number]) -> str:
+    """The benchmark page of the docs.
+
+    Args:
+        found: machine and GPU of a run, as ``--json`` stores them.
+        numbers: its measured values.
+    """
+    lines = [INTRO.format(machine=found["machine"]), *table(numbers)]
+    if not found["gpu"]:
+        lines += ["", "No GPU was available: the Triton kernels ran in Triton's interpreter only."]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--page", type=Path, help="write the Markdown page to this file")
+    parser.add_argument("--from-json", type=Path, help="use stored results instead of a new run")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
+    options = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    if options.from_json:
+        found = json.loads(options.from_json.read_text())
+        numbers = show(from_json(found["numbers"]))
+    else:
+        numbers = show(measure())
+        gpus = torch.cuda.is_available()
+        found = {"machine": machine(), "gpu": gpus, "numbers": to_json(numbers)}
     if options.json:
-        rows_ = [{**asdict(n), "met": n.met} for n in numbers]
-        options.json.write_text(json.dumps(rows_, indent=2) + "\n")
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
     if options.page:
-        options.page.write_text(page(numbers))
-    if options.check and not all(n.met for n in numbers):
-        sys.exit(1)
+        options.page.write_text(page(found, numbers))
+    return exit_code(numbers, check=options.check)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -80,7 +80,7 @@ def _nifti(path: Path) -> str:
             volume = read_nifti(path, channel=channel)
         except MedscoreError as error:
             said = f"refused: {str(error).removeprefix(f'{path}: ')}"
-            if "--channel" not in said:
+            if "`channel`" not in said:
                 break
             continue
         size = " x ".join(map(str, volume.values.shape))

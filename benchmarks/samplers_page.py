@@ -1,4 +1,4 @@
-"""What benchmarks/samplers.py found, as docs/samplers.md with its two pictures."""
+"""docs/benchmarks/samplers.md and its two plots from the results of benchmarks/samplers.py."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Any
 from number import Number, table as number_table
 
 DRAWN = "exact draws"
+"""The row that samples without a sampler."""
 
 
 def table(rows: dict[str, dict[str, float]]) -> list[str]:
-    """A Markdown table of samplers by evaluations."""
+    """The lines of a Markdown table of samplers by network evaluations.
+
+    Args:
+        rows: an error by sampler and network evaluations.
+    """
     columns = sorted({int(nfe) for name, row in rows.items() if name != DRAWN for nfe in row})
     lines = [
         "| sampler | " + " | ".join(str(c) for c in columns) + " |",
@@ -25,49 +30,57 @@ def table(rows: dict[str, dict[str, float]]) -> list[str]:
 
 
 def page(found: dict[str, Any], numbers: list[Number]) -> str:
-    """docs/samplers.md."""
-    intro = (Path(__file__).parent / "samplers_intro.md").read_text().rstrip()
+    """The benchmark page of the docs.
+
+    Args:
+        found: the results of a run, as ``--json`` stores them.
+        numbers: the measured values with targets.
+    """
     lines = [
-        intro,
+        "# Samplers",
         "",
-        "## Measured",
+        "Error against network evaluations, and overhead of the engine. How to choose and call a",
+        "sampler: [Samplers](../samplers.md).",
         "",
-        "Written by `python benchmarks/samplers.py --check --page docs/samplers.md`; edit the text",
-        "above in `benchmarks/samplers_intro.md`.",
+        "Written by `python benchmarks/samplers.py --check --page docs/benchmarks/samplers.md`; do",
+        "not edit by hand.",
         "",
-        found["machine"],
+        f"Machine: {found['machine']}.",
         "",
         "![Error against evaluations](samplers.png)",
         "",
-        "### On a mixture of three Gaussians",
+        "## Mixture of three Gaussians",
         "",
-        f"Sliced 2-Wasserstein distance of {found['draws']} samples to p_eps, from the exact p_1,",
-        "by network evaluations. A cell is empty where the budget allows fewer than two steps.",
-        "This many samples resolve what exact draws show; samplers of the flow (the lower rows)",
-        "keep the luck of their start, the same for all, so that they end at one value above it.",
+        f"Sliced 2-Wasserstein distance of {found['draws']} samples to p_eps by network",
+        "evaluations; sampling starts from the exact p_1. A cell is empty where the budget allows",
+        "fewer than two steps. The distance of exact draws is due to the finite number of samples.",
+        "Samplers of the probability flow (the lower rows) all start from the same draws and keep",
+        "their sampling error, so they converge to the same value slightly above it.",
         "",
     ]
     for label, rows in found["mixture"].items():
         lines += [
-            f"#### {label}: {found['sdes'][label]}",
+            f"### {label}: {found['sdes'][label]}",
             "",
             *table(rows),
             "",
-            f"Exact draws: {rows[DRAWN]['']:.2g}, the root mean square of 16 sets.",
+            f"Exact draws: {rows[DRAWN]['']:.2g} (root mean square over 16 sets).",
             "",
         ]
     images = found["images"]
     lines += [
-        "### On the shipped CT prior",
+        "## Shipped CT prior",
         "",
-        "8 images of 128 x 128 from `ct-128`, all from the same noise, after Tweedie's denoise.",
-        "Samplers of the probability flow: root mean square distance to the flow's own images",
-        "(DPM-Solver-3, 300 evaluations), in % of the prior's range. With 150 evaluations it is",
-        f"{100 * images['reference']:.2g} % from them.",
+        "8 images of 128 x 128 pixels from `ct-128`, all from the same initial noise, after a",
+        "final denoising step (Tweedie's formula).",
+        "",
+        "Samplers of the probability flow: root mean square distance from an accurate solution",
+        "(DPM-Solver-3, 300 evaluations), in % of the prior's range. The distance of the solution",
+        f"with 150 evaluations is {100 * images['reference']:.2g} %.",
         "",
         *table({k: {n: 100 * v for n, v in r.items()} for k, r in images["rms"].items()}),
         "",
-        "The adaptive solver (dopri5) at three tolerances, absolute and relative:",
+        "The adaptive solver (dopri5), with equal absolute and relative tolerance:",
         "",
         "| tolerance | evaluations | distance, % |",
         "| --- | ---: | ---: |",
@@ -76,25 +89,27 @@ def page(found: dict[str, Any], numbers: list[Number]) -> str:
             for tolerance, v in images["adaptive"].items()
         ),
         "",
-        "All samplers: root mean square difference of the log power spectra in dB, over 32 rings",
-        "of frequency, to those of the flow's images. Halves of the flow's images differ by",
-        f"{images['halves']:.2g} dB. It shows the grain that too few steps leave or take.",
+        "All samplers: root mean square difference of the log power spectrum in dB, over 32 rings",
+        "of frequency, from that of the accurate solution. The spectra of the two halves of the",
+        f"accurate images differ by {images['halves']:.2g} dB. The difference shows the noise that",
+        "too few steps leave in the images, or the texture that they remove.",
         "",
         *table(images["spectrum"]),
         "",
-        "### Two far modes (Fig. 5.3 of Song 2022)",
+        "## Two distant modes (Fig. 5.3 of Song 2022)",
         "",
         "![Samples of two far modes](modes.png)",
         "",
-        "| method | weight of the mode at (5, 5), 0.8 exactly |",
+        "| method | weight of the mode at (5, 5); the exact weight is 0.8 |",
         "| --- | ---: |",
         *(f"| {name} | {v['weight']:.3f} |" for name, v in found["modes"].items()),
         "",
-        "### Numbers",
+        "## Targets",
         "",
-        "Euler-Maruyama with 500 evaluations cannot be told from exact draws by 50,000 samples. So",
-        "what 20 evaluations are to reach is the larger of the two errors, within two standard",
-        "errors of the difference, each from 8 independent starts (16 sets of exact draws).",
+        "With 50,000 samples, Euler-Maruyama at 500 evaluations cannot be distinguished from",
+        "exact draws. The target for 20 evaluations is therefore the larger of the two errors,",
+        "within two standard errors of the difference, from 8 independent starts (16 sets of exact",
+        "draws).",
         "",
         *number_table(numbers),
     ]
@@ -102,7 +117,12 @@ def page(found: dict[str, Any], numbers: list[Number]) -> str:
 
 
 def plots(found: dict[str, Any], folder: Path) -> None:
-    """samplers.png and modes.png."""
+    """Write samplers.png and modes.png.
+
+    Args:
+        found: the results of a run, as ``--json`` stores them.
+        folder: where to write.
+    """
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,11 +1,12 @@
-"""A large volume, simulated and reconstructed slice by slice: how much memory that takes at most.
+"""Peak memory of simulating and reconstructing a large volume slice by slice.
 
     python benchmarks/streaming.py                        # 600 slices of 512 x 512, inpainting
     python benchmarks/streaming.py --task sparse-ct --slices 40
 
-Two evaluations of an analytic prior (independent normal pixels), so that what is measured is the
-way through the library and not a network. The bound: what the process has before, plus the volume,
-the measurement, the samples twice, and half a GiB for a batch and the libraries. Exits 1 beyond it.
+The prior is analytic (independent normal pixels) and evaluated twice, so that the benchmark
+measures the library and not a network. The peak may exceed the memory of the process before the run
+by the volume, the measurement, twice the samples, and half a GiB for one batch and the libraries;
+beyond that the exit code is 1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import resource
 import sys
 
 import numpy as np
-from number import Number, table
+from number import Number, exit_code, show
 
 from medscore.conditioners.ddnm import DDNM
 from medscore.datasets.volume import Source, Volume
@@ -32,32 +33,35 @@ from medscore.sdes.linear import VE
 from medscore.types import State, Times
 
 BATCH = 2**29
-"""Bytes for a batch and the libraries."""
+"""Bytes allowed for one batch and the libraries."""
 
 
 class Pixels(Prior):
-    """Independent normal pixels, of mean 0.4 and deviation 0.2."""
+    """Independent normal pixels with mean 0.4 and standard deviation 0.2.
+
+    Args:
+        sde: the SDE.
+    """
 
     def __init__(self, sde: VE) -> None:
         self.sde = sde
 
     def denoise(self, x: State, t: Times) -> State:
-        """The exact mean of the clean image."""
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
         gain = alpha * 0.04 / (alpha**2 * 0.04 + sigma**2)
         return 0.4 + gain * (x - alpha * 0.4)
 
 
 def peak() -> int:
-    """Bytes that this process has held at most."""
+    """Peak resident memory of this process in bytes."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--slices", type=int, default=600)
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--task", default="inpaint", choices=TASKS)
+    parser.add_argument("--slices", type=int, default=600, help="slices of the volume")
+    parser.add_argument("--size", type=int, default=512, help="pixels per side")
+    parser.add_argument("--task", default="inpaint", choices=TASKS, help="task to simulate")
     args = parser.parse_args()
     before = peak()
     rng = np.random.default_rng(0)
@@ -86,8 +90,7 @@ def main() -> int:
         Number("largest relative residual", float(found.residual.max()), at_most=1e-3),
         Number("peak memory (GiB)", peak() / gib, at_most=allowed / gib),
     ]
-    print("\n".join(table(numbers)))
-    return int(not all(number.met for number in numbers))
+    return exit_code(show(numbers), check=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/training.py                    # everything
     python benchmarks/training.py --only speed       # speed, denoising, ct, mri or memory
     python benchmarks/training.py --check            # exit code 1 when a number is missed
-    python benchmarks/training.py --json out.json --page docs/priors.md
+    python benchmarks/training.py --json out.json --page docs/benchmarks/priors.md
 
 Speed is measured on made-up images, against the plain float32 loop in the same run. The rest needs
 the development data (--data) and is left out, with a word, without them: denoising against
@@ -22,18 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from main_job import DATA
+from development_data import DATA, MRI, held_out_ct, held_out_mri
 from number import Number, table
-from prior_quality import (
-    MRI,
-    MRI_METRIC,
-    ct_numbers,
-    denoising_numbers,
-    held_out_ct,
-    held_out_mri,
-    memory_numbers,
-    mri_numbers,
-)
+from prior_denoising import denoising_numbers
+from prior_quality import MRI_METRIC, ct_numbers, memory_numbers, mri_numbers
 from training_speed import speed_numbers
 
 from medscore.datasets.collections.slices import FULL
@@ -58,10 +50,10 @@ def sections(data: Path, samples: int) -> dict[str, Callable[[], list[Number]]]:
         *denoising_numbers(("mri-128",), normalised_mri(data)),
     ]
     found["ct"] = lambda: [
-        *ct_numbers("ct-128", data, samples, asked=(34.6, 33.4)),
+        *ct_numbers("ct-128", data, samples, targets=(34.6, 33.4)),
         *ct_numbers("ct-128-vp", data, 2, every=3),
     ]
-    found["mri"] = lambda: mri_numbers(data, samples, asked=True)
+    found["mri"] = lambda: mri_numbers(data, samples, targets=True)
     found["memory"] = lambda: [
         *(n for name in ct for n in memory_numbers(name, data, held_out_ct(data))),
         *memory_numbers("mri-128", data, normalised_mri(data)),

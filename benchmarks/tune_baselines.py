@@ -1,13 +1,12 @@
-"""The best parameter of every learning-free baseline on every task of a comparison.
+"""The best parameter of every learning-free baseline for every task of a comparison.
 
     python benchmarks/tune_baselines.py configs/eval/sparse-ct.yaml
     python benchmarks/tune_baselines.py configs/eval/mri.yaml --check
 
-Every value of a grid is tried on slices that the comparison judges on, five of them (--limit), by
-PSNR: the baselines are about as good as they can be there, while ours keeps its defaults. Prints
-what to write under ``at:`` of each method; with --check, exits 1 where the configuration says
-something else. Finished slices are kept (--store), so an interrupted run goes on. Needs the
-development data (--data), or whatever the configuration names.
+All values of a grid are scored by PSNR on five of the slices that the comparison reports (--limit).
+This favours the baselines: medscore keeps its defaults. Prints what to write under ``at:`` of each
+method; with --check the exit code is 1 if the configuration has other values. Finished slices are
+stored (--store), so an interrupted run continues. Needs the data that the configuration names.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from main_job import DATA
+from development_data import DATA
 
-from medscore.cli.evaluate import fill
 from medscore.evaluation.cells import Store
 from medscore.evaluation.comparison import cohort
 from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluation
 from medscore.evaluation.methods import Work, parameters
+from medscore.evaluation.run import fill
 from medscore.evaluation.spread import processes
 
 WEIGHTS = [float(f"{a}e-{b}") for b in (6, 5, 4, 3) for a in (1, 3)]
@@ -35,13 +34,25 @@ GRIDS: dict[str, tuple[str, list[float] | list[int]]] = {
     "cgls": ("iterations", [20, 50, 100, 200, 400]),
     "sirt": ("iterations", [100, 400, 800, 1600, 3200]),
 }
-"""By kind: what is tuned, and its values."""
+"""The tuned parameter and its values, by kind of baseline."""
 
 
 def best(
     spec: EvaluationSpec, where: Path, data: Path, store: Path, limit: int, workers: int
 ) -> dict[tuple[str, str], tuple[str, float, dict[float, float]]]:
-    """By method and task: the parameter, its best value, and the mean PSNR of every value."""
+    """Score all values of the grids.
+
+    Args:
+        spec: the comparison.
+        where: its file.
+        data: folder of the cohort's data.
+        store: folder that stores finished slices.
+        limit: the number of slices, equally spaced.
+        workers: the number of processes.
+
+    Returns:
+        By method and task: the parameter, its best value, and the mean PSNR of every value in dB.
+    """
     cases = cohort(spec.cohort, data, limit)
     kept, work = Store(store), []
     kept.make()
@@ -57,15 +68,15 @@ def best(
                     for i, case in enumerate(cases)
                 ]
     cells = fill(kept, work, processes(workers, 1))
-    psnr: dict[tuple[str, str], dict[float, list[float]]] = {}
+    scores: dict[tuple[str, str], dict[float, list[float]]] = {}
     for piece, cell in zip(work, cells, strict=True):
         assert piece.method.baseline is not None
         name = GRIDS[piece.method.baseline["kind"]][0]
-        of = psnr.setdefault((piece.method.name, piece.task.name), {})
+        of = scores.setdefault((piece.method.name, piece.task.name), {})
         of.setdefault(piece.method.baseline[name], []).append(cell.qualities[cell.method].psnr)
     found = {}
-    for (method_name, task_name), values in psnr.items():
-        means = {value: float(np.mean(p)) for value, p in values.items()}
+    for (method_name, task_name), psnr in scores.items():
+        means = {value: float(np.mean(p)) for value, p in psnr.items()}
         kind = next(m for m in spec.methods if m.name == method_name).baseline
         assert kind is not None
         found[method_name, task_name] = (
@@ -76,13 +87,13 @@ def best(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", type=Path)
+    parser.add_argument("config", type=Path, help="comparison (YAML), see configs/eval")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the cohort's data")
-    parser.add_argument("--store", type=Path, help="folder of finished slices")
-    parser.add_argument("--limit", type=int, default=5, help="slices, equally spaced")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--method", action="append", help="only these; repeatable")
-    parser.add_argument("--check", action="store_true", help="exit 1 where the file differs")
+    parser.add_argument("--store", type=Path, help="folder that stores finished slices")
+    parser.add_argument("--limit", type=int, default=5, help="number of slices, equally spaced")
+    parser.add_argument("--processes", type=int, default=2, help="number of processes")
+    parser.add_argument("--method", action="append", help="tune only this method; repeatable")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if the file differs")
     args = parser.parse_args()
     spec = read_evaluation(args.config)
     if args.method:

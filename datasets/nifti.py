@@ -1,4 +1,4 @@
-"""NIfTI in and out."""
+"""Reading and writing NIfTI."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ from medscore.io.files import atomic_path
 from medscore.io.hdf5 import INFLATES
 
 
-def read_nifti(path: Path, *, channel: int | None = None) -> Volume:
-    """Read a NIfTI volume as axial slices, shown as radiologists do (patient right at left).
+def read_nifti(path: str | Path, *, channel: int | None = None) -> Volume:
+    """Read a NIfTI volume as axial slices in radiological display (patient right at image left).
 
-    The voxel grid is only permuted and flipped; the affine follows.
+    The voxel grid is only permuted and flipped, and the affine follows.
 
     Args:
-        channel: which volume of a 4-D file, from 0: a contrast, an echo, a time.
+        path: ``.nii`` or ``.nii.gz`` file.
+        channel: index of the volume in a 4-D file, from 0: a contrast, an echo or a time.
 
     Raises:
-        MedscoreError: unreadable, truncated, not 3-D, or a channel that is not there.
+        MedscoreError: the file is unreadable, truncated or not 3-D, or has no such channel.
     """
+    path = Path(path)
     with reading("NIfTI", path):
         with _quiet():
             image = cast(SpatialImage, nib.load(path))
         if not hasattr(image, "affine"):
             raise MedscoreError(
-                f"holds a {type(image).__name__}, no volume", where=path, hint="export a volume"
+                f"holds a {type(image).__name__}, not a volume", where=path, hint="export a volume"
             )
         image = _volume(path, image, channel)
         if image.get_data_dtype().kind not in "iuf":
             raise MedscoreError(
-                f"holds {image.get_data_dtype()} values, one real number per voxel is needed",
+                f"holds {image.get_data_dtype()} values, one real number per voxel is required",
                 where=path,
                 hint="export a greyscale image",
             )
@@ -64,10 +66,18 @@ def read_nifti(path: Path, *, channel: int | None = None) -> Volume:
     )
 
 
-def write_nifti(path: Path, values: NDArray[np.float32], affine: NDArray[np.float64]) -> None:
-    """Write slices (n, rows, columns) as NIfTI in millimetres, atomically.
+def write_nifti(path: str | Path, values: NDArray[np.float32], affine: NDArray[np.float64]) -> None:
+    """Write slices as compressed NIfTI in millimetres, atomically.
 
-    Compressed without a time stamp, so equal content gives equal bytes.
+    There is no time stamp in the file, so that equal content gives equal bytes.
+
+    Args:
+        path: ``.nii.gz`` file to write.
+        values: (n, rows, columns).
+        affine: (4, 4) map from voxel (column, row, slice) to RAS mm.
+
+    Raises:
+        MedscoreError: the folder cannot be written.
     """
     image = nib.Nifti1Image(np.ascontiguousarray(values.transpose(2, 1, 0)), affine)
     image.header.set_xyzt_units("mm")
@@ -78,7 +88,7 @@ def write_nifti(path: Path, values: NDArray[np.float32], affine: NDArray[np.floa
 
 
 def _check_size(path: Path, image: SpatialImage) -> None:
-    """Refuse a header that declares more voxels than the file can hold, before memory is taken."""
+    """Refuse a header that declares more voxels than the file can hold, before allocating them."""
     declared = math.prod(image.shape) * image.get_data_dtype().itemsize
     held = path.stat().st_size * (INFLATES if path.name.endswith(".gz") else 1)
     if declared > held:
@@ -86,20 +96,20 @@ def _check_size(path: Path, image: SpatialImage) -> None:
 
 
 def _volume(path: Path, image: SpatialImage, channel: int | None) -> SpatialImage:
-    """The file's one volume, or the chosen one of several; nothing is read yet."""
+    """The only volume of the file, or the chosen one of several; no voxels are read yet."""
     if len(image.shape) in (2, 3) and channel in (None, 0):
         return image
     count = image.shape[3] if len(image.shape) == 4 else 1
     if len(image.shape) not in (2, 3, 4) or (channel is None and count != 1):
         raise MedscoreError(
-            f"has shape {tuple(image.shape)}, a 3-D volume is needed",
+            f"has shape {tuple(image.shape)}, a 3-D volume is required",
             where=path,
-            hint="choose one with --channel" if len(image.shape) == 4 else "extract one volume",
+            hint="choose one with `channel`" if len(image.shape) == 4 else "extract one volume",
         )
     chosen = channel or 0
     if not 0 <= chosen < count:
         raise MedscoreError(
-            f"has {count} volumes, --channel is {chosen}",
+            f"`channel` is {chosen}, the file has {count} volumes",
             where=path,
             hint=f"use 0 to {count - 1}" if count else "export it again",
         )
@@ -108,7 +118,7 @@ def _volume(path: Path, image: SpatialImage, channel: int | None) -> SpatialImag
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """nibabel logs what it corrects in a header; what it cannot correct it raises."""
+    """Silence nibabel, which logs what it corrects in a header and raises what it cannot."""
     logger = nib.imageglobals.logger
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -119,7 +129,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _to_lps(image: SpatialImage) -> SpatialImage:
-    """Axes to left, posterior, superior: columns, rows and slices as displayed."""
+    """Reorient the axes to left, posterior, superior: columns, rows and slices as displayed."""
     if len(image.shape) == 2:
         image = nib.Nifti1Image(np.asarray(image.dataobj)[..., None], image.affine)
     target = nib.orientations.axcodes2ornt(("L", "P", "S"))

@@ -1,8 +1,9 @@
-"""A first look at a file in a process of its own, for libraries that broken files crash or hang.
+"""A trial read in a child process, for libraries that damaged files crash or hang.
 
 HDF5 and gdcm are native code: on a few damaged files in ten thousand they end the interpreter or
-never return, which no exception handler sees. So a child reads the file first, and only what it
-came through is read here. The child is this file, run as a script, and imports nothing of medscore.
+never return, which no exception handler can catch. So a child process reads the file first, and it
+is read here only if the child survives. The child runs this file as a script and imports nothing of
+medscore.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SECONDS, BYTES_PER_SECOND = 8.0, 5e6
-"""Patience with any file, and with large ones."""
+"""Time limit of the trial read: for any file, and per byte of large ones."""
 
 
 def probe(kind: str, paths: Sequence[Path]) -> str | None:
-    """What goes wrong with the files in a child, in words; None if nothing does, or only what an
-    exception says.
+    """Read files in a child process, and describe how it failed.
 
     Args:
-        kind: ``hdf5`` (all arrays and attributes are read) or ``dicom`` (all pixels are).
+        kind: ``hdf5`` (reads all arrays and attributes) or ``dicom`` (reads all pixels).
+        paths: files to read.
+
+    Returns:
+        The failure in words; ``None`` if there was none, or only an exception, which the caller
+        will meet as well.
     """
     if not sys.executable:
         return None
@@ -33,19 +38,23 @@ def probe(kind: str, paths: Sequence[Path]) -> str | None:
             check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return f"damaged: the {kind} library has not come to an end after {seconds:.0f} s"
-    except OSError:  # no process to be had: read it without a look
+        return f"damaged: the {kind} library did not finish within {seconds:.0f} s"
+    except OSError:  # no child process can be started: go without the trial
         return None
-    return f"damaged: the {kind} library breaks down on it" if done.returncode < 0 else None
+    return f"damaged: the {kind} library crashes on it" if done.returncode < 0 else None
 
 
 def look(*paths: Path, kind: str = "hdf5") -> None:
-    """Refuse what :func:`probe` finds.
+    """Refuse files on which :func:`probe` fails.
+
+    Args:
+        paths: files to read.
+        kind: see :func:`probe`.
 
     Raises:
         MedscoreError: the library crashes or hangs on one of the files.
     """
-    from medscore.errors import MedscoreError  # not for the child
+    from medscore.errors import MedscoreError  # the child does not need it
 
     wrong = probe(kind, paths)
     if wrong is not None:
@@ -75,12 +84,12 @@ def _dicom(path: str) -> None:
 
 
 def main() -> int:
-    """The child."""
+    """Entry point of the child process."""
     kind, *paths = sys.argv[1:]
     for path in paths:
         try:
             {"hdf5": _hdf5, "dicom": _dicom}[kind](path)
-        except Exception:  # the parent meets it itself and says what it is
+        except Exception:  # the parent meets it itself and reports it
             return 0
     return 0
 

@@ -13,6 +13,7 @@ from .domain import ImageDomain as ImageDomain
 from .errors import MedscoreError as MedscoreError
 from .generation.latent import decode as decode, encode as encode
 from .likelihood.flow import log_likelihood as log_likelihood
+from .measurements.custom import make_measurement as make_measurement
 from .measurements.measurement import (
     Measurement as Measurement,
     read_measurement as read_measurement,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ from medscore.samplers.base import Sampler
 from medscore.samplers.grids import Grid
 from medscore.white_noise import derive_seed
 
-Image = Volume | Reconstruction | NDArray[np.floating] | Tensor
+Image: TypeAlias = Volume | Reconstruction | NDArray[np.floating] | Tensor
 
 
 def load_prior(name_or_path: str | Path, *, device: str = "cpu") -> NetworkPrior:

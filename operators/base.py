@@ -1,228 +1,58 @@
-r"""A measurement process in the factored form A = P(Lambda) T (Song et al. 2022, Prop. 8.1).
+r"""Operators and their algebra: every result of it is an operator again.
 
-T takes the image to the full measurement grid (Radon, Fourier); Lambda, a 0/1 mask on that grid,
-says what was measured. Measurements keep the full grid with zeros where nothing was measured, so
-P(Lambda) and its right inverse are both "multiply by the mask", and Lambda may differ per sample.
+.. math:: (A^H)^H = A, \qquad (A B)^H = B^H A^H, \qquad (A + B)^H = A^H + B^H, \qquad
+          (c A)^H = c A^H \text{ for real } c.
+
+What an operator offers is in :mod:`medscore.operators.factored`.
 """
 
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, SupportsFloat, final
 
 import torch
 from torch import Tensor
 
-from medscore.operators.linalg import Solution, cgls, damped, wide
-from medscore.operators.noise import Noiseless, NoiseModel
-from medscore.operators.projection import nearest
+from medscore.operators.factored import Factored
+from medscore.operators.grid import check_mask, same_shape
+from medscore.operators.linalg import norm
+
+__all__ = ["Adjoint", "Composition", "Operator", "Scaled", "Sum", "check_mask", "norm"]
 
 
-class Operator(ABC):
-    """A = P(Lambda) T on batches of images; every method is linear and batched.
+class Operator(Factored):
+    """A measurement process A = P(Lambda) T; subclasses provide T and its adjoint.
 
-    Args:
-        mask: diag Lambda, 0 or 1: of ``grid_shape`` or broadcastable to it, the same for all; or
-            with the axes of a batch of measurements in front, one for each sample.
-        image_shape: the last axes of an image. grid_shape: the last axes of T of it.
-        noise: what the instrument adds to ``A x``.
-
-    Raises:
-        ValueError: the mask does not fit the grid, has values other than 0 and 1, or no 1 at all.
+    ``A(x)`` is A x; ``A.H`` is the adjoint, so that ``A.H @ A`` is the normal operator; ``A @ B``
+    is the composition, ``A + B`` and ``A - B`` are sums, and ``c * A``, ``A * c`` and ``-A`` are
+    multiples by a real number. The constructor's arguments are those of
+    :class:`~medscore.operators.factored.Factored`.
     """
 
-    surjective: bool
-    """Whether every full measurement grid is T of some image (T square). Where it is not, as in
-    the discrete Radon transform, data consistency is reached by ``pinv``, not by ``T_inv``."""
+    __array_ufunc__: ClassVar[None] = None  # NumPy numbers leave ``c * A`` to __rmul__
 
-    zero_filled_is_pinv: bool = False
-    """Whether A^+ = T^-1 P^-1(Lambda), as for a unitary or a circulant T; else it takes CG."""
-
-    def __init__(
-        self,
-        mask: Tensor,
-        *,
-        image_shape: tuple[int, ...],
-        grid_shape: tuple[int, ...],
-        noise: NoiseModel | None = None,
-    ) -> None:
-        check_mask(mask, grid_shape)
-        self.image_shape, self.grid_shape = image_shape, grid_shape
-        self.noise_model: NoiseModel = Noiseless() if noise is None else noise
-        self._mask = mask.bool()
-        self._cast: dict[tuple[torch.dtype, torch.device], Tensor] = {}
-        self._count = [0]  # shared with what `select` returns
-
-    @abstractmethod
-    def T(self, x: Tensor) -> Tensor:
-        """The full, noise-free measurement of ``x``."""
-
-    @abstractmethod
-    def T_adjoint(self, z: Tensor) -> Tensor:
-        """The exact adjoint of ``T``."""
-
-    @abstractmethod
-    def T_inv(self, z: Tensor) -> Tensor:
-        """A linear left inverse of ``T``, exact or with a stated loss."""
-
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """The arguments that make this operator again: what a file keeps of it."""
-
-    @property
-    def calls(self) -> int:
-        """Batched calls of A, its adjoint or T_inv so far, residuals included; a call of an
-        iterated T_inv is one, whatever it takes (Radon: four T and five T^T).
-        """
-        return self._count[0]
-
-    @property
-    def diagonal(self) -> Tensor:
-        """diag Lambda as it was given, bool."""
-        return self._mask
-
-    def mask(self, like: Tensor) -> Tensor:
-        """diag Lambda in the real dtype and on the device of ``like``."""
-        key = like.dtype.to_real() if like.is_complex() else like.dtype, like.device
-        if key not in self._cast:
-            self._cast[key] = self._mask.to(dtype=key[0], device=key[1])
-        return self._cast[key]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """A x, zero where nothing is measured."""
-        self._count[0] += 1
-        z = self.T(x)
-        return self.mask(z) * z
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        """A^H y."""
-        self._count[0] += 1
-        return self.T_adjoint(self.mask(y) * y)
-
-    def zero_filled(self, y: Tensor) -> Tensor:
-        """T^-1 P^-1(Lambda) y: unmeasured entries taken as zero."""
-        self._count[0] += 1
-        return self.T_inv(self.mask(y) * y)
+    def __call__(self, x: Tensor) -> Tensor:
+        """A x."""
+        return self.forward(x)
 
     def measure(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """A x with the noise of the instrument, drawn on the CPU from ``generator``."""
+        """A x with the noise of the instrument.
+
+        Args:
+            x: images.
+            generator: a CPU generator, from which the noise is drawn.
+        """
         y = self.forward(x)
         return self.noise_model(y, self.mask(y), generator)
 
-    def select(self, samples: Sequence[int]) -> Operator:
-        """This operator for some samples of the batch; itself if all samples share Lambda."""
-        if not _per_sample(self._mask, self.grid_shape):
-            return self
-        chosen = copy.copy(self)
-        chosen._mask, chosen._cast = self._mask[list(samples)], {}
-        return chosen
-
-    def pinv(self, y: Tensor, *, tol: float | Tensor = 8e-6, max_iter: int = 2000) -> Solution:
-        """A^+ y, the least-squares solution of least norm.
-
-        In closed form where ``zero_filled_is_pinv``. Else by conjugate gradients from zero, which
-        stop per sample when ``|y - A x| <= tol |y|``, or when the gradient A^H (y - A x) has
-        fallen to ``0.001 tol`` of the first (data that no image has).
-        """
-        y = self.mask(y) * y
-        if self.zero_filled_is_pinv:
-            x = self.zero_filled(y)
-            return Solution(x, self.residual(x, y), 0)
-        return cgls(self.forward, self.adjoint, y, tol=tol, max_iter=max_iter)
-
-    def proximal(self, x: Tensor, y: Tensor, lam: float) -> Tensor:
-        r"""One data-consistency step, Theorem 8.1 / Eq. 8.9.
-
-        .. math:: x' = T^{-1}[\lambda\Lambda y + (1-\lambda)\Lambda T x + (I-\Lambda) T x]
-                     = x + \lambda\, T^{-1} \Lambda (y - T x).
-
-        The second form is used: it is equal where T_inv T = I, and where T_inv loses something the
-        loss then touches the correction and not ``x`` itself. It is the minimiser of Eq. 8.8 when
-        ``surjective``; otherwise that minimiser is approached from a distance.
-        """
-        return x + lam * self.zero_filled(y - self.forward(x))
-
-    def data_consistency(self, x: Tensor, y: Tensor, lam: float, *, iterations: int = 8) -> Tensor:
-        """One data-consistency step of strength ``lam``, as the samplers take it.
-
-        Where ``surjective`` this is Eq. 8.9. Elsewhere T_inv mask T is no projection: it would
-        leave a residual and, repeated on a noisy state, eat the state's noise. There the step is
-        x + lam A^+ (y - A x) with ``iterations`` of conjugate gradients, a projection as far as
-        they reach.
-        """
-        if self.surjective:
-            return self.proximal(x, y, lam)
-        gap = self.mask(y) * y - self.forward(x)
-        return x + lam * self.pinv(gap, tol=1e-3, max_iter=iterations).x
-
-    def tikhonov(self, x: Tensor, y: Tensor, damping: Tensor, *, iterations: int = 8) -> Tensor:
-        r"""The minimiser of :math:`|y - A x'|^2 + \delta |x' - x|^2`, by conjugate gradients.
-
-        With :math:`\delta = \sigma_y^2 / r^2` it is the mean of an image known to be near ``x`` up
-        to white noise of variance r^2 once ``y``, with noise of variance sigma_y^2, has been seen.
+    def check(self, y: Tensor) -> None:
+        """Refuse measurements that this operator cannot have made.
 
         Args:
-            damping: delta > 0 for each sample, (batch,). iterations: the most that are taken.
-        """
-        gap = self.mask(y) * y - self.forward(x)
-        return x + damped(self.forward, self.adjoint, gap, damping, max_iter=iterations)
-
-    def norm_squared(self, y: Tensor, *, steps: int = 30) -> Tensor:
-        """|A|^2 for each sample of measurements like ``y``, (batch,): the largest eigenvalue of
-        A^H A, from below, by power iteration from the same start for all.
-        """
-        v = self.adjoint(y)
-        generator = torch.Generator().manual_seed(0)
-        v = torch.randn(v.shape[1:], generator=generator).to(v).expand(v.shape)
-        for _ in range(steps):
-            v = self.adjoint(self.forward(v / wide(norm(v), v)))
-        return norm(v)
-
-    def project_exact(self, x: Tensor, y: Tensor, *, tol: float = 8e-6) -> Solution:
-        """The image nearest to ``x`` that fits the measurements: x + A^+ (y - A x).
-
-        Stops at a residual of ``tol`` relative to ``y`` (to A x where ``y`` is next to nothing, as
-        in a slice of air); the solution holds the one reached. Where A is nearly singular, a
-        ``tol`` that takes more than some 20 iterations also amplifies the rounding of ``x``:
-        conjugate gradients lose their orthogonality. :meth:`project_ball` does not.
-        """
-        y, gap, size = self._gap(x, y)
-        change = self.pinv(gap, tol=tol * size / norm(gap).clamp_min(1e-30))
-        fitted = x + change.x
-        return Solution(fitted, self.residual(fitted, y), change.iterations)
-
-    def project_ball(self, x: Tensor, y: Tensor, *, tol: float) -> Solution:
-        """The image nearest to ``x`` whose residual is ``tol`` at most, relative as in
-        :meth:`project_exact`; in closed form, with no residual, where ``zero_filled_is_pinv``.
-
-        A projection onto a convex set: two ``x`` that differ by rounding stay as near to each
-        other, also where A is nearly singular and A^+ would tear them apart.
-        """
-        if self.zero_filled_is_pinv:
-            return self.project_exact(x, y)
-        y, gap, size = self._gap(x, y)
-        change = nearest(
-            self.forward, self.adjoint, gap, radius=tol * size, accuracy=1e-5 * norm(x)
-        )
-        fitted = x + change.x
-        return Solution(fitted, self.residual(fitted, y), change.iterations)
-
-    def _gap(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The masked y, y - A x and the norm to which a residual is relative."""
-        y, now = self.mask(y) * y, self.forward(x)
-        of_y, of_now = norm(y), norm(now)
-        return y, y - now, torch.where(of_y > 1e-3 * of_now, of_y, of_now)
-
-    def residual(self, x: Tensor, y: Tensor) -> Tensor:
-        """|y - A x| / |y| of each sample, shape (batch,); |A x| where y is zero."""
-        y = self.mask(y) * y
-        of_y = norm(y)
-        return norm(y - self.forward(x)) / torch.where(of_y > 0, of_y, 1.0)
-
-    def check(self, y: Tensor) -> None:
-        """Refuse measurements that cannot be this operator's.
+            y: measurements, (batch, channel or coil, *grid).
 
         Raises:
             ValueError: another shape, NaN or infinity, or data where nothing is measured.
@@ -233,32 +63,229 @@ class Operator(ABC):
                 f"{', '.join(map(str, self.grid_shape))}) for {self!r}"
             )
         if not bool(torch.isfinite(y).all()):
-            raise ValueError("the data hold NaN or infinity")
+            raise ValueError("the data contain NaN or infinity")
         if not torch.equal(self.mask(y) * y, y):
             raise ValueError("the data are not zero where the mask says nothing was measured")
 
+    @property
+    def H(self) -> Operator:
+        """The adjoint A^H as an operator: from measurements to images."""
+        return Adjoint(self)
 
-def check_mask(mask: Tensor, grid_shape: tuple[int, ...]) -> None:
-    """Refuse what is no mask on that grid.
+    def __matmul__(self, other: Operator) -> Operator:
+        """The composition: ``(A @ B)(x)`` is A B x."""
+        return Composition(self, other) if isinstance(other, Operator) else NotImplemented
+
+    def __add__(self, other: Operator) -> Operator:
+        """The sum of two operators on the same images and grid."""
+        return Sum(self, other) if isinstance(other, Operator) else NotImplemented
+
+    def __sub__(self, other: Operator) -> Operator:
+        """The difference of two operators on the same images and grid."""
+        return Sum(self, -other) if isinstance(other, Operator) else NotImplemented
+
+    def __mul__(self, factor: SupportsFloat) -> Operator:
+        """The multiple by a real number."""
+        return Scaled(self, float(factor)) if _is_real(factor) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Operator:
+        """-A."""
+        return Scaled(self, -1.0)
+
+
+@final
+class Adjoint(Operator):
+    """A^H as an operator from measurements (batch, ..., *grid) to images; noiseless.
+
+    Args:
+        inner: the operator A.
+    """
+
+    def __init__(self, inner: Operator) -> None:
+        self.inner = inner
+        everything = torch.ones(inner.image_shape, dtype=torch.bool, device=inner.diagonal.device)
+        super().__init__(everything, image_shape=inner.grid_shape, grid_shape=inner.image_shape)
+
+    def __repr__(self) -> str:
+        return f"Adjoint({self.inner!r})"
+
+    @property
+    def H(self) -> Operator:
+        return self.inner
+
+    def settings(self) -> dict[str, Any]:
+        return {"inner": self.inner}
+
+    def select(self, samples: Sequence[int]) -> Adjoint:
+        chosen = copy.copy(self)
+        chosen.inner = self.inner.select(samples)
+        return chosen
+
+    def T(self, x: Tensor) -> Tensor:
+        return self.inner.adjoint(x)
+
+    def T_adjoint(self, z: Tensor) -> Tensor:
+        return self.inner.forward(z)
+
+
+@final
+class Composition(Operator):
+    """A B: ``outer`` applied to what ``inner`` measures, with the mask and the noise of ``outer``.
+
+    T_inv is known if both operators have one and ``inner`` measures its full grid.
+
+    Args:
+        outer: the operator A.
+        inner: the operator B.
 
     Raises:
-        ValueError: another shape, values other than 0 and 1, or no 1 at all.
+        ValueError: the grid of ``inner`` is not the image of ``outer``.
     """
-    trailing = tuple(mask.shape[-len(grid_shape) :])
-    wanted = grid_shape[len(grid_shape) - len(trailing) :]
-    if any(n not in (1, m) for n, m in zip(trailing, wanted, strict=True)):
-        raise ValueError(f"the mask has shape {tuple(mask.shape)}, the grid {grid_shape}")
-    if not bool(((mask == 0) | (mask == 1)).all()):
-        raise ValueError("the mask must hold 0 and 1 alone")
-    if not bool(mask.any()):
-        raise ValueError("the mask has no 1: nothing is measured")
+
+    def __init__(self, outer: Operator, inner: Operator) -> None:
+        if same_shape(outer.image_shape, inner.grid_shape) is None:
+            raise ValueError(
+                f"the operators cannot be composed: the left one takes images of shape "
+                f"{outer.image_shape}, the right one returns {inner.grid_shape}"
+            )
+        self.outer, self.inner = outer, inner
+        self._invertible = bool(inner.diagonal.all())
+        self.surjective = outer.surjective and inner.surjective and self._invertible
+        super().__init__(
+            outer.diagonal,
+            image_shape=_extra(outer.image_shape, inner.grid_shape) + inner.image_shape,
+            grid_shape=_extra(inner.grid_shape, outer.image_shape) + outer.grid_shape,
+            noise=outer.noise_model,
+        )
+
+    def __repr__(self) -> str:
+        return f"Composition({self.outer!r} @ {self.inner!r})"
+
+    def settings(self) -> dict[str, Any]:
+        return {"outer": self.outer, "inner": self.inner}
+
+    def select(self, samples: Sequence[int]) -> Composition:
+        chosen = copy.copy(super().select(samples))
+        chosen.outer, chosen.inner = self.outer.select(samples), self.inner.select(samples)
+        return chosen
+
+    def T(self, x: Tensor) -> Tensor:
+        return self.outer.T(self.inner.forward(x))
+
+    def T_adjoint(self, z: Tensor) -> Tensor:
+        return self.inner.adjoint(self.outer.T_adjoint(z))
+
+    def T_inv(self, z: Tensor) -> Tensor:
+        if not self._invertible:
+            return super().T_inv(z)
+        return self.inner.T_inv(self.outer.T_inv(z))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._count[0] += 1
+        return self.outer.forward(self.inner.forward(x))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        self._count[0] += 1
+        return self.inner.adjoint(self.outer.adjoint(y))
 
 
-def norm(z: Tensor) -> Tensor:
-    """The Euclidean norm of each sample, (batch,)."""
-    length: Tensor = torch.linalg.vector_norm(z.flatten(1), dim=1)
-    return length
+@final
+class Sum(Operator):
+    """A + B, measured where either of them measures; noiseless.
+
+    Args:
+        first: the operator A.
+        second: the operator B, on the same images and grid.
+
+    Raises:
+        ValueError: the operators have different images or grids.
+    """
+
+    def __init__(self, first: Operator, second: Operator) -> None:
+        image = same_shape(first.image_shape, second.image_shape)
+        grid = same_shape(first.grid_shape, second.grid_shape)
+        if image is None or grid is None:
+            raise ValueError(
+                f"the operators cannot be added: one maps {first.image_shape} to "
+                f"{first.grid_shape}, the other {second.image_shape} to {second.grid_shape}"
+            )
+        self.first, self.second = first, second
+        either = first.diagonal | second.diagonal.to(first.diagonal.device)
+        super().__init__(either, image_shape=image, grid_shape=grid)
+
+    def __repr__(self) -> str:
+        return f"Sum({self.first!r} + {self.second!r})"
+
+    def settings(self) -> dict[str, Any]:
+        return {"first": self.first, "second": self.second}
+
+    def select(self, samples: Sequence[int]) -> Sum:
+        chosen = copy.copy(super().select(samples))
+        chosen.first, chosen.second = self.first.select(samples), self.second.select(samples)
+        return chosen
+
+    def T(self, x: Tensor) -> Tensor:
+        return self.first.forward(x) + self.second.forward(x)
+
+    def T_adjoint(self, z: Tensor) -> Tensor:
+        return self.first.adjoint(z) + self.second.adjoint(z)
 
 
-def _per_sample(mask: Tensor, grid_shape: tuple[int, ...]) -> bool:
-    return mask.ndim > len(grid_shape) and mask.shape[0] > 1
+@final
+class Scaled(Operator):
+    """c A with the mask of A; noiseless.
+
+    Args:
+        inner: the operator A.
+        factor: the real number c, not zero.
+
+    Raises:
+        ValueError: ``factor`` is zero, infinite or NaN.
+    """
+
+    def __init__(self, inner: Operator, factor: float) -> None:
+        if not math.isfinite(factor) or factor == 0:
+            raise ValueError(f"`factor` is {factor}, expected a finite number other than 0")
+        self.inner, self.factor = inner, factor
+        self.surjective, self.zero_filled_is_pinv = inner.surjective, inner.zero_filled_is_pinv
+        super().__init__(inner.diagonal, image_shape=inner.image_shape, grid_shape=inner.grid_shape)
+
+    def __repr__(self) -> str:
+        return f"Scaled({self.factor:g} * {self.inner!r})"
+
+    def settings(self) -> dict[str, Any]:
+        return {"inner": self.inner, "factor": self.factor}
+
+    def select(self, samples: Sequence[int]) -> Scaled:
+        chosen = copy.copy(super().select(samples))
+        chosen.inner = self.inner.select(samples)
+        return chosen
+
+    def T(self, x: Tensor) -> Tensor:
+        return self.factor * self.inner.T(x)
+
+    def T_adjoint(self, z: Tensor) -> Tensor:
+        return self.factor * self.inner.T_adjoint(z)
+
+    def T_inv(self, z: Tensor) -> Tensor:
+        return self.inner.T_inv(z) / self.factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._count[0] += 1
+        return self.factor * self.inner.forward(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        self._count[0] += 1
+        return self.factor * self.inner.adjoint(y)
+
+
+def _is_real(value: object) -> bool:
+    """Whether ``value`` is one real number, of Python, NumPy or PyTorch."""
+    return isinstance(value, SupportsFloat) and getattr(value, "ndim", 0) == 0
+
+
+def _extra(longer: tuple[int, ...], shorter: tuple[int, ...]) -> tuple[int, ...]:
+    """The leading axes that the one shape has and the other leaves out."""
+    return longer[: max(0, len(longer) - len(shorter))]

@@ -1,4 +1,4 @@
-"""Linear solvers on batches, in which no sample sees another."""
+"""Iterative linear solvers on batches; the samples of a batch do not influence each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 BASIS = 32
-"""Gradients kept for reorthogonalisation: memory of as many image batches."""
+"""Number of gradients kept for reorthogonalisation; each takes the memory of an image batch."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,9 @@ class Solution:
     """A least-squares solution.
 
     Attributes:
-        x: the solution. residual: |b - A x| / |b| of each sample. iterations: the most any took.
+        x: the solution, (batch, ...).
+        residual: |b - A x| / |b| of each sample, (batch,).
+        iterations: number of iterations of the slowest sample.
     """
 
     x: Tensor
@@ -36,18 +38,20 @@ def cgls(
 ) -> Solution:
     """Least-norm solution of min |b - A x|, from x = 0 (Hestenes and Stiefel 1952).
 
-    In exact arithmetic the gradients A^T r are orthogonal. Rounding undoes that within ten or
-    twenty iterations, after which two runs that differ in the last digit part ways; so each
-    gradient is made orthogonal to the first ``BASIS`` ones again.
+    In exact arithmetic the gradients A^T r are orthogonal. Rounding destroys that within ten or
+    twenty iterations, after which two runs that differ in the last digit diverge; so each gradient
+    is orthogonalised against the first ``BASIS`` ones again.
 
-    A sample whose residual falls to ``tol`` of |b|, or whose gradient falls to ``0.001 tol`` of
-    the first, stands still from then on, so results do not depend on the batch.
+    A sample is frozen once its residual has fallen to ``tol`` |b| or its gradient to ``0.001 tol``
+    of the first one, so results do not depend on the rest of the batch.
 
     Args:
-        forward, adjoint: A and its adjoint on batched arrays.
+        forward: A on batched arrays.
+        adjoint: the adjoint of A.
         b: right-hand sides, (batch, ...).
         tol: relative tolerance, one number or one per sample.
-        least: share of the first gradient under which there is but rounding.
+        max_iter: maximum number of iterations.
+        least: gradient, relative to the first one, below which there is only rounding error.
     """
     r = b
     gradient = adjoint(r)
@@ -94,8 +98,11 @@ def damped(
     :math:`\sqrt\delta I` below it.
 
     Args:
-        forward, adjoint, b: as in :func:`cgls`; ``b`` may be complex where x is real.
-        damping: delta, one for each sample (batch,).
+        forward: A on batched arrays.
+        adjoint: the adjoint of A.
+        b: right-hand sides, (batch, ...); they may be complex where x is real.
+        damping: delta for each sample, (batch,).
+        max_iter: maximum number of iterations.
     """
     like = adjoint(b)
     root = wide(damping.to(like.dtype.to_real() if like.is_complex() else like.dtype).sqrt(), like)
@@ -117,9 +124,16 @@ def damped(
 def conjugate_gradients(
     apply: Callable[[Tensor], Tensor], b: Tensor, *, tol: float, max_iter: int
 ) -> Tensor:
-    """``max_iter`` steps, from zero, towards x with M x = b for a symmetric positive M (Hestenes
-    and Stiefel 1952). A sample stands still once its residual is ``tol`` of |b|, or once M shows it
-    a direction of no positive curvature, as an M that is only nearly symmetric may.
+    """The solution of M x = b for a symmetric positive M, from zero (Hestenes and Stiefel 1952).
+
+    A sample is frozen once its residual has fallen to ``tol`` |b|, or once a direction has no
+    positive curvature, as can happen if M is only approximately symmetric.
+
+    Args:
+        apply: M on batched arrays.
+        b: right-hand sides, (batch, ...).
+        tol: relative residual to reach.
+        max_iter: maximum number of iterations.
     """
     x, r, p = torch.zeros_like(b), b, b
     rho, still = _dot(b, b), tol**2 * _dot(b, b)
@@ -141,13 +155,18 @@ def conjugate_gradients(
 def chebyshev(
     apply: Callable[[Tensor], Tensor], b: Tensor, *, low: float, high: float, steps: int
 ) -> Tensor:
-    """x with M x = b nearly, by a fixed polynomial in M: linear in ``b`` (Golub and Varga 1961).
+    """Approximate solution of M x = b by a fixed polynomial in M (Golub and Varga 1961).
 
-    Starts from x = b, which suits an M near the identity. What M scales by a factor in [low, high]
-    is off by at most 1 / cosh(steps arccosh((high + low) / (high - low))) of the first error.
+    It is linear in ``b`` and starts from x = b, which suits an M close to the identity. Components
+    with an eigenvalue in [low, high] keep at most
+    1 / cosh(steps arccosh((high + low) / (high - low))) of their initial error.
 
     Args:
         apply: M, with real positive eigenvalues.
+        b: right-hand side.
+        low: lower end of the interval of eigenvalues.
+        high: upper end of the interval of eigenvalues.
+        steps: number of steps, the degree of the polynomial.
     """
     centre, radius = (high + low) / 2, (high - low) / 2
     x, remainder = b, b - apply(b)
@@ -166,7 +185,13 @@ def chebyshev(
 def largest_eigenvalue(
     apply: Callable[[Tensor], Tensor], start: Tensor, *, steps: int = 30
 ) -> float:
-    """The largest eigenvalue of M, by power iteration; from below."""
+    """A lower estimate of the largest eigenvalue of M, by power iteration.
+
+    Args:
+        apply: M, symmetric and positive.
+        start: initial vector, not zero.
+        steps: number of iterations.
+    """
     v, value = start / torch.linalg.vector_norm(start), 1.0
     for _ in range(steps):
         w = apply(v)
@@ -184,13 +209,24 @@ def _unit(a: Tensor) -> Tensor:
     return a / wide(torch.sqrt(_dot(a, a)).clamp_min(1e-30), a)
 
 
+def norm(z: Tensor) -> Tensor:
+    """The Euclidean norm of each sample of ``z`` (batch, ...), as (batch,)."""
+    length: Tensor = torch.linalg.vector_norm(z.flatten(1), dim=1)
+    return length
+
+
 def wide(value: Tensor, like: Tensor) -> Tensor:
-    """A value for each sample (batch,), with the axes to multiply ``like``."""
+    """One value per sample, (batch,), with the axes to multiply ``like``.
+
+    Args:
+        value: (batch,).
+        like: an array (batch, ...) whose number of axes and dtype the result takes.
+    """
     return value.reshape(-1, *(1,) * (like.ndim - 1)).to(like.dtype)
 
 
 def _real(a: Tensor) -> Tensor:
-    """Complex numbers as pairs of real ones."""
+    """Complex numbers as pairs of real numbers."""
     return torch.view_as_real(a) if a.is_complex() else a
 
 

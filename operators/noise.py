@@ -1,4 +1,4 @@
-"""Measurement noise, drawn on the CPU from an explicit generator, on the measured entries only."""
+"""Models of measurement noise, drawn on the CPU from a generator, on measured entries only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ class NoiseModel(Protocol):
     """Turns ideal measurements into noisy ones."""
 
     def __call__(self, y: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
-        """Noisy ``y`` on the full grid, still zero where ``mask`` is zero."""
+        """Noisy measurements on the full grid, still zero where ``mask`` is zero.
+
+        Args:
+            y: ideal measurements.
+            mask: 0 or 1, broadcastable to ``y``: which entries are measured.
+            generator: a CPU generator, from which the noise is drawn.
+        """
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,14 @@ class Noiseless:
 
 @dataclass(frozen=True)
 class GaussianNoise:
-    """Independent normal noise of standard deviation ``std`` on each real measurement."""
+    """Independent normal noise on each real measurement.
+
+    Attributes:
+        std: standard deviation, in the unit of the measurements.
+
+    Raises:
+        ValueError: ``std`` is not positive, or the measurements are complex.
+    """
 
     std: float
 
@@ -43,8 +56,13 @@ class GaussianNoise:
 
 @dataclass(frozen=True)
 class ComplexGaussianNoise:
-    """Thermal noise of an MRI receiver: independent normal noise of standard deviation ``std`` on
-    the real part and on the imaginary part of each k-space sample and coil.
+    """Thermal noise of an MRI receiver: independent normal noise on each k-space sample and coil.
+
+    Attributes:
+        std: standard deviation of the real part and of the imaginary part, each.
+
+    Raises:
+        ValueError: ``std`` is not positive, or the measurements are real.
     """
 
     std: float
@@ -66,10 +84,15 @@ class PoissonNoise:
     .. math:: N \sim \mathrm{Poisson}(I_0 e^{-y}) + \mathcal N(0, \sigma_e^2), \qquad
               y' = -\log(\max(N, 1) / I_0).
 
-    A ray that no photon survives is recorded as one photon.
+    A ray without any photon is recorded as one photon.
 
     Attributes:
-        photons: I_0, per ray. electronic: sigma_e, in photons (Yu et al. 2012).
+        photons: I_0, the number of photons per ray without an object.
+        electronic: sigma_e, the standard deviation of the electronic noise in photons (Yu et al.
+            2012).
+
+    Raises:
+        ValueError: ``photons`` is not positive, or ``electronic`` is negative.
     """
 
     photons: float
@@ -78,7 +101,7 @@ class PoissonNoise:
     def __post_init__(self) -> None:
         _positive(photons=self.photons)
         if not 0 <= self.electronic < float("inf"):
-            raise ValueError(f"electronic is {self.electronic}, expected 0 or more")
+            raise ValueError(f"`electronic` is {self.electronic}, expected 0 or more")
 
     def __call__(self, y: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         expected = self.photons * torch.exp(-y.cpu().double())
@@ -92,4 +115,4 @@ class PoissonNoise:
 def _positive(**value: float) -> None:
     for name, number in value.items():
         if not 0 < number < float("inf"):
-            raise ValueError(f"{name} is {number}, expected a positive number")
+            raise ValueError(f"`{name}` is {number}, expected a positive number")

@@ -1,10 +1,10 @@
-r"""The noise level from the data themselves, when nobody gives it.
+r"""Estimates of the noise level from the measurements themselves.
 
-All estimates rest on the median of absolute values, :math:`\sigma = \mathrm{median}|e| / 0.6745`
-for normal e, which a few large entries (edges, signal) hardly move. Where noise is fainter than the
-image's own detail, or than the beam hardening and partial volume that metal causes, the estimates
-are of the two together: too much noise, too few photons. These do not grow with the line integral
-as counted photons' noise does, so one deviation for all rays describes them better.
+All estimates use the median of absolute values, :math:`\sigma = \mathrm{median}|e| / 0.6745` for
+normal e, which is robust against a few large entries (edges, signal). Where the noise is weaker
+than the detail of the image, or than the beam hardening and partial volume effects of metal, the
+estimates include both: too much noise, too few photons. Such errors do not grow with the line
+integral as photon noise does, so one standard deviation for all rays describes them better.
 """
 
 from __future__ import annotations
@@ -20,22 +20,25 @@ NORMAL_MEDIAN = 0.6744897501960817
 """Median of |z| for standard normal z."""
 
 LEAST = 32
-"""Fewest numbers an estimate is made from."""
+"""Smallest number of values that an estimate may use."""
 
 DIFFERENCE = (1.0, -4.0, 6.0, -4.0, 1.0)
-"""Fourth difference: what is a cubic over five detectors vanishes, white noise grows by sqrt 70."""
+"""Fourth difference: it vanishes for a cubic and scales white noise by sqrt(70)."""
 
 
 def kspace_corners(kspace: Kspace, mask: Tensor, *, share: float = 0.05) -> Tensor:
-    """Deviation of the real and of the imaginary part each, one for each sample (batch,): from the
-    ``share`` of the measured samples that are farthest from the centre, all coils, where hardly
-    any signal is left.
+    """Noise standard deviation of the real and the imaginary part each, (batch,).
+
+    It is estimated from the measured k-space samples farthest from the centre, in all coils, which
+    contain hardly any signal.
 
     Args:
+        kspace: (batch, coil, ky, kx).
         mask: (ky, kx) or (batch, 1, ky, kx), 1 where a sample was taken.
+        share: share of the measured samples that is used.
 
     Raises:
-        ValueError: fewer than 32 numbers to judge by.
+        ValueError: fewer than 32 values to estimate from.
     """
     ny, nx = kspace.shape[-2:]
     y = (torch.arange(ny, device=kspace.device) - ny // 2) / (ny / 2)
@@ -48,15 +51,17 @@ def kspace_corners(kspace: Kspace, mask: Tensor, *, share: float = 0.05) -> Tens
         count = max(1, math.ceil(share * inside.numel()))
         far = here & (radius >= inside.topk(min(count, inside.numel())).values.min())
         values = torch.view_as_real(sample[:, far]).flatten()
-        levels.append(_deviation(values, "corner samples of k-space"))
+        levels.append(_std(values, "corner samples of k-space"))
     return torch.stack(levels)
 
 
 def repeated_differences(sinogram: Sinogram, mask: Tensor) -> Tensor:
-    """Deviation of every ray, the same for all of a sample, (batch,): from fourth differences
-    along the detectors of each measured view.
+    """Noise standard deviation of a ray, the same for all rays of a sample, (batch,).
+
+    It is estimated from fourth differences along the detectors of each measured view.
 
     Args:
+        sinogram: line integrals (batch, channel, views, detectors), dimensionless.
         mask: broadcastable to the sinogram, 1 where a ray was measured.
 
     Raises:
@@ -66,11 +71,14 @@ def repeated_differences(sinogram: Sinogram, mask: Tensor) -> Tensor:
 
 
 def photons(sinogram: Sinogram, mask: Tensor) -> Tensor:
-    r"""I_0 of a transmission scan, one for each sample (batch,): the photons that explain its
-    fourth differences, a ray of line integral y having the variance :math:`e^y / I_0`.
+    r"""I_0 of a transmission scan, the number of photons per ray, (batch,).
+
+    It is the one that explains the fourth differences along the detectors, if a ray of line
+    integral y has the variance :math:`e^y / I_0`.
 
     Args:
-        sinogram: line integrals, no unit. mask: as in :func:`repeated_differences`.
+        sinogram: line integrals (batch, channel, views, detectors), dimensionless.
+        mask: broadcastable to the sinogram, 1 where a ray was measured.
 
     Raises:
         ValueError: fewer than 32 runs of five measured rays, or no noise at all.
@@ -83,14 +91,17 @@ def photons(sinogram: Sinogram, mask: Tensor) -> Tensor:
         )]
     )  # fmt: skip
     if not bool((level > 0).all()):
-        raise ValueError("the sinogram shows no noise: it has no number of photons")
+        raise ValueError("the sinogram shows no noise: the number of photons is undefined")
     return 1 / level**2
 
 
 def background(sinogram: Sinogram, mask: Tensor, *, below: float = 0.02) -> Tensor:
-    """Deviation of rays through air alone, one for each sample (batch,): of the measured rays whose
-    line integral, averaged over five detectors, is under ``below``. In a transmission scan it is
-    1 / sqrt(I_0).
+    """Noise standard deviation of rays through air, (batch,); 1 / sqrt(I_0) in a transmission scan.
+
+    Args:
+        sinogram: line integrals (batch, channel, views, detectors), dimensionless.
+        mask: broadcastable to the sinogram, 1 where a ray was measured.
+        below: rays whose line integral, averaged over five detectors, is smaller pass through air.
 
     Raises:
         ValueError: fewer than 32 such rays.
@@ -98,7 +109,7 @@ def background(sinogram: Sinogram, mask: Tensor, *, below: float = 0.02) -> Tens
     smooth = _filter(sinogram, torch.full((5,), 0.2).to(sinogram))
     levels = []
     for i, (values, kept) in enumerate(_kept(sinogram, mask)):
-        levels.append(_deviation(values[smooth[i][kept].abs() < below], "rays through air"))
+        levels.append(_std(values[smooth[i][kept].abs() < below], "rays through air"))
     return torch.stack(levels)
 
 
@@ -107,8 +118,8 @@ def _differences(sinogram: Sinogram, mask: Tensor) -> list[Tensor]:
 
 
 def _kept(sinogram: Sinogram, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Of each sample the fourth differences over measured rays alone, in units of one ray's
-    deviation, and where they are.
+    """The fourth differences of each sample over measured rays only, scaled to the standard
+    deviation of one ray, and their positions.
     """
     weights = torch.tensor(DIFFERENCE).to(sinogram)
     differences = _filter(sinogram, weights) / weights.square().sum().sqrt()
@@ -117,16 +128,16 @@ def _kept(sinogram: Sinogram, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def _filter(z: Tensor, weights: Tensor) -> Tensor:
-    """Along the last axis, valid part."""
+    """Correlation along the last axis, valid part."""
     windows = z.unfold(-1, len(weights), 1)
     return windows @ weights
 
 
 def _by_sample(values: list[Tensor]) -> Tensor:
-    return torch.stack([_deviation(v, "runs of five measured rays") for v in values])
+    return torch.stack([_std(v, "runs of five measured rays") for v in values])
 
 
-def _deviation(values: Tensor, what: str) -> Tensor:
+def _std(values: Tensor, what: str) -> Tensor:
     if values.numel() < LEAST:
         raise ValueError(f"{values.numel()} {what}, at least {LEAST} are needed for a noise level")
     return values.abs().median() / NORMAL_MEDIAN

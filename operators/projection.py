@@ -1,16 +1,16 @@
-r"""The smallest x with :math:`|b - A x| \le \rho`: a projection, so rounding is not amplified.
+r"""The shortest x with :math:`|b - A x| \le \rho`: a projection, so rounding is not amplified.
 
-The set of such x is convex, and the projection onto a convex set brings no two points farther
-apart. That holds for any A, however nearly singular. It does not hold for least squares stopped
-early: there the x found depends on b without bound.
+The set of such x is convex, and the projection onto a convex set is non-expansive. That holds for
+any A, however close to singular. It does not hold for least squares stopped early, whose solution
+is not a Lipschitz function of b.
 
 With a multiplier :math:`1 / \delta` the minimiser is Tikhonov's,
 
 .. math:: x(\delta) = A^H (A A^H + \delta I)^{-1} b, \qquad |b - A x(\delta)| = \rho,
 
-and :math:`|b - A x(\delta)|` grows with delta. It is sought in the Krylov space of the
-bidiagonalisation by Golub and Kahan 1965, where A is a (k + 1) x k matrix, so that each delta costs
-next to nothing (Bjorck 1988; Calvetti and Reichel 2003).
+and :math:`|b - A x(\delta)|` increases with delta. The solution is sought in the Krylov space of
+the bidiagonalisation by Golub and Kahan 1965, where A is a (k + 1) x k matrix, so that evaluating a
+further delta is cheap (Bjorck 1988; Calvetti and Reichel 2003).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from torch import Tensor
 from medscore.operators.linalg import Solution, wide
 
 FLOOR = 1e-5
-"""Least sqrt(delta), relative to the largest singular value: below it is rounding."""
+"""Smallest sqrt(delta), relative to the largest singular value; below it is rounding error."""
 
 EVERY = 5
-"""Iterations between two looks at the small problem."""
+"""Number of iterations between two solutions of the small problem."""
 
 
 def nearest(
@@ -40,14 +40,16 @@ def nearest(
 ) -> Solution:
     """The x of least norm with |b - A x| <= radius.
 
-    Where no x comes so near, the one that comes nearest but for what rounding hides; the solution
-    holds the residual reached, relative to b.
+    If no x reaches the radius, the x of least residual up to rounding; the solution states the
+    residual reached, relative to b.
 
     Args:
-        forward, adjoint: A and its adjoint on batched arrays.
-        b: right-hand sides, (batch, ...). radius: of each sample, (batch,).
-        accuracy: bound on the error |x - x(delta)| at which a sample stands still, (batch,).
-        max_iter: the most iterations; as many image batches are kept.
+        forward: A on batched arrays.
+        adjoint: the adjoint of A.
+        b: right-hand sides, (batch, ...).
+        radius: rho for each sample, (batch,).
+        accuracy: error |x - x(delta)| at which a sample is frozen, (batch,).
+        max_iter: maximum number of iterations; each keeps one image batch in memory.
     """
     u, size = _unit(b, 0.0)
     v, alpha = _unit(adjoint(u), 0.0)
@@ -79,7 +81,7 @@ def nearest(
 
 
 def _small(matrix: Tensor, size: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """z, delta and |size e_1 - B z| of each sample, by bisection of log delta."""
+    """z, delta and |size e_1 - B z| of each sample, by bisection in log delta."""
     left, s, right = torch.linalg.svd(matrix, full_matrices=True)
     c = size[:, None] * left[:, 0, :]
     inside, outside = c[:, :-1], c[:, -1]
@@ -100,8 +102,8 @@ def _small(matrix: Tensor, size: Tensor, radius: Tensor) -> tuple[Tensor, Tensor
 
 
 def _unit(a: Tensor, least: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Each sample at length 1, and its length; what is shorter than rounding is nothing, and with
-    it the Krylov space is complete.
+    """Each sample normalised, and its length; a length below ``least`` is rounding error and counts
+    as zero, which means that the Krylov space is complete.
     """
     length = torch.linalg.vector_norm(a.flatten(1), dim=1)
     length = torch.where(length > least, length, 0.0)

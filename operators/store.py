@@ -1,8 +1,8 @@
-"""An operator in an HDF5 file and back: its class and the arguments that made it.
+"""Writing operators to HDF5 files and reading them: the class and its constructor's arguments.
 
-A file keeps ``Operator.settings()``: numbers and text as attributes, arrays as datasets, and every
-part that is itself made from arguments (a geometry, a noise model, an operator) as a group whose
-attribute ``kind`` names its class. A new operator that files should know is a line in ``KINDS``.
+A file stores ``Operator.settings()``: numbers and text as attributes, arrays as datasets, and every
+part with arguments of its own (a geometry, a noise model, an operator) as a group whose attribute
+``kind`` names its class. An operator that files should support needs a line in ``KINDS``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
 from medscore.io.hdf5 import array
 from medscore.operators import noise
-from medscore.operators.base import Operator
+from medscore.operators.base import Adjoint, Composition, Operator, Scaled, Sum
 from medscore.operators.ct import geometry
 from medscore.operators.ct.radon import Radon
 from medscore.operators.images.blur import Blur
@@ -57,6 +57,10 @@ KINDS: dict[str, type] = {
         Whitened,
         Phased,
         TwoChannels,
+        Adjoint,
+        Composition,
+        Sum,
+        Scaled,
         geometry.ParallelBeam,
         geometry.ParallelAngles,
         geometry.FanBeam,
@@ -66,7 +70,7 @@ KINDS: dict[str, type] = {
         noise.PoissonNoise,
     )
 }
-"""What a file may hold, by the name of its class. Nothing else is ever made from a file."""
+"""The classes that a file may contain, by name. No other object is constructed from a file."""
 
 FORMAT = "medscore-operator-1"
 
@@ -74,8 +78,13 @@ FORMAT = "medscore-operator-1"
 def save(path: Path, operator: Operator) -> None:
     """Write an operator to an HDF5 file of its own, atomically.
 
+    Args:
+        path: the file to write.
+        operator: the operator.
+
     Raises:
         MedscoreError: the folder cannot be written.
+        ValueError: the operator cannot be stored in a file.
     """
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
@@ -87,11 +96,16 @@ def save(path: Path, operator: Operator) -> None:
 def load(path: Path) -> Operator:
     """Read an operator that :func:`save` wrote.
 
+    Args:
+        path: the file to read.
+
     Raises:
-        MedscoreError: no such file, another format, or contents that make no operator.
+        MedscoreError: no such file, another format, or contents that are not an operator.
     """
     if not path.is_file():
-        raise MedscoreError("no such operator file", where=path, hint="see operators.store.save")
+        raise MedscoreError(
+            "no such operator file", where=path, hint="write one with operators.store.save"
+        )
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:
@@ -101,17 +115,25 @@ def load(path: Path) -> Operator:
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         what = " ".join(str(error).split())
         raise MedscoreError(
-            f"holds no operator ({what})", where=path, hint="save it again"
+            f"contains no valid operator ({what})", where=path, hint="save it again"
         ) from error
 
 
 def write(group: Any, part: object) -> None:
-    """Write an operator, or a part of one, into an open HDF5 group."""
-    kind = type(part).__name__
+    """Write an operator, or a part of one, into an open HDF5 group.
+
+    Args:
+        group: the group.
+        part: an operator, a geometry or a noise model.
+
+    Raises:
+        ValueError: ``part`` cannot be stored, or its class is not in ``KINDS``.
+    """
+    kind, settings = type(part).__name__, _settings(part)
     if KINDS.get(kind) is not type(part):
         raise ValueError(f"{kind} is not in operators.store.KINDS")
     group.attrs["kind"] = kind
-    for name, value in _settings(part).items():
+    for name, value in settings.items():
         match value:
             case None:
                 continue
@@ -127,6 +149,9 @@ def write(group: Any, part: object) -> None:
 
 def read(group: Any) -> Any:
     """The operator, or the part of one, that :func:`write` put into a group.
+
+    Args:
+        group: the group.
 
     Raises:
         ValueError: an unknown kind, or arguments that its class refuses.

@@ -2,26 +2,14 @@
 
 import importlib.util
 import pkgutil
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from scripts import script
 
 import medscore
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def script(name: str) -> ModuleType:
-    """A module of ``benchmarks/``."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 graph = script("import_graph")

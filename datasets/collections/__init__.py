@@ -1,1 +1,1 @@
-"""Collections of images for training and evaluation."""
+"""Collections of images: training slices, cohorts of evaluations, pictures."""

@@ -1,6 +1,7 @@
-"""Augmentation of training slices: mirrored, turned, magnified, shifted, scaled in intensity.
+"""Augmentation of training slices: mirroring, rotation, zoom, translation, intensity scaling.
 
-All draws of a batch come first, from one generator, so that any part of it can be made alone.
+All random numbers of a batch are drawn first, from one generator, so that any part of the batch can
+be made alone.
 """
 
 from __future__ import annotations
@@ -16,24 +17,33 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Motion:
-    """What happens to each image of a batch.
+    """Transformations of the images of a batch.
 
     Attributes:
-        rows: (batch, 2, 3) affine maps from the result's coordinates to the image's, -1 to 1.
-        gain: (batch,) factors.
+        rows: (batch, 2, 3) affine maps from the coordinates of the result, -1 to 1, to those of the
+            image.
+        gain: (batch,) factors of the intensity.
     """
 
     rows: Tensor
     gain: Tensor
 
     def of(self, part: slice) -> Motion:
-        """The motion of a part of the batch."""
+        """Transformations of a part of the batch.
+
+        Args:
+            part: images of the batch.
+        """
         return Motion(self.rows[part], self.gain[part])
 
     def apply(self, images: Tensor, oversample: int) -> Tensor:
-        """Images (batch, channel, H, W) moved and made smaller by ``oversample``; 0, air, comes in
-        from outside. The block mean is taken last, so that a turned image has the texture of an
-        unturned one.
+        """Transform images, then reduce them by block mean; zeros (air) enter from outside.
+
+        The block mean is taken last, so that a rotated image has the texture of an unrotated one.
+
+        Args:
+            images: (batch, channel, H, W).
+            oversample: side of the blocks in pixels.
         """
         warp = AffineTransform(
             normalized=True,
@@ -49,15 +59,17 @@ class Motion:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges to draw from. Half of the images are turned, magnified and shifted.
+    """Ranges of the transformations. Half of the images are rotated, magnified and translated.
 
     Attributes:
-        mirror: half of all images left to right. turn: largest angle in radians.
-        zoom: range of the magnification. gain: range of the intensity's factor; both log-uniform.
-        shift: largest, as a share of half the side.
+        mirror: mirror half of all images left to right.
+        turn: largest rotation in radians.
+        zoom: range of the magnification, log-uniform.
+        shift: largest translation, as a share of half the side.
+        gain: range of the intensity factor, log-uniform.
 
     Raises:
-        ValueError: a range that is not positive and increasing, or a negative reach, by name.
+        ValueError: a range is not positive and increasing, or ``turn`` or ``shift`` is negative.
     """
 
     mirror: bool = True
@@ -73,10 +85,15 @@ class Augmentation:
                 raise ValueError(f"{name} {ends} must be positive and increasing")
         for name in ("turn", "shift"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, 0 or more is needed")
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
 
     def draw(self, batch: int, generator: torch.Generator) -> Motion:
-        """The motion of ``batch`` images."""
+        """Draw the transformations of a batch.
+
+        Args:
+            batch: number of images.
+            generator: source of the random numbers.
+        """
         flip, moved, size, angle, dx, dy = torch.rand(6, batch, generator=generator)
         brightness = torch.rand(batch, generator=generator)
         moves = moved < 0.5
@@ -98,11 +115,18 @@ def draw_batch(
     part: slice,
     oversample: int,
 ) -> Tensor:
-    """A part of a batch of augmented slices, (part, 1, H / oversample, W / oversample) float32.
+    """Draw a part of a batch of augmented slices.
 
     Args:
-        slices: (n, H, W) to draw from.
-        batch: images in the whole batch, for all of which the generator draws.
+        slices: (n, H, W) slices to draw from.
+        augmentation: ranges of the transformations.
+        generator: source of the random numbers, drawn for the whole batch.
+        batch: number of images in the whole batch.
+        part: images of the batch to make.
+        oversample: factor by which the slices are larger than the images.
+
+    Returns:
+        (part, 1, H / oversample, W / oversample) float32.
     """
     index = torch.randint(len(slices), (batch,), generator=generator)
     motion = augmentation.draw(batch, generator)

@@ -1,6 +1,6 @@
 """Which patient and series a DICOM file belongs to.
 
-Patients are told apart by the PatientID, wherever their files lie and however they are named. The
+Patients are identified by the PatientID, wherever their files lie and however they are named. The
 identifier itself is never kept: it is hashed, and the hash is not written to any file.
 """
 

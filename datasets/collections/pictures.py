@@ -1,7 +1,7 @@
-"""Any other images: folders of PNG or JPEG files, NumPy arrays; grey or colour; with labels.
+"""Images of other kinds: PNG and JPEG files, NumPy arrays; grey or colour; with labels.
 
-They become squares with values from 0 to 1, the middle cut out and reduced by area mean. A label is
-an archive's ``label``, or the name of the folder that a file lies in.
+They are cropped to the central square, reduced by area mean, and scaled to values from 0 to 1. The
+label is an archive's ``label``, or the name of the folder in which a file lies.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 ARRAYS = (".npz", ".npy")
 
 DENSEST = 10_000
-"""Pixels of a byte, more than the densest format has; a header may claim anything."""
+"""Upper bound of the pixels per byte of any format; a header that claims more is false."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Pictures:
     """Images of one size.
 
     Attributes:
-        images: (n, channel, size, size) float32 from 0 to 1; one channel, or three of colour.
-        labels: of each image, as text. names: of its file and place in it.
+        images: (n, channel, size, size) float32 from 0 to 1; one channel, or three for colour.
+        labels: label of each image.
+        names: file of each image and its index in it.
     """
 
     images: Tensor
@@ -43,18 +44,27 @@ class Pictures:
 
 
 def load_pictures(
-    patterns: Sequence[str], *, root: Path, size: int, colour: bool, white: float | None = None
+    patterns: Sequence[str],
+    *,
+    root: str | Path,
+    size: int,
+    colour: bool,
+    white: float | None = None,
 ) -> Pictures:
-    """All images whose files match patterns below ``root``, in the order of their names.
+    """Load all images whose files match, in the order of their names.
 
     Args:
-        size: side of the squares. colour: three channels, else one; others are converted.
-        white: value of arrays that becomes 1; by default an integer type's largest, or 1.
+        patterns: patterns of file names below ``root``; ``**`` matches any depth.
+        root: data folder.
+        size: pixels per side.
+        colour: convert all images to three channels, otherwise to one.
+        white: value of arrays that becomes 1; by default the largest of an integer type, or 1.
 
     Raises:
-        MedscoreError: no file matches, a file is no image, one smaller than ``size``, or values
-            outside 0 to ``white``.
+        MedscoreError: no file matches, a file is not an image or smaller than ``size``, or its
+            values are not within 0 to ``white``.
     """
+    root = Path(root)
     images: list[Tensor] = []
     labels: list[str] = []
     names: list[str] = []
@@ -63,9 +73,10 @@ def load_pictures(
         hits = [hit for hit in hits if hit.suffix.lower() in (*FILES, *ARRAYS)]
         if not hits:
             raise MedscoreError(
-                "no picture is there", where=root / pattern,
-                hint=f"files end in {', '.join((*FILES, *ARRAYS))}",
-            )  # fmt: skip
+                "no picture matches",
+                where=root / pattern,
+                hint=f"files must end in {', '.join((*FILES, *ARRAYS))}",
+            )
         for path in hits:
             values, found = _read(path, colour, white)
             images.append(_square(values, size, path))
@@ -76,7 +87,7 @@ def load_pictures(
 
 def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[str]]:
     """Images (n, channel, H, W) from 0 to 1, and their labels."""
-    hint = "a PNG or JPEG file, or an array (n, H, W) or (n, H, W, 3), is needed"
+    hint = "use PNG or JPEG files, or arrays (n, H, W) or (n, H, W, 3)"
     with reading("pictures", path, hint), warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         if path.suffix.lower() in ARRAYS:
@@ -85,7 +96,7 @@ def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[s
             white = None
             with Image.open(path) as image:
                 if image.width * image.height > DENSEST * path.stat().st_size:
-                    raise ValueError(f"its bytes cannot hold {image.width}x{image.height} pixels")
+                    raise ValueError(f"{image.width}x{image.height} pixels are not in the file")
                 values = _pixels(image, colour)[None]
             names = [path.parent.name]
     if white is None:
@@ -94,9 +105,10 @@ def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[s
     scaled = torch.from_numpy(values.astype(np.float32) / white)
     if not (float(scaled.min()) >= 0 and float(scaled.max()) <= 1):  # NaN too
         raise MedscoreError(
-            f"holds values from {values.min():g} to {values.max():g}, 0 to {white:g} were expected",
-            where=path, hint="say in the recipe which value is `white`",
-        )  # fmt: skip
+            f"holds values from {values.min():g} to {values.max():g}, expected 0 to {white:g}",
+            where=path,
+            hint="set `white`, the value that becomes 1, in the recipe",
+        )
     scaled = scaled[:, None] if scaled.ndim == 3 else scaled.permute(0, 3, 1, 2)
     if colour and scaled.shape[1] == 1:
         scaled = scaled.expand(-1, 3, -1, -1)
@@ -109,7 +121,7 @@ def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[s
 def _pixels(image: Image.Image, colour: bool) -> NDArray[Any]:
     """(H, W) or (H, W, 3), 8 or 16 bits."""
     deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
-    if deep:  # PIL's conversions would cut them off at 255
+    if deep:  # PIL's conversions would clip them at 255
         return np.asarray(image).astype(np.uint16)
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of 32 bits, PIL's mode {image.mode}")
@@ -136,14 +148,15 @@ def _arrays(path: Path) -> tuple[NDArray[Any], list[str]]:
 
 
 def _square(images: Tensor, size: int, path: Path) -> Tensor:
-    """The middle, reduced to ``size`` by area mean."""
+    """Central square, reduced to ``size`` by area mean."""
     height, width = images.shape[2:]
     side = min(height, width)
     if side < size:
         raise MedscoreError(
-            f"images of {width}x{height} do not reduce to {size}x{size}", where=path,
-            hint="choose a smaller size, or larger images",
-        )  # fmt: skip
+            f"images of {width}x{height} do not reduce to {size}x{size}",
+            where=path,
+            hint="use a smaller `size`, or larger images",
+        )
     top, left = (height - side) // 2, (width - side) // 2
     cut = images[:, :, top : top + side, left : left + side]
     return torch.nn.functional.adaptive_avg_pool2d(cut, size)

@@ -1,4 +1,4 @@
-"""The images that the patterns of a configuration name, grouped by scan and told apart by patient.
+"""The images that the patterns of a configuration name, grouped by scan, with their patients.
 
 A pattern is of file or folder names below a data folder, names a public collection
 (:mod:`medscore.datasets.collections.public`), or, as ``package:nilearn/datasets/data/*.nii.gz``,
@@ -31,7 +31,7 @@ def find_images(patterns: Sequence[str], root: Path) -> list[Images]:
     """Find what the patterns name: one entry a scan, in the order of the patterns and names.
 
     A folder is one DICOM series; DICOM files that a pattern matches are grouped into their series.
-    Patients of DICOM files are told apart by the PatientID, those of NIfTI files by file name.
+    Patients of DICOM files are identified by the PatientID, those of NIfTI files by file name.
 
     Args:
         patterns: patterns of file names, collections or package files.

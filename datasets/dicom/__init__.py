@@ -1,1 +1,1 @@
-"""DICOM: reading files, frames and series into volumes, and writing derived series."""
+"""DICOM: files, frames and series to volumes, and derived series from volumes."""

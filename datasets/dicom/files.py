@@ -1,4 +1,4 @@
-"""Which DICOM files there are, and which series they make."""
+"""DICOM files in folders, and the series that they form."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ class Series:
     """Files that share a SeriesInstanceUID.
 
     Attributes:
-        number: SeriesNumber, -1 where it has none. files: in the order of their names.
-        image: whether the files hold pixels (reports and structure sets do not).
+        uid: SeriesInstanceUID.
+        description: SeriesDescription, possibly empty.
+        modality: Modality, or "unknown".
+        number: SeriesNumber, -1 where it is missing.
+        files: files in the order of their names.
+        image: whether the files hold pixels; reports and structure sets do not.
     """
 
     uid: str
@@ -39,9 +43,13 @@ class Series:
         return f"{self.description or self.uid!r} ({self.modality}, {files})"
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether the file starts as DICOM files do (128 bytes, then DICM)."""
-    with path.open("rb") as file:
+def is_dicom(path: str | Path) -> bool:
+    """Whether a file starts as DICOM files do: 128 bytes, then DICM.
+
+    Args:
+        path: an existing file.
+    """
+    with Path(path).open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 
 
@@ -59,24 +67,39 @@ def dicom_files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def list_series(folder: Path) -> list[Series]:
-    """Every series of a folder and the folders in it, by number, then description. Indexes
-    (DICOMDIR) and files that are not DICOM are passed over.
+def list_series(folder: str | Path) -> list[Series]:
+    """List the series of a folder and the folders in it, by number, then by description.
+
+    Indexes (DICOMDIR) and files that are not DICOM are skipped.
+
+    Args:
+        folder: an existing folder.
 
     Raises:
-        MedscoreError: no DICOM file, or a damaged one.
+        MedscoreError: there is no DICOM file, or one is damaged.
     """
-    return described(scan(folder, stop_before_pixels=True, specific_tags=list(_IDENTITY)))
+    return described(scan(Path(folder), stop_before_pixels=True, specific_tags=list(_IDENTITY)))
 
 
 def described(members: Mapping[str, Sequence[tuple[Path, Dataset]]]) -> list[Series]:
-    """The series that :func:`scan` found, in order."""
+    """Describe the series that :func:`scan` found, in order.
+
+    Args:
+        members: files and headers by SeriesInstanceUID.
+    """
     series = [_series(uid, files) for uid, files in members.items()]
     return sorted(series, key=lambda s: (s.number, s.description, s.uid))
 
 
 def scan(folder: Path, **options: Any) -> dict[str, list[tuple[Path, Dataset]]]:
-    """The files of each series, by its UID, with what ``dcmread`` makes of them under ``options``.
+    """Read the files of each series.
+
+    Args:
+        folder: an existing folder.
+        options: of ``pydicom.dcmread``.
+
+    Returns:
+        Files and what was read of them, by SeriesInstanceUID.
 
     Raises:
         MedscoreError: as :func:`list_series`.
@@ -99,11 +122,15 @@ def scan(folder: Path, **options: Any) -> dict[str, list[tuple[Path, Dataset]]]:
 
 
 def choose(series: Sequence[Series], wanted: str | None, folder: Path) -> Series:
-    """The one that ``wanted`` names: a SeriesInstanceUID, a description or a part of one, in any
-    case. Without it, the only series with images.
+    """Choose a series by name; without a name, the only series with images.
+
+    Args:
+        series: the series of a folder.
+        wanted: SeriesInstanceUID, description or a part of one, in any case.
+        folder: folder to name in the error.
 
     Raises:
-        MedscoreError: none is named so, or several.
+        MedscoreError: no series or several have that name.
     """
     images = [s for s in series if s.image]
     if not images:
@@ -120,11 +147,11 @@ def choose(series: Sequence[Series], wanted: str | None, folder: Path) -> Series
     if len(hits) == 1:
         return hits[0]
     shown = "; ".join(str(s) for s in (hits or images)[:5])
-    named = "" if wanted is None else f" of the name {wanted!r}"
+    named = "" if wanted is None else f" named {wanted!r}"
     raise MedscoreError(
         f"{len(hits)} series{named} in this folder: {shown}",
         where=folder,
-        hint="choose one by its UID or description (--series), `medscore inspect` lists them",
+        hint="set `series` to its UID or description, which `medscore inspect` lists",
     )
 
 

@@ -1,4 +1,4 @@
-"""Frames of DICOM files: a file of one image, or each frame of an enhanced multi-frame object."""
+"""Frames of DICOM files: the image of a file, or each frame of an enhanced multi-frame object."""
 
 from __future__ import annotations
 
@@ -32,14 +32,18 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Frame:
-    """Where one image lies, and what its stored numbers mean.
+    """Position of one image, and the meaning of its stored numbers.
 
     Attributes:
-        path: of its file. number: of the frame in it.
-        position: of the first pixel's centre, LPS mm; None where the file does not say.
-        cosines: (2, 3), along a row and down a column. spacing: between rows and columns, mm.
-        step: distance to the next slice by the header, mm.
-        slope, intercept: stored numbers to the scanner's unit. instance: SOPInstanceUID.
+        path: its file.
+        number: index of the frame in the file.
+        position: centre of the first pixel in LPS mm; ``None`` where it is not recorded.
+        cosines: (2, 3) unit vectors along a row and down a column, LPS.
+        spacing: distance between rows and between columns in mm.
+        step: distance to the next slice in mm, by the header.
+        slope: factor from stored numbers to the scanner's unit.
+        intercept: offset from stored numbers to the scanner's unit.
+        instance: SOPInstanceUID.
     """
 
     path: Path
@@ -60,11 +64,15 @@ class Frame:
 
 
 def frames(path: Path, dataset: Dataset) -> list[Frame]:
-    """The frames of a file.
+    """List the frames of a file.
+
+    Args:
+        path: the file.
+        dataset: its content.
 
     Raises:
-        MedscoreError: no image, a colour image, no pixel spacing, no two perpendicular directions,
-            no usable rescaling, or several frames without a position for each.
+        MedscoreError: there is no image, a colour image, no pixel spacing, no valid orientation or
+            rescaling, or there are several frames without positions.
     """
     if "PixelData" not in dataset:
         raise MedscoreError(
@@ -74,7 +82,7 @@ def frames(path: Path, dataset: Dataset) -> list[Frame]:
         raise MedscoreError(
             f"is a colour image ({dataset.get('PhotometricInterpretation')})",
             where=path,
-            hint="give a greyscale CT or MR image",
+            hint="use a greyscale CT or MR image",
         )
     count = int(dataset.get("NumberOfFrames", 1) or 1)
     found = [_frame(path, dataset, number) for number in range(count)]
@@ -94,21 +102,29 @@ DECODERS = {
     JPEG2000Lossless: "pylibjpeg",
     JPEG2000: "pylibjpeg",
 }
-"""Whose decoder is taken where there are several: gdcm, the first otherwise, ends the interpreter
-on some broken JPEG 2000 files."""
+"""Decoders by transfer syntax. Otherwise gdcm would be the first choice, which ends the interpreter
+on some damaged JPEG 2000 files."""
 
 FRAGILE = (JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
-"""Which only gdcm decodes: looked at in a process of their own first."""
+"""Transfer syntaxes that only gdcm decodes; such files are decoded in a child process first."""
 
 
 def decode(
     path: Path, dataset: Dataset, chosen: Sequence[Frame]
 ) -> tuple[NDArray[np.float32], list[str]]:
-    """Values (frames, rows, columns) of a file's frames, in the order they are given, in the
-    scanner's unit, and what was done to them.
+    """Decode the frames of a file.
 
-    Padding becomes air in CT. Grey values that are shown inverted (MONOCHROME1) are turned over,
-    but for CT, whose numbers are HU however they are shown.
+    Padding becomes air in CT. Grey values that are displayed inverted (MONOCHROME1) are inverted,
+    except in CT, whose numbers are HU however they are displayed.
+
+    Args:
+        path: the file.
+        dataset: its content.
+        chosen: frames to decode.
+
+    Returns:
+        Values (frames, rows, columns) in the scanner's unit, in the order of ``chosen``, and notes
+        on what was changed.
 
     Raises:
         MedscoreError: the pixels cannot be decoded.
@@ -125,7 +141,7 @@ def decode(
             for image, grey, frame in zip(values, raw, chosen, strict=True):
                 np.multiply(grey, frame.slope, out=image, casting="unsafe")
                 image += frame.intercept
-    except Exception as error:  # decoders raise anything; all of it means unreadable pixels
+    except Exception as error:  # decoders raise anything; it always means unreadable pixels
         raise MedscoreError(
             f"the pixels cannot be decoded ({reason(error)})",
             where=path,
@@ -141,7 +157,8 @@ def decode(
         if not ct:
             values = values.max() + values.min() - values
         notes.append(
-            "shown inverted (MONOCHROME1): " + ("HU are kept" if ct else "values were turned over")
+            "displayed inverted (MONOCHROME1): "
+            + ("HU are kept" if ct else "the values were inverted")
         )
     return values, notes
 
@@ -150,7 +167,9 @@ def _frame(path: Path, dataset: Dataset, number: int) -> Frame:
     spacing: Any = _value(dataset, number, "PixelMeasuresSequence", "PixelSpacing") or ()
     if len(spacing) != 2 or not min(spacing) > 0 or not math.isfinite(sum(spacing)):
         raise MedscoreError(
-            "has no PixelSpacing", where=path, hint="line integrals need millimetres: export it"
+            "has no PixelSpacing",
+            where=path,
+            hint="export it with the pixel spacing, which line integrals need",
         )
     direction = _value(dataset, number, "PlaneOrientationSequence", "ImageOrientationPatient")
     cosines = np.array(direction or (1, 0, 0, 0, 1, 0), dtype=float).reshape(2, 3)
@@ -165,7 +184,7 @@ def _frame(path: Path, dataset: Dataset, number: int) -> Frame:
     intercept = _number(dataset, number, "RescaleIntercept", 0.0)
     if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
         raise MedscoreError(
-            f"RescaleSlope {slope:g}, RescaleIntercept {intercept:g} make no image",
+            f"RescaleSlope {slope:g} or RescaleIntercept {intercept:g} is invalid",
             where=path,
             hint="export it again",
         )
@@ -187,7 +206,7 @@ def _frame(path: Path, dataset: Dataset, number: int) -> Frame:
 
 
 def _value(dataset: Dataset, number: int, group: str, keyword: str) -> Any:
-    """An element of a frame: in its functional group, in the shared one, or of the whole file."""
+    """Element of a frame: from its functional group, the shared one, or the whole file."""
     if "SharedFunctionalGroupsSequence" not in dataset:
         several = int(dataset.get("NumberOfFrames", 1) or 1) > 1
         return None if several and keyword == "ImagePositionPatient" else dataset.get(keyword)
@@ -207,7 +226,7 @@ def _number(dataset: Dataset, number: int, keyword: str, otherwise: float) -> fl
 
 
 def _padded(dataset: Dataset, raw: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Where the stored numbers are padding: one value, or the range up to its limit."""
+    """Mask of stored numbers that are padding: one value, or a range up to a limit."""
     padding = dataset.get("PixelPaddingValue")
     if padding is None:
         return None

@@ -1,4 +1,4 @@
-"""Whose images they are: read off the source's DICOM, only for derived files that shall say it."""
+"""Patient and study tags of the source, for derived files that are asked to carry them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,27 @@ TAGS = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-"""What derived files leave empty unless it is given back."""
+"""Tags that derived files leave empty unless the identity is kept."""
 
 
-def read_identity(path: Path, source: Source) -> dict[str, str]:
-    """The values of ``TAGS`` in the DICOM file or folder that a reconstruction came from.
+def read_identity(path: str | Path, source: Source) -> dict[str, str]:
+    """Read ``TAGS`` from the DICOM file or folder from which a measurement was made.
+
+    Args:
+        path: DICOM file or folder.
+        source: provenance of the measurement, with its study.
 
     Raises:
-        MedscoreError: no DICOM, or another study.
+        MedscoreError: it is not DICOM, or belongs to another study.
     """
+    path = Path(path)
     if not path.exists():
-        raise MedscoreError("no such file or folder", where=path, hint="give the source's DICOM")
+        raise MedscoreError("no such file or folder", where=path, hint="use the source's DICOM")
     files = [path]
     if path.is_dir():
         files = [series.files[0] for series in list_series(path)]
     elif not is_dicom(path):
-        raise MedscoreError("is no DICOM file", where=path, hint="give the source's DICOM")
+        raise MedscoreError("is not a DICOM file", where=path, hint="use the source's DICOM")
     study = source.uids.get("StudyInstanceUID")
     for file in files:
         with reading("DICOM", file):
@@ -44,6 +49,7 @@ def read_identity(path: Path, source: Source) -> dict[str, str]:
             if study and ds.get("StudyInstanceUID") == study:
                 return {tag: str(ds.get(tag, "")) for tag in TAGS}
     raise MedscoreError(
-        "is of another study than the measurement", where=path,
-        hint="give the DICOM that the measurement was made from",
-    )  # fmt: skip
+        "belongs to another study than the measurement",
+        where=path,
+        hint="use the DICOM from which the measurement was made",
+    )

@@ -1,4 +1,4 @@
-"""DICOM in: one file, or one series of a folder, to HU."""
+"""Reading DICOM: one file, or one series of a folder, to a volume."""
 
 from __future__ import annotations
 
@@ -23,35 +23,38 @@ from medscore.datasets.volume import AIR, Source, Volume, check_values
 from medscore.errors import MedscoreError, reading
 
 MOST = 2
-"""A stack resampled to more than so many times its slices would be made up."""
+"""Largest ratio of resampled to measured slices; beyond it most slices would be interpolated."""
 
 LARGE = 2**14
-"""Bytes over which an element of a file, its pixels, is read when it is needed."""
+"""Bytes above which an element of a file, its pixels, is read only when it is needed."""
 
 _SERIES_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
 
-def read_dicom(path: Path, *, series: str | None = None, resample: bool = False) -> Volume:
-    """Read a DICOM file, or one series of a folder and the folders in it, in the scanner's units
-    (HU). Enhanced multi-frame objects are stacks in one file.
+def read_dicom(path: str | Path, *, series: str | None = None, resample: bool = False) -> Volume:
+    """Read a DICOM file, or one series of a folder and the folders in it.
 
-    Slices are sorted along their normal. Pixels that carry the padding value become air. What was
-    noticed (a tilted gantry, missing slices) is in the source's notes.
+    Values are in the scanner's unit, HU for CT. Enhanced multi-frame objects are stacks in one
+    file. Slices are sorted along their normal. Pixels with the padding value become air in CT.
+    Gantry tilt is kept as shear in the affine. What the reader noticed is in the source's notes.
 
     Args:
-        series: UID, description, or a part of a description; needed where there are several.
-        resample: onto an even, upright grid, where the slices do not make one; linear.
+        path: file or folder.
+        series: UID, description, or a part of the description; required if there are several.
+        resample: interpolate linearly onto an even, upright grid where the slices are uneven or
+            tilted.
 
     Raises:
-        MedscoreError: not DICOM, truncated, colour, no pixel spacing, several series and none
-            chosen, slices that differ in shape, orientation or spacing, two at one position, or
-            uneven distances without ``resample``.
+        MedscoreError: it is not DICOM, truncated, a colour image, or without pixel spacing; there
+            are several series and none is chosen; or the slices differ in shape, orientation or
+            spacing, coincide, or are uneven without ``resample``.
     """
+    path = Path(path)
     with reading("DICOM", path), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         volume = _read(path, series, resample)
-    said = (" ".join(str(w.message).split()) for w in caught)
-    notes = tuple(dict.fromkeys([*volume.source.notes, *said]))
+    warned = (" ".join(str(w.message).split()) for w in caught)
+    notes = tuple(dict.fromkeys([*volume.source.notes, *warned]))
     return replace(volume, source=replace(volume.source, notes=notes))
 
 
@@ -62,7 +65,7 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
     fragile = [f for f, ds in datasets.items() if ds.file_meta.get("TransferSyntaxUID") in FRAGILE]
     if fragile:
         look(*fragile, kind="dicom")
-    with ThreadPoolExecutor(1) as hashing:  # beside the parsing, in the order of the files
+    with ThreadPoolExecutor(1) as hashing:  # while parsing, in the order of the files
         for file, dataset in datasets.items():
             hashing.submit(digest.update, file.read_bytes())
             with reading("DICOM", file):
@@ -88,7 +91,7 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
 
 
 def _datasets(path: Path, series: str | None) -> dict[Path, Dataset]:
-    """Of one file, or of the chosen series of a folder, whose pixels stay on disk for now."""
+    """One file, or the chosen series of a folder; large elements stay on disk for now."""
     if not path.is_dir():
         with reading("DICOM", path):
             return {path: pydicom.dcmread(path)}
@@ -98,18 +101,18 @@ def _datasets(path: Path, series: str | None) -> dict[Path, Dataset]:
 
 
 def _values(ordered: Stack, datasets: dict[Path, Dataset]) -> tuple[NDArray[np.float32], list[str]]:
-    """Decode into the order of the stack, a file at a time."""
+    """Decode one file at a time, in the order of the stack."""
     places: dict[Path, list[tuple[int, Frame]]] = {}
     for place, frame in enumerate(ordered.frames):
         places.setdefault(frame.path, []).append((place, frame))
     values: NDArray[np.float32] | None = None
     notes: list[str] = []
     for file, members in places.items():
-        images, said = decode(file, datasets[file], [frame for _, frame in members])
+        images, found = decode(file, datasets[file], [frame for _, frame in members])
         if values is None:
             values = np.empty((len(ordered.frames), *images.shape[1:]), dtype=np.float32)
         values[[place for place, _ in members]] = images
-        notes += said
+        notes += found
     assert values is not None
     return values, notes
 
@@ -117,8 +120,8 @@ def _values(ordered: Stack, datasets: dict[Path, Dataset]) -> tuple[NDArray[np.f
 def _on_a_grid(
     path: Path, ordered: Stack, values: NDArray[np.float32], modality: str, resample: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], tuple[str, ...], Sequence[str]]:
-    """Values, affine, instances and notes: as they are if an affine describes them, resampled if
-    that is asked for.
+    """Values, affine, instances and notes: unchanged if an affine describes the stack, resampled
+    if requested.
     """
     faults = ordered.faults()
     instances = tuple(frame.instance for frame in ordered.frames)
@@ -127,7 +130,7 @@ def _on_a_grid(
             raise MedscoreError(
                 f"{'; '.join(faults)}: most slices would be interpolated",
                 where=path,
-                hint="complete the series, or give the slices one by one",
+                hint="complete the series, or use the slices one by one",
             )
         outside = AIR if modality == "CT" else float(values.min())
         made = straighten(values, ordered, outside)
@@ -141,7 +144,7 @@ def _on_a_grid(
         raise MedscoreError(
             "; ".join(faults) or "the slices are shifted unevenly",
             where=path,
-            hint="complete the series, give the slices one by one, or resample (--resample)",
+            hint="complete the series, use the slices one by one, or set `resample`",
         )
     return values, ordered.affine, instances, faults
 

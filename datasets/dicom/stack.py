@@ -1,4 +1,4 @@
-"""The order and geometry of a stack of DICOM frames, and what is wrong with it."""
+"""Order and geometry of a stack of DICOM frames, and its irregularities."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from medscore.datasets.dicom.frames import Frame, Vector
 from medscore.errors import MedscoreError
 
 EVEN = 0.02
-"""Slice distances may differ by this share of their median."""
+"""Tolerance of the slice distances, as a share of their median."""
 
 UPRIGHT = 0.1
-"""Degrees by which the stack may lean from the slices' normal; more is a tilted gantry."""
+"""Tolerance of the angle in degrees between stack and slice normal; more is gantry tilt."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,11 @@ class Stack:
     """Frames in order along the normal of their common plane.
 
     Attributes:
-        frames: sorted. along: (n,) distance of each from the first in mm along the normal.
-        drift: (n, 2) how far each is shifted against the first, along rows and down columns, mm.
-        step: the median distance of neighbours in mm, the header's for one slice.
+        frames: frames in order.
+        along: (n,) distance of each frame from the first along the normal in mm.
+        drift: (n, 2) in-plane shift of each frame against the first, along rows and down columns,
+            in mm.
+        step: median distance of neighbours in mm; for one frame, that of the header.
     """
 
     frames: tuple[Frame, ...]
@@ -36,20 +38,20 @@ class Stack:
 
     @property
     def even(self) -> bool:
-        """Whether neighbours are equally far apart and shifted, so that an affine describes it."""
+        """Whether distances and shifts of neighbours are equal, so that an affine describes it."""
         gaps = np.diff(np.column_stack([self.along, self.drift]), axis=0)
         return len(gaps) == 0 or bool(np.ptp(gaps, axis=0).max() <= EVEN * self.step)
 
     @property
     def tilt(self) -> float:
-        """Degrees between the stack and the normal."""
+        """Angle between stack and slice normal in degrees."""
         lean = np.linalg.norm(self.drift[-1]) if len(self.drift) > 1 else 0.0
         return float(np.degrees(np.arctan2(lean, self.along[-1]))) if lean else 0.0
 
     @property
     def affine(self) -> NDArray[np.float64]:
-        """Voxel (column, row, slice) to RAS mm (DICOM PS3.3 C.7.6.2.1.1, with x and y negated);
-        of an uneven stack, from its ends.
+        """Map from voxel (column, row, slice) to RAS mm (DICOM PS3.3 C.7.6.2.1.1, x and y negated);
+        for an uneven stack, from its ends.
         """
         first = self.frames[0]
         across = first.normal * self.step
@@ -59,7 +61,7 @@ class Stack:
         return affine_of(first, across)
 
     def faults(self) -> list[str]:
-        """What a user should know, one line each."""
+        """Irregularities that a user should know of, one line each."""
         found = []
         gaps = np.diff(self.along)
         if len(gaps) and np.ptp(gaps) > EVEN * self.step:
@@ -78,9 +80,12 @@ class Stack:
 def stack(frames: Sequence[Frame], where: Path) -> Stack:
     """Sort frames along their normal.
 
+    Args:
+        frames: frames of one series.
+        where: file or folder to name in errors.
+
     Raises:
-        MedscoreError: frames that differ in orientation or pixel spacing, without a position, or
-            two at one position.
+        MedscoreError: frames differ in orientation or pixel spacing, lack a position, or coincide.
     """
     first = frames[0]
     for frame in frames:
@@ -99,16 +104,21 @@ def stack(frames: Sequence[Frame], where: Path) -> Stack:
         at = int(gaps.argmin())
         names = " and ".join(frames[order[i]].path.name for i in (at, at + 1))
         raise MedscoreError(
-            f"two slices at one position: {names}",
+            f"two slices have the same position: {names}",
             where=where,
-            hint="remove one, or export one echo or phase alone",
+            hint="remove one, or export a single echo or phase",
         )
     ordered = tuple(frames[i] for i in order)
     return Stack(ordered, along, offsets @ first.cosines.T, float(np.median(gaps)))
 
 
 def affine_of(first: Frame, across: Vector) -> NDArray[np.float64]:
-    """From the first frame and the way to the next slice, LPS mm."""
+    """Affine (4, 4), voxel to RAS mm, of a stack.
+
+    Args:
+        first: first frame.
+        across: (3,) vector from a slice to the next in LPS mm.
+    """
     row_mm, column_mm = first.spacing
     affine = np.eye(4)
     affine[:3, 0] = first.cosines[0] * column_mm
@@ -121,7 +131,7 @@ def affine_of(first: Frame, across: Vector) -> NDArray[np.float64]:
 def _position(frame: Frame) -> Vector:
     if frame.position is None:
         raise MedscoreError(
-            "has no ImagePositionPatient", where=frame.path, hint="give the slices one by one"
+            "has no ImagePositionPatient", where=frame.path, hint="use the slices one by one"
         )
     return frame.position
 

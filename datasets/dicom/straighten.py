@@ -1,8 +1,7 @@
-"""An uneven or leaning stack of slices, resampled onto an even and upright grid.
+"""Resampling of an uneven or tilted stack of slices onto an even, upright grid.
 
-Each slice is shifted back in its plane by how far the gantry's tilt moved it, and values between
-slices are interpolated linearly along the normal. Where slices lie on the new grid and nothing
-leans, they are kept as they are.
+Each slice is shifted back in its plane by the shear of the gantry tilt, and values between slices
+are interpolated linearly along the normal. Slices that lie on the new grid are kept unchanged.
 """
 
 from __future__ import annotations
@@ -16,20 +15,29 @@ from scipy import ndimage
 from medscore.datasets.dicom.stack import Stack
 
 SAME = 1e-3
-"""mm within which a slice lies on the new grid, and shifts that are none."""
+"""Distance in mm within which a slice lies on the new grid, and below which a shift is ignored."""
 
 
 @dataclass(frozen=True)
-class Straight:
-    """Slices (n, rows, columns) at ``along`` mm (n,) from the first, along the normal."""
+class EvenStack:
+    """Slices on an even, upright grid.
+
+    Attributes:
+        values: (n, rows, columns).
+        along: (n,) distance from the first slice along the normal in mm.
+    """
 
     values: NDArray[np.float32]
     along: NDArray[np.float64]
 
 
-def straighten(values: NDArray[np.float32], stack: Stack, outside: float) -> Straight:
-    """Slices ``stack.step`` apart from the first to the last; ``outside`` fills what a shifted
-    slice does not cover.
+def straighten(values: NDArray[np.float32], stack: Stack, outside: float) -> EvenStack:
+    """Resample a stack to slices ``stack.step`` apart, from the first to the last.
+
+    Args:
+        values: (n, rows, columns) in the order of the stack.
+        stack: geometry of the slices.
+        outside: value where a shifted slice does not reach.
     """
     row_mm, column_mm = stack.frames[0].spacing
     upright = np.empty_like(values)
@@ -53,4 +61,4 @@ def straighten(values: NDArray[np.float32], stack: Stack, outside: float) -> Str
             slice_[:] = upright[above]
         else:
             slice_[:] = (1 - share) * upright[above - 1] + share * upright[above]
-    return Straight(made_of, along)
+    return EvenStack(made_of, along)

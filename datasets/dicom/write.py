@@ -1,4 +1,4 @@
-"""DICOM out: a derived CT or MR series with new identifiers, no patient identity."""
+"""Writing DICOM: a derived CT or MR series with new identifiers, without patient identity."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pydicom.uid import (
 from medscore.datasets.volume import Source
 
 SLOPE, INTERCEPT = 0.1, -1024.0
-"""HU are stored as 16 bits, from -1024 to 5529.5 in steps of 0.1, clipped outside."""
+"""HU are stored in 16 bits, from -1024 to 5529.5 in steps of 0.1, and clipped to that range."""
 
 CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage}
 
 
 def write_dicom_series(
-    folder: Path,
+    folder: str | Path,
     values: NDArray[np.float32],
     affine: NDArray[np.float64],
     source: Source,
@@ -35,17 +35,26 @@ def write_dicom_series(
     description: str,
     version: str,
 ) -> None:
-    """Write slices (n, rows, columns) in HU, or of magnitudes (MR), as ``0001.dcm``, ... into an
-    existing ``folder``. Magnitudes are stored in 65535 steps up to their largest.
+    """Write slices as ``0001.dcm``, ``0002.dcm``, ... into a folder.
 
-    Study and frame of reference are the source's; series and instances are new, derived from the
-    source's hash and the content, so that equal content gets equal identifiers. Each slice refers
-    to the instance it was made from.
+    Study and frame of reference are those of the source. Series and instances are new, derived
+    from the source's hash and the content, so that equal content gets equal identifiers. Each slice
+    refers to the instance from which it was made. Magnitudes are stored in 65535 steps up to the
+    largest.
 
     Args:
-        identity: what :func:`~medscore.datasets.dicom.identity.read_identity` read, where files
-            shall say whose images they are; by default they do not.
+        folder: an existing folder.
+        values: (n, rows, columns) HU for CT, magnitudes for MR.
+        affine: (4, 4) map from voxel (column, row, slice) to RAS mm.
+        source: provenance of the slices.
+        modality: "CT" or "MR".
+        identity: patient and study tags from
+            :func:`~medscore.datasets.dicom.identity.read_identity`; by default the files carry
+            none.
+        description: SeriesDescription, cut to 64 characters.
+        version: version of medscore, for SoftwareVersions.
     """
+    folder = Path(folder)
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     column, row, slice_ = (float(np.linalg.norm(lps[:3, i])) for i in range(3))
     content = hashlib.sha256(values.tobytes() + affine.tobytes()).hexdigest()

@@ -1,1 +1,1 @@
-"""Raw scanner data: k-space files and CT projections."""
+"""Raw scanner data: k-space and CT projections."""

@@ -1,14 +1,14 @@
 """DICOM-CT-PD: projections as DICOM (Chen et al. 2015; the LDCT-and-Projection-data collection).
 
-One file is one view: (columns, rows) of the detector, in private groups 7029 to 7041 its geometry.
-Read here are scans of full turns about one place each (axial, step and shoot), their central
-detector row, a cylindrical detector around the source. Rebinning of helical scans is out of scope:
-they are refused, and can come in as a stack with a geometry file once they are rebinned
-(:mod:`medscore.datasets.raw.projections`).
+One file is one view: (columns, rows) of the detector, with its geometry in the private groups 7029
+to 7041. The reader takes axial (step-and-shoot) scans: full turns at one table position each, with
+a cylindrical detector around the source, of which it reads the central detector row. Rebinning of
+helical scans is out of scope: they are refused, and can be read as a stack with a geometry file
+once they are rebinned (:mod:`medscore.datasets.raw.projections`).
 
 The source is at rho (-sin phi, cos phi), with x to the right and y upwards in the image, and
 columns run along the detector axis of ``medscore.operators.ct.geometry``. No file of a real axial
-scan was at hand to try that on.
+scan was available to verify this.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ ANGLE, AXIAL, RADIUS = (0x7031, 0x1001), (0x7031, 0x1002), (0x7031, 0x1003)
 TO_DETECTOR, CENTRAL = (0x7031, 0x1031), (0x7031, 0x1033)
 WATER = (0x7041, 0x1001)
 KIND = (0x7037, 0x1009)
-"""Type of projection data: helical, axial."""
+"""Tag of the type of projection data: helical or axial."""
 
 
 @dataclass(frozen=True)
 class _View:
-    """Its angle in radians, the table's place in mm, and the central row's line integrals."""
+    """Angle in radians, table position in mm, and line integrals of the central detector row."""
 
     angle: float
     place: float
@@ -49,13 +49,17 @@ class _View:
 
     @property
     def beta(self) -> float:
-        """phi + pi in [0, 2 pi), rounding below 0 taken for 0."""
+        """phi + pi in [0, 2 pi), where rounding errors below 0 count as 0."""
         return (self.angle + math.pi + 1e-6) % (2 * math.pi)
 
 
-def is_ct_pd(path: Path) -> bool:
-    """Whether a folder's first DICOM file is a projection."""
-    for file in sorted(path.glob("*.dcm"))[:1]:
+def is_ct_pd(path: str | Path) -> bool:
+    """Whether the first DICOM file of a folder is a projection.
+
+    Args:
+        path: folder.
+    """
+    for file in sorted(Path(path).glob("*.dcm"))[:1]:
         try:
             return ANGLE in pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[ANGLE])
         except (pydicom.errors.InvalidDicomError, OSError, ValueError, KeyError, AttributeError):
@@ -63,16 +67,19 @@ def is_ct_pd(path: Path) -> bool:
     return False
 
 
-def read_ct_pd(path: Path, *, size: int, spacing: float) -> Projections:
-    """The projections of a folder.
+def read_ct_pd(path: str | Path, *, size: int, spacing: float) -> Projections:
+    """Read the projections of a folder.
 
     Args:
-        size, spacing: of the image to be made; the files do not say.
+        path: folder of DICOM-CT-PD files.
+        size: pixels per side of the image to reconstruct, which the files do not record.
+        spacing: its pixel spacing in mm.
 
     Raises:
-        MedscoreError: a helical scan, a flat detector, views that make no full turn at equal
-            angles, a missing tag, or what no DICOM is.
+        MedscoreError: the files are not DICOM or lack a tag, the scan is helical, the detector is
+            flat, or the views are not equally spaced over full turns.
     """
+    path = Path(path)
     digest, views = hashlib.sha256(), []
     first: Dataset | None = None
     for file in sorted(path.glob("*.dcm")):
@@ -88,7 +95,9 @@ def read_ct_pd(path: Path, *, size: int, spacing: float) -> Projections:
     shape = str(first[SHAPE].value).strip() if SHAPE in first else ""
     if shape and shape.upper() != "CYLINDRICAL":
         raise MedscoreError(
-            f"the detector is {shape.lower()}", where=path, hint="give a cylindrical one's scan"
+            f"the detector is {shape.lower()}",
+            where=path,
+            hint="use a scan with a cylindrical detector",
         )
     water = _number(path, first, WATER) if WATER in first else MU_WATER
     fields = {
@@ -103,10 +112,10 @@ def read_ct_pd(path: Path, *, size: int, spacing: float) -> Projections:
         "slice_spacing": abs(turns[1][0].place - turns[0][0].place) if len(turns) > 1 else 1.0,
         "mu_water": water if 0.01 < water < 0.05 else MU_WATER,
     }
-    hint = "give DICOM-CT-PD in mm, and --size and --spacing"
+    hint = "use DICOM-CT-PD in mm, and a valid `size` and `spacing`"
     geometry = checked_geometry(fields, path, hint=hint)
     data = np.stack([np.stack([view.row for view in turn]) for turn in turns])
-    note = "of each turn the central detector row is read"
+    note = "only the central detector row is read"
     source = Source("projections", digest.hexdigest(), notes=(note,))
     return Projections(data.astype(np.float32), geometry, source)
 
@@ -116,7 +125,7 @@ def _view(file: Path, ds: Dataset) -> _View:
     slope, intercept = float(ds.get("RescaleSlope", 1)), float(ds.get("RescaleIntercept", 0))
     columns, rows = pixels.shape if pixels.ndim == 2 else (0, 0)
     if not rows:
-        raise MedscoreError("is no single view", where=file, hint="give one file per view")
+        raise MedscoreError("is not a single view", where=file, hint="use one file per view")
     row = pixels[:, rows // 2] * slope + intercept
     centre = _numbers(file, ds, CENTRAL)[0] - 1  # counted from 1
     places = np.arange(columns) + centre - (columns - 1) / 2
@@ -128,16 +137,15 @@ def _view(file: Path, ds: Dataset) -> _View:
 
 
 def _turns(path: Path, views: list[_View]) -> list[list[_View]]:
-    """Full turns in the order of the table, each from beta = phi + pi = 0 on, anticlockwise."""
+    """Full turns by table position, each from beta = phi + pi = 0 on, anticlockwise."""
     places: dict[float, list[_View]] = {}
     for view in views:
         places.setdefault(round(view.place, 2), []).append(view)
     if len(places) > max(1, len(views) // 16):
         raise MedscoreError(
-            f"the table moves during the scan, by {max(places) - min(places):.4g} mm: it is "
-            "helical",
+            f"the table moves by {max(places) - min(places):.4g} mm during the scan: it is helical",
             where=path,
-            hint="rebin it to fan beams first, and give these as a stack with --geometry",
+            hint="rebin it to fan beams first, and use these as a stack with `geometry`",
         )
     turns = [sorted(places[place], key=lambda view: view.beta) for place in sorted(places)]
     counts = {len(turn) for turn in turns}
@@ -157,10 +165,10 @@ def _turns(path: Path, views: list[_View]) -> list[list[_View]]:
 
 
 def _numbers(where: Path, ds: Dataset, tag: tuple[int, int]) -> tuple[float, ...]:
-    """Floats, also where the reader does not know that they are."""
+    """Values of a tag as floats, even if pydicom does not know that they are floats."""
     if tag not in ds:
         raise MedscoreError(
-            f"lacks the tag ({tag[0]:04X},{tag[1]:04X})", where=where, hint="give DICOM-CT-PD"
+            f"lacks the tag ({tag[0]:04X},{tag[1]:04X})", where=where, hint="use DICOM-CT-PD"
         )
     value: Any = ds[tag].value
     if isinstance(value, bytes):

@@ -1,8 +1,8 @@
 """fastMRI files (Zbontar et al. 2018): HDF5 with k-space and the scanner's XML header.
 
-``kspace`` is (slices, coils, readout, phase), or (slices, readout, phase) of emulated single coils.
-The readout is oversampled twice: the header's reconSpace says what is kept of it. Columns that were
-not acquired (the challenge's masks, zero padding) are zero.
+``kspace`` is (slices, coils, readout, phase), or (slices, readout, phase) for emulated single
+coils. The readout is oversampled twice; the header's reconSpace gives the part that is kept.
+Columns that were not acquired (masks of the challenge, zero padding) are zero.
 """
 
 from __future__ import annotations
@@ -21,61 +21,77 @@ from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 from medscore.io.hdf5 import array
 
-MEND = "give a fastMRI file, e.g. file1000000.h5 of knee_singlecoil_val"
+HINT = "use a fastMRI file, e.g. file1000000.h5 of knee_singlecoil_val"
 
 
 def is_fastmri(file: Any) -> bool:
-    """Whether an open HDF5 file looks like one."""
+    """Whether an open HDF5 file looks like a fastMRI file.
+
+    Args:
+        file: open HDF5 file.
+    """
     return "kspace" in file
 
 
-def read_fastmri(path: Path) -> RawKspace:
-    """All slices.
+def read_fastmri(path: str | Path) -> RawKspace:
+    """Read the k-space of all slices.
+
+    Args:
+        path: fastMRI file.
 
     Raises:
-        MedscoreError: no fastMRI file, a header without a geometry, NaN, or nothing measured.
+        MedscoreError: it is not a fastMRI file, its header has no geometry, or its values are
+            invalid.
     """
-    with reading("fastMRI", path, MEND), h5py.File(path, "r") as file:
+    path = Path(path)
+    with reading("fastMRI", path, HINT), h5py.File(path, "r") as file:
         kspace = array(file["kspace"], "c")
         header = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
     if kspace.ndim == 3:
         kspace = kspace[:, None]
     if kspace.ndim != 4:
-        raise MedscoreError(f"kspace has shape {kspace.shape}", where=path, hint=MEND)
+        raise MedscoreError(f"kspace has shape {kspace.shape}", where=path, hint=HINT)
     check_kspace(kspace, path)
     spacing, oversampling = None, 1.0
     notes: tuple[str, ...] = ()
     if header is None:
-        notes = ("no header: pixel spacing and readout oversampling are not known",)
+        notes = ("no header: pixel spacing and readout oversampling are unknown",)
     else:
         spacing, oversampling = geometry(header, kspace.shape[-2:], path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return RawKspace(kspace, spacing, oversampling, Source("kspace", digest, notes=notes))
 
 
-def read_targets(path: Path) -> tuple[NDArray[np.float32], float]:
-    """The reconstructions that the file holds, (slices, H, W), and the pixels' spacing in mm (NaN
-    where there is no header): root sum of squares of several coils, or of one emulated coil.
+def read_targets(path: str | Path) -> tuple[NDArray[np.float32], float]:
+    """Read the reconstructions in a file: root sum of squares over coils, or of an emulated coil.
+
+    Args:
+        path: fastMRI file.
+
+    Returns:
+        Images (slices, H, W), and their pixel spacing in mm, NaN without a header.
 
     Raises:
-        MedscoreError: no fastMRI file, or one of a test set, without reconstructions.
+        MedscoreError: it is not a fastMRI file, or one of a test set, without reconstructions.
     """
-    with reading("fastMRI", path, MEND), h5py.File(path, "r") as file:
+    path = Path(path)
+    with reading("fastMRI", path, HINT), h5py.File(path, "r") as file:
         names = [name for name in ("reconstruction_rss", "reconstruction_esc") if name in file]
         if not names:
             raise MedscoreError(
-                "holds no reconstruction_rss or reconstruction_esc", where=path,
-                hint="train on training or validation files",
-            )  # fmt: skip
+                "holds no reconstruction_rss or reconstruction_esc",
+                where=path,
+                hint="use files of the training or validation set",
+            )
         images = array(file[names[0]], "f")
         header = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
     if images.ndim != 3:
-        raise MedscoreError(f"{names[0]} has shape {images.shape}", where=path, hint=MEND)
+        raise MedscoreError(f"{names[0]} has shape {images.shape}", where=path, hint=HINT)
     return images, float("nan") if header is None else _pixel(header, path)
 
 
 def _pixel(header: bytes | str, where: Path) -> float:
-    """Of the reconstructed image, in mm."""
+    """Pixel spacing of the reconstructed image in mm."""
     try:
         encoding = ElementTree.fromstring(header).find("{*}encoding")
         if encoding is None:
@@ -86,7 +102,7 @@ def _pixel(header: bytes | str, where: Path) -> float:
             raise ValueError("reconSpace has no matrixSize")
     except (ElementTree.ParseError, ValueError) as error:
         raise MedscoreError(
-            f"the XML header tells no geometry ({error})", where=where, hint="export it again"
+            f"the XML header holds no geometry ({error})", where=where, hint="export it again"
         ) from error
     return field / count
 
@@ -94,11 +110,19 @@ def _pixel(header: bytes | str, where: Path) -> float:
 def geometry(
     header: bytes | str, shape: tuple[int, ...], where: Path
 ) -> tuple[tuple[float, float, float], float]:
-    """Spacing (column, row, slice) in mm of the image that k-space of that shape makes, and the
-    readout's oversampling, from an ISMRMRD XML header.
+    """Read the geometry from an ISMRMRD XML header.
+
+    Args:
+        header: XML text.
+        shape: samples of k-space along readout and phase encoding.
+        where: file to name in the error.
+
+    Returns:
+        Distance between columns, rows and slices in mm of the image of all of k-space, and the
+        oversampling of the readout.
 
     Raises:
-        MedscoreError: not XML, or no positive fields of view.
+        MedscoreError: it is not XML, or has no positive fields of view.
     """
     try:
         root = ElementTree.fromstring(header)
@@ -108,7 +132,7 @@ def geometry(
         fields = [_field_of_view(encoding, space) for space in ("encodedSpace", "reconSpace")]
     except (ElementTree.ParseError, ValueError, TypeError) as error:
         raise MedscoreError(
-            f"the XML header tells no geometry ({error})", where=where, hint="export it again"
+            f"the XML header holds no geometry ({error})", where=where, hint="export it again"
         ) from error
     (readout, phase, thickness), (kept, *_) = fields
     oversampling = max(1.0, readout / kept)

@@ -1,7 +1,7 @@
 """ISMRMRD files (Inati et al. 2017), 2-D Cartesian, through the package ismrmrd (extra ``mri``).
 
-Lines are put where the header's encoding limits say; repetitions and averages are averaged. Of
-several contrasts, phases or sets the first is taken, and that is noted.
+Lines are placed by the header's encoding limits; repetitions and averages are averaged. Where there
+are several contrasts, phases or sets, the first is read, which is noted.
 """
 
 from __future__ import annotations
@@ -21,24 +21,32 @@ from medscore.errors import MedscoreError, reading
 from medscore.io.hdf5 import INFLATES
 
 OTHER = ("contrast", "phase", "set")
-"""Counters of which the first value is taken."""
+"""Counters of which only the first value is read."""
 
 
 def is_ismrmrd(file: Any) -> bool:
-    """Whether an open HDF5 file looks like one."""
+    """Whether an open HDF5 file looks like an ISMRMRD file.
+
+    Args:
+        file: open HDF5 file.
+    """
     return "dataset" in file and "data" in file["dataset"] and "xml" in file["dataset"]
 
 
-def read_ismrmrd(path: Path) -> RawKspace:
-    """All slices of a 2-D Cartesian scan.
+def read_ismrmrd(path: str | Path) -> RawKspace:
+    """Read all slices of a 2-D Cartesian scan.
+
+    Args:
+        path: ISMRMRD file.
 
     Raises:
-        MedscoreError: ismrmrd is not installed, the file cannot be read, another trajectory or
-            three dimensions, lines beyond the encoded matrix, or nothing measured.
+        MedscoreError: ismrmrd is not installed, the file cannot be read, the scan is not 2-D
+            Cartesian, lines lie beyond the encoded matrix, or the values are invalid.
     """
+    path = Path(path)
     if find_spec("ismrmrd") is None:
         raise MedscoreError(
-            "ISMRMRD files need the package ismrmrd",
+            "ISMRMRD files require the package ismrmrd",
             where=path,
             hint='pip install "medscore[mri]"',
         )
@@ -64,7 +72,7 @@ def read_ismrmrd(path: Path) -> RawKspace:
 
 
 def _encoding(header: bytes | str, where: Path) -> tuple[int, int, int]:
-    """Readout samples, phase encodings, and the step that is the centre."""
+    """Readout samples, phase encodings, and the encoding step of the centre."""
     try:
         encoding = ElementTree.fromstring(header).find("{*}encoding")
         if encoding is None:
@@ -78,13 +86,13 @@ def _encoding(header: bytes | str, where: Path) -> tuple[int, int, int]:
         centre = int(encoding.findtext(limits) or y // 2)
     except (ElementTree.ParseError, ValueError) as error:
         raise MedscoreError(
-            f"the XML header tells no encoding ({error})", where=where, hint="export it again"
+            f"the XML header holds no encoding ({error})", where=where, hint="export it again"
         ) from error
     if trajectory != "cartesian" or z > 1:
         raise MedscoreError(
             f"the trajectory is {trajectory} with {max(z, 1)} partition(s)",
             where=where,
-            hint="give a 2-D Cartesian scan",
+            hint="use a 2-D Cartesian scan",
         )
     if not (8 <= x <= 2**14 and 8 <= y <= 2**14):
         raise MedscoreError(f"the encoded matrix is {x} x {y}", where=where, hint="export it again")
@@ -94,20 +102,20 @@ def _encoding(header: bytes | str, where: Path) -> tuple[int, int, int]:
 def _assembled(
     path: Path, lines: list[Any], ny: int, nx: int, centre: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Lines in their places, what came several times averaged."""
+    """Place the lines on the grid, averaging those that were measured several times."""
     if not lines:
         raise MedscoreError("holds no image lines", where=path, hint="export it again")
     first = {name: min(getattr(line.idx, name) for line in lines) for name in OTHER}
     kept = [line for line in lines if all(getattr(line.idx, n) == v for n, v in first.items())]
     notes = []
     if len(kept) < len(lines):
-        notes.append(f"of several {', '.join(OTHER)}s the first is taken")
+        notes.append(f"there are several {'s, '.join(OTHER)}s: only the first is read")
     slices = 1 + max(line.idx.slice for line in kept)
     coils = kept[0].active_channels
     if slices * coils * ny * nx * 8 > INFLATES * path.stat().st_size:
         raise MedscoreError(
-            f"declares {slices} slices of {coils} coils, {ny} x {nx} samples, which it does not "
-            "hold",
+            f"declares {slices} slices of {coils} coils, {ny} x {nx} samples, more than the file "
+            "can hold",
             where=path,
             hint="export it again",
         )

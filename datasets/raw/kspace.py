@@ -1,7 +1,7 @@
 """Raw k-space as files hold it, and NumPy files of it.
 
-Readout lines run along ky, the first axis of the grid, so that a phase encoding is a column; where
-samples were not taken there are zeros.
+Readout lines run along ky, the first axis of the grid, so that a phase encoding is a column.
+Samples that were not measured are zero.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from medscore.errors import MedscoreError, reading
 
 @dataclass(frozen=True)
 class RawKspace:
-    """What a scanner wrote.
+    """k-space as the scanner wrote it.
 
     Attributes:
-        kspace: (slices, coils, ky, kx) complex64, centred, zero where nothing was taken.
-        spacing: of the image that all of it makes, between columns, rows and slices in mm; None
-            where the file does not say.
-        oversampling: field of view along the readout (the rows of the image) over that meant to be
-            kept.
-        source: hash and notes, no identity.
+        kspace: (slices, coils, ky, kx) complex64, centred, zero where it was not sampled.
+        spacing: distance between columns, rows and slices in mm of the image of all of k-space;
+            ``None`` where the file does not record it.
+        oversampling: field of view along the readout (the rows of the image) over the intended one.
+        source: hash and notes, without identity.
     """
 
     kspace: NDArray[np.complex64]
@@ -38,28 +37,31 @@ class RawKspace:
 
     @property
     def sampled(self) -> NDArray[np.bool_]:
-        """Which samples were taken: (slices, ky, kx)."""
+        """Mask of the measured samples, (slices, ky, kx)."""
         found: NDArray[np.bool_] = (self.kspace != 0).any(axis=1)
         return found
 
 
-def read_numpy(path: Path, *, spacing: tuple[float, float] | None = None) -> RawKspace:
-    """A ``.npy`` file of k-space (ky, kx), (coil, ky, kx) or (slice, coil, ky, kx).
+def read_numpy(path: str | Path, *, spacing: tuple[float, float] | None = None) -> RawKspace:
+    """Read a ``.npy`` file of k-space.
 
     Args:
-        spacing: between columns and between rows in mm, which the file does not say; slices are
-            taken to be as far apart as columns.
+        path: file of complex (ky, kx), (coil, ky, kx) or (slice, coil, ky, kx).
+        spacing: distance between columns and between rows in mm, which the file does not record;
+            slices are assumed as far apart as columns.
 
     Raises:
-        MedscoreError: no NumPy file, pickled objects, real numbers, another shape, NaN, or nothing.
+        MedscoreError: it is not a NumPy file, holds objects or real numbers, has another shape, or
+            its values are invalid.
     """
+    path = Path(path)
     content = path.read_bytes()
     with reading("NumPy", path, hint="save it with numpy.save"):
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(mapped, np.ndarray) or mapped.dtype.kind != "c":
         kind = mapped.dtype if isinstance(mapped, np.ndarray) else "an archive"
         raise MedscoreError(
-            f"holds {kind}, expected complex k-space", where=path, hint="give a complex .npy array"
+            f"holds {kind}, expected complex k-space", where=path, hint="use a complex .npy array"
         )
     if not 2 <= mapped.ndim <= 4:
         raise MedscoreError(
@@ -74,14 +76,18 @@ def read_numpy(path: Path, *, spacing: tuple[float, float] | None = None) -> Raw
 
 
 def check_kspace(kspace: NDArray[Any], where: Path) -> None:
-    """Refuse what no image comes from.
+    """Refuse k-space from which no image can be reconstructed.
+
+    Args:
+        kspace: (slices, coils, ky, kx).
+        where: file to name in the error.
 
     Raises:
-        MedscoreError: no samples, NaN or infinity, or zero everywhere.
+        MedscoreError: there are too few samples, NaN or infinite values, or an empty slice.
     """
     if kspace.size == 0 or min(kspace.shape[-2:]) < 8:
         raise MedscoreError(
-            f"k-space has shape {kspace.shape}", where=where, hint="give 8 x 8 samples or more"
+            f"k-space has shape {kspace.shape}", where=where, hint="use 8 x 8 samples or more"
         )
     if not np.isfinite(kspace).all():
         raise MedscoreError("k-space holds NaN or infinity", where=where, hint="export it again")

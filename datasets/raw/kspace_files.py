@@ -1,4 +1,4 @@
-"""One door for raw k-space: fastMRI and ISMRMRD files by content, NumPy files by name."""
+"""The one entry for raw k-space: fastMRI and ISMRMRD files by content, NumPy files by name."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from medscore.datasets.raw.kspace import RawKspace, read_numpy
 from medscore.errors import MedscoreError, reading
 
 
-def read_kspace(path: Path, *, spacing: tuple[float, float] | None = None) -> RawKspace:
+def read_kspace(path: str | Path, *, spacing: tuple[float, float] | None = None) -> RawKspace:
     """Read raw k-space.
 
     Args:
-        spacing: between columns and between rows in mm, where the file does not say.
+        path: fastMRI or ISMRMRD file, or a ``.npy`` file of complex k-space.
+        spacing: distance between columns and between rows in mm, where the file does not record it.
 
     Raises:
-        MedscoreError: no such file, neither format, or what the reader found wrong.
+        MedscoreError: there is no such file, it has another format, or its reader refuses it.
     """
+    path = Path(path)
     if not path.is_file():
         raise MedscoreError("no such file", where=path, hint="check the path")
     if path.suffix == ".npy":
@@ -34,7 +36,7 @@ def read_kspace(path: Path, *, spacing: tuple[float, float] | None = None) -> Ra
         raise MedscoreError(
             "is neither a fastMRI nor an ISMRMRD file",
             where=path,
-            hint="give one, or complex k-space in a .npy file",
+            hint="use one, or complex k-space in a .npy file",
         )
     raw = read_ismrmrd(path) if known[0] else read_fastmri(path)
     if spacing is None or raw.spacing is not None:

@@ -3,21 +3,21 @@
 The geometry file, lengths in mm, angles in degrees::
 
     beam: parallel              # or fan
-    size: 512                   # image: pixels per side
-    spacing: 0.7                #        and their distance
-    views: 180                  # equally spaced, over 180 degrees (fan: 360), the first at 0
+    size: 512                   # pixels per side of the image
+    spacing: 0.7                # pixel spacing of the image
+    views: 180                  # equally spaced over 180 degrees (fan: 360), the first at 0
     angles: [0, 3, 7.5]         # parallel: instead of views, increasing, less than 180 apart
-    detector_spacing: 0.7       # along the arc, if curved
+    detector_spacing: 0.7       # along the arc if the detector is curved
     source_distance: 595        # fan: from the source to the centre of rotation
-    detector_distance: 1085     #      and to the detector
-    detector_shape: curved      #      or flat
-    axes: [slice, view, detector]        # of the array; [view, slice, detector] is usual too
+    detector_distance: 1085     # fan: from the source to the detector
+    detector_shape: curved      # fan: curved or flat
+    axes: [slice, view, detector]        # order of the array; [view, slice, detector] is common too
     values: line-integrals      # or transmission (I / I0)
-    dataset: exchange/data      # of HDF5, where it holds several
+    dataset: exchange/data      # name in the HDF5 file, where it holds several arrays
     slice_spacing: 1.0
-    mu_water: 0.01929           # 1/mm, ties HU to attenuation
+    mu_water: 0.01929           # attenuation of water in 1/mm, which ties HU to attenuation
 
-Conventions of angles and detectors are those of ``medscore.operators.ct.geometry``.
+The conventions of angles and detectors are those of ``medscore.operators.ct.geometry``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,24 @@ from medscore.io.hdf5 import INFLATES, array
 
 
 class ScanGeometry(BaseModel):
-    """What the geometry file says; see the module."""
+    """Content of the geometry file; lengths in mm, angles in degrees.
+
+    Attributes:
+        beam: "parallel" or "fan".
+        size: pixels per side of the image.
+        spacing: pixel spacing of the image.
+        views: number of equally spaced views over 180 degrees (fan: 360), the first at 0.
+        angles: increasing angles of a parallel beam, less than 180 apart, instead of ``views``.
+        detector_spacing: distance between detectors, along the arc if the detector is curved.
+        source_distance: distance from the source to the centre of rotation (fan).
+        detector_distance: distance from the source to the detector (fan).
+        detector_shape: "flat" or "curved" (fan).
+        axes: order of the array's axes.
+        values: "line-integrals" or "transmission" (I / I0).
+        dataset: name of the array in an HDF5 file; by default its only one.
+        slice_spacing: distance between slices.
+        mu_water: attenuation of water in 1/mm.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,24 +82,30 @@ class ScanGeometry(BaseModel):
     @model_validator(mode="after")
     def _whole(self) -> ScanGeometry:
         if (self.views is None) == (self.angles is None):
-            raise ValueError("give views or angles, one of them")
+            raise ValueError("set either views or angles")
         if self.angles is not None and self.beam == "fan":
-            raise ValueError("a fan beam's views are equally spaced: give views")
+            raise ValueError("views of a fan beam are equally spaced: set views")
         if self.beam == "fan" and None in (self.source_distance, self.detector_distance):
-            raise ValueError("a fan beam needs source_distance and detector_distance")
+            raise ValueError("a fan beam requires source_distance and detector_distance")
         if sorted(self.axes) != ["detector", "slice", "view"]:
             raise ValueError("axes must be slice, view and detector in some order")
         return self
 
     @property
     def count(self) -> int:
-        """Views."""
+        """Number of views."""
         return len(self.angles) if self.angles is not None else int(self.views or 0)
 
 
 @dataclass(frozen=True)
 class Projections:
-    """Line integrals (slices, views, detectors) float32, and where they run."""
+    """Measured line integrals.
+
+    Attributes:
+        data: (slices, views, detectors) float32.
+        geometry: geometry of the scan and of the image.
+        source: hash and notes, without identity.
+    """
 
     data: NDArray[np.float32]
     geometry: ScanGeometry
@@ -90,25 +113,33 @@ class Projections:
 
 
 def read_geometry(path: str | Path) -> ScanGeometry:
-    """The geometry file.
+    """Read a geometry file.
+
+    Args:
+        path: YAML file.
 
     Raises:
-        MedscoreError: no YAML, a field that is missing, unknown or out of range.
+        MedscoreError: it is not YAML, or a field is missing, unknown or out of range.
     """
     try:
         content = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise MedscoreError(
-            "is no YAML that can be read", where=path, hint="see docs/measurement.md"
+            "cannot be read as YAML", where=path, hint="see docs/measurement.md"
         ) from error
     return checked_geometry(content, path, hint="see docs/measurement.md")
 
 
 def checked_geometry(content: Any, where: str | Path, *, hint: str) -> ScanGeometry:
-    """The geometry of these fields.
+    """Validate the fields of a geometry.
+
+    Args:
+        content: fields by name.
+        where: file to name in the error.
+        hint: hint of the error.
 
     Raises:
-        MedscoreError: a field that is missing, unknown or out of range.
+        MedscoreError: a field is missing, unknown or out of range.
     """
     try:
         return ScanGeometry.model_validate(content)
@@ -120,19 +151,24 @@ def checked_geometry(content: Any, where: str | Path, *, hint: str) -> ScanGeome
         ) from None
 
 
-def read_projections(path: Path, geometry: ScanGeometry) -> Projections:
-    """A stack of projections; two axes are one slice.
+def read_projections(path: str | Path, geometry: ScanGeometry) -> Projections:
+    """Read a stack of projections; an array with two axes is one slice.
+
+    Args:
+        path: HDF5 or TIFF file.
+        geometry: geometry of the scan.
 
     Raises:
-        MedscoreError: neither HDF5 nor TIFF, several arrays and none named, other shapes than the
-            geometry says, or values that are none.
+        MedscoreError: the file is neither HDF5 nor TIFF, holds several arrays without a name in the
+            geometry, contradicts the geometry, or holds invalid values.
     """
+    path = Path(path)
     data = _tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _hdf5(path, geometry)
     if data.ndim == 2:
         place = geometry.axes.index("slice")
         data = np.expand_dims(data, place)
     if data.ndim != 3:
-        raise MedscoreError(f"has shape {data.shape}", where=path, hint="give a stack of 3 axes")
+        raise MedscoreError(f"has shape {data.shape}", where=path, hint="use a stack of 3 axes")
     order = [geometry.axes.index(name) for name in ("slice", "view", "detector")]
     data = np.ascontiguousarray(data.transpose(order), dtype=np.float32)
     if data.shape[1] != geometry.count:
@@ -154,7 +190,7 @@ def _logarithm(data: NDArray[np.float32], where: Path) -> NDArray[np.float32]:
         raise MedscoreError(
             f"{int((~(data > 0)).sum())} transmissions are not above 0",
             where=where,
-            hint="correct for the dark field, or replace them",
+            hint="correct for the dark field, or replace those values",
         )
     made: NDArray[np.float32] = -np.log(data)
     return made
@@ -165,10 +201,10 @@ def _tiff(path: Path) -> NDArray[Any]:
         series = file.series[0]
         declared = math.prod(series.shape) * series.dtype.itemsize
         if declared > INFLATES * path.stat().st_size:
-            raise ValueError(f"declares {declared / 2**30:.2g} GiB that it does not hold")
+            raise ValueError(f"declares {declared / 2**30:.2g} GiB that the file does not hold")
         values: NDArray[Any] = series.asarray()
     if values.dtype.kind not in "iuf":
-        raise MedscoreError(f"holds {values.dtype}", where=path, hint="give grey values")
+        raise MedscoreError(f"holds {values.dtype}", where=path, hint="use grey values")
     return values
 
 
@@ -184,7 +220,7 @@ def _hdf5(path: Path, geometry: ScanGeometry) -> NDArray[Any]:
 
 
 def _only(file: Any) -> str:
-    """The one array with 2 or 3 axes."""
+    """Name of the only array with 2 or 3 axes."""
     found: list[str] = []
 
     def visit(name: str, item: Any) -> None:
@@ -193,5 +229,5 @@ def _only(file: Any) -> str:
 
     file.visititems(visit)
     if len(found) != 1:
-        raise ValueError(f"{len(found)} arrays, name one as dataset in the geometry file")
+        raise ValueError(f"{len(found)} arrays: set dataset in the geometry file")
     return found[0]

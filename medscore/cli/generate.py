@@ -10,10 +10,10 @@ from rich.markup import escape
 
 from medscore.cli import options
 from medscore.cli.progress import console, sampling_bar
+from medscore.cli.words import OBSERVED
 from medscore.priors.catalogue import DEFAULT_PRIORS
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 
-TASKS = ("inpaint", "sr", "colorize")
 CONDITIONER = "diffpir"
 
 
@@ -62,7 +62,7 @@ def generate(
         typer.Option("--known", help="Partly observed images to complete; repeatable."),
     ] = None,
     task: Annotated[
-        str, typer.Option(help=f"What is observed of them, one of: {', '.join(TASKS)}.")
+        str, typer.Option(help=f"What is observed of them, one of: {', '.join(OBSERVED)}.")
     ] = "inpaint",
     mask: Annotated[
         Path | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,7 +41,22 @@ def inspect(
     if isinstance(found, list):
         typer.echo(_listed(found, as_json))
         return
-    typer.echo(json.dumps(asdict(found), indent=2) if as_json else _text(path, found))
+    shown = _in_options(found)
+    typer.echo(json.dumps(asdict(shown), indent=2) if as_json else _text(path, shown))
+
+
+def _in_options(report: Report) -> Report:
+    """The report with parameters as options of the commands that read the file next."""
+    from medscore.cli.app import in_options
+
+    def spelled(text: str) -> str:
+        return in_options(in_options(text, ["simulate"]), ["measure"])
+
+    return replace(
+        report,
+        noticed=tuple(spelled(text) for text in report.noticed),
+        priors={name: spelled(text) for name, text in report.priors.items()},
+    )
 
 
 def _text(path: Path, result: Report) -> str:

@@ -9,13 +9,8 @@ import typer
 
 from medscore.cli import options
 from medscore.cli.simulate import tell
-from medscore.datasets.nifti import write_nifti
+from medscore.cli.words import MAPS, MASKS, METAL_HU, TARGETS
 from medscore.errors import MedscoreError
-from medscore.measurements.from_kspace import MAPS, TARGETS
-from medscore.measurements.kspace_mask import SHAPES
-from medscore.measurements.measurement import write_measurement
-from medscore.measurements.read import measure as read
-from medscore.operators.ct.metal import METAL_HU
 
 
 def measure(
@@ -48,7 +43,7 @@ def measure(
         float | None, typer.Option(help="Drop lines of a fully sampled scan, for experiments.")
     ] = None,
     mask: Annotated[
-        str, typer.Option(help=f"Sampling pattern of the lines that are kept: {', '.join(SHAPES)}.")
+        str, typer.Option(help=f"Sampling pattern of the lines that are kept: {', '.join(MASKS)}.")
     ] = "equispaced",
     seed: Annotated[int, typer.Option(help="Seed of a random sampling pattern.")] = 0,
     metal: Annotated[
@@ -79,6 +74,10 @@ def measure(
     Example: medscore measure file1000000.h5 --acceleration 4 --target rss
     --target-output truth.nii.gz -o meas.h5
     """
+    from medscore.datasets.nifti import write_nifti
+    from medscore.measurements.measurement import write_measurement
+    from medscore.measurements.read import measure as read
+
     if (target is None) != (target_output is None):
         raise MedscoreError(
             "`target` and `target_output` go together", where=path, hint="set both or neither"

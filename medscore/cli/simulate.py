@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from medscore.cli import options
 from medscore.cli.progress import console
-from medscore.datasets.load import load_image
+from medscore.cli.words import MASKS, SCAN, TASKS
 from medscore.errors import MedscoreError
-from medscore.measurements.choices import Choices
-from medscore.measurements.kspace_mask import SHAPES
-from medscore.measurements.measurement import Measurement, write_measurement
-from medscore.measurements.simulation import simulate as scan
-from medscore.measurements.tasks import NEEDS, TASKS
 
-DEFAULTS = Choices()
+if TYPE_CHECKING:
+    from medscore.measurements.measurement import Measurement
 
 
 def _shown(name: str) -> str:
     """Default of a parameter of the scan, as the help shows it."""
-    return str(getattr(DEFAULTS, name))
+    return str(SCAN[name])
 
 
 def simulate(
@@ -52,7 +48,7 @@ def simulate(
     mask: Annotated[
         str | None,
         typer.Option(
-            help=f"Sampling pattern of k-space: {', '.join(SHAPES)}.", show_default=_shown("mask")
+            help=f"Sampling pattern of k-space: {', '.join(MASKS)}.", show_default=_shown("mask")
         ),
     ] = None,
     coils: Annotated[
@@ -112,6 +108,11 @@ def simulate(
 
     Example: medscore simulate t1.nii.gz --task mri --acceleration 8 --size 128 -o meas.h5
     """
+    from medscore.datasets.load import load_image
+    from medscore.measurements.measurement import write_measurement
+    from medscore.measurements.simulation import simulate as scan
+    from medscore.measurements.tasks import NEEDS
+
     options.check_new(output)
     chosen: dict[str, Any] = {
         "views": views, "arc": arc, "acceleration": acceleration, "mask": mask, "coils": coils,

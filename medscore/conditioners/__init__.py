@@ -1,1 +1,5 @@
 """Conditioners, which make an unconditional prior and sampler consistent with measurements."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

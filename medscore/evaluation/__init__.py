@@ -1,1 +1,5 @@
 """Comparisons of reconstruction methods on cohorts, with tables, plots and reports."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

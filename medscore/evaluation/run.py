@@ -108,8 +108,26 @@ def evaluate(
     work = pieces(spec, cases, path, networks)
     cells = fill(store, work, spread, run.on_cell)
     outcome = Outcome(spec, convention, cases, rows_of(cells), pictured(store, work))
-    arguments = ["medscore", "evaluate", f"configs/eval/{path.name}", "--data", "DATA"]
-    return write_report(output, outcome, shlex.join([*arguments, "-o", output.name]))
+    return write_report(output, outcome, _command(config, output, only, parameters))
+
+
+def _command(
+    config: str | Path, output: Path, only: Sequence[str], parameters: Sequence[str]
+) -> str:
+    """The command that makes the report; data folders are private, so it says DATA."""
+    options = [part for name in only for part in ("--method", name)]
+    options += [part for text in parameters for part in ("--set", text)]
+    words = [
+        "medscore",
+        "evaluate",
+        Path(config).name,
+        "--data",
+        "DATA",
+        *options,
+        "-o",
+        output.name,
+    ]
+    return shlex.join(words)
 
 
 def fill(

@@ -116,7 +116,12 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
         if m.mu_water is not None:
             file.attrs["mu_water_per_mm"] = m.mu_water
         file.create_dataset("data", data=m.data, compression="gzip", shuffle=True)
-        store.write(file.create_group("operator"), m.operator)
+        try:
+            store.write(file.create_group("operator"), m.operator)
+        except ValueError as error:  # an operator made of functions
+            raise MedscoreError(
+                str(error), where=path, hint="keep the data, and make the operator again"
+            ) from error
         geometry = file.create_group("geometry")
         geometry.attrs["kind"] = m.source.kind
         geometry.create_dataset("affine", data=m.affine)

@@ -1,4 +1,7 @@
-"""What a measurement file says of its noise, or what the data say, as a deviation of every ray."""
+r"""Noise standard deviation of each measured number, from a noise model or from the data.
+
+With I_0 photons, a ray of line integral y has the variance :math:`e^y / I_0`, taken at the noisy y.
+"""
 
 from __future__ import annotations
 
@@ -12,44 +15,63 @@ from medscore.operators.wrappers.whitened import Whitened
 from medscore.types import Sinogram
 
 
-def deviation(model: NoiseModel, sinogram: Tensor) -> Tensor | None:
-    r"""The deviation of each measured number, in its unit; ``None`` without noise.
+def std_of(model: NoiseModel, y: Tensor) -> Tensor | None:
+    """Noise standard deviation by a noise model.
 
-    With I_0 photons a ray of line integral y has the variance :math:`e^y / I_0`, taken from the
-    noisy y.
+    Args:
+        model: noise model.
+        y: measurements of any shape.
+
+    Returns:
+        Real tensor of the shape of ``y``, in its unit; ``None`` without noise.
 
     Raises:
-        ValueError: a noise model whose deviation is not known.
+        ValueError: the model does not apply to ``y``, or its standard deviation is unknown.
     """
     if isinstance(model, GaussianNoise):
-        return torch.full_like(sinogram.real if sinogram.is_complex() else sinogram, model.std)
+        return torch.full_like(y.real if y.is_complex() else y, model.std)
     if isinstance(model, PoissonNoise):
-        if sinogram.is_complex():
-            raise ValueError("a receiver counts no photons")
-        poisson: Tensor = torch.exp(sinogram / 2) / model.photons**0.5
+        if y.is_complex():
+            raise ValueError("an MRI receiver counts no photons")
+        poisson: Tensor = torch.exp(y / 2) / model.photons**0.5
         return poisson
     if isinstance(model, Noiseless):
         return None
-    raise ValueError(f"the deviation of {model} is not known")
+    raise ValueError(f"the standard deviation of {model} is unknown")
 
 
-def estimated(sinogram: Sinogram, mask: Tensor) -> Tensor:
-    """The deviation of each line integral of a transmission scan, its photons from the data.
+def photon_std(sinogram: Sinogram, mask: Tensor) -> Tensor:
+    """Noise standard deviation of photon counting, with photons per ray estimated from the data.
+
+    Args:
+        sinogram: (batch, channel, views, detectors) noisy line integrals.
+        mask: measured entries of the sinogram.
+
+    Returns:
+        Tensor of the shape of the sinogram.
 
     Raises:
-        ValueError: too few rays to judge by, or data without noise.
+        ValueError: there are too few rays, or the data show no noise.
     """
     level = photons(sinogram, mask)[:, None, None, None]
     return torch.exp(sinogram / 2) / level.sqrt()
 
 
-def estimated_uniform(sinogram: Sinogram, mask: Tensor) -> Tensor:
-    """One deviation for all line integrals of a sample, from the data; for what does not grow with
-    the line integral as counted photons' noise does: beam hardening and partial volume, in scans
-    of patients with metal above all.
+def uniform_std(sinogram: Sinogram, mask: Tensor) -> Tensor:
+    """One noise standard deviation for all line integrals of a sample, estimated from the data.
+
+    It suits errors that do not grow with the line integral as photon noise does: beam hardening and
+    partial volume, in particular in scans of patients with metal.
+
+    Args:
+        sinogram: (batch, channel, views, detectors) noisy line integrals.
+        mask: measured entries of the sinogram.
+
+    Returns:
+        Tensor of the shape of the sinogram.
 
     Raises:
-        ValueError: too few rays to judge by, or data without noise.
+        ValueError: there are too few rays, or the data show no noise.
     """
     level = repeated_differences(sinogram, mask)[:, None, None, None]
     if not bool((level > 0).all()):
@@ -58,7 +80,16 @@ def estimated_uniform(sinogram: Sinogram, mask: Tensor) -> Tensor:
 
 
 def whiten(operator: Operator, y: Tensor, std: Tensor | None) -> tuple[Operator, Tensor, float]:
-    """Operator, measurements and their noise's deviation: 1 after whitening, 0 without noise."""
+    """Divide operator and measurements by the noise standard deviation.
+
+    Args:
+        operator: measurement operator.
+        y: measurements.
+        std: noise standard deviation of each measured number; ``None`` without noise.
+
+    Returns:
+        Operator, measurements, and their noise standard deviation: 1, or 0 without noise.
+    """
     if std is None:
         return operator, y, 0.0
     white = Whitened(operator, std)

@@ -1,8 +1,8 @@
-r"""Between a measurement's units and the prior's range: value = shift + unit x.
+r"""Conversion between a measurement's unit and the range of the prior: value = shift + unit x.
 
-A prior of CT images is tied to HU, and through the attenuation of water to line integrals. A
-scanner's magnitudes have no unit, so what becomes 1 is found in each slice's own measurements: a
-high quantile of the image that they make by themselves.
+A prior of CT images is tied to HU, and through the attenuation of water to line integrals. An MRI
+scanner's magnitudes have no absolute unit, so the magnitude that becomes 1 is taken from each
+slice's own measurements: a high quantile of their direct reconstruction.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from medscore.operators.mri.fourier import ifft2c
 from medscore.operators.mri.masks import calibration_region
 
 MAGNITUDE_TOL = 1e-2
-"""Residual at which a first image is good enough to take its brightness from."""
+"""Tolerance of the pseudoinverse for the image from which the brightness is taken."""
 
 
 @runtime_checkable
 class Scale(Protocol):
-    """A range of values, as a :class:`~medscore.priors.contract.DataContract` has one.
+    """A range of values, such as that of a :class:`~medscore.priors.contract.DataContract`.
 
     Attributes:
-        low: value of 0 in the range. scale: value of 1, less ``low``.
+        low: value at 0 of the range.
+        scale: value at 1 minus value at 0.
     """
 
     @property
@@ -41,28 +42,34 @@ class Scale(Protocol):
 
 @dataclass(frozen=True)
 class Range:
-    """Values from ``low`` to ``high``: a :class:`Scale`."""
+    """A :class:`Scale` by its ends.
+
+    Attributes:
+        low: value at 0 of the range.
+        high: value at 1 of the range.
+    """
 
     low: float
     high: float
 
     @property
     def scale(self) -> float:
-        """``high`` less ``low``."""
+        """``high`` minus ``low``."""
         return self.high - self.low
 
 
 UNIT_RANGE = {"CT": Range(-1000.0, 1500.0), "MR": Range(0.0, 1.0)}
-"""By modality, for methods that come without a contract: HU, or shares of the brightness."""
+"""Range by modality for methods without a data contract: HU, or multiples of the brightness."""
 
 
 @dataclass(frozen=True)
 class NetworkUnits:
-    """The affine map: value = shift + unit x.
+    """The affine map value = shift + unit x from the prior's range to the measurement's unit.
 
     Attributes:
-        shift: value of 0 in the prior's range. unit: length of its range, one for all slices or
-            (slices, 1, 1, 1). mu_water: where values are attenuation (1/mm), water's.
+        shift: value at 0 of the prior's range.
+        unit: length of the range, one for all slices or (slices, 1, 1, 1).
+        mu_water: attenuation of water in 1/mm where values are attenuation, else ``None``.
     """
 
     shift: float
@@ -71,7 +78,12 @@ class NetworkUnits:
 
     @staticmethod
     def of_attenuation(contract: Scale, mu_water: float) -> NetworkUnits:
-        """Of a contract in HU, for operators on attenuation in 1/mm."""
+        """Units for operators on attenuation in 1/mm.
+
+        Args:
+            contract: range of the prior in HU.
+            mu_water: attenuation of water in 1/mm.
+        """
         return NetworkUnits(
             shift=mu_water * (1 + contract.low / 1000),
             unit=mu_water * contract.scale / 1000,
@@ -80,7 +92,12 @@ class NetworkUnits:
 
     @staticmethod
     def of(contract: Scale, m: Measurement) -> NetworkUnits:
-        """Of a measurement and a prior that fits it."""
+        """Units for a measurement and a prior that fits it.
+
+        Args:
+            contract: range of the prior.
+            m: measurement.
+        """
         if m.image_unit == ATTENUATION:
             assert m.mu_water is not None
             return NetworkUnits.of_attenuation(contract, m.mu_water)
@@ -93,7 +110,12 @@ class NetworkUnits:
         return NetworkUnits(0.0, torch.stack(full)[:, None, None, None] * contract.scale)
 
     def of_slices(self, slices: list[int] | None, like: Tensor) -> float | Tensor:
-        """The unit of these slices, or all."""
+        """Unit of some slices, or of all.
+
+        Args:
+            slices: indices of the slices; all by default.
+            like: tensor on the device to use.
+        """
         if not isinstance(self.unit, Tensor):
             return self.unit
         return (self.unit if slices is None else self.unit[slices]).to(like.device)
@@ -101,10 +123,12 @@ class NetworkUnits:
     def measurements(
         self, operator: Operator, y: Tensor, slices: list[int] | None = None
     ) -> Tensor:
-        """y in the prior's range: (y - A shift) / unit.
+        """Measurements in the prior's range: (y - A shift) / unit.
 
         Args:
-            slices: that ``y`` and ``operator`` are of, where units differ.
+            operator: measurement operator A.
+            y: measurements.
+            slices: indices of the slices of ``y`` and ``operator``; all by default.
         """
         unit = self.of_slices(slices, y)
         if self.shift == 0:
@@ -112,10 +136,11 @@ class NetworkUnits:
         return (y - operator.forward(self._constant(operator, y))) / unit
 
     def to_values(self, x: Tensor, slices: list[int] | None = None) -> Tensor:
-        """Images in the prior's range as HU or magnitudes; two channels become their modulus.
+        """Convert images from the prior's range to HU or magnitudes; two channels to the modulus.
 
         Args:
-            slices: that ``x`` is of, where units differ.
+            x: (batch, channel, H, W) images in the prior's range.
+            slices: indices of the slices of ``x``; all by default.
         """
         values = self.shift + self.of_slices(slices, x) * x
         if self.mu_water is not None:
@@ -125,15 +150,20 @@ class NetworkUnits:
         return values
 
     def _constant(self, operator: Operator, like: Tensor) -> Tensor:
-        """An image of nothing but the shift."""
+        """Constant image of the shift."""
         shape = operator.image_shape
         return torch.full((1, *(shape if len(shape) > 2 else (1, *shape))), self.shift).to(like)
 
 
 def brightness(operator: Operator, y: Tensor) -> Tensor:
-    """The magnitude that the prior knows as 1, of one sample: the 99.5th percentile of the image
-    that its measurements make by themselves. Of k-space that is the fully sampled centre's, all
-    coils together, and where it has none, all of it; else A^+ y.
+    """Magnitude that becomes 1 in the prior's range: a percentile of the direct reconstruction.
+
+    It is the 99.5th percentile. For k-space, the image is the root sum of squares of the fully
+    sampled centre, or of all samples without one; otherwise it is A^+ y.
+
+    Args:
+        operator: measurement operator of one sample.
+        y: its measurements.
     """
     if y.is_complex():
         mask = operator.mask(y).bool()
@@ -146,7 +176,7 @@ def brightness(operator: Operator, y: Tensor) -> Tensor:
 
 
 def _centre(mask: Tensor) -> Tensor:
-    """1 on the fully sampled centre."""
+    """Mask of the fully sampled centre; everything where there is none."""
     try:
         height, width = calibration_region(mask)
     except ValueError:

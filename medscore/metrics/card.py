@@ -1,10 +1,10 @@
-"""A metric card: what a mean quality stands for, beside every result.
+"""A metric card, which states what a mean quality means, beside every result.
 
-It holds the convention, what the reference is, how many values there are, and of each metric the
-mean, the standard deviation and the 95 % percentile-bootstrap interval of the mean (Efron &
-Tibshirani 1993, ch. 13). Slices of one patient are alike: told the patients, the bootstrap draws
-whole patients (Davison & Hinkley 1997, 3.8), so that the interval speaks of new ones. Of few it is
-too short: of 40 normal values it covers 94 %, of 10 some 90 %.
+It holds the convention, the reference, the number of values and, for each metric, the mean, the
+standard deviation and the 95 % percentile-bootstrap interval of the mean (Efron & Tibshirani 1993,
+ch. 13). Slices of one patient are correlated: if the patients are given, the bootstrap draws whole
+patients (Davison & Hinkley 1997, 3.8), so that the interval holds for new patients. For few values
+the interval is too short: with 40 normal values it covers 94 %, with 10 about 90 %.
 """
 
 from __future__ import annotations
@@ -21,16 +21,21 @@ from scipy.stats import bootstrap
 from medscore.metrics.image_quality import Convention, Quality
 
 RESAMPLES = 10_000
+"""Bootstrap draws."""
+
 LEVEL = 0.95
+"""Confidence level of the intervals."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric over several values, in its unit.
+    """Statistics of a metric over several values, in its unit.
 
     Attributes:
-        mean: inf where a value is. std: with n - 1; ``None`` of one value, or with an infinite one.
-        interval: of the mean; ``None`` where fewer than two can be drawn, or a value is infinite.
+        mean: mean; infinite if a value is.
+        std: standard deviation with n - 1; ``None`` for one value, or if a value is infinite.
+        interval: interval of the mean; ``None`` for fewer than two draws, or if a value is
+            infinite.
     """
 
     mean: float
@@ -38,7 +43,7 @@ class Estimate:
     interval: tuple[float, float] | None
 
     def record(self) -> dict[str, Any]:
-        """For JSON, which has no infinity: an infinite mean is null."""
+        """Content for JSON, which has no infinity: an infinite mean is null."""
         return {
             "mean": _finite(self.mean),
             "std": self.std,
@@ -48,12 +53,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Card:
-    """What the numbers of a result mean.
+    """Meaning of the numbers of a result.
 
     Attributes:
-        target: what the reference is. count: of values, slices or volumes by the convention.
-        groups: number of patients that were drawn whole; ``None`` if each value was drawn alone.
-        seed: of the draws. psnr: in dB.
+        convention: how images were compared.
+        target: the reference in words.
+        count: number of values: slices or volumes, by the convention.
+        groups: number of patients that were drawn whole; ``None`` if values were drawn singly.
+        seed: seed of the bootstrap.
+        psnr: peak signal-to-noise ratio in dB.
+        ssim: structural similarity.
+        nmse: normalised mean squared error.
     """
 
     convention: Convention
@@ -66,7 +76,7 @@ class Card:
     nmse: Estimate
 
     def record(self) -> dict[str, Any]:
-        """For JSON."""
+        """Content for JSON."""
         fields = asdict(self.convention)
         drawn = f"{self.convention.over}s" if self.groups is None else "whole patients"
         return {
@@ -94,14 +104,17 @@ def card(
     groups: Sequence[Hashable] | None = None,
     seed: int = 0,
 ) -> Card:
-    """The card of values that :func:`medscore.metrics.image_quality.qualities` gave.
+    """Summarise values of :func:`medscore.metrics.image_quality.qualities`.
 
     Args:
-        target: what the reference is. groups: the patient of each value, to draw whole patients.
-        seed: of the bootstrap, which is the same for all three metrics.
+        values: quality of each slice or volume.
+        convention: how images were compared.
+        target: the reference in words.
+        groups: patient of each value, to draw whole patients.
+        seed: seed of the bootstrap, which is the same for all three metrics.
 
     Raises:
-        ValueError: no values, one that is NaN, or not one group for each.
+        ValueError: there are no values, one is NaN, or the groups differ in number.
     """
     psnr, ssim, nmse = (
         _estimate(np.array([getattr(q, name) for q in values], dtype=float), groups, seed)
@@ -114,13 +127,15 @@ def card(
 def mean_interval(
     values: NDArray[np.float64], groups: Sequence[Hashable] | None = None, *, seed: int = 0
 ) -> tuple[float, float] | None:
-    """The 95 % percentile-bootstrap interval of the mean; ``None`` if fewer than two can be drawn.
+    """95 % percentile-bootstrap interval of the mean; ``None`` for fewer than two draws.
 
     Args:
-        values: (n,), finite. groups: of each value; a draw takes all values of a group.
+        values: (n,) finite values.
+        groups: group of each value; a draw takes all values of a group.
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: not one group for each value.
+        ValueError: the groups differ in number from the values.
     """
     names = range(len(values)) if groups is None else groups
     if len(names) != len(values):
@@ -136,7 +151,7 @@ def mean_interval(
         paired=True,
         vectorized=True,
         n_resamples=RESAMPLES,
-        batch=max(1, 2**22 // len(place)),  # bounds memory, changes no draw
+        batch=max(1, 2**22 // len(place)),  # bounds the memory, changes no draw
         confidence_level=LEVEL,
         method="percentile",
         random_state=np.random.default_rng(seed),

@@ -1,7 +1,7 @@
-"""Conventions by which images are compared: over what, in which range, where, by which window.
+"""Conventions for comparing images: per slice or volume, value range, region, SSIM window.
 
-No PSNR or SSIM means anything without its own: the same pair of images differs by several dB from
-one to the other.
+PSNR and SSIM mean nothing without their convention: between conventions, the values of one pair of
+images differ by several dB.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from medscore.errors import MedscoreError
 
 @dataclass(frozen=True)
 class SSIMWindow:
-    """``side`` in pixels, what it is in words, and what scikit-image is told for it."""
+    """Window over which SSIM takes local statistics.
+
+    Attributes:
+        side: side in pixels.
+        words: description.
+        settings: arguments of scikit-image's ``structural_similarity``.
+    """
 
     side: int
     words: str
@@ -40,21 +46,22 @@ class Convention:
     """How images are compared; by default slice by slice, full image, clipped to [low, high].
 
     Attributes:
-        low, high: of the range that is mapped to 0..1; ``high`` counts for a fixed range alone.
-        unit: of both.
-        over: one number per slice, or one per volume: PSNR and NMSE from the sums over all its
-            voxels, SSIM the mean of its slices' (fastMRI, Zbontar et al. 2018).
-        data_range: high - low, or what the reference's maximum, in the slice or in the volume, has
-            above ``low``.
-        clip: to the range.
-        roi: all pixels, or those whose centre is at most half the (shorter) side from the image's.
-            What lies outside counts nowhere, not in the range and in no window of SSIM.
-        window: of SSIM: uniform 7x7 with sample covariances (scikit-image's default), or Gaussian
-            (Wang et al. 2004: sigma 1.5, 11x11, population covariances).
-        without_metal: pixels of metal are set to ``low`` in both images before all else.
+        low: value that is mapped to 0.
+        high: value that is mapped to 1, if the range is fixed.
+        unit: unit of both.
+        over: "slice" for one number per slice; "volume" for one per volume: PSNR and NMSE from the
+            sums over all voxels, SSIM as the mean over slices (fastMRI, Zbontar et al. 2018).
+        data_range: "fixed" for ``high - low``; "slice" or "volume" for the maximum of the
+            reference there minus ``low``.
+        clip: clip images to the range.
+        roi: "full", or "circle" for pixels whose centre is at most half the shorter side from the
+            centre of the image. Pixels outside affect neither the range nor any SSIM window.
+        window: SSIM window: "uniform" 7x7 with sample covariances (scikit-image's default), or
+            "gaussian" (Wang et al. 2004: sigma 1.5, 11x11, population covariances).
+        without_metal: set metal pixels to ``low`` in both images first.
 
     Raises:
-        MedscoreError: an empty or endless range, or parts that do not go together.
+        MedscoreError: the range is empty or infinite, or the parts contradict each other.
     """
 
     low: float
@@ -72,17 +79,17 @@ class Convention:
         fixed = self.data_range == "fixed"
         if not math.isfinite(self.low) or (fixed and not self.low < self.high < math.inf):
             raise MedscoreError(
-                f"a convention's range cannot be {self.low:g}..{self.high:g}",
-                hint="use finite ends, the low one first, or the reference's range",
+                f"the range of a convention is {self.low:g}..{self.high:g}",
+                hint="use finite ends with `low` below `high`, or the range of the reference",
             )
         if self.over == "volume" and self.data_range == "slice":
             raise MedscoreError(
-                "a volume has one data range, not one per slice",
-                hint="use the data range fixed or volume",
+                "`data_range` is slice, but one number is given per volume",
+                hint="set `data_range` to fixed or volume",
             )
 
     def __str__(self) -> str:
-        """All of it in words, on one line."""
+        """The convention in words, on one line."""
         metal = f"metal set to {self.low:g} {self.unit} in both, " if self.without_metal else ""
         clipped = " and clipped" if self.clip else ", not clipped"
         slices = "slice by slice " if self.over == "volume" else ""
@@ -95,12 +102,12 @@ class Convention:
 
     @property
     def roi_words(self) -> str:
-        """The region that is judged."""
+        """The compared region in words."""
         return "full image" if self.roi == "full" else "inscribed circle"
 
     @property
     def range_words(self) -> str:
-        """What becomes 0..1, in the images' unit."""
+        """The range that is mapped to 0..1 in words."""
         if self.data_range == "fixed":
             return f"{self.low:g}..{self.high:g} {self.unit}".rstrip()
         return (
@@ -108,7 +115,12 @@ class Convention:
         )
 
     def region(self, height: int, width: int) -> NDArray[np.bool_]:
-        """The pixels (H, W) that are judged."""
+        """Mask (H, W) of the compared pixels.
+
+        Args:
+            height: number of rows.
+            width: number of columns.
+        """
         if self.roi == "full":
             return np.ones((height, width), dtype=bool)
         y, x = np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2
@@ -118,10 +130,11 @@ class Convention:
     def unit_range(
         self, image: NDArray[np.floating], width: float | None = None
     ) -> NDArray[np.float64]:
-        """The image mapped to 0..1, and clipped unless the convention does not.
+        """Map an image to 0..1, clipped if the convention clips.
 
         Args:
-            width: of the range in the image's unit; needed unless the range is fixed.
+            image: values in the unit of the convention.
+            width: length of the range; required unless the range is fixed.
         """
         width = self.high - self.low if width is None else width
         scaled: NDArray[np.float64] = (image.astype(np.float64) - self.low) / width
@@ -138,10 +151,28 @@ CONVENTIONS = {
     "thesis-mr": Convention(0.0, data_range="volume", window="gaussian"),
     "thesis-mar": replace(CT_CONVENTION, without_metal=True),
 }
-"""By name; ``replace(..., roi="circle")`` gives the variant in the circle.
+"""Conventions by name; ``replace(..., roi="circle")`` gives the variant in the circle.
 
-``fastmri`` is that of Zbontar et al. 2018. ``thesis-*`` are those of Song et al. 2022: images in
-0..1, SSIM as in the library piq, and for metal artifact removal metal set to 0. They differ in four
-points. There each CT volume is scaled by its own extremes; piq averages images of 384 and more
-pixels a side before SSIM; the SSIM of metal artifact removal has twice the data range, which is
-what scikit-image assumed of floats; and what lies outside the circle is set to 0, but counted."""
+``fastmri`` is that of Zbontar et al. 2018. ``thesis-*`` follow Song et al. 2022: images in 0..1,
+SSIM as in the library piq, and metal set to 0 for metal artifact removal. They differ from it in
+four points. There, each CT volume is scaled by its own extremes; piq averages images of 384 or more
+pixels per side before SSIM; the SSIM of metal artifact removal has twice the data range, which
+scikit-image assumed for floats; and pixels outside the circle are set to 0, but counted."""
+
+
+def convention_of(convention: Convention | str) -> Convention:
+    """Look up a convention by name; a convention is returned unchanged.
+
+    Args:
+        convention: key of ``CONVENTIONS``, or a convention.
+
+    Raises:
+        MedscoreError: the name is unknown.
+    """
+    if isinstance(convention, Convention):
+        return convention
+    if convention not in CONVENTIONS:
+        raise MedscoreError(
+            f"`convention` is {convention!r}", hint=f"use one of: {', '.join(CONVENTIONS)}"
+        )
+    return CONVENTIONS[convention]

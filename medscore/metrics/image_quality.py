@@ -1,4 +1,4 @@
-r"""PSNR, SSIM and NMSE with their convention named beside every number.
+r"""PSNR, SSIM and NMSE under a named convention.
 
 An image x and its reference r are mapped to u = (x - low) / range, so the data range is 1. Over the
 pixels of the region,
@@ -7,8 +7,8 @@ pixels of the region,
           NMSE = \textstyle\sum (u_x - u_r)^2 / \sum u_r^2,
 
 and SSIM (Wang et al. 2004) is the mean of its map over the pixels whose whole window lies in the
-region: of a full image, that is scikit-image's number. NMSE takes values above ``low``, because
-|r|^2 has no meaning for HU, which are negative in air.
+region; for a full image, this is scikit-image's number. NMSE uses values relative to ``low``,
+because |r|^2 has no meaning for HU, which are negative in air.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ from scipy.ndimage import binary_erosion
 from skimage.metrics import structural_similarity
 
 from medscore.errors import MedscoreError
-from medscore.metrics.convention import CONVENTIONS, CT_CONVENTION, WINDOWS, Convention
+from medscore.metrics.convention import (
+    CONVENTIONS,
+    CT_CONVENTION,
+    WINDOWS,
+    Convention,
+    convention_of,
+)
 
 __all__ = [
     "CONVENTIONS",
@@ -38,11 +44,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Quality:
-    """How near an image is to its reference.
+    """Similarity of an image to its reference.
 
     Attributes:
-        psnr: in dB, inf without any error. ssim: at most 1.
-        nmse: 0 or more; inf for an error where the reference is ``low`` throughout.
+        psnr: peak signal-to-noise ratio in dB; infinite for identical images.
+        ssim: structural similarity, at most 1.
+        nmse: normalised mean squared error, 0 or more; infinite if the reference is ``low``
+            throughout and the image is not.
     """
 
     psnr: float
@@ -53,15 +61,30 @@ class Quality:
 def quality(
     images: NDArray[np.floating],
     reference: NDArray[np.floating],
-    convention: Convention,
+    convention: Convention | str = "ct",
     metal: NDArray[np.bool_] | None = None,
 ) -> Quality:
-    """The mean of :func:`qualities`, which see."""
+    """Compare images with a reference: the mean over slices, or the numbers of the volume.
+
+    Args:
+        images: (n, H, W) images in the unit of the convention.
+        reference: (n, H, W) reference.
+        convention: convention, or its name in
+            :data:`medscore.metrics.convention.CONVENTIONS`.
+        metal: see :func:`qualities`.
+
+    Raises:
+        MedscoreError: as :func:`qualities`.
+    """
     return average(qualities(images, reference, convention, metal))
 
 
 def average(values: Sequence[Quality]) -> Quality:
-    """The mean of each metric."""
+    """Mean of each metric.
+
+    Args:
+        values: at least one quality.
+    """
     rows = np.array([(q.psnr, q.ssim, q.nmse) for q in values])
     return Quality(*map(float, rows.mean(axis=0)))
 
@@ -69,29 +92,34 @@ def average(values: Sequence[Quality]) -> Quality:
 def qualities(
     images: NDArray[np.floating],
     reference: NDArray[np.floating],
-    convention: Convention,
+    convention: Convention | str = "ct",
     metal: NDArray[np.bool_] | None = None,
 ) -> list[Quality]:
-    """Compare slices (n, H, W) with a reference of the same shape: n numbers, or the volume's one.
+    """Compare slices with a reference: one quality per slice, or one for the volume.
 
     Args:
-        metal: pixels (H, W) or (n, H, W) of metal, which a convention without metal needs and
-            others leave alone.
+        images: (n, H, W) images in the unit of the convention.
+        reference: (n, H, W) reference.
+        convention: convention, or its name in
+            :data:`medscore.metrics.convention.CONVENTIONS`.
+        metal: (H, W) or (n, H, W) mask of metal, which conventions without metal require and
+            others ignore.
 
     Raises:
-        MedscoreError: shapes that differ or are smaller than SSIM's window, values that are NaN or
-            infinite, no pixels of metal, or a reference nowhere above ``low`` that should give the
-            data range.
+        MedscoreError: the convention is unknown, shapes differ or are smaller than the SSIM window,
+            values are NaN or infinite, the mask of metal is missing, or a reference nowhere above
+            ``low`` should give the data range.
     """
+    convention = convention_of(convention)
     kept = _kept(images, reference, convention, metal)
     window = WINDOWS[convention.window]
     inside = convention.region(*reference.shape[1:])
     whole = binary_erosion(inside, np.ones((window.side, window.side), dtype=bool))
     if not whole.any():
         raise MedscoreError(
-            f"slices of {inside.shape[0]} x {inside.shape[1]} pixels are too small for SSIM's "
+            f"slices of {inside.shape[0]} x {inside.shape[1]} pixels are too small for the SSIM "
             f"window of {window.side} x {window.side}",
-            hint="compare larger images",
+            hint="use larger images",
         )
 
     def seen(stack: NDArray[np.floating], k: int) -> NDArray[np.float64]:
@@ -112,14 +140,15 @@ def qualities(
 
 
 def _widths(tops: Sequence[float], convention: Convention) -> list[float]:
-    """Of the range of each slice, from the maxima of the reference's."""
+    """Length of the range of each slice, from the maxima of the reference."""
     if convention.data_range == "volume":
         tops = [max(tops)] * len(tops)
     for k, top in enumerate(tops):
         if not top > convention.low:
             which = f"slice {k} of " if convention.data_range == "slice" else ""
             raise MedscoreError(
-                f"{which}the reference is nowhere above {convention.low:g}: it gives no data range",
+                f"{which}the reference is nowhere above {convention.low:g}, which leaves no data "
+                "range",
                 hint="leave it out, or use a fixed range",
             )
     return [top - convention.low for top in tops]
@@ -136,14 +165,14 @@ def _kept(
     convention: Convention,
     metal: NDArray[np.bool_] | None,
 ) -> NDArray[np.bool_]:
-    """The pixels (n, H, W) that keep their values: what lies outside the region, and metal, is set
-    to ``low`` in both, so that no window and no range sees it.
+    """Mask (n, H, W) of pixels that keep their values; others (outside the region, or metal) are
+    set to ``low`` in both images, so that they affect neither windows nor ranges.
     """
     shape = reference.shape
     if images.shape != shape or len(shape) != 3 or not shape[0]:
         raise MedscoreError(
-            f"images {images.shape} cannot be compared with a reference {shape}",
-            hint="give both as slices (n, H, W) on one grid",
+            f"images of shape {images.shape} cannot be compared with a reference of shape {shape}",
+            hint="use slices (n, H, W) on one grid for both",
         )
     for name, stack in (("images", images), ("reference", reference)):
         if not np.isfinite(stack).all():
@@ -152,9 +181,9 @@ def _kept(
     if not convention.without_metal:
         return inside
     if metal is None or metal.shape not in (shape, shape[1:]):
-        given = "none are given" if metal is None else f"these are {metal.shape}"
+        given = "there is none" if metal is None else f"its shape is {metal.shape}"
         raise MedscoreError(
-            f"this convention needs the pixels of metal, {shape}: {given}",
-            hint="pass metal, or use a convention that keeps it",
+            f"this convention requires a mask of metal of shape {shape}: {given}",
+            hint="set `metal`, or use a convention that keeps metal",
         )
     return inside & ~metal

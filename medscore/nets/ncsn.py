@@ -16,13 +16,14 @@ from pydantic import Field
 from torch import nn
 
 from medscore.nets.normalisation import CondInstanceNormPlus
-from medscore.nets.refinenet import RefineNet, RefineNetSpec
+from medscore.nets.refinenet import RefineNet
+from medscore.nets.refinenet_spec import RefineNetSpec
 from medscore.types import Images, Times
 
 
 class NCSNSpec(RefineNetSpec):
     """Parameters of :class:`NCSN`, beside those of
-    :class:`~medscore.nets.refinenet.RefineNetSpec`.
+    :class:`~medscore.nets.refinenet_spec.RefineNetSpec`.
 
     Attributes:
         kind: ``ncsn``.
@@ -41,7 +42,7 @@ class NCSN(nn.Module):
 
     Args:
         image_channels: channels of the images.
-        widths: channels of each stage (:class:`~medscore.nets.refinenet.RefineNetSpec`).
+        widths: channels of each stage (:class:`~medscore.nets.refinenet_spec.RefineNetSpec`).
         dilations: dilation of each stage.
         levels: number of noise scales.
     """

@@ -14,12 +14,13 @@ from typing import Literal, cast
 from torch import nn
 
 from medscore.nets.normalisation import InstanceNormPlus, NoNorm
-from medscore.nets.refinenet import RefineNet, RefineNetSpec
+from medscore.nets.refinenet import RefineNet
+from medscore.nets.refinenet_spec import RefineNetSpec
 from medscore.types import Images, Times
 
 
 class NCSNv2Spec(RefineNetSpec):
-    """Parameters of :class:`NCSNv2`: those of :class:`~medscore.nets.refinenet.RefineNetSpec`.
+    """Parameters of :class:`NCSNv2`: those of :class:`~medscore.nets.refinenet_spec.RefineNetSpec`.
 
     Attributes:
         kind: ``ncsnv2``.
@@ -36,7 +37,7 @@ class NCSNv2(nn.Module):
 
     Args:
         image_channels: channels of the images.
-        widths: channels of each stage (:class:`~medscore.nets.refinenet.RefineNetSpec`).
+        widths: channels of each stage (:class:`~medscore.nets.refinenet_spec.RefineNetSpec`).
         dilations: dilation of each stage.
     """
 

@@ -51,7 +51,7 @@ class UNetSpec(NetworkSpec):
 
     def check_size(self, size: int) -> None:
         levels = len(self.channels)
-        why = f"it is divided by fold {self.fold}, then halved between {levels} levels"
+        why = f"it is divided by fold {self.fold}, then halved between {levels} levels of channels"
         check_multiple(size, self.fold * 2 ** (levels - 1), why)
 
 

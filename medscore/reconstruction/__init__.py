@@ -1,1 +1,5 @@
 """Reconstruction of measurements by posterior sampling, baselines or supervised networks."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,13 +12,20 @@ Misfit = tuple[str, str, str]
 """Name of the property that differs, its value for the images, and its value for the prior."""
 
 
-def check_compatible(domain: ImageDomain, measurement: Measurement, *, where: str | Path) -> None:
+def check_compatible(
+    domain: ImageDomain,
+    measurement: Measurement,
+    *,
+    where: str | Path,
+    prior_name: str | None = None,
+) -> None:
     """Refuse a prior that was not trained on images like those of a measurement.
 
     Args:
         domain: image domain of the prior.
         measurement: the data.
         where: name of the measurement in error messages.
+        prior_name: name of the prior in error messages; by default the domain's name.
 
     Raises:
         MedscoreError: modality, quantity, matrix size or pixel spacing differ; the message has both
@@ -26,7 +33,7 @@ def check_compatible(domain: ImageDomain, measurement: Measurement, *, where: st
     """
     for what, ours, theirs in measurement_misfits(domain, measurement):
         raise MedscoreError(
-            f"{what} is {ours}, prior {domain.name} has {theirs}",
+            f"{what} is {ours}, prior {prior_name or domain.name} has {theirs}",
             where=where,
             hint="use a prior that fits (`medscore priors list`), or simulate at its size",
         )

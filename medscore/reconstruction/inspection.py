@@ -101,7 +101,7 @@ def inspect(
             volume = read_volume(path, series=series, resample=True, channel=channel)
         except MedscoreError:
             raise refused from None
-        noticed = ("the slices are not on a regular grid: resample them when reading",)
+        noticed = ("the slices are not on an regular grid: read it with `resample`",)
     return of_volume(volume, contracts, noticed)
 
 
@@ -187,7 +187,7 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
     }
     noticed = list(raw.source.notes)
     if raw.spacing is None:
-        noticed.append("the file does not specify the pixel size: set it when measuring")
+        noticed.append("the file does not specify the pixel size: measure it with `spacing`")
         return Report("raw k-space", facts, tuple(noticed), {})
     column, row, thickness = raw.spacing
     side = column * nx
@@ -203,7 +203,7 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
         found = misfits(
             contract, modality="MR", quantity="magnitude", size=size, spacing=side / size
         )
-        fits[name] = _verdict(found, f", measured at {size} x {size} (`size` {size})")
+        fits[name] = _verdict(found, f", at {size} x {size} (measure it with `size` {size})")
     return Report("raw k-space", facts, tuple(noticed), fits)
 
 
@@ -222,9 +222,7 @@ def of_projections(path: Path) -> Report:
         "views": f"{len(views)}, detector of {ds.get('Rows', '?')} x {ds.get('Columns', '?')}",
         "scan": kind,
     }
-    noticed = (
-        "projections do not specify the image: set its size and pixel spacing to measure it",
-    )
+    noticed = ("projections do not specify the image: measure them with `size` and `spacing`",)
     return Report("CT projections (DICOM-CT-PD)", facts, noticed, {})
 
 

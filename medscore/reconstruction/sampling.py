@@ -71,7 +71,8 @@ class Sampling(Method):
 
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
         self._check_settings()
-        check_compatible(self._domain(measurement), measurement, where=where)
+        name = self.settings.prior
+        check_compatible(self._domain(measurement), measurement, where=where, prior_name=name)
         self._noise(measurement, where)
 
     def identity(self, modality: str) -> str:
@@ -82,7 +83,8 @@ class Sampling(Method):
     def reconstruct(self, measurement: Measurement, run: Run = QUIET) -> Reconstruction:
         self._check_settings()
         domain = self._domain(measurement)
-        check_compatible(domain, measurement, where=run.where)
+        name = self.settings.prior
+        check_compatible(domain, measurement, where=run.where, prior_name=name)
         device = resolve_device(self.device)
         noise_std = self._noise(measurement, run.where)
         prior = self._loaded(measurement.modality, device)

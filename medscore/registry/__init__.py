@@ -1,1 +1,5 @@
 """Tables of methods by name, their parameters, and presets."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

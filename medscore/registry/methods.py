@@ -73,6 +73,7 @@ BASELINES = Table(
         "li": _B + "interpolation:LI",
         "nmar": _B + "nmar:NMAR",
         "zero-filled": _B + "zero_filled:ZeroFilled",
+        "adjoint": _B + "adjoint:Adjoint",
         "cgls": _B + "least_squares:CGLS",
         "sirt": _B + "least_squares:SIRT",
         "cg-sense": _B + "sense:CGSense",

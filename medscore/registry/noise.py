@@ -10,10 +10,10 @@ from torch import Tensor
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.measurements.noise_model import noise_model
-from medscore.measurements.noise_std import deviation, estimated, estimated_uniform
+from medscore.measurements.noise_std import photon_std, std_of, uniform_std
 from medscore.operators.noise_level import kspace_corners
 
-ESTIMATES = {"estimate": estimated, "estimate:uniform": estimated_uniform}
+ESTIMATES = {"estimate": photon_std, "estimate:uniform": uniform_std}
 """Noise estimated from line integrals: photon counts, or one standard deviation for all rays."""
 
 
@@ -38,7 +38,7 @@ def noise_std_of(text: str, measurement: Measurement, where: str | Path) -> Tens
     mask = measurement.operator.mask(y)
     try:
         if text not in ESTIMATES:
-            return deviation(noise_model(text), y)
+            return std_of(noise_model(text), y)
         if measurement.image_unit == ATTENUATION:
             return ESTIMATES[text](y, mask)
         if y.is_complex():

@@ -237,10 +237,13 @@ def _overridden(base: Settings, parameters: Parameters, given: Mapping[str, Any]
     """The settings ``base`` with some fields and parameters overridden."""
     fields = {key: value for key, value in given.items() if value is not None}
     short = {"sampler.snr": fields.pop("snr", None), "conditioner.lam": fields.pop("lam", None)}
+    changed = {
+        owner for owner in OWNERS if owner in fields and fields[owner] != getattr(base, owner)
+    }
     kept = {
         name: value
         for name, value in base.parameters.items()
-        if fields.get(owner := name.partition(".")[0], getattr(base, owner)) == getattr(base, owner)
+        if name.partition(".")[0] not in changed
     }
     kept |= {name: value for name, value in short.items() if value is not None}
     chosen = replace(base, **fields, parameters={**kept, **parameters})

@@ -25,7 +25,14 @@ class Preparation(Protocol):
     def __call__(
         self, path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
     ) -> TrainingRun[Any]:
-        """Prepare a run; see :func:`prepare`."""
+        """Prepare a run.
+
+        Args:
+            path: file of the recipe.
+            root: data folder.
+            steps: number of training steps, instead of the recipe's.
+            cache: folder that keeps the slices for later runs; None keeps none.
+        """
 
 
 KINDS: dict[str, Preparation] = {

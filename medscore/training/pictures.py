@@ -14,7 +14,7 @@ from medscore.priors.contract import DataContract, Network, PredictionSpec, SDES
 from medscore.priors.network import NetworkPrior
 from medscore.training.data import TrainingData, data_statistics, identity_of, provenance_of
 from medscore.training.loop import Batches
-from medscore.training.objective_specs import EDMObjective, ObjectiveSpec
+from medscore.training.objective_specs import EDMObjective, ObjectiveSpec, with_levels
 from medscore.training.prior import prior_run
 from medscore.training.recipe import TrainingRecipe, read_recipe
 from medscore.training.run import TrainingRun
@@ -164,4 +164,5 @@ def prepare_pictures(
         prediction=recipe.prediction,
         provenance=data.provenance,
     )
-    return prior_run(path, recipe, data, contract, lambda: f"{len(images)} images")
+    objective = with_levels(recipe.objective.build(contract.data_std), recipe.bits)
+    return prior_run(path, recipe.plan, objective, data, contract, lambda: f"{len(images)} images")

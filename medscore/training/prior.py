@@ -22,14 +22,15 @@ from medscore.training.data import (
     reduced,
     slice_summary,
 )
+from medscore.training.loop import Objective
 from medscore.training.objective_specs import with_levels
+from medscore.training.plan import TrainingPlan
 from medscore.training.recipe import PriorRecipe, read_recipe
 from medscore.training.run import TrainingRun
 from medscore.training.validation import draw_samples
 
 if TYPE_CHECKING:
     from medscore.datasets.collections.slice_cache import Slices
-    from medscore.training.pictures import PictureRecipe
 
 
 def prepare_prior(
@@ -58,7 +59,9 @@ def prepare_prior(
             "which is a good sigma_max (Technique 1)"
         )
 
-    run = prior_run(path, recipe, data, _contract(recipe, slices, data, start), describe)
+    contract = _contract(recipe, slices, data, start)
+    objective = with_levels(recipe.objective.build(contract.data_std), recipe.bits)
+    run = prior_run(path, recipe.plan, objective, data, contract, describe)
     if start is not None:
         fill(run.model, start, prior_path(recipe.start or ""))
     return run
@@ -66,7 +69,8 @@ def prepare_prior(
 
 def prior_run(
     path: Path,
-    recipe: PriorRecipe | PictureRecipe,
+    plan: TrainingPlan,
+    objective: Objective,
     data: TrainingData,
     contract: DataContract,
     describe: Callable[[], str],
@@ -75,20 +79,21 @@ def prior_run(
 
     Args:
         path: file of the recipe.
-        recipe: gives objective, grey levels and plan.
+        plan: the numbers of the run.
+        objective: the loss.
         data: the training images.
         contract: header of the prior's file.
         describe: makes a line of text about the run.
     """
-    torch.manual_seed(recipe.plan.seed)  # network initialisation takes no generator
+    torch.manual_seed(plan.seed)  # network initialisation takes no generator
     prior = build_prior(contract)
     shape = (contract.channels, contract.size, contract.size)
     return TrainingRun(
         recipe=path,
-        plan=recipe.plan,
+        plan=plan,
         data=data,
         model=prior,
-        objective=with_levels(recipe.objective.build(contract.data_std), recipe.bits),
+        objective=objective,
         contract=contract,
         file=PRIOR,
         describe=describe,

@@ -1,1 +1,5 @@
 """Parameter search for reconstruction methods, with references or from the measurements alone."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

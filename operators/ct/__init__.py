@@ -1,1 +1,1 @@
-"""CT operators: geometries, projectors, filtered back-projection, metal, phantoms."""
+"""CT: geometries, projectors, filtered back-projection, metal artifacts and phantoms."""

@@ -1,5 +1,6 @@
-"""Random chests of ellipses, for tests and examples without patients: no two alike, and their Radon
-and Fourier transforms exact (:mod:`medscore.operators.ct.phantoms`).
+"""Random chest phantoms made of ellipses, for tests and examples without patient data.
+
+Their Radon and Fourier transforms are exact (:mod:`medscore.operators.ct.phantoms`).
 """
 
 from __future__ import annotations
@@ -13,22 +14,27 @@ from medscore.operators.ct.phantoms import Ellipse
 
 
 def random_chest(generator: torch.Generator, *, width: float = 350.0) -> tuple[Ellipse, ...]:
-    """A transaxial slice in 1/mm, about ``width`` mm wide, centred: fat and muscle, lungs with
-    vessels, heart, spine, ribs. Values are differences to what lies below.
+    """A centred axial slice in 1/mm: fat, muscle, lungs with vessels, heart, spine and ribs.
+
+    The value of each ellipse is added to those it overlaps.
+
+    Args:
+        generator: a CPU generator, from which the anatomy is drawn.
+        width: approximate width of the chest in mm.
     """
 
     def draw(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=generator))
 
     def part(hu: float, x: float, y: float, a: float, b: float, angle: float = 0.0) -> Ellipse:
-        """``hu`` against its surroundings; lengths in halves of the width."""
+        """An ellipse ``hu`` above its surroundings; lengths in units of half the width."""
         half = width / 2
         return Ellipse(MU_WATER * hu / 1000, x * half, y * half, a * half, b * half, angle)
 
     depth = draw(0.6, 0.75)
     rim = draw(0.03, 0.1)
     found = [
-        part(900.0, 0.0, 0.0, draw(0.92, 1.0), depth),  # fat, against air
+        part(900.0, 0.0, 0.0, draw(0.92, 1.0), depth),  # fat, relative to air
         part(draw(120.0, 160.0), 0.0, 0.0, 0.9 - rim, depth - rim),  # muscle
     ]
     for side in (-1, 1):

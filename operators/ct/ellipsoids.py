@@ -1,5 +1,5 @@
-"""Ellipsoid phantoms: every slice is a phantom of ellipses, so its Radon and Fourier transforms are
-exact too (:mod:`medscore.operators.ct.phantoms`).
+"""Ellipsoid phantoms: every slice consists of ellipses, so its Radon and Fourier transforms are
+exact (:mod:`medscore.operators.ct.phantoms`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ from medscore.operators.ct.phantoms import SHEPP_LOGAN, Ellipse
 
 @dataclass(frozen=True)
 class Ellipsoid:
-    """An ellipse of :mod:`medscore.operators.ct.phantoms` with a place ``z`` and a half axis ``c``
-    along it, in mm; it is turned about that axis alone.
+    """An ellipsoid, rotated about the z axis only.
+
+    Attributes:
+        ellipse: its central slice.
+        z: position of the centre along the z axis in mm.
+        c: semi-axis along the z axis in mm.
     """
 
     ellipse: Ellipse
@@ -22,7 +26,7 @@ class Ellipsoid:
     c: float
 
     def at(self, z: float) -> Ellipse | None:
-        """Its slice, if there is one."""
+        """The slice at ``z`` mm, or ``None`` if the ellipsoid does not reach it."""
         left = 1 - ((z - self.z) / self.c) ** 2
         if left <= 0:
             return None
@@ -38,12 +42,18 @@ _HEIGHTS = (
 SHEPP_LOGAN_3D = tuple(
     Ellipsoid(ellipse, z, c) for ellipse, (z, c) in zip(SHEPP_LOGAN, _HEIGHTS, strict=True)
 )
-"""The head phantom as a volume, half side 1 mm (places and half axes along z as in phantom3d of
-Schabel 2006)."""
+"""The Shepp-Logan phantom as a volume, half side 1 mm (positions and semi-axes along z as in
+phantom3d of Schabel 2006)."""
 
 
 def cut(ellipsoids: Sequence[Ellipsoid], z: float, *, factor: float = 1.0) -> tuple[Ellipse, ...]:
-    """The slice at ``z`` mm of the phantom with every length multiplied by ``factor``."""
+    """One slice of a phantom.
+
+    Args:
+        ellipsoids: the phantom.
+        z: position of the slice in mm, after scaling.
+        factor: multiplies all lengths of the phantom.
+    """
     found = (solid.at(z / factor) for solid in ellipsoids)
     return tuple(
         Ellipse(e.value, e.x * factor, e.y * factor, e.a * factor, e.b * factor, e.angle)

@@ -7,9 +7,9 @@ pixel from the source along the central ray in units of the source's distance R,
                  \int p(\beta, u)\cos\gamma\, h(u_x - u)\, du\, d\beta,
 
 and for a curved one with the distance from the source itself and :math:`h (\gamma/\sin\gamma)^2`.
-The adjoint of the projector adds up a ray with the weight (pixel area) / (ray spacing at the
-pixel), so it brings one factor :math:`U^{-1}` along; the other one is replaced by its mean over a
-full turn, a gain of the pixel. In a parallel beam U = 1 and cos gamma = 1.
+The adjoint of the projector weights a ray by (pixel area) / (ray spacing at the pixel), so it
+includes one factor :math:`U^{-1}`; the other one is replaced by its mean over a full rotation, a
+gain of the pixel. In a parallel beam U = 1 and cos gamma = 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from medscore.operators.ct.geometry import FanBeam, Geometry, ParallelAngles, ParallelBeam
 
 Window = Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"]
-"""The usual windows, from none to the smoothest."""
+"""Apodisation windows of the ramp filter, from none to the smoothest."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,12 @@ class Filter:
     """Filtered back-projection as gain * T^T (weights * after * ramp(before * z)), float64.
 
     Attributes:
-        before, after: (detectors,). response: of the ramp, (length // 2 + 1,). length: of the FFT.
-        weights: of the views, (views,). gain: of the pixels, (size, size) or ().
+        before: weights of the detectors before filtering, (detectors,).
+        response: frequency response of the ramp filter, (length // 2 + 1,).
+        length: length of the FFT.
+        after: weights of the detectors after filtering, (detectors,).
+        weights: weights of the views, (views,).
+        gain: factor of each pixel, (size, size), or () if it is 1.
     """
 
     before: Tensor
@@ -45,7 +49,11 @@ class Filter:
     gain: Tensor
 
     def __call__(self, sinogram: Tensor) -> Tensor:
-        """Filtered and weighted views; their back-projection times ``gain`` is the image."""
+        """Filtered and weighted views; their back-projection times ``gain`` is the image.
+
+        Args:
+            sinogram: (..., views, detectors).
+        """
         response = _like(self.response, sinogram)
         spectrum = torch.fft.rfft(_like(self.before, sinogram) * sinogram, n=self.length)
         filtered: Tensor = torch.fft.irfft(spectrum * response, n=self.length)[
@@ -54,7 +62,7 @@ class Filter:
         return _like(self.weights, sinogram)[:, None] * _like(self.after, sinogram) * filtered
 
     def amplify(self, image: Tensor) -> Tensor:
-        """The image times ``gain``."""
+        """``image`` (..., size, size) times ``gain``."""
         return _like(self.gain, image) * image if self.gain.ndim else image
 
 
@@ -62,10 +70,15 @@ class Filter:
 def ramp_filter(
     geometry: Geometry, views: tuple[int, ...] | None = None, *, window: Window = "ram-lak"
 ) -> Filter:
-    """The filter for all views, or for some as if no others had been taken.
+    """The filter for all views, or for some of them as if they were the whole scan.
+
+    Args:
+        geometry: the scan.
+        views: indices of the views; all by default.
+        window: apodisation window.
 
     Raises:
-        ValueError: a geometry that has no filtered back-projection.
+        ValueError: a geometry for which there is no filtered back-projection.
     """
     spacing, d = geometry.detector_spacing, geometry.detectors
     angles = geometry.angles if views is None else geometry.angles[list(views)]
@@ -75,7 +88,7 @@ def ramp_filter(
         response, length = _ramp(d, torch.zeros(d), window)
         return Filter(ones, response, length, ones, weights / geometry.spacing**2, torch.ones(()))
     if not isinstance(geometry, FanBeam):
-        raise ValueError(f"no filtered back-projection of {geometry}")
+        raise ValueError(f"there is no filtered back-projection for {geometry}")
     cosine = geometry.fan_angles.cos()
     weights = _arc_shares(angles, 2 * math.pi) / 2 / geometry.spacing**2
     if geometry.detector_shape == "flat":
@@ -89,7 +102,12 @@ def ramp_filter(
 
 
 def taper(window: Window, f: Tensor) -> Tensor:
-    """w(f) of frequencies in cycles a detector, 0 to 1/2 (Kak and Slaney 1988, section 3.3)."""
+    """The window w(f) (Kak and Slaney 1988, section 3.3).
+
+    Args:
+        window: its name.
+        f: frequencies in cycles per detector, 0 to 1/2.
+    """
     match window:
         case "ram-lak":
             return torch.ones_like(f)
@@ -104,10 +122,10 @@ def taper(window: Window, f: Tensor) -> Tensor:
 
 
 def _ramp(detectors: int, angle: Tensor, window: Window) -> tuple[Tensor, int]:
-    """Response of the Ram-Lak filter (Kak and Slaney 1988, Eq. 3.61) for a unit spacing, times a
-    window.
+    """Response of the Ram-Lak filter (Kak and Slaney 1988, Eq. 3.61) for unit spacing, times a
+    window; and the length of its FFT.
 
-    ``angle`` (detectors,) is what so many detectors subtend on an arc; zero on a line.
+    ``angle`` (detectors,) is the angle that 0, 1, ... detectors subtend on an arc; zero on a line.
     """
     length = 2 ** math.ceil(math.log2(2 * detectors))
     k = torch.arange(detectors).double()
@@ -122,9 +140,9 @@ def _ramp(detectors: int, angle: Tensor, window: Window) -> tuple[Tensor, int]:
 
 
 def _arc_shares(angles: Tensor, turn: float) -> Tensor:
-    """The share of each view in the arc: half the gaps to its neighbours, around the ``turn``.
+    """The angle that each view represents: half the gaps to its neighbours, cyclic in ``turn``.
 
-    A gap of more than three times the median is no part of the arc: limited-angle scans.
+    A gap of more than three times the median is not part of the arc (limited-angle scans).
     """
     if len(angles) == 1:
         return torch.full((1,), turn, dtype=torch.float64)
@@ -139,7 +157,7 @@ def _arc_shares(angles: Tensor, turn: float) -> Tensor:
 
 
 def _gain(geometry: FanBeam, *, along: bool) -> Tensor:
-    """Mean of U^-2 over mean of U^-1 at each pixel; U along the central ray or straight."""
+    """Mean of U^-2 over mean of U^-1 at each pixel; U along the central ray, or the distance."""
     n, turn = geometry.size, torch.arange(64, dtype=torch.float64) * (2 * math.pi / 64)
     at = (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * geometry.spacing
     radius = (at[:, None] ** 2 + at**2).sqrt()[..., None] / geometry.source_distance

@@ -1,9 +1,10 @@
 r"""Joseph's projector as a sparse matrix: one linear interpolation per image row or column.
 
-A ray that is nearer to the vertical crosses each image row i at the column
-:math:`c_i = c_0 + i\,r`; it takes :math:`(1 - \{c_i\})` of pixel :math:`\lfloor c_i\rfloor` and
-:math:`\{c_i\}` of its right neighbour, times the length spacing / |cos| that it spends in the row.
-A ray nearer to the horizontal does the same with rows and columns exchanged (Joseph 1982).
+A ray that is closer to the vertical crosses each image row i at the column
+:math:`c_i = c_0 + i\,r`. Its weights are :math:`(1 - \{c_i\})` for pixel
+:math:`\lfloor c_i\rfloor` and :math:`\{c_i\}` for the next one to the right, times its length
+spacing / |cos| in the row. For a ray closer to the horizontal, rows and columns are exchanged
+(Joseph 1982).
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medscore.operators.ct.geometry import Rays
+from medscore.operators.ct.rays import Rays
 
 CHUNK = 2**18
-"""Crossings worked on at a time: temporaries stay in the processor's cache."""
+"""Number of crossings computed at a time, so that temporaries fit into the processor's cache."""
 
 
 @dataclass(frozen=True)
 class Csr:
-    """A sparse matrix: row r holds ``values[start[r]:start[r + 1]]`` at ``columns`` of the same.
+    """A sparse matrix: row r has the ``values[start[r]:start[r + 1]]`` in the same ``columns``.
 
     Attributes:
-        start: (rows + 1,) int32. columns: (entries,) int32. values: (entries,). width: columns.
+        start: index of the first entry of each row, (rows + 1,) int32.
+        columns: column of each entry, (entries,) int32.
+        values: the entries, (entries,).
+        width: number of columns.
     """
 
     start: Tensor
@@ -39,9 +43,15 @@ class Csr:
 
 
 def joseph(rays: Rays, size: int, spacing: float, dtype: torch.dtype) -> Csr:
-    """Line integrals along ``rays`` of images of ``size`` x ``size`` pixels, row after row.
+    """The matrix of line integrals of an image, row-major, along ``rays``.
 
-    Entries at the image's rim may be explicit zeros; a pixel may occur twice in a row.
+    Entries at the edge of the image may be explicit zeros; a pixel may occur twice in a row.
+
+    Args:
+        rays: the lines.
+        size: number of pixels per side.
+        spacing: pixel spacing in mm.
+        dtype: type of the entries.
     """
     first, count, start_at, rate, length, steep = crossings(rays, size, spacing)
     ends = count.cumsum(0)
@@ -77,9 +87,17 @@ def joseph(rays: Rays, size: int, spacing: float, dtype: torch.dtype) -> Csr:
 def crossings(
     rays: Rays, size: int, spacing: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Of each ray: the first line crossed, how many, c_0, r, the length in each, whether steep.
+    """Crossings of rays with image lines: first, number, c_0, r, length in each, direction.
 
-    A line is an image row where the ray is steep, else a column.
+    A line is an image row where the ray is steep (closer to the vertical), otherwise a column.
+
+    Args:
+        rays: the rays.
+        size: number of pixels per side.
+        spacing: pixel spacing in mm.
+
+    Returns:
+        Six arrays (rays,); the last one is true where the ray is steep.
     """
     (px, py), (dx, dy) = (rays.point / spacing).unbind(-1), rays.direction.unbind(-1)
     middle = (size - 1) / 2

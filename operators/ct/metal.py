@@ -1,9 +1,9 @@
-r"""Metal artifact removal: Lambda = the rays that miss the metal (Song et al. 2022, B.6.2).
+r"""Metal artifact removal: Lambda selects the rays that miss the metal (Song et al. 2022, B.6.2).
 
-Metal in the image shadows a trace in the sinogram. What was measured there says little, so it is
-dropped, and the rest of the sinogram is a partial measurement like any other: a
+Rays through metal form its trace in the sinogram. Their measurements carry little information, so
+they are discarded, and the rest of the sinogram is a partial measurement like any other: a
 :class:`~medscore.operators.ct.radon.Radon` whose mask is the complement of the trace. In practice
-the metal is known from the artifact-affected image alone, by thresholding it (B.6.5).
+the metal is segmented in the artifact-affected image by a threshold (B.6.5).
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from medscore.operators.ct.projector import project
 from medscore.types import Images, Sinogram
 
 METAL_HU = 2500.0
-"""What is brighter in a reconstruction is taken for metal; cortical bone stays under 2000 HU."""
+"""Brighter pixels of a reconstruction count as metal; cortical bone is below 2000 HU."""
 
 
 def estimate_metal(hu: Images, *, threshold: float = METAL_HU, smallest: int = 2) -> Tensor:
-    """Pixels (batch, 1, H, W) bool of an artifact-affected image in HU that look like metal.
+    """The mask of metal (batch, 1, H, W), bool, in an artifact-affected image.
 
     Args:
-        threshold: in HU. Tooth enamel can exceed the default. smallest: connected pixels, corners
-            included, that a piece must have.
+        hu: images in HU, (batch, 1, H, W).
+        threshold: pixels above it are metal, in HU. Tooth enamel can exceed the default.
+        smallest: minimum number of connected pixels (including diagonal neighbours) of a piece.
     """
     bright = (hu > threshold).cpu().numpy()
     kept = np.zeros_like(bright)
@@ -39,14 +40,18 @@ def estimate_metal(hu: Images, *, threshold: float = METAL_HU, smallest: int = 2
 
 
 def metal_trace(metal: Tensor, geometry: Geometry, *, margin: int = 0) -> Tensor:
-    """Rays (batch, 1, views, detectors) bool that cross the metal (batch, 1, H, W), and ``margin``
-    more detectors on each side.
+    """The mask of rays that cross metal, (batch, 1, views, detectors) bool.
+
+    Args:
+        metal: mask of the metal, (batch, 1, H, W).
+        geometry: the scan.
+        margin: number of detectors by which the trace is widened on each side.
 
     Raises:
         ValueError: ``margin`` is negative.
     """
     if margin < 0:
-        raise ValueError(f"margin is {margin}, expected 0 or more detectors")
+        raise ValueError(f"`margin` is {margin}, expected 0 or more detectors")
     trace = project(metal.to(torch.float32), geometry) > 0
     if not margin:
         return trace
@@ -57,29 +62,32 @@ def metal_trace(metal: Tensor, geometry: Geometry, *, margin: int = 0) -> Tensor
 
 
 def without_metal(measured: Tensor, trace: Tensor) -> Tensor:
-    """Lambda of a scan, sparse or not, without its metal trace: for :class:`Radon`.
+    """The mask of a scan without its metal trace, for :class:`Radon`.
 
     Args:
-        measured: (views, 1) or (views, detectors). trace: (batch, 1, views, detectors).
+        measured: mask of the scan, (views, 1) or (views, detectors).
+        trace: mask of the rays through metal, (batch, 1, views, detectors).
 
     Raises:
-        ValueError: nothing remains of some sample.
+        ValueError: no measurement of some sample remains.
     """
     remaining = measured.bool().to(trace.device) & ~trace
     if not bool(remaining.flatten(1).any(1).all()):
-        raise ValueError("the metal trace covers all that was measured: nothing remains")
+        raise ValueError("the metal trace covers all measured rays: nothing remains")
     return remaining
 
 
 def interpolate_trace(sinogram: Sinogram, mask: Tensor) -> Sinogram:
-    """LI: the missing rays by linear interpolation along the detectors of their view (Kalender et
-    al. 1987); towards the detector's end, the nearest ray. Views without any ray are interpolated
-    between the nearest views that have some, so sparse views come out filled too; a sinogram
-    without any stays zero.
+    """Linear interpolation of the missing rays along the detectors (LI, Kalender et al. 1987).
+
+    Beyond the last measured ray of a view its value is repeated. Views without any measured ray are
+    interpolated between their nearest neighbours with some, so missing views are filled as well; a
+    sinogram without any measured ray becomes zero.
 
     Args:
-        sinogram: (batch, channel, views, detectors); what it holds where nothing was measured,
-            be it NaN, is not used. mask: 1 where it was measured.
+        sinogram: (batch, channel, views, detectors); values where nothing was measured, including
+            NaN, are ignored.
+        mask: 1 where a ray was measured, broadcastable to ``sinogram``.
     """
     taken = mask.bool().expand(sinogram.shape)
     along = _interpolate(torch.where(taken, sinogram, 0), taken)
@@ -88,7 +96,7 @@ def interpolate_trace(sinogram: Sinogram, mask: Tensor) -> Sinogram:
 
 
 def _interpolate(y: Tensor, taken: Tensor) -> Tensor:
-    """Fill each row of the last axis linearly between what was taken; rows without any stay."""
+    """Linear interpolation along the last axis; rows without any known value are unchanged."""
     n = y.shape[-1]
     place = torch.arange(n, device=y.device).expand(y.shape)
     before = torch.where(taken, place, -1).cummax(-1).values

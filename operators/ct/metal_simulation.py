@@ -1,22 +1,22 @@
-r"""CT scans of patients with metal, simulated after Yu et al. (2020, IEEE TMI 40(1)).
+r"""Simulated CT scans of patients with metal, following Yu et al. (2020, IEEE TMI 40(1)).
 
-The clean image is split into water and bone by its HU, metal is put in its place, and each ray adds
-up what a polychromatic beam leaves behind it:
+The clean image is decomposed into water and bone by its HU, metal replaces some of the tissue, and
+each ray sums the transmitted intensity of a polychromatic beam:
 
 .. math:: I = \frac{I_0}{K} \sum_{k=1}^{K} \sum_E w(E)\, e^{-\sum_m \mu_m(E)\, l_{mk}},
 
-with :math:`l_{mk}` the path in material m of the k-th of K thin rays within the detector bin: what
-is averaged is intensity, so a bin half in the shadow of metal is darker than half (the partial
-volume effect). Photons are counted (Poisson), the logarithm is taken, and the beam hardening of
-water is corrected, as scanners do, by a polynomial. What water's correction cannot hint, hardening
-by metal and bone, starvation and partial volume, makes the artifacts.
+with :math:`l_{mk}` the path in material m of the k-th of K thin rays within the detector bin. The
+intensity is averaged, not the line integral, which causes the partial volume effect in bins that
+metal covers partly. Photon noise (Poisson) is added, the logarithm is taken, and the beam hardening
+of water is corrected by a polynomial, as scanners do. The effects that this correction does not
+remove cause the artifacts: beam hardening by metal and bone, photon starvation and partial volume.
 
-As there: 120 kV, 2e7 photons per ray, a reference of 70 keV, the HU that separate water and bone.
-Chosen here, and different from the code in circulation for that paper: metal takes the place of
-tissue (there it is added), partial volume by thin rays (there the metal's path in the outermost
-detectors of its shadow is quartered), a polynomial of degree 5 up to 600 mm of water (there 3,
-500 mm), no scatter (there 20 photons more in each ray), a spectrum from spekpy, and ``clean`` is
-ideal (there it is polychromatic and noisy).
+As in the paper: 120 kV, 2e7 photons per ray, a reference energy of 70 keV, and the HU thresholds of
+water and bone. Different from the published code of that paper: metal replaces tissue (there it is
+added), partial volume is computed from thin rays (there the metal path in the outermost detectors
+of its trace is quartered), the polynomial has degree 5 up to 600 mm of water (there 3, 500 mm),
+there is no scatter (there 20 additional photons per ray), the spectrum is from spekpy, and
+``clean`` is ideal (there it is polychromatic and noisy).
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from medscore.operators.ct.xray import Spectrum, attenuation
 from medscore.types import Images
 
 REFERENCE = 70.0
-"""keV at which corrected line integrals and HU are meant; water has 0.01929/mm there."""
+"""Energy in keV of corrected line integrals and HU, where water has 0.01929/mm."""
 
 WATER_HU, BONE_HU = 100.0, 1500.0
-"""Under the first a pixel is water of some density, over the second bone, between them a mixture
-(the thresholds of Zhang and Yu 2018)."""
+"""A pixel below the first is water of some density, above the second bone, between them a mixture
+(thresholds of Zhang and Yu 2018)."""
 
 PHOTONS = 2e7
-"""I_0: photons per ray without an object."""
+"""I_0, the number of photons per ray without an object."""
 
 DEGREE = 5
-"""Of the polynomial that corrects the beam hardening of water."""
+"""Degree of the polynomial that corrects the beam hardening of water."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ class MetalScan:
     """A simulated scan; sinograms (batch, 1, views, detectors) at the reference energy.
 
     Attributes:
-        sinogram: as measured with the metal, corrected for water. clean: of the image without the
-            metal, ideal. trace: bool, the detector bins of which any ray crosses metal.
+        sinogram: measurement with the metal, corrected for beam hardening of water.
+        clean: ideal line integrals of the image without the metal.
+        trace: bool, the detector bins in which any thin ray crosses metal.
     """
 
     sinogram: Tensor
@@ -73,22 +74,28 @@ def simulate_metal(
     thin_rays: int = 3,
     generator: torch.Generator,
 ) -> MetalScan:
-    """Scan images in HU (batch, 1, H, W) with metal (batch, 1, H, W) in them.
+    """Simulate a scan of images with metal in them.
 
     Args:
-        metal: share of each pixel that is metal, 0 to 1 or bool; one for all images, or one each.
-        photons: I_0 per ray, or infinity for none of their noise.
-        thin_rays: K per detector bin.
-        generator: one for the whole batch, which is drawn in order.
+        hu: images in HU, (batch, 1, H, W).
+        metal: share of metal in each pixel, 0 to 1 or bool, (1 or batch, 1, H, W).
+        geometry: the scan.
+        spectrum: spectrum of the X-ray tube.
+        material: material of the metal, a name in :data:`~medscore.operators.ct.xray.MATERIALS`.
+        photons: I_0, the number of photons per ray; infinity for no photon noise.
+        thin_rays: K, the number of thin rays per detector bin.
+        generator: a CPU generator for the whole batch, from which the photon noise is drawn.
 
     Raises:
         ValueError: shares outside of 0 to 1, no photons, no thin rays, or an unknown material.
         MedscoreError: xraydb is not installed.
     """
     if not photons > 0 or thin_rays < 1:
-        raise ValueError(f"photons is {photons} and thin_rays {thin_rays}, expected more than 0")
+        raise ValueError(
+            f"`photons` is {photons} and `thin_rays` {thin_rays}, expected positive numbers"
+        )
     if not bool(((metal >= 0) & (metal <= 1)).all()):
-        raise ValueError("metal must hold the share of each pixel, 0 to 1")
+        raise ValueError("`metal` must be the share of metal in each pixel, 0 to 1")
     mu = hu_to_mu(hu.double())
     mu, share = torch.broadcast_tensors(mu, metal.to(mu))
     thin = replace(
@@ -119,8 +126,13 @@ def simulate_metal(
 def discs(
     size: int, spacing: float, centres: list[tuple[float, float]], radii: list[float]
 ) -> Tensor:
-    """Round implants (1, 1, size, size), the share of each pixel they cover, from centres (x, y)
-    and radii in mm.
+    """Circular implants: the share of each pixel that they cover, (1, 1, size, size) float64.
+
+    Args:
+        size: number of pixels per side.
+        spacing: pixel spacing in mm.
+        centres: centre (x, y) of each disc in mm.
+        radii: radius of each disc in mm.
     """
     fine = 8 * size
     axis = (torch.arange(fine, dtype=torch.float64) - (fine - 1) / 2) * (spacing / 8)
@@ -131,14 +143,14 @@ def discs(
 
 
 def _decompose(hu: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
-    """Densities of water and bone relative to their own, which add up to ``mu`` at 70 keV."""
+    """Relative densities of water and bone whose attenuations at 70 keV sum to ``mu``."""
     bone_share = ((hu - WATER_HU) / (BONE_HU - WATER_HU)).clamp(0, 1)
     of_water, of_bone = (float(attenuation(m, [REFERENCE])) for m in ("water", "bone"))
     return (1 - bone_share) * mu / of_water, bone_share * mu / of_bone
 
 
 def _transmission(paths: dict[str, Tensor], spectrum: Spectrum) -> Tensor:
-    """Share of the photons that gets through paths in mm."""
+    """Share of the photons that is transmitted along paths in mm."""
     coefficients = {name: attenuation(name, spectrum.energies) for name in paths}
     total = torch.zeros_like(next(iter(paths.values())))
     for index, weight in enumerate(spectrum.weights):
@@ -150,9 +162,9 @@ def _transmission(paths: dict[str, Tensor], spectrum: Spectrum) -> Tensor:
 
 
 def _correct_water(y: Tensor, spectrum: Spectrum) -> Tensor:
-    """Line integrals of a polychromatic beam as if all was water and the beam monochromatic."""
+    """Line integrals corrected for beam hardening, as if all material were water."""
     scale, coefficients = _water_polynomial(spectrum)
-    # beyond 600 mm of water, in the shadow of metal, the curve goes on straight
+    # beyond 600 mm of water, behind metal, the curve is extrapolated linearly
     top = (y / scale).clamp(max=1)
     value, slope = torch.zeros_like(y), 0.0
     for power, coefficient in enumerate(coefficients, start=1):
@@ -161,10 +173,10 @@ def _correct_water(y: Tensor, spectrum: Spectrum) -> Tensor:
     return value + slope * (y / scale - top)
 
 
-@lru_cache(maxsize=32)  # and the same to the last bit each time, which least squares are not
+@lru_cache(maxsize=32)  # least squares are not bit-identical from call to call
 def _water_polynomial(spectrum: Spectrum) -> tuple[float, tuple[float, ...]]:
-    """The line integral through 600 mm of water, and the coefficients from the first power on of
-    line integrals in units of it.
+    """The line integral through 600 mm of water, and the coefficients (from the first power on) of
+    the polynomial in line integrals in units of it.
     """
     path = torch.linspace(0, 600, 400, dtype=torch.float64)
     through = -torch.log(_transmission({"water": path}, spectrum))

@@ -1,4 +1,4 @@
-"""Ellipse phantoms: images and their exact Radon transforms, for proofs and examples."""
+"""Ellipse phantoms: images and their exact Radon and Fourier transforms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from medscore.operators.ct.geometry import Geometry
 
 @dataclass(frozen=True)
 class Ellipse:
-    """A constant ellipse: lengths in mm, x to the right, y upwards, ``angle`` in radians."""
+    """A constant ellipse.
+
+    Attributes:
+        value: its value, added to what it overlaps.
+        x: position of the centre in mm, to the right.
+        y: position of the centre in mm, upwards.
+        a: semi-axis along x (before rotation) in mm.
+        b: semi-axis along y (before rotation) in mm.
+        angle: rotation in radians, counter-clockwise.
+    """
 
     value: float
     x: float
@@ -40,7 +49,12 @@ SHEPP_LOGAN = (
 
 
 def scaled(ellipses: Sequence[Ellipse], factor: float) -> tuple[Ellipse, ...]:
-    """The same phantom with every length multiplied by ``factor``."""
+    """A phantom with all lengths multiplied by a factor.
+
+    Args:
+        ellipses: the phantom.
+        factor: the factor.
+    """
     return tuple(
         Ellipse(e.value, e.x * factor, e.y * factor, e.a * factor, e.b * factor, e.angle)
         for e in ellipses
@@ -50,7 +64,14 @@ def scaled(ellipses: Sequence[Ellipse], factor: float) -> tuple[Ellipse, ...]:
 def rasterize(
     ellipses: Sequence[Ellipse], size: int, spacing: float, *, samples: int = 8
 ) -> Tensor:
-    """The phantom as an image (1, 1, size, size): the mean of ``samples``^2 points per pixel."""
+    """The phantom as an image (1, 1, size, size), float64.
+
+    Args:
+        ellipses: the phantom.
+        size: number of pixels per side.
+        spacing: pixel spacing in mm.
+        samples: a pixel is the mean of ``samples`` x ``samples`` points.
+    """
     fine = size * samples
     axis = (torch.arange(fine, dtype=torch.float64) - (fine - 1) / 2) * (spacing / samples)
     x, y = axis[None, :], -axis[:, None]
@@ -64,10 +85,14 @@ def rasterize(
 
 
 def exact_sinogram(ellipses: Sequence[Ellipse], geometry: Geometry) -> Tensor:
-    r"""Exact line integrals (1, 1, views, detectors), float64, of any beam.
+    r"""Exact line integrals (1, 1, views, detectors), float64.
 
     In coordinates where the ellipse is the unit circle the ray is p + l d; it is inside between the
     roots of :math:`|d|^2 l^2 + 2 (p \cdot d) l + |p|^2 - 1`.
+
+    Args:
+        ellipses: the phantom.
+        geometry: the scan.
     """
     view = torch.arange(geometry.views).repeat_interleave(geometry.detectors)
     rays = geometry.rays(view, torch.arange(geometry.detectors).repeat(geometry.views))
@@ -84,17 +109,21 @@ def exact_sinogram(ellipses: Sequence[Ellipse], geometry: Geometry) -> Tensor:
 
 
 def exact_kspace(ellipses: Sequence[Ellipse], shape: tuple[int, int], spacing: float) -> Tensor:
-    r"""Exact k-space (1, 1, ky, kx), complex128, on the grid of
-    :class:`~medscore.operators.mri.fourier.Fourier`: the continuous phantom's, without the error of
-    pixels.
+    r"""Exact k-space (1, 1, ky, kx), complex128, of the continuous phantom.
 
-    A unit disc transforms to :math:`J_1(2 \pi \rho) / \rho`; an ellipse is one, stretched, turned
-    and moved. In the units of an image with pixels of ``spacing`` mm, whose centre is the origin.
+    The grid and the unit are those of :class:`~medscore.operators.mri.fourier.Fourier` on an image
+    with pixels of ``spacing`` mm; there is no discretisation error. The transform of a unit disc is
+    :math:`J_1(2 \pi \rho) / \rho`; an ellipse is a scaled, rotated and shifted disc.
+
+    Args:
+        ellipses: the phantom.
+        shape: (ky, kx).
+        spacing: pixel spacing in mm.
     """
     (ny, nx), pixels = shape, math.prod(shape)
     kx = (torch.arange(nx, dtype=torch.float64) - nx // 2)[None, :] / nx
     ky = (torch.arange(ny, dtype=torch.float64) - ny // 2)[:, None] / ny
-    u, v = kx / spacing, -ky / spacing  # rows run downwards
+    u, v = kx / spacing, -ky / spacing  # row indices increase downwards
     total = torch.zeros(ny, nx, dtype=torch.complex128)
     for e in ellipses:
         cos, sin = math.cos(e.angle), math.sin(e.angle)
@@ -103,7 +132,7 @@ def exact_kspace(ellipses: Sequence[Ellipse], shape: tuple[int, int], spacing: f
         disc = torch.where(rho < 1e-9, math.pi, disc)
         phase = -2 * math.pi * (u * e.x + v * e.y)
         total += e.value * e.a * e.b * torch.polar(disc.abs(), phase) * disc.sign()
-    # the origin lies between the middle pixels, the transform's centre is pixel n // 2
+    # the origin lies between the central pixels, the centre of the transform is pixel n // 2
     shift = -2 * math.pi * (kx * ((nx - 1) / 2 - nx // 2) + ky * ((ny - 1) / 2 - ny // 2))
     kspace = total * torch.polar(torch.ones_like(shift), shift) / (math.sqrt(pixels) * spacing**2)
     return kspace[None, None]

@@ -1,7 +1,7 @@
-r"""Line integrals of images, differentiable, by whichever backend suits.
+r"""Differentiable line integrals of images, computed by one of several backends.
 
-The gradient of a linear map is its adjoint, so a projection and its back-projection are each
-other's gradient; each backend provides the two.
+The gradient of a linear map is its adjoint, so projection and back-projection are the gradients of
+each other; every backend provides both.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
-import torch
+from torch import Tensor
 
+from medscore.operators.autograd import Map, linear_map
 from medscore.operators.ct.backends.astra import Astra
 from medscore.operators.ct.backends.base import Backend, Views
 from medscore.operators.ct.backends.matrix import Chunked, Stored, stored_bytes
@@ -32,7 +32,7 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
 }
 
 MEMORY = 2 * 2**30
-"""Bytes that ``auto`` lets a stored matrix take."""
+"""Largest size in bytes of a stored matrix that ``auto`` chooses."""
 
 log = logging.getLogger(__name__)
 
@@ -45,18 +45,21 @@ def project(
     backend: str = "auto",
     memory: int = MEMORY,
 ) -> AnyFloat:
-    """Line integrals of images (..., size, size): a sinogram (..., views, detectors).
-
-    The unit is the image's times mm. Differentiable; the gradient is :func:`backproject`.
+    """Line integrals of images, (..., views, detectors); the gradient is :func:`backproject`.
 
     Args:
-        views: compute these alone, in this order.
-        backend: a name in ``BACKENDS``, or ``auto`` (:func:`choose`). memory: for ``auto``.
+        x: images (..., size, size); the unit of the result is theirs times mm.
+        geometry: the scan.
+        views: indices of the views to compute, in this order; all by default.
+        backend: a name in ``BACKENDS``, or ``auto`` (see :func:`choose`).
+        memory: largest size in bytes of a matrix that ``auto`` stores.
+
+    Raises:
+        ValueError: there is no such backend.
+        MedscoreError: the backend is not installed, or does not support the geometry or device.
     """
     chosen = choose(geometry, x.device.type, views, backend, memory)
-    images = x.reshape(-1, *x.shape[-2:])
-    sinogram = _Map.apply(images, geometry, views, chosen, False)
-    return sinogram.reshape(*x.shape[:-2], *sinogram.shape[-2:])  # type: ignore[no-any-return]
+    return linear_map(x, *_maps(geometry, views, chosen))
 
 
 def backproject(
@@ -67,25 +70,43 @@ def backproject(
     backend: str = "auto",
     memory: int = MEMORY,
 ) -> AnyFloat:
-    """The exact adjoint of :func:`project`: (..., views, detectors) to (..., size, size)."""
+    """The exact adjoint of :func:`project`, (..., size, size).
+
+    Args:
+        sinogram: (..., views, detectors).
+        geometry: the scan.
+        views: indices of the views in ``sinogram``, in this order; all by default.
+        backend: a name in ``BACKENDS``, or ``auto`` (see :func:`choose`).
+        memory: largest size in bytes of a matrix that ``auto`` stores.
+
+    Raises:
+        ValueError: as in :func:`project`.
+        MedscoreError: as in :func:`project`.
+    """
     chosen = choose(geometry, sinogram.device.type, views, backend, memory)
-    flat = sinogram.reshape(-1, *sinogram.shape[-2:])
-    image = _Map.apply(flat, geometry, views, chosen, True)
-    return image.reshape(*sinogram.shape[:-2], *image.shape[-2:])  # type: ignore[no-any-return]
+    forward, adjoint = _maps(geometry, views, chosen)
+    return linear_map(sinogram, adjoint, forward)
 
 
 @lru_cache(maxsize=64)
 def choose(
     geometry: Geometry, device: str, views: Views | None, backend: str, memory: int
 ) -> Backend:
-    """The backend of that name; for ``auto`` the best that is at hand, and the log says which.
+    """The backend of a name; for ``auto`` the best one available, which is logged.
 
-    ``auto`` is ``triton`` on a GPU that has it, else ``csr`` if its matrix takes no more than
-    ``memory`` bytes, else ``chunked``.
+    ``auto`` is ``triton`` on a GPU if it is installed, otherwise ``csr`` if its matrix takes no
+    more than ``memory`` bytes, otherwise ``chunked``.
+
+    Args:
+        geometry: the scan.
+        device: type of the device, ``cpu`` or ``cuda``.
+        views: indices of the views, or ``None`` for all.
+        backend: a name in ``BACKENDS``, or ``auto``.
+        memory: largest size in bytes of a matrix that ``auto`` stores.
 
     Raises:
-        ValueError: no such backend.
-        MedscoreError: it is not installed, or does not run on this device.
+        ValueError: there is no such backend.
+        MedscoreError: the backend is not installed, or does not run on this device.
     """
     name = backend
     if name == "auto":
@@ -94,26 +115,19 @@ def choose(
         name = "chunked" if name == "csr" and not fits else name
         log.info("projector backend %s on %s for %s", name, device, geometry)
     if name not in BACKENDS:
-        raise ValueError(f"no projector backend {name!r}, use auto or one of {', '.join(BACKENDS)}")
+        raise ValueError(f"`backend` is {name!r}, expected auto or one of {', '.join(BACKENDS)}")
     return BACKENDS[name]()
 
 
-class _Map(torch.autograd.Function):
-    """A backend's projection or, ``adjoint``, its back-projection."""
+def _maps(geometry: Geometry, views: Views | None, backend: Backend) -> tuple[Map, Map]:
+    """The projection and its adjoint on arrays with any number of leading axes."""
+    return (
+        lambda x: _flat(lambda images: backend.project(images, geometry, views), x),
+        lambda z: _flat(lambda rays: backend.backproject(rays, geometry, views), z),
+    )
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        array: torch.Tensor,
-        geometry: Geometry,
-        views: Views | None,
-        backend: Backend,
-        adjoint: bool,
-    ) -> torch.Tensor:
-        ctx.where = geometry, views, backend, not adjoint
-        run = backend.backproject if adjoint else backend.project
-        return run(array, geometry, views)
 
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return _Map.apply(grads[0], *ctx.where), None, None, None, None
+def _flat(run: Map, x: Tensor) -> Tensor:
+    """``run`` with all leading axes of ``x`` (..., rows, columns) as one batch."""
+    result = run(x.reshape(-1, *x.shape[-2:]))
+    return result.reshape(*x.shape[:-2], *result.shape[-2:])

@@ -1,4 +1,4 @@
-r"""CT: T = Radon transform over a full grid of views, Lambda = what was measured of it."""
+r"""CT: T is the Radon transform over a full grid of views, Lambda selects the measured rays."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medscore.operators.autograd import outside
 from medscore.operators.base import Operator
 from medscore.operators.ct.fbp import Window, ramp_filter
 from medscore.operators.ct.geometry import FanBeam, Geometry
@@ -21,21 +22,27 @@ REFINEMENTS = 4
 """Chebyshev steps after filtered back-projection in ``T_inv``."""
 
 SMALLEST_EIGENVALUE = 0.2
-"""Lower end of the Chebyshev interval; what lies below it (the corners of the frequency square)
-is the loss of ``T_inv``. T_inv(T x) is at least 42 dB on CT slices: benchmarks/main_job.py."""
+"""Lower end of the Chebyshev interval; components below it (the corners of the frequency square)
+are the loss of ``T_inv``. The PSNR of T_inv(T x) is at least 42 dB on CT slices
+(benchmarks/sparse_ct.py)."""
 
 
 class Radon(Operator):
     """Line integrals (batch, channel, views, detectors) of images (batch, channel, size, size).
 
-    Warns if the detector does not cover the image.
+    A warning is given if the detector does not cover the image.
 
     Args:
-        geometry: the full grid of views, a parallel or a fan beam; lengths in mm, so an image in
-            1/mm gives numbers without unit.
-        mask: what was measured: (views, 1) or (views, detectors), or one for each sample,
+        geometry: the full grid of views, a parallel or a fan beam; lengths are in mm, so images in
+            1/mm have dimensionless line integrals.
+        mask: the measured rays: (views, 1) or (views, detectors), or one mask for each sample,
             (batch, 1, views, 1 or detectors).
-        noise: of the scan. backend, memory: see :func:`medscore.operators.ct.projector.choose`.
+        noise: noise of the scan.
+        backend: see :func:`medscore.operators.ct.projector.choose`.
+        memory: largest size in bytes of a matrix that the backend ``auto`` stores.
+
+    Raises:
+        ValueError: the mask does not fit the geometry.
     """
 
     surjective = False
@@ -60,11 +67,12 @@ class Radon(Operator):
         self._backend: dict[str, Any] = {"backend": backend, "memory": memory}
         views = self._mask.any(dim=-1).reshape(-1, self._mask.shape[-2]).any(dim=0)
         self.measured = views.expand(geometry.views)
-        """Views of which anything was measured, in any sample: (views,) bool."""
+        """Views with any measured ray in any sample, (views,) bool."""
         self._rows = self.measured.nonzero()[:, 0]
         few = 4 * len(self._rows) <= geometry.views
         self._few = tuple(self._rows.tolist()) if few else None
-        """The measured views, where A is worth a matrix of its own; it takes up to twice T's."""
+        """The measured views, if they are few enough for A to have a matrix of its own, which takes
+        up to twice the memory of that of T."""
 
     def __repr__(self) -> str:
         g, few = self.geometry, len(self._rows)
@@ -111,15 +119,15 @@ class Radon(Operator):
         return backproject(rays, self.geometry, views=self._few, **self._backend)
 
     def T_inv(self, z: Sinogram) -> Images:
-        r"""Filtered back-projection, refined: a fixed polynomial in the normal operator.
+        r"""Filtered back-projection, refined by a fixed polynomial in the normal operator.
 
-        With F the ramp filter, filtered back-projection x_0 = T^T F z solves M x = T^T F z, with
-        M = T^T F T, but for M's distance from the identity; Chebyshev's iteration on the spectrum
-        [0.2, lambda_max] shrinks that error by the same polynomial for every z, so ``T_inv`` stays
-        linear.
+        With the ramp filter F and M = T^T F T, filtered back-projection x_0 = T^T F z solves
+        M x = T^T F z up to the deviation of M from the identity. Chebyshev iteration on the
+        spectrum [0.2, lambda_max] reduces that error by the same polynomial for every z, so
+        ``T_inv`` is linear.
         """
         g = self.geometry
-        high = 1.02 * _largest_eigenvalue(g)
+        high = 1.02 * outside(lambda: _largest_eigenvalue(g))
         return chebyshev(
             lambda x: self.filtered_backprojection(self.T(x)),
             self.filtered_backprojection(z),
@@ -129,16 +137,25 @@ class Radon(Operator):
         )
 
     def filtered_backprojection(self, z: Sinogram) -> Images:
-        """T^T F z with the ramp filter over the full grid: the first approximation of T_inv."""
-        ramp = ramp_filter(self.geometry)
+        """T^T F z with the ramp filter F over the full grid, the first approximation of T_inv.
+
+        Args:
+            z: full sinograms (batch, channel, views, detectors).
+        """
+        ramp = outside(lambda: ramp_filter(self.geometry))
         return ramp.amplify(self.T_adjoint(ramp(z)))
 
     def fbp(self, y: Sinogram, window: Window = "ram-lak") -> Images:
-        """Filtered back-projection of the measured views alone, each weighted by its share of the
-        arc: the classical reconstruction, and the baseline to beat.
+        """Filtered back-projection of the measured views, the classical reconstruction.
+
+        Each view is weighted by the angle that it represents.
+
+        Args:
+            y: measurements (batch, channel, views, detectors).
+            window: apodisation window of the ramp filter.
         """
         views = tuple(self._rows.tolist())
-        ramp = ramp_filter(self.geometry, views, window=window)
+        ramp = outside(lambda: ramp_filter(self.geometry, views, window=window))
         filtered = ramp((self.mask(y) * y).index_select(-2, self._rows.to(y.device)))
         if self._few is not None:
             return ramp.amplify(backproject(filtered, self.geometry, views=views, **self._backend))
@@ -147,14 +164,14 @@ class Radon(Operator):
 
 
 def _warn_if_truncated(geometry: Geometry) -> None:
-    """Warn, with the share, if pixels lie outside what every view sees."""
+    """Warn, with their share, if some pixels are not visible in every view."""
     y = (torch.arange(geometry.size) - (geometry.size - 1) / 2) * geometry.spacing
     lost = (y[:, None] ** 2 + y**2).sqrt() > geometry.field_of_view + geometry.spacing / 2
     share = float(lost.double().mean())
     if share > 0:
         warnings.warn(
             f"the detector covers a circle of radius {geometry.field_of_view:g} mm: "
-            f"{100 * share:.1f} % of the image's pixels lie outside it, and what they attenuate "
+            f"{100 * share:.1f} % of the image's pixels lie outside it, and their attenuation "
             "is missing in some views",
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""The usual partial CT scans: sparse views, a limited arc, any list of views, a fan beam."""
+"""Common partial CT scans: sparse views, limited angle, a list of views, a sparse fan beam."""
 
 from __future__ import annotations
 
@@ -14,18 +14,29 @@ from medscore.operators.noise import NoiseModel
 
 
 def full_grid(measured: int, size: int) -> int:
-    """Views of the full grid: the smallest multiple of ``measured`` that is >= 180, >= ``size``
-    and divisible by 4.
+    """Number of views of the full grid.
 
-    With as many views as pixels per side the transform has more samples than unknowns, so it has
+    It is the smallest multiple of ``measured`` that is at least 180 and ``size``, and divisible by
+    4. With as many views as pixels per side the transform has more samples than unknowns, so it has
     a left inverse; and every measured view lies on the grid, so Lambda is exact.
+
+    Args:
+        measured: number of measured views.
+        size: number of pixels per side.
     """
     step = math.lcm(measured, 4)
     return step * math.ceil(max(180, size) / step)
 
 
 def sparse_view(size: int, spacing: float, views: int, noise: NoiseModel | None = None) -> Radon:
-    """Parallel beam, ``views`` equally spaced over 180 degrees, on its :func:`full_grid`."""
+    """A parallel beam with few equally spaced views over 180 degrees.
+
+    Args:
+        size: number of pixels per side.
+        spacing: pixel spacing in mm.
+        views: number of measured views; the full grid is that of :func:`full_grid`.
+        noise: noise of the scan.
+    """
     grid = full_grid(views, size)
     return Radon(ParallelBeam(size, spacing, grid), _every(grid, grid // views), noise)
 
@@ -33,14 +44,21 @@ def sparse_view(size: int, spacing: float, views: int, noise: NoiseModel | None 
 def limited_angle(
     size: int, spacing: float, start: float, stop: float, noise: NoiseModel | None = None
 ) -> Radon:
-    """Parallel beam, all views of the full grid with ``start`` <= angle < ``stop`` in radians.
+    """A parallel beam with all views of the full grid within an arc.
+
+    Args:
+        size: number of pixels per side.
+        spacing: pixel spacing in mm.
+        start: first angle in radians.
+        stop: end of the arc in radians, exclusive.
+        noise: noise of the scan.
 
     Raises:
         ValueError: not 0 <= start < stop <= pi.
     """
     if not 0 <= start < stop <= math.pi + 1e-9:
         raise ValueError(
-            f"the arc runs from {start:g} to {stop:g}, expected radians in [0, pi] - convert "
+            f"the arc extends from {start:g} to {stop:g}, expected radians in [0, pi] - convert "
             "degrees with math.radians"
         )
     geometry = ParallelBeam(size, spacing, full_grid(1, size))
@@ -51,10 +69,16 @@ def limited_angle(
 def view_list(
     size: int, spacing: float, angles: Sequence[float], noise: NoiseModel | None = None
 ) -> Radon:
-    """Parallel beam, views at any increasing ``angles`` in radians, within 180 degrees.
+    """A parallel beam with views at arbitrary angles.
 
-    The full grid is these views and, in every gap wider than that of :func:`full_grid`, as many
-    more as it takes.
+    The full grid consists of these views and of additional ones in every gap that is wider than the
+    spacing of :func:`full_grid`.
+
+    Args:
+        size: number of pixels per side.
+        spacing: pixel spacing in mm.
+        angles: increasing angles in radians, within 180 degrees.
+        noise: noise of the scan.
 
     Raises:
         ValueError: the angles do not increase, span too much, or look like degrees.
@@ -80,7 +104,20 @@ def fan_sparse_view(
     detector_shape: str = "flat",
     noise: NoiseModel | None = None,
 ) -> Radon:
-    """Fan beam, ``views`` equally spaced over 360 degrees, distances in mm from the source."""
+    """A fan beam with few equally spaced views over 360 degrees.
+
+    Args:
+        size: number of pixels per side.
+        spacing: pixel spacing in mm.
+        views: number of measured views.
+        source_distance: distance from the source to the centre of rotation in mm.
+        detector_distance: distance from the source to the detector in mm.
+        detector_shape: ``flat`` or ``curved``.
+        noise: noise of the scan.
+
+    Raises:
+        ValueError: a number is out of range, or the source lies within the image.
+    """
     grid = math.lcm(views, 4)
     grid *= math.ceil(2 * max(180, size) / grid)
     geometry = FanBeam(

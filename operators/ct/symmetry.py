@@ -1,8 +1,8 @@
-"""One image as eight: the symmetries of the square in a projector.
+"""The symmetries of the square in a projector: an eighth of the matrix for eight images.
 
-The line integral of x along a ray that symmetry g takes from a seed ray is the line integral of
-x o g along the seed. So the matrix is stored for the seed rays alone, and one image becomes a batch
-of eight. All of it is done by index arrays made once per geometry.
+The line integral of x along the image of a seed ray under symmetry g equals that of x o g along the
+seed ray. So the matrix is stored for the seed rays only, and one image becomes a batch of eight.
+This is done by index arrays, which are computed once per geometry.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medscore.operators.ct.geometry import Geometry, Rays
+from medscore.operators.ct.geometry import Geometry
+from medscore.operators.ct.rays import Rays
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,12 @@ class Plan:
     """Index arrays between images, seed rays and sinograms.
 
     Attributes:
-        order: number of symmetries, 8 or 1. rays: the seeds.
+        order: number of symmetries, 8 or 1.
+        rays: the seed rays.
         turn: (pixels * 8,): pixel q of x o g is pixel ``turn[q * 8 + g]`` of x.
-        unturn: (pixels, 8): where pixel p of x went, as q * 8 + g.
+        unturn: (pixels, 8): the positions q * 8 + g of pixel p of x.
         take: (views * detectors,): the seed and symmetry of each ray, as seed * 8 + g.
-        give: (seeds * 8,): its inverse; rays that are no one's are at views * detectors.
+        give: (seeds * 8,): the inverse of ``take``; views * detectors where a ray is not used.
     """
 
     order: int
@@ -35,13 +37,21 @@ class Plan:
     give: Tensor
 
     def to(self, device: torch.device) -> Plan:
-        """The same on another device."""
+        """The plan with its index arrays on ``device``."""
         moved = (t.to(device) for t in (self.turn, self.unturn, self.take, self.give))
         return Plan(self.order, self.rays, *moved)
 
 
 def plan(geometry: Geometry, views: tuple[int, ...] | None = None) -> Plan:
-    """How to project all views by symmetry where there is one, or just ``views`` without."""
+    """The plan of a geometry; symmetry is used for all views, if there is one.
+
+    Args:
+        geometry: the scan.
+        views: indices of the views, or ``None`` for all.
+
+    Raises:
+        ValueError: the seeds of the geometry do not generate all of its rays.
+    """
     seeds = geometry.seeds() if views is None else None
     if seeds is None:
         chosen = torch.arange(geometry.views) if views is None else torch.tensor(views)
@@ -68,7 +78,7 @@ def plan(geometry: Geometry, views: tuple[int, ...] | None = None) -> Plan:
 
 
 def octet(x: Tensor) -> list[Tensor]:
-    """x composed with the 8 symmetries of the square; rows grow downwards, y upwards."""
+    """``x`` composed with the 8 symmetries of the square; rows increase downwards, y upwards."""
     t = x.transpose(-1, -2)
     # identity, (x, y) -> (y, x), quarter turn (x, y) -> (-y, x), (x, y) -> (-x, y)
     four = [x, t.flip(-1, -2), t.flip(-1), x.flip(-1)]

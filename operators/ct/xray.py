@@ -1,7 +1,7 @@
-"""What X-rays are made of and what stops them: tube spectra and attenuation coefficients.
+"""X-ray physics: tube spectra and attenuation coefficients.
 
-Spectra from spekpy (Poludniowski et al. 2021), attenuation from xraydb (tables of Elam et al.
-2002): the extra ``medscore[metal]``.
+Spectra are from spekpy (Poludniowski et al. 2021) and coefficients from xraydb (tables of Elam et
+al. 2002), in the extra ``medscore[metal]``.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from medscore.errors import MedscoreError
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Photons per energy.
+    """An X-ray spectrum.
 
     Attributes:
-        energies: in keV. weights: the share of the photons at each, which sum to 1.
+        energies: photon energies in keV.
+        weights: share of the photons at each energy; they sum to 1.
 
     Raises:
-        ValueError: not one weight for each energy, an energy that is not positive, a negative
-            weight, or another sum.
+        ValueError: the numbers of energies and weights differ, an energy is not positive, a weight
+            is negative, or the sum is not 1.
     """
 
     energies: tuple[float, ...]
@@ -39,14 +40,21 @@ class Spectrum:
         if not self.energies or len(self.energies) != len(self.weights):
             raise ValueError(f"{len(self.energies)} energies but {len(self.weights)} weights")
         if not min(self.energies) > 0:
-            raise ValueError(f"an energy is {min(self.energies)} keV, expected more than 0")
+            raise ValueError(f"an energy is {min(self.energies)} keV, expected a positive number")
         if not (min(self.weights) >= 0 and math.isclose(sum(self.weights), 1, abs_tol=1e-6)):
-            raise ValueError(f"the weights sum to {sum(self.weights):g}, expected shares of 1")
+            raise ValueError(
+                f"the weights sum to {sum(self.weights):g}, expected shares that sum to 1"
+            )
 
 
 @dataclass(frozen=True)
 class Material:
-    """A density in g/cm3 and the mass fractions of its elements."""
+    """A material.
+
+    Attributes:
+        density: in g/cm3.
+        fractions: pairs of an element and its mass fraction.
+    """
 
     density: float
     fractions: tuple[tuple[str, float], ...]
@@ -69,12 +77,17 @@ MATERIALS = {
 
 
 def monochromatic(energy: float = 70.0) -> Spectrum:
-    """All photons at one energy in keV."""
+    """A spectrum with a single ``energy`` in keV."""
     return Spectrum((energy,), (1.0,))
 
 
 def tube_spectrum(kvp: float = 120.0, *, aluminium: float = 6.0, step: float = 2.0) -> Spectrum:
-    """A tungsten tube at ``kvp`` kV behind ``aluminium`` mm of filter, in bins of ``step`` keV.
+    """The spectrum of a tungsten tube.
+
+    Args:
+        kvp: tube voltage in kV.
+        aluminium: thickness of the aluminium filter in mm.
+        step: width of the energy bins in keV.
 
     Raises:
         MedscoreError: spekpy is not installed.
@@ -91,13 +104,18 @@ def tube_spectrum(kvp: float = 120.0, *, aluminium: float = 6.0, step: float = 2
 
 
 def attenuation(material: str, energies: Sequence[float]) -> Tensor:
-    """Linear attenuation in 1/mm at energies in keV, (energies,) float64.
+    """Linear attenuation coefficients in 1/mm, (energies,) float64.
+
+    Args:
+        material: a name in ``MATERIALS``.
+        energies: photon energies in keV.
 
     Raises:
-        ValueError: a material that is not in ``MATERIALS``. MedscoreError: xraydb is not installed.
+        ValueError: a material that is not in ``MATERIALS``.
+        MedscoreError: xraydb is not installed.
     """
     if material not in MATERIALS:
-        raise ValueError(f"no material {material!r}, use one of {', '.join(MATERIALS)}")
+        raise ValueError(f"`material` is {material!r}, expected one of {', '.join(MATERIALS)}")
     xraydb, m = _library("xraydb"), MATERIALS[material]
     electronvolts = 1000 * np.asarray(energies, dtype=np.float64)
     per_gram = sum(share * xraydb.mu_elam(e, electronvolts) for e, share in m.fractions)  # cm2/g

@@ -1,1 +1,1 @@
-"""Operators in pixel space: inpainting, super-resolution, deblurring, colorization."""
+"""Operators on natural images: inpainting, super-resolution, deblurring, colorization."""

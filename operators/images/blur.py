@@ -1,10 +1,10 @@
 r"""Deblurring: a circular convolution is diagonal in Fourier space.
 
 With h the transform of the kernel, A = P(Lambda) T where T = F diag(h) and Lambda keeps the
-frequencies that the blur leaves above a threshold; elsewhere T has 1 for h and stays invertible.
-For F a real transform is taken, Hartley's, H x = Re F x - Im F x with the orthonormal F: it is
-orthogonal and its own inverse, and since |h(-k)| = |h(k)| the mask means the same in both. So real
-images have real measurements, and every measurement is of some image.
+frequencies whose gain exceeds a threshold; elsewhere h is replaced by 1, so that T is invertible.
+F is replaced by the real Hartley transform, H x = Re F x - Im F x with the orthonormal F: it is
+orthogonal and its own inverse, and since |h(-k)| = |h(k)| the mask is the same for both. So real
+images have real measurements, and T is surjective.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from medscore.types import Images
 
 
 class Blur(Operator):
-    """Circular convolution of real images (batch, channel, H, W), measured as the Hartley
-    transform of the blurred image.
+    """Circular convolution of real images (batch, channel, H, W).
+
+    The measurement is the Hartley transform of the blurred image.
 
     Args:
-        kernel: (m, n), odd sides, no larger than the image; its centre is its origin.
-        height, width: of the image.
-        threshold: frequencies that the blur leaves under this share of the strongest count as not
-            measured.
-        noise: of the Hartley transform; white noise in the blurred image is the same there.
+        kernel: (m, n) with odd sides, no larger than the image; its centre is its origin.
+        height: number of rows of the image.
+        width: number of columns of the image.
+        threshold: frequencies whose gain is below this share of the largest count as unmeasured.
+        noise: noise of the Hartley transform; white noise in the blurred image is the same there.
 
     Raises:
-        ValueError: the kernel is even-sided, too large, not finite or zero.
+        ValueError: a side of the kernel is even or too large, the kernel is not finite or is zero,
+            or ``threshold`` is not between 0 and 1.
     """
 
     surjective = True
@@ -52,15 +54,15 @@ class Blur(Operator):
                 f"the kernel has {m}x{n} pixels, expected odd sides of at most {height}x{width}"
             )
         if not bool(torch.isfinite(kernel).all()) or not bool(kernel.any()):
-            raise ValueError("the kernel must hold finite numbers, not all zero")
+            raise ValueError("the kernel must consist of finite numbers that are not all zero")
         if not 0 < threshold < 1:
-            raise ValueError(f"threshold is {threshold}, expected a number between 0 and 1")
+            raise ValueError(f"`threshold` is {threshold}, expected a number between 0 and 1")
         self.kernel, self.threshold = kernel, threshold
         placed = torch.zeros(height, width, dtype=torch.float64)
         placed[:m, :n] = kernel
         h = torch.fft.fft2(placed.roll((-(m // 2), -(n // 2)), (0, 1)))
         passed = h.abs() > threshold * h.abs().max()
-        passed = passed & passed.roll((-1, -1), (0, 1)).flip(0, 1)  # rounding may split a pair
+        passed = passed & passed.roll((-1, -1), (0, 1)).flip(0, 1)  # rounding may separate a pair
         half = width // 2 + 1
         self._response = torch.where(passed, h, 1.0)[:, :half]
         shape = (height, width)
@@ -92,11 +94,11 @@ class Blur(Operator):
         return self._filter(hartley(z), 1 / self._response)
 
     def measurement(self, blurred: Images) -> Images:
-        """A blurred image (batch, channel, H, W) as a measurement."""
+        """The measurement that corresponds to a blurred image (batch, channel, H, W)."""
         return self.mask(blurred) * hartley(blurred)
 
     def blurred(self, y: Images) -> Images:
-        """The blurred image that a measurement shows, without the frequencies that are lost."""
+        """The blurred image that corresponds to ``y``, without the unmeasured frequencies."""
         return hartley(self.mask(y) * y)
 
     def _filter(self, x: Tensor, response: Tensor) -> Tensor:
@@ -106,14 +108,14 @@ class Blur(Operator):
 
 
 def hartley(x: Tensor) -> Tensor:
-    """The orthonormal Hartley transform over the last two axes; its own inverse."""
+    """The orthonormal Hartley transform of ``x`` over the last two axes; its own inverse."""
     spectrum = torch.fft.fft2(x, norm="ortho")
     transform: Tensor = spectrum.real - spectrum.imag
     return transform
 
 
 def gaussian_kernel(std: float) -> Tensor:
-    """A Gaussian of standard deviation ``std`` pixels, cut off at four of them; sums to 1."""
+    """A Gaussian kernel of standard deviation ``std`` pixels, truncated at 4 ``std``; sums to 1."""
     reach = math.ceil(4 * std)
     line = torch.arange(-reach, reach + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (line / std) ** 2)
@@ -122,9 +124,13 @@ def gaussian_kernel(std: float) -> Tensor:
 
 
 def motion_kernel(length: float, angle: float) -> Tensor:
-    """A straight motion of ``length`` pixels at ``angle`` radians from the x axis; sums to 1.
+    """The kernel of a uniform straight motion; sums to 1.
 
-    Points along it share their weight among the four pixels around them.
+    Points along the motion are distributed over the four pixels around them by bilinear weights.
+
+    Args:
+        length: length of the motion in pixels.
+        angle: its angle from the x axis in radians.
     """
     reach = math.ceil(length / 2) + 1
     n = 2 * reach + 1

@@ -1,4 +1,4 @@
-r"""Colorization: T = an orthogonal change of colours, Lambda = the grey channel alone.
+r"""Colorization: T is an orthogonal change of colour basis, Lambda keeps the grey channel.
 
 .. math:: z = M^T (r, g, b)^T, \qquad M = \begin{pmatrix}
           1/\sqrt3 & -\sqrt{2/3} & 0 \\ 1/\sqrt3 & 1/\sqrt6 & 1/\sqrt2 \\
@@ -33,7 +33,9 @@ class Colorization(Operator):
     """The grey version of colour images (batch, 3, H, W), in the first channel of the grid.
 
     Args:
-        height, width: of the image. noise: of the grey channel.
+        height: number of rows of the image.
+        width: number of columns of the image.
+        noise: noise of the grey channel.
     """
 
     surjective = True
@@ -62,9 +64,13 @@ class Colorization(Operator):
         return self.T_adjoint(z)
 
     def grey(self, y: Tensor) -> Tensor:
-        """The measured grey image (batch, 1, H, W), the mean of the three colours."""
+        """The grey image (batch, 1, H, W) of a measurement: the mean of the three colours.
+
+        Args:
+            y: measurements (batch, 3, H, W).
+        """
         return y[:, :1] / math.sqrt(3)
 
     def measurement(self, grey: Tensor) -> Tensor:
-        """A grey image (batch, 1, H, W) as a measurement on the full grid."""
+        """The measurement on the full grid of a ``grey`` image (batch, 1, H, W)."""
         return torch.nn.functional.pad(grey * math.sqrt(3), (0, 0, 0, 0, 0, 2))

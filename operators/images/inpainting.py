@@ -1,4 +1,4 @@
-"""Inpainting: T = the identity, Lambda = the pixels that are known (Song et al. 2022, B.5.9)."""
+"""Inpainting: T is the identity, Lambda the known pixels (Song et al. 2022, B.5.9)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Inpainting(Operator):
     Args:
         mask: 1 where a pixel is known: (H, W) for all channels and samples, or
             (1 or batch, 1 or channel, H, W).
-        noise: of the known pixels.
+        noise: noise of the known pixels.
     """
 
     surjective = True

@@ -1,7 +1,7 @@
-r"""Super-resolution: T = an orthonormal cosine transform of each block, Lambda = the block means.
+r"""Super-resolution: T is an orthonormal cosine transform of each block, Lambda its mean.
 
-The first coefficient of a block of f x f pixels is f times its mean, so keeping that one alone is
-average pooling, and the transform is orthogonal: A is exactly P(Lambda) T.
+The first coefficient of a block of f x f pixels is f times its mean, so keeping only that one is
+average pooling. The transform is orthogonal: A = P(Lambda) T exactly.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from medscore.operators.noise import NoiseModel
 
 
 class SuperResolution(Operator):
-    """Average pooling of images (batch, channel, H, W) by a whole factor.
+    """Average pooling of images (batch, channel, H, W) by an integer factor.
 
     Args:
-        height, width: of the image, multiples of ``factor``. noise: of the coefficients, which are
-            ``factor`` times the means.
+        height: number of rows of the image, a multiple of ``factor``.
+        width: number of columns of the image, a multiple of ``factor``.
+        factor: side of a block in pixels.
+        noise: noise of the coefficients, which are ``factor`` times the means.
 
     Raises:
-        ValueError: the factor does not divide the sides.
+        ValueError: ``factor`` does not divide the sides.
     """
 
     surjective = True
@@ -35,7 +37,7 @@ class SuperResolution(Operator):
     ) -> None:
         if factor < 1 or height % factor or width % factor:
             raise ValueError(
-                f"factor {factor} does not divide {height}x{width}: pad or choose another"
+                f"`factor` {factor} does not divide {height}x{width}: pad the image, or use another"
             )
         self.factor = factor
         rows, columns = torch.arange(height) % factor == 0, torch.arange(width) % factor == 0
@@ -61,11 +63,11 @@ class SuperResolution(Operator):
         return self.T_adjoint(z)
 
     def low_resolution(self, y: Tensor) -> Tensor:
-        """The measured means (batch, channel, H / f, W / f)."""
+        """The block means (batch, channel, H / f, W / f) of measurements ``y``."""
         return y[..., :: self.factor, :: self.factor] / self.factor
 
     def measurement(self, means: Tensor) -> Tensor:
-        """An image of means (batch, channel, H / f, W / f) as a measurement on the full grid."""
+        """The measurement on the full grid of ``means`` (batch, channel, H / f, W / f)."""
         y = means.new_zeros(*means.shape[:-2], *self.grid_shape)
         y[..., :: self.factor, :: self.factor] = means * self.factor
         return y
@@ -77,7 +79,7 @@ class SuperResolution(Operator):
 
 
 def cosines(n: int) -> Tensor:
-    """The orthonormal cosine transform of n numbers (n, n), float64; row 0 is 1 / sqrt(n)."""
+    """The orthonormal cosine transform (n, n) of ``n`` numbers, float64; row 0 is 1 / sqrt(n)."""
     k, i = torch.arange(n).double()[:, None], torch.arange(n).double()
     matrix = torch.cos(math.pi * k * (2 * i + 1) / (2 * n)) * math.sqrt(2 / n)
     matrix[0] = 1 / math.sqrt(n)

@@ -1,1 +1,1 @@
-"""MRI operators: Fourier and Hartley transforms, masks, coils, non-Cartesian sampling."""
+"""MRI: Fourier and Hartley transforms, masks, coil sensitivities, non-Cartesian sampling."""

@@ -1,12 +1,12 @@
-r"""Cartesian MRI with one coil: T = the centred orthonormal Fourier transform.
+r"""Cartesian MRI with one coil: T is the centred orthonormal Fourier transform.
 
 With :math:`c = \lfloor N/2\rfloor` on each axis,
 
 .. math:: X_k = \frac{1}{\sqrt N} \sum_n x_n\, e^{-2\pi i (k-c)(n-c)/N}
               = e^{-2\pi i c^2/N} p_k\, \mathrm{FFT}(p\,x)_k, \qquad p_n = e^{2\pi i c n/N},
 
-so that the centres of image and k-space cost two products instead of two shifts; where N is even
-the factors are +-1. The transform is unitary: T^-1 is its adjoint.
+so that centring image and k-space costs two multiplications instead of two shifts; where N is even
+the factors are +-1. The transform is unitary: its inverse is its adjoint.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from __future__ import annotations
 import cmath
 import math
 import threading
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from medscore.operators.autograd import linear_map, remember
 from medscore.operators.base import Operator
 from medscore.operators.noise import NoiseModel
 from medscore.types import ComplexImages, Kspace
@@ -29,16 +29,17 @@ from medscore.types import ComplexImages, Kspace
 class Fourier(Operator):
     """k-space (batch, channel, ky, kx) of complex images (batch, channel, H, W), H = ky, W = kx.
 
-    Images are complex even where they are real: the k-space of a real image is symmetric, so with
-    an asymmetric mask most data would be of no real image and T would not be onto.
+    Images must have a complex dtype even if they are real: the k-space of a real image is
+    conjugate-symmetric (Hermitian), so most k-space data would lie outside the range of T, and T
+    would not be surjective.
 
     Args:
-        mask: which samples were taken, (ky, kx) or (batch, 1, ky, kx); see
+        mask: which samples are measured, (ky, kx) or (batch, 1, ky, kx); see
             :mod:`medscore.operators.mri.masks`.
-        noise: of the receiver.
+        noise: noise of the receiver.
 
     Raises:
-        ValueError: the mask has one axis alone.
+        ValueError: the mask has only one axis, or an image is not complex.
     """
 
     surjective = True
@@ -47,7 +48,6 @@ class Fourier(Operator):
     def __init__(self, mask: Tensor, noise: NoiseModel | None = None) -> None:
         shape = kspace_shape(mask)
         super().__init__(mask, image_shape=shape, grid_shape=shape, noise=noise)
-        self._made: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
 
     def __repr__(self) -> str:
         h, w = self.image_shape
@@ -68,44 +68,50 @@ class Fourier(Operator):
 
     def forward(self, x: ComplexImages) -> Kspace:
         self._count[0] += 1
-        before, after = self._factors(_complex(x))
-        if torch.is_grad_enabled() and x.requires_grad:
-            spectrum: Tensor = torch.fft.fft2(before * x)
-            return spectrum * after
-        spectrum = torch.fft.fft2(torch.mul(before, x, out=_workspace(x)))
-        return spectrum.mul_(after)
+        return linear_map(_complex(x), self._measured, self._measured_adjoint)
 
     def adjoint(self, y: Kspace) -> ComplexImages:
         self._count[0] += 1
+        return linear_map(y, self._measured_adjoint, self._measured)
+
+    def _measured(self, x: Tensor) -> Tensor:
+        before, after = self._factors(x)
+        spectrum: Tensor = torch.fft.fft2(torch.mul(before, x, out=_workspace(x)))
+        return spectrum.mul_(after)
+
+    def _measured_adjoint(self, y: Tensor) -> Tensor:
         before, after = self._factors(y)
         image: Tensor = torch.fft.ifft2(after.conj() * y, norm="forward")
-        return image * before.conj()
-
-    def select(self, samples: Sequence[int]) -> Operator:
-        chosen = super().select(samples)
-        if isinstance(chosen, Fourier) and chosen is not self:
-            chosen._made = {}
-        return chosen
+        return image.mul_(before.conj())
 
     def _factors(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """What to multiply with before and after an unscaled FFT; the second holds the mask."""
-        key = (like.dtype, like.device)
-        if key not in self._made:
-            before, after = _phases(self.image_shape, like.dtype, like.device)
-            scale = 1 / math.sqrt(math.prod(self.image_shape))
-            self._made[key] = before, self.mask(like) * after * scale
-        return self._made[key]
+        """Factors before and after an unscaled FFT; the second includes the mask."""
+        key = ("factors", like.dtype, like.device)
+        factors: tuple[Tensor, Tensor] = remember(self._cache, key, lambda: self._made(like))
+        return factors
+
+    def _made(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        before, after = _phases(self.image_shape, like.dtype, like.device)
+        return before, self.mask(like) * after * (1 / math.sqrt(math.prod(self.image_shape)))
 
 
 def fft2c(x: Tensor) -> Tensor:
-    """The centred orthonormal transform over the last two axes of a complex array, of any size."""
+    """The centred orthonormal Fourier transform of complex ``x`` over its last two axes."""
+    return linear_map(x, _transform, _inverse_transform)
+
+
+def ifft2c(z: Tensor) -> Tensor:
+    """The inverse, and adjoint, of :func:`fft2c` on complex ``z``."""
+    return linear_map(z, _inverse_transform, _transform)
+
+
+def _transform(x: Tensor) -> Tensor:
     before, after = _phases((x.shape[-2], x.shape[-1]), x.dtype, x.device)
     spectrum: Tensor = torch.fft.fft2(before * x, norm="ortho")
     return spectrum.mul_(after)
 
 
-def ifft2c(z: Tensor) -> Tensor:
-    """Its inverse and adjoint."""
+def _inverse_transform(z: Tensor) -> Tensor:
     before, after = _phases((z.shape[-2], z.shape[-1]), z.dtype, z.device)
     image: Tensor = torch.fft.ifft2(after.conj() * z, norm="ortho")
     return image.mul_(before.conj())
@@ -115,14 +121,15 @@ _memory = threading.local()
 
 
 def _workspace(like: Tensor) -> Tensor:
-    """Memory of that shape that each call overwrites, one for each thread: to take fresh memory
-    from the system costs a third of an FFT.
+    """A buffer like the argument that every call overwrites, one for each thread: allocating new
+    memory costs a third of an FFT.
     """
     kept: Tensor | None = getattr(_memory, "workspace", None)
     if kept is None or (kept.shape, kept.dtype, kept.device) != (
         like.shape, like.dtype, like.device
     ):  # fmt: skip
-        kept = torch.empty_like(like, memory_format=torch.contiguous_format)
+        with torch.inference_mode(False):
+            kept = torch.empty_like(like, memory_format=torch.contiguous_format)
         _memory.workspace = kept
     return kept
 
@@ -131,7 +138,7 @@ def _workspace(like: Tensor) -> Tensor:
 def _phases(
     shape: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """What to multiply with before and after the FFT; exactly +-1 where both sides are even."""
+    """Factors before and after the FFT; exactly +-1 where both sides are even."""
     lines = []
     for n in shape:
         c = n // 2
@@ -149,18 +156,21 @@ def _phases(
 def kspace_shape(mask: Tensor) -> tuple[int, int]:
     """The grid (ky, kx) of a k-space mask.
 
+    Args:
+        mask: (ky, kx), with or without batch axes in front.
+
     Raises:
-        ValueError: the mask has one axis alone.
+        ValueError: the mask has only one axis.
     """
     if mask.ndim < 2:
         raise ValueError(
             f"the mask has shape {tuple(mask.shape)}, expected (ky, kx): expand a mask of lines "
-            "to both axes, as medscore.operators.mri.masks does"
+            "to both axes, as the functions of medscore.operators.mri.masks do"
         )
     return mask.shape[-2], mask.shape[-1]
 
 
 def _complex(x: Tensor) -> Tensor:
     if not x.is_complex():
-        raise ValueError(f"the image is {x.dtype}, expected a complex one: use torch.complex")
+        raise ValueError(f"the image is {x.dtype}, expected a complex type: use torch.complex")
     return x

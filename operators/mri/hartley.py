@@ -1,14 +1,14 @@
-r"""Cartesian MRI of real images: T = the centred orthonormal Hartley transform.
+r"""Cartesian MRI of real images: T is the centred orthonormal Hartley transform.
 
-Of a real image, such as a magnitude prior's, k-space is Hermitian: :math:`X_{-k} = \bar X_k`, and
-both are known from the two real numbers
+The k-space of a real image, as of a magnitude prior, is conjugate-symmetric (Hermitian),
+:math:`X_{-k} = \bar X_k`, and both samples follow from the two real numbers
 
 .. math:: h_k = \mathrm{Re} X_k - \mathrm{Im} X_k, \qquad
           X_k = \tfrac12 (h_k + h_{-k}) - \tfrac i2 (h_k - h_{-k}).
 
-The transform :math:`x \mapsto h` (Bracewell 1983) is real, orthogonal and its own inverse, so the
-factorisation A = P(Lambda) T is exact where that of the Fourier transform of real images is not: it
-is not onto. A sample of k-space is a pair of the mask here; see :func:`kspace_mask`.
+The transform :math:`x \mapsto h` (Bracewell 1983) is real, orthogonal and its own inverse, so T is
+surjective, unlike the Fourier transform of real images. One sample of k-space determines a pair of
+Hartley coefficients; see :func:`kspace_mask`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Hartley(Operator):
 
     Args:
         mask: (ky, kx) or (batch, 1, ky, kx), closed under k -> -k: see :func:`kspace_mask`.
-        noise: of the real coefficients.
+        noise: noise of the real coefficients.
 
     Raises:
-        ValueError: the mask has one axis alone, or holds k without -k.
+        ValueError: the mask has only one axis, or contains k without -k.
     """
 
     surjective = True
@@ -42,7 +42,9 @@ class Hartley(Operator):
     def __init__(self, mask: Tensor, noise: NoiseModel | None = None) -> None:
         shape = kspace_shape(mask)
         if not torch.equal(mask.bool(), opposite(mask.bool())):
-            raise ValueError("the mask holds k without -k: use operators.hartley.kspace_mask")
+            raise ValueError(
+                "the mask contains k without -k: use operators.mri.hartley.kspace_mask"
+            )
         super().__init__(mask, image_shape=shape, grid_shape=shape, noise=noise)
 
     def __repr__(self) -> str:
@@ -64,13 +66,22 @@ class Hartley(Operator):
 
 
 def kspace_mask(mask: Tensor) -> Tensor:
-    """The coefficients that samples of the k-space of a real image tell: each k, and -k."""
+    """The mask of the Hartley coefficients that k-space samples of a real image determine.
+
+    Args:
+        mask: k-space samples, (..., ky, kx); k determines the coefficients of k and of -k.
+    """
     return mask.bool() | opposite(mask.bool())
 
 
 def coefficients(kspace: Kspace, mask: Tensor) -> Images:
-    """Hartley coefficients of the k-space of a real image, sampled where ``mask`` is 1; where both
-    k and -k were, the mean of the two, and zero where neither was.
+    """Hartley coefficients of a real image from samples of its k-space.
+
+    Where both k and -k were measured they are averaged; where neither was, the result is zero.
+
+    Args:
+        kspace: (batch, coil, ky, kx).
+        mask: 1 where a sample was measured, broadcastable to ``kspace``.
     """
     taken = mask.to(kspace.real)
     here, there = taken * kspace, opposite(taken * kspace).conj()

@@ -1,7 +1,7 @@
-"""Which k-space samples are taken: boolean masks (ky, kx), centred, with kx the phase encoding.
+"""Sampling patterns of k-space: boolean masks (ky, kx), centred, with kx the phase encoding.
 
 Cartesian lines run along ky, so a line is a column (Song et al. 2022, B.6.3). The acceleration is
-(number of lines) / (lines taken), the fully sampled centre included, and is met to within a line.
+(number of lines) / (measured lines), including the fully sampled centre, to within one line.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ Shape = tuple[int, int]
 
 
 def centre_fraction(acceleration: float) -> float:
-    """Share of the lines in the fully sampled centre: 0.08, 0.04 and 0.02 at 4, 8 and 24 fold,
-    linear in between on a logarithmic scale (4 and 8 as in Zbontar et al. 2018).
+    """Default share of the lines in the fully sampled centre.
+
+    It is 0.08, 0.04 and 0.02 at an acceleration of 4, 8 and 24, with log-log interpolation in
+    between (4 and 8 as in Zbontar et al. 2018).
+
+    Args:
+        acceleration: number of lines over the number of measured lines.
     """
     known: list[tuple[float, float]] = [(4.0, 0.08), (8.0, 0.04), (24.0, 0.02)]
     if acceleration <= 4:
@@ -30,13 +35,15 @@ def centre_fraction(acceleration: float) -> float:
 
 
 def equispaced(shape: Shape, acceleration: float, *, centre: int | None = None) -> Tensor:
-    """The centre, and the rest of the lines equally spaced over both sides: the dissertation's.
+    """The centre, and the other lines equally spaced on both sides of it (the dissertation's mask).
 
     Args:
-        centre: lines of the centre; by default :func:`centre_fraction` of them, at least 2.
+        shape: (ky, kx).
+        acceleration: number of lines over the number of measured lines.
+        centre: number of central lines; by default :func:`centre_fraction` of all, at least 2.
 
     Raises:
-        ValueError: an acceleration under 1, or one that leaves fewer lines than the centre has.
+        ValueError: an acceleration below 1, or one that leaves fewer lines than the centre has.
     """
     outside, count, centre = _budget(shape[1], acceleration, centre)
     lines = _centre(shape[1], centre)
@@ -49,7 +56,17 @@ def equispaced(shape: Shape, acceleration: float, *, centre: int | None = None) 
 def random_cartesian(
     shape: Shape, acceleration: float, generator: torch.Generator, *, centre: int | None = None
 ) -> Tensor:
-    """The centre, and the rest of the lines drawn uniformly; arguments as in :func:`equispaced`."""
+    """The centre, and the other lines drawn uniformly at random.
+
+    Args:
+        shape: (ky, kx).
+        acceleration: number of lines over the number of measured lines.
+        generator: a CPU generator, from which the lines are drawn.
+        centre: number of central lines, as in :func:`equispaced`.
+
+    Raises:
+        ValueError: as in :func:`equispaced`.
+    """
     outside, count, centre = _budget(shape[1], acceleration, centre)
     lines = _centre(shape[1], centre)
     lines[outside[torch.randperm(len(outside), generator=generator)[:count]]] = True
@@ -64,8 +81,17 @@ def variable_density_1d(
     centre: int | None = None,
     power: float = 3.0,
 ) -> Tensor:
-    """The centre, and the rest of the lines drawn with density (1 - distance)^power (Lustig et al.
-    2007), the distance from the centre in halves of the grid.
+    """The centre, and the other lines drawn with density (1 - distance)^power (Lustig et al. 2007).
+
+    Args:
+        shape: (ky, kx).
+        acceleration: number of lines over the number of measured lines.
+        generator: a CPU generator, from which the lines are drawn.
+        centre: number of central lines, as in :func:`equispaced`.
+        power: exponent of the density; the distance from the centre is 1 at the edge of k-space.
+
+    Raises:
+        ValueError: as in :func:`equispaced`.
     """
     outside, count, centre = _budget(shape[1], acceleration, centre)
     lines = _centre(shape[1], centre)
@@ -84,8 +110,21 @@ def variable_density_2d(
     centre: int | None = None,
     power: float = 3.0,
 ) -> Tensor:
-    """Single samples, for two phase encodings: a square centre of ``centre`` x ``centre``, and the
-    rest drawn with density (1 - distance)^power; exactly round(samples / acceleration) in all.
+    """Individual samples, for two phase-encoding directions, drawn with a variable density.
+
+    The centre is a square; the other samples are drawn with density (1 - distance)^power. There are
+    exactly round(number of samples / acceleration) in all.
+
+    Args:
+        shape: (ky, kx).
+        acceleration: number of samples over the number of measured samples.
+        generator: a CPU generator, from which the samples are drawn.
+        centre: side of the central square; by default that of :func:`centre_fraction` of its area,
+            at least 2.
+        power: exponent of the density; the distance from the centre is 1 at the edge of k-space.
+
+    Raises:
+        ValueError: an acceleration below 1, or one that leaves fewer samples than the centre has.
     """
     ny, nx = shape
     total = _total(ny * nx, acceleration)
@@ -103,23 +142,40 @@ def variable_density_2d(
 
 
 def mirrored(mask: Tensor) -> Tensor:
-    """The lines of the half kx >= 0 and their mirror images: of a real image the one half tells the
-    other, and a mask that takes both has as many lines as before but no help from that.
+    """The lines of the half kx >= 0 and their mirror images.
+
+    The k-space of a real image is conjugate-symmetric, so a mirrored pair of lines measures no more
+    than one of them does: such a mask does not profit from the symmetry.
+
+    Args:
+        mask: (..., ky, kx).
     """
     half = mask.bool() & (torch.arange(mask.shape[-1]) >= mask.shape[-1] // 2)
     return half | opposite(half)
 
 
 def opposite(z: Tensor) -> Tensor:
-    """What is at -k, for every k of a centred grid: the edge of an even side is its own."""
+    """The value at -k for every k of a centred grid; the edge of an even side maps to itself.
+
+    Args:
+        z: (..., ky, kx).
+    """
     shifts = [1 - n % 2 for n in z.shape[-2:]]
     return z.flip(-2, -1).roll(shifts, (-2, -1))
 
 
 def radial(shape: Shape, spokes: int) -> Tensor:
-    """``spokes`` equally spaced lines through the centre, each sample on the nearest grid point."""
+    """Equally spaced lines through the centre, each sample on the nearest grid point.
+
+    Args:
+        shape: (ky, kx).
+        spokes: number of lines, over 180 degrees.
+
+    Raises:
+        ValueError: ``spokes`` is less than 1.
+    """
     if spokes < 1:
-        raise ValueError(f"spokes is {spokes}, expected 1 or more")
+        raise ValueError(f"`spokes` is {spokes}, expected 1 or more")
     reach = math.hypot(*shape) / 2
     r = torch.arange(-2 * math.ceil(reach), 2 * math.ceil(reach) + 1, dtype=torch.float64) / 2
     angle = torch.arange(spokes, dtype=torch.float64)[:, None] * (math.pi / spokes)
@@ -127,11 +183,20 @@ def radial(shape: Shape, spokes: int) -> Tensor:
 
 
 def spiral(shape: Shape, turns: float, *, arms: int = 1) -> Tensor:
-    """``arms`` Archimedean spirals of ``turns`` turns from the centre to the corners."""
+    """Archimedean spirals from the centre to the corners, on the nearest grid points.
+
+    Args:
+        shape: (ky, kx).
+        turns: number of turns of each spiral.
+        arms: number of spirals.
+
+    Raises:
+        ValueError: ``turns`` or ``arms`` is not positive.
+    """
     if not turns > 0 or arms < 1:
-        raise ValueError(f"turns is {turns} and arms {arms}, expected positive numbers")
+        raise ValueError(f"`turns` is {turns} and `arms` {arms}, expected positive numbers")
     reach = math.hypot(*shape) / 2
-    steps = math.ceil(4 * math.pi * turns * reach)  # two samples a grid spacing on the last turn
+    steps = math.ceil(4 * math.pi * turns * reach)  # two samples per grid spacing on the last turn
     share = (torch.arange(steps + 1, dtype=torch.float64) / steps).sqrt()
     first = torch.arange(arms, dtype=torch.float64)[:, None] * (2 * math.pi / arms)
     angle = 2 * math.pi * turns * share + first
@@ -139,16 +204,20 @@ def spiral(shape: Shape, turns: float, *, arms: int = 1) -> Tensor:
 
 
 def acceleration_of(mask: Tensor) -> float:
-    """Samples of the grid over samples taken."""
+    """The number of grid points of ``mask`` over the number of measured ones."""
     return mask.numel() / int(mask.sum())
 
 
 def calibration_region(mask: Tensor) -> tuple[int, int]:
-    """Sides (ky, kx) of the largest fully sampled block around the centre: of those that grow
-    alike on all sides until a sample is missing, and then along each axis.
+    """Sides (ky, kx) of the fully sampled block around the centre.
+
+    The block grows equally on all sides until a sample is missing, and then along each axis.
+
+    Args:
+        mask: (ky, kx).
 
     Raises:
-        ValueError: fewer than 2 x 2 samples around the centre were taken.
+        ValueError: fewer than 2 x 2 samples around the centre are measured.
     """
     whole = mask.bool()
     half = [0, 0]
@@ -160,7 +229,7 @@ def calibration_region(mask: Tensor) -> tuple[int, int]:
                 growing[axis] = _block_is_taken(whole, tried)
                 half[axis] += growing[axis]
     if min(half) < 1:
-        raise ValueError("the mask has no fully sampled centre to calibrate from")
+        raise ValueError("the mask has no fully sampled centre, which calibration needs")
     return 2 * half[0], 2 * half[1]
 
 
@@ -175,26 +244,27 @@ def _block_is_taken(mask: Tensor, half: list[int]) -> bool:
 
 
 def _budget(lines: int, acceleration: float, centre: int | None) -> tuple[Tensor, int, int]:
-    """The lines outside the centre, how many of them to take, and the centre's number."""
+    """The lines outside the centre, the number of them to measure, and that of the centre."""
     total = _total(lines, acceleration)
     if centre is None:
         centre = min(max(2, round(lines * centre_fraction(acceleration))), total)
     if not 0 <= centre <= lines:
-        raise ValueError(f"centre is {centre} lines of {lines}")
+        raise ValueError(f"`centre` is {centre}, expected 0 to {lines} lines")
     _enough(total - centre, total, centre, "lines")
     return (~_centre(lines, centre)).nonzero()[:, 0], total - centre, centre
 
 
 def _total(count: int, acceleration: float) -> int:
     if not 1 <= acceleration < math.inf:
-        raise ValueError(f"acceleration is {acceleration}, expected 1 or more")
+        raise ValueError(f"`acceleration` is {acceleration}, expected 1 or more")
     return max(2, round(count / acceleration))
 
 
 def _enough(rest: int, total: int, centre: int, what: str) -> None:
     if rest < 0:
         raise ValueError(
-            f"the acceleration leaves {total} {what}, the centre alone has {centre}: lower one"
+            f"the acceleration leaves {total} {what}, fewer than the {centre} of the centre: use a "
+            "lower `acceleration` or `centre`"
         )
 
 

@@ -1,8 +1,8 @@
 r"""Cartesian MRI with several coils: A = P(Lambda) F S (Pruessmann et al. 1999).
 
-S multiplies the image with each coil's sensitivity. T = F S has a sample for every coil and is no
-square: T^-1 z = S^H F^H z / sum |S|^2 is a left inverse, but most k-space data of several coils are
-of no image, so data consistency and ``pinv`` take conjugate gradients (CG-SENSE).
+S multiplies the image by the sensitivity of each coil. T = F S returns a sample for every coil and
+is not square: T^-1 z = S^H F^H z / sum |S|^2 is a left inverse, but most multicoil k-space data lie
+outside the range of T, so data consistency and ``pinv`` use conjugate gradients (CG-SENSE).
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from medscore.types import ComplexImages, Kspace
 
 
 def sensitivity_of(operator: Operator) -> Tensor | None:
-    """The coils' maps, of an operator that has any."""
+    """The sensitivity maps of ``operator``, or ``None`` if it has no coils."""
     return operator.sensitivity if isinstance(operator, MulticoilFourier) else None
 
 
 class MulticoilFourier(Operator):
     """k-space (batch, coil, ky, kx) of complex images (batch, 1, H, W).
 
-    Pixels that no coil sees are zero in ``T_inv`` and stay as they are in data consistency.
+    Pixels outside all sensitivities are zero in ``T_inv`` and unchanged by data consistency.
 
     Args:
         sensitivity: complex maps (coil, H, W), or (batch, coil, H, W) for each sample.
         mask: (ky, kx) or (batch, 1, ky, kx), the same for all coils.
-        noise: of the receivers.
+        noise: noise of the receivers.
 
     Raises:
         ValueError: maps that are not complex, not finite, zero everywhere or of another size.
@@ -81,11 +81,10 @@ class MulticoilFourier(Operator):
         power = self.sensitivity.to(z).abs().square().sum(-3, keepdim=True)
         return torch.where(power > 0, self.T_adjoint(z) / power.clamp_min(1e-30), 0)
 
-    def select(self, samples: Sequence[int]) -> Operator:
+    def select(self, samples: Sequence[int]) -> MulticoilFourier:
         chosen = super().select(samples)
         if self.sensitivity.ndim == 3:
             return chosen
         chosen = copy.copy(chosen)
-        assert isinstance(chosen, MulticoilFourier)
         chosen.sensitivity = self.sensitivity[list(samples)]
         return chosen

@@ -1,11 +1,11 @@
-r"""Non-Cartesian MRI: T = the Fourier transform at any points of k-space.
+r"""Non-Cartesian MRI: T is the Fourier transform at arbitrary points of k-space.
 
 .. math:: z_j = \frac{1}{\sqrt{HW}} \sum_n x_n\, e^{-i \omega_j \cdot (n - c)}, \qquad
           c = (\lfloor H/2\rfloor, \lfloor W/2\rfloor),
 
 computed by torchkbnufft (Muckley et al. 2020), the extra ``medscore[nufft]``: gridding with a
-Kaiser-Bessel kernel, whose error is some 1e-4 of the exact sum in its default setting. Its adjoint
-is that of the gridding, exactly.
+Kaiser-Bessel kernel, with a relative error of about 1e-4 in its default setting. Its adjoint is the
+exact adjoint of the gridding.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
+from medscore.operators.autograd import linear_map, outside
 from medscore.operators.base import Operator
 from medscore.operators.linalg import chebyshev, largest_eigenvalue
 from medscore.operators.noise import NoiseModel
@@ -29,21 +30,23 @@ REFINEMENTS = 10
 """Chebyshev steps after the density-compensated adjoint in ``T_inv``."""
 
 SMALLEST_EIGENVALUE = 0.1
-"""Lower end of the Chebyshev interval; what lies below it (the corners that a radial trajectory
-leaves out) is the loss of ``T_inv``."""
+"""Lower end of the Chebyshev interval; components below it (the corners that a radial trajectory
+does not cover) are the loss of ``T_inv``."""
 
 
 class NonuniformFourier(Operator):
     """k-space samples (batch, channel, samples) of complex images (batch, channel, H, W).
 
-    T is the whole trajectory, dense enough to hold the image; Lambda says which of its samples were
-    taken, some spokes of a radial one say. ``T_inv`` is the adjoint with density compensation (Pipe
-    and Menon 1999), refined by Chebyshev steps.
+    T is the whole trajectory, dense enough to determine the image; Lambda selects the measured
+    samples, for example some spokes of a radial trajectory. ``T_inv`` is the adjoint with density
+    compensation (Pipe and Menon 1999), refined by Chebyshev steps.
 
     Args:
-        trajectory: (2, samples), the ky and kx of each in radians per pixel, within [-pi, pi].
+        trajectory: (2, samples), ky and kx of each sample in radians per pixel, within [-pi, pi].
         mask: (samples,) or (batch, 1, samples).
-        height, width: of the image. noise: of the receiver.
+        height: number of rows of the image.
+        width: number of columns of the image.
+        noise: noise of the receiver.
 
     Raises:
         MedscoreError: torchkbnufft is not installed.
@@ -67,7 +70,7 @@ class NonuniformFourier(Operator):
             )
         if trajectory.ndim != 2 or trajectory.shape[0] != 2:
             raise ValueError(
-                f"the trajectory has shape {tuple(trajectory.shape)}, not (2, samples)"
+                f"the trajectory has shape {tuple(trajectory.shape)}, expected (2, samples)"
             )
         if not bool((trajectory.abs() <= math.pi + 1e-6).all()):  # NaN too
             raise ValueError("the trajectory leaves [-pi, pi]: give radians per pixel")
@@ -92,14 +95,10 @@ class NonuniformFourier(Operator):
         }
 
     def T(self, x: ComplexImages) -> Tensor:
-        forward, _ = _modules(self.image_shape, x.dtype)
-        z: Tensor = forward.to(x.device)(x, self._points(x))
-        return z / math.sqrt(math.prod(self.image_shape))
+        return linear_map(x, self._transform, self._adjoint_transform)
 
     def T_adjoint(self, z: Tensor) -> ComplexImages:
-        _, adjoint = _modules(self.image_shape, z.dtype)
-        x: Tensor = adjoint.to(z.device)(z, self._points(z))
-        return x / math.sqrt(math.prod(self.image_shape))
+        return linear_map(z, self._adjoint_transform, self._transform)
 
     def T_inv(self, z: Tensor) -> ComplexImages:
         def compensated(samples: Tensor) -> Tensor:
@@ -113,6 +112,17 @@ class NonuniformFourier(Operator):
             steps=REFINEMENTS,
         )
 
+    def _transform(self, x: Tensor) -> Tensor:
+        forward, _ = _modules(self.image_shape, x.dtype)
+        images = x.reshape(-1, *x.shape[-3:])  # torchkbnufft takes (batch, channel, H, W) only
+        z: Tensor = forward.to(x.device)(images, self._points(x))
+        return z.reshape(*x.shape[:-2], -1) / math.sqrt(math.prod(self.image_shape))
+
+    def _adjoint_transform(self, z: Tensor) -> Tensor:
+        _, adjoint = _modules(self.image_shape, z.dtype)
+        x: Tensor = adjoint.to(z.device)(z.reshape(-1, *z.shape[-2:]), self._points(z))
+        return x.reshape(*z.shape[:-1], *self.image_shape) / math.sqrt(math.prod(self.image_shape))
+
     def _points(self, like: Tensor) -> Tensor:
         return self.trajectory.to(like.device, like.dtype.to_real())
 
@@ -124,12 +134,13 @@ class NonuniformFourier(Operator):
 
     @cached_property
     def _compensation(self) -> tuple[Tensor, float]:
-        return _weights_and_gain(self.trajectory.cpu().numpy().tobytes(), self.image_shape)
+        points = self.trajectory.cpu().numpy().tobytes()
+        return outside(lambda: _weights_and_gain(points, self.image_shape))
 
 
 @lru_cache(maxsize=4)
 def _weights_and_gain(trajectory: bytes, shape: tuple[int, ...]) -> tuple[Tensor, float]:
-    """The density compensation w of float64 points, and the largest eigenvalue of T^H w T."""
+    """Density compensation w of a trajectory (bytes of float64), and lambda_max of T^H w T."""
     points = torch.frombuffer(bytearray(trajectory), dtype=torch.float64).reshape(2, -1)
     weights = density_compensation(points, shape)
     forward, adjoint = _modules(shape, torch.complex64)
@@ -143,11 +154,16 @@ def _weights_and_gain(trajectory: bytes, shape: tuple[int, ...]) -> tuple[Tensor
 
 
 def density_compensation(trajectory: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Weights (samples,) that make T^H diag(w) T nearly the identity (Pipe and Menon 1999), scaled
-    to a mean gain of 1.
+    """Weights w (samples,) for which T^H diag(w) T is close to the identity (Pipe and Menon 1999).
+
+    They are scaled to a mean gain of 1.
+
+    Args:
+        trajectory: (2, samples), in radians per pixel.
+        shape: (H, W) of the image.
     """
     forward, adjoint = _modules(tuple(shape), torch.complex128)
-    import torchkbnufft  # after its warnings have been dealt with
+    import torchkbnufft  # after _modules has imported it without its warnings
 
     points = trajectory.double()
     weights = torchkbnufft.calc_density_compensation_function(points, im_size=tuple(shape))
@@ -163,8 +179,11 @@ def density_compensation(trajectory: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def radial_trajectory(size: int, spokes: int) -> Tensor:
-    """``spokes`` lines through the centre over 180 degrees with 2 ``size`` samples each:
-    (2, spokes * 2 size), spoke after spoke.
+    """Equally spaced lines through the centre over 180 degrees, (2, spokes * 2 size).
+
+    Args:
+        size: side of the image; a spoke has twice as many samples.
+        spokes: number of lines, one after the other in the result.
     """
     r = (torch.arange(2 * size, dtype=torch.float64) - size) * (math.pi / size)
     angle = torch.arange(spokes, dtype=torch.float64)[:, None] * (math.pi / spokes)
@@ -173,7 +192,7 @@ def radial_trajectory(size: int, spokes: int) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _modules(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Any, Any]:
-    with warnings.catch_warnings():  # of its use of torch.jit and of torch.meshgrid
+    with warnings.catch_warnings():  # about its use of torch.jit and of torch.meshgrid
         warnings.filterwarnings("ignore", message=".*(torch.jit|meshgrid).*")
         import torchkbnufft
 

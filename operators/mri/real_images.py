@@ -1,11 +1,11 @@
-r"""Complex measurements of images that a network knows as real: two explicit rules.
+r"""Complex measurements of images that a network represents by real numbers, in two ways.
 
-- :class:`Phased`: the image is :math:`e^{i\varphi} x` with x real, as a magnitude prior knows it,
-  and a phase :math:`\varphi` known beforehand: estimated from the fully sampled centre, as the
-  phase of an image is smooth (:func:`estimate_phase`). T x = T' (e^{i phi} x) is not onto: most
-  k-space data are of no such image.
-- :class:`TwoChannels`: real and imaginary part are two channels, for a prior that was trained on
-  complex images. T is as invertible as before.
+- :class:`Phased`: the image is :math:`e^{i\varphi} x` with real x, as of a magnitude prior, and a
+  known phase :math:`\varphi`. It is estimated from the fully sampled centre, because the phase of
+  an image is smooth (:func:`estimate_phase`). T x = T' (e^{i phi} x) is not surjective: most
+  k-space data lie outside its range.
+- :class:`TwoChannels`: the real and the imaginary part are two channels, for a prior that was
+  trained on complex images. T is surjective if that of the complex images is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from medscore.types import Kspace
 
 
 class Phased(Operator):
-    """``inner`` on real images (batch, 1, H, W) of a known phase.
+    """``inner`` on real images (batch, 1, H, W) with a known phase.
 
     Args:
         inner: an operator on complex images (batch, 1, H, W).
@@ -37,9 +37,11 @@ class Phased(Operator):
 
     def __init__(self, inner: Operator, phase: Tensor) -> None:
         if not phase.is_complex() or float((phase.abs() - 1).abs().max()) > 1e-4:
-            raise ValueError("the phase must be complex numbers of modulus 1")
+            raise ValueError("the phase must consist of complex numbers of modulus 1")
         if tuple(phase.shape[-2:]) != inner.image_shape:
-            raise ValueError(f"the phase has {tuple(phase.shape)}, the image {inner.image_shape}")
+            raise ValueError(
+                f"the phase has shape {tuple(phase.shape)}, the image {inner.image_shape}"
+            )
         self.inner, self.phase = inner, phase
         super().__init__(
             inner.diagonal,
@@ -54,9 +56,8 @@ class Phased(Operator):
     def settings(self) -> dict[str, Any]:
         return {"inner": self.inner, "phase": self.phase}
 
-    def select(self, samples: Sequence[int]) -> Operator:
+    def select(self, samples: Sequence[int]) -> Phased:
         chosen = copy.copy(super().select(samples))
-        assert isinstance(chosen, Phased)
         chosen.inner = self.inner.select(samples)
         if self.phase.ndim > 2 and len(self.phase) > 1:
             chosen.phase = self.phase[list(samples)]
@@ -76,7 +77,7 @@ class Phased(Operator):
 
 
 class TwoChannels(Operator):
-    """``inner`` on real images (batch, 2, H, W): real and imaginary part.
+    """``inner`` on real images (batch, 2, H, W), the real and the imaginary part.
 
     Args:
         inner: an operator on complex images (batch, 1, H, W).
@@ -99,9 +100,8 @@ class TwoChannels(Operator):
     def settings(self) -> dict[str, Any]:
         return {"inner": self.inner}
 
-    def select(self, samples: Sequence[int]) -> Operator:
+    def select(self, samples: Sequence[int]) -> TwoChannels:
         chosen = copy.copy(super().select(samples))
-        assert isinstance(chosen, TwoChannels)
         chosen.inner = self.inner.select(samples)
         return chosen
 
@@ -116,26 +116,31 @@ class TwoChannels(Operator):
 
 
 def two_channels(image: Tensor) -> Tensor:
-    """Complex images (batch, 1, H, W) as real ones (batch, 2, H, W)."""
+    """Complex images (batch, 1, H, W) as real images (batch, 2, H, W).
+
+    Args:
+        image: complex images.
+    """
     return torch.cat([image.real, image.imag], dim=1)
 
 
 def estimate_phase(kspace: Kspace, sensitivity: Tensor | None = None) -> Tensor:
-    """e^{i phi} (batch, 1, H, W) of the image that the fully sampled centre makes, 1 where there is
-    no signal.
+    """Phase e^{i phi} (batch, 1, H, W) of the image of the fully sampled centre of k-space.
+
+    It is 1 where there is no signal.
 
     Args:
-        kspace: (batch, coil, ky, kx), zero where nothing was taken.
-        sensitivity: the coils' maps (coil, H, W) or (batch, coil, H, W); for one coil, none.
+        kspace: (batch, coil, ky, kx), zero where nothing was measured.
+        sensitivity: sensitivity maps (coil, H, W) or (batch, coil, H, W); ``None`` for one coil.
 
     Raises:
-        ValueError: no fully sampled centre.
+        ValueError: no fully sampled centre, or several coils without ``sensitivity``.
     """
-    # low_resolution is each coil's image over their root sum of squares
+    # low_resolution returns the image of each coil over their root sum of squares
     image = low_resolution(kspace, threshold=0.0)
     if sensitivity is not None:
         image = (sensitivity.conj() * image).sum(-3, keepdim=True)
     elif image.shape[-3] != 1:
-        raise ValueError(f"{image.shape[-3]} coils: their sensitivities are needed")
+        raise ValueError(f"the data have {image.shape[-3]} coils: give `sensitivity`")
     size = image.abs()
     return torch.where(size > 0, image / size.clamp_min(1e-30), torch.ones_like(image))

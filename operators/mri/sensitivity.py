@@ -1,8 +1,9 @@
-r"""Coil sensitivities from the calibration region: a plain estimate, ESPIRiT, and simulated coils.
+r"""Coil sensitivities from the calibration region, by two estimators, and simulated coils.
 
-The plain estimate divides each coil's low-resolution image by their root sum of squares (McKenzie
-et al. 2002). It holds the image's own phase as seen by the coils, so reconstructions come out
-nearly real; ESPIRiT (Uecker et al. 2014) finds maps as eigenvectors and is sharper at the rim.
+The simple estimate divides the low-resolution image of each coil by their root sum of squares
+(McKenzie et al. 2002). It includes the phase of the image itself, so reconstructions are nearly
+real; ESPIRiT (Uecker et al. 2014) computes the maps as eigenvectors and is more accurate near the
+edge of the object.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from medscore.operators.mri.masks import calibration_region
 def low_resolution(
     kspace: Tensor, calibration: tuple[int, int] | None = None, *, threshold: float = 0.05
 ) -> Tensor:
-    """Maps (batch, coil, H, W) with sum |S|^2 = 1 where there is signal, else zero.
+    """Maps (batch, coil, H, W) with sum |S|^2 = 1 where there is signal, zero elsewhere.
 
     Args:
-        kspace: (batch, coil, ky, kx) complex, centred, zero where nothing was taken.
+        kspace: (batch, coil, ky, kx) complex, centred, zero where nothing was measured.
         calibration: sides (ky, kx) of the fully sampled centre; by default the largest one in
             ``kspace``. It is tapered by a Hann window against ringing.
-        threshold: share of the largest root sum of squares under which there is no signal.
+        threshold: share of the largest root sum of squares below which there is no signal.
 
     Raises:
         ValueError: no fully sampled centre, or one that does not fit the data.
@@ -49,16 +50,18 @@ def espirit(
     threshold: float = 0.02,
     crop: float = 0.95,
 ) -> Tensor:
-    """Maps (batch, coil, H, W) by ESPIRiT, through sigpy (the extra ``medscore[mri]``).
+    """Maps (batch, coil, H, W) by ESPIRiT, computed by sigpy (the extra ``medscore[mri]``).
 
     Args:
-        kspace, calibration: as in :func:`low_resolution`; the smaller side of the calibration
-            region is used for both.
-        threshold: of the singular values of the calibration matrix. crop: of the eigenvalues; where
-            they are under it the map is zero.
+        kspace: (batch, coil, ky, kx) complex, centred, zero where nothing was measured.
+        calibration: sides (ky, kx) of the fully sampled centre, as in :func:`low_resolution`; the
+            smaller one is used for both axes.
+        threshold: relative threshold of the singular values of the calibration matrix.
+        crop: threshold of the eigenvalues; the maps are zero where they are smaller.
 
     Raises:
-        MedscoreError: sigpy is not installed. ValueError: no fully sampled centre.
+        MedscoreError: sigpy is not installed.
+        ValueError: no fully sampled centre.
     """
     if find_spec("sigpy") is None:
         raise MedscoreError(
@@ -77,11 +80,21 @@ def espirit(
 
 
 def birdcage(coils: int, height: int, width: int, *, radius: float = 1.2) -> Tensor:
-    """Simulated maps (coil, H, W) with sum |S|^2 = 1: ``coils`` loops on a circle of ``radius``
-    halves of the image, each falling off with the distance from it and with its own phase.
+    """Simulated maps (coil, H, W) with sum |S|^2 = 1, of coils on a circle around the image.
+
+    Each sensitivity decreases with the distance from its coil and has a phase of its own.
+
+    Args:
+        coils: number of coils.
+        height: number of rows of the image.
+        width: number of columns of the image.
+        radius: radius of the circle, in units of half the image.
+
+    Raises:
+        ValueError: ``coils`` is less than 1.
     """
     if coils < 1:
-        raise ValueError(f"coils is {coils}, expected 1 or more")
+        raise ValueError(f"`coils` is {coils}, expected 1 or more")
     y = torch.linspace(1, -1, height, dtype=torch.float64)[:, None]
     x = torch.linspace(-1, 1, width, dtype=torch.float64)
     maps = []
@@ -100,12 +113,12 @@ def _calibration(kspace: Tensor, given: tuple[int, int] | None) -> tuple[int, in
         return calibration_region(taken)
     if not all(2 <= g <= n for g, n in zip(given, kspace.shape[-2:], strict=True)):
         raise ValueError(
-            f"calibration is {given}, the data have {tuple(kspace.shape[-2:])} samples"
+            f"`calibration` is {given}, expected sides from 2 to {tuple(kspace.shape[-2:])}"
         )
     return given
 
 
 def _hann(n: int, width: int) -> Tensor:
-    """A Hann window of ``width`` around n // 2, zero at its ends and beyond."""
+    """A Hann window of ``width`` around n // 2, zero at its ends and outside."""
     distance = (torch.arange(n, dtype=torch.float64) - n // 2).abs()
     return torch.where(distance < width / 2, torch.cos(math.pi * distance / width) ** 2, 0.0)

@@ -1,1 +1,1 @@
-"""Operators built from operators: padded, restricted, stacked, whitened."""
+"""Operators made from other operators: padded, restricted, stacked, whitened."""

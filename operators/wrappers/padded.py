@@ -1,4 +1,4 @@
-"""Images of any shape for an operator that wants another: zeros around them."""
+"""Zero-padding of images to the size that an operator requires."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from medscore.operators.base import Operator
 
 
 class Padded(Operator):
-    """``inner`` on images (batch, channel, height, width), centred in its own larger ones.
+    """``inner`` on images (batch, channel, height, width), padded with zeros on all sides.
 
-    The same mask, measurements and noise; T_inv cuts the padding off again. T is not onto: it
-    reaches only measurements of images with an empty rim.
+    The mask, the measurements and the noise are those of ``inner``; T_inv crops the padding again.
+    T is not surjective: its range is the measurements of images with an empty margin.
 
     Args:
-        inner: an operator on larger images, a square :class:`Radon` say.
+        inner: an operator on larger images, such as a square :class:`Radon`.
+        height: number of rows of the image before padding.
+        width: number of columns of the image before padding.
 
     Raises:
         ValueError: the image is larger than those of ``inner``.
@@ -49,9 +51,8 @@ class Padded(Operator):
         height, width = self.image_shape[-2:]
         return {"inner": self.inner, "height": height, "width": width}
 
-    def select(self, samples: Sequence[int]) -> Operator:
+    def select(self, samples: Sequence[int]) -> Padded:
         chosen = copy.copy(super().select(samples))
-        assert isinstance(chosen, Padded)
         chosen.inner = self.inner.select(samples)
         return chosen
 

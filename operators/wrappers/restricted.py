@@ -1,4 +1,4 @@
-"""Fewer measurements than an operator makes: held-out views, lines or pixels."""
+"""A subset of the measurements of an operator, to hold out views, lines or pixels."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from medscore.operators.base import Operator
 
 
 class Restricted(Operator):
-    """``inner`` with the mask Lambda and ``to``: the same T.
+    """``inner`` with fewer measurements: the same T, and the intersection of the masks.
 
     Args:
+        inner: the operator.
         to: 0 or 1, broadcastable to the grid: which of its measurements to keep.
     """
 
     def __init__(self, inner: Operator, to: Tensor) -> None:
-        self.inner, self.to = inner, to.bool()
+        self.inner, self.subset = inner, to.bool()
         self.surjective, self.zero_filled_is_pinv = inner.surjective, inner.zero_filled_is_pinv
         super().__init__(
-            inner.diagonal & self.to.to(inner.diagonal.device),
+            inner.diagonal & self.subset.to(inner.diagonal.device),
             image_shape=inner.image_shape,
             grid_shape=inner.grid_shape,
             noise=inner.noise_model,
@@ -33,11 +34,10 @@ class Restricted(Operator):
         return f"Restricted({100 * float(kept):.3g} % of {self.inner!r})"
 
     def settings(self) -> dict[str, Any]:
-        return {"inner": self.inner, "to": self.to}
+        return {"inner": self.inner, "to": self.subset}
 
-    def select(self, samples: Sequence[int]) -> Operator:
+    def select(self, samples: Sequence[int]) -> Restricted:
         chosen = copy.copy(super().select(samples))
-        assert isinstance(chosen, Restricted)
         chosen.inner = self.inner.select(samples)
         return chosen
 

@@ -1,4 +1,4 @@
-"""A stack of slices, each measured by the same kind of operator."""
+"""Volumes measured slice by slice by one operator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Stack(Operator):
     sample, its samples are the slices.
 
     Args:
-        inner: an operator on images (batch, channel, H, W). slices: how many.
+        inner: an operator on images (batch, channel, H, W).
+        slices: number of slices.
 
     Raises:
         ValueError: ``inner`` has masks for another number of slices.

@@ -1,8 +1,8 @@
 r"""Measurements in units of their own noise: :math:`A' = W A`, :math:`W = \mathrm{diag}(1/\sigma)`.
 
-What is known of the noise, be it different for every ray as in low-dose CT, turns into white noise
-of deviation 1, which is all that conditioners need to know. T' = W T has the inverse T^-1 W^-1, so
-the factorisation stays.
+Noise of a known standard deviation, even if it differs from ray to ray as in low-dose CT, becomes
+white noise of standard deviation 1, the only kind that conditioners have to handle. T' = W T has
+the inverse T^-1 W^-1, so the factorisation is preserved.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from medscore.operators.base import Operator
 
 
 class Whitened(Operator):
-    """``inner``, its measurements divided by their noise.
+    """``inner`` with its measurements divided by their noise standard deviation.
 
     Args:
-        std: sigma > 0 of each measurement, broadcastable to (batch, *grid); what it holds where
-            nothing is measured does not matter.
+        inner: the operator.
+        std: sigma > 0 of each measurement, broadcastable to (batch, *grid); its values where
+            nothing is measured are ignored.
 
     Raises:
-        ValueError: a deviation that is not positive where something is measured.
+        ValueError: a standard deviation that is not positive where something is measured.
     """
 
     def __init__(self, inner: Operator, std: Tensor) -> None:
@@ -33,7 +34,7 @@ class Whitened(Operator):
         self.inner, self.std = inner, std
         self._safe = torch.where(taken, std, 1.0)
         if not bool(((self._safe > 0) & torch.isfinite(self._safe)).all()):
-            raise ValueError("the noise's deviation must be above 0 wherever something is measured")
+            raise ValueError("`std` must be positive wherever something is measured")
         self.surjective = inner.surjective
         super().__init__(
             inner.diagonal,
@@ -47,16 +48,15 @@ class Whitened(Operator):
     def settings(self) -> dict[str, Any]:
         return {"inner": self.inner, "std": self.std}
 
-    def select(self, samples: Sequence[int]) -> Operator:
+    def select(self, samples: Sequence[int]) -> Whitened:
         chosen = copy.copy(super().select(samples))
-        assert isinstance(chosen, Whitened)
         chosen.inner = self.inner.select(samples)
         if self.std.ndim > len(self.grid_shape) and len(self.std) > 1:
             chosen.std, chosen._safe = self.std[list(samples)], self._safe[list(samples)]
         return chosen
 
     def white(self, y: Tensor) -> Tensor:
-        """Measurements of ``inner`` as this operator's."""
+        """Measurements ``y`` of ``inner``, converted to measurements of this operator."""
         return self.mask(y) * y / self._safe.to(y.device)
 
     def T(self, x: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ def test_the_numbers_are_those_of_recon_with_a_reference(
 
 def test_the_report_says_how_it_came_about(evaluate: Callable[..., Path]) -> None:
     text = (evaluate("out") / "report.md").read_text()
-    for part in ("medscore evaluate configs/eval/tiny.yaml", "2 slices of 1 patients", "torch",
+    for part in ("medscore evaluate tiny.yaml --data DATA", "2 slices of 1 patients", "torch",
                  "per slice, full image", "Where ours loses: "):  # fmt: skip
         assert part in text
 

@@ -126,10 +126,10 @@ def test_an_interruption_says_how_to_resume(
     [
         (("-n", 0), "--count is 0"),
         (("--steps", 0), "--steps is 0"),
-        (("--snr", 0), "--snr is 0"),
+        (("--sampler", "pc", "--snr", 0), "sampler pc: snr is 0"),
         (("--seed", -1), "--seed is -1"),
         (("--batch-size", 0), "--batch-size is 0"),
-        (("--precision", "int4"), "--precision int4"),
+        (("--precision", "int4"), "--precision is 'int4'"),
         (("--sampler", "magic"), "magic"),
         (("--grid", "magic"), "magic"),
         (("--prior", "magic"), "magic"),

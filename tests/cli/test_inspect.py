@@ -83,7 +83,7 @@ def test_a_measurement_file_is_described(look: Command, measurement: Path) -> No
 def test_a_nifti_file_without_a_modality_is_guessed_and_said(look: Command, scan: Path) -> None:
     found = look(scan)
     assert found["facts"]["modality"] == "unknown"
-    assert any("may be CT" in text for text in found["noticed"])
+    assert any("suggest CT" in text for text in found["noticed"])
 
 
 def test_slices_that_are_not_square_are_told(look: Command, tmp_path: Path) -> None:

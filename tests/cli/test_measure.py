@@ -267,7 +267,7 @@ def test_a_target_that_cannot_be_written_leaves_no_measurement(
 ) -> None:
     path = fastmri(tmp_path_factory.mktemp("raw") / "f.h5", scanned(1))
     args = ("--target", "rss", "--target-output", tmp_path / "missing" / "t.nii.gz")
-    assert "cannot be written" in refused("measure", path, *args, "-o", tmp_path / "m.h5")
+    assert "its folder does not exist" in refused("measure", path, *args, "-o", tmp_path / "m.h5")
 
 
 @pytest.mark.parametrize("spacing", ["0", "a", "1,2,3", "1,", "nan"])

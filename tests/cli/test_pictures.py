@@ -1,4 +1,4 @@
-"""Priors of pictures: training from PNG files or arrays with a recipe, and generation."""
+"""Priors of any images: from a recipe and PNG files or arrays to generated images."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ Recipe = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight pictures of 20 x 16 in two folders, and the same as an array."""
+    """Eight images of 20 x 16 pixels in two folders, and the same as an array."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (8, 16, 20, 3), dtype=np.uint8)
@@ -74,6 +74,7 @@ def test_a_prior_of_pictures_is_trained_and_generates(
         assert image.mode == ("RGB" if colour else "L")
 
 
+@pytest.mark.slow
 def test_a_classifier_is_trained_and_guides(
     train: Command, medscore: Command, recipe: Recipe, data: Path, tmp_path: Path
 ) -> None:
@@ -110,7 +111,7 @@ def test_a_classifier_is_trained_and_guides(
     differ = images["part"] != images["part-of-one"]
     assert differ[:, 2:6, 2:6].any()
     differ[:, 2:6, 2:6] = False
-    assert not differ.any()  # what is known
+    assert not differ.any()  # in the known part
     for options, why in (
         ([*guided, "--label", "class2"], "use one of: class0, class1"),
         (guided, "go together"),
@@ -128,7 +129,7 @@ def test_a_classifier_is_trained_and_guides(
     assert "the same label 'class0'" in " ".join(result.err.split())
 
 
-def test_pictures_without_contrast_are_refused(train: Command, recipe: Recipe, data: Path) -> None:
+def test_constant_images_are_refused(train: Command, recipe: Recipe, data: Path) -> None:
     np.save(data / "black.npy", np.zeros((4, 8, 8), dtype=np.uint8))
     recipe["pictures"] = ["black.npy"]
     result = train()
@@ -136,7 +137,7 @@ def test_pictures_without_contrast_are_refused(train: Command, recipe: Recipe, d
     assert "all training images are constant (zero variance)" in result.err
 
 
-def test_the_same_command_goes_on(train: Command, recipe: Recipe, tmp_path: Path) -> None:
+def test_the_same_command_resumes(train: Command, recipe: Recipe, tmp_path: Path) -> None:
     recipe["validation"] = ["class0/*.png"]
     recipe["plan"]["validate_every"] = 2
     assert train().code == 0
@@ -172,13 +173,13 @@ def test_white_is_what_the_recipe_says(data: Path) -> None:
     with np.load(data / "all.npz", allow_pickle=False) as archive:
         expected = archive["image"][:, :, 2:18, 0] / 256
     assert np.allclose(found.images[:, 0], expected, atol=1e-6)
-    with pytest.raises(MedscoreError, match="which value is `white`"):
+    with pytest.raises(MedscoreError, match="set `white`, the value that becomes 1"):
         load_pictures(["grey.npy"], root=data, size=16, colour=False)
 
 
 @pytest.mark.parametrize(
     ("pattern", "size", "why"),
-    [("*.gif", 8, "no picture is there"), ("all.npz", 17, "do not reduce to 17x17")],
+    [("*.gif", 8, "no picture matches"), ("all.npz", 17, "do not reduce to 17x17")],
     ids=["nothing", "small"],
 )
 def test_other_files_are_refused(data: Path, pattern: str, size: int, why: str) -> None:
@@ -207,7 +208,7 @@ def test_broken_files_are_refused(tmp_path: Path, content: Any) -> None:
     [
         ("colour", True, "image_channels is 1"),
         ("size", 9, "size"),
-        ("pictures", ["*.nothing"], "no picture is there"),
+        ("pictures", ["*.nothing"], "no picture matches"),
         ("bits", 0, "bits"),
         ("magic", 1, "magic"),
     ],

@@ -1,4 +1,4 @@
-"""``medscore priors import`` turns checkpoints of other libraries into priors."""
+"""``medscore priors import``: from checkpoints of other libraries to priors that load."""
 
 import json
 from collections.abc import Callable
@@ -50,7 +50,7 @@ SOURCES = {"monai": monai_source, "diffusers": diffusers_source, "score-sde": sc
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_an_imported_prior_is_known_verified_and_loaded(
+def test_an_imported_prior_is_shown_verified_and_loaded(
     done: Command, tmp_path: Path, kind: str
 ) -> None:
     source, changes = SOURCES[kind](tmp_path)
@@ -69,7 +69,7 @@ def test_an_imported_prior_is_known_verified_and_loaded(
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_the_kind_seen_is_the_kind_said(done: Command, tmp_path: Path, kind: str) -> None:
+def test_the_recognised_kind_is_the_given_one(done: Command, tmp_path: Path, kind: str) -> None:
     source, changes = SOURCES[kind](tmp_path)
     contract = contract_file(tmp_path / "c.yaml", **changes)
     seen, said = tmp_path / "seen.safetensors", tmp_path / "said.safetensors"
@@ -79,6 +79,7 @@ def test_the_kind_seen_is_the_kind_said(done: Command, tmp_path: Path, kind: str
     assert (a.contract, a.sha256) == (b.contract, b.sha256)
 
 
+@pytest.mark.slow
 def test_refusals(refused: Refused, tmp_path: Path) -> None:
     source, changes = monai_source(tmp_path)
     contract, output = contract_file(tmp_path / "c.yaml", **changes), tmp_path / "p.safetensors"

@@ -1,4 +1,4 @@
-"""``medscore train`` makes a prior for ``recon`` from a recipe and slices."""
+"""``medscore train``: from a recipe and slices to a prior that ``recon`` uses."""
 
 import contextlib
 import json
@@ -72,11 +72,11 @@ def test_training_leaves_recipe_state_and_prior(train: Command, tmp_path: Path) 
     }  # fmt: skip
 
 
-def test_training_says_what_sigma_max_should_be(train: Command) -> None:
+def test_training_prints_a_good_sigma_max(train: Command) -> None:
     assert "6 slices of 2 patients; the largest distance" in " ".join(train("run").err.split())
 
 
-def test_the_contract_says_what_was_trained_on(train: Command, tmp_path: Path) -> None:
+def test_the_contract_describes_the_training_data(train: Command, tmp_path: Path) -> None:
     train("run")
     contract = read_checkpoint(_trained(tmp_path / "run")).contract
     assert (contract.size, contract.modality, contract.quantity) == (32, "CT", "HU")
@@ -97,7 +97,7 @@ def test_a_trained_prior_reconstructs(
     assert (tmp_path / "out" / "recon.nii.gz").is_file()
 
 
-def test_a_killed_run_goes_on_to_the_same_prior(
+def test_an_interrupted_run_resumes_to_the_same_prior(
     train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager
@@ -117,7 +117,7 @@ def test_a_killed_run_goes_on_to_the_same_prior(
     assert _hash(tmp_path / "killed") == _hash(tmp_path / "whole")
 
 
-def test_the_recipe_kept_in_the_folder_continues_it(
+def test_the_recipe_in_the_output_folder_continues_the_run(
     train: Command, medscore: Command, data: Path, tmp_path: Path
 ) -> None:
     train("run")
@@ -127,7 +127,7 @@ def test_the_recipe_kept_in_the_folder_continues_it(
     assert read_checkpoint(_trained(kept.parent)).contract.provenance.steps == 5
 
 
-def test_a_run_beyond_the_steps_asked_is_refused(train: Command, tmp_path: Path) -> None:
+def test_fewer_steps_than_the_state_has_are_refused(train: Command, tmp_path: Path) -> None:
     train("run")
     before = _trained(tmp_path / "run").read_bytes()
     result = train("run", "--steps", 1)
@@ -136,7 +136,7 @@ def test_a_run_beyond_the_steps_asked_is_refused(train: Command, tmp_path: Path)
     assert _trained(tmp_path / "run").read_bytes() == before
 
 
-def test_steps_on_the_command_line_come_first(train: Command, tmp_path: Path) -> None:
+def test_steps_on_the_command_line_override_the_recipe(train: Command, tmp_path: Path) -> None:
     train("run", "--steps", 1)
     assert read_checkpoint(_trained(tmp_path / "run")).contract.provenance.steps == 1
 
@@ -198,7 +198,7 @@ def test_refuses_a_recipe_with(
         ("sde", "sigma_max", float("inf")),
     ],
 )
-def test_refuses_a_number_no_run_can_have(
+def test_refuses_a_number_out_of_range(
     refused: Refused,
     recipe: Recipe,
     data: Path,
@@ -346,10 +346,10 @@ def test_a_patient_in_data_and_validation_by_other_folders_is_refused(
     assert "is in data and in validation (1 are): in dicom-a and dicom-b" in result.err
 
 
-def test_fine_tuning_begins_with_the_priors_weights_and_says_so(
+def test_fine_tuning_starts_with_the_priors_weights_and_records_it(
     train: Command, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """One step with a zero learning rate keeps the initial weights, also on another SDE."""
+    """One step with a learning rate near zero keeps the weights, also with another SDE."""
     train("first")
     start = _trained(tmp_path / "first")
     recipe |= {"start": str(start), "sde": {"kind": "vp", "beta_min": 0.1, "beta_max": 20.0}}
@@ -378,10 +378,10 @@ def test_every_objective_trains(train: Command, recipe: Recipe, kind: str) -> No
     assert train("run").code == 0
 
 
-def test_grey_levels_are_trained_on_where_the_recipe_says_so(
+def test_bits_in_the_recipe_quantise_the_images(
     train: Command, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """Coarse grey levels give a different loss and different weights than fine ones."""
+    """The loss differs for coarse levels and hardly for fine ones."""
     losses, recipe["plan"]["log_every"] = [], 1
     for bits in (1, 16, None):
         recipe["bits"] = bits

@@ -70,7 +70,7 @@ def test_every_reader_gives_the_same_values(scan: Path, name: str, slices: int) 
 def test_every_reader_passes_the_same_arrays_on(
     scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the loaders' own scaling: what they take from the one entry is what it gives."""
+    """The loaders receive the values of ``load_image``, before their own scaling."""
     from medscore.datasets import load
     from medscore.datasets.collections import cohort, slices
 

@@ -127,10 +127,10 @@ def test_a_volume_that_is_not_there_is_refused(
     folder: Path, refused: Refused, shape: tuple[int, ...], channel: int
 ) -> None:
     path = _save(folder / "few.nii", np.arange(float(np.prod(shape))).reshape(shape), AFFINE)
-    assert f"--channel is {channel}" in refused(read_nifti, path, channel=channel)
+    assert f"`channel` is {channel}" in refused(read_nifti, path, channel=channel)
 
 
-def test_a_header_that_nibabel_mends_is_read_quietly(
+def test_a_header_that_nibabel_corrects_is_read_without_messages(
     folder: Path, values: NDArray[np.float32], capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = _save(folder / "sloppy.nii", values, AFFINE)

@@ -1,4 +1,4 @@
-"""Files that crash or hang a library are told from those that are well or merely broken."""
+"""Files that crash or hang a library are distinguished from valid and merely damaged ones."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_a_crash_is_refused(
     kspace: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     _child(monkeypatch, tmp_path, "import os; os.abort()")
-    assert "breaks down" in refused(read_kspace, kspace)
+    assert "crashes on it" in refused(read_kspace, kspace)
 
 
 def test_a_hang_is_refused(
@@ -49,4 +49,4 @@ def test_a_hang_is_refused(
 ) -> None:
     _child(monkeypatch, tmp_path, "import time; time.sleep(60)")
     monkeypatch.setattr(probe, "SECONDS", 0.5)
-    assert "has not come to an end" in refused(read_kspace, kspace)
+    assert "did not finish" in refused(read_kspace, kspace)

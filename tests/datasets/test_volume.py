@@ -1,4 +1,4 @@
-"""The stack of slices: reduction by area, selection, alignment, what is not CT."""
+"""Volumes: reduction by area mean, selection, alignment, checks of modality and shape."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -184,7 +184,7 @@ def test_no_reconstruction_comes_from(
 
 
 @pytest.mark.parametrize("name", ["missing.dcm", "text.txt", "empty", "folder"])
-def test_the_door_refuses_what_is_not_an_image(refused: Refused, tmp_path: Path, name: str) -> None:
+def test_what_is_not_an_image_is_refused(refused: Refused, tmp_path: Path, name: str) -> None:
     (tmp_path / "text.txt").write_text("not an image")
     (tmp_path / "empty").touch()
     (tmp_path / "folder").mkdir()

@@ -74,7 +74,7 @@ def test_masks_per_sample_are_those_of_each_sample(name: str) -> None:
     assert operator.calls == before + 1
 
 
-def test_an_operator_whose_samples_share_the_mask_is_its_own_rows() -> None:
+def test_select_returns_the_operator_itself_if_samples_share_the_mask() -> None:
     operator = sparse_view(12, 1.0, 5)
     assert operator.select([0, 0, 3]) is operator
 
@@ -119,11 +119,11 @@ def test_padding_is_zeros_around_the_image() -> None:
     [
         (torch.ones(4, 5), r"shape \(4, 5\), the grid \(4, 6\)"),
         (torch.ones(3, 1, 4, 5), r"shape \(3, 1, 4, 5\)"),
-        (torch.full((4, 6), 0.5), "0 and 1 alone"),
+        (torch.full((4, 6), 0.5), "contain only 0 and 1"),
         (torch.zeros(4, 6), "nothing is measured"),
-        (torch.full((4, 6), float("nan")), "0 and 1 alone"),
+        (torch.full((4, 6), float("nan")), "contain only 0 and 1"),
     ],
 )
-def test_what_is_no_mask_is_refused(mask: torch.Tensor, message: str) -> None:
+def test_an_invalid_mask_is_refused(mask: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_mask(mask, (4, 6))

@@ -84,13 +84,13 @@ def test_electronic_noise_adds_its_variance() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: GaussianNoise(-1.0), "std is -1"),
-        (lambda: ComplexGaussianNoise(float("nan")), "std is nan"),
-        (lambda: PoissonNoise(0.0), "photons is 0"),
-        (lambda: PoissonNoise(1e4, -1.0), "electronic is -1"),
+        (lambda: GaussianNoise(-1.0), "`std` is -1"),
+        (lambda: ComplexGaussianNoise(float("nan")), "`std` is nan"),
+        (lambda: PoissonNoise(0.0), "`photons` is 0"),
+        (lambda: PoissonNoise(1e4, -1.0), "`electronic` is -1"),
     ],
 )
-def test_impossible_noise_is_refused(make: Callable[[], object], message: str) -> None:
+def test_invalid_noise_is_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 

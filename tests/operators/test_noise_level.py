@@ -40,7 +40,7 @@ def scan() -> tuple[Tensor, Tensor]:
     return y, operator.mask(y)
 
 
-def test_corners_of_kspace_tell_the_receivers_noise() -> None:
+def test_corners_of_kspace_give_the_noise_of_the_receiver() -> None:
     mask = equispaced((SIDE, SIDE), 2.0)
     k = fft2c(body().to(torch.complex64).expand(2, 1, SIDE, SIDE) * 5)
     levels = torch.tensor([0.02, 0.05])
@@ -52,7 +52,7 @@ def test_corners_of_kspace_tell_the_receivers_noise() -> None:
     assert float((found / levels - 1).abs().max()) < 6 * 1.17 / math.sqrt(n)
 
 
-def test_repeated_differences_see_through_anatomy() -> None:
+def test_repeated_differences_are_insensitive_to_anatomy() -> None:
     y, mask = scan()
     for std in (0.05, 0.1):
         found = repeated_differences(GaussianNoise(std)(y, mask, generator()), mask)
@@ -63,10 +63,12 @@ def test_photons_are_counted_from_the_sinogram() -> None:
     y, mask = scan()
     for count in (3e3, 1e4):
         found = photons(PoissonNoise(count)(y, mask, generator()), mask)
-        assert float((found / count - 1).abs().max()) < 0.25  # twice the deviation's 0.1
+        assert (
+            float((found / count - 1).abs().max()) < 0.25
+        )  # twice the bound of the standard deviation
 
 
-def test_air_alone_tells_the_photons_too() -> None:
+def test_rays_through_air_give_the_photons_too() -> None:
     y, mask = scan()
     found = background(PoissonNoise(1e4)(y, mask, generator()), mask)
     assert float((found * 100 - 1).abs().max()) < 0.15

@@ -1,4 +1,4 @@
-"""The projection onto what fits, against dense linear algebra and by what defines it."""
+"""The projection onto the fitting images, against dense linear algebra and by its definition."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def gaps(a: torch.Tensor, x: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 @DTYPES
 @pytest.mark.parametrize("condition", [1.0, 1e2, 1e4, 1e8])
 @pytest.mark.parametrize(("rows", "columns"), [(12, 20), (20, 12)])
-def test_the_multiplier_makes_it_stationary(
+def test_the_solution_satisfies_the_karush_kuhn_tucker_conditions(
     rows: int, columns: int, condition: float, dtype: torch.dtype
 ) -> None:
     """|b - A x| = radius and x = A^H (b - A x) / delta for one delta > 0: Karush-Kuhn-Tucker."""
@@ -66,7 +66,7 @@ def test_more_iterations_than_dimensions_do_no_harm(dtype: torch.dtype) -> None:
 
 
 @DTYPES
-def test_no_two_points_come_farther_apart(dtype: torch.dtype) -> None:
+def test_the_projection_is_non_expansive(dtype: torch.dtype) -> None:
     """x -> x + nearest(y - A x) does not expand, though A^+ would by up to 1e8."""
     a = matrix(12, 20, 1e8, dtype)
     y = random(1, 20, seed=2, dtype=dtype) @ a.T
@@ -79,7 +79,7 @@ def test_no_two_points_come_farther_apart(dtype: torch.dtype) -> None:
         assert float(after) <= float(before) * (1 + 1e-6) + 3e-7
 
 
-def test_what_fits_stays_and_zero_gives_zero() -> None:
+def test_a_fitting_point_needs_no_change_and_zero_gives_zero() -> None:
     a, b = matrix(6, 9, 10.0, torch.float64), random(2, 6, seed=5)
     b[1] = 0
     found = solve(a, b, torch.linalg.vector_norm(b, dim=1) * 1.01)
@@ -87,8 +87,8 @@ def test_what_fits_stays_and_zero_gives_zero() -> None:
     assert found.iterations == 0
 
 
-def test_what_no_x_reaches_is_approached() -> None:
-    """Data off the range of A: the least residual there is, and it is told."""
+def test_an_unreachable_radius_gives_the_least_residual() -> None:
+    """Data off the range of A: the least possible residual, which the solution states."""
     a, b = matrix(9, 6, 10.0, torch.float64), random(2, 9, seed=6)
     found = solve(a, b, torch.full((2,), 1e-6, dtype=torch.float64))
     least = gaps(a, b @ torch.linalg.pinv(a).T, b)
@@ -97,7 +97,7 @@ def test_what_no_x_reaches_is_approached() -> None:
     torch.testing.assert_close(found.residual, least / length, rtol=1e-6, atol=0)
 
 
-def test_each_sample_as_if_alone() -> None:
+def test_samples_do_not_influence_each_other() -> None:
     a = matrix(12, 20, 1e4, torch.float64)
     b = random(3, 20, seed=7) @ a.T
     radius = torch.linalg.vector_norm(b, dim=1) * torch.tensor([0.5, 0.1, 1e-3])
@@ -105,7 +105,7 @@ def test_each_sample_as_if_alone() -> None:
     torch.testing.assert_close(solve(a, b, radius).x, torch.cat(alone), rtol=0, atol=1e-12)
 
 
-def test_the_last_iteration_gives_what_there_is() -> None:
+def test_the_iteration_limit_returns_the_current_solution() -> None:
     a = matrix(40, 60, 1e3, torch.float64)
     b = random(1, 60, seed=8) @ a.T
     radius = 1e-2 * torch.linalg.vector_norm(b, dim=1)

@@ -33,19 +33,22 @@ def _replace_mask(file: Any, value: object) -> None:
 
 DAMAGE: list[tuple[Callable[[Any], object], str]] = [
     (lambda f: f.attrs.update(format="other-1"), "format is 'other-1'"),
-    (lambda f: f["operator"].attrs.update(kind="Sonar"), "kind is 'Sonar', expected one of Blur"),
+    (
+        lambda f: f["operator"].attrs.update(kind="Sonar"),
+        "kind is 'Sonar', expected one of Adjoint",
+    ),
     (lambda f: f["operator"].attrs.update(kind="__import__"), "kind is '__import__'"),
-    (lambda f: f["operator/geometry"].attrs.update(views=-3), "views is -3"),
+    (lambda f: f["operator/geometry"].attrs.update(views=-3), "`views` is -3"),
     (lambda f: f["operator/geometry"].attrs.update(colour="red"), "colour"),
     (lambda f: f.pop("operator"), "operator"),
-    (lambda f: _replace_mask(f, b"none"), "holds"),
-    (lambda f: _replace_mask(f, [[0.5]]), "0 and 1 alone"),
+    (lambda f: _replace_mask(f, b"none"), "contains"),
+    (lambda f: _replace_mask(f, [[0.5]]), "contain only 0 and 1"),
     (lambda f: _replace_mask(f, [[1, 0, 1]]), "the mask has shape"),
 ]
 
 
 @pytest.mark.parametrize(("change", "message"), DAMAGE, ids=[m for _, m in DAMAGE])
-def test_a_file_that_makes_no_operator_is_refused_in_one_line(
+def test_a_file_without_a_valid_operator_is_refused_in_one_line(
     change: Callable[[Any], object], message: str, tmp_path: Path
 ) -> None:
     path = written(tmp_path / "operator.h5", change)
@@ -55,16 +58,16 @@ def test_a_file_that_makes_no_operator_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
-def test_what_is_no_hdf5_and_what_is_not_there_are_refused(tmp_path: Path) -> None:
+def test_a_missing_file_and_another_format_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MedscoreError, match="no such operator file"):
         store.load(tmp_path / "none.h5")
     path = tmp_path / "text.h5"
     path.write_text("no operator")
-    with pytest.raises(MedscoreError, match="holds no operator"):
+    with pytest.raises(MedscoreError, match="contains no valid operator"):
         store.load(path)
 
 
-def test_an_operator_that_files_do_not_know_leaves_no_file(tmp_path: Path) -> None:
+def test_an_operator_that_files_do_not_support_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Foreign is not in operators\.store\.KINDS"):
         store.save(tmp_path / "operator.h5", Foreign(torch.ones(4, 4)))
     assert list(tmp_path.iterdir()) == []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import rules
 import torch
@@ -18,7 +20,6 @@ from medscore.conditioners.ddnm import DDNM
 from medscore.conditioners.ddrm import DDRM
 from medscore.conditioners.dds import DDS
 from medscore.conditioners.diffpir import DiffPIR
-from medscore.conditioners.discrepancy import Discrepancy
 from medscore.conditioners.dps import DPS
 from medscore.conditioners.guidance import EnergyGuidance
 from medscore.conditioners.jalal import Jalal, JalalNormalised
@@ -88,8 +89,24 @@ CASES: dict[str, Case] = {
         lambda a, y, s: DDRM(a, y, s, 0.85, 0.9), rules.ddrm(0.85, 0.9), (0.0, 0.1, 3.0), True
     ),
     "daps": Case(lambda a, y, s: DAPS(a, y, s, 0.6, 0, 20), rules.daps(0.6), (0.0, STD)),
-    "discrepancy": Case(lambda a, y, s: Discrepancy(a, y, s), rules.discrepancy, (STD, 30.0)),
 }
+
+
+def _in_files_of_their_own() -> dict[str, Case]:
+    """A case from each file of tests/support/conditioners; discrepancy.py is the model."""
+    found = {}
+    for path in sorted((Path(__file__).parent / "conditioners").glob("*.py")):
+        spec = importlib.util.spec_from_file_location(f"conditioner_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        noises = getattr(module, "NOISES", (0.0,))
+        found[path.stem] = Case(module.make, module.rule, noises)
+    return found
+
+
+CASES |= _in_files_of_their_own()
 
 
 class Orthogonal(Square):

@@ -1,4 +1,4 @@
-"""Tiny networks of other libraries with random weights, and the YAML file of a contract."""
+"""Tiny networks of other libraries with random weights, and a contract as YAML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medscore.priors.importers.score_sde_layout import layout
 
 
 def rounded(network: nn.Module) -> nn.Module:
-    """The network with weights rounded as in a prior file."""
+    """The network with its weights rounded as in a prior's file."""
     for value in network.state_dict().values():
         value.copy_(value.half().float() if value.ndim > 1 else value)
     return network
@@ -46,7 +46,7 @@ CONTRACT: dict[str, Any] = {
 
 
 def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
-    """The network with all weights drawn at random, also those that are initialised to zero."""
+    """The network with all weights random, including those initialised to zero."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -56,21 +56,21 @@ def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def monai_network(**arguments: Any) -> nn.Module:
-    """A network of MONAI."""
+    """MONAI's network with random weights."""
     from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 
     return randomised(DiffusionModelUNet(**arguments))
 
 
 def diffusers_network(**changes: Any) -> Any:
-    """A network of diffusers."""
+    """The network of diffusers with random weights."""
     from diffusers import UNet2DModel
 
     return randomised(UNet2DModel(**(DIFFUSERS | changes)))
 
 
 def diffusers_folder(path: Path, **scheduler: Any) -> Any:
-    """Write a network and a DDPMScheduler by save_pretrained, and return both."""
+    """Save a network and a DDPMScheduler by save_pretrained, and return both."""
     from diffusers import DDPMScheduler
 
     network, schedule = diffusers_network(), DDPMScheduler(clip_sample=False, **scheduler)
@@ -80,7 +80,7 @@ def diffusers_folder(path: Path, **scheduler: Any) -> Any:
 
 
 def score_sde_content(spec: NCSNPPSpec, sigmas: Tensor) -> dict[str, Any]:
-    """The content of a checkpoint of score_sde_pytorch, with the names of its layout."""
+    """The content of a checkpoint of score_sde_pytorch, with the names of the layout."""
     generator = torch.Generator().manual_seed(0)
     drawn = {
         entry.theirs: 0.1 * torch.randn(entry.shape, generator=generator) for entry in layout(spec)
@@ -95,7 +95,7 @@ def score_sde_content(spec: NCSNPPSpec, sigmas: Tensor) -> dict[str, Any]:
 
 
 def contract_file(path: Path, **changes: Any) -> Path:
-    """Write a contract as a user would; a key that is changed to None is left out."""
+    """A contract file; keys changed to None are left out."""
     said = {key: value for key, value in (CONTRACT | changes).items() if value is not None}
     path.write_text(yaml.safe_dump(said))
     return path

@@ -259,12 +259,3 @@ def daps(variance: float) -> Rule:
         return p.alpha(s) * x0 + p.sigma(s) * z[-1]
 
     return rule
-
-
-def discrepancy(p: Problem, x: Tensor, t: float, s: float, z: Sequence[Tensor]) -> Tensor:
-    """The state is left at the distance from y_t that the noise in y alone makes."""
-    y_t = p.alpha(t) * p.y + p.sigma(t) * p.A @ z[0]
-    gap = float((y_t - p.A @ x).norm())
-    lam = 1 - min(1.0, p.alpha(t) * p.noise_std * math.sqrt(float(p.kept.sum())) / gap)
-    x = (1 - lam) * x + lam * p.exchanged(x, y_t)
-    return ddim(p, p.denoise(x, t), x, t, s, z[1])

@@ -1,4 +1,4 @@
-"""A network that trains quickly, and data with structure."""
+"""A tiny network that trains quickly, and data with a simple structure."""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ OBJECTIVE: Denoising = edm(0.5)
 
 
 class Tiny(nn.Module):
-    """Two convolutions that are conditioned on the noise level."""
+    """Two convolutions, conditioned on the noise level."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ def prior() -> NetworkPrior:
 
 
 def stripes(generator: torch.Generator, part: slice) -> Tensor:
-    """Images with constant rows, a structure that white noise does not have."""
+    """Images with constant rows, unlike white noise."""
     rows = 0.5 * torch.randn(PLAN.batch, 1, 8, 1, generator=generator)
     return rows.expand(-1, -1, -1, 8)[part].clone()
 

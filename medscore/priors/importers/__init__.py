@@ -6,29 +6,6 @@ description of the images; :mod:`~medscore.priors.importers.convert` does it all
 loaded when they are first used.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from medscore.priors.importers.contract import ImportContract, read_contract
-    from medscore.priors.importers.convert import KINDS, ImportResult, import_prior
-
-__all__ = ["KINDS", "ImportContract", "ImportResult", "import_prior", "read_contract"]
-
-_MODULES = {
-    "contract": ("ImportContract", "read_contract"),
-    "convert": ("KINDS", "ImportResult", "import_prior"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

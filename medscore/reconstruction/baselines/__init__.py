@@ -1,1 +1,5 @@
 """Baselines: reconstruction methods without a score prior, with the same interface."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

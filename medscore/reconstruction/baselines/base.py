@@ -129,7 +129,14 @@ class BaselineMethod(Method):
 
     def reconstruct(self, measurement: Measurement, run: Run = QUIET) -> Reconstruction:
         noise_std = self._noise_std(measurement, run.where)
-        found = self.solver.reconstruct(measurement, noise_std)
+        try:
+            found = self.solver.reconstruct(measurement, noise_std)
+        except ValueError as error:  # an operator without an inverse
+            raise MedscoreError(
+                f"baseline {self.solver.model_dump()['kind']}: {error}",
+                where=run.where,
+                hint="use adjoint, cgls or fista-tv",
+            ) from error
         parameters = self.solver.model_dump(mode="json", exclude={"network"})
         noise = self.noise if isinstance(self.noise, str) else "given"
         record = {

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from medscore.measurements.measurement import Measurement
 from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
+from medscore.reconstruction.baselines.adjoint import Adjoint
 from medscore.reconstruction.baselines.base import Baseline
 from medscore.reconstruction.baselines.direct import misses_rays
 from medscore.reconstruction.baselines.fbp import FBP
@@ -28,7 +29,10 @@ def classical(m: Measurement) -> tuple[str, NDArray[np.float32]]:
         The name and the image (slices, H, W) in HU or as magnitudes.
     """
     name, baseline = _fitting(m.operator)
-    return name, baseline.reconstruct(m).samples[:, 0]
+    try:
+        return name, baseline.reconstruct(m).samples[:, 0]
+    except ValueError:  # an operator without an inverse
+        return "adjoint", Adjoint().reconstruct(m).samples[:, 0]
 
 
 def _fitting(operator: Operator) -> tuple[str, Baseline]:

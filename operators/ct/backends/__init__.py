@@ -1,1 +1,1 @@
-"""Ways to compute line integrals, behind the one interface of :mod:`.base`."""
+"""Implementations of line integrals, with the interface of :mod:`.base`."""

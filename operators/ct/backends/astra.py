@@ -1,7 +1,8 @@
-"""ASTRA's CPU projector ``linear`` (Joseph's method), an independent implementation to check by.
+"""ASTRA's CPU projector ``linear`` (Joseph's method), an independent implementation for checks.
 
-The extra ``medscore[astra]``. Parallel beams, float32, on the CPU; ASTRA's kernel for fan beams is
-another one, and its 3D calls end the interpreter where there is no GPU, so neither is used.
+It needs astra-toolbox (the extra ``medscore[bench]``). Parallel beams in float32 on the CPU only:
+ASTRA uses a different kernel for fan beams, and its 3D functions terminate the interpreter where
+there is no GPU.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.operators.ct.backends.base import Views
+from medscore.operators.ct.backends.base import Backend, Views
 from medscore.operators.ct.geometry import Geometry, ParallelAngles, ParallelBeam
 
 
-class Astra:
-    """``astra``: line integrals in float32 on the CPU, whatever is given; the adjoint is exact.
+class Astra(Backend):
+    """``astra``: line integrals in float32 on the CPU for any dtype and device; exact adjoint.
 
     Raises:
         MedscoreError: astra-toolbox is not installed, or the beam is not parallel.
@@ -57,12 +58,13 @@ def _projector(geometry: Geometry, views: Views | None) -> Any:
 
     if not isinstance(geometry, ParallelBeam | ParallelAngles):
         raise MedscoreError(
-            f"the projector backend astra has no {type(geometry).__name__} here", hint="use csr"
+            f"the projector backend astra does not support {type(geometry).__name__}",
+            hint="use csr",
         )
     theta = geometry.angles.numpy()
     theta = theta if views is None else theta[list(views)]
     cos, sin, nought = np.cos(theta), np.sin(theta), np.zeros_like(theta)
-    width = geometry.detector_spacing / geometry.spacing  # ASTRA's unit is the pixel
+    width = geometry.detector_spacing / geometry.spacing  # the unit of length is the pixel
     vectors = np.stack([-sin, cos, nought, nought, width * cos, width * sin], axis=1)
     scan = astra.create_proj_geom("parallel_vec", geometry.detectors, vectors)
     square = astra.create_vol_geom(geometry.size, geometry.size)

@@ -1,4 +1,4 @@
-"""What every projector backend offers."""
+"""The interface of the projector backends."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ Views = tuple[int, ...]
 
 @runtime_checkable
 class Backend(Protocol):
-    """Line integrals and their adjoint, without gradients; batches alone, no other axes.
-
-    ``views`` restricts both to some views, in the order given; ``None`` means all.
-    """
+    """Line integrals and their adjoint, without gradients, on arrays with one batch axis."""
 
     def project(self, x: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
-        """Images (batch, size, size) to sinograms (batch, views, detectors)."""
+        """Sinograms (batch, views, detectors) of images.
+
+        Args:
+            x: images (batch, size, size).
+            geometry: the scan.
+            views: indices of the views to compute, in this order; ``None`` for all.
+        """
 
     def backproject(self, sinogram: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
-        """The exact adjoint: (batch, views, detectors) to (batch, size, size)."""
+        """The exact adjoint of :meth:`project`, (batch, size, size).
+
+        Args:
+            sinogram: (batch, views, detectors).
+            geometry: the scan.
+            views: indices of the views in ``sinogram``, in this order; ``None`` for all.
+        """

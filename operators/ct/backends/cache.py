@@ -1,8 +1,8 @@
-"""Large projection matrices on disk, so that a second start does not make them again.
+"""A cache of large projection matrices on disk, so that they are computed only once.
 
-They lie in ``$MEDSCORE_CACHE``, or ``medscore`` in the user's cache folder; the oldest go when all
-together take more than :data:`LIMIT`. A cache that cannot be read or written is done without, and a
-warning is logged.
+It is the folder ``$MEDSCORE_CACHE``, or ``medscore`` in the user's cache folder. The least recently
+used files are removed when the total size exceeds :data:`LIMIT`. If the cache cannot be read or
+written, a warning is logged and the matrix is computed without it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from medscore.errors import MedscoreError
 from medscore.io.files import atomic_path
 
 VERSION = "joseph-1"
-"""Part of every key: changes when the same geometry gives another matrix."""
+"""Part of every key; to be changed when the matrix of a geometry changes."""
 
 SMALLEST = 64 * 2**20
-"""Matrices under this many bytes are made again: it takes under half a second."""
+"""Matrices of fewer bytes are not cached: computing them takes less than half a second."""
 
 LIMIT = 8 * 2**30
-"""Bytes that all of them may take."""
+"""Largest total size in bytes."""
 
 log = logging.getLogger(__name__)
 
 
 def folder() -> Path:
-    """Where they lie."""
+    """The folder of the cache."""
     own = os.environ.get("MEDSCORE_CACHE")
     if own:
         return Path(own)
@@ -43,7 +43,12 @@ def folder() -> Path:
 
 
 def get(key: str, build: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The arrays of that key: from disk, or from ``build`` and then kept."""
+    """The arrays of a key: read from disk, or computed and stored.
+
+    Args:
+        key: identifies the matrix.
+        build: computes the arrays.
+    """
     path = folder() / f"{hashlib.sha256(f'{VERSION} {key}'.encode()).hexdigest()[:32]}.safetensors"
     if path.is_file():
         try:
@@ -51,7 +56,7 @@ def get(key: str, build: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
             path.touch()
             return arrays
         except (OSError, SafetensorError) as error:
-            log.warning("%s: cannot be read (%s), made again", path, error)
+            log.warning("%s: cannot be read (%s), computed again", path, error)
     arrays = build()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,12 +64,12 @@ def get(key: str, build: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
             _write(partial, arrays)
         _forget_the_oldest(path)
     except (OSError, MedscoreError, SafetensorError) as error:
-        log.warning("%s: cannot be kept for the next time (%s)", path, error)
+        log.warning("%s: cannot be stored (%s)", path, error)
     return arrays
 
 
 def _write(path: Path, arrays: dict[str, Tensor]) -> None:
-    """A safetensors file, written without the copy in memory that safetensors itself makes."""
+    """Write a safetensors file without the copy in memory that safetensors itself makes."""
     names = {torch.float32: "F32", torch.float64: "F64", torch.int32: "I32"}
     header, offset = {}, 0
     for name, array in arrays.items():

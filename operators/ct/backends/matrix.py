@@ -1,10 +1,10 @@
-"""Line integrals as a sparse matrix: ``csr`` stores it, ``chunked`` makes it piece by piece.
+"""Line integrals as a sparse matrix: ``csr`` stores it, ``chunked`` computes it piece by piece.
 
-Both take their rows from :mod:`~medscore.operators.ct.joseph` and save by
-:mod:`~medscore.operators.ct.symmetry`. ``Stored`` also keeps the transpose: it is the adjoint, and
-torch's own product with a transposed matrix is slow. It takes 16 bytes a crossing in float32.
-``Chunked`` takes a few pieces of the matrix at a time and forgets them: slow, but its memory does
-not grow with the matrix.
+Both use the rows of :mod:`~medscore.operators.ct.joseph` and the symmetries of
+:mod:`~medscore.operators.ct.symmetry`. ``Stored`` also stores the transpose for the adjoint,
+because PyTorch's product with a transposed sparse matrix is slow. It takes 16 bytes per crossing in
+float32. ``Chunked`` computes the matrix in pieces and discards them: slow, but its memory does not
+grow with the matrix.
 """
 
 from __future__ import annotations
@@ -19,36 +19,45 @@ import torch
 from torch import Tensor
 
 from medscore.operators.ct.backends import cache
-from medscore.operators.ct.backends.base import Views
-from medscore.operators.ct.geometry import Geometry, Rays
+from medscore.operators.ct.backends.base import Backend, Views
+from medscore.operators.ct.geometry import Geometry
 from medscore.operators.ct.joseph import Csr, joseph
+from medscore.operators.ct.rays import Rays
 from medscore.operators.ct.symmetry import Plan, plan
 
 
 def width(geometry: Geometry) -> int:
-    """Columns multiplied at a time: more would push the images out of the processor's cache, fewer
-    would read the matrix more often (measured with benchmarks/projectors.py).
+    """Number of columns that are multiplied at a time.
+
+    With more, the images no longer fit into the processor's cache; with fewer, the matrix is read
+    more often (measured with benchmarks/projectors.py).
+
+    Args:
+        geometry: the scan.
     """
     return 64 if geometry.size <= 384 else 32
 
 
 FEW = 16
-"""Columns from which an embedding bag beats MKL's sparse product."""
+"""Number of columns from which an embedding bag is faster than MKL's sparse product."""
 
 PIECE = 2**22
-"""Crossings in a piece of ``Chunked``: some 70 MB, and as much again for its transpose."""
+"""Number of crossings in a piece of ``Chunked``: 70 MB, and the same for its transpose."""
 
 
 @runtime_checkable
 class Matrix(Protocol):
-    """A times X and A^T times Y, for dense X (pixels, columns) and Y (rays, columns)."""
+    """A sparse matrix A, or a substitute for it."""
 
-    def times(self, x: Tensor) -> Tensor: ...
-    def transposed_times(self, y: Tensor) -> Tensor: ...
+    def times(self, x: Tensor) -> Tensor:
+        """The product of A with a dense matrix ``x`` (pixels, columns)."""
+
+    def transposed_times(self, y: Tensor) -> Tensor:
+        """The product of A^T with a dense matrix ``y`` (rays, columns)."""
 
 
-class Stored:
-    """``csr``: the matrix and its transpose in memory; large ones also on disk."""
+class Stored(Backend):
+    """``csr``: the matrix and its transpose in memory; large ones are cached on disk."""
 
     def project(self, x: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
         return _project(x, geometry, _plan(geometry, views, x.device), _stored(geometry, views, x))
@@ -58,8 +67,8 @@ class Stored:
         return _backproject(sinogram, geometry, _plan(geometry, views, sinogram.device), matrix)
 
 
-class Chunked:
-    """``chunked``: nothing is kept."""
+class Chunked(Backend):
+    """``chunked``: the matrix is computed piece by piece, in every call."""
 
     def project(self, x: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
         chosen = _plan(geometry, views, x.device)
@@ -71,7 +80,12 @@ class Chunked:
 
 
 def stored_bytes(geometry: Geometry, views: Views | None) -> int:
-    """Bytes that ``csr`` will hold for a geometry in float32, at most."""
+    """Upper bound of the memory of ``csr`` in bytes, in float32.
+
+    Args:
+        geometry: the scan.
+        views: indices of the views, or ``None`` for all.
+    """
     rays = len(plan(geometry, views).rays.point)
     return 16 * geometry.size * rays
 
@@ -147,10 +161,14 @@ class _Pieces:
 
 
 def multiply(matrix: Csr, x: Tensor) -> Tensor:
-    """``matrix`` times a dense (width, columns).
+    """The product of a sparse and a dense matrix.
 
-    With many columns on a CPU the product is a weighted embedding bag, whose kernels prefetch the
-    rows they gather; with few, MKL's is faster.
+    With many columns on a CPU it is computed as a weighted embedding bag, whose kernels prefetch
+    the rows that they gather; with few, MKL is faster.
+
+    Args:
+        matrix: the sparse matrix.
+        x: the dense matrix, (width, columns).
     """
     if x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[1] >= FEW:
         return torch.nn.functional.embedding_bag(
@@ -174,7 +192,7 @@ def multiply(matrix: Csr, x: Tensor) -> Tensor:
 
 
 def transpose(matrix: Csr) -> Csr:
-    """The transposed matrix, on the CPU."""
+    """The transpose of ``matrix``, computed on the CPU."""
     parts = matrix.values.numpy(), matrix.columns.numpy(), matrix.start.numpy()
     turned = scipy.sparse.csr_matrix(parts, shape=(matrix.rows, matrix.width), copy=False).tocsc()
     start, columns = torch.from_numpy(turned.indptr), torch.from_numpy(turned.indices)

@@ -1,9 +1,10 @@
-"""The CUDA projectors of torch-radon (Ronchetti 2020), used where it can be imported.
+"""The CUDA projectors of torch-radon (Ronchetti 2020), if it can be imported.
 
-torch-radon is on no package registry and must be built for one's own CUDA; medscore never needs it.
-It samples rays by bilinear interpolation and back-projects pixel by pixel, so its back-projection
-is the adjoint of its projection only nearly (conjugate gradients then stall at that accuracy), and
-its rays differ from Joseph's by the interpolation. Use it by name to compare.
+torch-radon is not in a package registry and must be built for the local CUDA version; medscore
+never requires it. It samples rays by bilinear interpolation and back-projects pixel by pixel, so
+its back-projection is only approximately the adjoint of its projection (conjugate gradients stall
+at that accuracy), and its line integrals differ from Joseph's by the interpolation. It serves
+comparisons and must be chosen by name.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from typing import Any
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.operators.ct.backends.base import Views
+from medscore.operators.ct.backends.base import Backend, Views
 from medscore.operators.ct.geometry import FanBeam, Geometry, ParallelAngles, ParallelBeam
 
 
-class TorchRadon:
-    """``torch-radon``: float32, on CUDA, images with a multiple of 16 pixels per side.
+class TorchRadon(Backend):
+    """``torch-radon``: float32 on CUDA, images with a multiple of 16 pixels per side.
 
     Raises:
-        MedscoreError: torch-radon cannot be imported, or it has no such geometry.
+        MedscoreError: torch-radon cannot be imported, or does not support the geometry.
     """
 
     def __init__(self) -> None:
@@ -52,12 +53,12 @@ def _projector(geometry: Geometry, views: Views | None) -> Any:
 
     if geometry.size % 16:
         raise MedscoreError(
-            f"the projector backend torch-radon needs a multiple of 16 pixels per side, not "
-            f"{geometry.size}",
+            "the projector backend torch-radon needs a multiple of 16 pixels per side, the image "
+            f"has {geometry.size}",
             hint="pad the image, or use csr",
         )
     angles = (geometry.angles if views is None else geometry.angles[list(views)]).float()
-    width = geometry.detector_spacing / geometry.spacing  # its unit is the pixel
+    width = geometry.detector_spacing / geometry.spacing  # the unit of length is the pixel
     if isinstance(geometry, ParallelBeam | ParallelAngles):
         return torch_radon.Radon(
             geometry.size, angles, det_count=geometry.detectors, det_spacing=width
@@ -71,4 +72,6 @@ def _projector(geometry: Geometry, views: Views | None) -> Any:
             det_count=geometry.detectors,
             det_spacing=width,
         )
-    raise MedscoreError(f"the projector backend torch-radon has no {geometry}", hint="use csr")
+    raise MedscoreError(
+        f"the projector backend torch-radon does not support {geometry}", hint="use csr"
+    )

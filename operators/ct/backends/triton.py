@@ -1,9 +1,9 @@
 """Line integrals computed on the fly by GPU kernels, with no matrix in memory.
 
-The same interpolation as in :mod:`~medscore.operators.ct.joseph`. Each program of the forward
+The interpolation is that of :mod:`~medscore.operators.ct.joseph`. Each program of the forward
 kernel follows a block of rays through the rows (or columns) that they cross. Each program of the
-adjoint kernel owns a block of pixels and looks up the few detectors of each view whose rays pass
-within a pixel of them, so nothing is added atomically and results are the same from run to run.
+adjoint kernel computes a block of pixels from the few detectors of each view whose rays pass within
+one pixel of them, so there are no atomic additions and results are reproducible.
 
 With ``TRITON_INTERPRET=1`` the kernels run on the CPU, for tests.
 """
@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.operators.ct.backends.base import Views
+from medscore.operators.ct.backends.base import Backend, Views
 from medscore.operators.ct.geometry import FanBeam, Geometry, ParallelAngles, ParallelBeam
 from medscore.operators.ct.joseph import crossings
 
 
-class Triton:
+class Triton(Backend):
     """``triton``: on CUDA; parallel and fan beams.
 
     Raises:
@@ -41,7 +41,7 @@ class Triton:
 
     @staticmethod
     def is_at_hand() -> bool:
-        """Whether triton is installed and has something to run on."""
+        """Whether triton is installed and can run: on CUDA, or in its interpreter."""
         runs = torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1"
         return runs and find_spec("triton") is not None
 
@@ -66,14 +66,14 @@ class Triton:
 
 @dataclass(frozen=True)
 class Scan:
-    """What the kernels read.
+    """The arguments of the kernels.
 
     Attributes:
-        lines: (4, rays): c_0, r, the length in each line crossed, 1 where steep.
-        lookup: (views, 7): p with the detector of a point (x, y), in pixels from the centre, at
-            p_6 f((p_0 x + p_1 y) / (1 + p_2 x + p_3 y)) + p_4, f the identity where p_5 is 0, else
-            the arc tangent.
-        near: detectors whose rays may pass within a pixel of a pixel, at most.
+        lines: (4, rays): c_0, r, the length in each line crossed, and 1 where steep.
+        lookup: (views, 7): parameters p; the detector of a point (x, y), in pixels from the centre,
+            is p_6 f((p_0 x + p_1 y) / (1 + p_2 x + p_3 y)) + p_4, where f is the identity if p_5 is
+            0 and the arc tangent otherwise.
+        near: largest number of detectors whose rays pass within one pixel of a pixel.
     """
 
     lines: Tensor
@@ -98,7 +98,7 @@ def _scan(
 
 
 def _lookup(geometry: Geometry, angles: Tensor) -> tuple[Tensor, float]:
-    """``Scan.lookup``, and by how much the detector enlarges what is nearest to the source."""
+    """``Scan.lookup``, and the largest magnification within the image."""
     one, nought = torch.ones_like(angles), torch.zeros_like(angles)
     h, width = geometry.spacing, geometry.detector_spacing
     middle = (geometry.detectors - 1) / 2 * one
@@ -107,12 +107,16 @@ def _lookup(geometry: Geometry, angles: Tensor) -> tuple[Tensor, float]:
         rows = [*across, nought, nought, middle, nought, one / width]
         return torch.stack(rows, 1), 1.0
     if not isinstance(geometry, FanBeam):
-        raise MedscoreError(f"the projector backend triton has no {geometry}", hint="use csr")
+        raise MedscoreError(
+            f"the projector backend triton does not support {geometry}", hint="use csr"
+        )
     source, curved = geometry.source_distance, geometry.detector_shape == "curved"
     along = h * torch.stack([-angles.sin(), angles.cos()]) / source
     scale = geometry.detector_distance / width * one
     rows = [*(across / source), *along, middle, curved * one, scale]
     nearest = source - geometry.size * h / math.sqrt(2)
     if curved and math.tan(geometry.size * h / math.sqrt(2) / nearest) > 1:
-        raise MedscoreError("the fan is too wide for the projector backend triton", hint="use csr")
+        raise MedscoreError(
+            "the fan angle is too large for the projector backend triton", hint="use csr"
+        )
     return torch.stack(rows, 1), geometry.detector_distance / nearest

@@ -10,11 +10,17 @@ import triton.language as tl
 from torch import Tensor
 
 RAYS, PIXELS, COLUMNS = 64, 64, 16
-"""Rays, pixels and images of one program."""
+"""Numbers of rays, pixels and images of one program."""
 
 
 def project(x: Tensor, lines: Tensor, size: int) -> Tensor:
-    """Images (pixels, batch) to line integrals (rays, batch)."""
+    """Line integrals (rays, batch) of images.
+
+    Args:
+        x: images (pixels, batch).
+        lines: see :class:`~medscore.operators.ct.backends.triton.Scan`.
+        size: number of pixels per side.
+    """
     rays, batch = lines.shape[1], x.shape[1]
     out = torch.empty(rays, batch, dtype=x.dtype, device=x.device)
     grid = (triton.cdiv(rays, RAYS), triton.cdiv(batch, COLUMNS))
@@ -25,7 +31,16 @@ def project(x: Tensor, lines: Tensor, size: int) -> Tensor:
 def backproject(
     rays: Tensor, lines: Tensor, lookup: Tensor, near: int, size: int, detectors: int
 ) -> Tensor:
-    """Line integrals (rays, batch) to images (pixels, batch): the adjoint of :func:`project`."""
+    """The adjoint of :func:`project`: images (pixels, batch).
+
+    Args:
+        rays: line integrals (rays, batch).
+        lines: see :class:`~medscore.operators.ct.backends.triton.Scan`.
+        lookup: see :class:`~medscore.operators.ct.backends.triton.Scan`.
+        near: see :class:`~medscore.operators.ct.backends.triton.Scan`.
+        size: number of pixels per side.
+        detectors: number of detectors.
+    """
     batch = rays.shape[1]
     out = torch.empty(size * size, batch, dtype=rays.dtype, device=rays.device)
     grid = (triton.cdiv(size * size, PIXELS), triton.cdiv(batch, COLUMNS))
@@ -74,7 +89,7 @@ def _project(
 
 @triton.jit
 def _detector(p: Any, x: Any, y: Any) -> Any:
-    """Where the ray through (x, y) meets the detector; see ``Scan.lookup``."""
+    """The detector that the ray through (x, y) hits; see ``Scan.lookup``."""
     q = (tl.load(p) * x + tl.load(p + 1) * y) / (1 + tl.load(p + 2) * x + tl.load(p + 3) * y)
     # arc tangent to 1e-5 for |q| <= 1 (Abramowitz and Stegun 1964, 4.4.49)
     s = q * q

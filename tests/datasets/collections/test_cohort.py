@@ -1,4 +1,4 @@
-"""Cohorts: which slices, whose, on which grid; and what is refused."""
+"""Cohorts: their slices, patients and grid, and what is refused."""
 
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def test_a_case_is_known_by_its_values(data: Path) -> None:
         ("package:no_such_package/x.nii", "CT", "no package no_such_package"),
     ],
 )
-def test_what_is_no_cohort_is_refused(data: Path, pattern: str, modality: str, what: str) -> None:
+def test_invalid_cohorts_are_refused(data: Path, pattern: str, modality: str, what: str) -> None:
     with pytest.raises(MedscoreError, match=what):
         read_cohort([pattern], root=data, modality=modality, size=32)
 

@@ -106,7 +106,7 @@ def test_several_fastmri_files_of_a_patient_stay_together(unpacked: Path) -> Non
 
 
 def test_shares_are_spread_evenly() -> None:
-    """2,000 names: the share below 0.9 is binomial, deviation 0.0067; bound 6 of them."""
+    """2,000 names: the share below 0.9 is binomial, standard deviation 0.0067; bound: 6 of it."""
     below = sum(share(f"LIDC-IDRI-{i:04d}") < 0.9 for i in range(2000)) / 2000
     assert below == pytest.approx(0.9, abs=0.04)
 

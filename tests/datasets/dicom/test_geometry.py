@@ -1,4 +1,4 @@
-"""Stacks that are no even, upright grid: told, refused, or resampled when that is asked for."""
+"""Stacks that are uneven or tilted: reported, refused, or resampled on request."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_an_even_upright_stack_has_no_notes(scan: Callable[..., Path]) -> None:
     assert len(volume.values) == 4
 
 
-def test_a_tilted_gantry_is_told_and_stays_in_the_affine(scan: Callable[..., Path]) -> None:
+def test_gantry_tilt_is_reported_and_kept_as_shear_in_the_affine(scan: Callable[..., Path]) -> None:
     volume = read_dicom(scan([0, 2, 4, 6], lean=0.25))
     assert any("tilted by 14.0 degrees" in note for note in volume.source.notes)
     np.testing.assert_allclose(volume.affine[:3, 2], [0, -0.5, 2], atol=1e-6)
@@ -54,7 +54,7 @@ def test_missing_slices_are_counted_and_refused(
 ) -> None:
     message = refused(read_dicom, scan([0, 2, 4, 8, 10, 12]))
     assert "missing slices: 1, after 4 mm" in message
-    assert "--resample" in message
+    assert "`resample`" in message
 
 
 def test_uneven_slices_are_refused(scan: Callable[..., Path], refused: Refused) -> None:
@@ -66,8 +66,8 @@ def test_uneven_slices_are_refused(scan: Callable[..., Path], refused: Refused) 
 def test_resampling_puts_every_value_where_it_belongs(
     scan: Callable[..., Path], heights: list[float], lean: float
 ) -> None:
-    """What lies inside the field of view is the hill, to the rounding of stored HU (2, halves
-    either way, of up to four pixels and two slices).
+    """Inside the field of view the values are those of the phantom, up to the rounding of stored
+    HU (steps of 2, over up to four pixels and two slices).
     """
     volume = read_dicom(scan(heights, lean), resample=True)
     n = len(volume.values)
@@ -106,5 +106,5 @@ def test_two_slices_at_one_position_are_named(
     flat = np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS) * 2
     write_slice("echo.dcm", flat, ImagePositionPatient=[0, 0, 2])
     message = refused(read_dicom, folder, resample=True)
-    assert "two slices at one position" in message
+    assert "two slices have the same position" in message
     assert "echo.dcm" in message

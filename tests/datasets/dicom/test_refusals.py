@@ -1,4 +1,4 @@
-"""DICOM in: what is refused, always in one line that names the file and a hint."""
+"""DICOM that is refused, always in one line that names the file and gives a hint."""
 
 import contextlib
 from collections.abc import Callable
@@ -109,7 +109,7 @@ def test_refuses_a_damaged_header(
     ("second", "why"),
     [
         ({"SeriesInstanceUID": "1.2.3.9"}, "2 series"),
-        ({"ImagePositionPatient": [-10, -20, 0]}, "two slices at one position"),
+        ({"ImagePositionPatient": [-10, -20, 0]}, "two slices have the same position"),
         ({"ImagePositionPatient": None}, "ImagePositionPatient"),
         ({"ImageOrientationPatient": [0, 1, 0, 1, 0, 0]}, "slices differ in ImageOrientation"),
         ({"PixelSpacing": [0.8, 0.8]}, "slices differ in PixelSpacing"),

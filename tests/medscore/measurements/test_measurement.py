@@ -179,7 +179,7 @@ def test_refuses_data_that_are_not_finite(
     data = measurement.data.copy()
     data[1, 0, 0, 3] = bad
     write_measurement(stored, replace(measurement, data=data))
-    assert "data hold NaN" in refused(read_measurement, stored)
+    assert "data contain NaN" in refused(read_measurement, stored)
 
 
 def test_refuses_what_no_line_integral_reaches(

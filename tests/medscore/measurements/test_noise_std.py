@@ -1,10 +1,10 @@
-"""The deviation of every ray, recorded or from the data, and the measurements it makes white."""
+"""Noise standard deviation, recorded or estimated, and whitening with it."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from medscore.measurements.noise_std import deviation, estimated, estimated_uniform, whiten
+from medscore.measurements.noise_std import photon_std, std_of, uniform_std, whiten
 from medscore.operators.ct.phantoms import SHEPP_LOGAN, rasterize, scaled
 from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.scans import sparse_view
@@ -22,28 +22,28 @@ def scan() -> tuple[Radon, Tensor]:
 
 
 def test_recorded_noise_is_white_after_whitening(scan: tuple[Radon, Tensor]) -> None:
-    """14,000 normal numbers: the variance scatters by 1.2 %; 6 of that, false alarms 1e-8; and
-    6 % for what the deviation, taken from the noisy y, is off.
+    """14,000 normal numbers: the variance has a relative standard error of 1.2 %; bound: 6 of it
+    (false-alarm rate 1e-8), and 6 % because the standard deviation is taken at the noisy y.
     """
     operator, y = scan
     for model in (GaussianNoise(0.03), PoissonNoise(1e4)):
         noisy = model(y, operator.mask(y), torch.Generator().manual_seed(0))
-        std = deviation(model, noisy)
+        std = std_of(model, noisy)
         white, seen, level = whiten(operator, noisy, std)
         assert level == 1.0
         assert std is not None
         gap = (seen - white.mask(y) * y / std)[operator.mask(y).expand(y.shape) > 0]
         assert abs(float(gap.var()) - 1) < 0.07 + 0.06
-    assert deviation(Noiseless(), y) is None
+    assert std_of(Noiseless(), y) is None
     assert whiten(operator, y, None) == (operator, y, 0.0)
 
 
 def test_both_estimates_find_the_noise_that_is_there(scan: tuple[Radon, Tensor]) -> None:
     operator, y = scan
     mask = operator.mask(y)
-    for model, found in ((PoissonNoise(1e3), estimated), (GaussianNoise(0.1), estimated_uniform)):
+    for model, found in ((PoissonNoise(1e3), photon_std), (GaussianNoise(0.1), uniform_std)):
         noisy = model(y, mask, torch.Generator().manual_seed(0))
-        true = deviation(model, noisy)
+        true = std_of(model, noisy)
         assert true is not None
         assert found(noisy, mask).shape == y.shape
         assert float((found(noisy, mask) / true - 1).abs().max()) < 0.15
@@ -55,15 +55,15 @@ def test_each_sample_has_its_own_level(scan: tuple[Radon, Tensor]) -> None:
     noisy = y + mask * torch.tensor([0.05, 0.2])[:, None, None, None] * torch.randn(
         y.shape, generator=draw
     )
-    for found in (estimated, estimated_uniform):
+    for found in (photon_std, uniform_std):
         alone = [found(one[None], mask) for one in noisy]
         assert torch.allclose(found(noisy, mask), torch.cat(alone), rtol=1e-6)
-    levels = estimated_uniform(noisy, mask)[:, 0, 0, 0]
+    levels = uniform_std(noisy, mask)[:, 0, 0, 0]
     assert 3 < float(levels[1] / levels[0]) < 5
 
 
 def test_data_without_noise_have_no_level(scan: tuple[Radon, Tensor]) -> None:
     operator, y = scan
-    for found in (estimated, estimated_uniform):
+    for found in (photon_std, uniform_std):
         with pytest.raises(ValueError, match="no noise"):
             found(torch.zeros_like(y), operator.mask(y))

@@ -1,4 +1,4 @@
-"""A metric card says what a mean stands for."""
+"""A metric card states what a mean means."""
 
 import json
 import math
@@ -50,9 +50,9 @@ def test_mean_and_deviation_are_of_the_values() -> None:
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
-    """Of 400 draws of 20 normal values. The percentile interval of n values is short by the factor
-    sqrt((n - 1) / n) and takes normal for Student quantiles: it covers 92.9 % of the time. A right
-    interval fails this test with a probability of ``FALSE_ALARM``.
+    """400 draws of 20 normal values. The percentile interval of n values is short by the factor
+    sqrt((n - 1) / n) and uses normal instead of Student quantiles: it covers 92.9 % of the time. A
+    correct interval fails this test with probability ``FALSE_ALARM``.
     """
     n, draws, truth = 20, 400, 3.0
     expected = 2 * t.cdf(norm.ppf(0.975) * math.sqrt((n - 1) / n), n - 1) - 1

@@ -355,7 +355,7 @@ REFUSED = {
     "infinity": (GOOD, np.where(GOOD == 7, np.inf, GOOD), "ct", None, "reference hold NaN"),
     "small": (GOOD[:, :, :6], GOOD[:, :, :6], "ct", None, "16 x 6 pixels are too small"),
     "small for Wang": (GOOD[:, :10], GOOD[:, :10], "thesis-ct", None, "window of 11 x 11"),
-    "no metal": (GOOD, GOOD, "thesis-mar", None, "none are given"),
+    "no metal": (GOOD, GOOD, "thesis-mar", None, "there is none"),
     "other metal": (GOOD, GOOD, "thesis-mar", np.ones((3, 16, 16), dtype=bool), "(3, 16, 16)"),
     "black slice": (GOOD, GOOD * [[[1]], [[0]]], "mr", None, "slice 1 of the reference is nowhere"),
     "black": (GOOD, GOOD * 0, "fastmri", None, "the reference is nowhere above 0"),
@@ -363,12 +363,24 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_judged_is_refused(case: str) -> None:
+def test_what_cannot_be_compared_is_refused(case: str) -> None:
     images, reference, name, metal, message = REFUSED[case]
     with pytest.raises(MedscoreError) as error:
         quality(images, reference, CONVENTIONS[name], metal)
     assert message in str(error.value)
     assert error.value.hint
+
+
+def test_a_convention_may_be_named() -> None:
+    for name, convention in CONVENTIONS.items():
+        images, reference, metal = scene(name, 3)
+        assert quality(images, reference, name, metal) == quality(
+            images, reference, convention, metal
+        )
+    images, reference, _ = scene("ct", 3)
+    assert quality(images, reference) == quality(images, reference, CT_CONVENTION)
+    with pytest.raises(MedscoreError, match="`convention` is 'best'"):
+        quality(images, reference, "best")
 
 
 def test_a_black_slice_is_no_hindrance_to_a_volume() -> None:
@@ -384,7 +396,7 @@ def test_a_black_slice_is_no_hindrance_to_a_volume() -> None:
         ({"high": math.inf}, "-1000..inf"),
         ({"high": math.nan}, "-1000..nan"),
         ({"low": -math.inf, "data_range": "slice"}, "-inf"),
-        ({"over": "volume", "data_range": "slice"}, "one data range"),
+        ({"over": "volume", "data_range": "slice"}, "one number is given per volume"),
     ],
     ids=["empty", "endless", "nan", "no low", "volume"],
 )

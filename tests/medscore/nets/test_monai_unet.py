@@ -1,4 +1,4 @@
-"""MONAI's network behind the contract: the same function, in 2D and in 3D."""
+"""The adapter of MONAI's network computes the same function, in 2D and 3D."""
 
 import inspect
 from typing import Any
@@ -30,7 +30,7 @@ def specification(arguments: dict[str, Any]) -> MonaiUNetSpec:
 
 
 def adapter(arguments: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
-    """The adapter and MONAI's own network, of the same weights."""
+    """The adapter and MONAI's own network, with the same weights."""
     theirs, ours = monai_network(**arguments), specification(arguments).build()
     ours.load_state_dict({f"body.{k}": v for k, v in theirs.state_dict().items()})
     return ours.eval().requires_grad_(False), theirs
@@ -42,7 +42,7 @@ def images(arguments: dict[str, Any], count: int = 3) -> torch.Tensor:
 
 
 @each_variant
-def test_it_is_monais_function_and_keeps_the_shape(arguments: dict[str, Any]) -> None:
+def test_it_computes_monais_function_and_keeps_the_shape(arguments: dict[str, Any]) -> None:
     ours, theirs = adapter(arguments)
     x, steps = images(arguments), torch.tensor([0, 500, 999])
     out = ours(x, steps.float())
@@ -58,7 +58,7 @@ def test_it_has_as_many_parameters_as_monais(arguments: dict[str, Any]) -> None:
 
 
 @each_variant
-def test_the_step_number_matters(arguments: dict[str, Any]) -> None:
+def test_the_output_depends_on_the_step(arguments: dict[str, Any]) -> None:
     ours, _ = adapter(arguments)
     x = images(arguments, 1).expand(2, *[-1] * (arguments["spatial_dims"] + 1))
     a, b = ours(x, torch.tensor([10.0, 11.0]))
@@ -81,7 +81,7 @@ def test_its_score_on_ddpms_chain_is_the_noise_over_sigma(arguments: dict[str, A
     )
 
 
-def test_what_is_not_said_is_monais_default() -> None:
+def test_defaults_are_monais() -> None:
     from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 
     theirs = inspect.signature(DiffusionModelUNet).parameters

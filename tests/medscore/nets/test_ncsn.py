@@ -1,4 +1,4 @@
-"""NCSN and NCSNv2: what their output depends on, and the score that comes of it."""
+"""NCSN and NCSNv2: what their output depends on, and the score of priors with them."""
 
 import math
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from medscore.nets.ncsn import NCSNSpec
 from medscore.nets.ncsnv2 import NCSNv2Spec
 from medscore.nets.normalisation import CondInstanceNormPlus
-from medscore.nets.refinenet import RefineNetSpec
+from medscore.nets.refinenet_spec import RefineNetSpec
 from medscore.priors.contract import Network, PredictionSpec
 from medscore.priors.network import NetworkPrior
 from medscore.sdes.linear import VE
@@ -25,7 +25,7 @@ def build(spec: RefineNetSpec, dtype: torch.dtype = torch.float64, *, seed: int 
     torch.manual_seed(seed)
     network = spec.build().to(dtype)
     for name, parameter in network.named_parameters():
-        if name.endswith("beta"):  # which starts at zero
+        if name.endswith("beta"):  # initialised to zero
             nn.init.normal_(parameter)
     return network
 
@@ -38,7 +38,7 @@ def levels(batch: int) -> Tensor:
     return torch.arange(batch, dtype=torch.float64) % 3
 
 
-def test_only_the_row_of_the_level_takes_part() -> None:
+def test_only_the_parameters_of_the_level_are_used() -> None:
     network = build(NETWORKS[0])
     x = images(1, 1, 16, 16)
     outputs = [network(x, torch.tensor([float(i)], dtype=x.dtype)) for i in range(3)]
@@ -53,7 +53,7 @@ def test_only_the_row_of_the_level_takes_part() -> None:
     assert seen == 3 * sum(isinstance(m, CondInstanceNormPlus) for m in network.modules()) > 0
 
 
-def test_a_level_between_two_scales_is_the_nearer_and_outside_them_is_refused() -> None:
+def test_a_level_is_rounded_to_the_nearest_scale_and_refused_outside_them() -> None:
     network, x = build(NETWORKS[0]), images(1, 1, 8, 8)
     near = network(x, torch.tensor([1.4], dtype=x.dtype))
     assert torch.equal(near, network(x, torch.tensor([1.0], dtype=x.dtype)))
@@ -62,7 +62,7 @@ def test_a_level_between_two_scales_is_the_nearer_and_outside_them_is_refused() 
             network(x, torch.tensor([level], dtype=x.dtype))
 
 
-def test_ncsnv2_is_not_told_the_noise() -> None:
+def test_ncsnv2_does_not_depend_on_the_condition() -> None:
     network, x = build(NETWORKS[1]), images(2, 1, 16, 16)
     told = torch.tensor([math.nan, -7.0], dtype=torch.float64)
     assert torch.equal(network(x, told), network(x, levels(2)))
@@ -70,7 +70,7 @@ def test_ncsnv2_is_not_told_the_noise() -> None:
 
 @each_network
 @pytest.mark.parametrize("shape", [(1, 1, 8, 8), (2, 1, 16, 24), (1, 3, 20, 20), (3, 2, 32, 32)])
-def test_the_shape_of_the_image_comes_out(spec: RefineNetSpec, shape: tuple[int, ...]) -> None:
+def test_the_output_has_the_shape_of_the_image(spec: RefineNetSpec, shape: tuple[int, ...]) -> None:
     network = build(spec.model_copy(update={"image_channels": shape[1]}))
     out = network(images(*shape), levels(shape[0]))
     assert out.shape == shape
@@ -80,7 +80,9 @@ def test_the_shape_of_the_image_comes_out(spec: RefineNetSpec, shape: tuple[int,
 
 @each_network
 @pytest.mark.parametrize("stages", [1, 2, 4])
-def test_every_parameter_matters_at_any_depth(spec: RefineNetSpec, stages: int) -> None:
+def test_the_output_depends_on_every_parameter_at_any_depth(
+    spec: RefineNetSpec, stages: int
+) -> None:
     sizes = {"multipliers": (1, 2, 3, 1)[:stages], "dilations": (1, 2, 1, 1)[:stages]}
     network = build(spec.model_copy(update=sizes))
     network(images(3, 1, 16, 16), levels(3)).square().sum().backward()
@@ -89,7 +91,7 @@ def test_every_parameter_matters_at_any_depth(spec: RefineNetSpec, stages: int) 
 
 
 @each_network
-def test_a_sample_does_not_see_its_neighbours(spec: RefineNetSpec) -> None:
+def test_samples_of_a_batch_are_independent(spec: RefineNetSpec) -> None:
     network, x, c = build(spec), images(3, 1, 16, 16), levels(3)
     alone = torch.cat([network(x[i : i + 1], c[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(network(x, c), alone, rtol=1e-10, atol=1e-12)

@@ -1,4 +1,4 @@
-"""NCSN++, DDPM++ and DDPM, and what they are made of."""
+"""NCSN++, DDPM++ and DDPM, and their components."""
 
 import math
 
@@ -45,7 +45,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def awake(spec: NCSNPPSpec) -> NCSNPP:
-    """In float64, with weights as if trained: nothing near zero, signals keep their size."""
+    """The network in float64, with random weights that preserve the variance of signals."""
     network = NCSNPP(spec).double().eval()
     for i, (name, p) in enumerate(network.named_parameters()):
         values = draw(*p.shape, seed=i)
@@ -56,13 +56,13 @@ def awake(spec: NCSNPPSpec) -> NCSNPP:
     return network
 
 
-def told(spec: NCSNPPSpec, n: int) -> Tensor:
-    """What a network of this specification is told, n different values."""
+def conditions(spec: NCSNPPSpec, n: int) -> Tensor:
+    """Conditions for a network of this specification, n different values."""
     ends = (-4.0, 3.0) if spec.embedding == "fourier" else (0.0, 999.0)
     return torch.linspace(*ends, n, dtype=torch.float64)
 
 
-# --- halving and doubling
+# --- resampling
 
 
 @PAIRS
@@ -74,19 +74,19 @@ def test_resampling_keeps_constants_away_from_the_border(pair: Resampling) -> No
 
 
 @PAIRS
-def test_doubling_is_four_times_the_adjoint_of_halving(pair: Resampling) -> None:
+def test_upsampling_is_four_times_the_adjoint_of_downsampling(pair: Resampling) -> None:
     x, y = draw(2, 3, 8, 12), draw(2, 3, 4, 6, seed=1)
     torch.testing.assert_close(4 * (pair.down(x) * y).sum(), (x * pair.up(y)).sum())
 
 
 @pytest.mark.parametrize(("pair", "kernel"), [(FIR, K), (PLAIN, BOX)], ids=["fir", "plain"])
 def test_resampling_is_convolution_between_zeros(pair: Resampling, kernel: np.ndarray) -> None:
-    """Halving takes every other pixel of the convolution, doubling convolves what has zeros in."""
+    """Downsampling keeps every other pixel of a convolution, upsampling inserts zeros before it."""
     x = draw(1, 2, 6, 8)
     for channel in range(2):
         image = x[0, channel].numpy()
         full = signal.convolve2d(image, kernel)
-        first = len(kernel) // 2  # of the full convolution, for the kernel to be centred
+        first = len(kernel) // 2  # offset in the full convolution that centres the kernel
         np.testing.assert_allclose(
             pair.down(x)[0, channel], full[first::2, first::2][:3, :4], atol=1e-12
         )
@@ -99,7 +99,7 @@ def test_resampling_is_convolution_between_zeros(pair: Resampling, kernel: np.nd
 
 
 def test_a_strided_convolution_filters_first_and_then_takes_every_other_pixel() -> None:
-    """Behind FIR, correlation with the weight of the full filtered image; DDPM's has no filter."""
+    """A correlation of the weight with the image, which FIR filters first and DDPM does not."""
     x = draw(1, 1, 8, 6)
     for pair, kernel in ((FIR, K), (PLAIN, np.ones((1, 1)))):
         layer = StridedConvolution(1, 1, pair).double()
@@ -108,13 +108,13 @@ def test_a_strided_convolution_filters_first_and_then_takes_every_other_pixel() 
         filtered = signal.convolve2d(image, kernel)
         weight = layer.conv.weight[0, 0].detach().numpy()
         correlated = signal.correlate2d(filtered, weight, mode="valid")
-        # the first pixel's three columns begin at -2 of the full filtered image, at 0 without
+        # the first output pixel depends on columns from -2 with the filter, and from 0 without
         first = 3 - 2 + 3 if pair is FIR else 3
         expected = correlated[first::2, first::2][:4, :3] + 0.3
         np.testing.assert_allclose(layer(x)[0, 0].detach().numpy(), expected, atol=1e-12)
 
 
-# --- what the network is told
+# --- embeddings
 
 
 def test_fourier_features_are_sines_and_cosines_of_the_frequencies() -> None:
@@ -129,7 +129,7 @@ def test_fourier_features_are_sines_and_cosines_of_the_frequencies() -> None:
 
 
 def test_fourier_frequencies_are_drawn_once_from_a_normal_of_the_scale() -> None:
-    """Six standard errors either way: false alarm below 1e-8."""
+    """Within 6 standard errors: false-alarm rate below 1e-8."""
     torch.manual_seed(0)
     n = 20_000
     for scale in (16.0, 3.0):
@@ -174,7 +174,7 @@ def test_an_untrained_resampling_block_is_a_resampled_linear_map(pair: Resamplin
         torch.testing.assert_close(block(x, draw(2, 16)), expected, rtol=0, atol=1e-4)
 
 
-def test_attention_without_a_question_takes_the_mean_of_all_values() -> None:
+def test_attention_with_zero_queries_takes_the_mean_of_all_values() -> None:
     attention = Attention(8, 1.0).double()
     nn.init.zeros_(attention.query.weight)
     attention.out.weight.data = torch.eye(8, dtype=torch.float64)[..., None, None]
@@ -183,8 +183,8 @@ def test_attention_without_a_question_takes_the_mean_of_all_values() -> None:
     torch.testing.assert_close(attention(x), x + values.mean((2, 3), keepdim=True))
 
 
-def test_attention_finds_the_pixel_that_answers() -> None:
-    """Keys are one channel, scaled until the softmax takes the largest alone."""
+def test_attention_takes_the_value_of_the_matching_pixel() -> None:
+    """Keys have one channel, scaled so that the softmax selects the largest only."""
     attention = Attention(4, 1.0).double()
     one = torch.zeros(4, 4, 1, 1, dtype=torch.float64)
     one[0, 0] = 1.0
@@ -202,41 +202,43 @@ def test_attention_finds_the_pixel_that_answers() -> None:
 
 
 @EVERY
-def test_the_image_keeps_its_shape_and_every_trained_number_matters(spec: NCSNPPSpec) -> None:
+def test_the_image_keeps_its_shape_and_the_output_depends_on_every_parameter(
+    spec: NCSNPPSpec,
+) -> None:
     network = awake(spec)
     x = draw(2, 1, 8, 12)
-    out = network(x, told(spec, 2))
+    out = network(x, conditions(spec, 2))
     assert out.shape == x.shape
     assert 0.02 < float(out.detach().std()) < 10
     (out * draw(2, 1, 8, 12, seed=3)).sum().backward()
     for name, p in network.named_parameters():
-        if not name.endswith("key.bias"):  # adds the same to all answers
+        if not name.endswith("key.bias"):  # adds the same number to all logits
             assert float(p.grad.abs().max()) > 1e-8, name
 
 
 @EVERY
-def test_an_untrained_network_predicts_next_to_nothing(spec: NCSNPPSpec) -> None:
+def test_an_untrained_network_predicts_nearly_zero(spec: NCSNPPSpec) -> None:
     network = spec.build().double().eval()
-    assert network(draw(2, 1, 8, 8), told(spec, 2)).abs().max().item() < 1e-3
+    assert network(draw(2, 1, 8, 8), conditions(spec, 2)).abs().max().item() < 1e-3
 
 
 @EVERY
-def test_images_of_a_batch_do_not_meet(spec: NCSNPPSpec) -> None:
-    network, x, c = awake(spec), draw(3, 1, 8, 8), told(spec, 3)
+def test_images_of_a_batch_are_independent(spec: NCSNPPSpec) -> None:
+    network, x, c = awake(spec), draw(3, 1, 8, 8), conditions(spec, 3)
     alone = torch.cat([network(x[i : i + 1], c[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(network(x, c), alone)
 
 
 @EVERY
-def test_the_noise_is_heard(spec: NCSNPPSpec) -> None:
+def test_the_output_depends_on_the_condition(spec: NCSNPPSpec) -> None:
     network, x = awake(spec), draw(1, 1, 8, 8).expand(4, -1, -1, -1)
-    out = network(x, told(spec, 4)).detach()
+    out = network(x, conditions(spec, 4)).detach()
     assert float((out[1:] - out[:-1]).detach().flatten(1).abs().amax(1).min()) > 1e-3
 
 
 @EVERY
 def test_single_precision_channels_last_and_bf16_agree(spec: NCSNPPSpec) -> None:
-    network, x, c = awake(spec), draw(2, 1, 8, 8), told(spec, 2)
+    network, x, c = awake(spec), draw(2, 1, 8, 8), conditions(spec, 2)
     exact = network(x, c).detach()
     single = network.float()
     x, c = x.float(), c.float()
@@ -250,11 +252,13 @@ def test_single_precision_channels_last_and_bf16_agree(spec: NCSNPPSpec) -> None
     assert float((half.double().detach() - exact).norm() / exact.norm()) < 0.05
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # jvp's
+@pytest.mark.filterwarnings(
+    "ignore:.torch.jit.script. is deprecated:DeprecationWarning"
+)  # from jvp
 @pytest.mark.parametrize("name", ["ncsnpp", "skips"])
 def test_the_divergence_can_be_trained_on(name: str) -> None:
-    """There are forward derivatives, and derivatives of derivatives."""
-    network, x, c = awake(SPECS[name]), draw(1, 1, 8, 8), told(SPECS[name], 1)
+    """Forward-mode and second derivatives exist."""
+    network, x, c = awake(SPECS[name]), draw(1, 1, 8, 8), conditions(SPECS[name], 1)
     v = draw(1, 1, 8, 8, seed=1)
     _, forward = torch.func.jvp(lambda x: network(x, c), (x,), (v,))
     x.requires_grad_()
@@ -266,7 +270,7 @@ def test_the_divergence_can_be_trained_on(name: str) -> None:
 
 def test_dropout_is_for_training_only() -> None:
     network = awake(SPECS["ncsnpp"].model_copy(update={"dropout": 0.5}))
-    plain, x, c = awake(SPECS["ncsnpp"]), draw(1, 1, 8, 8), told(SPECS["ncsnpp"], 1)
+    plain, x, c = awake(SPECS["ncsnpp"]), draw(1, 1, 8, 8), conditions(SPECS["ncsnpp"], 1)
     plain.load_state_dict(network.state_dict())
     assert torch.equal(network(x, c), plain(x, c))
     torch.manual_seed(0)
@@ -277,27 +281,29 @@ def test_a_unit_range_is_made_symmetric() -> None:
     network = awake(SPECS["ncsnpp"])
     unit = NCSNPP(SPECS["ncsnpp"].model_copy(update={"image_range": "unit"})).double().eval()
     unit.load_state_dict(network.state_dict())
-    x, c = draw(2, 1, 8, 8), told(SPECS["ncsnpp"], 2)
+    x, c = draw(2, 1, 8, 8), conditions(SPECS["ncsnpp"], 2)
     torch.testing.assert_close(unit(x, c), network(2 * x - 1, c))
 
 
 def reach(network: nn.Module, spec: NCSNPPSpec, side: int) -> tuple[int, int, int, int]:
-    """First and last row and column that the centre's output depends on."""
+    """First and last row and column that the central output pixel depends on."""
     x = draw(1, 1, side, side).requires_grad_()
-    network(x, told(spec, 1))[0, 0, side // 2, side // 2].backward()
+    network(x, conditions(spec, 1))[0, 0, side // 2, side // 2].backward()
     rows, columns = (x.grad[0, 0].abs().amax(axis).nonzero().flatten() for axis in (1, 0))
     return int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
 
 
 @pytest.mark.parametrize(("resample", "before", "after"), [("plain", 35, 34), ("fir", 36, 37)])
-def test_without_norms_and_attention_a_pixel_sees_what_the_layers_add_up_to(
+def test_the_receptive_field_without_norms_and_attention_is_that_of_the_layers(
     resample: str, before: int, after: int
 ) -> None:
-    """Back from the even pixel p = 2q of two levels of one block: the last convolution, 2 blocks
-    and the doubling block reach p - 7 ... p + 7, which are q - 4 ... q + 3 of the coarse pixels (to
-    q + 4 with FIR). There 2 blocks, the middle's 2, the encoder's 1 and the halving block reach 12
-    further. Those are fine pixels 2q - 32 ... 2q + 31 (2q - 33 ... 2q + 34), and the encoder's
-    block and the first convolution add 3.
+    """The receptive field of the even pixel p = 2q, for two levels with one block each.
+
+    On the fine level, the last convolution, 2 blocks and the upsampling block reach p - 7 to p + 7,
+    which on the coarse level are q - 4 to q + 3 (q + 4 with FIR). There the 2 blocks of the
+    decoder, 2 of the middle and 1 of the encoder and the downsampling block reach 12 pixels
+    further. These are the fine pixels 2q - 32 to 2q + 31 (2q - 33 to 2q + 34), to which the
+    encoder's block and the first convolution add 3.
     """
     spec = NCSNPPSpec(
         width=4, multipliers=(1, 1), blocks=1, attention=(), resample=resample,
@@ -311,8 +317,8 @@ def test_without_norms_and_attention_a_pixel_sees_what_the_layers_add_up_to(
     assert reach(network, spec, 96) == (48 - before, 48 + after) * 2
 
 
-def test_with_attention_a_pixel_sees_the_whole_image() -> None:
-    spec = SPECS["ddpmpp"].model_copy(update={"attention": ()})  # the middle's is left
+def test_the_receptive_field_with_attention_is_the_whole_image() -> None:
+    spec = SPECS["ddpmpp"].model_copy(update={"attention": ()})  # leaves the middle's
     assert reach(awake(spec), spec, 80) == (0, 79, 0, 79)
 
 
@@ -349,11 +355,11 @@ COUNTS = {
     "ddpmpp-cont-deep": 106_632_579, "ncsnpp": 62_693_251, "ncsnpp-cont": 62_758_787,
     "ncsnpp-cont-deep": 107_586_947,
 }  # fmt: skip
-"""Trained numbers of the networks of score_sde_pytorch's configurations for CIFAR-10."""
+"""Numbers of parameters of the networks in score_sde_pytorch's CIFAR-10 configurations."""
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_the_named_networks_have_the_published_size(name: str) -> None:
+def test_the_named_networks_have_as_many_parameters_as_published(name: str) -> None:
     spec = NCSNPPSpec.model_validate(network_configs()[name])
     spec.check_size(32)
     with torch.device("meta"):
@@ -400,7 +406,7 @@ def test_impossible_networks_are_refused(change: dict[str, object], message: str
 
 @pytest.mark.parametrize("width", range(4, 132, 4))
 def test_every_accepted_width_can_be_built(width: int) -> None:
-    """And every refused one cannot."""
+    """Every width that is refused cannot be built."""
     try:
         spec = NCSNPPSpec(width=width, multipliers=(1, 2, 3), blocks=1)
     except ValueError:

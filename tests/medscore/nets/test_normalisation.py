@@ -1,4 +1,4 @@
-"""CondInstanceNorm++ is its formula, whatever the number of channels and pixels."""
+"""CondInstanceNorm++ follows its formula for any number of channels and pixels."""
 
 import math
 from statistics import fmean, pvariance, variance

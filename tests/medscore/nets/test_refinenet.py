@@ -1,4 +1,4 @@
-"""The RefineNet of NCSN and NCSNv2: its parameters, its reach and its sums, from the tables."""
+"""The RefineNet of NCSN and NCSNv2: number of parameters and receptive field from the tables."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch.nn import functional
 from medscore.nets.ncsn import NCSNSpec
 from medscore.nets.ncsnv2 import NCSNv2Spec
 from medscore.nets.normalisation import CondInstanceNormPlus, InstanceNormPlus, NoNorm
-from medscore.nets.refinenet import RefineNetSpec
+from medscore.nets.refinenet_spec import RefineNetSpec
 from medscore.priors.contract import Network
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "networks"
@@ -34,13 +34,13 @@ def named(name: str) -> RefineNetSpec:
 
 
 def rows(table: str) -> list[tuple[str, int, int]]:
-    """(kind, channels, dilation) of each row."""
+    """Kind, channels and dilation of each row of a table."""
     split = [row.split() for row in table.split(", ")]
     return [(row[0], int(row[1]), int(row[3]) if len(row) > 2 else 1) for row in split]
 
 
 def weights(table: str, image: int, norm: int, refine_norm: int) -> int:
-    """Parameters by hand; the norms have that many per channel."""
+    """The number of parameters; normalisations have ``norm`` and ``refine_norm`` per channel."""
 
     def conv(kernel: int, i: int, o: int, bias: int = 1) -> int:
         return kernel**2 * i * o + bias * o
@@ -81,7 +81,7 @@ def weights(table: str, image: int, norm: int, refine_norm: int) -> int:
 def test_a_named_configuration_has_the_tables_parameters(
     name: str, table: str, conditional: bool, count: int
 ) -> None:
-    """``count`` is that of the published networks (ermongroup/ncsn and ermongroup/ncsnv2)."""
+    """``count`` is from the published networks (ermongroup/ncsn and ermongroup/ncsnv2)."""
     with torch.device("meta"):
         network = named(f"{name}.yaml").build()
     ours = sum(p.numel() for p in network.parameters())
@@ -110,7 +110,7 @@ def test_every_named_configuration_takes_the_size_in_its_name(name: str) -> None
 
 
 def reach(table: str, size: int, pixel: int) -> tuple[int, int]:
-    """First and last input pixel that output ``pixel`` sees on one axis, from the table alone."""
+    """First and last input pixel on one axis that output ``pixel`` depends on, from the table."""
     steps: list[tuple[str, int]] = [("conv", 1)]
     grids, first = [size], True
     for kind, _, dilation in rows(table)[1:-1]:
@@ -132,7 +132,7 @@ def reach(table: str, size: int, pixel: int) -> tuple[int, int]:
     for kind, value in reversed([*steps, ("conv", 1)]):
         if kind == "halve":
             low, high, n = 2 * low, 2 * high + 1, 2 * n
-        elif kind == "double":  # corners on corners: output p is at p (n - 1) / (2n - 1)
+        elif kind == "double":  # align_corners: output p is at p (n - 1) / (2n - 1)
             low, high, n = low * (value - 1) // (n - 1), -(-high * (value - 1) // (n - 1)), value
         else:
             low, high = max(low - value, 0), min(high + value, n - 1)
@@ -140,8 +140,10 @@ def reach(table: str, size: int, pixel: int) -> tuple[int, int]:
 
 
 def linearise(network: nn.Module) -> None:
-    """No normalisation, positive weights and no biases: on positive images ELU is the identity,
-    nothing cancels, and what increases along an axis does so at every layer.
+    """Remove normalisations and biases and make all weights positive.
+
+    On positive images ELU is then the identity, nothing cancels, and features increase along an
+    axis wherever the image does.
     """
     for module in network.modules():
         for name, child in module.named_children():
@@ -164,11 +166,11 @@ def linearise(network: nn.Module) -> None:
     ],
 )
 def test_the_receptive_field_is_the_tables(name: str, table: str, size: int) -> None:
-    """A maximum passes its gradient to one pixel: on a rising image, the far end of its window."""
+    """Max pooling has its gradient at one pixel: on an increasing image, the end of its window."""
     network = named(name).model_copy(update={"width": 1, "image_channels": 1}).build().double()
     linearise(network)
     low, high = reach(table, size, size // 2)
-    assert 0 < low < high < size - 1  # the border is out of sight
+    assert 0 < low < high < size - 1  # the receptive field ends before the border
     rising = torch.linspace(1, 2, size, dtype=torch.float64).expand(1, 1, 8, size)
     ends = []
     for x in (rising.flip(3), rising):
@@ -182,7 +184,7 @@ def test_the_receptive_field_is_the_tables(name: str, table: str, size: int) -> 
 def plain_forward(
     w: dict[str, Tensor], x: Tensor, level: int, pool: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """A RefineNet of two stages written out, from its weights."""
+    """The output of a RefineNet with two stages, computed from its weights."""
 
     def norm(name: str, h: Tensor) -> Tensor:
         if f"{name}.gamma" not in w:

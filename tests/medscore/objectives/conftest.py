@@ -1,4 +1,4 @@
-"""When two gradients are the same, and when a test of it could have failed."""
+"""Statistical comparison of two gradients, and of the power of that comparison."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,13 @@ import pytest
 from torch import Tensor
 
 SIGMAS = 6
-"""Standard errors allowed: false-alarm rate 2e-9 a number, below 1e-6 over all of a test's."""
+"""Accepted standard errors: false-alarm rate 2e-9 per number, below 1e-6 per test."""
 
 
 def unbiased(objective: Tensor, reference: Tensor, factor: float = 1.0, slack: float = 0.0) -> bool:
-    """Whether the means of rows (n, P) agree in all P numbers, ``slack`` relative to the largest
-    of the reference's allowed on top.
+    """Whether the means of rows (n, P) agree with a reference in all P numbers.
+
+    A further difference of ``slack`` times the largest number of the reference is accepted.
     """
     gap = factor * objective - reference
     bound = SIGMAS * gap.std(0) / len(gap) ** 0.5 + slack * reference.mean(0).abs().max()
@@ -19,7 +20,7 @@ def unbiased(objective: Tensor, reference: Tensor, factor: float = 1.0, slack: f
 
 
 def prove(objective: Tensor, reference: Tensor, slack: float = 0.0) -> None:
-    """The means agree, and would not with a constant 10 % off."""
+    """Check that the means agree, and would not with an error of 10 %."""
     assert unbiased(objective, reference, slack=slack)
     for factor in (0.9, 1.1):
         assert not unbiased(objective, reference, factor, slack), f"blind to a factor {factor}"

@@ -1,4 +1,4 @@
-"""The denoising objectives measure what score matching says they do."""
+"""Denoising objectives are the weighted score errors of score matching."""
 
 import math
 from collections.abc import Callable
@@ -29,7 +29,7 @@ all_sdes = pytest.mark.parametrize("sde", SDES, ids=repr)
 
 
 def plain(sde: SDE, t: Tensor) -> Tensor:
-    """The mean square itself."""
+    """The mean square without a weight."""
     return torch.ones_like(t)
 
 
@@ -39,7 +39,7 @@ def draw(n: int, seed: int) -> Tensor:
 
 @all_sdes
 def test_score_weighting_is_the_weighted_score_error(sde: SDE) -> None:
-    """sigma^2 |s + z / sigma|^2 of Eq. 7.7, computed from the score itself."""
+    """sigma^2 |s + z / sigma|^2 of Eq. 7.7, computed from the score."""
     prior = GaussianPrior(sde, torch.zeros(2).double(), torch.eye(2).double())
     x0, z, t = draw(10, 0), draw(10, 1), torch.linspace(0.1, 0.9, 10, dtype=torch.float64)
     sigma = expand(sde.sigma(t), z)
@@ -50,7 +50,7 @@ def test_score_weighting_is_the_weighted_score_error(sde: SDE) -> None:
 
 @all_sdes
 def test_the_exact_denoiser_reaches_the_posterior_variance(sde: SDE) -> None:
-    """The mean loss is trace(posterior covariance) / D; 5 standard errors, false alarms < 1e-6."""
+    """The mean loss is trace(posterior covariance) / D within 5 standard errors, failing < 1e-6."""
     covariance = torch.tensor([[1.0, 0.6], [0.6, 0.5]], dtype=torch.float64)
     prior = GaussianPrior(sde, torch.zeros(2).double(), covariance)
     n = 40_000
@@ -66,7 +66,7 @@ def test_the_exact_denoiser_reaches_the_posterior_variance(sde: SDE) -> None:
 
 
 class Shifted(Prior):
-    """The exact denoiser, off by a constant."""
+    """The exact denoiser plus a constant."""
 
     def __init__(self, inner: Prior, shift: float) -> None:
         self.inner, self.sde, self.shift = inner, inner.sde, shift
@@ -77,9 +77,11 @@ class Shifted(Prior):
 
 @all_sdes
 @pytest.mark.parametrize("shift", [-0.1, 0.1])
-def test_any_other_denoiser_loses(sde: SDE, shift: float) -> None:
-    """A shift c adds c^2 to the mean loss; paired draws, 5 standard errors: false-alarm rate
-    below 1e-6 for each case."""
+def test_a_biased_denoiser_has_a_larger_loss(sde: SDE, shift: float) -> None:
+    """A shift c adds c^2 to the mean loss, for paired draws within 5 standard errors.
+
+    The false-alarm rate is below 1e-6 for each case.
+    """
     exact = GaussianPrior(sde, torch.zeros(2).double(), torch.eye(2).double())
     n = 20_000
     x0, z, t = draw(n, 2), draw(n, 3), torch.full((n,), 0.5, dtype=torch.float64)
@@ -91,7 +93,7 @@ def test_any_other_denoiser_loses(sde: SDE, shift: float) -> None:
 
 @all_sdes
 def test_edm_weighting_makes_the_networks_target_unit_variance(sde: SDE) -> None:
-    """Weight times (s d)^2 / (s^2 + d^2), the variance the network's output stands for, is 1."""
+    """The weight times (s d)^2 / (s^2 + d^2), the variance of the network's target, is 1."""
     t, d = torch.linspace(sde.eps, 1, 20, dtype=torch.float64), 0.3
     s = sde.sigma(t) / sde.alpha(t)
     variance = (s * d) ** 2 / (s**2 + d**2)
@@ -108,13 +110,13 @@ def mixture(sde: SDE) -> GMMPrior:
 def mean_over_scales(
     objective: Denoising, prior: Prior, scales: int, x: Tensor, z: Tensor
 ) -> float:
-    """The mean over the N scales, u being the middle of each N-th, of one x0 and z."""
+    """The mean over the N scales for one x0 and z, with u in the middle of each scale."""
     u = (torch.arange(scales, dtype=torch.float64) + 0.5) / scales
     return float(objective(prior, x.expand(scales, -1), u, z.expand(scales, -1)).mean())
 
 
 def test_smld_is_eq_7_1() -> None:
-    """Written in plain numbers, with N D for the means: exact, nothing drawn in t."""
+    """Eq. 7.1 divided by N D, exactly, since no times are drawn."""
     low, high, n = 0.02, 5.0, 12
     prior, x, z = mixture(VE(low, high, eps=0.0)), draw(1, 4), draw(1, 5)
     total = 0.0
@@ -129,7 +131,7 @@ def test_smld_is_eq_7_1() -> None:
 
 
 def test_ddpm_is_eq_7_3() -> None:
-    """As for Eq. 7.1; the text's alpha_i is the product of 1 - beta_j."""
+    """Eq. 7.3 divided by N D; alpha_i in the text is the product of 1 - beta_j."""
     n, low, high = 12, 0.1, 8.0
     prior, x, z = mixture(DDPM(n, low, high)), draw(1, 4), draw(1, 5)
     total, product = 0.0, 1.0
@@ -154,10 +156,10 @@ def test_ddpm_is_eq_7_3() -> None:
         (denoising.ddpm(7), DiscreteTimes(7), score_weighting),
     ],
 )
-def test_an_objective_is_its_rule_and_weighting(
+def test_an_objective_has_its_times_and_weighting(
     objective: Denoising, times: denoising.TimesRule, weighting: Callable[[SDE, Tensor], Tensor]
 ) -> None:
-    """Each sample of a batch at the time of its own u, in single precision too."""
+    """Each sample of a batch is at the time of its own u, also in single precision."""
     prior = mixture(VP())
     u = torch.tensor([0.0, 0.3, 0.999], dtype=torch.float64)
     x0, z = draw(3, 6), draw(3, 7)

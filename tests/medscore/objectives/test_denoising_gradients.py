@@ -1,9 +1,9 @@
-r"""Denoising objectives have the gradient of the weighted Fisher divergence they stand for.
+r"""Denoising objectives have the gradient of the corresponding weighted Fisher divergence.
 
 The model is the exact score of a mixture plus :math:`h\,\alpha/\sigma^2 (B \hat x + b)`, with
 :math:`\hat x` the state at unit scale and h = s / sqrt(1 + s^2), s = sigma/alpha: its Fisher
-divergence takes only the second moments of p_t, so that the reference is an integral over t in
-closed form of schedules and weightings written out again, and nothing of it is drawn.
+divergence depends only on the second moments of p_t. The reference is thus an integral over t of
+closed-form schedules and weightings, which are written out here again, without random draws.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from medscore.sdes.linear import VE, VP, SubVP
 BLOCKS, SIZE, STD = 200, 300, 0.25
 LOW, HIGH = 0.01, 50.0
 THETA = 4 * torch.tensor([1.6, -0.7, 0.9, -1.4, 0.8, 1.1], dtype=torch.float64)
-"""B row by row, then b."""
+"""The rows of B, then b."""
 GRID = (torch.arange(400_000, dtype=torch.float64) + 0.5) / 400_000
 
 
 @dataclass(frozen=True)
 class Plain:
-    """A schedule in plain formulas."""
+    """A schedule as formulas."""
 
     sde: SDE
     alpha: Callable[[Tensor], Tensor]
@@ -43,7 +43,7 @@ class Plain:
     alpha_of_ratio: Callable[[Tensor], Tensor]
 
     def times(self) -> Tensor:
-        """The midpoints of 400,000 equal parts of [eps, 1]."""
+        """The midpoints of 400,000 equal subintervals of [eps, 1]."""
         return self.sde.eps + (1 - self.sde.eps) * GRID
 
 
@@ -85,7 +85,7 @@ SCHEDULES = {
 }
 
 Marginals = tuple[Tensor, Tensor, Tensor]
-"""alpha and sigma at many equally likely times, and lambda there."""
+"""alpha, sigma and lambda at many equally probable times."""
 
 
 def by_score(k: Plain) -> Marginals:
@@ -118,7 +118,7 @@ OBJECTIVES: dict[str, tuple[Denoising, Callable[[Plain], Marginals]]] = {
 
 
 class Perturbed(Prior):
-    """The exact score and a perturbation, with parameters (batch, 6) for each sample its own."""
+    """The exact score plus a perturbation, with parameters (batch, 6) of each sample."""
 
     def __init__(self, inner: Prior, theta: Tensor) -> None:
         self.inner, self.sde, self.theta = inner, inner.sde, theta
@@ -147,8 +147,9 @@ PRIORS = {"Gaussian": gaussian, "mixture": mixture}
 
 
 def gradients(objective: Denoising, prior: GMMPrior, seed: int = 0) -> Tensor:
-    """Means over 200 blocks of 300 samples of the loss's gradient, (200, 6); u has one draw in each
-    300th of [0, 1) of a block, because the weights of a few small times scatter widely.
+    """Mean gradients of the loss over 200 blocks of 300 samples, (200, 6).
+
+    Within a block u is stratified, since the weights vary strongly at a few small times.
     """
     generator = torch.Generator().manual_seed(seed)
     n = BLOCKS * SIZE
@@ -163,12 +164,12 @@ def gradients(objective: Denoising, prior: GMMPrior, seed: int = 0) -> Tensor:
 
 
 def data(prior: GMMPrior) -> GMMPrior:
-    """The prior where time 0 has no noise at all."""
+    """The prior on a VP SDE without noise at time 0."""
     return GMMPrior(VP(eps=0.0), prior.weights, prior.means, prior.covariances)
 
 
 def fisher_gradient(prior: GMMPrior, marginals: Marginals) -> Tensor:
-    """2/D times that of the mean over the times of lambda / 2 E |s_theta - grad log p_t|^2."""
+    """It is 2/D times that of the mean over times of lambda / 2 E |s_theta - grad log p_t|^2."""
     alpha, sigma, lam = marginals
     mean, covariance = data(prior).marginal(0.0)
     second = covariance + torch.outer(mean, mean)
@@ -190,7 +191,7 @@ def fisher_gradient(prior: GMMPrior, marginals: Marginals) -> Tensor:
 def test_the_gradient_is_that_of_the_weighted_fisher_divergence(
     label: str, name: str, kind: str, proven: Callable[..., None]
 ) -> None:
-    """6 standard errors; a weighting 10 % off would be caught."""
+    """Within 6 standard errors; an error of 10 % in the weighting would be detected."""
     schedule = SCHEDULES[label]
     objective, marginals = OBJECTIVES[name]
     prior = PRIORS[kind](schedule.sde)
@@ -199,8 +200,8 @@ def test_the_gradient_is_that_of_the_weighted_fisher_divergence(
 
 
 @pytest.mark.parametrize("label", ["VP", "sub-VP"])
-def test_the_weightings_are_told_apart(label: str, agree: Callable[..., bool]) -> None:
-    """On VE g^2 is a constant times sigma^2; elsewhere no constant makes them equal."""
+def test_the_weightings_have_different_gradients(label: str, agree: Callable[..., bool]) -> None:
+    """For VE g^2 is proportional to sigma^2, for other SDEs it is not."""
     schedule = SCHEDULES[label]
     prior = mixture(schedule.sde)
     found = gradients(denoising.denoising_score_matching(), prior)
@@ -234,7 +235,7 @@ def test_ddpms_gradient_is_the_mean_over_its_scales(proven: Callable[..., None])
 
 
 class White(Prior):
-    """Data N(0, STD^2 I), with 1.05 times the exact score."""
+    """The prior of N(0, STD^2 I) data with 1.05 times the exact score."""
 
     def __init__(self, sde: SDE) -> None:
         self.sde = sde
@@ -245,7 +246,7 @@ class White(Prior):
 
 
 def losses_on_white_data(label: str, objective: Denoising, seed: int) -> Tensor:
-    """Of 200,000 samples of 16 numbers."""
+    """The losses of 200,000 samples in 16 dimensions."""
     generator = torch.Generator().manual_seed(seed)
     x0, z = torch.randn(2, 200_000, 16, generator=generator, dtype=torch.float64)
     u = torch.rand(len(z), generator=generator, dtype=torch.float64)
@@ -256,8 +257,10 @@ def losses_on_white_data(label: str, objective: Denoising, seed: int) -> Tensor:
 def test_importance_sampling_keeps_the_mean_and_divides_the_variance(
     label: str, least: float
 ) -> None:
-    """The mean against its integral over t: per number g^2 (1/sigma^2 - (2 c - c^2) / v), v the
-    variance of x_t and c = 1.05. 6 standard errors for both proposals.
+    """The mean is an integral over t, for both proposals within 6 standard errors.
+
+    The integrand is g^2 (1/sigma^2 - (2 c - c^2) / v) per dimension, with v the variance of x_t and
+    c = 1.05.
     """
     schedule = SCHEDULES[label]
     t = schedule.times()
@@ -273,7 +276,7 @@ def test_importance_sampling_keeps_the_mean_and_divides_the_variance(
 
 
 def test_on_ve_importance_sampling_changes_nothing() -> None:
-    """There the likelihood weighting is chapter 7's (section 9.4.1), and both are one objective."""
+    """For VE the likelihood weighting is proportional to chapter 7's (section 9.4.1)."""
     uniform = losses_on_white_data("VE", denoising.likelihood(), 0)
     proposed = losses_on_white_data("VE", denoising.likelihood_importance(), 0)
     torch.testing.assert_close(uniform, proposed, rtol=1e-6, atol=0)

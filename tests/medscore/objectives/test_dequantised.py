@@ -1,4 +1,4 @@
-"""Training on grey levels: what the objective is given."""
+"""Training on grey levels: the images that the objective receives."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ N = 4000
 
 
 def given(x0: Tensor, u: Tensor) -> Tensor:
-    """The images that the objective sees."""
+    """The images that the objective receives."""
     seen: list[Tensor] = []
 
     def objective(prior: Prior, x: Tensor, u: Tensor, z: Tensor) -> Tensor:
@@ -26,8 +26,8 @@ def given(x0: Tensor, u: Tensor) -> Tensor:
     return seen[0]
 
 
-def test_levels_stay_and_noise_within_them_is_uniform_and_each_sample_s_own() -> None:
-    """The mean and the mean square of 8,000 draws within 5 standard errors."""
+def test_levels_are_kept_and_the_noise_is_uniform_and_independent_for_each_sample() -> None:
+    """Mean and mean square of 8,000 draws are right within 5 standard errors."""
     generator = torch.Generator().manual_seed(0)
     x0, u = torch.rand(N, 2, generator=generator), torch.rand(N, generator=generator)
     x = given(x0, u)

@@ -1,4 +1,4 @@
-"""Bits per dimension against probabilities of bins in closed form."""
+"""Bits per dimension compared with closed-form probabilities of bins."""
 
 import math
 
@@ -20,7 +20,7 @@ BITS = Levels(3)
 
 
 def data() -> GMMPrior:
-    """Images 1 x 1 x 2 whose pixels have two narrow modes, a third and a tenth of a bin wide."""
+    """Images of 1 x 2 pixels with two narrow modes, a third and a tenth of a bin wide."""
     widths = torch.tensor([[0.04, 0.012], [0.03, 0.02]], dtype=torch.float64)
     means = torch.tensor([[0.3, 0.7], [0.72, 0.34]], dtype=torch.float64)
     weights = torch.tensor([0.4, 0.6], dtype=torch.float64)
@@ -43,7 +43,7 @@ def draws(prior: GMMPrior, n: int, seed: int) -> Tensor:
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
-def test_levels_come_back_from_any_noise_within_them(bits: int) -> None:
+def test_dequantised_levels_are_recovered_by_quantisation(bits: int) -> None:
     levels = Levels(bits)
     k = torch.tensor([0, 1, 2**bits - 1], dtype=torch.float64)[None]
     for u in (0.0, 0.5, 0.999):
@@ -54,20 +54,20 @@ def test_levels_come_back_from_any_noise_within_them(bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [0, 17])
-def test_bits_that_no_float_has_are_refused(bits: int) -> None:
+def test_numbers_of_bits_out_of_range_are_refused(bits: int) -> None:
     with pytest.raises(ValueError, match=f"bits is {bits}"):
         Levels(bits)
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
-def test_a_uniform_density_costs_all_its_bits(bits: int) -> None:
-    """p = 1 on [0, 1): 2^-b for each level, b bits; there is no hidden offset."""
+def test_a_uniform_density_takes_b_bits_per_dimension(bits: int) -> None:
+    """With p = 1 on [0, 1) each level has probability 2^-b; there is no further constant."""
     zero = torch.zeros(2)
     assert Levels(bits).bits_per_dim(zero, zero, 100).tolist() == [bits, bits]
 
 
-def test_noise_within_levels_is_another_than_that_of_the_bound() -> None:
-    """Of the same seeds: at 20,000 draws a correlation of 0.035 is 5 standard errors."""
+def test_dequantization_noise_is_independent_of_the_noise_of_the_bound() -> None:
+    """With the same seeds; a correlation of 0.035 is 5 standard errors of 20,000 draws."""
     like, seeds = torch.zeros(20_000, 1), range(20_000)
     v, u = uniform(like, seeds)[:, 0], Noise(seeds).uniform(like)
     assert abs(float(torch.corrcoef(torch.stack([u, v]))[0, 1])) < 0.035
@@ -84,7 +84,9 @@ def test_uniform_noise_bounds_the_probability_of_the_levels() -> None:
     found = BITS.nats(density, torch.zeros_like(density), 2).reshape(8, n)
     exact = -probability(prior, k)
     assert bool((found.mean(1) + 5 * found.std(1) / n**0.5 > exact).all())
-    mean = torch.exp(-found).mean(1)  # without Jensen's inequality they agree
+    mean = torch.exp(-found).mean(
+        1
+    )  # the mean of the probabilities is exact; Jensen's inequality is for the logarithm
     error = torch.exp(-found).std(1) / n**0.5
     assert bool(((mean - torch.exp(-exact)).abs() < 5 * error).all())
 
@@ -115,8 +117,8 @@ def test_the_noise_depends_on_the_levels() -> None:
     assert float((flow(k, v)[0] - flow(changed, v)[0]).abs().max()) > 0.1
 
 
-def test_the_loss_is_the_bound_of_the_clean_image_and_the_price_of_the_noise() -> None:
-    """Eq. 9.13 with Eq. B.41; what is trained is that over D."""
+def test_the_loss_is_the_bound_of_the_clean_image_plus_log_q() -> None:
+    """Eq. 9.13 with Eq. B.41; the training loss is divided by D."""
     sde = VP(eps=0.05)
     torch.manual_seed(3)
     network = UNetSpec(channels=(8,), blocks=1, fold=1, groups=8).build()
@@ -136,7 +138,7 @@ def test_the_loss_is_the_bound_of_the_clean_image_and_the_price_of_the_noise() -
 
 
 def test_the_density_of_the_noise_is_that_of_the_map() -> None:
-    """log q against the determinant of the whole Jacobian."""
+    """log q equals the log determinant of the full Jacobian."""
     flow = moved(0)
     k = BITS.quantise(torch.rand(1, 1, 3, 4, generator=torch.Generator().manual_seed(0)).double())
     v = uniform(k, [1])
@@ -147,10 +149,12 @@ def test_the_density_of_the_noise_is_that_of_the_map() -> None:
     assert bool((flow(k, v)[0] < 1).all())
 
 
+@pytest.mark.slow
+@pytest.mark.statistical
 def test_trained_noise_closes_the_gap_to_the_probability_of_the_levels() -> None:
-    """Eq. 9.13 with an exact prior: a smaller bound than uniform noise, never below the truth.
+    """Eq. 9.13 with an exact prior gives a smaller bound than uniform noise, not below -log P.
 
-    Differences of 5000 draws of the same seeds, at 5 standard errors.
+    The differences are over 5,000 draws with the same seeds, at 5 standard errors.
     """
     prior = data()
     torch.manual_seed(0)

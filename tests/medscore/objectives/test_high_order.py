@@ -1,4 +1,4 @@
-"""Second and third order: what they regress on is right, and whom they help."""
+"""Second and third order: their targets, and their loss and gradient."""
 
 import pytest
 import torch
@@ -26,8 +26,10 @@ def features(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("probes", [0, 1], ids=["axes", "signs"])
 @pytest.mark.parametrize("sde", SDES, ids=NAMES)
 def test_residuals_have_mean_zero_given_x_t(sde: SDE, probes: int) -> None:
-    """At the exact score, against four functions of x_t at three noise levels, at most 5 standard
-    errors of 20,000 draws: all 504 comparisons of this test fail once in 3,400 times.
+    """At the exact score the residuals are uncorrelated with four functions of x_t.
+
+    Checked at three noise levels within 5 standard errors of 20,000 draws; any of the 504
+    comparisons fails by chance once in 3,400 runs.
     """
     prior = mixture(sde)
     x0 = points(mixture(VP()), COUNT, 0.0)
@@ -47,7 +49,7 @@ def test_residuals_have_mean_zero_given_x_t(sde: SDE, probes: int) -> None:
 
 
 class Cubic(Prior):
-    """score = W x + c x^3, whose Jacobian W + 3 diag(c x^2) is not symmetric."""
+    """The score W x + c x^3, whose Jacobian W + 3 diag(c x^2) is not symmetric."""
 
     def __init__(self, sde: SDE) -> None:
         generator = torch.Generator().manual_seed(8)
@@ -63,7 +65,7 @@ class Cubic(Prior):
 
 
 def by_hand(prior: Cubic, x0: Tensor, u: Tensor, z: Tensor, directions: Tensor | None) -> Tensor:
-    """Second order with weight 0.7 and third with 0.2, with matrices, of each sample."""
+    """The loss of each sample with weights 0.7 and 0.2 of second and third order, by matrices."""
     t = likelihood_importance().times(prior.sde, u)
     found = []
     for i in range(len(x0)):
@@ -91,7 +93,7 @@ def by_hand(prior: Cubic, x0: Tensor, u: Tensor, z: Tensor, directions: Tensor |
 
 @pytest.mark.parametrize("probes", [0, 1], ids=["axes", "signs"])
 @pytest.mark.parametrize("sde", SDES[1:], ids=NAMES[1:])
-def test_the_loss_and_its_gradient_are_those_written_with_matrices(sde: SDE, probes: int) -> None:
+def test_the_loss_and_its_gradient_are_those_computed_with_matrices(sde: SDE, probes: int) -> None:
     prior, first = Cubic(sde), likelihood_importance()
     x0, z = torch.randn(2, 4, D, generator=torch.Generator().manual_seed(1)).double()
     u = torch.tensor([0.1, 0.4, 0.6, 0.9], dtype=torch.float64)

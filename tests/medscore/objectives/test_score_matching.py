@@ -1,8 +1,8 @@
-"""Score matching without a kernel, exact and sliced, finds the score of the data.
+"""Exact and sliced score matching find the score of the data.
 
-On an affine score s = A x + b every objective is quadratic in (A, b), so one Newton step from
-anywhere ends at its minimiser, which for the exact one is A = -S^-1, b = S^-1 m with the mean m and
-the covariance S of the sample itself.
+For an affine score s = A x + b every objective is quadratic in (A, b), so one Newton step ends at
+the minimiser. For exact score matching it is A = -S^-1, b = S^-1 m with the mean m and covariance S
+of the sample.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MEAN = torch.tensor([0.5, -1.0, 0.2], dtype=torch.float64)
 ROOT = torch.tensor([[0.8, 0.0, 0.0], [0.3, 0.5, 0.0], [-0.2, 0.4, 0.6]], dtype=torch.float64)
 PROJECTIONS: list[Projection] = [gaussian, rademacher, sphere]
 Loss = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
-"""From the score and the data to the loss of each sample."""
+"""Maps a score model and data to the loss of each sample."""
 
 
 def generator(seed: int) -> torch.Generator:
@@ -48,7 +48,7 @@ def affine(theta: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def slopes(loss: Loss, x: Tensor, theta: Tensor) -> Tensor:
-    """The gradient of each sample's loss at theta (P,), (batch, P)."""
+    """The gradient of the loss of each sample at theta (P,), (batch, P)."""
     each = theta.expand(len(x), -1).clone().requires_grad_()
     loss(affine(each), x).sum().backward()
     assert each.grad is not None
@@ -56,14 +56,14 @@ def slopes(loss: Loss, x: Tensor, theta: Tensor) -> Tensor:
 
 
 def curvature(loss: Loss, x: Tensor, theta: Tensor) -> Tensor:
-    """The Hessian of the mean loss, from differences: exact where the loss is quadratic."""
+    """The Hessian of the mean loss by differences, exact for a quadratic loss."""
     base = slopes(loss, x, theta).mean(0)
     moved = [slopes(loss, x, theta + axis).mean(0) for axis in torch.eye(len(theta)).double()]
     return torch.stack(moved) - base
 
 
 def minimiser(loss: Loss, x: Tensor) -> tuple[Tensor, Tensor]:
-    """A and b, by one Newton step; the curvature is positive, so there is no other."""
+    """The minimiser (A, b) by one Newton step, unique since the Hessian is positive definite."""
     theta = torch.linspace(-1, 1, D * D + D, dtype=torch.float64)
     hessian = curvature(loss, x, theta)
     assert float(torch.linalg.eigvalsh(hessian)[0]) > 0
@@ -92,8 +92,8 @@ def test_the_exact_minimiser_is_minus_the_inverse_covariance() -> None:
 
 
 @pytest.mark.parametrize("sliced", [sliced_score_matching, sliced_score_matching_vr])
-def test_over_all_signs_slices_add_up_to_the_exact_loss(sliced: Callable[..., Tensor]) -> None:
-    """The mean of v v^T over them is I: equal sample by sample, whatever the score."""
+def test_the_mean_over_all_signs_is_the_exact_loss(sliced: Callable[..., Tensor]) -> None:
+    """The mean of v v^T over all signs is I, so the losses are equal for every sample and score."""
     x = sample(20)
     weights = torch.randn(2, D, D, generator=generator(1), dtype=torch.float64)
 
@@ -106,9 +106,7 @@ def test_over_all_signs_slices_add_up_to_the_exact_loss(sliced: Callable[..., Te
 
 @pytest.mark.parametrize("draw", PROJECTIONS)
 def test_the_vr_minimiser_is_known_for_any_directions(draw: Projection) -> None:
-    """A = -V S^-1 and b = -A m exactly, V the mean of v v^T that was drawn: it is I only in the
-    mean, and the minimiser right as far as it is.
-    """
+    """It is A = -V S^-1 and b = -A m, with V the mean of v v^T over the directions drawn."""
     x = sample(60)
     v = draw(x, 2, generator(1))
     mean, precision = moments(x)
@@ -127,9 +125,11 @@ def with_directions(
 @pytest.mark.parametrize("draw", PROJECTIONS)
 @pytest.mark.parametrize("name", ["exact", "SSM", "SSM-VR"])
 def test_the_minimiser_is_the_score_of_the_population(name: str, draw: Projection) -> None:
-    """Of 20,000 draws, each number within 6 standard errors (H^-1 Cov(gradient) H^-1 / n) of
-    -C^-1 and C^-1 m: false-alarm rate below 1e-7 a case. The error is below 10 % of C^-1, so that a
-    factor 10 % off, as in the trace or in the square, would show.
+    """With 20,000 draws each number is within 6 standard errors of -C^-1 and C^-1 m.
+
+    The standard error is from H^-1 Cov(gradient) H^-1 / n; the false-alarm rate is below 1e-7 for
+    each case. It is below 10 % of C^-1, so that an error of 10 % in the trace or the square would
+    be detected.
     """
     x = sample(20_000, seed=2)
     v = draw(x, 2, generator(3))
@@ -150,9 +150,7 @@ def test_the_minimiser_is_the_score_of_the_population(name: str, draw: Projectio
 
 
 def test_images_are_flattened_and_no_gradient_reaches_them() -> None:
-    """(batch, 1, 2, 2) states give what (batch, 4) states give; x stays as it was, and the loss
-    can be taken where gradients are off.
-    """
+    """Data (batch, 1, 2, 2) and (batch, 4) have the same loss, also with gradients disabled."""
     x = torch.randn(5, 4, generator=generator(4), dtype=torch.float64, requires_grad=True)
     weight = torch.randn(4, 4, generator=generator(5), dtype=torch.float64, requires_grad=True)
     v = rademacher(x, 3, generator(6))

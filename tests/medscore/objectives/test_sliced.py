@@ -1,4 +1,4 @@
-"""Projections, and what slicing costs in variance."""
+"""Random directions, and the variance of sliced score matching."""
 
 from collections.abc import Callable
 
@@ -36,7 +36,7 @@ def randn(*shape: int, seed: int) -> Tensor:
 def test_projections_have_mean_zero_and_unit_covariance(
     draw: Projection, shape: tuple[int, ...]
 ) -> None:
-    """Over samples and over directions; 6 standard errors."""
+    """Over samples and directions, within 6 standard errors."""
     n = 20_000
     v = draw(torch.zeros(n, *shape, dtype=torch.float64), 2, generator(0))
     assert v.shape == (2, n, *shape)
@@ -100,7 +100,7 @@ def of_a_form(draw: Projection, h: Tensor) -> float:
 def test_the_variance_over_directions_is_that_of_a_quadratic_form(
     draw: Projection, count: int
 ) -> None:
-    """H = A for SSM-VR, A + s s^T / 2 for SSM, over M; 6 standard errors of a variance."""
+    """H = A for SSM-VR and A + s s^T / 2 for SSM, divided by M, within 6 standard errors."""
     d, n = 4, 40_000
     matrix = randn(d, d, seed=3)
     shift, point = randn(d, seed=4), randn(d, seed=5)
@@ -121,9 +121,11 @@ def test_the_variance_over_directions_is_that_of_a_quadratic_form(
 
 @pytest.mark.parametrize("d", [2, 16])
 @all_projections
-def test_what_variance_reduction_gains_at_the_score_of_white_data(draw: Projection, d: int) -> None:
-    """Over data and directions, with M = 1: (D + 3) / 5 for normal v, D for signs and the sphere
-    (6 standard errors). Below D = 2 normal v lose by it.
+def test_variance_reduction_at_the_score_of_white_data(draw: Projection, d: int) -> None:
+    """The ratio of variances with M = 1 is (D + 3) / 5 for normal v, D for signs and the sphere.
+
+    It is over data and directions and within 6 standard errors. Below D = 2 the variance of normal
+    v is larger with it.
     """
     n = 400_000 if d == 2 else 100_000
     x = randn(n, d, seed=7)
@@ -145,7 +147,7 @@ PARAMETERS = 2 * HIDDEN + HIDDEN + 2 * HIDDEN + 2
 
 
 def network(theta: Tensor) -> Callable[[Tensor], Tensor]:
-    """2 -> 4 -> 2 with tanh; theta (batch, 22), each sample's own."""
+    """A network 2 -> 4 -> 2 with tanh and parameters theta (batch, 22) of each sample."""
     into, bias, out, shift = theta.split([2 * HIDDEN, HIDDEN, 2 * HIDDEN, 2], 1)
 
     def score(x: Tensor) -> Tensor:
@@ -162,7 +164,7 @@ def mixture() -> GMMPrior:
 
 
 def slopes(loss: Callable[[Callable[[Tensor], Tensor]], Tensor], n: int) -> Tensor:
-    """Of each sample's loss by the network's parameters, (n, 22)."""
+    """Gradients of the loss of each sample by the network's parameters, (n, 22)."""
     theta = 1.5 * randn(PARAMETERS, seed=9).expand(n, -1).clone()
     theta.requires_grad_()
     loss(network(theta)).sum().backward()
@@ -172,7 +174,7 @@ def slopes(loss: Callable[[Callable[[Tensor], Tensor]], Tensor], n: int) -> Tens
 
 @pytest.fixture(scope="module")
 def x() -> Tensor:
-    """Draws of p_t at one time."""
+    """Draws from p_t at one time."""
     return mixture().sample(60_000, TIME, generator(10))
 
 
@@ -185,7 +187,7 @@ def exact(x: Tensor) -> Tensor:
 def test_the_exact_gradient_is_the_fisher_divergences(
     x: Tensor, exact: Tensor, proven: Callable[..., None]
 ) -> None:
-    """Paired with 1/2 |s - grad log p_t|^2 at the same draws, all 22 numbers."""
+    """Compared with 1/2 |s - grad log p_t|^2 at the same draws, in all 22 parameters."""
     truth = mixture().score(x, torch.full((len(x),), TIME, dtype=torch.float64))
 
     def fisher(score: Callable[[Tensor], Tensor]) -> Tensor:

@@ -1,9 +1,9 @@
-"""Eq. B.8 on geometric Brownian motion: the law of x_t is known, the kernel is not asked for.
+"""Eq. B.8 on geometric Brownian motion, where the distribution of x_t is known.
 
-dx = 0.1 x dt + 0.5 x dw in each of two numbers, from a log-normal start: log x_t is normal with
-mean m + (0.1 - 0.5^2 / 2) t and variance v + 0.5^2 t. The model s = (A log x + b) / x contains the
-true score at T, A = -I / variance and b = mean / variance - 1; the factor t / T that it has besides
-tells whether it is asked at the right time.
+With dx = 0.1 x dt + 0.5 x dw in two dimensions and log-normal x_0, log x_t is normal with mean
+m + (0.1 - 0.5^2 / 2) t and variance v + 0.5^2 t. The model s = (A log x + b) / x contains the true
+score at T, with A = -I / variance and b = mean / variance - 1. It also has a factor t / T, which
+shows whether it is evaluated at the right time.
 """
 
 import math
@@ -44,7 +44,7 @@ def model(theta: Tensor) -> Callable[[Tensor, float], Tensor]:
 
 
 def slopes(loss: Callable[[Callable[[Tensor, float], Tensor]], Tensor], theta: Tensor) -> Tensor:
-    """Of each sample's loss, (N, 6)."""
+    """Gradients of the loss of each sample, (N, 6)."""
     each = theta.expand(N, -1).clone().requires_grad_()
     loss(model(each)).sum().backward()
     assert each.grad is not None
@@ -59,10 +59,10 @@ def sliced(draw: Projection, theta: Tensor) -> Tensor:
 
 
 def fisher() -> Tensor:
-    """lambda E |s - grad log p_t|^2 / 2 differentiated, (6,), in closed form.
+    """The gradient of lambda E |s - grad log p_t|^2 / 2 in closed form, (6,).
 
     With y = log x the difference is (R y + r) / x, and E[f(y) / x_i^2] is exp(2 v - 2 m) times
-    E[f] where the mean of y_i is lower by 2 v.
+    E[f] with the mean of y_i lowered by 2 v.
     """
     mean, variance = law(T)
     matrix = THETA[:4].reshape(2, 2) + torch.eye(2).double() / variance
@@ -82,7 +82,7 @@ def fisher() -> Tensor:
 def test_the_gradient_is_that_of_the_weighted_fisher_divergence(
     draw: Projection, proven: Callable[..., None]
 ) -> None:
-    """6 standard errors, and 1 % of the largest number for the bias of the simulation."""
+    """Within 6 standard errors, plus 1 % of the largest number for the bias of the simulation."""
     found = sliced(draw, THETA)
     proven(found, fisher().expand_as(found), slack=0.01)
 
@@ -91,7 +91,7 @@ def test_the_gradient_is_that_of_the_weighted_fisher_divergence(
 def test_at_the_true_score_the_gradient_vanishes(
     draw: Projection, agree: Callable[..., bool]
 ) -> None:
-    """As far as it would at THETA: the same bounds."""
+    """Within the same bounds as at THETA."""
     mean, variance = law(T)
     truth = torch.tensor([-1 / variance, 0, 0, -1 / variance, *2 * [mean / variance - 1]])
     found = sliced(draw, truth.double())
@@ -99,7 +99,7 @@ def test_at_the_true_score_the_gradient_vanishes(
 
 
 def test_only_the_start_and_the_noise_of_a_sample_reach_its_loss() -> None:
-    """No gradient flows to x0, and half a batch gives half the losses."""
+    """No gradient flows to x0, and half a batch has the same losses."""
     x0 = start()[:6].requires_grad_()
     objective, noise = SlicedSDE(GBM, 3, weighting), torch.zeros(3, 6, 2, dtype=torch.float64)
     noise += torch.randn(noise.shape, generator=torch.Generator().manual_seed(4))
@@ -116,7 +116,7 @@ def test_only_the_start_and_the_noise_of_a_sample_reach_its_loss() -> None:
 
 
 class Given(SharedNoise):
-    """Given draws, one after another."""
+    """Noise with prescribed draws, one after another."""
 
     def __init__(self, draws: Tensor) -> None:
         self.draws = iter(draws)

@@ -1,4 +1,4 @@
-"""The rules for the times draw what they claim to."""
+"""Training times follow their distributions."""
 
 import math
 from collections.abc import Callable
@@ -28,7 +28,7 @@ all_sdes = pytest.mark.parametrize("sde", SDES, ids=repr)
 
 
 def integral(t: float) -> float:
-    """Of beta, from 0."""
+    """The integral of beta from 0."""
     return 0.1 * t + 19.9 * t**2 / 2
 
 
@@ -42,7 +42,7 @@ PROPOSALS: list[tuple[SDE, Callable[[float], float]]] = [
         ),
     ),
 ]
-"""g^2 / sigma^2 of Eq. B.19-B.23, written out."""
+"""g^2 / sigma^2 from Eq. B.19-B.23."""
 
 
 @all_sdes
@@ -61,7 +61,7 @@ def test_log_normal_times_have_the_stated_median_and_stay_in_range(sde: SDE) -> 
 @all_sdes
 @pytest.mark.parametrize(("mean", "std"), [(-1.0, 2.5), (2.0, 0.7)])
 def test_log_normal_times_are_the_truncated_normals(sde: SDE, mean: float, std: float) -> None:
-    """Quantile by quantile, against scipy's; up to a tenth of the normal lies out of range."""
+    """All quantiles equal scipy's; up to a tenth of the normal distribution is truncated."""
     ends = torch.tensor([sde.eps, 1.0], dtype=torch.float64)
     low, high = ((torch.log(sde.sigma(ends) / sde.alpha(ends)) - mean) / std).tolist()
     u = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
@@ -80,7 +80,7 @@ def test_uniform_times_fill_the_interval() -> None:
 def test_importance_times_follow_g2_over_sigma2(
     sde: SDE, proposal: Callable[[float], float]
 ) -> None:
-    """The integral of g^2 / sigma^2 from eps to the time of u is the share u of the whole."""
+    """The integral of g^2 / sigma^2 from eps to the time of u is u times the whole integral."""
 
     def below(t: float) -> float:
         points = [p for p in (0.003, 0.01, 0.03, 0.1) if sde.eps < p < t]
@@ -111,7 +111,7 @@ def test_without_noise_at_eps_there_is_no_proposal(call: TimesRule) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("sde", [VE(eps=0.0), VP(), DDPM(50)], ids=repr)
 def test_discrete_times_are_the_scales_equally_often(sde: SDE, dtype: torch.dtype) -> None:
-    """Every k-th of N k equally spaced u, the first and the last of each N-th among them."""
+    """N k equally spaced u give each of the N scales k times."""
     n, k = 50, 8
     start = torch.arange(n, dtype=torch.float64)[:, None]
     inside = torch.linspace(0, 1, k, dtype=torch.float64).clamp(1e-5, 1 - 1e-5)

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -115,3 +116,13 @@ def test_refuses_unknown_names_and_bad_values(call: Callable[[], Any], why: str)
     with pytest.raises(MedscoreError, match=why) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+PAGES = {"sampler": "samplers", "grid": "samplers", "conditioner": "conditioners",
+         "baseline": "evaluation"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("table", "name"), ALL, ids=lambda v: v if isinstance(v, str) else "")
+def test_every_method_is_in_the_docs(table: Any, name: str) -> None:
+    page = Path(__file__).resolve().parents[3] / "docs" / f"{PAGES[table.kind]}.md"
+    assert f"`{name}`" in page.read_text()

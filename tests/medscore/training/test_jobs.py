@@ -117,7 +117,7 @@ def test_a_priors_recipe_is_no_supervised_one(data: Path) -> None:
 
 
 def test_patients_in_data_and_validation_are_refused(data: Path) -> None:
-    with pytest.raises(MedscoreError, match=r"patient a is in data and in validation \(4 patients"):
+    with pytest.raises(MedscoreError, match=r"patient a is in data and in validation \(4 are"):
         training.prepare(write(data, validation=["a.npz"]), data)
 
 

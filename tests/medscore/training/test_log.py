@@ -1,4 +1,4 @@
-"""The log is cut back to the last checkpoint, whatever a kill left of it."""
+"""The log is truncated to the last checkpoint, whatever a kill left in it."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_entries_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
     assert '"loss": 2.0' in (tmp_path / "loss.jsonl").read_text()
 
 
-def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_is_dropped(tmp_path: Path) -> None:
     fill(tmp_path)
     text = (tmp_path / "loss.jsonl").read_text()
     (tmp_path / "loss.jsonl").write_text(text[:-9])
@@ -33,7 +33,7 @@ def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
     assert steps(tmp_path) == [20, 40]
 
 
-def test_an_empty_log_is_an_empty_log(tmp_path: Path) -> None:
+def test_an_empty_log_is_valid(tmp_path: Path) -> None:
     (tmp_path / "loss.jsonl").write_text("")
     with Log(tmp_path, 0) as log:
         log.add(1, {"loss": 0.5})

@@ -1,4 +1,4 @@
-"""Training learns, resumes exactly, gives the same on any split, and stops on trouble."""
+"""The training loop learns, resumes exactly, and stops if the loss or gradient is not finite."""
 
 import json
 import os
@@ -33,18 +33,19 @@ def run(
     return list(train_steps(model, stripes, OBJECTIVE, plan, folder, hooks=hooks or Hooks()))
 
 
+@pytest.mark.slow
 def test_training_beats_the_denoiser_of_white_data(tmp_path: Path) -> None:
-    """The loss is 1 for a silent network by construction; stripes can be averaged along."""
+    """A network with zero output has loss 1; stripes can be denoised by averaging."""
     losses = [report.loss for report in run(prior(), tmp_path, replace(PLAN, steps=300))]
     assert sum(losses[-50:]) / 50 < 0.75
 
 
-def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
+def test_a_resumed_run_ends_with_identical_weights(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     whole = prior()
     reports = run(whole, tmp_path / "a")
     for report in train_steps(prior(), stripes, OBJECTIVE, PLAN, tmp_path / "b"):
-        if report.step == 27:  # between two checkpoints, as a kill would be
+        if report.step == 27:  # between two checkpoints, like a kill
             break
     fresh = prior()
     resumed = run(fresh, tmp_path / "b")
@@ -70,8 +71,9 @@ for report in train_steps(prior(), stripes, OBJECTIVE, plan, Path(sys.argv[1])):
 """
 
 
-def test_a_run_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Path) -> None:
-    """kill -9, three times, with a checkpoint after every step: none is ever torn."""
+@pytest.mark.process
+def test_a_run_killed_at_random_moments_ends_with_identical_weights(tmp_path: Path) -> None:
+    """Killed by kill -9 three times, with a checkpoint after every step, which must stay intact."""
     (tmp_path / "a").mkdir()
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "a")]
     env = {**os.environ, "PYTHONPATH": str(SUPPORT)}
@@ -96,8 +98,8 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Path) ->
         assert torch.equal(killed[name], value)
 
 
-def test_accumulation_leaves_the_gradient_as_it_is(tmp_path: Path) -> None:
-    """Ten steps of SGD in float64: only the order of sums differs."""
+def test_accumulation_does_not_change_the_gradient(tmp_path: Path) -> None:
+    """Ten steps of SGD in float64, where only the order of summation differs."""
     plan = replace(PLAN, steps=10, optimiser="sgd", precision="float64")
     whole, parts = prior(), prior()
     run(whole, tmp_path / "a", plan)
@@ -123,7 +125,7 @@ def test_bf16_runs_the_network_in_autocast_and_keeps_float32_weights(tmp_path: P
     assert {w.dtype for w in weights(model)} == {torch.float32}
 
 
-def test_the_log_has_its_lines_and_the_same_curves_on_tensorboard(tmp_path: Path) -> None:
+def test_the_log_has_its_lines_and_tensorboard_files(tmp_path: Path) -> None:
     run(prior(), tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "loss.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [20, 40, 60]
@@ -132,8 +134,10 @@ def test_the_log_has_its_lines_and_the_same_curves_on_tensorboard(tmp_path: Path
 
 
 @pytest.mark.parametrize("rate", [None, 0.75])
-def test_the_average_is_a_weighted_mean_of_the_path(tmp_path: Path, rate: float | None) -> None:
-    """Karras et al. 2024, Eq. 2, or a constant rate, unrolled by hand."""
+def test_the_average_is_a_weighted_mean_of_all_weights_so_far(
+    tmp_path: Path, rate: float | None
+) -> None:
+    """Karras et al. 2024, Eq. 2, or a constant decay, computed step by step."""
     model, path = prior(), [weights(prior())[0]]
     plan = replace(PLAN, steps=5, save_every=5, ema_power=3.0, ema_rate=rate)
     for _ in train_steps(model, stripes, OBJECTIVE, plan, tmp_path):
@@ -181,7 +185,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
 
 
 class Wild(nn.Module):
-    """Its output is finite, its gradient is not."""
+    """A network with finite output whose gradient is not finite."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,7 +195,7 @@ class Wild(nn.Module):
         return u * torch.sqrt(self.weight.abs())
 
 
-def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_are_spoilt(
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change(
     tmp_path: Path,
 ) -> None:
     model = NetworkPrior(Wild(), VE(0.01, 10.0))
@@ -200,7 +204,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_are_spoi
     assert model.network.weight.item() == 0
 
 
-def test_a_sudden_gradient_is_reported_before_anything_breaks(tmp_path: Path) -> None:
+def test_a_suddenly_large_gradient_is_reported(tmp_path: Path) -> None:
     def jump(model: object, x0: Tensor, u: Tensor, z: Tensor) -> Tensor:
         loss = OBJECTIVE(model, x0, u, z)  # type: ignore[arg-type]
         calls.append(1)
@@ -237,7 +241,7 @@ def test_a_state_beyond_the_last_step_is_refused(tmp_path: Path) -> None:
         run(prior(), tmp_path, replace(PLAN, steps=10))
 
 
-def test_batches_made_ahead_are_the_same_in_the_same_order() -> None:
+def test_prefetched_batches_are_the_same_in_the_same_order() -> None:
     def drawn(steps: int) -> Iterator[Draws]:
         return (draw(stripes, PLAN, step, slice(None)) for step in range(1, steps))
 
@@ -245,7 +249,7 @@ def test_batches_made_ahead_are_the_same_in_the_same_order() -> None:
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_an_error_in_a_batch_made_ahead_is_raised() -> None:
+def test_an_error_in_a_prefetched_batch_is_raised() -> None:
     def broken(generator: torch.Generator, part: slice) -> Tensor:
         raise MedscoreError("no such slice", hint="none")
 

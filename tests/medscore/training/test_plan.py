@@ -1,4 +1,4 @@
-"""The numbers of a run: schedules, averages, and what is refused."""
+"""Training plans: schedules, optimisers, and values that are refused."""
 
 from dataclasses import replace
 
@@ -21,14 +21,14 @@ def test_the_learning_rate_warms_up_and_cools_down() -> None:
 
 
 def test_a_restart_repeats_the_schedule() -> None:
-    """Going on from step 8: the first 8 rates are those of a run of 8 steps."""
+    """After a restart at step 8, the first 8 rates are those of a run of 8 steps."""
     once = replace(PLAN, steps=8, warmup=2, cooldown=3)
     further = replace(once, steps=14, restarts=(8,))
     assert rates(further)[:8] == rates(once)
     assert rates(further)[8:] == pytest.approx([0.005, 0.01, 0.01, 0.01, 0.02 / 3, 0.01 / 3])
 
 
-def test_no_two_steps_draw_the_same() -> None:
+def test_all_steps_and_seeds_have_different_generators() -> None:
     seeds = {replace(PLAN, seed=s).step_seed(k) for s in range(3) for k in range(1, 1000)}
     assert len(seeds) == 3 * 999
 
@@ -58,8 +58,6 @@ def test_every_optimiser_has_its_settings(name: str) -> None:
         ({"validate_every": -1}, "validate_every is -1"),
     ],
 )
-def test_numbers_that_no_run_can_have_are_refused_by_name(
-    change: dict[str, object], what: str
-) -> None:
+def test_values_out_of_range_are_refused_by_name(change: dict[str, object], what: str) -> None:
     with pytest.raises(ValueError, match=what):
         replace(PLAN, **change)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Pairs of measurements and images, the file of a trained network, and its use as a method."""
+"""Supervised networks: their training pairs, their files, and their use as a method."""
 
 from pathlib import Path
 
@@ -65,13 +65,13 @@ U = torch.tensor([0.25, 0.75])
     ],
     ids=lambda v: v.task if isinstance(v, ScanSpec) else v,
 )
-def test_a_pair_is_an_image_and_its_measurement(modality: str, scan: ScanSpec) -> None:
+def test_a_training_pair_is_an_image_and_its_measurement(modality: str, scan: ScanSpec) -> None:
     given, built = made(modality, scan)
     y, target = measured(given, built, images(), U)
     assert float(built.operator.residual(target, y).max()) < 1e-5
 
 
-def test_magnitudes_are_in_units_of_what_their_own_measurements_show() -> None:
+def test_magnitudes_are_in_units_of_the_brightness_in_their_measurements() -> None:
     given, built = made("MR", ScanSpec(task="mri", acceleration=2))
     y, target = measured(given, built, images(), U)
     brighter, same = measured(given, built, 3 * images(), U)
@@ -108,7 +108,7 @@ def measurement(size: int = 16):
     return simulate_scan(volume, "sparse-ct", Choices(views=9), noise_name="none", seed=0)
 
 
-def test_a_network_comes_back_from_its_file(tmp_path: Path) -> None:
+def test_a_saved_network_is_loaded_with_its_weights(tmp_path: Path) -> None:
     torch.manual_seed(0)
     ours = MODEL.build().network.state_dict()
     model, contract = load_reconstructor(trained(tmp_path))
@@ -117,7 +117,7 @@ def test_a_network_comes_back_from_its_file(tmp_path: Path) -> None:
         assert torch.allclose(value, ours[name], rtol=1e-3, atol=1e-6)
 
 
-def test_a_network_is_a_method_like_others(tmp_path: Path) -> None:
+def test_a_network_reconstructs_measurements(tmp_path: Path) -> None:
     m = measurement()
     found = Supervised(network=trained(tmp_path)).reconstruct(m)
     assert found.samples.shape == (2, 1, 16, 16)
@@ -130,14 +130,14 @@ def test_a_network_is_a_method_like_others(tmp_path: Path) -> None:
     [({"size": 32}, "matrix size"), ({"modality": "MR"}, "modality"), ({"high": 2000.0}, "range")],
     ids=["size", "modality", "range"],
 )
-def test_images_that_a_network_does_not_know_are_refused(
+def test_images_unlike_the_training_images_are_refused(
     tmp_path: Path, changes: dict[str, object], what: str
 ) -> None:
     with pytest.raises(MedscoreError, match=rf"{what} is .* for network tiny"):
         Supervised(network=trained(tmp_path, **changes)).reconstruct(measurement())
 
 
-def test_priors_and_networks_are_not_taken_for_each_other(tmp_path: Path) -> None:
+def test_priors_and_supervised_networks_are_not_confused(tmp_path: Path) -> None:
     with pytest.raises(MedscoreError, match="expected 'medscore-supervised-1'"):
         load_reconstructor(next(iter(shipped_priors().values())))
     with pytest.raises(MedscoreError, match="expected 'medscore-prior-1'"):

@@ -1,4 +1,4 @@
-"""The validation loss is one fixed number per prior; pictures of samples are written whole."""
+"""The validation loss of a prior is reproducible, and so are the images of its samples."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def test_the_validation_loss_is_the_same_each_time_and_for_any_batch() -> None:
 
 
 def test_a_better_prior_has_a_lower_validation_loss() -> None:
-    """Scaling the silent network's last layer up adds noise to its denoised images."""
+    """Scaling up the last layer of the untrained network adds noise to its denoised images."""
     model = prior()
     before = Validation(images(), OBJECTIVE)(model)
     with torch.no_grad():
@@ -30,9 +30,9 @@ def test_a_better_prior_has_a_lower_validation_loss() -> None:
     assert Validation(images(), OBJECTIVE)(model) > 1.5 * before
 
 
-def test_samples_are_drawn_alike_each_time(tmp_path: Path) -> None:
+def test_samples_are_the_same_each_time(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         draw_samples(prior().eval(), (1, 8, 8), tmp_path / name, count=4)
     with Image.open(tmp_path / "a.png") as picture:
-        assert picture.size == (144, 144)  # two by two, a gap of 2, magnified 8 times
+        assert picture.size == (144, 144)  # 2 x 2 images with a gap of 2 pixels, magnified 8 times
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -81,13 +81,13 @@ def test_a_detector_that_does_not_cover_the_image_warns_with_the_share_lost(g: G
 
 
 REFUSED: list[tuple[Callable[[], object], str]] = [
-    (lambda: ParallelBeam(8, None, 8), "spacing is missing: give it in mm"),  # type: ignore[arg-type]
-    (lambda: ParallelBeam(1, 1.0, 8), "size is 1"),
-    (lambda: ParallelBeam(8, 0.0, 8), "pixel spacing is 0"),
-    (lambda: ParallelBeam(8, float("nan"), 8), "pixel spacing is nan"),
-    (lambda: ParallelBeam(8, 1.0, 0), "views is 0"),
-    (lambda: ParallelBeam(8, 1.0, 8, -2), "detectors is -2"),
-    (lambda: ParallelBeam(8, 1.0, 8, 8, -1.0), "detector spacing is -1"),
+    (lambda: ParallelBeam(8, None, 8), "spacing is missing: give `spacing` in mm"),  # type: ignore[arg-type]
+    (lambda: ParallelBeam(1, 1.0, 8), "`size` is 1"),
+    (lambda: ParallelBeam(8, 0.0, 8), "`spacing` is 0"),
+    (lambda: ParallelBeam(8, float("nan"), 8), "`spacing` is nan"),
+    (lambda: ParallelBeam(8, 1.0, 0), "`views` is 0"),
+    (lambda: ParallelBeam(8, 1.0, 8, -2), "`detectors` is -2"),
+    (lambda: ParallelBeam(8, 1.0, 8, 8, -1.0), "`detector_spacing` is -1"),
     (lambda: ParallelAngles(8, 1.0, (0.0, 0.2, 0.2)), "must increase, but number 2 is 0.2"),
     (lambda: ParallelAngles(8, 1.0, (0.0, 60.0, 120.0)), "look like degrees.*math.radians"),
     (lambda: ParallelAngles(8, 1.0, (0.0, 3.2)), "span 3.2"),
@@ -97,14 +97,12 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: limited_angle(8, 1.0, 0.0, 120.0), "math.radians"),
     (lambda: limited_angle(8, 1.0, 2.0, 1.0), "from 2 to 1"),
     (lambda: FanBeam(**{**FAN, "source_distance": 10.0}), "within the image"),
-    (lambda: FanBeam(**{**FAN, "detector_distance": 0.0}), "detector_distance is 0"),
+    (lambda: FanBeam(**{**FAN, "detector_distance": 0.0}), "`detector_distance` is 0"),
     (lambda: FanBeam(**FAN, detector_shape="round"), "expected flat or curved"),
 ]
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED, ids=[m for _, m in REFUSED])
-def test_impossible_scans_are_refused_with_the_mend(
-    make: Callable[[], object], message: str
-) -> None:
+def test_invalid_scans_are_refused_with_a_hint(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

@@ -69,7 +69,7 @@ def test_a_margin_widens_the_trace_along_the_detectors() -> None:
     trace, wide = (metal_trace(METAL > 0.5, GEOMETRY, margin=m) for m in (0, 2))
     assert torch.equal(wide, torch.nn.functional.max_pool2d(trace.double(), (1, 5), 1, (0, 2)) > 0)
     assert int(wide.sum()) > int(trace.sum())
-    with pytest.raises(ValueError, match="margin is -1"):
+    with pytest.raises(ValueError, match="`margin` is -1"):
         metal_trace(METAL > 0.5, GEOMETRY, margin=-1)
 
 
@@ -126,7 +126,7 @@ def test_interpolation_keeps_what_was_measured_and_repeats_the_nearest_at_the_en
     torch.testing.assert_close(found[1, 0, 2, 6:], y[1, 0, 2, 5].expand(3))
 
 
-def test_interpolation_keeps_double_precision_and_ignores_what_was_not_measured() -> None:
+def test_interpolation_keeps_double_precision_and_ignores_unmeasured_values() -> None:
     y = (0.37 * torch.arange(301, dtype=torch.float64) + 1).expand(1, 1, 4, 301)
     mask = torch.ones(1, 1, 4, 301)
     mask[..., 7:290] = mask[0, 0, 2] = 0
@@ -174,7 +174,7 @@ def test_water_at_the_reference_energy_is_what_hu_are_made_of() -> None:
 def test_mass_fractions_are_whole_and_unknown_materials_refused() -> None:
     for material in MATERIALS.values():
         assert sum(share for _, share in material.fractions) == pytest.approx(1, abs=1e-3)
-    with pytest.raises(ValueError, match="no material 'wood', use one of water"):
+    with pytest.raises(ValueError, match="`material` is 'wood', expected one of water"):
         attenuation("wood", [60.0])
 
 
@@ -213,7 +213,7 @@ def test_one_energy_no_noise_and_no_metal_is_the_linear_projection(
 
 
 @physics
-def test_water_is_corrected_to_a_straight_line_and_bone_is_not() -> None:
+def test_water_is_corrected_to_a_linear_curve_and_bone_is_not() -> None:
     def gap(hu: torch.Tensor) -> float:
         result = simulate_metal(
             hu.double(), torch.zeros_like(METAL), GEOMETRY, tube_spectrum(), thin_rays=1,

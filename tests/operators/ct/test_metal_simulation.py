@@ -57,7 +57,7 @@ def at(material: str, energy: float) -> float:
     return float(attenuation(material, [energy]))
 
 
-def test_discs_lie_where_and_are_as_large_as_they_should() -> None:
+def test_discs_have_their_position_and_size() -> None:
     image = discs(64, 2.0, [(20.0, 10.0)], [12.0])[0, 0]
     x = (torch.arange(64, dtype=torch.float64) - 31.5) * 2
     assert float(image.sum()) * 4 == pytest.approx(math.pi * 12**2, rel=0.01)
@@ -83,7 +83,7 @@ def test_tissue_turns_from_water_to_bone_between_100_and_1500_hu(hu: float, bone
 
 @pytest.mark.parametrize("geometry", [PARALLEL, FAN], ids=["parallel", "fan"])
 @pytest.mark.parametrize("material", ["titanium", "iron", "copper", "gold"])
-def test_metal_takes_the_place_of_tissue(material: str, geometry: ParallelBeam | FanBeam) -> None:
+def test_metal_replaces_tissue(material: str, geometry: ParallelBeam | FanBeam) -> None:
     hu, energy = disc_of(0.0), 60.0
     found = scan(hu, METAL, geometry, monochromatic(energy), material=material)
     water = project(hu_to_mu(hu) / at("water", 70.0) * (1 - METAL), geometry)
@@ -128,7 +128,7 @@ def test_several_energies_add_up_as_intensities() -> None:
     torch.testing.assert_close(found, at("water", 70.0) * low, rtol=0, atol=2e-3)
 
 
-def test_water_is_straight_for_each_voltage_and_thickness() -> None:
+def test_corrected_water_is_linear_for_each_voltage_and_thickness() -> None:
     """From 10 to 600 mm: what remains of the beam hardening, within 1.5e-3 of a line integral."""
     for kvp, radius, spacing in ((80.0, 40.0, 3.0), (140.0, 290.0, 18.0)):
         geometry = ParallelBeam(N, spacing, 8)
@@ -255,14 +255,16 @@ def test_a_seed_repeats_to_the_last_bit() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"photons": 0.0}, "photons is 0.0"),
-        ({"photons": math.nan}, "photons is nan"),
-        ({"thin_rays": 0}, "thin_rays 0"),
-        ({"metal": 2 * METAL}, "share of each pixel, 0 to 1"),
-        ({"metal": -METAL}, "share of each pixel, 0 to 1"),
-        ({"material": "wood"}, "no material 'wood'"),
+        ({"photons": 0.0}, "`photons` is 0.0"),
+        ({"photons": math.nan}, "`photons` is nan"),
+        ({"thin_rays": 0}, "`thin_rays` 0"),
+        ({"metal": 2 * METAL}, "share of metal in each pixel, 0 to 1"),
+        ({"metal": -METAL}, "share of metal in each pixel, 0 to 1"),
+        ({"material": "wood"}, "`material` is 'wood'"),
     ],
 )
-def test_what_no_scan_has_is_refused(settings: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_of_the_simulation_are_refused(
+    settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         scan(disc_of(0.0), **settings)

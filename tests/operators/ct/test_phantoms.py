@@ -45,7 +45,7 @@ def test_exact_kspace_is_that_of_fine_pixels(
     assert float((found - expected).norm() / expected.norm()) <= 0.02
 
 
-def test_its_middle_is_the_area() -> None:
+def test_the_centre_of_kspace_is_the_area() -> None:
     """X_0 = sum x / sqrt N, the sum being the area over that of a pixel."""
     kspace = exact_kspace([Ellipse(3.0, 5.0, -2.0, 8.0, 4.0, 0.3)], (32, 64), 0.5)
     expected = 3.0 * math.pi * 8 * 4 / 0.25 / math.sqrt(32 * 64)

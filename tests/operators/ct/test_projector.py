@@ -54,7 +54,7 @@ def test_the_symmetries_give_what_each_view_gives_by_itself(g: Geometry) -> None
 
 
 @geometries
-def test_views_may_be_some_and_in_any_order(g: Geometry) -> None:
+def test_a_subset_of_the_views_may_have_any_order(g: Geometry) -> None:
     x, chosen = draw(1, 1, g.size, g.size), (g.views - 1, 0, g.views // 2)
     torch.testing.assert_close(project(x, g, views=chosen), project(x, g)[..., list(chosen), :])
     y = draw(1, 1, 3, g.detectors, seed=1)
@@ -65,7 +65,7 @@ def test_views_may_be_some_and_in_any_order(g: Geometry) -> None:
 
 @geometries
 @pytest.mark.parametrize("batch", [1, 3, 19])
-def test_any_batch_goes_through_in_one_piece_or_several(g: Geometry, batch: int) -> None:
+def test_a_batch_may_be_computed_in_one_piece_or_several(g: Geometry, batch: int) -> None:
     x = draw(batch, g.size, g.size, dtype=torch.float32)
     y = project(x, g)
     torch.testing.assert_close(y, torch.stack([project(one, g) for one in x]))
@@ -117,7 +117,7 @@ def test_astra_agrees(name: str) -> None:
 @pytest.mark.skipif(not Astra.is_at_hand(), reason="astra-toolbox is not installed")
 def test_astra_refuses_a_fan_beam() -> None:
     g = GEOMETRIES["flat fan"]
-    with pytest.raises(MedscoreError, match="astra has no FanBeam"):
+    with pytest.raises(MedscoreError, match="astra does not support FanBeam"):
         project(draw(1, 16, 16), g, backend="astra")
 
 
@@ -208,7 +208,7 @@ def test_a_backend_that_is_not_installed_says_so(
 
 
 def test_an_unknown_backend_is_refused() -> None:
-    with pytest.raises(ValueError, match="no projector backend 'gpu', use auto or one of csr"):
+    with pytest.raises(ValueError, match="`backend` is 'gpu', expected auto or one of csr"):
         project(draw(1, 16, 16), GEOMETRIES["parallel"], backend="gpu")
 
 
@@ -249,7 +249,7 @@ def small_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "made" / "cache"
 
 
-def test_a_matrix_on_disk_is_read_instead_of_made(
+def test_a_cached_matrix_is_read_instead_of_computed(
     small_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     g, x = ParallelBeam(11, 1.0, 8), draw(1, 11, 11)
@@ -266,18 +266,20 @@ def test_a_matrix_on_disk_is_read_instead_of_made(
         project(x, replace(g, spacing=1.1), backend="csr")
 
 
-def test_a_damaged_file_is_made_again(small_cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_cache_file_is_computed_again(
+    small_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     g, x = ParallelBeam(11, 1.0, 8), draw(1, 11, 11)
     y = project(x, g, backend="csr")
     (path,) = small_cache.iterdir()
     path.write_bytes(path.read_bytes()[:100])
     matrix._pair.cache_clear()
     assert torch.equal(project(x, g, backend="csr"), y)
-    assert "made again" in caplog.text
+    assert "computed again" in caplog.text
     assert set(load_file(path)) >= {"start", "columns", "values"}
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(
+def test_a_cache_that_cannot_be_written_is_not_needed(
     small_cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     small_cache.parent.mkdir()
@@ -285,10 +287,10 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     g, x = ParallelBeam(11, 1.0, 8), draw(1, 11, 11)
     y = project(x, g, backend="csr")
     assert bool(y.any())
-    assert "cannot be kept" in caplog.text
+    assert "cannot be stored" in caplog.text
 
 
-def test_the_oldest_matrices_go_when_there_are_too_many(
+def test_the_oldest_matrices_are_removed_beyond_the_limit(
     small_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []

@@ -109,7 +109,7 @@ def test_voltage_filter_and_step_do_what_they_say() -> None:
         ((0.0,), (1.0,), "an energy is 0.0 keV"),
     ],
 )
-def test_what_is_no_spectrum_is_refused(
+def test_an_invalid_spectrum_is_refused(
     energies: tuple[float, ...], weights: tuple[float, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

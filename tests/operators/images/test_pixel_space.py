@@ -62,7 +62,7 @@ def test_the_block_transform_is_orthogonal(n: int) -> None:
 
 
 def test_a_factor_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(ValueError, match="factor 4 does not divide 12x10"):
+    with pytest.raises(ValueError, match="`factor` 4 does not divide 12x10"):
         SuperResolution(12, 10, 4)
 
 
@@ -137,11 +137,11 @@ def test_kernels_have_their_widths() -> None:
         (torch.full((3, 3), float("nan")), "finite"),
     ],
 )
-def test_impossible_kernels_are_refused(kernel: torch.Tensor, message: str) -> None:
+def test_invalid_kernels_are_refused(kernel: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Blur(kernel, 8, 8)
 
 
 def test_a_threshold_outside_0_to_1_is_refused() -> None:
-    with pytest.raises(ValueError, match="threshold is 1"):
+    with pytest.raises(ValueError, match="`threshold` is 1"):
         Blur(torch.ones(3, 3), 8, 8, threshold=1.0)

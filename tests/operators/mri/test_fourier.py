@@ -61,11 +61,11 @@ def test_a_point_at_the_centre_is_flat_and_a_constant_is_the_centre() -> None:
 
 def test_real_images_are_refused() -> None:
     """Annotations are checked in tests, so the check itself is called."""
-    with pytest.raises(ValueError, match="expected a complex one"):
+    with pytest.raises(ValueError, match="expected a complex type"):
         _complex(torch.zeros(1, 1, 8, 8))
 
 
-def test_a_mask_of_lines_alone_is_refused_with_the_mend() -> None:
+def test_a_mask_of_lines_only_is_refused_with_a_hint() -> None:
     with pytest.raises(ValueError, match="expand a mask of lines"):
         Fourier(torch.ones(8).bool())
 
@@ -88,7 +88,7 @@ def test_cg_sense_recovers_an_image_from_fewer_lines_than_it_has() -> None:
     assert float((zero_filled - x).norm() / x.norm()) > 0.3
 
 
-def test_pixels_that_no_coil_sees_are_zero_and_left_alone() -> None:
+def test_pixels_outside_all_sensitivities_are_zero_and_left_alone() -> None:
     maps = birdcage(4, 8, 8)
     maps[:, :2] = 0
     operator, x = MulticoilFourier(maps, torch.ones(8, 8).bool()), draw(1, 1, 8, 8)
@@ -108,6 +108,6 @@ def test_pixels_that_no_coil_sees_are_zero_and_left_alone() -> None:
         (torch.ones(4, 8, 9, dtype=torch.complex64), "8x9 pixels, the mask 8x8"),
     ],
 )
-def test_impossible_sensitivities_are_refused(maps: torch.Tensor, message: str) -> None:
+def test_invalid_sensitivities_are_refused(maps: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MulticoilFourier(maps, torch.ones(8, 8).bool())

@@ -46,7 +46,7 @@ def test_coefficients_average_what_was_measured_twice() -> None:
     torch.testing.assert_close(found, even.real - even.imag)
 
 
-def test_a_mask_that_holds_k_without_its_opposite_is_refused() -> None:
+def test_a_mask_that_contains_k_without_its_opposite_is_refused() -> None:
     mask = torch.zeros(8, 8)
     mask[2, 3] = 1
     with pytest.raises(ValueError, match="k without -k"):

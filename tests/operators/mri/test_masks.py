@@ -149,9 +149,13 @@ def test_a_mask_without_a_centre_has_no_calibration_region() -> None:
 
 @pytest.mark.parametrize(
     ("acceleration", "centre", "message"),
-    [(0.5, None, "acceleration is 0.5"), (8.0, 20, "lower one"), (2.0, 99, "centre is 99")],
+    [
+        (0.5, None, "`acceleration` is 0.5"),
+        (8.0, 20, "use a lower `acceleration` or `centre`"),
+        (2.0, 99, "`centre` is 99"),
+    ],
 )
-def test_impossible_requests_are_refused(
+def test_invalid_accelerations_are_refused(
     acceleration: float, centre: int | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -159,7 +163,7 @@ def test_impossible_requests_are_refused(
 
 
 def test_no_spokes_and_no_turns_are_refused() -> None:
-    with pytest.raises(ValueError, match="spokes is 0"):
+    with pytest.raises(ValueError, match="`spokes` is 0"):
         radial((8, 8), 0)
-    with pytest.raises(ValueError, match="turns is 0"):
+    with pytest.raises(ValueError, match="`turns` is 0"):
         spiral((8, 8), 0.0)

@@ -64,7 +64,7 @@ def test_the_refined_inverse_beats_the_compensated_adjoint() -> None:
     ("trajectory", "message"),
     [(torch.zeros(3, 8), "shape"), (torch.full((2, 8), 4.0), "radians per pixel")],
 )
-def test_impossible_trajectories_are_refused(trajectory: torch.Tensor, message: str) -> None:
+def test_invalid_trajectories_are_refused(trajectory: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         whole(trajectory, 8, 8)
 

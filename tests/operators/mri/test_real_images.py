@@ -39,7 +39,7 @@ def test_the_phase_is_that_of_the_centre_lines() -> None:
 
 def test_several_coils_need_their_maps() -> None:
     k = fft2c(birdcage(2, SIDE, SIDE) * magnitude())
-    with pytest.raises(ValueError, match="sensitivities"):
+    with pytest.raises(ValueError, match="2 coils: give `sensitivity`"):
         estimate_phase(k)
 
 
@@ -69,7 +69,7 @@ def test_two_channels_are_the_parts_of_the_image() -> None:
     )
 
 
-def test_no_phase_is_refused() -> None:
+def test_an_invalid_phase_is_refused() -> None:
     inner = Fourier(torch.ones(8, 8))
     with pytest.raises(ValueError, match="modulus 1"):
         Phased(inner, 2 * torch.ones(8, 8, dtype=torch.complex64))

@@ -66,5 +66,5 @@ def test_without_sigpy_espirit_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_calibration_region_larger_than_the_data_is_refused() -> None:
-    with pytest.raises(ValueError, match="calibration is"):
+    with pytest.raises(ValueError, match="`calibration` is"):
         low_resolution(scan()[0], (N + 1, 8))

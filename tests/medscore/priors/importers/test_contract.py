@@ -1,4 +1,4 @@
-"""The user's part of an import: ranges, contradictions, and what cannot be stored."""
+"""The user's contract of an import: ranges, contradictions, and weights that cannot be stored."""
 
 import re
 from pathlib import Path
@@ -29,7 +29,7 @@ NUMBERS = st.floats(-2000, 2000)
 
 
 @given(low=NUMBERS, width=st.floats(1, 4000), a=st.floats(-5, 4), span=st.floats(0.1, 9))
-def test_the_ends_are_the_values_that_the_network_was_shown_as_0_and_1(
+def test_the_ends_are_the_values_that_were_0_and_1_in_the_networks_input(
     low: float, width: float, a: float, span: float
 ) -> None:
     changes = {"low": low, "high": low + width, "network_range": (a, a + span)}
@@ -140,7 +140,7 @@ def test_weights_that_float16_cannot_hold_are_refused(value: float) -> None:
         fitted(NETWORK, weights, Path("w.pt"))
 
 
-def test_the_first_names_of_each_fault_and_their_number_are_told() -> None:
+def test_the_message_has_the_first_names_of_each_fault_and_their_number() -> None:
     torch.manual_seed(0)
     weights = NETWORK.build().state_dict()
     gone = [name for name in weights if "norm1" in name]
@@ -148,9 +148,9 @@ def test_the_first_names_of_each_fault_and_their_number_are_told() -> None:
         del weights[name]
     weights["body.extra"] = torch.zeros(1)
     weights["body.out.2.conv.bias"] = torch.zeros(7)
-    told = (
+    expected = (
         rf"missing: {gone[0]}, {gone[1]}, {gone[2]}, \.\.\. \({len(gone)} in all\); "
         r"unknown: body\.extra; of another shape: body\.out\.2\.conv\.bias \(7,\) for \(1,\)"
     )
-    with pytest.raises(MedscoreError, match=told):
+    with pytest.raises(MedscoreError, match=expected):
         fitted(NETWORK, weights, Path("w.pt"))

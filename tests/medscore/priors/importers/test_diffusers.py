@@ -1,4 +1,4 @@
-"""diffusers' checkpoints: network, noise levels, predictions and steps are the library's own."""
+"""Checkpoints of diffusers: network, noise levels, predictions and steps are the library's."""
 
 import inspect
 import json
@@ -52,7 +52,7 @@ def images(count: int) -> torch.Tensor:
 
 
 def loaded(folder: Path) -> tuple[ImportedNetwork, NetworkPrior]:
-    """What is found in a folder, and the prior that was made of it, saved and loaded."""
+    """The network in a folder, and the prior that is made of it, saved and loaded."""
     source, path = importer.open_folder(folder), contract_file(folder / "c.yaml")
     imported = importer.map_checkpoint(source, USER)
     contract = assemble(read_contract(path), imported, source, path)
@@ -91,7 +91,7 @@ def test_the_noise_levels_are_the_schedulers(start: float, end: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_network_is_told_the_integers_from_0_to_999(dtype: torch.dtype) -> None:
+def test_the_condition_is_the_integers_from_0_to_999(dtype: torch.dtype) -> None:
     sde, told = (part for part in importer.noise_schedule(SCHEDULER))
     assert torch.equal(told.told()(sde.build(), TIMES.to(dtype)), STEPS.to(dtype))
 
@@ -117,7 +117,7 @@ def test_the_denoiser_is_the_schedulers_for_each_prediction(
         predicted = theirs(x, torch.tensor(n)).sample
         clean = scheduler.step(predicted, n, x).pred_original_sample
         t = torch.full((2,), (n + 1) / 1000, dtype=x.dtype)
-        # the scheduler's betas are of single precision
+        # the scheduler's betas are in single precision
         torch.testing.assert_close(prior.denoise(x, t), clean, rtol=1e-4, atol=1e-5)
 
 
@@ -223,7 +223,7 @@ def test_noise_that_cannot_be_imported_is_refused(changes: dict[str, Any], why: 
         importer.noise_schedule(SCHEDULER | changes)
 
 
-def test_what_an_old_scheduler_does_not_say() -> None:
+def test_keys_that_old_schedulers_lack() -> None:
     old = {key: value for key, value in SCHEDULER.items() if key != "prediction_type"}
     expected = (DDPMSpec(), PredictionSpec(target="noise", condition="level", levels=1000))
     assert importer.noise_schedule(old) == importer.noise_schedule(SCHEDULER) == expected

@@ -1,4 +1,4 @@
-"""MONAI's state dicts: the same function comes out, and what cannot be mapped is refused."""
+"""MONAI's state dicts: the imported network computes the same, and others are refused."""
 
 import json
 from pathlib import Path
@@ -102,11 +102,11 @@ def test_the_denoiser_is_what_monais_scheduler_makes_of_the_network(
         predicted = prior.network(x, torch.full((3,), float(n), dtype=x.dtype))
         _, clean = scheduler.step(predicted, n, x, generator=torch.Generator().manual_seed(0))
         t = torch.full((3,), (n + 1) / 1000, dtype=x.dtype)
-        # the scheduler's betas are of single precision
+        # the scheduler's betas are in single precision
         torch.testing.assert_close(prior.denoise(x, t), clean, rtol=1e-4, atol=1e-5)
 
 
-def test_all_but_two_arguments_show_in_the_weights() -> None:
+def test_all_but_two_arguments_follow_from_the_weights() -> None:
     for arguments in VARIANTS:
         full = found(arguments, arguments)
         assert found(arguments).network == full.network
@@ -143,7 +143,7 @@ def test_a_configuration_that_does_not_fit_is_refused(config: dict[str, Any], wh
         found(MONAI_2D, config)
 
 
-def test_arguments_that_change_nothing_are_taken() -> None:
+def test_arguments_without_effect_are_accepted() -> None:
     config = needed(MONAI_2D) | {
         "_target_": "DiffusionModelUNet", "with_conditioning": False, "cross_attention_dim": None,
         "num_class_embeds": None, "upcast_attention": True, "use_flash_attention": True,
@@ -168,7 +168,7 @@ def test_conditional_networks_are_refused(changes: dict[str, Any], why: str) -> 
         found(MONAI_2D | changes)
 
 
-def test_the_older_names_of_the_attention_are_told_apart() -> None:
+def test_the_older_names_of_the_attention_are_refused_with_a_hint() -> None:
     weights = monai_network(**MONAI_2D).state_dict()
     old = {name.replace(".attn.to_q", ".to_q"): value for name, value in weights.items()}
     with pytest.raises(MedscoreError, match="load_old_state_dict"):

@@ -1,4 +1,4 @@
-"""score_sde_pytorch's checkpoints: which SDE, which prediction, and so which score."""
+"""Checkpoints of score_sde_pytorch: the SDE, the prediction, and the resulting score."""
 
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def prior(tmp_path: Path, spec: NCSNPPSpec, **changes: Any) -> tuple[NetworkPrio
 
 
 def network(spec: NCSNPPSpec, image_range: str) -> nn.Module:
-    """The file's averages in the network, unturned."""
+    """The network with the file's averages, in the library's order of the levels."""
     content = score_sde_content(spec, SIGMAS)
     made = spec.model_copy(update={"image_range": image_range}).build().double().eval()
     made.load_state_dict(score_sde.weights(content, spec))
@@ -106,7 +106,7 @@ def test_noise_scales_counted_from_the_most_noise_are_counted_from_the_least(
     sigma = made.sde.sigma(t)[:, None, None, None]
     torch.testing.assert_close(sigma.flatten(), SIGMAS[theirs].double(), rtol=2e-4, atol=0)
     expected = network(POSITIONS, "unit")(x, theirs.double()) / sigma
-    # the turned weights are of single precision
+    # the changed weights are in single precision
     torch.testing.assert_close(made.score(x, t) * sigma, expected * sigma, rtol=1e-4, atol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Foreign files: tensors come through, nothing is executed, everything else is one line."""
+"""Foreign files: tensors are read, nothing is executed, and everything else is refused."""
 
 import os
 import pickle
@@ -33,7 +33,7 @@ def test_a_hostile_pickle_is_refused_and_not_executed(
 ) -> None:
     hit = tmp_path / "hit"
     pickle.loads(pickle.dumps(Bomb(hit)))
-    assert hit.exists()  # it is armed
+    assert hit.exists()  # the bomb works
     hit.rmdir()
     path = tmp_path / "hostile.pth"
     torch.save(wrap(Bomb(hit)), path, _use_new_zipfile_serialization=zipped)
@@ -51,7 +51,7 @@ def test_a_bare_hostile_pickle_is_refused_and_not_executed(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
-def test_tensors_come_through_whatever_the_file_is_called(tmp_path: Path, kind: str) -> None:
+def test_tensors_are_read_whatever_the_name_of_the_file(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "weights.bin"
     if kind == "safetensors":
         save_file(WEIGHTS, path)
@@ -71,7 +71,7 @@ def test_tensors_come_through_whatever_the_file_is_called(tmp_path: Path, kind: 
         (b"\xff" * 8 + b"{", "a damaged safetensors file"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: bytes, why: str) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(content)
     with pytest.raises(MedscoreError, match=why) as refusal:

@@ -1,4 +1,4 @@
-"""Checkpoints of score_sde_pytorch: every tensor finds its place, and the network does the same.
+"""Checkpoints of score_sde_pytorch: all tensors are used, and the network computes the same.
 
 ``published`` writes down, from that library's models/ncsnpp.py and models/ddpm.py, which tensors
 such a network has, in order; nothing of the importer is used.
@@ -41,7 +41,7 @@ def named(name: str) -> NCSNPPSpec:
 
 
 def published(spec: NCSNPPSpec) -> list[tuple[str, tuple[int, ...]]]:
-    """Names and shapes in the order in which the library makes them."""
+    """Names and shapes of all tensors in the order of the library."""
     nf, image, biggan = spec.width, spec.image_channels, spec.block == "biggan"
     between = "Conv2d_0" if spec.resample == "fir" else "Conv_0"
     layers: list[Iterator[tuple[str, tuple[int, ...]]]] = []
@@ -108,13 +108,13 @@ def published(spec: NCSNPPSpec) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def wave(shape: tuple[int, ...], n: float, gain: float) -> Tensor:
-    """Numbers by a formula, so that they need not be kept."""
+    """Deterministic numbers from a formula, which need not be stored."""
     k = torch.arange(math.prod(shape), dtype=torch.float64) % 997
     return (gain * torch.sin(0.37 * k**2 + n)).reshape(shape).float()
 
 
 def tensors(spec: NCSNPPSpec) -> dict[str, Tensor]:
-    """A published network's tensors, of sizes that keep a signal's."""
+    """The tensors of a published network, scaled to preserve the variance of a signal."""
     made = {}
     for n, (name, shape) in enumerate(published(spec)):
         if name == "all_modules.0.W":
@@ -130,7 +130,7 @@ def tensors(spec: NCSNPPSpec) -> dict[str, Tensor]:
 def checkpoint(
     made: dict[str, Tensor], average: dict[str, Tensor] | None = None
 ) -> dict[str, object]:
-    """A file's content as the library saves it, of parallel modules."""
+    """The content of a file as the library saves it, with the prefix of parallel modules."""
     model = {"module.sigmas": torch.logspace(1.7, -2, 1000, dtype=torch.float64)}
     model |= {f"module.{name}": tensor for name, tensor in made.items()}
     content: dict[str, object] = {"optimizer": {}, "model": model, "step": 7}
@@ -141,7 +141,7 @@ def checkpoint(
 
 
 def constants(spec: NCSNPPSpec, sign: int) -> dict[str, Tensor]:
-    """Each tensor full of a number of its own."""
+    """Tensors that are each filled with a number of their own."""
     return {
         name: torch.full((), sign * (n + 1.0)).expand(shape)
         for n, (name, shape) in enumerate(published(spec))
@@ -160,7 +160,7 @@ def test_every_tensor_is_used_once_and_has_the_shape_of_its_place(name: str) -> 
     assert sorted(numbers) == [n + 1.0 for n in range(len(made))]
 
 
-# Computed with the code of score_sde_pytorch (Apache-2.0), retyped to run without its CUDA parts:
+# Computed with the code of score_sde_pytorch (Apache-2.0), rewritten to run without its CUDA parts:
 # models/ncsnpp.py, ddpm.py and layers.py of commit c8c18d180ab99ebb8e5213bbc0b1e22e20a38e40,
 # layerspp.py and up_or_down_sampling.py of 235991bc8bfa8106bdeacaaa2ea2a84318d5c847, and the native
 # upfirdn2d of rosinality/stylegan2-pytorch; from ``tensors`` and the inputs below, ten numbers of
@@ -216,7 +216,7 @@ def test_averages_are_preferred_but_for_what_is_not_trained() -> None:
     )
 
 
-def test_the_tensors_alone_do_as_well() -> None:
+def test_the_tensors_of_the_model_alone_are_enough() -> None:
     spec = SMALL["small ddpmpp"]
     whole = score_sde.weights(checkpoint(tensors(spec)), spec)
     alone = score_sde.weights(dict(tensors(spec)), spec)
@@ -251,7 +251,7 @@ def test_other_networks_are_recognised(change: dict[str, object]) -> None:
     assert score_sde.recognise(checkpoint(constants(spec, 1))) == spec
 
 
-def test_what_is_none_of_these_networks_is_not_recognised() -> None:
+def test_other_content_is_not_recognised() -> None:
     made = tensors(SMALL["small ddpmpp"])
     first = next(iter(made))
     assert score_sde.recognise({}) is None
@@ -301,7 +301,7 @@ def test_averages_of_another_network_are_refused() -> None:
     assert "shadow_params" in refusal({**checkpoint(made), "ema": {"decay": 0.9}}, spec)
 
 
-def test_the_noise_scales_are_read_off() -> None:
+def test_the_noise_scales_are_read() -> None:
     found = score_sde.noise_scales(checkpoint(tensors(SMALL["small ddpmpp"])))
     assert found == pytest.approx((0.01, 10**1.7, 1000))
     assert score_sde.noise_scales({}) is None

@@ -22,14 +22,14 @@ CT, MR = ("sparse-ct", "mar", "sparse-mar"), ("mri", "mri-multicoil")
 ANY = (*CT, *MR, "deblur")
 MADE_FOR = {
     "fbp": CT, "li": CT, "nmar": CT, "sirt": CT, "cg-sense": MR,
-    "zero-filled": ANY, "cgls": ANY, "fista-tv": ANY, "l1-wavelet": ANY,
+    "zero-filled": ANY, "adjoint": ANY, "cgls": ANY, "fista-tv": ANY, "l1-wavelet": ANY,
 }  # fmt: skip
 SHORT = {
     "fista-tv": {"iterations": 30},
     "l1-wavelet": {"iterations": 30},
     "sirt": {"iterations": 20},
 }
-BLIND = {"fbp": ("mar", "sparse-mar"), "zero-filled": CT}
+BLIND = {"fbp": ("mar", "sparse-mar"), "zero-filled": CT, "adjoint": ANY}
 """Where what is missing counts as zero, which leaves no likeness."""
 CASES = [(kind, task) for kind, tasks in MADE_FOR.items() for task in tasks]
 REFUSED = [(kind, task) for kind, tasks in MADE_FOR.items() for task in ANY if task not in tasks]

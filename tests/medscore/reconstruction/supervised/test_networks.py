@@ -1,4 +1,4 @@
-"""Supervised reconstructors: what they are when their networks say nothing, and that they learn."""
+"""Supervised networks: their output if the inner networks return zero, and their gradients."""
 
 import pytest
 import torch
@@ -21,8 +21,8 @@ from medscore.reconstruction.supervised.networks import (
 SMALL = UNetSpec(channels=(8, 8), blocks=1, fold=2, groups=8)
 
 
-class Silent(nn.Module):
-    """Says nothing, in any unit."""
+class Zero(nn.Module):
+    """A network that returns zero."""
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         return torch.zeros_like(x)
@@ -40,24 +40,26 @@ def images(seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
-def test_a_post_processor_that_says_nothing_gives_what_the_data_give(operator: Operator) -> None:
+def test_a_post_processor_of_a_zero_network_is_the_direct_reconstruction(
+    operator: Operator,
+) -> None:
     y = operator.forward(images())
-    assert torch.equal(PostProcessor(Silent())(operator, y), direct(operator, y))
+    assert torch.equal(PostProcessor(Zero())(operator, y), direct(operator, y))
 
 
-def test_a_cascade_that_says_nothing_keeps_what_fits_the_data() -> None:
-    """A step of length 1 along an orthogonal T is exact data consistency."""
+def test_a_cascade_of_zero_networks_stays_consistent_with_the_data() -> None:
+    """With an orthogonal T, a step of length 1 gives exact data consistency."""
     operator = lines()
     y = operator.forward(images())
-    x = Cascade([Silent(), Silent()])(operator, y).detach()
+    x = Cascade([Zero(), Zero()])(operator, y).detach()
     assert float(operator.residual(x, y).max()) < 1e-5
 
 
-def test_a_silent_cascade_goes_down_the_gradient() -> None:
+def test_a_cascade_of_zero_networks_reduces_the_misfit() -> None:
     operator = OPERATORS["CT"]
     y = operator.forward(images())
     misfits = [
-        float(operator.residual(Cascade([Silent()] * blocks)(operator, y).detach(), y).max())
+        float(operator.residual(Cascade([Zero()] * blocks)(operator, y).detach(), y).max())
         for blocks in (1, 4, 16)
     ]
     assert misfits == sorted(misfits, reverse=True)
@@ -67,7 +69,7 @@ def test_a_silent_cascade_goes_down_the_gradient() -> None:
 def test_complex_images_become_magnitudes() -> None:
     operator = Fourier(equispaced((16, 16), 2.0))
     y = operator.forward(images().to(torch.complex64))
-    x = PostProcessor(Silent())(operator, y)
+    x = PostProcessor(Zero())(operator, y)
     assert torch.equal(x, operator.zero_filled(y).abs())
 
 
@@ -76,7 +78,7 @@ def test_complex_images_become_magnitudes() -> None:
     CascadeSpec(kind="cascade", network=SMALL, blocks=2),
 ], ids=["post-processor", "cascade"])  # fmt: skip
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
-def test_everything_in_it_is_trained(
+def test_all_parameters_receive_a_gradient(
     spec: PostProcessorSpec | CascadeSpec, operator: Operator
 ) -> None:
     torch.manual_seed(0)
@@ -97,7 +99,7 @@ def test_everything_in_it_is_trained(
 
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
-def test_samples_of_a_batch_do_not_see_each_other(operator: Operator) -> None:
+def test_samples_of_a_batch_are_independent(operator: Operator) -> None:
     torch.manual_seed(0)
     model = CascadeSpec(kind="cascade", network=SMALL, blocks=2).build().eval()
     y = operator.forward(images())

@@ -1,0 +1,34 @@
+"""Names and defaults that option helps show, without the libraries that define them.
+
+The command line shows its help within a second, so it does not import PyTorch for it. A test
+compares these words with the tables that they repeat.
+"""
+
+from __future__ import annotations
+
+TASKS = (
+    "sparse-ct", "limited-angle", "mar", "sparse-mar", "mri", "mri-multicoil", "inpaint", "sr",
+    "deblur",
+)  # fmt: skip
+"""Tasks of ``simulate`` (:data:`medscore.measurements.tasks.TASKS`)."""
+
+SCAN = {
+    "views": 23, "arc": 120.0, "acceleration": 4.0, "mask": "equispaced", "coils": 8, "factor": 2,
+    "blur": 2.0, "hidden": 0.25,
+}  # fmt: skip
+"""Defaults of simulated scans (:class:`medscore.measurements.choices.Choices`)."""
+
+MASKS = ("equispaced", "random", "variable-density", "variable-density-2d")
+"""Sampling patterns of k-space (:data:`medscore.measurements.kspace_mask.SHAPES`)."""
+
+MAPS = ("low-resolution", "espirit")
+"""Estimators of coil sensitivities (:data:`medscore.measurements.from_kspace.MAPS`)."""
+
+TARGETS = ("rss", "mvue", "magnitude")
+"""Images of fully sampled k-space (:data:`medscore.measurements.from_kspace.TARGETS`)."""
+
+METAL_HU = 2500.0
+"""Threshold for metal (:data:`medscore.operators.ct.metal.METAL_HU`)."""
+
+OBSERVED = ("inpaint", "sr", "colorize")
+"""What ``generate`` may know of an image (:data:`medscore.generation.observations.TASKS`)."""

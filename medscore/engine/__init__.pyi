@@ -1,0 +1,11 @@
+"""Types of the public names of this package, which are imported when first used."""
+
+from .loop import (
+    UNCONDITIONAL as UNCONDITIONAL,
+    Batch as Batch,
+    Job as Job,
+    Samples as Samples,
+    StepInfo as StepInfo,
+    run as run,
+)
+from .resume import Residual as Residual

@@ -1,0 +1,8 @@
+"""Types of the public names of this package, which are imported when first used."""
+
+from .method import Method as Method, Run as Run
+from .outputs import Outcome as Outcome
+from .result import Reconstruction as Reconstruction
+from .run import choose_method as choose_method, reconstruct as reconstruct
+from .sampling import Sampling as Sampling
+from .saving import reconstruct_file as reconstruct_file, save as save

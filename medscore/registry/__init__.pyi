@@ -1,0 +1,15 @@
+"""Types of the public names of this package, which are imported when first used."""
+
+from .build import (
+    build_conditioner as build_conditioner,
+    build_grid as build_grid,
+    build_sampler as build_sampler,
+)
+from .methods import (
+    BASELINES as BASELINES,
+    CONDITIONERS as CONDITIONERS,
+    GRIDS as GRIDS,
+    SAMPLERS as SAMPLERS,
+)
+from .presets import Settings as Settings, choose as choose, preset as preset
+from .table import Table as Table

@@ -1,0 +1,36 @@
+"""Types of the public names of this package, which are imported when first used."""
+
+from .adapters import from_deepinv as from_deepinv, from_sigpy as from_sigpy
+from .base import Operator as Operator
+from .ct.geometry import (
+    FanBeam as FanBeam,
+    ParallelAngles as ParallelAngles,
+    ParallelBeam as ParallelBeam,
+)
+from .ct.radon import Radon as Radon
+from .ct.scans import (
+    fan_sparse_view as fan_sparse_view,
+    limited_angle as limited_angle,
+    sparse_view as sparse_view,
+    view_list as view_list,
+)
+from .images.blur import Blur as Blur
+from .images.colorization import Colorization as Colorization
+from .images.inpainting import Inpainting as Inpainting
+from .images.super_resolution import SuperResolution as SuperResolution
+from .linear import LinearOperator as LinearOperator
+from .mri.fourier import Fourier as Fourier
+from .mri.hartley import Hartley as Hartley
+from .mri.multicoil import MulticoilFourier as MulticoilFourier
+from .mri.nufft import NonuniformFourier as NonuniformFourier
+from .noise import (
+    ComplexGaussianNoise as ComplexGaussianNoise,
+    GaussianNoise as GaussianNoise,
+    Noiseless as Noiseless,
+    NoiseModel as NoiseModel,
+    PoissonNoise as PoissonNoise,
+)
+from .wrappers.padded import Padded as Padded
+from .wrappers.restricted import Restricted as Restricted
+from .wrappers.stack import Stack as Stack
+from .wrappers.whitened import Whitened as Whitened
