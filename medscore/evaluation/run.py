@@ -114,7 +114,7 @@ def evaluate(
 def _command(
     config: str | Path, output: Path, only: Sequence[str], parameters: Sequence[str]
 ) -> str:
-    """The command that makes the report; data folders are private, so it says DATA."""
+    """The command that reproduces the report, with DATA in place of the private data folder."""
     options = [part for name in only for part in ("--method", name)]
     options += [part for text in parameters for part in ("--set", text)]
     words = [

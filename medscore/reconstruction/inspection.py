@@ -101,7 +101,7 @@ def inspect(
             volume = read_volume(path, series=series, resample=True, channel=channel)
         except MedscoreError:
             raise refused from None
-        noticed = ("the slices are not on an regular grid: read it with `resample`",)
+        noticed = ("the slices are not on a regular grid: read them with `resample`",)
     return of_volume(volume, contracts, noticed)
 
 
@@ -187,7 +187,7 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
     }
     noticed = list(raw.source.notes)
     if raw.spacing is None:
-        noticed.append("the file does not specify the pixel size: measure it with `spacing`")
+        noticed.append("the file does not specify the pixel size: set `spacing` when measuring")
         return Report("raw k-space", facts, tuple(noticed), {})
     column, row, thickness = raw.spacing
     side = column * nx
@@ -222,7 +222,7 @@ def of_projections(path: Path) -> Report:
         "views": f"{len(views)}, detector of {ds.get('Rows', '?')} x {ds.get('Columns', '?')}",
         "scan": kind,
     }
-    noticed = ("projections do not specify the image: measure them with `size` and `spacing`",)
+    noticed = ("projections do not specify the image: set `size` and `spacing` when measuring",)
     return Report("CT projections (DICOM-CT-PD)", facts, noticed, {})
 
 

@@ -1,4 +1,4 @@
-"""A command line to call in-process, a tiny CT volume and a tiny untrained prior."""
+"""Fixtures: the command line in-process, tiny CT and MR volumes, and tiny untrained priors."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ from medscore.priors.contract import DataContract, Provenance, VESpec
 
 @dataclass(frozen=True)
 class Result:
-    """What a command left behind: exit code, standard output and standard error."""
+    """The exit code, standard output and standard error of a command."""
 
     code: int
     out: str
@@ -52,12 +52,12 @@ def _call(*args: object) -> Result:
 
 
 PC = ("--sampler", "pc", "--conditioner", "proximal", "--grid", "uniform")
-"""Two evaluations a step, and draws of its own in every one."""
+"""Two evaluations per step, each with new random draws."""
 
 
 @pytest.fixture(scope="session")
 def medscore() -> Command:
-    """Call the command line with these arguments."""
+    """Call the command line with given arguments."""
     return _call
 
 
@@ -75,7 +75,7 @@ def done() -> Command:
 
 @pytest.fixture
 def refused(tmp_path: Path) -> Callable[..., str]:
-    """Call the command line; check that it refuses in one line and leaves nothing behind."""
+    """Call the command line and check that it refuses in one line without leaving files."""
 
     def call(*args: object) -> str:
         before = sorted(tmp_path.rglob("*"))
@@ -92,7 +92,7 @@ def refused(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for what every test reads and none changes."""
+    """A folder for files that all tests read and none changes."""
     return tmp_path_factory.mktemp("shared")
 
 
@@ -136,7 +136,7 @@ def dicom_scan() -> Path:
 
 @pytest.fixture(scope="session")
 def make_prior() -> Callable[..., Path]:
-    """Write an untrained prior; keywords change its contract."""
+    """Write an untrained prior; keyword arguments change its contract."""
 
     def make(path: Path, **changes: Any) -> Path:
         contract = DataContract(
@@ -197,14 +197,14 @@ def pictures(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def measurement(done: Command, scan: Path, shared: Path) -> Path:
-    """Noise-free views of ``scan``, so many that they fix the image."""
+    """Noise-free views of ``scan``, enough to determine the image."""
     done("simulate", scan, "--views", 45, "-o", shared / "meas.h5")
     return shared / "meas.h5"
 
 
 @pytest.fixture(scope="session")
 def noisy(done: Command, scan: Path, shared: Path) -> Path:
-    """Nine noisy views of ``scan``: quick to reconstruct, there is no exact step at the end."""
+    """Nine noisy views of ``scan``, which are reconstructed without a final exact step."""
     done("simulate", scan, "--views", 9, "--noise", "gaussian:0.02", "-o", shared / "noisy.h5")
     return shared / "noisy.h5"
 
@@ -237,7 +237,7 @@ def reconstructed(done: Command, recon_args: list[object], shared: Path) -> Path
 
 @pytest.fixture
 def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let Ctrl-C, or another signal, arrive after that many sampling steps."""
+    """Send Ctrl-C, or another signal, after a number of sampling steps."""
 
     def after(steps: int, kind: signal.Signals | None = None) -> None:
         @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Bad input: exit code 2, one line that says what, where and the hint, nothing left behind."""
+"""Invalid input gives exit code 2, one line with fault, place and hint, and no files."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``medscore encode`` and ``medscore decode``: inverses, resumable, with interpolation."""
+"""``medscore encode`` and ``medscore decode`` are inverse, resume, and interpolate."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""``medscore evaluate``: a table that is whole, the same however it came about, or refused."""
+"""``medscore evaluate``: complete and reproducible tables, and refused configurations."""
 
 import csv
 import io
@@ -166,7 +166,7 @@ def test_one_method_alone(evaluate: Callable[..., Path]) -> None:
 def test_a_killed_run_goes_on_and_ends_in_the_same_table(
     evaluate: Callable[..., Path], scan: Path, tmp_path: Path
 ) -> None:
-    """And its processes end with it."""
+    """The worker processes exit with the killed run."""
     whole = evaluate("whole")
     script = shutil.which("medscore", path=str(Path(sys.executable).parent))
     assert script
@@ -193,7 +193,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_table(
 
 
 def _children(process: int) -> list[Path]:
-    """The processes that it started, as Linux lists them."""
+    """The child processes of a process, as listed by Linux."""
     tasks = Path(f"/proc/{process}/task").glob("*/children")
     return [Path("/proc") / child for task in tasks for child in task.read_text().split()]
 
@@ -278,7 +278,7 @@ def test_an_unknown_method_is_refused(
 def test_a_shipped_comparison_runs_by_its_name_without_a_data_folder(
     done: Command, tmp_path: Path
 ) -> None:
-    """On images that pydicom carries."""
+    """The images are part of pydicom."""
     done("evaluate", "bundled-ct", "-o", tmp_path / "out", "--processes", 1, "--method", "FBP")
     assert {(r["task"], r["count"]) for r in _rows(tmp_path / "out")} == {
         ("10 views", "2"), ("23 views", "2"), ("45 views", "2"),

@@ -149,7 +149,7 @@ def test_refuses(
 def test_a_run_that_diverges_leaves_nothing(
     refused: Refused, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In particular no state, which would refuse a run with other settings."""
+    """In particular it leaves no state, which would refuse a run with other settings."""
 
     def diverging(job: Any, on_step: Any) -> Any:
         Path(job.state).write_bytes(b"one image")

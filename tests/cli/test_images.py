@@ -1,4 +1,4 @@
-"""Images from files, in the range and size of a prior."""
+"""Images are read from files in the range and size of a prior."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``medscore inspect``: what a file is, what there is to notice, which priors fit."""
+"""``medscore inspect``: the content of a file, notes about it, and the priors that fit."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def look(done: Command) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def export(tmp_path: Path) -> Path:
-    """A folder with two series of three slices, of which one lacks its third slice of four."""
+    """A folder with two series, one of which lacks the third of its four slices."""
     source = pydicom.dcmread(_bundled("CT_small.dcm"))
     for uid, description, heights in (
         ("1.2.3.1", "Soft 2.0", (0, 2, 4)),

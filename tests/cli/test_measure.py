@@ -1,4 +1,4 @@
-"""``medscore measure``: raw k-space of scanners, made here, to measurement and reconstruction."""
+"""``medscore measure``: synthetic raw k-space files to measurements and reconstructions."""
 
 import json
 from collections.abc import Callable
@@ -50,7 +50,7 @@ class Scan:
 
 
 def scanned(coils: int, noise: float = 0.0) -> Scan:
-    """A disc and what is in it, with a smooth phase."""
+    """A disc with details and a smooth phase."""
     y, x = np.mgrid[-15.5:16, -15.5:16]
     head = 100.0 * (np.hypot(x, y) < 12) + 80 * np.exp(-0.1 * ((x - 3) ** 2 + (y + 4) ** 2))
     image = np.stack([head, head * (np.hypot(x + 4, y) > 3)]).astype(np.float32)
@@ -77,7 +77,7 @@ def fastmri(path: Path, scan: Scan, header: str | None = HEADER, **more: Any) ->
 
 
 def ismrmrd_file(path: Path, scan: Scan, header: str = HEADER, **changes: Any) -> Path:
-    """Lines in a drawn order, each twice, the readout running; a noise line first."""
+    """Lines in random order, each one twice, after a noise line."""
     ismrmrd = pytest.importorskip("ismrmrd")
     rng = np.random.default_rng(0)
     with ismrmrd.Dataset(str(path)) as file:
@@ -122,8 +122,9 @@ def test_lower_resolution_keeps_brightness_and_field_of_view(tmp_path: Path) -> 
 
 
 def test_noise_is_told_from_the_corners(tmp_path: Path) -> None:
-    """From some 800 numbers in the corners by their median: standard error 3.5 %, bound 6 of them
-    and what is left of the image there.
+    """The median of about 800 values in the corners has a standard error of 3.5 %.
+
+    The bound is 6 standard errors plus the rest of the image there.
     """
     raw = read_fastmri(fastmri(tmp_path / "f.h5", scanned(COILS, noise=20.0)))
     for size in (None, 16):
@@ -134,7 +135,7 @@ def test_noise_is_told_from_the_corners(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_ismrmrd_file_holds_the_same_kspace(tmp_path: Path) -> None:
-    """Both repetitions average to it but for a known offset: +2 and -2, or 0."""
+    """The mean of both repetitions is the k-space, with a known offset of 1 on even lines."""
     scan = scanned(COILS)
     raw = read_ismrmrd(ismrmrd_file(tmp_path / "i.h5", scan))
     expected = scan.kspace.copy()
@@ -187,7 +188,7 @@ def test_numpy_kspace_needs_its_pixels_size(
 
 
 def test_single_samples_taken_in_two_phase_encodings(done: Command, tmp_path: Path) -> None:
-    """No readout in the plane: nothing to cut, the pattern stays."""
+    """There is no readout direction in the plane, so nothing is cropped and the mask is kept."""
     kspace = scanned(COILS).kspace[0, :, 16:48].copy()
     taken = np.random.default_rng(0).random((32, 32)) < 0.4
     taken[12:20, 12:20] = True
@@ -249,7 +250,7 @@ def test_refuses(
 def test_pixels_that_are_not_square_become_so_at_lower_resolution(
     done: Command, tmp_path: Path
 ) -> None:
-    """A square field of view of 96 mm in 48 x 32 samples, the middle 24 x 24 of them."""
+    """A square field of view of 96 mm in 48 x 32 samples, of which the central 24 x 24 are used."""
     y, x = np.mgrid[-23.5:24, -15.5:16]
     disc = (np.hypot(2 * y, 3 * x) < 40).astype(np.complex64)  # mm
     kspace = fft2c(torch.from_numpy(disc)[None, None]).numpy()

@@ -111,7 +111,7 @@ def test_other_axes_and_transmissions_are_the_same_scan(
 def test_measured_projections_are_reconstructed(
     done: Command, scan: Path, prior: Path, tmp_path: Path
 ) -> None:
-    """Their noise is not known: it is estimated."""
+    """Their noise is not known and is estimated."""
     operator, fields = SCANS["flat fan"]
     noise = 0.02 * np.random.default_rng(0).standard_normal((2, 90, operator.grid_shape[1]))
     path = written(tmp_path / "p.tif", (scanned(operator, scan) + noise).astype(np.float32))
@@ -213,8 +213,9 @@ def test_an_image_without_metal_is_refused(refused: Command, scan: Path, tmp_pat
 def ct_pd(
     folder: Path, operator: Radon, data: NDArray[np.float32], *, pitch: float = 0.0, **tags: Any
 ) -> Path:
-    """Views (slice, view, detector) as DICOM-CT-PD, in a drawn order, three rows, the table moving
-    by ``pitch`` a turn and 5 mm between turns.
+    """Write views (slice, view, detector) as DICOM-CT-PD in random order, with three detector rows.
+
+    The table moves by ``pitch`` per rotation and by 5 mm between rotations.
     """
     geometry = operator.geometry
     assert isinstance(geometry, FanBeam)

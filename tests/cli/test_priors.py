@@ -1,4 +1,4 @@
-"""``medscore priors``: what is shipped, what a prior is, whether it is whole."""
+"""``medscore priors``: the shipped priors, their contracts, and their integrity."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ RECIPES = Path(__file__).resolve().parents[2] / "configs" / "train"
 
 @pytest.fixture
 def shelf(prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of shipped priors that holds the tiny one."""
+    """A folder of shipped priors that contains only the tiny prior."""
     (tmp_path / "tiny.safetensors").write_bytes(prior.read_bytes())
     monkeypatch.setattr(catalogue, "prior_folder", lambda: tmp_path)
     return tmp_path
@@ -41,7 +41,7 @@ def test_the_list_names_every_shipped_prior(done: Command, shelf: Path) -> None:
 
 
 def test_what_is_needed_to_rebuild_a_shipped_prior_lies_beside_it() -> None:
-    """The recipe is the one the prior was trained with; the loss log ends where training did."""
+    """The recipe is that of the training run, and the loss log ends with its last step."""
     for path in sorted(prior_folder().glob("*.safetensors")):
         contract, recipe = read_checkpoint(path).contract, path.with_suffix(".yaml").read_bytes()
         assert sha256(recipe).hexdigest() == contract.provenance.config_sha256
@@ -52,7 +52,7 @@ def test_what_is_needed_to_rebuild_a_shipped_prior_lies_beside_it() -> None:
 
 
 def test_every_shipped_prior_is_whole_small_and_has_a_card() -> None:
-    """At most 16 MB each; the card says on what, for what, how well, and how near to memorising."""
+    """Each has at most 16 MB and a card with data, purpose, quality and memorisation."""
     shipped = shipped_priors()
     assert set(shipped) == {"ct-128", "ct-128-vp", "mri-128"}
     for name, path in shipped.items():
@@ -66,7 +66,7 @@ def test_every_shipped_prior_is_whole_small_and_has_a_card() -> None:
 
 
 def keyed(path: Path) -> type[Strict]:
-    """What a training configuration is, by its keys."""
+    """The kind of a training configuration, from its keys."""
     keys = set(read_yaml(path))
     if "classifies" in keys:
         return ClassifierRecipe

@@ -117,7 +117,7 @@ def test_real_images_that_are_alike_are_refused(refused: Refused, sets: Path) ->
 
 
 def test_copies_are_looked_for_among_equally_many(sets: Path) -> None:
-    """By chance alone, many samples come closer to training images than few real images do."""
+    """Larger sets come closer to training images by chance, so sets of equal size are compared."""
     generator = torch.Generator().manual_seed(0)
     few, many, training = (torch.randn(n, 4, generator=generator) for n in (30, 600, 600))
     names = [str(i) for i in range(600)]

@@ -1,4 +1,4 @@
-"""``medscore recon``: a measurement in, the reconstruction and its record out."""
+"""``medscore recon``: from a measurement to the reconstruction and its provenance."""
 
 import json
 from collections.abc import Callable
@@ -121,7 +121,7 @@ def test_the_result_does_not_depend_on_the_batch_size(
 def test_the_final_step_does_not_depend_on_the_batch_size(
     done: Command, scan: Path, prior: Path, tmp_path: Path, views: int, preset: str
 ) -> None:
-    """Few views of what the prior does not know: A is nearly singular, and the fit far away."""
+    """A is almost singular for few views, and the untrained prior is far from the data."""
     done("simulate", scan, "--views", views, "-o", tmp_path / "m.h5")
     args = ["recon", tmp_path / "m.h5", "--prior", prior, "--steps", 30, "--device", "cpu"]
     for size in (1, 8):
@@ -189,7 +189,7 @@ def test_divergence_is_refused_and_leaves_nothing(
 def test_every_sampler_reconstructs(
     done: Command, recon_args: Args, tmp_path: Path, sampler: str
 ) -> None:
-    """On the grid meant for most; plain corrections aside, each step counts what it states."""
+    """All samplers run on the default grid, and each step has the stated evaluations."""
     done(*recon_args, "--sampler", sampler, "--grid", "log-snr", "-o", tmp_path / "out")
     twice, thrice = ("pc", "dpm-solver-2", "heun", "edm-stochastic"), ("dpm-solver-3",)
     cost = 2 if sampler in twice else 3 if sampler in (*thrice, "annealed-langevin") else 1
@@ -197,7 +197,7 @@ def test_every_sampler_reconstructs(
 
 
 def _needs_more(name: str) -> bool:
-    """Conditioners that Radon cannot serve."""
+    """Whether a conditioner does not support the Radon operator."""
     return name in ("replacement", "ddrm")
 
 
@@ -236,7 +236,7 @@ def test_without_options_it_is_the_fast_preset(
 def test_presets_of_the_dissertation(
     done: Command, measurement: Path, prior: Path, tmp_path: Path, name: str
 ) -> None:
-    """B.6.4: 1000 scales; a single option goes over the preset."""
+    """They have 1000 scales (B.6.4), and a single option overrides the preset."""
     args = ("recon", measurement, "--prior", prior, "--preset", name, "--steps", 3)
     done(*args, "--snr", 0.1, "-o", tmp_path / "out")
     found, chosen = _provenance(tmp_path / "out"), preset(name)
@@ -290,7 +290,7 @@ def test_the_noise_level_can_come_from_the_data(
     done(*args, "--noise", estimate, "-o", tmp_path / "estimated")
     done(*args, "-o", tmp_path / "known")
     gap = np.abs(_values(tmp_path / "estimated") - _values(tmp_path / "known"))
-    assert 0 < gap.mean() < 100  # the prior knows nothing: how far it is heeded shows in full
+    assert 0 < gap.mean() < 100  # the prior is untrained, so its weight has a large effect
     assert "hiss" in refused(*args, "--noise", "hiss", "-o", tmp_path / "out")
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and the same command again: nothing lost, nothing half done, nothing mixed up."""
+"""Interrupted commands resume with the same result, and never mix two runs."""
 
 import signal
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Every task of ``simulate``, measured, looked at and reconstructed."""
+"""Every task of ``simulate`` is measured, inspected and reconstructed."""
 
 import json
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def test_every_task_is_measured_looked_at_and_reconstructed(
 def test_what_measures_all_gives_the_image_back(
     done: Command, image: Callable[[str], Path], tmp_path: Path, task: str, options: tuple[Any, ...]
 ) -> None:
-    """In its own units, without a prior: the classical image is the image."""
+    """Without a prior, the classical reconstruction equals the image, in the same units."""
     modality = NEEDS.get(task, "CT")
     done("simulate", image(modality), "--task", task, *options, "-o", tmp_path / "m.h5")
     name, found = classical(read_measurement(tmp_path / "m.h5"))

@@ -1,4 +1,4 @@
-"""``medscore tune``: trials that are kept, the best of them, and scores without references."""
+"""``medscore tune``: stored trials, the best settings, and scores without references."""
 
 import csv
 import io

@@ -1,6 +1,6 @@
-"""Proofs call the same small functions a million times, so shapes are not checked on each call.
+"""Shapes are not checked at run time here, because proofs call small functions very often.
 
-They are everywhere else: every sampler and every conditioner also runs under ``tests/cli``.
+All other tests check them; ``tests/cli`` runs every sampler and every conditioner.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def unchecked() -> Iterator[None]:
-    """Run-time checks off while proofs run."""
+    """Disable run-time checks during proofs."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

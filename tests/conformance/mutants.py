@@ -1,9 +1,9 @@
-"""The proofs fail for wrong code: defects planted one at a time, each must be caught.
+"""Mutation tests: the proofs fail for each of a list of planted defects.
 
-A mutant is a line of the package's source changed. Its module is compiled again with the change and
-the functions of its classes replace those of the real ones; then the proofs run until one fails.
-Only a failed assertion counts: a mutant that cannot be run proves nothing, and unchanged modules
-go through the same planting and must pass.
+A mutant changes a line of the package's source. The module is compiled with the change, and its
+functions and methods replace the original ones; then its proof has to fail. Only failed assertions
+count, because a mutant that cannot run proves nothing. Unchanged modules pass through the same
+procedure and have to pass their proofs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.full
 
 @dataclass(frozen=True)
 class Mutant:
-    """``old`` in the source of ``module`` becomes ``new``; ``proof`` is to notice."""
+    """A defect: ``old`` in the source of ``module`` becomes ``new``, and ``proof`` has to fail."""
 
     module: str
     old: str
@@ -56,12 +56,12 @@ def one_step(*names: str) -> Callable[[], None]:
 
 
 def order(name: str) -> Callable[[], None]:
-    """The order of convergence, on VP: it needs no formula of the step."""
+    """The order of convergence on VP, which needs no formula of the step."""
     return lambda: proofs.order(name, SDES[1])
 
 
 def on_each(proof: Callable[..., None]) -> Callable[[], None]:
-    """A proof that takes an SDE, on every one."""
+    """A proof on every SDE."""
 
     def check() -> None:
         for sde in SDES:
@@ -71,9 +71,9 @@ def on_each(proof: Callable[..., None]) -> Callable[[], None]:
 
 
 def last_step() -> None:
-    """Without a final denoise the engine ends with the last step's state; with it, with E[x_0 | x].
+    """The engine ends with E[x_0 | x] after the final denoising, else with the last state.
 
-    On a single data point at 0.3 that is 0.3 itself, whatever the noise.
+    For a single data point at 0.3, E[x_0 | x] is 0.3 for all noise.
     """
     for sde in (VE(0.05, 10.0), VP()):
         prior = GaussianPrior(sde, torch.full((2,), 0.3), torch.zeros(2, 2))
@@ -90,7 +90,7 @@ def last_step() -> None:
 
 
 def rule(*names: str) -> Callable[[], None]:
-    """A conditioner's step is its paper's, on VP, where neither alpha nor sigma is 1."""
+    """A conditioner's step is that of its source, on VP, where neither alpha nor sigma is 1."""
 
     def check() -> None:
         for name in names:

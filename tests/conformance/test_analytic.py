@@ -1,4 +1,4 @@
-"""The oracles themselves: Gaussians and mixtures in 1 to 64 dimensions on every SDE."""
+"""The analytic priors: Gaussians and mixtures in 1 to 64 dimensions on every SDE."""
 
 import math
 
@@ -108,7 +108,7 @@ def _clean(prior: GMMPrior, n: int) -> Tensor:
 @all_sdes
 @dimensions
 def test_draws_have_the_stated_moments(sde: SDE, d: int) -> None:
-    """20,000 draws; means within 6 standard errors, the covariance within 6 of its own norm's."""
+    """Means of 20,000 draws within 6 standard errors; the covariance within 6 of its norm's."""
     prior, n = mixture(sde, d), 20_000
     x = prior.sample(n, 0.4, generator())
     mean, covariance = prior.marginal(0.4)
@@ -122,7 +122,7 @@ def test_draws_have_the_stated_moments(sde: SDE, d: int) -> None:
 @dimensions
 @pytest.mark.parametrize("noise", [0.1, 1.0])
 def test_the_posterior_obeys_bayes(d: int, noise: float) -> None:
-    """log p(x|y) = log p(x) + log N(y; A x, noise^2) - log p(y): the same rest for every x."""
+    """By Bayes' rule, log p(x|y) - log p(x) - log N(y; A x, noise^2) is the same for every x."""
     prior, m = mixture(VP(), d), max(1, d // 2)
     matrix, y = normal(m, d), normal(m)
     posterior, t = prior.posterior(matrix, y, noise), torch.zeros(6, dtype=torch.float64)
@@ -158,7 +158,7 @@ def test_the_posterior_diffuses_like_the_data(sde: SDE, t: float) -> None:
 @all_sdes
 @pytest.mark.parametrize("t", [0.0, 1e-3, 0.5, 1.0])
 def test_single_precision_keeps_the_score(sde: SDE, t: float) -> None:
-    """Also where sigma is 1e-4 and the denoised image is the state to all digits."""
+    """This holds even at sigma = 1e-4, where the denoised image equals the state to all digits."""
     prior = mixture(sde, 2)
     single = GMMPrior(sde, prior.weights.float(), prior.means.float(), prior.covariances.float())
     t = max(t, sde.eps)
@@ -176,7 +176,7 @@ def test_noise_free_measurements_are_met_exactly() -> None:
 
 
 def test_far_components_keep_their_weights() -> None:
-    """Responsibilities of components a thousand deviations apart neither underflow nor divide."""
+    """Posterior weights of components a thousand standard deviations apart do not underflow."""
     means = torch.tensor([[-1000.0], [1000.0]])
     prior = GMMPrior(VE(), torch.tensor([0.2, 0.8]), means, torch.ones(2, 1, 1))
     x, t = torch.tensor([[-999.0], [1001.0]]), torch.zeros(2)

@@ -1,4 +1,4 @@
-"""Conditioners against the rules of their papers, and in the limit against the true posterior."""
+"""Conditioners agree with the rules of their sources, and in the limit with the true posterior."""
 
 import importlib
 import pkgutil

@@ -57,7 +57,7 @@ def test_on_ddpms_own_scales_alpha_i_is_one_minus_beta_i() -> None:
 
 
 def test_the_texts_norms_are_averages_over_the_batch() -> None:
-    """B.5.7: the average norm across the mini-batch stands for the norms of z and of G."""
+    """In B.5.7, averages over the mini-batch replace the norms of z and of G."""
     prior, t = white(VE()), torch.full((5,), 0.4)
     x, z = SharedNoise(1)(torch.zeros(5, D)), SharedNoise(0)(torch.zeros(5, D))
     g = prior.score(x, t)
@@ -106,7 +106,7 @@ def test_correcting_a_wrong_start_approaches_the_marginal(sde: SDE) -> None:
 @pytest.mark.slow
 @all_sdes
 def test_predictor_corrector_reproduces_the_data(sde: SDE) -> None:
-    """200 scales from the exact p_1; mean and variance of p_eps within 3 % of the deviation.
+    """200 scales from the exact p_1 give mean and std of p_eps within 3 % of the latter.
 
     The standard error of either is below 0.5 %: false-alarm rate below 1e-6.
     """

@@ -1,4 +1,4 @@
-"""A sampler that exists but is not in the conformance suite fails it."""
+"""The conformance suite contains every sampler of the package."""
 
 import importlib
 import pkgutil
@@ -19,7 +19,7 @@ ELSEWHERE = {PredictorCorrector, AnnealedLangevin, AdaptiveFlow, DPMSolverPP2M}
 
 
 def existing() -> set[type]:
-    """Every sampler defined in the package's files."""
+    """All samplers that the package defines."""
     for module in pkgutil.iter_modules(medscore.samplers.__path__, "medscore.samplers."):
         importlib.import_module(module.name)
     return {
@@ -28,7 +28,7 @@ def existing() -> set[type]:
 
 
 def parts(sampler: Sampler) -> set[type]:
-    """The sampler's own type and those of what it is made of."""
+    """The types of a sampler and its parts."""
     seen = {type(sampler)}
     if isinstance(sampler, PredictorCorrector):
         seen |= parts(sampler.predictor) | parts(sampler.corrector)

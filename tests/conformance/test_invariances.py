@@ -1,7 +1,7 @@
-"""What must not change a result: neighbours in the batch, the unit of y, the order, a second run.
+"""Results do not depend on the batch, the unit of y, the order of slices, or a repetition.
 
-Every conditioner of the command line with its defaults, on a CT scan and on k-space of real images,
-where it serves them, with and without noise, in float32.
+Every conditioner is tested with its defaults on a CT scan and on k-space of real images, if it
+supports them, with and without noise, in float32.
 """
 
 from collections.abc import Sequence
@@ -36,11 +36,11 @@ AWARE = (
     "daps",
     "diffpir",
 )
-"""Those that heed the noise level."""
+"""Conditioners that use the noise level."""
 
 
 def prior() -> GMMPrior:
-    """Two kinds of smooth images, so that the score is not linear."""
+    """A prior of two kinds of smooth images, whose score is not linear."""
     place = torch.arange(SIDE).float()
     near = torch.exp(-0.5 * ((place[:, None] - place) / 1.5) ** 2)
     covariance = torch.kron(near, near) + 0.01 * torch.eye(SIDE**2)
@@ -94,8 +94,9 @@ def sample(
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind", "std"), CASES)
 def test_neighbours_order_and_seed(name: str, kind: str, std: float) -> None:
-    """Alone as among eight, to 1e-4 of the range; the same seed gives the same bits, another seed
-    another sample; slices in reverse give the samples in reverse.
+    """A sample does not depend on its batch, to 1e-4 of the range; the seed determines its bits.
+
+    Slices in reverse order give the samples in reverse order.
     """
     operator = OPERATORS[kind]
     y = measured(operator, std)
@@ -114,7 +115,7 @@ def test_neighbours_order_and_seed(name: str, kind: str, std: float) -> None:
 
 @pytest.mark.parametrize(("name", "kind", "std"), [c for c in CASES if c[0] not in ONTO])
 def test_the_unit_of_the_measurements_does_not_matter(name: str, kind: str, std: float) -> None:
-    """A and y in another unit, noise along: the images stay."""
+    """The images do not change if A, y and the noise are expressed in another unit."""
     operator, c = OPERATORS[kind], 37.0
     y = measured(operator, std)
     shape = (1, 1, *operator.grid_shape)

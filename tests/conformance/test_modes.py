@@ -1,9 +1,10 @@
-"""Two far modes: annealed methods find their weights, plain Langevin dynamics does not (Fig. 5.3).
+"""Annealed methods find the weights of two distant modes, plain Langevin dynamics does not.
 
-The thesis's own setting (B.3): 1/5 N((-5,-5), I) + 4/5 N((5,5), I), 1280 samples, starts uniform in
-[-8, 8]^2, Langevin with T = 1000 and epsilon = 0.1, annealed Langevin with 10 levels from 10 to 0.1
-and T = 100. Both epsilons are in Alg. 5.1's convention, twice ours. For annealed Langevin its value
-cannot be meant, see below; 1/100 of it is taken.
+The setting is that of Song 2022, Fig. 5.3 and B.3.2: 1/5 N((-5,-5), I) + 4/5 N((5,5), I), 1280
+samples, uniform initial samples in [-8, 8]^2, Langevin dynamics with T = 1000 and epsilon = 0.1,
+annealed Langevin dynamics with 10 levels from 10 to 0.1, T = 100 and epsilon = 0.1. The convention
+of epsilon is that of Alg. 5.1, twice ours. For annealed Langevin dynamics the printed value
+diverges, as tested below, and 1/100 of it is used.
 """
 
 import pytest
@@ -39,13 +40,13 @@ def uniform_starts() -> Tensor:
 
 
 def weight(x: Tensor) -> float:
-    """Share of the samples nearer to the mode at (5, 5)."""
+    """The fraction of samples that are closer to the mode at (5, 5)."""
     return float((x.sum(1) > 0).float().mean())
 
 
 @pytest.mark.slow
 def test_plain_langevin_gets_the_weights_wrong() -> None:
-    """It keeps each start's mode: about half of them, 25 standard errors from 4/5."""
+    """Samples stay in the mode of their start, about half of them, 25 standard errors from 4/5."""
     sde = VE(1e-3, 10.0, eps=0.0)
     grid = torch.zeros(1001)
     x = walk(Langevin(0.05), far_modes(sde), uniform_starts(), grid, SharedNoise(1))
@@ -79,8 +80,10 @@ def test_annealed_langevin_gets_them_right() -> None:
 
 
 def test_the_step_size_printed_in_the_thesis_diverges_here() -> None:
-    """epsilon = 0.1 with sigma_L = 0.1 is a step of 5 sigma_i^2: at sigma_i = 10 each multiplies
-    the distance to the mean by |1 - 5 * 100 / (100 + 1)| = 3.95.
+    """With epsilon = 0.1 and sigma_L = 0.1 the step size is 5 sigma_i^2.
+
+    At sigma_i = 10 each step multiplies the distance to the mean by |1 - 5 * 100 / (100 + 1)| =
+    3.95.
     """
     sde, sampler = VE(0.1, 10.0, eps=0.0), ScaledLangevin(0.05 / 0.1**2)
     x = walk(sampler, far_modes(sde), uniform_starts(), torch.ones(31), SharedNoise(2))
@@ -90,7 +93,7 @@ def test_the_step_size_printed_in_the_thesis_diverges_here() -> None:
 @pytest.mark.parametrize("sde", [VE(0.05, 30.0), VP(), SubVP()], ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.order])
 def test_every_way_down_the_noise_gets_them_right(name: str, sde: SDE) -> None:
-    """From the exact p_1. VP and sub-VP leave some of the data's mean at t = 1, so not from pi."""
+    """Sampling starts from the exact p_1 and not from pi, because VP keeps some mean at t = 1."""
     prior, case = far_modes(sde), CASES[name]
     steps = min(case.steps, 250)
     grid = case.grid(sde, steps)

@@ -1,4 +1,4 @@
-"""The proximal conditioner where the posterior is known: independent pixels, some measured."""
+"""The proximal conditioner on independent pixels, some of them measured: a known posterior."""
 
 import math
 
@@ -38,7 +38,7 @@ def white(sde: SDE) -> GaussianPrior:
 
 
 def sample(sde: SDE, y: Tensor, lam: float) -> Tensor:
-    """200 scales of predictor-corrector, then Tweedie's denoise, as in Alg. 8.2 and B.6.4."""
+    """Predictor-corrector sampling, 200 scales and final denoising, as in Alg. 8.2 and B.6.4."""
     prior, operator = white(sde), left_half()
     plain = PredictorCorrector(ReverseDiffusion(), LangevinCorrector(0.05))
     conditioner = Proximal(operator, y.expand(N, 1, SIDE, SIDE), lam)
@@ -52,9 +52,10 @@ def sample(sde: SDE, y: Tensor, lam: float) -> Tensor:
 @pytest.mark.statistical
 @pytest.mark.parametrize("sde", SDES, ids=repr)
 def test_unmeasured_pixels_follow_the_posterior(sde: SDE) -> None:
-    """Independent pixels: the posterior of the unmeasured half is the prior, N(0.3, 0.5^2).
+    """For independent pixels, the posterior of the unmeasured half is the prior N(0.3, 0.5^2).
 
-    16,000 numbers, standard error 0.8 % of the deviation; bound 5 %: false-alarm rate below 1e-8.
+    The standard error of 16,000 values is 0.8 % of the standard deviation, the bound 5 %:
+    false-alarm rate below 1e-8.
     """
     y = torch.linspace(-1, 1, SIDE**2).reshape(1, 1, SIDE, SIDE)
     free = sample(sde, y, 1.0)[..., SIDE // 2 :]
@@ -81,14 +82,14 @@ def test_measured_pixels_end_at_the_measurement(sde: SDE) -> None:
 @pytest.mark.statistical
 @pytest.mark.slow
 def test_lam_zero_is_unconditional() -> None:
-    """32,000 numbers of deviation 0.5: 7 standard errors, false-alarm rate below 1e-10."""
+    """32,000 values of standard deviation 0.5; 7 standard errors, false-alarm rate below 1e-10."""
     y = torch.full((1, 1, SIDE, SIDE), 5.0)
     x = sample(VP(), y, 0.0)
     assert float(x.mean()) == pytest.approx(0.3, abs=0.02)
 
 
 class Recorder(Sampler):
-    """Keeps the points it was given."""
+    """A prior that records the states at which it is evaluated."""
 
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
@@ -101,7 +102,7 @@ class Recorder(Sampler):
 
 
 def test_every_sub_step_starts_from_a_projected_point() -> None:
-    """B.6.4: lines 4 and 5 of Alg. 8.2 run before the predictor and before each corrector step."""
+    """Lines 4 and 5 of Alg. 8.2 precede the predictor and every corrector step (B.6.4)."""
     predictor, corrector = Recorder(), Recorder()
     y, operator = torch.ones(2, 1, SIDE, SIDE), left_half()
     sde = VE(1e-8, 10.0)
@@ -116,10 +117,10 @@ def test_every_sub_step_starts_from_a_projected_point() -> None:
 
 @pytest.mark.parametrize("sde", SDES, ids=repr)
 def test_projecting_is_lines_4_and_5_of_algorithm_8_2(sde: SDE) -> None:
-    """Each line written out with a dense T: y_t = alpha y + sigma A z, then Eq. 8.9.
+    """Each line is written out with a dense T: y_t = alpha y + sigma A z, then Eq. 8.9.
 
-    T is no multiple of a rotation, so noise white in the measurement would show; y is not zero, so
-    a missing alpha would.
+    T is not a multiple of a rotation, so noise that is white in the measurement would be detected;
+    y is not zero, so a missing alpha would be detected.
     """
     operator, lam = Square(), 0.7
     generator = torch.Generator().manual_seed(1)

@@ -1,4 +1,4 @@
-"""RED-diff: one hand-computed update, and what it converges to."""
+"""RED-diff: one update computed by hand, and the limit of convergence."""
 
 import torch
 from conditioning import SDES, prior as known, problem

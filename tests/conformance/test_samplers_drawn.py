@@ -1,11 +1,11 @@
-"""Every sampler on a mixture of Gaussians, on every SDE: what it draws is p_eps.
+"""Every sampler draws from p_eps of a mixture of Gaussians, on every SDE.
 
-10,000 samples, started from the exact p_1 (or from a nearby time for plain Langevin dynamics). Mean
-and covariance lie within 6 standard errors (5 numbers a case, some 70 cases: false-alarm rate below
-1e-6 in all). The sliced 2-Wasserstein distance to exact draws lies below the mean plus 6 standard
-deviations of that between 40 pairs of exact draws of the same size (by Student's t with 39 degrees
-of freedom 3e-7 a case, below 1e-4 in all). What bias the stated number of
-steps leaves is smaller than these bounds; how it shrinks is proven without chance elsewhere.
+The 10,000 samples start from the exact p_1 (from a nearby time for plain Langevin dynamics). Mean
+and covariance lie within 6 standard errors (5 values per case in about 70 cases: false-alarm rate
+below 1e-6 in total). The sliced 2-Wasserstein distance to exact draws lies below the mean plus 6
+standard deviations of the distance between 40 pairs of exact draws of the same size (by Student's t
+with 39 degrees of freedom 3e-7 per case, below 1e-4 in total). The remaining bias at the stated
+number of steps is smaller than these bounds; its order is tested without randomness elsewhere.
 """
 
 from dataclasses import replace
@@ -31,7 +31,7 @@ DIRECTIONS = torch.stack(
 
 
 def mixture(sde: SDE) -> GMMPrior:
-    """Three overlapping modes of unlike shapes."""
+    """A prior with three overlapping modes of different shapes."""
     means = torch.tensor([[-1.5, 0.5], [1.0, 1.2], [0.5, -1.4]])
     roots = torch.tensor(
         [[[0.4, 0.1], [0.0, 0.3]], [[0.3, -0.2], [0.1, 0.4]], [[0.6, 0.0], [0.2, 0.3]]]
@@ -40,14 +40,14 @@ def mixture(sde: SDE) -> GMMPrior:
 
 
 def sliced(a: Tensor, b: Tensor) -> float:
-    """Sliced 2-Wasserstein distance of two sets of the same size, over 32 directions."""
+    """The sliced 2-Wasserstein distance of two sets of the same size, over 32 directions."""
     one, other = (np.sort((DIRECTIONS @ x.T).numpy()) for x in (a, b))
     return float(np.sqrt(np.square(one - other).mean()))
 
 
 @cache
 def scatter(index: int, t: float) -> tuple[Tensor, float]:
-    """Exact draws from p_t, and the bound on their distance to others."""
+    """Exact draws from p_t, and the bound on their distance to other exact draws."""
     prior = mixture(SDES[index])
     sets = [prior.sample(N, t, torch.Generator().manual_seed(SEEDED + k)) for k in range(80)]
     apart = torch.tensor([sliced(a, b) for a, b in zip(sets[::2], sets[1::2], strict=True)])
@@ -55,7 +55,7 @@ def scatter(index: int, t: float) -> tuple[Tensor, float]:
 
 
 def draw(name: str, sde: SDE, noise: Noise) -> tuple[Tensor, float]:
-    """Samples of the case's sampler, and the time they are of."""
+    """The samples of a case, and their time."""
     case, prior = CASES[name], mixture(sde)
     generator = torch.Generator().manual_seed(7)
     if name.startswith("langevin"):  # at one noise level, from a neighbouring one
@@ -89,7 +89,7 @@ def test_samples_follow_the_data(name: str, index: int) -> None:
 
 
 def test_the_proof_of_samples_fails_for_a_biased_sampler() -> None:
-    """30 instead of 500 steps of probability flow are caught by the same three bounds."""
+    """Probability flow with 30 instead of 500 steps exceeds the same three bounds."""
     case = CASES["probability flow"]
     CASES["too few"] = replace(case, steps=30)
     try:
@@ -101,10 +101,10 @@ def test_the_proof_of_samples_fails_for_a_biased_sampler() -> None:
 
 @pytest.mark.parametrize("index", range(len(SDES)), ids=[type(sde).__name__ for sde in SDES])
 def test_the_start_itself_is_nearly_p1(index: int) -> None:
-    """pi against the exact p_1, apart from any method: the only error of the start.
+    """The difference between pi and the exact p_1 is the only error of the start.
 
-    The means differ by alpha(1) m and the covariances by alpha(1)^2 C (VE: by C and m, against
-    sigma_max^2), 5 % of a deviation at most.
+    The means differ by alpha(1) m and the covariances by alpha(1)^2 C (on VE by m and C, compared
+    with sigma_max^2), at most 5 % of a standard deviation.
     """
     sde = SDES[index]
     mean, covariance = mixture(sde).marginal(1.0)

@@ -1,7 +1,7 @@
-"""Every sampler on Gaussian data, exactly: its formula, its order, what it leaves unchanged.
+"""Every sampler on Gaussian data, exactly: its formula, its order, its stationary distribution.
 
-Nothing here is drawn, so nothing can fail by chance. The proofs are functions in
-``tests/support/proofs.py``, which ``mutants.py`` runs against planted defects.
+Nothing here is random. The proofs are functions in ``tests/support/proofs.py``, which
+``mutants.py`` runs on planted defects.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Total variation across slices: the minimiser itself, its boundaries, and slices of a prior."""
+"""Total variation across slices: the minimiser, its boundary conditions, and slicewise priors."""
 
 import pytest
 import torch
@@ -33,8 +33,10 @@ def solved(denoised: Tensor, y: Tensor, boundary: Boundary, weight: float = 0.2)
 
 
 def test_the_minimum_satisfies_the_optimality_conditions() -> None:
-    """A subgradient: the smooth part's gradient is -D^T p with |p| <= weight, and p = weight times
-    the sign of D x where that is not zero. p is the sum of the gradients over the slices before.
+    """The minimiser has a subgradient p: the gradient of the smooth part is -D^T p.
+
+    |p| is at most ``weight``, and p is ``weight`` times the sign of D x where D x is not zero. p is
+    the sum of the gradients over the previous slices.
     """
     a, d = operator(), volume()
     y = a.forward(volume(1))
@@ -65,7 +67,7 @@ def test_boundaries_have_exact_adjoints_and_never_join_the_ends() -> None:
 
 
 def test_zero_beyond_pulls_the_end_slices_down() -> None:
-    """A constant volume keeps its value between repeated ends and loses some at zero ones."""
+    """A constant volume is kept between repeated end slices, and reduced at zero boundaries."""
     d = torch.ones(2, 1, Z, SIDE, SIDE).double()
     y = operator().forward(d)
     torch.testing.assert_close(solved(d, y, REPEATED), d, atol=1e-8, rtol=0)

@@ -1,4 +1,4 @@
-"""Every conditioner with the rule it claims to be: functions that the mutation check calls too."""
+"""Every conditioner with the rule of its source; the mutation tests call these functions too."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SDES: list[SDE] = [VE(0.05, 10.0), VP(), SubVP()]
 STD = 0.3
 
 Make = Callable[[Operator, Tensor, float], Conditioner]
-"""From operator, measurements and noise_std."""
+"""Makes a conditioner from operator, measurements and noise_std."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,10 @@ class Case:
     """A conditioner and its rule.
 
     Attributes:
-        noises: noise levels of y it is proven at. orthogonal: it needs an orthogonal T.
+        make: makes the conditioner.
+        rule: one step as its source writes it.
+        noises: noise standard deviations of y at which both are compared.
+        orthogonal: whether the conditioner needs an orthogonal T.
     """
 
     make: Make
@@ -115,7 +118,7 @@ class Orthogonal(Square):
 
 
 def prior(sde: SDE) -> GaussianPrior:
-    """Nine correlated numbers with a mean, float64."""
+    """A Gaussian prior of nine correlated values with a mean, in float64."""
     generator = torch.Generator().manual_seed(3)
     root = 0.4 * torch.randn(9, 9, generator=generator, dtype=torch.float64)
     mean = torch.linspace(-1, 1, 9, dtype=torch.float64)
@@ -123,7 +126,7 @@ def prior(sde: SDE) -> GaussianPrior:
 
 
 def problem(sde: SDE, operator: Square, noise_std: float) -> Problem:
-    """What the rules are told of the same problem."""
+    """The same problem in the form that the rules receive."""
     known, kept = prior(sde), operator.diagonal.double()
     generator = torch.Generator().manual_seed(4)
     x0 = known.sample(1, 0.0, generator)[0]
@@ -139,8 +142,9 @@ def problem(sde: SDE, operator: Square, noise_std: float) -> Problem:
 
 
 def step_is_the_rule(name: str, sde: SDE) -> None:
-    """One step equals the rule at 12 random states with random draws, at high and at low noise, to
-    1e-8. Ten points fix an affine map of nine numbers, so its mean and covariance agree too.
+    """One step equals the rule to 1e-8 at 12 random states with random draws, at two noise levels.
+
+    Ten points determine an affine map of nine values, so its mean and covariance agree as well.
     """
     case = CASES[name]
     operator = Orthogonal() if case.orthogonal else Square()
@@ -164,7 +168,7 @@ def step_is_the_rule(name: str, sde: SDE) -> None:
 
 
 def posterior(sde: SDE, std: float) -> tuple[Problem, GaussianPrior]:
-    """The problem, and the true posterior as a prior."""
+    """The problem and its true posterior, as a prior."""
     p = problem(sde, Square(), std)
     taken = p.kept.bool()
     found = prior(sde).posterior(p.A[taken], p.y[taken], std)
@@ -172,8 +176,9 @@ def posterior(sde: SDE, std: float) -> tuple[Problem, GaussianPrior]:
 
 
 def distance(make: Callable[[Problem], Conditioner], sde: SDE, steps: int) -> float:
-    """Of mean and covariance at the end of DDIM(1) from those of the true posterior at p_eps, from
-    the posterior's exact p_1.
+    """The distance of mean and covariance after DDIM(1) to those of the true posterior at eps.
+
+    Sampling starts from the exact p_1 of the posterior.
     """
     p, exact = posterior(sde, STD)
     conditioned = _Flat(make(p).prior(prior(sde)))
@@ -184,7 +189,7 @@ def distance(make: Callable[[Problem], Conditioner], sde: SDE, steps: int) -> fl
 
 
 def converges(make: Callable[[Problem], Conditioner], sde: SDE) -> None:
-    """Twice the steps halve the distance, within 10 %: in the limit the method is exact."""
+    """Twice the steps halve the distance, within 10 %, so the method is exact in the limit."""
     coarse, fine = (distance(make, sde, steps) for steps in (100, 200))
     assert 1.8 < coarse / fine < 2.2, (coarse, fine)
 
@@ -195,7 +200,7 @@ def exact_moments(sde: SDE) -> None:
 
 
 def exact_guidance(sde: SDE) -> None:
-    """So is guidance by the true log p_t(y | x_t), which is that of a Gaussian."""
+    """Guidance by the true log p_t(y | x_t), which is Gaussian, is exact."""
 
     def energy(p: Problem) -> Callable[[Tensor, Tensor], Tensor]:
         def of(x: Tensor, t: Tensor) -> Tensor:
@@ -216,7 +221,7 @@ def _time(t: float) -> Tensor:
 
 
 class _Flat(Prior):
-    """A prior of images as one of vectors."""
+    """A prior of images as a prior of vectors."""
 
     def __init__(self, inner: Prior) -> None:
         self.inner, self.sde = inner, inner.sde

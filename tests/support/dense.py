@@ -19,7 +19,7 @@ N = 16
 
 
 def matrix(operator: Operator, dtype: torch.dtype) -> Tensor:
-    """A (measurements, pixels) of images (1, H, W) of that dtype."""
+    """The matrix A (measurements, pixels) for images (1, H, W) of a given dtype."""
     height, width = operator.image_shape
     images = torch.eye(height * width, dtype=dtype).reshape(-1, 1, height, width)
     return operator.forward(images).flatten(1).T
@@ -34,12 +34,12 @@ def kspace_mask() -> Tensor:
 
 
 def ct() -> Radon:
-    """Seven views."""
+    """A CT scan with seven views."""
     return sparse_view(N, 1.0, 7)
 
 
 def metal_ct() -> Radon:
-    """All views, but for the rays through a block of metal."""
+    """A CT scan with all views, without the rays through a block of metal."""
     geometry = ParallelBeam(N, 1.0, 24)
     metal = torch.zeros(1, 1, N, N)
     metal[..., 5:8, 9:12] = 1
@@ -48,23 +48,23 @@ def metal_ct() -> Radon:
 
 
 def mri() -> Fourier:
-    """One coil."""
+    """Single-coil k-space."""
     return Fourier(kspace_mask())
 
 
 def multicoil(coils: int = 3) -> MulticoilFourier:
-    """Coils around the image."""
+    """K-space of several coils around the image."""
     return MulticoilFourier(birdcage(coils, N, N).to(torch.complex128), kspace_mask())
 
 
 def lines(coils: int = 6) -> MulticoilFourier:
-    """Every second line, seen by so many coils that they fix the image."""
+    """Every second line of k-space, with enough coils to determine the image."""
     maps = birdcage(coils, N, N).to(torch.complex128)
     return MulticoilFourier(maps, equispaced((N, N), 2.0))
 
 
 def disc(batch: int = 1) -> Tensor:
-    """Images (batch, 1, N, N) float64 of discs between 0 and 1."""
+    """Images of discs with values between 0 and 1, (batch, 1, N, N), float64."""
     at = torch.arange(N, dtype=torch.float64) - (N - 1) / 2
     radius = (at**2 + at[:, None] ** 2).sqrt()
     outer, inner = (radius < 6).double(), (radius < 3).double()

@@ -18,12 +18,12 @@ def _spread(seed: int) -> Tensor:
 
 
 def gauss(sde: SDE) -> GMMPrior:
-    """A Gaussian with correlated numbers."""
+    """A Gaussian prior with correlated values."""
     return GaussianPrior(sde, torch.tensor([0.4, -0.3, 0.1], dtype=torch.float64), _spread(0))
 
 
 def mixture(sde: SDE) -> GMMPrior:
-    """Three Gaussians, apart enough to be three modes."""
+    """A mixture of three well separated Gaussians."""
     means = torch.tensor([[0.8, 0, 0.2], [-0.5, 0.6, 0], [0, -0.7, -0.4]], dtype=torch.float64)
     weights = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
     return GMMPrior(sde, weights, means, torch.stack([_spread(i) for i in range(3)]))

@@ -1,4 +1,4 @@
-"""Measurement files changed by hand, with a seal that holds."""
+"""Edited measurement files with a valid seal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from medscore.io.hdf5 import seal
 
 @contextmanager
 def editing(path: Path) -> Iterator[Any]:
-    """The open HDF5 file; sealed again at the end."""
+    """Open an HDF5 file for editing, and seal it again at the end."""
     with h5py.File(path, "r+") as file:
         yield file
     seal(path)

@@ -1,4 +1,4 @@
-"""Every sampler with what is known of it, and the exact distribution it ends with on a Gaussian.
+"""Every sampler with its known properties, and its exact final distribution for a Gaussian prior.
 
 On a Gaussian prior the score is affine in x, so a sampler with fixed step sizes maps a Gaussian to
 a Gaussian. Its mean and covariance are read off by walking basis vectors, one per number of the
@@ -64,14 +64,14 @@ def moments(prior: GMMPrior) -> Moment:
 
 @dataclass(frozen=True)
 class Case:
-    """A sampler and what is claimed of it.
+    """A sampler and its expected properties.
 
     Attributes:
-        make: builds it for a number of steps and a prior.
-        order: of the bias in the steps, for predictors.
-        grid: the times it is meant for.
-        coarse: steps at which the order shows.
-        steps: at which its samples are right within their own scatter.
+        make: makes the sampler for a number of steps and a prior.
+        order: order of the bias in the number of steps, for predictors.
+        grid: time grid that the sampler is meant for.
+        coarse: number of steps at which the order can be observed.
+        steps: number of steps at which the bias is below the statistical error of the samples.
     """
 
     make: Callable[[int, GMMPrior], Sampler]
@@ -82,7 +82,7 @@ class Case:
 
 
 def _annealed(sde: SDE, steps: int) -> Tensor:
-    """The first level twice, as ``grids.ladder`` does."""
+    """The times of ``log_snr`` with the first one twice, as in ``grids.ladder``."""
     return torch.cat([torch.ones(1), grids.log_snr(sde, steps)])
 
 
@@ -111,13 +111,14 @@ CASES: dict[str, Case] = {
         lambda n, p: AnnealedLangevin(ScaledLangevin(0.1), 20), None, _annealed, steps=60
     ),
     "langevin": Case(lambda n, p: Langevin(0.02), None, steps=200),
-    # in two dimensions single norms scatter, so the batch's are taken; test_corrector.py has 64
+    # in two dimensions the norms vary much between samples, so batch means are used here;
+    # test_corrector.py has 64 dimensions
     "langevin corrector": Case(
         lambda n, p: LangevinCorrector(0.1, ratio=batch_ratio), None, steps=200
     ),
     "adaptive flow": Case(lambda n, p: AdaptiveFlow(), None, steps=1),
 }
-"""Each concrete sampler of the package is in here: a test sees to that."""
+"""All samplers of the package; a test checks that none is missing."""
 
 
 def gaussian(sde: SDE) -> GaussianPrior:
@@ -137,7 +138,7 @@ class _Counting(Noise):
 
 
 class _Probing(Noise):
-    """Call c draws unit vector d for member ``first + c D + d`` of the batch, else zeros."""
+    """Noise that is the unit vector d in call c for batch member ``first + c D + d``, else zero."""
 
     def __init__(self, first: int) -> None:
         self.next = first
@@ -150,7 +151,7 @@ class _Probing(Noise):
 
 
 def walk(sampler: Sampler, prior: Prior, x: Tensor, grid: Tensor, noise: Noise) -> Tensor:
-    """Down the grid, without the engine."""
+    """Sample along a time grid without the engine."""
     memory, n = sampler.init(x), len(x)
     for t, s in pairwise(grid.to(x)):
         x, memory = sampler.step(prior, x, t.expand(n), s.expand(n), noise, memory)
@@ -160,7 +161,7 @@ def walk(sampler: Sampler, prior: Prior, x: Tensor, grid: Tensor, noise: Noise) 
 def propagate(
     sampler: Sampler, prior: Prior, grid: Tensor, mean: Tensor, covariance: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Mean and covariance that N(mean, covariance) has at the end of the grid, exactly."""
+    """The exact mean and covariance at the end of the grid, starting from N(mean, covariance)."""
     d, counting = len(mean), _Counting()
     walk(sampler, prior, torch.zeros(1, d, dtype=mean.dtype), grid, counting)
     x = torch.zeros(1 + d + counting.calls * d, d, dtype=mean.dtype)
@@ -172,7 +173,7 @@ def propagate(
 
 
 def bias(name: str, sde: SDE, steps: int) -> float:
-    """Distance of mean and covariance from those of p_eps, from the exact p_1."""
+    """The distance of the final mean and covariance to those of p_eps, from the exact p_1."""
     case, prior = CASES[name], gaussian(sde)
     grid = case.grid(sde, steps)
     found = propagate(case.make(steps, prior), prior, grid, *prior.marginal(float(grid[0])))

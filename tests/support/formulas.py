@@ -1,7 +1,7 @@
 """One step of every sampler as its source writes it, in plain numbers for one-dimensional data.
 
-Nothing of the package is used: schedules, score and denoiser are written out again from the text
-(Song et al. 2022, B.5.3; N(M, C) data), inverse schedules are found by root finding.
+Nothing of the package is used: schedules, score and denoiser of N(M, C) data are written again from
+the text (Song 2022, B.5.3), and inverse schedules are computed by root finding.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def ddim(eta: float) -> Step:
 
 
 def analytic_dpm(eta: float) -> Step:
-    """Bao et al. 2022, Thm. 1, the exact variance of the data given x_t in the bracket's place."""
+    """Bao et al. 2022, Thm. 1, with the exact variance of the data given x_t."""
 
     def step(k: Schedule, x: float, t: float, s: float, z: float) -> float:
         a, b = k.alpha(t), k.sigma(t)
@@ -167,7 +167,7 @@ def analytic_dpm(eta: float) -> Step:
 
 
 def analytic_dpm_own(k: Schedule, x: float, t: float, s: float, z: float) -> float:
-    """The slides' variance with eta = 1 and the sample's own squared score for its mean."""
+    """The same variance with eta = 1 and the sample's own squared score in place of its mean."""
     a, b, score = k.alpha(t), k.sigma(t), k.score(x, t)
     v = forward_noise(k, t, s) * k.sigma(s) ** 2 / b**2
     rest = math.sqrt(k.sigma(s) ** 2 - v)
@@ -183,7 +183,7 @@ def dpm_solver_1(k: Schedule, x: float, t: float, s: float, z: float) -> float:
 
 
 def dpm_solver_2(k: Schedule, x: float, t: float, s: float, z: float) -> float:
-    """Their Alg. 1."""
+    """Lu et al. 2022, Alg. 1."""
     h = k.lam(s) - k.lam(t)
     m = k.time((k.lam(t) + k.lam(s)) / 2)
     u = k.alpha(m) / k.alpha(t) * x - k.sigma(m) * (math.exp(h / 2) - 1) * k.noise(x, t)
@@ -191,7 +191,7 @@ def dpm_solver_2(k: Schedule, x: float, t: float, s: float, z: float) -> float:
 
 
 def dpm_solver_3(k: Schedule, x: float, t: float, s: float, z: float) -> float:
-    """Their Alg. 2."""
+    """Lu et al. 2022, Alg. 2."""
     h, r1, r2 = k.lam(s) - k.lam(t), 1 / 3, 2 / 3
     s1, s2 = k.time(k.lam(t) + r1 * h), k.time(k.lam(t) + r2 * h)
     e = k.noise(x, t)
@@ -205,7 +205,7 @@ def dpm_solver_3(k: Schedule, x: float, t: float, s: float, z: float) -> float:
 
 
 def dpm_solver_pp_2m(k: Schedule, x: float, t: float, s: float, z: float) -> float:
-    """Lu et al. 2022b, Alg. 2: its second step, from t, after a first one from halfway to 1.
+    """Lu et al. 2022b, Alg. 2: the second step, from t, after a first step from halfway to 1.
 
     The first step starts where the second starts at x.
     """
@@ -232,7 +232,7 @@ def heun(k: Schedule, x: float, t: float, s: float, z: float) -> float:
 
 
 def edm_stochastic(gamma: float, inflate: float) -> Step:
-    """Their Alg. 2, lines 4 to 11, in u = x / alpha."""
+    """Karras et al. 2022, Alg. 2, lines 4 to 11, in u = x / alpha."""
 
     def step(k: Schedule, x: float, t: float, s: float, z: float) -> float:
         v = k.sigma(t) / k.alpha(t)

@@ -60,7 +60,7 @@ def write_slice(tmp_path: Path) -> WriteSlice:
 
 @pytest.fixture(scope="session")
 def refused() -> Refused:
-    """Call a reader on what it must refuse; check the form of the message and return it."""
+    """Call a reader on invalid input, check the form of the message and return it."""
 
     def call(read: Callable[..., Any], where: Path, *args: Any, **options: Any) -> str:
         with pytest.raises(MedscoreError) as caught:
@@ -76,5 +76,5 @@ def refused() -> Refused:
 
 @pytest.fixture(scope="session")
 def ramp() -> NDArray[np.int64]:
-    """An 8 x 6 slice in HU with a value of its own in every pixel, all even."""
+    """An 8 x 6 slice in HU with a different even value in every pixel."""
     return np.arange(48).reshape(8, 6) * 20 - 1000

@@ -1,4 +1,4 @@
-"""What the conformance tests assert, as functions that the mutation check can call too."""
+"""The assertions of the conformance tests, as functions that the mutation tests call too."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ is proportional to the difference of w / (c + w)^2, w = sigma^2, between both en
 
 
 def order(name: str, sde: SDE) -> None:
-    """Twice the steps divide the bias by 2 to the order, within 8 %; so the bias goes to zero."""
+    """Twice the steps divide the bias by 2 to the order, within 8 %, so the bias tends to zero."""
     claimed, steps = CASES[name].order, CASES[name].coarse
     assert claimed is not None
     rate = math.log2(bias(name, sde, steps) / bias(name, sde, 2 * steps))
@@ -133,9 +133,9 @@ def adaptive_flow(sde: SDE) -> None:
 
 
 def annealed_langevin(sde: SDE) -> None:
-    """On one data point the variance after each level is Eq. 6.4's, from the level before.
+    """For a single data point the variance after each level is that of Eq. 6.4.
 
-    Where alpha changes the state is scaled with it first.
+    Where alpha changes, the state is rescaled first.
     """
     relative, steps, levels = 0.3, 4, [10.0, 6.0, 3.6]
     prior = GaussianPrior(sde, torch.zeros(1).double(), torch.zeros(1, 1).double())
@@ -158,7 +158,7 @@ def annealed_langevin(sde: SDE) -> None:
 
 
 def stationary_langevin(sde: SDE) -> None:
-    """The variance that fixed steps keep is v / (1 - eps / (2 v)), v that of p_t, per axis."""
+    """The stationary variance of fixed steps is v / (1 - eps / (2 v)) per axis, v that of p_t."""
     prior, t = gaussian(sde), torch.full((2,), 0.3, dtype=torch.float64)
     mean, covariance = prior.marginal(0.3)
     values, vectors = torch.linalg.eigh(covariance)
@@ -185,7 +185,7 @@ def corrector_order(sde: SDE) -> None:
 
 
 class _Denoiser(Prior):
-    """A prior that only denoises, as networks do."""
+    """A prior that implements only the denoiser, like networks."""
 
     def __init__(self, inner: Prior) -> None:
         self.inner, self.sde = inner, inner.sde
@@ -203,7 +203,7 @@ def score_from_denoiser(sde: SDE) -> None:
 
 
 def moment_table() -> None:
-    """Linear between its times, flat beyond them."""
+    """A moment table is linear between its times and constant beyond them."""
     table = MomentTable((0.2, 0.4, 0.8), (1.0, 2.0, 0.0))
     t = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.7, 0.9])
     found = table(t, torch.zeros(6, 1), VP())
@@ -225,7 +225,7 @@ def analytic_bounds() -> None:
 
 
 def noise_is_not_raised_beyond_the_sdes_own() -> None:
-    """At t = 1 churn has nothing to add: the step is Heun's, whatever gamma and the draw."""
+    """At t = 1 churn adds no noise: for every gamma and draw the step equals Heun's."""
     for sde in (VE(0.05, 10.0), VP()):
         prior = _line(sde)
         x, ends = _one(1.3)[None], (_one(1.0), _one(0.9))
@@ -248,7 +248,7 @@ def estimated_moments() -> None:
 
 
 def own_moment() -> None:
-    """A sample's own sigma^2 |score|^2 / d, by hand."""
+    """The moment of a single sample is sigma^2 |score|^2 / d."""
     sde, t = VP(), torch.tensor([0.3, 0.6]).double()
     score = torch.tensor([[1.0, 2.0, 3.0], [0.0, 1.0, 0.0]]).double()
     sigma = [written(sde).sigma(float(v)) for v in t]
@@ -257,7 +257,7 @@ def own_moment() -> None:
 
 
 def samples_alone() -> None:
-    """AdaptiveFlow gives a sample the same bits whatever its neighbours."""
+    """AdaptiveFlow gives bitwise the same sample for any other samples in the batch."""
     prior = gaussian(VP())
     x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).double()
     t, s = torch.ones(4).double(), torch.full((4,), 0.1).double()

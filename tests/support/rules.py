@@ -1,8 +1,9 @@
 """One step of every conditioner as its source writes it, in dense matrices for Gaussian data.
 
-Nothing of the package's conditioners or solvers is used: the problem is two matrices, the denoiser
-a formula, every inverse ``torch.linalg``'s. A rule takes the state, t, s and the step's white draws
-in the order in which they are made, and gives the next state. The sampler is DDIM with eta = 0.6.
+No conditioner or solver of the package is used: the problem is given by two matrices, the denoiser
+by a formula, and every inverse is computed by ``torch.linalg``. A rule maps the state, t, s and the
+step's noise, in the order in which it is drawn, to the next state. The sampler is DDIM with
+eta = 0.6.
 """
 
 from __future__ import annotations
@@ -21,11 +22,17 @@ Rule = Callable[["Problem", Tensor, float, float, Sequence[Tensor]], Tensor]
 
 @dataclass(frozen=True)
 class Problem:
-    """x_0 ~ N(mean, covariance), y = A x_0 + noise_std n, A = M T.
+    """A Gaussian problem, x_0 ~ N(mean, covariance), y = A x_0 + noise_std n, A = Lambda T.
 
     Attributes:
-        alpha, sigma: of the SDE as functions of time. T: (D, D). kept: (D,), diag Lambda.
-        y: (D,), zero where nothing is measured.
+        alpha: scale of the data as a function of time.
+        sigma: noise standard deviation as a function of time.
+        mean: mean of the data, (D,).
+        covariance: covariance of the data, (D, D).
+        T: the transform, (D, D).
+        kept: diagonal of Lambda, (D,).
+        y: measurements on the full grid, (D,), zero where nothing is measured.
+        noise_std: noise standard deviation of the measurements.
     """
 
     alpha: Callable[[float], float]
@@ -82,7 +89,7 @@ def ddim(p: Problem, d: Tensor, x: Tensor, t: float, s: float, z: Tensor) -> Ten
 
 
 def guided(p: Problem, x: Tensor, t: float, guidance: Tensor) -> Tensor:
-    """The denoised image whose score has the guidance added."""
+    """The denoised image of a score with added guidance."""
     return p.denoise(x, t) + p.sigma(t) ** 2 / p.alpha(t) * guidance
 
 
@@ -126,7 +133,7 @@ def jalal(gamma: float) -> Rule:
 
 
 def jalal_normalised(weight: float) -> Rule:
-    """The gradient has ``weight`` times the score's length."""
+    """The code of Jalal et al. 2021: the gradient has ``weight`` times the norm of the score."""
 
     def rule(p: Problem, x: Tensor, t: float, s: float, z: Sequence[Tensor]) -> Tensor:
         score = (p.alpha(t) * p.denoise(x, t) - x) / p.sigma(t) ** 2
@@ -138,7 +145,7 @@ def jalal_normalised(weight: float) -> Rule:
 
 
 def dps(zeta: float) -> Rule:
-    """Alg. 1 of Chung et al. 2023: the gradient of |y - A D(x)|^2 by hand."""
+    """Alg. 1 of Chung et al. 2023a, with the gradient of |y - A D(x)|^2 written out."""
 
     def rule(p: Problem, x: Tensor, t: float, s: float, z: Sequence[Tensor]) -> Tensor:
         gap = p.y - p.A @ p.denoise(x, t)
@@ -150,7 +157,7 @@ def dps(zeta: float) -> Rule:
 
 
 def mcg(zeta: float) -> Rule:
-    """DPS, then the measured part of the state exchanged."""
+    """Alg. 1 of Chung et al. 2022: DPS, followed by an exchange of the measured coordinates."""
 
     def rule(p: Problem, x: Tensor, t: float, s: float, z: Sequence[Tensor]) -> Tensor:
         x = dps(zeta)(p, x, t, s, z[:1])
@@ -176,7 +183,7 @@ def pigdm(variance: float) -> Rule:
 
 
 def moment_matching(p: Problem, x: Tensor, t: float, s: float, z: Sequence[Tensor]) -> Tensor:
-    """The mean of x_0 given x_t and y, by conditioning the Gaussian."""
+    """The mean of x_0 given x_t and y, from the conditional distribution of the Gaussian."""
     v = p.sigma(t) ** 2 / p.alpha(t) * p.jacobian(t)
     d = p.denoise(x, t)
     gain = v @ p.A.T @ torch.linalg.pinv(p.A @ v @ p.A.T + p.noise_std**2 * torch.diag(p.kept))
@@ -194,7 +201,7 @@ def ddnm(p: Problem, x: Tensor, t: float, s: float, z: Sequence[Tensor]) -> Tens
 
 
 def dds(gamma: float | None) -> Rule:
-    """Alg. 1 of Chung et al. 2024: D' in place of D, the noise direction D's."""
+    """Alg. 1 of Chung et al. 2024: D' replaces D, but the predicted noise is that of D."""
 
     def rule(p: Problem, x: Tensor, t: float, s: float, z: Sequence[Tensor]) -> Tensor:
         d = p.denoise(x, t)

@@ -1,8 +1,8 @@
-"""What other processes can import and do."""
+"""Work that other processes can import."""
 
 import torch
 
 
 def threads(piece: int) -> int:
-    """How many threads this piece of work may use."""
+    """The number of threads that the piece of work can use."""
     return torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Pieces that several tests share."""
+"""Helpers of several tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medscore.white_noise import Noise
 
 
 class SharedNoise(Noise):
-    """One generator for a whole batch: fast where samples need not be separable."""
+    """White noise from one generator for the whole batch, which is faster."""
 
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
@@ -60,7 +60,7 @@ class Square(Operator):
 
 
 class Draws(Noise):
-    """Hands out given draws, one after the other."""
+    """A noise source that returns given draws in order."""
 
     def __init__(self, draws: list[Tensor]) -> None:
         self.draws, self.taken = draws, 0
@@ -72,7 +72,7 @@ class Draws(Noise):
 
 
 class Means(torch.nn.Module):
-    """As the usual Inception file: probabilities, or features where they are asked for."""
+    """The interface of the usual Inception file, which returns probabilities or features."""
 
     def forward(self, x: Tensor, return_features: bool = False) -> Tensor:
         found = x.float().flatten(2)

@@ -15,7 +15,7 @@ class Adjoint(Baseline):
     """The adjoint of the measurements, scaled by the squared norm of A.
 
     Attributes:
-        kind: its name.
+        kind: name of the baseline.
     """
 
     weighted: ClassVar[bool] = False

@@ -20,7 +20,8 @@ def classical(m: Measurement) -> tuple[str, NDArray[np.float32]]:
     """The classical reconstruction of a measurement.
 
     For CT it is filtered back-projection (``FBP``), preceded by linear interpolation if single rays
-    are missing (``LI``). For all other measurements it is zero filling (``zero-filled``).
+    are missing (``LI``). For all other measurements it is zero filling (``zero-filled``), or the
+    scaled adjoint (``adjoint``) if the operator has no inverse.
 
     Args:
         m: the measurement.

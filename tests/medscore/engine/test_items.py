@@ -1,4 +1,4 @@
-"""Work item by item: resumed after an interruption, and never mixed with another run."""
+"""Work on items is resumed after an interruption, and never mixed with another run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ def result(index: int) -> Item:
 
 
 def stopping(at: int) -> Callable[[int], Item]:
-    """Ctrl-C arrives during that item."""
+    """Work that is interrupted by Ctrl-C at a given item."""
 
     def work(index: int) -> Item:
         if index == at:

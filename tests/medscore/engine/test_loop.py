@@ -1,4 +1,4 @@
-"""The loop: independent of batching, resumable anywhere, watchful."""
+"""The sampling loop does not depend on batching, resumes at any step, and detects divergence."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -105,7 +105,7 @@ def test_a_resumed_run_does_not_repeat_steps(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_loses_at_most_the_last_interval(tmp_path: Path) -> None:
-    """No chance to save on the way out: the periodic state alone."""
+    """The state cannot be saved at the end, so only the periodic saves remain."""
 
     class Killed(BaseException):
         pass
@@ -168,7 +168,7 @@ def test_a_state_with_something_missing_is_refused(
 
 
 class Exploding(Sampler):
-    """Multiplies by a factor at every step."""
+    """A sampler that multiplies the state by a factor in every step."""
 
     def __init__(self, factor: float) -> None:
         self.factor = factor
@@ -192,7 +192,7 @@ def test_nfe_counts_each_evaluation_of_a_sample_and_the_final_denoise() -> None:
 
 
 def test_predictor_corrector_keeps_its_predictors_memory() -> None:
-    """With a corrector that does nothing it is the multistep predictor, not its first order."""
+    """With an idle corrector, the result is that of the multistep predictor of second order."""
     still = PredictorCorrector(DPMSolverPP2M(), Exploding(1.0))
     torch.testing.assert_close(run(job(still)).x, run(job(DPMSolverPP2M())).x)
 

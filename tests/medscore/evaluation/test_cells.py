@@ -1,4 +1,4 @@
-"""Finished cells survive, come back as they were, and are known by what they depend on."""
+"""Finished cells are stored without loss, and identified by everything that they depend on."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a comparison may say; the shipped ones are sound."""
+"""Configurations of comparisons are validated, and the shipped ones are valid."""
 
 from importlib.resources import files
 from pathlib import Path

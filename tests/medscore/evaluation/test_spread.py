@@ -1,4 +1,4 @@
-"""However work is spread, every piece comes back once, with its place and as it was."""
+"""Every piece of distributed work returns once, with its index and the same result."""
 
 from importlib.util import find_spec
 
@@ -50,7 +50,7 @@ def test_a_cluster_without_ray_is_refused() -> None:
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_gives_the_same() -> None:
-    """A cluster of this machine alone; it takes half a minute to start."""
+    """The cluster consists of this machine and takes half a minute to start."""
     assert sorted(cluster("local", 1)(derive_seed, [3, 4, 5])) == [
         (place, derive_seed(piece)) for place, piece in enumerate((3, 4, 5))
     ]

@@ -1,4 +1,4 @@
-"""Rows, tables and losses say what the cells say."""
+"""Rows, tables and losses agree with the cells."""
 
 import csv
 import io
@@ -94,7 +94,7 @@ def test_losses_name_every_metric_where_another_is_as_good() -> None:
 
 
 def test_one_of_our_own_samples_is_no_rival() -> None:
-    """Where a single sample beats the mean, ours has not lost to another."""
+    """A single sample of our method that is better than its mean does not count as a loss."""
     top = {"ours, one sample": Quality(99.0, 1.0, 0.0)}
     better = [
         Cell(**{**c.__dict__, "qualities": c.qualities | top}) if c.method == "ours" else c

@@ -1,4 +1,4 @@
-"""Prior files: whole, verified, never pickled."""
+"""Prior files are complete, verified and never pickled."""
 
 import pickle
 from pathlib import Path

@@ -27,7 +27,7 @@ def betas(scales: int = N) -> np.ndarray:
 
 
 def alphas(scales: int = N) -> np.ndarray:
-    """The text's alpha_i: products of 1 - beta_j."""
+    """The dissertation's alpha_i, products of 1 - beta_j."""
     return np.cumprod(1 - betas(scales))
 
 
@@ -49,7 +49,7 @@ def test_a_step_between_neighbours_has_the_chains_beta() -> None:
 
 
 def test_1000_scales_align_with_the_vp_sde() -> None:
-    """Fig. B.39: the kernels agree almost exactly; here to 0.5 % of their range."""
+    """The kernels agree to 0.5 % of their range, as in Fig. B.39."""
     t = times(1000)
     assert float((DDPM(1000).alpha(t) - VP().alpha(t)).abs().max()) < 5e-3
     assert float((DDPM(1000).sigma(t) ** 2 - VP().sigma(t) ** 2).abs().max()) < 5e-3
@@ -79,7 +79,7 @@ def test_impossible_chains_are_refused(bad: tuple[int, float, float]) -> None:
 
 
 class Asked:
-    """A network that remembers the indices it was asked for."""
+    """A network that records the indices of its calls."""
 
     def __init__(self) -> None:
         self.seen: list[float] = []
@@ -99,7 +99,7 @@ def test_on_its_own_scales_the_network_is_asked_for_exact_integers(sde: SDE) -> 
 
 @pytest.mark.parametrize("sde", [VE(0.01, 50.0, eps=0.0), DDPM(2000)], ids=["SMLD", "DDPM"])
 def test_on_twice_as_many_scales_the_index_is_halved(sde: SDE) -> None:
-    """B.5.7: s'(x, i) = s(x, i/2), or s(x, floor(i/2))."""
+    """The rules of B.5.7 are s'(x, i) = s(x, i/2) and s'(x, i) = s(x, floor(i/2))."""
     found = {}
     for rule in (linear, rounding):
         network = Asked()
@@ -111,7 +111,7 @@ def test_on_twice_as_many_scales_the_index_is_halved(sde: SDE) -> None:
 
 
 def oracle(sde: SDE, scales: int) -> tuple[GaussianPrior, DiscretePrior]:
-    """White data, and a discrete network that knows their score at any (also fractional) index."""
+    """White data and a discrete network with their score at all indices, also fractional ones."""
     exact = GaussianPrior(
         sde, torch.full((2,), 0.2, dtype=torch.float64), 0.25 * torch.eye(2).double()
     )
@@ -150,7 +150,7 @@ def test_a_noise_predicting_network_gives_the_score() -> None:
 
 
 def test_a_noise_predicting_network_keeps_its_own_sigmas_on_more_scales() -> None:
-    """P2000: the network's index counts its own N scales, whatever it is sampled on."""
+    """For P2000 the network's index still refers to its own N scales."""
     trained, index = DDPM(N), 7
     ones = torch.ones(1, 2, dtype=torch.float64)
     score = score_of_noise(lambda x, i: x, trained, N)
@@ -211,7 +211,7 @@ def test_ancestral_sampling_of_smld_is_eq_b_33(i: int) -> None:
     ids=["ancestral-SMLD", "ancestral-DDPM", "reverse-SMLD", "reverse-DDPM"],
 )
 def test_the_whole_chain_ends_at_the_data(sde: SDE, sampler: Sampler) -> None:
-    """1000 scales, 4,000 samples of 2 numbers; 6 standard errors: mean 7 %, deviation 5 %."""
+    """4,000 samples of 2 values; 6 standard errors are 0.07 std for the mean, 5 % for the std."""
     exact, prior = oracle(sde, 1000)
     n, noise = 4000, SharedNoise(0)
     x = exact.sample(n, 1.0, torch.Generator().manual_seed(1))
@@ -222,8 +222,9 @@ def test_the_whole_chain_ends_at_the_data(sde: SDE, sampler: Sampler) -> None:
 
 
 def test_how_far_each_interpolation_is_off() -> None:
-    """The time of the scale that the network is told, against the time it is asked at, in units of
-    its own scales: B.5.7's rules are exact nowhere but where stated here.
+    """The error in time of the scale that the network receives, in units of its own scales.
+
+    The rules of B.5.7 are exact only where this test says so.
     """
     off = {}
     for name, sde in (("SMLD", VE(0.01, 50.0, eps=0.0)), ("DDPM", DDPM(2000))):

@@ -45,7 +45,7 @@ class Constant(nn.Module):
 
 @pytest.mark.parametrize("sde", SDES, ids=repr)
 def test_a_silent_network_is_the_denoiser_of_white_data(sde: SDE) -> None:
-    """With F = 0 the preconditioned denoiser is exact for data N(m, d^2 I)."""
+    """With F = 0 the preconditioned denoiser is exact for N(m, d^2 I) data."""
     m, d = 0.2, 0.4
     prior = NetworkPrior(Constant(0.0), sde, preconditioning=EDM(d), data_mean=m)
     white = GaussianPrior(sde, torch.full((4,), m), d**2 * torch.eye(4))
@@ -56,7 +56,7 @@ def test_a_silent_network_is_the_denoiser_of_white_data(sde: SDE) -> None:
 
 @pytest.mark.parametrize("sde", SDES, ids=repr)
 def test_network_output_counts_as_the_posterior_standard_deviation(sde: SDE) -> None:
-    """F = 1 moves the denoiser by s d / sqrt(s^2 + d^2), the posterior std of N(m, d^2) data."""
+    """F = 1 shifts the denoiser by s d / sqrt(s^2 + d^2), the posterior std of N(m, d^2) data."""
     d, t = 0.4, torch.tensor([0.3])
     x = torch.zeros(1, 1, 2, 2)
     silent = NetworkPrior(Constant(0.0), sde, preconditioning=EDM(d)).denoise(x, t)

@@ -1,4 +1,4 @@
-"""Whatever a network predicts, the same denoiser comes out: proven with exact predictions."""
+"""All prediction targets give the same denoiser, tested with exact predictions."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ TARGETS: dict[str, Callable[[GaussianPrior, Tensor, Tensor], Tensor]] = {
 
 
 class Exact(nn.Module):
-    """A network that knows x and t and so can answer at once; it records what it was given."""
+    """A network with exact predictions for known x and t, which records its inputs."""
 
     def __init__(self, answer: Tensor) -> None:
         super().__init__()
@@ -61,13 +61,13 @@ def test_an_exact_prediction_gives_the_exact_denoiser_and_score(sde: SDE, target
     )
     torch.testing.assert_close(prior.denoise(x, t), exact.denoise(x, t))
     torch.testing.assert_close(prior.score(x, t), exact.score(x, t), rtol=1e-5, atol=1e-8)
-    torch.testing.assert_close(network.seen, x)  # these networks see the noisy image itself
+    torch.testing.assert_close(network.seen, x)  # these networks receive the noisy image itself
     torch.testing.assert_close(network.told, 999 * t)
 
 
 @pytest.mark.parametrize("sde", SDES, ids=lambda s: type(s).__name__)
 def test_edm_gives_unit_variance_in_and_asks_for_unit_variance_out(sde: SDE) -> None:
-    """Data of deviation d: var(c_in u) = 1, and the target (x0 - m - c_skip u)/c_out has 1 too."""
+    """For data of standard deviation d, c_in u and (x0 - m - c_skip u)/c_out have variance 1."""
     t, d = torch.linspace(0.05, 1, 9, dtype=torch.float64), 0.3
     skip, out, into = p.EDM(d)(sde, t)
     s = sde.ratio(t)

@@ -35,7 +35,7 @@ def test_score_and_denoiser_are_those_of_a_prior_made_there(theirs: SDE, ours: S
 @pytest.mark.parametrize("sde", [VP(), SubVP(), VE(0.05, 10.0)], ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("sampler", [Heun(), DDIM()], ids=["heun", "ddim"])
 def test_ode_samplers_walk_the_same_way_in_edm_coordinates(sde: SDE, sampler: Heun | DDIM) -> None:
-    """u = x / alpha: the same covariances at the same noise, whatever the SDE."""
+    """For u = x / alpha the covariances at equal noise are the same on all SDEs."""
     mean = torch.tensor([0.3, -0.2], dtype=torch.float64)
     covariance = torch.tensor([[0.5, 0.2], [0.2, 0.3]], dtype=torch.float64)
     prior = GaussianPrior(sde, mean, covariance)

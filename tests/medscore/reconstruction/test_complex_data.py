@@ -1,4 +1,4 @@
-"""The contract says how complex data meet a prior of real numbers."""
+"""The contract determines how complex data are used with a prior of real-valued images."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What is written about a reconstruction."""
+"""The written outputs of a reconstruction."""
 
 import json
 

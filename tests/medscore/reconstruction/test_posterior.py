@@ -1,4 +1,4 @@
-"""From a measurement to samples: each slice by its own rays."""
+"""Posterior sampling fits each slice to its own measured rays."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Time grids: ends, direction, and what each spaces equally."""
+"""Time grids: ends, direction, and the quantity that each grid spaces equally."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ all_sdes = pytest.mark.parametrize("sde", SDES, ids=lambda sde: type(sde).__name
 
 
 def spacing(values: Tensor) -> float:
-    """Largest deviation of the steps from their mean, relative to it."""
+    """The largest difference of a step to the mean step, relative to the mean."""
     steps = values.diff()
     return float((steps / steps.mean() - 1).abs().max())
 
@@ -33,7 +33,7 @@ def test_grids_fall_from_one_to_eps(sde: SDE, grid: Grid, steps: int) -> None:
 
 @all_sdes
 def test_each_grid_spaces_its_own_measure_equally(sde: SDE) -> None:
-    """To 0.2 %: what rounding the times to float32 leaves."""
+    """The tolerance of 0.2 % is the rounding error of the times in float32."""
 
     def ratio(t: Tensor) -> Tensor:
         return sde.sigma(t) / sde.alpha(t)

@@ -1,4 +1,4 @@
-"""The adaptive solver: to tolerance, both ways, alone, and never with a method on the state."""
+"""The adaptive solver: tolerance, both directions, separate samples, and refused conditioners."""
 
 import pytest
 import torch
@@ -77,7 +77,7 @@ def test_the_engine_gives_each_sample_the_same_bits_whatever_the_batch() -> None
 
 
 def test_evaluations_are_counted_per_sample() -> None:
-    """Two samples, solved one by one: the mean of what they took, not the sum."""
+    """For two samples that are solved separately, the NFE is the mean and not the sum."""
     sde, x = VP(), start(VP(), 2)
     alone = []
     for i in (0, 1):
@@ -102,7 +102,7 @@ def test_methods_on_the_state_are_refused() -> None:
 
 
 class Wild(Prior):
-    """A prior that answers NaN."""
+    """A prior that returns NaN."""
 
     sde = VP()
 

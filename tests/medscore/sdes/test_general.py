@@ -1,8 +1,8 @@
-"""Diffusions without a kernel, on one whose marginals are known: geometric Brownian motion.
+"""General diffusions, tested on geometric Brownian motion, whose marginals are known.
 
-dx = 0.1 x dt + 0.5 x dw from a log-normal start stays log-normal: log x has mean
-m + (0.1 - 0.5^2 / 2) t and variance v + 0.5^2 t. Its diffusion depends on the state, so the
-divergence of G G^T in Eq. B.5 and B.6 counts.
+The solution of dx = 0.1 x dt + 0.5 x dw with a log-normal start remains log-normal: log x has mean
+m + (0.1 - 0.5^2 / 2) t and variance v + 0.5^2 t. The diffusion depends on the state, so the
+divergence of G G^T in Eq. B.5 and B.6 is not zero.
 """
 
 import math
@@ -41,8 +41,9 @@ def draws(t: float, seed: int) -> Tensor:
 
 
 def agrees(x: Tensor, t: float) -> bool:
-    """Mean and deviation of the logarithm within 6 standard errors and 1 % (the steps' bias):
-    false-alarm rate below 1e-7.
+    """Mean and standard deviation of the logarithm agree within 6 standard errors and 1 %.
+
+    The latter allows for the bias of the steps; false-alarm rate below 1e-7.
     """
     mean, std = law(t)
     logs = torch.log(x)
@@ -71,7 +72,7 @@ def test_without_the_divergence_it_would_not() -> None:
 
 @pytest.mark.parametrize("quantile", [-1.5, 0.0, 0.7])
 def test_the_flow_carries_quantiles_to_quantiles(quantile: float) -> None:
-    """In one dimension the probability flow keeps the order: exact, nothing drawn."""
+    """In one dimension the probability flow preserves the order of states; nothing is random."""
 
     def velocity(t: float, x: np.ndarray) -> np.ndarray:
         return GBM.flow(score, torch.from_numpy(x)[None], t)[0].numpy()
@@ -83,7 +84,7 @@ def test_the_flow_carries_quantiles_to_quantiles(quantile: float) -> None:
 
 
 def test_a_linear_sde_is_simulated_and_reversed_as_by_its_own_sampler() -> None:
-    """VP written as a general SDE: the reverse step is Alg. 8.1's."""
+    """For VP written as a general SDE, the reverse step is that of Alg. 8.1."""
     sde = VP()
     prior = GaussianPrior(sde, torch.zeros(2).double(), 0.3 * torch.eye(2).double())
 

@@ -111,7 +111,7 @@ def test_prior_log_density_is_that_of_the_gaussian_it_samples(sde: SDE) -> None:
 
 @all_sdes
 def test_prior_stands_for_the_marginal_at_the_end(sde: SDE) -> None:
-    """sigma(1) is the prior's standard deviation, and little is left of the data."""
+    """sigma(1) equals the prior's standard deviation, and the data are almost lost at t = 1."""
     one = torch.ones((), dtype=torch.float64)
     assert float(sde.sigma(one)) == pytest.approx(sde.prior_std, rel=0.02)
     if not isinstance(sde, VE):

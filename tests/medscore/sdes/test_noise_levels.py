@@ -1,4 +1,4 @@
-"""Techniques 1, 2 and 4 of NCSNv2 against the figures and formulas of the text."""
+"""Techniques 6.1, 6.2 and 6.4 agree with the values and formulas of the dissertation."""
 
 import math
 from itertools import pairwise
@@ -41,8 +41,10 @@ def test_the_ratio_covers_the_stated_share(dimension: int, covered: float) -> No
 
 @pytest.mark.statistical
 def test_overlap_is_the_share_of_radii_by_sampling() -> None:
-    """100,000 radii of N(0, sigma_i^2 I) in 3072 dimensions; 6 standard errors: 1 %, and the
-    normal approximation of the radius (Prop. 6.2) below 0.5 %. False-alarm rate below 1e-8.
+    """The radii of 100,000 samples of N(0, sigma_i^2 I) in 3072 dimensions.
+
+    The bound is 6 standard errors, 1 %, plus 0.5 % for the normal approximation of the radius
+    (Prop. 6.2); false-alarm rate below 1e-8.
     """
     d, ratio = 3072, 1.03
     gamma = torch.distributions.Chi2(torch.tensor(float(d)))
@@ -58,7 +60,7 @@ TABLE = [
     pytest.param(50.0, 32, 232, 5, 6.2e-6, id="CIFAR-10"),
     pytest.param(90.0, 64, 500, 5, 3.3e-6, id="CelebA"),
     pytest.param(190.0, 128, 1086, 3, 1.8e-6, id="LSUN bedroom"),
-    # printed as 0.9e-7; Technique 4 gives 8.9e-7
+    # printed as 0.9e-7; Technique 6.4 gives 8.9e-7
     pytest.param(348.0, 256, 2311, 3, 0.9e-6, id="FFHQ"),
 ]
 """The row of LSUN church (140, 96, 788, 4, 4.9e-6) is left out: Eq. 6.4 gives 2.3e-6 for it."""
@@ -68,7 +70,7 @@ TABLE = [
 def test_levels_and_steps_are_those_of_the_text(
     sigma_1: float, side: int, count: int, steps: int, epsilon: float
 ) -> None:
-    """The table's ladders cover 0.567, which the text rounds to 0.5; the steps agree to 2 %."""
+    """The levels of Table B.9 have an overlap of 0.567, rounded to 0.5; the steps agree to 2 %."""
     levels = noise_levels(sigma_1, 0.01, 3 * side**2, covered=0.5669)
     assert len(levels) == pytest.approx(count, abs=2)
     assert (levels[0], levels[-1]) == pytest.approx((sigma_1, 0.01))
@@ -88,7 +90,7 @@ def test_no_other_step_comes_closer_to_one(steps: int, ratio: float) -> None:
 
 
 def test_langevin_steps_leave_the_variance_of_eq_6_4() -> None:
-    """On one data point, from the exact level above: 40,000 numbers, 6 standard errors 4 %."""
+    """A single data point, from the exact previous level: 40,000 values, 6 standard errors 4 %."""
     relative, steps, ratio = 0.2, 3, 2.0
     sde = VE(0.5, 2.0, eps=0.0)
     prior = GaussianPrior(sde, torch.zeros(10), torch.zeros(10, 10))
@@ -100,7 +102,10 @@ def test_langevin_steps_leave_the_variance_of_eq_6_4() -> None:
 
 
 def test_the_step_of_a_grid_follows_the_ratio_of_sigma_to_alpha() -> None:
-    """Equal on the log-snr grid; elsewhere the largest ratio counts; a repeated time does not."""
+    """The ratio is constant on the log-snr grid; otherwise the largest one is used.
+
+    Repeated times are ignored.
+    """
     for sde in (VE(0.01, 50.0), VP()):
         ratio = sde.sigma(log_snr(sde, 40).double()) / sde.alpha(log_snr(sde, 40).double())
         gamma = float(ratio[0] / ratio[-1]) ** (1 / 40)

@@ -1,4 +1,4 @@
-"""Trials shared by workers."""
+"""Trials are shared between workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GRID = {"a": Range(values=tuple(range(6))), "b": Range(values=("x", "y", "z"))}
 
 
 def _search(folder: Path, space: Space, trials: int) -> list[dict[str, Any]]:
-    """What ``WORKERS`` workers tried."""
+    """The settings that ``WORKERS`` workers tried."""
     tried: list[dict[str, Any]] = []
 
     def work(worker: int) -> None:

@@ -86,7 +86,7 @@ def test_measured_rays_stay_as_they_are(taken: Tensor) -> None:
 
 @views
 def test_nmar_is_nearer_to_the_image_than_li(taken: Tensor) -> None:
-    """To what the same views show without metal, outside of it."""
+    """The reference is the reconstruction of the same views without metal; metal is left out."""
     operator, y = scan(taken)
     whole, _ = filled(operator, y)
     clean = whole.fbp(project(patient(), GEOMETRY) * whole.mask(y))

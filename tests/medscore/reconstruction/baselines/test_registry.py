@@ -92,7 +92,7 @@ def test_magnitudes_scale_with_the_scanners_unit(kind: str, task: str) -> None:
 
 @pytest.mark.parametrize("kind", [k for k, c in BASELINES.items() if c.weighted])
 def test_noise_is_taken_into_account(kind: str) -> None:
-    """The same deviation for all changes nothing; another for some does."""
+    """Equal noise standard deviations change nothing; different ones change the result."""
     m = measured(MADE_FOR[kind][0])
     shape = m.data[:1].shape
     alike, differing = torch.full(shape, 0.01), torch.full(shape, 0.01)
@@ -123,8 +123,8 @@ def test_an_empty_slice_stays_empty() -> None:
         ("sirt", {"relaxation": 2}, r"relaxation is 2 - use a number in \(0, 2\)"),
         ("cgls", {"iterations": 0}, "iterations is 0"),
         ("cg-sense", {"weight": -1}, "weight is -1"),
-        ("l1-wavelet", {"wavelet": "bior2.2"}, "bior2.2.* is no orthogonal wavelet"),
-        ("l1-wavelet", {"wavelet": "none"}, "'none' is no orthogonal wavelet"),
+        ("l1-wavelet", {"wavelet": "bior2.2"}, "bior2.2.* is not an orthogonal wavelet"),
+        ("l1-wavelet", {"wavelet": "none"}, "'none' is not an orthogonal wavelet"),
         ("nmar", {"soft": -950}, "soft is -950 HU, below air"),
         ("nmar", {"floor": 0}, "floor is 0"),
         ("fbp", ["window"], "`set` 'window' - use NAME=VALUE"),
