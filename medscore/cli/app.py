@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
-from collections.abc import Sequence
 
 import typer
 
@@ -22,6 +20,7 @@ from medscore.cli.priors import priors
 from medscore.cli.quality import quality
 from medscore.cli.recon import recon
 from medscore.cli.simulate import simulate
+from medscore.cli.spelling import in_options
 from medscore.cli.train import train
 from medscore.cli.tune import tune
 from medscore.errors import MedscoreError
@@ -87,32 +86,10 @@ def main() -> None:
         sys.exit(130)
 
 
-def in_options(message: str, arguments: Sequence[str]) -> str:
-    """A message with its backquoted parameters as options of the command that was called.
-
-    Args:
-        message: text of an error; names in backquotes may be parameters.
-        arguments: the command line without the program's name.
-    """
-    command = typer.main.get_command(app)
-    for word in arguments:
-        if not hasattr(command, "commands") or word not in command.commands:
-            break
-        command = command.commands[word]
-    options = {
-        str(p.name).rstrip("_"): max(p.opts, key=len)
-        for p in command.params
-        if p.opts[0][:1] == "-"
-    }
-    return re.sub(
-        r"`(\w+)`", lambda found: options.get(found[1].replace("-", "_"), found[0]), message
-    )
-
-
 def _fail(error: MedscoreError) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    text = Text(f"error: {in_options(str(error), sys.argv[1:])}", style="red")
-    Console(stderr=True, soft_wrap=True, highlight=False).print(text)
+    text = in_options(str(error), typer.main.get_command(app), sys.argv[1:])
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"error: {text}", style="red"))
     sys.exit(2)

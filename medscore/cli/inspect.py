@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from medscore.cli import options
+from medscore.cli.spelling import in_options
 
 if TYPE_CHECKING:
     from medscore.datasets.dicom.files import Series
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def inspect(
+    context: typer.Context,
     path: Annotated[
         Path,
         typer.Argument(
@@ -41,16 +43,15 @@ def inspect(
     if isinstance(found, list):
         typer.echo(_listed(found, as_json))
         return
-    shown = _in_options(found)
+    shown = _in_options(found, context.find_root().command)
     typer.echo(json.dumps(asdict(shown), indent=2) if as_json else _text(path, shown))
 
 
-def _in_options(report: Report) -> Report:
+def _in_options(report: Report, root: Any) -> Report:
     """The report with parameters as options of the commands that read the file next."""
-    from medscore.cli.app import in_options
 
     def spelled(text: str) -> str:
-        return in_options(in_options(text, ["simulate"]), ["measure"])
+        return in_options(in_options(text, root, ["simulate"]), root, ["measure"])
 
     return replace(
         report,

@@ -28,7 +28,8 @@ def first_fault(error: ValidationError, whole: str = "") -> str:
     """
     fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"]) or whole
-    return f"{key}: {fault['msg']}" if key else fault["msg"].removeprefix("Value error, ")
+    what = fault["msg"].removeprefix("Value error, ")
+    return f"{key}: {what}" if key else what
 
 
 def read_yaml(path: str | Path, *, like: str = "configs/train/ct-128.yaml") -> Any:

@@ -171,7 +171,7 @@ def test_an_own_prior_without_a_domain_is_refused(m: Measurement) -> None:
     class Nothing(Flat):
         domain = None
 
-    with pytest.raises(ms.MedscoreError, match="does not say what its images are - set its"):
+    with pytest.raises(ms.MedscoreError, match="has no image domain - set its"):
         ms.reconstruct(m, Nothing(), steps=2)
 
 
@@ -214,7 +214,7 @@ def test_an_own_operator_reconstructs(m: Measurement, scan: Path, prior: Path) -
         ({"precision": "int4"}, "`precision` is 'int4'"),
         ({"device": "tpu"}, "`device` tpu is not available"),
         ({"noise": "hiss"}, "`noise` is 'hiss'"),
-        ({"noise": -1.0}, "`noise` has values below 0"),
+        ({"noise": -1.0}, "`noise` has negative or non-finite values"),
         ({"sampler": "magic"}, "no sampler 'magic' - use one of"),
         ({"conditioner": "magic"}, "no conditioner 'magic'"),
         ({"grid": "magic"}, "no grid 'magic'"),
@@ -222,13 +222,13 @@ def test_an_own_operator_reconstructs(m: Measurement, scan: Path, prior: Path) -
         ({"method": "fbp", "steps": 3}, "`steps` does not apply to the baseline fbp"),
         ({"parameters": {"conditioner.eta": 1}}, "conditioner diffpir has no parameter 'eta'"),
         ({"parameters": {"conditioner.zeta": 2}}, r"zeta is 2 - use a number in \[0, 1\]"),
-        ({"parameters": {"zeta": 0.3}}, "no parameter 'zeta' - begin it with"),
+        ({"parameters": {"zeta": 0.3}}, "no parameter 'zeta' - begin the name with"),
         ({"parameters": ["conditioner.zeta"]}, "use NAME=VALUE"),
-        ({"parameters": {"grid.high": 0.001}}, "`high` is 0.001, it must be above `low`"),
+        ({"parameters": {"grid.high": 0.001}}, "`high` is 0.001, it must be greater than `low`"),
         ({"preset": "magic"}, "no preset 'magic'"),
         ({"prior": "magic"}, "no prior 'magic'"),
         ({"conditioner": lambda y: None}, "has no parameter operator"),
-        ({"conditioner": 3}, "3 is no conditioner"),
+        ({"conditioner": 3}, "3 is not a conditioner"),
         ({"conditioner": "ddrm"}, "conditioner ddrm: DDRM needs an orthogonal T"),
     ],
 )

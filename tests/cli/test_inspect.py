@@ -56,7 +56,7 @@ def test_a_ct_file_is_described_as_its_header_says(look: Command) -> None:
         f"{ds.PixelSpacing[1]:.4g} x {ds.PixelSpacing[0]:.4g}"
     )
     assert "HU" in found["facts"]["values"]
-    assert found["priors"]["ct-128"] == "fits, reduced to 128 x 128 (`size` 128)"
+    assert found["priors"]["ct-128"] == "fits, reduced to 128 x 128 (--size 128)"
     assert "modality CT, not MR" in found["priors"]["mri-128"]
 
 

@@ -60,7 +60,7 @@ def test_every_shipped_prior_is_whole_small_and_has_a_card() -> None:
         assert path.stat().st_size <= 16e6
         card = path.with_suffix(".md").read_text()
         for word in ("training data", "patients", "licence of the weights", "**Intended use.**",
-                     "**Limits.**", "**Memorisation.**", "**Measured quality.**"):  # fmt: skip
+                     "**Limits.**", "**Memorisation.**", "**Quality.**"):  # fmt: skip
             assert word in card, (name, word)
     assert "CC BY-NC-SA 4.0" in shipped["mri-128"].with_suffix(".LICENSE").read_text()
 

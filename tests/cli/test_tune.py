@@ -182,9 +182,9 @@ def test_settings_that_diverge_are_trials_without_a_score(
     ("path", "value", "what"),
     [
         (("search",), {"magic": {"low": 0, "high": 1}}, "magic"),
-        (("search", "weight"), {"low": 1, "high": 0}, "low below high"),
-        (("search", "weight"), {"low": 0, "high": 1, "log": True}, "above 0"),
-        (("search", "weight"), {"values": []}, "some values"),
+        (("search", "weight"), {"low": 1, "high": 0}, "low < high"),
+        (("search", "weight"), {"low": 0, "high": 1, "log": True}, "greater than 0"),
+        (("search", "weight"), {"values": []}, "set one or more values"),
         (("method",), {"name": "N", "supervised": "ct-unet-23"}, "nothing to tune"),
         (("score",), "magic", "score"),
         (("score",), "sure", "SURE needs noisy"),
