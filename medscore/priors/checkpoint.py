@@ -48,7 +48,7 @@ def build_prior(contract: DataContract) -> NetworkPrior:
         contract.sde.build(),
         contract,
         preconditioning=contract.prediction.preconditioning(contract.data_std),
-        condition=contract.prediction.told(),
+        condition=contract.prediction.time_variable(),
         data_mean=contract.data_mean,
     )
 

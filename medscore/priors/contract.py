@@ -164,7 +164,7 @@ class PredictionSpec(Strict):
         """
         return EDM(data_std) if self.target == "edm" else PREDICTIONS[self.target]
 
-    def told(self) -> Condition:
+    def time_variable(self) -> Condition:
         """The function that computes the time variable of the network."""
         return Level(self.levels) if self.condition == "level" else CONDITIONS[self.condition]
 

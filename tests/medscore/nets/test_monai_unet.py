@@ -70,7 +70,7 @@ def test_its_score_on_ddpms_chain_is_the_noise_over_sigma(arguments: dict[str, A
     ours, theirs = (network.double() for network in adapter(arguments))
     told = PredictionSpec(target="noise", condition="level", levels=1000)
     prior = NetworkPrior(
-        ours, DDPM(), preconditioning=told.preconditioning(0.5), condition=told.told()
+        ours, DDPM(), preconditioning=told.preconditioning(0.5), condition=told.time_variable()
     )
     steps, x = torch.tensor([0, 1, 499, 998, 999]), images(arguments, 5).double()
     betas = torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)

@@ -159,7 +159,7 @@ def test_the_score_of_an_ncsn_prior_is_its_output_at_the_level_of_the_time() -> 
         network,
         sde,
         preconditioning=prediction.preconditioning(0.5),
-        condition=prediction.told(),
+        condition=prediction.time_variable(),
     )
     times = torch.tensor([sde.eps, (sde.eps + 1) / 2, 1.0], dtype=torch.float64)
     torch.testing.assert_close(prior.score(x, times), network(x, levels(3)), rtol=1e-9, atol=1e-11)

@@ -340,7 +340,7 @@ def test_the_score_is_the_network_over_sigma(
 ) -> None:
     spec, network = PredictionSpec.model_validate(prediction), awake(SPECS[name])
     prior = NetworkPrior(
-        network, sde, preconditioning=spec.preconditioning(0.5), condition=spec.told()
+        network, sde, preconditioning=spec.preconditioning(0.5), condition=spec.time_variable()
     )
     t = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
     sigma = sde.sigma(t)

@@ -57,7 +57,7 @@ def test_an_exact_prediction_gives_the_exact_denoiser_and_score(sde: SDE, target
     network = Exact(TARGETS[target](exact, x, t))
     spec = PredictionSpec(target=target, condition="time")
     prior = NetworkPrior(
-        network, sde, preconditioning=spec.preconditioning(0.5), condition=spec.told()
+        network, sde, preconditioning=spec.preconditioning(0.5), condition=spec.time_variable()
     )
     torch.testing.assert_close(prior.denoise(x, t), exact.denoise(x, t))
     torch.testing.assert_close(prior.score(x, t), exact.score(x, t), rtol=1e-5, atol=1e-8)

@@ -94,7 +94,7 @@ def test_the_noise_levels_are_the_schedulers(start: float, end: float) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_condition_is_the_integers_from_0_to_999(dtype: torch.dtype) -> None:
     sde, told = (part for part in importer.noise_schedule(SCHEDULER))
-    assert torch.equal(told.told()(sde.build(), TIMES.to(dtype)), STEPS.to(dtype))
+    assert torch.equal(told.time_variable()(sde.build(), TIMES.to(dtype)), STEPS.to(dtype))
 
 
 @pytest.mark.slow
