@@ -39,7 +39,7 @@ def probe(kind: str, paths: Sequence[Path]) -> str | None:
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"damaged: the {kind} library did not finish within {seconds:.0f} s"
-    except OSError:  # no child process can be started: go without the trial
+    except OSError:  # no child process can be started: skip the trial read
         return None
     return f"damaged: the {kind} library crashes on it" if done.returncode < 0 else None
 

@@ -73,7 +73,7 @@ def described(bounds: tuple[Bound, ...]) -> str:
 
 
 def holds(value: int | float, bounds: tuple[Bound, ...]) -> bool:
-    """Whether a number satisfies all bounds; NaN satisfies none.
+    """True if a number satisfies all bounds; NaN satisfies none.
 
     Args:
         value: the number.

@@ -26,7 +26,7 @@ def check_mask(mask: Tensor, grid_shape: tuple[int, ...]) -> None:
 
 
 def per_sample(mask: Tensor, grid_shape: tuple[int, ...]) -> bool:
-    """Whether the mask differs from sample to sample.
+    """True if the mask differs from sample to sample.
 
     Args:
         mask: diag Lambda.

@@ -1,4 +1,4 @@
-"""What a scanner or a program wrote, turned into a measurement: k-space, projections, CT images."""
+"""Conversion of scanner data to measurements: k-space, projections, CT images with metal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Target = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Options:
-    """How raw data are read; see :func:`measure`."""
+    """Settings for reading raw data; see :func:`measure`."""
 
     size: int | None = None
     spacing: tuple[float, float] | None = None

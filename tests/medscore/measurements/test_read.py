@@ -1,4 +1,4 @@
-"""``measure``: which kind of raw data a path is, and which parameters it takes."""
+"""``measure``: the kind of raw data at a path, and the parameters of that kind."""
 
 from pathlib import Path
 from typing import Any

@@ -199,7 +199,7 @@ def test_single_precision_comes_back_as_single_precision() -> None:
 
 
 def test_thresholding_a_reconstruction_finds_the_metal_and_a_clean_one_has_none() -> None:
-    """B.6.5: rough, as intersection over union of the pixels shows."""
+    """As in B.6.5. The segmentation is rough, as its intersection over union shows."""
     geometry = ParallelBeam(80, 3.0, 96)
     hu = -1000 + 1040 * discs(80, 3.0, [(0.0, 0.0)], [100.0])
     metal = discs(80, 3.0, [(-50.0, 0.0), (50.0, 0.0)], [10.0, 10.0])
