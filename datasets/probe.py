@@ -89,7 +89,7 @@ def main() -> int:
     for path in paths:
         try:
             {"hdf5": _hdf5, "dicom": _dicom}[kind](path)
-        except Exception:  # the parent meets it itself and reports it
+        except Exception:  # the parent raises the same error and reports it
             return 0
     return 0
 

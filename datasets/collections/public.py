@@ -98,7 +98,7 @@ def stored_patient(path: Path) -> str:
     """Pseudonym of the patient of a fastMRI file; several files may be of one patient.
 
     Args:
-        path: HDF5 file with an attribute ``patient_id``; without it, the file name stands in.
+        path: HDF5 file with an attribute ``patient_id``; without it, the file name is used.
 
     Raises:
         MedscoreError: the file cannot be read.

@@ -89,7 +89,7 @@ def _matching(pattern: str, root: Path) -> list[Images]:
 
 
 def _identified(images: Images) -> Images:
-    """With the patient of the DICOM header in place of the folder's name."""
+    """Replace the folder's name by the patient of the DICOM header."""
     first = images.files[0]
     origin = None if first.name.endswith(NOT_DICOM) else dicom_origin(first)
     return images if origin is None else replace(images, patient=origin.patient)

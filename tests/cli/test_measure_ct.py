@@ -136,7 +136,7 @@ def test_measured_projections_are_reconstructed(
         ({"spacing": -1.0}, "spacing"),
         ({"colour": "red"}, "colour"),
         ({"axes": ["slice", "slice", "view"]}, "axes"),
-        ({"values": "transmission"}, "not above 0"),
+        ({"values": "transmission"}, "not greater than 0"),
         ({"mu_water": 0.2}, "mu_water"),
     ],
 )

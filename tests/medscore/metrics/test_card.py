@@ -88,7 +88,7 @@ def test_a_card_is_the_same_every_time() -> None:
 
 
 def test_patients_that_differ_widen_the_interval() -> None:
-    """With patients 5 dB apart and slices 1 dB, each patient's slices are nearly one value: the
+    """With patients 5 dB apart and slices 1 dB, each patient's slices act as one value: the
     interval is that of 12 values, about sqrt(10) times as wide as that of 120.
     """
     psnr, groups = patients(spread=5)

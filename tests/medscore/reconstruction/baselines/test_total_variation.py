@@ -107,7 +107,7 @@ def test_fista_tv_reaches_the_minimum_of_a_scan() -> None:
 
 @pytest.mark.parametrize("operator", [ct(), mri()], ids=["ct", "mri"])
 def test_a_batch_gives_what_its_samples_give(operator: Operator) -> None:
-    """Also if each sample stops at its own convergence."""
+    """This holds although each sample stops at its own convergence."""
     x = disc(3).to(torch.complex128 if operator.zero_filled_is_pinv else torch.float64)
     y = operator.forward(x * torch.tensor([1.0, 0.2, 0.01])[:, None, None, None])
     tv = FISTATV(weight=1e-3, iterations=60, tolerance=1e-4)
