@@ -45,7 +45,7 @@ def probe(kind: str, paths: Sequence[Path]) -> str | None:
 
 
 def look(*paths: Path, kind: str = "hdf5") -> None:
-    """Refuse files on which :func:`probe` fails.
+    """Reject files on which :func:`probe` fails.
 
     Args:
         paths: files to read.

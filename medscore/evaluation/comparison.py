@@ -36,7 +36,7 @@ def cohort(spec: CohortSpec, data: Path, limit: int | None = None) -> list[Case]
 
 
 def check(spec: EvaluationSpec, cases: Sequence[Case], where: Path) -> None:
-    """Refuse invalid tasks and methods before anything slow begins.
+    """Reject invalid tasks and methods before anything slow begins.
 
     Args:
         spec: the comparison.

@@ -49,7 +49,7 @@ class FlowSettings:
     precision: str
 
     def check(self) -> None:
-        """Refuse invalid settings.
+        """Reject invalid settings.
 
         Raises:
             MedscoreError: the tolerance is out of range or the precision is unknown.

@@ -94,7 +94,7 @@ def _read_mask(mask: Path, files: Sequence[Path], contract: DataContract) -> Ten
 
 
 def _check_mask(mask: Path, files: Sequence[Path], contract: DataContract) -> None:
-    """Refuse a mask whose proportions differ from the images': it would be cropped differently."""
+    """Reject a mask whose proportions differ from the images': it would be cropped differently."""
     if mask.suffix.lower() in (".jpg", ".jpeg", ".webp"):
         raise MedscoreError(
             "`mask` has a lossy format, which changes white pixels", where=mask, hint="give a PNG"

@@ -66,7 +66,7 @@ class GenerationSettings:
     conditioner: str | None = None
 
     def check(self) -> None:
-        """Refuse invalid settings.
+        """Reject invalid settings.
 
         Raises:
             MedscoreError: a number is out of range or the precision is unknown.

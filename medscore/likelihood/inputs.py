@@ -103,7 +103,7 @@ def as_paths(files: Files) -> list[Path]:
 
 
 def check_limit(limit: int | None) -> None:
-    """Refuse a ``limit`` that leaves no image.
+    """Reject a ``limit`` that leaves no image.
 
     Args:
         limit: maximum number of images; None for all.

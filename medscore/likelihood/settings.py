@@ -46,7 +46,7 @@ class LikelihoodSettings:
     seed: int
 
     def check(self) -> None:
-        """Refuse invalid settings.
+        """Reject invalid settings.
 
         Raises:
             MedscoreError: a name is unknown or a number is out of range.

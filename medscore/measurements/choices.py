@@ -101,7 +101,7 @@ def side_of(grid: Grid) -> int:
 
 
 def check_seed(seed: int) -> None:
-    """Refuse a seed that the random generators cannot take.
+    """Reject a seed that the random generators cannot take.
 
     Args:
         seed: seed of noise or of a sampling pattern.

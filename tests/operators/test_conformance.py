@@ -1,4 +1,4 @@
-"""What every operator must satisfy, for every backend and dtype.
+"""Properties of every operator, for every backend and dtype.
 
 A new operator joins by one line in OPERATORS, or in WITHOUT_INVERSE if its T_inv is not known.
 """
