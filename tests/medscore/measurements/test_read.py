@@ -117,7 +117,9 @@ def test_refuses_for_a_stack(projections: dict[str, Path], options: dict[str, An
 
 @pytest.mark.parametrize("options", [{"acceleration": 2.0}, {"target": "rss"}, {"seed": 3}])
 def test_refuses_for_an_image(metal: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(MedscoreError, match=f"`{next(iter(options))}` does not apply to a CT image"):
+    with pytest.raises(
+        MedscoreError, match=f"`{next(iter(options))}` does not apply to a CT image"
+    ):
         measure(metal, **options)
 
 
