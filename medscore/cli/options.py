@@ -29,7 +29,7 @@ Set = Annotated[
 
 
 def check_size(size: int | None) -> None:
-    """Refuse a ``--size`` too small for an image.
+    """Reject a ``--size`` too small for an image.
 
     Raises:
         MedscoreError: under 8.

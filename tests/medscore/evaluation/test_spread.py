@@ -1,4 +1,4 @@
-"""Every piece of distributed work returns once, with its index and the same result."""
+"""Every piece of distributed work is returned once, with its index and the same result."""
 
 from importlib.util import find_spec
 
