@@ -8,8 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from medscore.errors import MedscoreError
-from medscore.registry.methods import TABLES
+from medscore.reconstruction.baselines.methods import BASELINES
+from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.table import Table
+
+TABLES = (SAMPLERS, CONDITIONERS, BASELINES, GRIDS)
 
 
 def methods(
@@ -24,12 +27,12 @@ def methods(
     """
     found = [
         _described(table, method)
-        for table in TABLES.values()
+        for table in TABLES
         for method in table
         if name in (None, method)
     ]
     if not found:
-        known = ", ".join(method for table in TABLES.values() for method in table)
+        known = ", ".join(method for table in TABLES for method in table)
         raise MedscoreError(f"no method {name!r}", hint=f"use one of: {known}")
     if as_json:
         typer.echo(json.dumps(found, indent=2))

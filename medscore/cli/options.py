@@ -26,13 +26,3 @@ Set = Annotated[
         "methods` lists them.",
     ),
 ]
-
-
-def check_size(size: int | None) -> None:
-    """Refuse a ``--size`` too small for an image.
-
-    Raises:
-        MedscoreError: under 8.
-    """
-    if size is not None and size < 8:
-        raise MedscoreError(f"--size is {size}", hint="use at least 8")

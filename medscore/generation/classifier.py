@@ -77,19 +77,6 @@ CLASSIFIER = WeightsFile(
 )
 
 
-def save_classifier(
-    path: str | Path, contract: ClassifierContract, weights: Mapping[str, Tensor]
-) -> None:
-    """Write a classifier, atomically.
-
-    Args:
-        path: file to write.
-        contract: its header.
-        weights: state dict of the classifier's ``network``.
-    """
-    CLASSIFIER.save(path, contract, weights)
-
-
 def load_classifier(path: str | Path) -> tuple[NoisyClassifier, str]:
     """Load a classifier in float32 and without gradients.
 

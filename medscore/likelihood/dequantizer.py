@@ -62,19 +62,6 @@ DEQUANTIZER = WeightsFile(
 )
 
 
-def save_dequantizer(
-    path: str | Path, contract: DequantizerContract, weights: Mapping[str, Tensor]
-) -> None:
-    """Write a dequantizer, atomically.
-
-    Args:
-        path: file to write.
-        contract: its header.
-        weights: state dict of the flow's ``network``.
-    """
-    DEQUANTIZER.save(path, contract, weights)
-
-
 def load_dequantizer(path: str | Path, prior_sha256: str) -> DequantizationFlow:
     """Load a dequantizer for use with its prior, in float32 and without gradients.
 

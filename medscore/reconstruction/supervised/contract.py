@@ -55,19 +55,6 @@ SUPERVISED = WeightsFile(
 )
 
 
-def save_reconstructor(
-    path: str | Path, contract: SupervisedContract, weights: Mapping[str, Tensor]
-) -> None:
-    """Write a supervised network, atomically.
-
-    Args:
-        path: file to write.
-        contract: its header.
-        weights: state dict of the model's ``network``.
-    """
-    SUPERVISED.save(path, contract, weights)
-
-
 def load_reconstructor(path: str | Path) -> tuple[Reconstructor, SupervisedContract]:
     """Load a supervised network in float32 and without gradients.
 

@@ -19,7 +19,7 @@ from medscore.priors.contract import Provenance
 from medscore.reconstruction.supervised.contract import (
     SupervisedContract,
     load_reconstructor,
-    save_reconstructor,
+    SUPERVISED,
 )
 from medscore.reconstruction.supervised.method import Supervised
 from medscore.reconstruction.supervised.networks import PostProcessorSpec, Reconstructor
@@ -97,7 +97,7 @@ def trained(tmp_path: Path, **changes: object) -> Path:
     })  # fmt: skip
     torch.manual_seed(0)
     model: Reconstructor = MODEL.build()
-    save_reconstructor(tmp_path / "net.safetensors", contract, model.network.state_dict())
+    SUPERVISED.save(tmp_path / "net.safetensors", contract, model.network.state_dict())
     return tmp_path / "net.safetensors"
 
 
