@@ -89,7 +89,7 @@ def _smooth(width: float) -> Tensor:
 def methods() -> dict[str, tuple[str, str, grids.Grid]]:
     """Conditioner, sampler and time grid of each row.
 
-    Ancestral sampling, unless a method comes with a sampler of its own.
+    Ancestral sampling, unless a method has its own sampler.
     """
     rows: dict[str, tuple[str, str, grids.Grid]]
     rows = {name: (name, "ancestral-ve", grids.log_snr) for name in registry.CONDITIONERS}

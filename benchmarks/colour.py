@@ -1,4 +1,4 @@
-"""Completion of colour pictures: patches of two photographs, from files to pictures and metrics.
+"""Completion of colour images: patches of two photographs, from files to figures and metrics.
 
     python benchmarks/colour.py runs                          # about 8 minutes on 2 cores
     python benchmarks/colour.py runs --check                  # exit 1 if a target is missed
@@ -6,7 +6,7 @@
 
 Cuts scikit-learn's two photographs into patches of 32 x 32 pixels, reduced to 16 x 16; the right
 quarter of each photograph is held out. Trains a prior, and colorizes, super-resolves and inpaints
-held-out patches. The baselines use no prior: the grey image itself, block means, and the mean of
+held-out patches. The baselines use no prior: the grayscale image, block means, and the mean of
 the observed pixels. The results are in docs/benchmarks/generation.md.
 """
 
@@ -90,7 +90,7 @@ def blocks(x: Tensor) -> Tensor:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, help="folder for data, network and samples")
-    parser.add_argument("--pictures", type=Path, help="write the picture of the documentation here")
+    parser.add_argument("--pictures", type=Path, help="folder for the figure of the documentation")
     parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
     args = parser.parse_args()
     args.runs.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,7 @@ def tune(data: Path, patterns: Sequence[str]) -> None:
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a name fits one of several shell patterns.
+    """True if a name matches one of several shell patterns.
 
     Args:
         name: ``TASK - METHOD``.

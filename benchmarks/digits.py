@@ -1,4 +1,4 @@
-"""Generation on scikit-learn's digits, from the data set to pictures and metrics.
+"""Generation on scikit-learn's digits, from the data set to figures and metrics.
 
     python benchmarks/digits.py runs                          # about 12 minutes on 2 cores
     python benchmarks/digits.py runs --check                  # exit 1 if a target is missed
@@ -120,9 +120,7 @@ def decoding(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, help="folder for data, networks and samples")
-    parser.add_argument(
-        "--pictures", type=Path, help="write the pictures of the documentation here"
-    )
+    parser.add_argument("--pictures", type=Path, help="folder for the figures of the documentation")
     parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
     args = parser.parse_args()
     runs = args.runs

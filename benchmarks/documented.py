@@ -1,4 +1,4 @@
-"""How many public parameters the docstrings name: functions, methods, dataclasses and models."""
+"""Public parameters that docstrings document, in functions, methods, dataclasses and models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SKIPPED = ("medscore.operators.ct.backends.triton_kernels",)
 
 
 def parameters() -> dict[str, bool]:
-    """Whether each public parameter is documented, by its full name.
+    """Map the full name of each public parameter to whether it is documented.
 
     A parameter is public if module, class, function and parameter are, and the method does not
     override one that documents it. Fields of dataclasses and models count as parameters.

@@ -1,4 +1,4 @@
-"""Write the typed public faces of the packages of methods: one line for each class they define.
+"""Write the type stubs of the packages of methods: one line for each class that they define.
 
 Run it after adding a sampler, a conditioner or a baseline; a test fails until then.
 """

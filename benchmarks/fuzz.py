@@ -3,7 +3,7 @@
     python benchmarks/fuzz.py                 # 2,000 mutants of all formats
     python benchmarks/fuzz.py --count 200 --seed 7
 
-Each mutant is read in a process of its own. It must be read, or refused with a one-line medscore
+Each mutant is read in a process of its own. It must be read, or rejected with a one-line medscore
 error. Everything else is a failure: any other exception, a crash of the interpreter, more than 10
 seconds, more memory than 4 times the size of the valid file with its arrays plus 48 MiB for the
 readers' libraries, or a file written anywhere. The exit code is then 1, and the failed mutants are

@@ -108,7 +108,7 @@ def seed_files(folder: Path) -> list[SeedFile]:
 
 
 def pictures(folder: Path, rng: np.random.Generator) -> list[SeedFile]:
-    """Files that PIL reads, and NumPy archives of pictures, slices and features.
+    """Files that PIL reads, and NumPy archives of images, slices and features.
 
     Args:
         folder: a folder to write in.

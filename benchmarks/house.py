@@ -1,6 +1,6 @@
 """The house: layout, documented parameters, start-up times, quick tests, cost of an extension.
 
-Start-up is measured beside its peer in the same run, ``python -c "import numpy"``; each time is the
+Start-up is compared with a baseline in the same run, ``python -c "import numpy"``; each time is the
 median of five runs.
 
     python benchmarks/house.py --check --page docs/benchmarks/house.md

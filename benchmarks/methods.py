@@ -33,7 +33,7 @@ from medscore.samplers.reverse_diffusion import ReverseDiffusion
 from medscore.white_noise import derive_seed
 
 BF16 = True
-"""Whether the network runs in bfloat16."""
+"""True if the network runs in bfloat16."""
 
 RANKED = ("PC + proximal", "ALD + proximal", "Jalal", "Score-SDE")
 """Methods by decreasing expected quality (Song 2022, Table 8.1)."""

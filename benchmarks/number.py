@@ -12,7 +12,7 @@ import torch
 
 COLUMNS = "{:<76} {:>10} {:<4} {:<9} {}"
 HEADER = COLUMNS.format("metric", "value", "", "target", "pass")
-"""Heads of the columns of ``str(Number)``."""
+"""Column headers of ``str(Number)``."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Number:
 
     @property
     def met(self) -> bool:
-        """Whether the value lies within the bounds; true without a target."""
+        """True if the value lies within the bounds, or if there is no target."""
         low = self.at_least is None or self.value >= self.at_least
         return low and (self.at_most is None or self.value <= self.at_most)
 
@@ -70,7 +70,7 @@ def table(numbers: Iterable[Number]) -> list[str]:
 
 
 def show(numbers: Iterable[Number]) -> list[Number]:
-    """Print numbers below the heads of their columns, each as soon as it is there.
+    """Print numbers in a table with column headers, each as soon as it is available.
 
     Args:
         numbers: the rows; an iterator is printed while it is consumed.

@@ -106,7 +106,7 @@ def mri_numbers(data: Path, samples: int, *, targets: bool) -> list[Number]:
     """Quality of 4-fold undersampled MRI, noise-free, with equispaced and with mirrored lines.
 
     The k-space of a real image is Hermitian, so an equispaced line also determines the line
-    opposite the centre. Lines in mirrored pairs leave no such advantage; they get two samples.
+    opposite the centre. Lines in mirrored pairs do not have this advantage; they get two samples.
 
     Args:
         data: folder of the development data.

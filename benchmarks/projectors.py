@@ -33,7 +33,7 @@ from medscore.operators.ct.projector import backproject, project
 from medscore.operators.ct.symmetry import plan
 
 ROUNDS = 3
-"""Rounds in which the compared calls take turns."""
+"""Number of rounds in which the compared calls alternate."""
 
 
 INTRO = """# Speed of the operators
@@ -65,7 +65,7 @@ def medians(
 ) -> dict[str, float]:
     """Median wall times in seconds.
 
-    The calls take turns, so that all of them see the same load of the machine.
+    The calls alternate, so that all of them run under the same load.
 
     Args:
         calls: the functions to time, by name.

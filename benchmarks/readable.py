@@ -1,4 +1,4 @@
-"""Files that medscore reads, and why it refuses others: all CT and MR files in pydicom, and all
+"""Files that medscore reads or rejects, with reasons: all CT and MR files in pydicom, and all
 NIfTI files in nibabel and nilearn (extra ``bench``).
 
     python benchmarks/readable.py                      # the table
@@ -73,7 +73,7 @@ def _shape(path: Path) -> str:
 
 
 def _nifti(path: Path) -> str:
-    """The matrix that is read, or the reason for a refusal; the first of several volumes."""
+    """The matrix that is read, or the reason for rejection; the first of several volumes."""
     said = ""
     for channel in (None, 0):
         try:

@@ -4,8 +4,8 @@
     python benchmarks/results.py runs --page docs/benchmarks/results.md
     python benchmarks/results.py runs --check         # exit code 1 if a target is missed
 
-Reads ``report.md``, ``table.csv`` and the pictures that ``medscore evaluate`` wrote to
-``RUNS/NAME`` for every comparison. Writes the page, and the pictures to a folder beside it.
+Reads ``report.md``, ``table.csv`` and the figures that ``medscore evaluate`` wrote to
+``RUNS/NAME`` for every comparison. Writes the page, and the figures to a folder beside it.
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ def numbers(runs: Path) -> list[Number]:
 
 
 def page(runs: Path, pictures: Path) -> str:
-    """The benchmark page of the docs; copies the pictures that it shows.
+    """The benchmark page of the docs; copies the figures that it shows.
 
     Args:
         runs: folder of the comparisons' folders.
-        pictures: folder of the pictures, beside the page.
+        pictures: folder of the figures, beside the page.
     """
     parts = [INTRO, "## Targets", "", *table(numbers(runs)), ""]
     pictures.mkdir(exist_ok=True)

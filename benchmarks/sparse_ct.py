@@ -46,7 +46,7 @@ from medscore.registry.presets import DEFAULTS, Settings
 
 VIEWS, SIZE = 23, 128
 QUALITY_TARGETS = {"FBP": (None, None), "one": (33.4, 0.90), "mean": (34.6, 0.918)}
-"""Least PSNR in dB and least SSIM on the validation patients."""
+"""Minimum PSNR in dB and minimum SSIM on the validation patients."""
 
 
 def adjoint_numbers() -> list[Number]:
@@ -64,7 +64,7 @@ def adjoint_numbers() -> list[Number]:
 
 
 def data_consistency_numbers(path: Path) -> list[Number]:
-    """How far one data-consistency step ends from the projection onto {x : A x = y}.
+    """Distance from the result of one data-consistency step to the projection onto {x : A x = y}.
 
     The distance is relative to that of the random start.
 

@@ -39,7 +39,7 @@ def normalised_mri(data: Path) -> torch.Tensor:
 
 
 def sections(data: Path, samples: int) -> dict[str, Callable[[], list[Number]]]:
-    """What can be measured here."""
+    """The sections for which data are available."""
     found: dict[str, Callable[[], list[Number]]] = {"speed": speed_numbers}
     if not (data / MRI).exists():
         print(f"{data} has no {MRI}: only the speed is measured", flush=True)

@@ -30,7 +30,7 @@ SMALLEST = 8
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether an existing file is DICOM by its content or NIfTI by its name.
+    """True if an existing file is DICOM by its content or NIfTI by its name.
 
     Args:
         path: any file.
@@ -40,7 +40,7 @@ def is_image(path: str | Path) -> bool:
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether a file is NIfTI by its name.
+    """True if a file is NIfTI by its name.
 
     Args:
         path: any file.
@@ -98,7 +98,7 @@ def read_scan(
 ) -> list[Volume]:
     """Read the files of one scan, each as a volume, check their modality, and set padding to air.
 
-    A single CT slice need not show air, the scan must: the values of all files are judged together.
+    A single CT slice may contain no air, but the scan must: all files are checked together.
 
     Args:
         paths: one file or folder, or several slices of one series.

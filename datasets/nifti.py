@@ -88,7 +88,7 @@ def write_nifti(path: str | Path, values: NDArray[np.float32], affine: NDArray[n
 
 
 def _check_size(path: Path, image: SpatialImage) -> None:
-    """Refuse a header that declares more voxels than the file can hold, before allocating them."""
+    """Reject a header that declares more voxels than the file can hold, before allocating them."""
     declared = math.prod(image.shape) * image.get_data_dtype().itemsize
     held = path.stat().st_size * (INFLATES if path.name.endswith(".gz") else 1)
     if declared > held:

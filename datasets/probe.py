@@ -39,13 +39,13 @@ def probe(kind: str, paths: Sequence[Path]) -> str | None:
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"damaged: the {kind} library did not finish within {seconds:.0f} s"
-    except OSError:  # no child process can be started: go without the trial
+    except OSError:  # no child process can be started: skip the trial read
         return None
     return f"damaged: the {kind} library crashes on it" if done.returncode < 0 else None
 
 
 def look(*paths: Path, kind: str = "hdf5") -> None:
-    """Refuse files on which :func:`probe` fails.
+    """Reject files on which :func:`probe` fails.
 
     Args:
         paths: files to read.
@@ -89,7 +89,7 @@ def main() -> int:
     for path in paths:
         try:
             {"hdf5": _hdf5, "dicom": _dicom}[kind](path)
-        except Exception:  # the parent meets it itself and reports it
+        except Exception:  # the parent raises the same error and reports it
             return 0
     return 0
 

@@ -69,7 +69,7 @@ class Volume:
 
 
 def check_values(values: NDArray[np.floating], where: str | Path | None = None) -> None:
-    """Refuse values from which no image can be reconstructed.
+    """Reject values from which no image can be reconstructed.
 
     Args:
         values: array of any shape.
@@ -156,7 +156,7 @@ def check_modality(
 
 
 def check_square(volume: Volume, where: str | Path | None = None) -> None:
-    """Refuse slices or pixels that are not square.
+    """Reject slices or pixels that are not square.
 
     Args:
         volume: slices of any modality.

@@ -73,7 +73,7 @@ def described(bounds: tuple[Bound, ...]) -> str:
 
 
 def holds(value: int | float, bounds: tuple[Bound, ...]) -> bool:
-    """Whether a number satisfies all bounds; NaN satisfies none.
+    """True if a number satisfies all bounds; NaN satisfies none.
 
     Args:
         value: the number.
@@ -87,7 +87,7 @@ def holds(value: int | float, bounds: tuple[Bound, ...]) -> bool:
 
 
 def check_fields(method: Any) -> None:
-    """Refuse a dataclass instance with numbers outside the ranges of its annotations.
+    """Reject a dataclass instance with numbers outside the ranges of its annotations.
 
     Args:
         method: an instance of a dataclass; fields that are ``None`` are not checked.

@@ -56,7 +56,7 @@ def from_deepinv(
 ) -> LinearOperator:
     """An operator from a ``deepinv.physics.LinearPhysics``; its noise model is not taken over.
 
-    Complex images are whatever the physics makes of them: deepinv's MRI uses two real channels.
+    The physics defines how complex images are represented: deepinv's MRI uses two real channels.
 
     Args:
         physics: an object with ``A`` and ``A_adjoint``, applied to tensors.

@@ -49,7 +49,7 @@ class Operator(Factored):
         return self.noise_model(y, self.mask(y), generator)
 
     def check(self, y: Tensor) -> None:
-        """Refuse measurements that this operator cannot have made.
+        """Reject measurements that this operator cannot have produced.
 
         Args:
             y: measurements, (batch, channel or coil, *grid).
@@ -282,7 +282,7 @@ class Scaled(Operator):
 
 
 def _is_real(value: object) -> bool:
-    """Whether ``value`` is one real number, of Python, NumPy or PyTorch."""
+    """True if ``value`` is a single real number of Python, NumPy or PyTorch."""
     return isinstance(value, SupportsFloat) and getattr(value, "ndim", 0) == 0
 
 

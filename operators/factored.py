@@ -40,11 +40,11 @@ class Factored(ABC):
     """
 
     surjective: bool = False
-    """Whether every full measurement grid is T of some image (T square). Where it is not, as in
+    """True if every full measurement grid is T of some image (T square). Otherwise, as in
     the discrete Radon transform, data consistency is reached by ``pinv``, not by ``T_inv``."""
 
     zero_filled_is_pinv: bool = False
-    """Whether A^+ = T^-1 P^-1(Lambda), as for a unitary or a circulant T; else it takes CG."""
+    """True if A^+ = T^-1 P^-1(Lambda), as for a unitary or circulant T; otherwise CG is used."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Factored(ABC):
 
     @property
     def diagonal(self) -> Tensor:
-        """diag Lambda as it was given, bool."""
+        """diag Lambda as passed to the constructor, bool."""
         return self._mask
 
     def mask(self, like: Tensor) -> Tensor:

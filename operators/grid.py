@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def check_mask(mask: Tensor, grid_shape: tuple[int, ...]) -> None:
-    """Refuse a tensor that is not a mask on the measurement grid.
+    """Reject a tensor that is not a mask on the measurement grid.
 
     Args:
         mask: diag Lambda, broadcastable to ``grid_shape``, with or without batch axes in front.
@@ -26,7 +26,7 @@ def check_mask(mask: Tensor, grid_shape: tuple[int, ...]) -> None:
 
 
 def per_sample(mask: Tensor, grid_shape: tuple[int, ...]) -> bool:
-    """Whether the mask differs from sample to sample.
+    """True if the mask differs from sample to sample.
 
     Args:
         mask: diag Lambda.

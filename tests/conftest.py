@@ -1,4 +1,4 @@
-"""What all tests share: threads, run-time shape checks, and the honesty of the quick lane.
+"""Shared by all tests: threads, run-time shape checks, and the time limit of quick tests.
 
 Plain ``pytest`` runs the quick lane: tests without a marker. ``pytest -m ""`` runs everything. A
 test without a marker that takes more than a second of CPU time fails, so that the quick lane stays
@@ -36,7 +36,7 @@ if os.environ.get("MEDSCORE_SHAPES") == "1":
 SLOW_TO_IMPORT = ("monai.data.dataset", "monai.transforms.utility.array", "matplotlib.pyplot",
                   "monai.networks.nets.diffusion_model_unet", "optuna", "skimage.metrics",
                   "torchdiffeq", "lightning_fabric")  # fmt: skip
-"""Imported by the functions that use them; here before the first test, which would else pay."""
+"""Imported lazily by functions; imported here so that no test is charged with their import time."""
 
 MARKERS = {"slow", "process", "statistical", "full"}
 LIMIT = 1.0

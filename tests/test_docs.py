@@ -54,7 +54,7 @@ def test_modules_and_attributes_that_texts_name_exist(text: Path) -> None:
 
 
 def exists(parts: list[str]) -> bool:
-    """Whether dotted parts are a module, or attributes of one."""
+    """True if dotted parts name a module, or attributes of one."""
     for length in range(len(parts), 0, -1):
         try:
             module = importlib.import_module(".".join(parts[:length]))

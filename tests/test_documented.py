@@ -1,4 +1,4 @@
-"""At least 98 % of the public parameters are named in docstrings; each prose rule is kept."""
+"""At least 98 % of the public parameters are named in docstrings; each style rule is followed."""
 
 import re
 import sys

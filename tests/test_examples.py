@@ -14,7 +14,7 @@ WRITES = {
     "compare_conditioners": ("conditioners.png",),
 }
 LINES = 30
-"""The most lines that an example may have: it is there to be read."""
+"""Maximum number of lines of an example, which should be quick to read."""
 
 
 def test_there_is_an_example_of_everything_that_users_may_bring() -> None:

@@ -1,7 +1,7 @@
 """Adding a conditioner touches one new file, its proof, a line of the registry and one of the docs.
 
-In a copy of the repository a conditioner is added so; the tests that guard completeness pass there,
-and fail where any of the pieces is missing.
+A conditioner is added in this way to a copy of the repository. The tests of completeness pass
+there, and fail if any of the pieces is missing.
 """
 
 import os

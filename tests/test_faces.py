@@ -1,4 +1,4 @@
-"""The public face of each package: lazy, complete, and never hidden by a module of its name."""
+"""The public interface of each package: lazy, complete, and not shadowed by a module."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""Corrupted files of every format are read or refused, and nothing else."""
+"""Corrupted files of every format are read or rejected, without any other effect."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "fuzz.py"
 
 @pytest.mark.process
 def test_two_hundred_corrupted_files() -> None:
-    """No crash, hang, hunger for memory or stray file: see the script."""
+    """No crash, hang, excessive memory or stray file: see the script."""
     found = subprocess.run(
         [sys.executable, str(SCRIPT), "--count", "200", "--seed", "1"],
         capture_output=True, text=True, timeout=300, check=False,

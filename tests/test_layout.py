@@ -1,4 +1,4 @@
-"""The layout: no cycle, no import upwards, few loose files, a package that does not hold itself."""
+"""The layout: no cyclic or upward imports, few loose files, no package inside itself."""
 
 import importlib.util
 import pkgutil

@@ -1,4 +1,4 @@
-"""The package as a whole: what it ships, what imports what, what it must not contain."""
+"""The package as a whole: its files, its imports, and contents that are not allowed."""
 
 import ast
 import re
@@ -20,7 +20,7 @@ SOURCES = sorted(
 
 
 def imported(path: Path) -> set[str]:
-    """Modules a file imports, by full name."""
+    """Modules that a file imports, by full name."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -33,7 +33,7 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("folder", ["operators", "datasets"])
 def test_operators_and_datasets_import_no_core_and_not_each_other(folder: str) -> None:
     allowed = (f"medscore.{folder}", "medscore.errors", "medscore.types", "medscore.io.files")
-    allowed += ("medscore.hounsfield", "medscore.io.hdf5")  # what HU mean, and lying files
+    allowed += ("medscore.hounsfield", "medscore.io.hdf5")  # the meaning of HU, and damaged files
     for path in (ROOT / folder).rglob("*.py"):
         ours = {name for name in imported(path) if name.startswith("medscore.")}
         assert {n for n in ours if not n.startswith(allowed)} == set(), path
@@ -67,7 +67,7 @@ def test_nothing_pickles_but_torchs_weights_only_reader_in_one_file() -> None:
 
 
 def test_torchvision_is_absent() -> None:
-    """Its builds do not match the CPU build of torch and break what imports both."""
+    """Its builds do not match the CPU build of torch, and importing both fails."""
     assert find_spec("torchvision") is None
 
 

@@ -1,4 +1,4 @@
-"""A volume of 600 slices of 512 x 512 goes through in bounded memory."""
+"""A volume of 600 slices of 512 x 512 is processed in bounded memory."""
 
 import subprocess
 import sys

@@ -1,1 +1,1 @@
-"""Collections of images: training slices, cohorts of evaluations, pictures."""
+"""Collections of images: training slices, evaluation cohorts, natural images."""

@@ -32,7 +32,7 @@ class Case:
 
     Attributes:
         name: name of its file and its place in it.
-        patient: readable name of its patient; it identifies nobody that the file names do not.
+        patient: readable name of its patient; it reveals no more than the file names do.
         volume: the slice, (1, H, W).
     """
 
@@ -129,7 +129,7 @@ def _parts(images: Images, modality: str, spacing_mm: float | None) -> list[tupl
 
 
 def _readable(names: dict[str, str], patient: str, name: str) -> str:
-    """The name under which a patient was first met, numbered where another patient has it."""
+    """The first name found for a patient, numbered if another patient has the same name."""
     if patient not in names:
         numbered = itertools.chain([name], (f"{name} ({k})" for k in itertools.count(2)))
         names[patient] = next(one for one in numbered if one not in names.values())

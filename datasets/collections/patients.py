@@ -16,12 +16,12 @@ from medscore.datasets.dicom.files import dicom_files, is_dicom
 from medscore.errors import reading
 
 KEYWORDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-"""Identifiers of a patient, the best first: where one is empty, the next stands in for it."""
+"""Identifiers of a patient in order of preference; the first that is not empty is used."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a DICOM file belongs to.
+    """Patient, series and matrix size of a DICOM file.
 
     Attributes:
         patient: pseudonym of the patient.

@@ -1,4 +1,4 @@
-"""Images of other kinds: PNG and JPEG files, NumPy arrays; grey or colour; with labels.
+"""Natural images, grayscale or colour, from PNG and JPEG files or NumPy arrays, with labels.
 
 They are cropped to the central square, reduced by area mean, and scaled to values from 0 to 1. The
 label is an archive's ``label``, or the name of the folder in which a file lies.
@@ -73,7 +73,7 @@ def load_pictures(
         hits = [hit for hit in hits if hit.suffix.lower() in (*FILES, *ARRAYS)]
         if not hits:
             raise MedscoreError(
-                "no picture matches",
+                "no image matches",
                 where=root / pattern,
                 hint=f"files must end in {', '.join((*FILES, *ARRAYS))}",
             )

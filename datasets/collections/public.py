@@ -1,4 +1,4 @@
-"""Public collections in the folder layout in which they unpack.
+"""Public collections in the folder layout of their archives.
 
 In a recipe ``data: ["lidc:LIDC-IDRI@0-0.9"]`` means the collection, its folder, and a share of its
 patients: those whose names hash to [0, 0.9). So data are split by patient, never by slice, and the
@@ -98,7 +98,7 @@ def stored_patient(path: Path) -> str:
     """Pseudonym of the patient of a fastMRI file; several files may be of one patient.
 
     Args:
-        path: HDF5 file with an attribute ``patient_id``; without it, the file name stands in.
+        path: HDF5 file with an attribute ``patient_id``; without it, the file name is used.
 
     Raises:
         MedscoreError: the file cannot be read.
@@ -120,7 +120,7 @@ _PATTERN = re.compile(
 
 
 def is_collection(pattern: str) -> bool:
-    """Whether a pattern of a recipe names a collection.
+    """True if a pattern of a recipe names a collection.
 
     Args:
         pattern: as ``NAME:FOLDER``, or a pattern of file names.
@@ -129,7 +129,7 @@ def is_collection(pattern: str) -> bool:
 
 
 def collected(pattern: str, root: Path) -> list[Images]:
-    """Find the scans that ``NAME:FOLDER`` or ``NAME:FOLDER@LOW-HIGH`` means.
+    """Find the scans that ``NAME:FOLDER`` or ``NAME:FOLDER@LOW-HIGH`` specifies.
 
     Args:
         pattern: collection, its folder, and the share of its patients; all by default.

@@ -85,7 +85,7 @@ class SliceCache:
         """Return the slices of a scan from the cache, or read and store them.
 
         Args:
-            patient: patient of the scan; stands for slices whose patient the files do not name.
+            patient: patient of the scan; used for slices whose patient the files do not name.
             files: files or folders of the scan.
             read: reads the slices.
         """

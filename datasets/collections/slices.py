@@ -202,7 +202,7 @@ def _padded(images: Tensor, side: int) -> Tensor:
 
 
 def _in_own_units(images: Tensor, names: Sequence[str]) -> Tensor:
-    """Each slice divided by its own quantile ``FULL``; blank where that is faint for the scan."""
+    """Each slice divided by its own quantile ``FULL``; zero if this is small for the scan."""
     full = torch.quantile(images.flatten(1), FULL, dim=1)
     strongest: dict[str, float] = {}
     for name, value in zip(names, full.tolist(), strict=True):

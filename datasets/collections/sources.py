@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def find_images(patterns: Sequence[str], root: Path) -> list[Images]:
-    """Find what the patterns name: one entry a scan, in the order of the patterns and names.
+    """Find what the patterns name: one entry per scan, in the order of the patterns and names.
 
     A folder is one DICOM series; DICOM files that a pattern matches are grouped into their series.
     Patients of DICOM files are identified by the PatientID, those of NIfTI files by file name.
@@ -54,7 +54,7 @@ def matching_paths(pattern: str, root: Path) -> list[Path]:
 
 
 def log_notes(noted: Iterable[tuple[str, str]]) -> None:
-    """Log what readers noticed, one line for each distinct note.
+    """Log the notes of the readers, one line for each distinct note.
 
     Args:
         noted: pairs of the name of a scan and a note on it.
@@ -89,7 +89,7 @@ def _matching(pattern: str, root: Path) -> list[Images]:
 
 
 def _identified(images: Images) -> Images:
-    """With the patient of the DICOM header in place of the folder's name."""
+    """Replace the folder's name by the patient of the DICOM header."""
     first = images.files[0]
     origin = None if first.name.endswith(NOT_DICOM) else dicom_origin(first)
     return images if origin is None else replace(images, patient=origin.patient)

@@ -44,7 +44,7 @@ class Series:
 
 
 def is_dicom(path: str | Path) -> bool:
-    """Whether a file starts as DICOM files do: 128 bytes, then DICM.
+    """True if a file has the DICOM preamble: 128 bytes, then DICM.
 
     Args:
         path: an existing file.

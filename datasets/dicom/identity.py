@@ -1,4 +1,4 @@
-"""Patient and study tags of the source, for derived files that are asked to carry them."""
+"""Patient and study tags of the source, for derived files that keep the identity on request."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Stack:
 
     @property
     def even(self) -> bool:
-        """Whether distances and shifts of neighbours are equal, so that an affine describes it."""
+        """True if distances and shifts of neighbours are equal, as an affine requires."""
         gaps = np.diff(np.column_stack([self.along, self.drift]), axis=0)
         return len(gaps) == 0 or bool(np.ptp(gaps, axis=0).max() <= EVEN * self.step)
 

@@ -54,7 +54,7 @@ class _View:
 
 
 def is_ct_pd(path: str | Path) -> bool:
-    """Whether the first DICOM file of a folder is a projection.
+    """True if the first DICOM file of a folder is a projection.
 
     Args:
         path: folder.

@@ -25,7 +25,7 @@ HINT = "use a fastMRI file, e.g. file1000000.h5 of knee_singlecoil_val"
 
 
 def is_fastmri(file: Any) -> bool:
-    """Whether an open HDF5 file looks like a fastMRI file.
+    """True if an open HDF5 file looks like a fastMRI file.
 
     Args:
         file: open HDF5 file.

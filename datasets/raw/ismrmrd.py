@@ -25,7 +25,7 @@ OTHER = ("contrast", "phase", "set")
 
 
 def is_ismrmrd(file: Any) -> bool:
-    """Whether an open HDF5 file looks like an ISMRMRD file.
+    """True if an open HDF5 file looks like an ISMRMRD file.
 
     Args:
         file: open HDF5 file.

@@ -76,7 +76,7 @@ def read_numpy(path: str | Path, *, spacing: tuple[float, float] | None = None) 
 
 
 def check_kspace(kspace: NDArray[Any], where: Path) -> None:
-    """Refuse k-space from which no image can be reconstructed.
+    """Reject k-space from which no image can be reconstructed.
 
     Args:
         kspace: (slices, coils, ky, kx).

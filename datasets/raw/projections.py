@@ -188,7 +188,7 @@ def read_projections(path: str | Path, geometry: ScanGeometry) -> Projections:
 def _logarithm(data: NDArray[np.float32], where: Path) -> NDArray[np.float32]:
     if not bool((data > 0).all()):
         raise MedscoreError(
-            f"{int((~(data > 0)).sum())} transmissions are not above 0",
+            f"{int((~(data > 0)).sum())} transmissions are not greater than 0",
             where=where,
             hint="correct for the dark field, or replace those values",
         )

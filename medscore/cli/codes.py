@@ -25,7 +25,7 @@ PriorName = Annotated[str, typer.Option("--prior", help="Name of a shipped prior
 
 def encode_(
     images: Annotated[
-        list[Path], typer.Argument(help="DICOM files or folders, NIfTI, pictures, NumPy archives.")
+        list[Path], typer.Argument(help="DICOM files or folders, NIfTI, PNG, JPEG, NumPy archives.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Codes file to write (.npz).")],
     prior: PriorName = DEFAULT_PRIORS["CT"],

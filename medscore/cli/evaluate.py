@@ -1,4 +1,4 @@
-"""``medscore evaluate``: a comparison and a data folder in; tables, plots and pictures out."""
+"""``medscore evaluate``: a comparison and a data folder in; tables, plots and figures out."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def generate(
         typer.Option(help="Classifier of noisy images (from `medscore train`), for --label."),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Class of all images, or several that take turns: 0,1,2.")
+        str | None, typer.Option(help="Class of all images, or several to cycle through: 0,1,2.")
     ] = None,
     strength: Annotated[
         float, typer.Option(help="Factor on the classifier's gradient; 1 is Bayes' rule.")
@@ -62,11 +62,11 @@ def generate(
         typer.Option("--known", help="Partly observed images to complete; repeatable."),
     ] = None,
     task: Annotated[
-        str, typer.Option(help=f"What is observed of them, one of: {', '.join(OBSERVED)}.")
+        str, typer.Option(help=f"Observed part of these images, one of: {', '.join(OBSERVED)}.")
     ] = "inpaint",
     mask: Annotated[
         Path | None,
-        typer.Option(help="For inpaint: a picture, white where pixels are observed."),
+        typer.Option(help="For inpaint: an image that is white where pixels are observed."),
     ] = None,
     hidden: Annotated[
         float,

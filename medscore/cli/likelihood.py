@@ -16,7 +16,7 @@ from medscore.priors.catalogue import DEFAULT_PRIORS
 
 def likelihood(
     images: Annotated[
-        list[Path], typer.Argument(help="DICOM files or folders, NIfTI, pictures, NumPy archives.")
+        list[Path], typer.Argument(help="DICOM files or folders, NIfTI, PNG, JPEG, NumPy archives.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
     prior: Annotated[
@@ -36,7 +36,9 @@ def likelihood(
         ),
     ] = "auto",
     probes: Annotated[int, typer.Option(help="Number of random probes of the divergence.")] = 1,
-    draws: Annotated[int, typer.Option(help="Number of times and noises a bound averages.")] = 128,
+    draws: Annotated[
+        int, typer.Option(help="Number of (time, noise) pairs that a bound averages.")
+    ] = 128,
     bits: Annotated[
         int | None,
         typer.Option(help="Grey levels 2^BITS over the prior's range, uniformly dequantized."),

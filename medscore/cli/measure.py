@@ -1,4 +1,4 @@
-"""``medscore measure``: what a scanner wrote in, a measurement file out."""
+"""``medscore measure``: scanner data in, a measurement file out."""
 
 from __future__ import annotations
 

@@ -26,10 +26,7 @@ def methods(
     Example: medscore methods diffpir
     """
     found = [
-        _described(table, method)
-        for table in TABLES
-        for method in table
-        if name in (None, method)
+        _described(table, method) for table in TABLES for method in table if name in (None, method)
     ]
     if not found:
         known = ", ".join(method for table in TABLES for method in table)

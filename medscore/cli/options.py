@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from medscore.errors import MedscoreError
 from medscore.io.files import check_new as check_new
 
 Series = Annotated[

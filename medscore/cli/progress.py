@@ -33,7 +33,7 @@ def sampling_bar(title: str) -> Iterator[Callable[[StepInfo], None]]:
     with ExitStack() as stack, _resume_note(stack):
 
         def show(info: StepInfo) -> None:
-            if not bar.live.is_started:  # bad input is refused before the first step, in one line
+            if not bar.live.is_started:  # invalid input is rejected before the first step
                 stack.enter_context(bar)
             bar.update(task, completed=info.done, total=info.total, info=info.nfe)
 

@@ -69,7 +69,7 @@ def recon(
     ] = False,
     keep_identity: Annotated[
         Path | None,
-        typer.Option(help="Source DICOM, whose patient tags the derived series shall carry."),
+        typer.Option(help="Source DICOM, whose patient tags are copied to the derived series."),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="float32 (the default), or bf16 autocast of the network.")

@@ -133,7 +133,7 @@ def simulate(
 
 
 def tell(output: Path, m: Measurement) -> None:
-    """Print what the reader noticed, and what was written.
+    """Print the notes of the reader and a summary of the written file.
 
     Args:
         output: file that was written.

@@ -102,7 +102,7 @@ class TrainingView:
 
 
 def print_result(result: TrainingResult) -> None:
-    """Say where the trained network is; silent in all processes but the first.
+    """Print the path of the trained network, in the first process only.
 
     Args:
         result: outcome of the run.

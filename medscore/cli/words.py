@@ -31,4 +31,4 @@ METAL_HU = 2500.0
 """Threshold for metal (:data:`medscore.operators.ct.metal.METAL_HU`)."""
 
 OBSERVED = ("inpaint", "sr", "colorize")
-"""What ``generate`` may know of an image (:data:`medscore.generation.observations.TASKS`)."""
+"""Observations for ``generate`` (:data:`medscore.generation.observations.TASKS`)."""

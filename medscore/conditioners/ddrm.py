@@ -95,7 +95,7 @@ class DDRM(Conditioner):
 
 
 def _is_orthogonal(operator: Operator, like: Tensor) -> bool:
-    """Whether the inverse of T equals its adjoint, tested on one random measurement."""
+    """True if the inverse of T equals its adjoint, tested on one random measurement."""
     probe = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
     gap = operator.T_adjoint(probe) - operator.T_inv(probe)
     return float(gap.abs().max()) <= 1e-4 * float(probe.abs().max())

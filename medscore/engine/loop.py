@@ -208,7 +208,7 @@ class _Walk:
 
 
 def _check_fits(job: Job, progress: Progress) -> None:
-    """Refuse saved progress whose arrays do not fit the job."""
+    """Reject saved progress whose arrays do not fit the job."""
     todo = len(job.seeds) - sum(len(done) for done in progress.done)
     shapes = [done.shape[1:] for done in progress.done]
     fits = todo >= 0

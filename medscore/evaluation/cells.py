@@ -72,7 +72,7 @@ class Store:
         self.folder = folder
 
     def has(self, key: str, *, images: bool = False) -> bool:
-        """Whether a cell is stored.
+        """True if a cell is stored.
 
         Args:
             key: key of the cell.

@@ -36,7 +36,7 @@ def cohort(spec: CohortSpec, data: Path, limit: int | None = None) -> list[Case]
 
 
 def check(spec: EvaluationSpec, cases: Sequence[Case], where: Path) -> None:
-    """Refuse invalid tasks and methods before anything slow begins.
+    """Reject invalid tasks and methods before anything slow begins.
 
     Args:
         spec: the comparison.
@@ -86,7 +86,7 @@ def pieces(
 def pictured(
     store: Store, work: Sequence[methods.Work]
 ) -> dict[str, list[tuple[Case, dict[str, object]]]]:
-    """The cases to show in pictures, with the images of all methods, by task.
+    """The cases to show in figures, with the images of all methods, by task.
 
     Args:
         store: the finished cells.
@@ -152,7 +152,7 @@ def with_parameter(method: MethodSpec, key: str, value: Any) -> MethodSpec:
 
 
 def _has(method: MethodSpec, key: str) -> bool:
-    """Whether a sampling method has the parameter ``key``, such as ``sampler.eta``."""
+    """True if a sampling method has the parameter ``key``, such as ``sampler.eta``."""
     assert method.prior is not None
     fields = method.prior.model_dump(exclude={"set"})
     chosen = choose(fields.pop("preset"), **fields)

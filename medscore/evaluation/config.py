@@ -152,7 +152,7 @@ class EvaluationSpec(Strict):
         metric: convention of the metrics.
         ours: name of the method that the others are compared with.
         plot: horizontal axis of plots; by default the names of the tasks.
-        pictures: number of slices that are shown in pictures.
+        pictures: number of slices that are shown in figures.
         seed: seed of the measurement noise.
     """
 

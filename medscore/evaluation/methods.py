@@ -247,7 +247,7 @@ def solver(method: MethodSpec, task: str, where: Path, network: Path | None = No
 def verify(
     method: MethodSpec, task: str, m: Measurement, where: Path, network: Path | None = None
 ) -> None:
-    """Refuse a method that cannot be used on a measurement, before anything slow begins.
+    """Reject a method that cannot be used on a measurement, before anything slow begins.
 
     Args:
         method: the method; a supervised method is only checked if its network is given.

@@ -1,4 +1,4 @@
-"""Pictures of the reconstructions of a slice by all methods, with error maps."""
+"""Figures of the reconstructions of a slice by all methods, with error maps."""
 
 from __future__ import annotations
 

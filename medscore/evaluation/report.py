@@ -42,7 +42,7 @@ class Outcome:
         convention: convention of the metrics.
         cases: slices of the comparison.
         rows: rows of the tables.
-        pictured: cases to show in pictures, with their images by name, by task.
+        pictured: cases to show in figures, with their images by name, by task.
     """
 
     spec: EvaluationSpec
@@ -53,7 +53,7 @@ class Outcome:
 
 
 def write_report(folder: Path, outcome: Outcome, command: str) -> list[Path]:
-    """Write table.csv, slices.csv, metrics.json, report.md, plots and pictures.
+    """Write table.csv, slices.csv, metrics.json, report.md, plots and figures.
 
     Args:
         folder: output folder.

@@ -1,4 +1,4 @@
-"""The tables of a comparison: rows of cells, means, paired differences, and losses of ours."""
+"""The tables of a comparison: rows of cells, means, paired differences, and lost comparisons."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def rows_of(cells: Sequence[Cell]) -> list[Row]:
 
 
 def losses(rows: Sequence[Row], ours: str) -> list[str]:
-    """Sentences about all methods that are at least as good as ours on a task.
+    """Sentences about all methods that are at least as good as our method on a task.
 
     Args:
         rows: rows of the table.
@@ -197,7 +197,7 @@ def gap_table(rows: Sequence[Row], ours: str) -> list[str]:
         ours: name of the row of our method.
     """
     lines = [
-        "| task | method | NFE | s per slice | ours minus it, PSNR (dB) | SSIM |",
+        "| task | method | NFE | s per slice | our method minus this, PSNR (dB) | SSIM |",
         "| --- | --- | ---: | ---: | --- | --- |",
     ]
     mine = {row.task: row for row in rows if row.name == ours}

@@ -7,7 +7,6 @@ data. It is trained with the cross-entropy at times for which log s is uniformly
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch

@@ -47,7 +47,7 @@ def sde_json(contract: DataContract) -> str:
 
 
 def check_same_latents(contract: DataContract, other: DataContract) -> None:
-    """Refuse priors whose latent codes cannot be compared.
+    """Reject priors whose latent codes cannot be compared.
 
     Args:
         contract: data contract of one prior.

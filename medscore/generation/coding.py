@@ -38,7 +38,7 @@ Progress = Callable[[StepInfo], None]
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """How the probability flow ODE is solved.
+    """Settings of the solver of the probability flow ODE.
 
     Attributes:
         tolerance: relative and absolute tolerance of the solver.
@@ -49,7 +49,7 @@ class FlowSettings:
     precision: str
 
     def check(self) -> None:
-        """Refuse invalid settings.
+        """Reject invalid settings.
 
         Raises:
             MedscoreError: the tolerance is out of range or the precision is unknown.
@@ -84,7 +84,7 @@ def encode_images(
     With ``output`` an interrupted call resumes with the next image when it is repeated.
 
     Args:
-        images: DICOM files or folders, NIfTI files, pictures or NumPy archives.
+        images: DICOM files or folders, NIfTI files, image files or NumPy archives.
         prior: name of a shipped prior, or a checkpoint file.
         against: another prior on the same SDE, whose codes are compared with these.
         tolerance: relative and absolute tolerance of the solver.

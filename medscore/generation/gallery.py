@@ -42,7 +42,7 @@ class GeneratedImages:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the images, which are the stems of their picture files."""
+        """Names of the images, which are the stems of their file names."""
         return tuple(f"{i:05d}" for i in range(len(self.images)))
 
     @property
@@ -65,7 +65,7 @@ def with_versions(record: dict[str, Any]) -> dict[str, Any]:
 def write_gallery(result: GeneratedImages, folder: Path) -> None:
     """Write sheet.png, images/00000.png and so on, samples.npz and provenance.json.
 
-    Pictures show the prior's range from black to white, and the magnitude of complex images.
+    Image files show the prior's range from black to white, and the magnitude of complex images.
 
     Args:
         result: the images.

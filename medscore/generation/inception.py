@@ -33,7 +33,7 @@ def inception_features(file: Path, x: Images, *, batch: int = 32) -> Features:
         batch: images evaluated together.
 
     Raises:
-        MedscoreError: the file is no such network.
+        MedscoreError: the file is not such a network.
     """
     try:
         with warnings.catch_warnings():
@@ -46,7 +46,7 @@ def inception_features(file: Path, x: Images, *, batch: int = 32) -> Features:
             raise ValueError(f"it returns an array of shape {tuple(features.shape)}")
     except (RuntimeError, ValueError, TypeError) as error:
         raise MedscoreError(
-            f"is no feature network ({reason(error)})", where=file,
+            f"is not a feature network ({reason(error)})", where=file,
             hint="give a TorchScript file that maps images (n, 3, H, W) uint8 to (n, d)",
         ) from error  # fmt: skip
     return features.float()

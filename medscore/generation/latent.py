@@ -69,7 +69,7 @@ def slerp(a: State, b: State, weight: float) -> State:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How closely the codes of the same images under two priors agree (Fig. B.42).
+    """Agreement of the codes of the same images under two priors (Fig. B.42).
 
     Attributes:
         difference: mean absolute difference of the codes' elements, over their standard deviation.

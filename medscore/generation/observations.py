@@ -28,7 +28,7 @@ class ObservationSettings:
     Attributes:
         files: the images.
         task: a name in ``TASKS``.
-        mask: for ``inpaint``, a picture that is white where pixels are observed; None hides a box
+        mask: for ``inpaint``, an image that is white where pixels are observed; None hides a box
             in the centre instead.
         hidden: for ``inpaint`` without a mask, the side of the box as a fraction of the image's.
         factor: for ``sr``, the side of a block in pixels.
@@ -88,13 +88,13 @@ def _read_mask(mask: Path, files: Sequence[Path], contract: DataContract) -> Ten
     if len(found.images) != 1 or not 0 < int(white.sum()) < size**2:
         raise MedscoreError(
             f"`mask`: {int(white.sum())} of {size**2} pixels are white", where=mask,
-            hint="give one picture, white where the image is observed and black elsewhere",
+            hint="give one image, white where pixels are observed and black elsewhere",
         )  # fmt: skip
     return white
 
 
 def _check_mask(mask: Path, files: Sequence[Path], contract: DataContract) -> None:
-    """Refuse a mask whose proportions differ from the images': it would be cropped differently."""
+    """Reject a mask whose proportions differ from the images': it would be cropped differently."""
     if mask.suffix.lower() in (".jpg", ".jpeg", ".webp"):
         raise MedscoreError(
             "`mask` has a lossy format, which changes white pixels", where=mask, hint="give a PNG"
@@ -108,13 +108,13 @@ def _check_mask(mask: Path, files: Sequence[Path], contract: DataContract) -> No
         if shape[0] * height != shape[1] * width:
             raise MedscoreError(
                 f"`mask` has {shape[0]}x{shape[1]} pixels, {file} "
-                + ("is not a picture file" if its is None else f"has {width}x{height}"),
+                + ("is not an image file" if its is None else f"has {width}x{height}"),
                 where=mask, hint="give a mask of the images' proportions, or a square one",
             )  # fmt: skip
 
 
 def _shape(file: Path) -> tuple[int, int] | None:
-    """Width and height of a picture file; None for other files, which are refused elsewhere."""
+    """Width and height of an image file; None for other files, which are rejected elsewhere."""
     try:
         with Image.open(file) as image:
             return image.size
@@ -153,7 +153,7 @@ def colorize(settings: ObservationSettings, contract: DataContract) -> Observati
     if contract.quantity != "colour":
         raise MedscoreError(
             f"`task` is colorize, but prior {contract.name} is of {contract.quantity} images",
-            hint="use a prior of pictures with `colour: true`",
+            hint="use a prior that was trained with `colour: true`",
         )
     operator = Colorization(contract.size, contract.size)
     images = read_images(settings.files, contract)

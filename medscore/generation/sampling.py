@@ -35,7 +35,7 @@ CONDITIONER = "diffpir"
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """How images are drawn. Together they identify an interrupted run.
+    """Settings of the sampling, which together identify an interrupted run.
 
     Attributes:
         prior: name or path of the prior.
@@ -66,7 +66,7 @@ class GenerationSettings:
     conditioner: str | None = None
 
     def check(self) -> None:
-        """Refuse invalid settings.
+        """Reject invalid settings.
 
         Raises:
             MedscoreError: a number is out of range or the precision is unknown.
@@ -142,7 +142,7 @@ def generate(
         strength: factor on the classifier's gradient; 1 is Bayes' rule.
         known: images that are partly observed; every sample agrees with its image's observed part.
         task: the observed part: inpaint (pixels), sr (block means) or colorize (grey values).
-        mask: for inpaint, a picture that is white where pixels are observed.
+        mask: for inpaint, an image that is white where pixels are observed.
         hidden: for inpaint without a mask, side of the hidden centre as a fraction of the image's.
         factor: for sr, side of a block in pixels.
         conditioner: name of the conditioner, with ``known``.

@@ -24,7 +24,7 @@ def pixels(x: Tensor) -> NDArray[np.uint8]:
 
 
 def contact_sheet(x: Tensor, columns: int | None = None) -> Image.Image:
-    """All images on one picture, row by row; images of at most 32 rows are magnified.
+    """All images on one sheet, row by row; images of at most 32 rows are magnified.
 
     Args:
         x: images (n, 1 or 3, H, W), where 0 is black and 1 white.

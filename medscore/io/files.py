@@ -84,7 +84,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def check_absent(path: str | Path) -> None:
-    """Refuse an output folder that exists already.
+    """Reject an output folder that exists already.
 
     Args:
         path: folder to create.

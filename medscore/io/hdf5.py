@@ -1,4 +1,4 @@
-"""HDF5 files that may be broken or lie about their size, and the seal on files of medscore.
+"""HDF5 files that may be damaged or misstate their size, and the checksum seal of medscore.
 
 The HDF5 library can loop forever, or ask for gigabytes, on a file with a few flipped bits. So a
 file that medscore writes carries a checksum in the user block that HDF5 leaves free at the
@@ -38,7 +38,7 @@ def sealed(content: bytes) -> bytes:
 
 
 def is_sealed(path: str | Path) -> bool:
-    """Whether a file carries a seal, valid or not.
+    """True if a file carries a seal, valid or not.
 
     Args:
         path: any file.

@@ -59,7 +59,7 @@ def validated(spec: type[Spec], content: Any, path: str | Path) -> Spec:
     """Validate the content of a file.
 
     Args:
-        spec: specification that the content must meet.
+        spec: specification that the content must satisfy.
         content: parsed content of the file.
         path: file to name in the error.
 

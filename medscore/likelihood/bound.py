@@ -147,7 +147,7 @@ def correction(prior: Prior, x: State, seeds: Sequence[int], draws: int) -> Boun
 
 
 def _check(objective: Denoising, sde: SDE) -> None:
-    """Refuse other weightings than g^2 (dt/du) / (1 - eps): with times t(u) it integrates g^2."""
+    """Reject other weightings than g^2 (dt/du) / (1 - eps): with times t(u) it integrates g^2."""
     if not sde.eps > 0:
         raise ValueError(f"{sde} has eps {sde.eps}: a bound needs noise at eps")
     u = torch.linspace(0, 1, 1025, dtype=torch.float64)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
-from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.io.specs import Strict

@@ -56,7 +56,7 @@ def read_images(
 ) -> ImageSet:
     """Read images, reduce them to the prior's size and convert them to its range.
 
-    CT and MR images are DICOM files or folders, NIfTI files and NumPy archives; pictures are files
+    CT and MR images are DICOM files or folders, NIfTI files and NumPy archives; others are files
     that PIL reads, folders of them, and NumPy arrays. A folder written by ``medscore generate``
     provides its samples unchanged.
 
@@ -74,7 +74,7 @@ def read_images(
     if contract.quantity not in ("HU", "magnitude", "grey", "colour"):
         raise MedscoreError(
             f"prior {contract.name} is of {contract.quantity} images",
-            hint="use a prior of CT images, MR magnitudes or pictures",
+            hint="use a prior of CT images, MR magnitudes or natural images",
         )
     check_limit(limit)
     side, paths = size or contract.size, as_paths(files)
@@ -103,7 +103,7 @@ def as_paths(files: Files) -> list[Path]:
 
 
 def check_limit(limit: int | None) -> None:
-    """Refuse a ``limit`` that leaves no image.
+    """Reject a ``limit`` that leaves no image.
 
     Args:
         limit: maximum number of images; None for all.

@@ -105,7 +105,7 @@ def assess_images(
     With ``output`` an interrupted call resumes with the next image when it is repeated.
 
     Args:
-        images: DICOM files or folders, NIfTI files, pictures or NumPy archives.
+        images: DICOM files or folders, NIfTI files, image files or NumPy archives.
         prior: name of a shipped prior, or a checkpoint file.
         method: flow (probability flow), bound (of the noisy image) or clean-bound (of the image).
         divergence: auto, exact, rademacher or gaussian; auto is exact for small images.

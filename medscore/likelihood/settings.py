@@ -1,4 +1,4 @@
-"""How likelihoods of images are computed."""
+"""Settings of the likelihood computation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METHODS = {
 
 @dataclass(frozen=True)
 class LikelihoodSettings:
-    """What is computed for each image.
+    """Quantities that are computed for each image.
 
     Attributes:
         method: a name in ``METHODS``.
@@ -46,7 +46,7 @@ class LikelihoodSettings:
     seed: int
 
     def check(self) -> None:
-        """Refuse invalid settings.
+        """Reject invalid settings.
 
         Raises:
             MedscoreError: a name is unknown or a number is out of range.

@@ -1,4 +1,4 @@
-"""The parameters of a simulated scan, and what a task makes of them."""
+"""The parameters of a simulated scan, and the measurement that a task derives from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from medscore.operators.noise import Noiseless, NoiseModel
 
 @dataclass(frozen=True)
 class Choices:
-    """Parameters of a simulated scan; each task uses those that concern it.
+    """Parameters of a simulated scan; each task uses those that apply to it.
 
     Attributes:
         views: number of equally spaced views over 180 degrees (CT).
@@ -69,7 +69,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Scan:
-    """How a task measures an image.
+    """The measurement process of a task.
 
     Attributes:
         operator: measurement operator on images in ``image_unit``.
@@ -101,7 +101,7 @@ def side_of(grid: Grid) -> int:
 
 
 def check_seed(seed: int) -> None:
-    """Refuse a seed that the random generators cannot take.
+    """Reject a seed that the random generators cannot take.
 
     Args:
         seed: seed of noise or of a sampling pattern.

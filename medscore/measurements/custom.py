@@ -1,4 +1,4 @@
-"""A measurement from data and an operator of one's own."""
+"""A measurement from user-supplied data and operator."""
 
 from __future__ import annotations
 

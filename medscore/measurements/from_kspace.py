@@ -177,7 +177,7 @@ def target_image(grid: GridKspace, name: str, where: str | Path) -> NDArray[np.f
 
 
 def _whole_lines(sampled: Tensor) -> bool:
-    """Whether every readout line is sampled completely or not at all."""
+    """True if every readout line is sampled completely or not at all."""
     return bool((sampled.all(-2) == sampled.any(-2)).all())
 
 

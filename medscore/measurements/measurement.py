@@ -133,7 +133,7 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
 
 
 def is_measurement(path: str | Path) -> bool:
-    """Whether a file is a measurement file, by its seal or the format it states.
+    """True if a file is a measurement file, by its seal or the format that it states.
 
     A file that cannot be opened counts as one, so that :func:`read_measurement` says why.
 
@@ -256,7 +256,7 @@ def _check_data(path: Path, m: Measurement) -> None:
 
 
 def _of_a_kind(m: Measurement) -> bool:
-    """Whether the data are real or complex, as those of the operator are."""
+    """True if the data are real or complex as the operator requires."""
     if isinstance(m.operator, Radon):
         return m.data.dtype.kind == "f"
     operator, first = m.operator.select([0]), torch.from_numpy(m.data[:1])

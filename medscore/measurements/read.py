@@ -1,4 +1,4 @@
-"""What a scanner or a program wrote, turned into a measurement: k-space, projections, CT images."""
+"""Conversion of scanner data to measurements: k-space, projections, CT images with metal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Target = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Options:
-    """How raw data are read; see :func:`measure`."""
+    """Settings for reading raw data; see :func:`measure`."""
 
     size: int | None = None
     spacing: tuple[float, float] | None = None
@@ -91,7 +91,7 @@ def measure(
         The measurement, and the target image (slices, H, W) or ``None``.
 
     Raises:
-        MedscoreError: the file cannot be read, or a parameter is invalid or has no use for it.
+        MedscoreError: the file cannot be read, or a parameter is invalid or does not apply to it.
     """
     path = Path(path)
     options = _Options(
@@ -166,9 +166,9 @@ def _check(options: _Options) -> None:
 
 
 def _check_used(kind: str, options: _Options, path: Path) -> None:
-    """Refuse options that differ from their defaults and that this kind of data does not use."""
+    """Reject options that differ from their defaults and that this kind of data does not use."""
     for field in fields(options):
         if field.name not in USED[kind] and getattr(options, field.name) != field.default:
             raise MedscoreError(
-                f"`{field.name}` has no use for {kind}", where=path, hint="leave it out"
+                f"`{field.name}` does not apply to {kind}", where=path, hint="leave it out"
             )

@@ -52,7 +52,7 @@ def choices(spec: ScanSpec) -> Choices:
     """Parameters of the scan.
 
     Args:
-        spec: the scan as it is described.
+        spec: the description of the scan.
 
     Raises:
         MedscoreError: the noise model is unknown.

@@ -43,7 +43,7 @@ WINDOWS = {
 
 @dataclass(frozen=True)
 class Convention:
-    """How images are compared; by default slice by slice, full image, clipped to [low, high].
+    """A convention of comparison; by default slice by slice, full image, clipped to [low, high].
 
     Attributes:
         low: value that is mapped to 0.

@@ -131,7 +131,7 @@ Network = Annotated[
     UNetSpec | NCSNSpec | NCSNv2Spec | MonaiUNetSpec | DiffusersUNetSpec | NCSNPPSpec,
     Field(discriminator="kind"),
 ]
-"""Specifications of all networks, told apart by ``kind``."""
+"""Specifications of all networks, distinguished by ``kind``."""
 
 PREDICTIONS: dict[str, Preconditioning] = {
     "score": score, "scaled_score": scaled_score, "noise": noise, "velocity": velocity,

@@ -19,7 +19,7 @@ def check_compatible(
     where: str | Path,
     prior_name: str | None = None,
 ) -> None:
-    """Refuse a prior that was not trained on images like those of a measurement.
+    """Reject a prior that was not trained on images like those of a measurement.
 
     Args:
         domain: image domain of the prior.

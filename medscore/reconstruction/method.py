@@ -43,7 +43,7 @@ class Method(ABC):
 
     @abstractmethod
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
-        """Refuse a measurement that the method cannot reconstruct, before anything slow begins.
+        """Reject a measurement that the method cannot reconstruct, before anything slow begins.
 
         Args:
             measurement: the data.

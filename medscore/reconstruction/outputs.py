@@ -181,7 +181,7 @@ def write_outputs(
 
 
 def preview(outcome: Outcome) -> Image.Image:
-    """A picture of up to four slices: classical, reconstruction, standard deviation, reference.
+    """A preview of up to four slices: classical, reconstruction, standard deviation, reference.
 
     Args:
         outcome: the finished reconstruction.

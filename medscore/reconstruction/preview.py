@@ -20,7 +20,7 @@ def picture(
     spread: NDArray[np.floating] | None = None,
     unit: str = "",
 ) -> Image.Image:
-    """A picture with one column per image and one row per slice, for up to four slices.
+    """An image with one column per reconstruction and one row per slice, for up to four slices.
 
     Args:
         columns: images (slices, H, W) by name.

@@ -6,7 +6,7 @@ from medscore.errors import MedscoreError
 
 
 def check_ranges(*options: tuple[str, int | float, int | float, int | float]) -> None:
-    """Refuse numbers that are out of range.
+    """Reject numbers that are out of range.
 
     Args:
         options: name of each parameter, its value, the smallest and the largest allowed value.
@@ -20,7 +20,7 @@ def check_ranges(*options: tuple[str, int | float, int | float, int | float]) ->
 
 
 def check_precision(precision: str) -> None:
-    """Refuse an unknown precision.
+    """Reject an unknown precision.
 
     Args:
         precision: float32, or bf16 for autocast of the network.

@@ -65,7 +65,7 @@ class Settings:
     parameters: Parameters = field(default_factory=dict)
 
     def check(self) -> None:
-        """Refuse unknown names, unknown parameters and numbers out of range.
+        """Reject unknown names, unknown parameters and numbers out of range.
 
         Raises:
             MedscoreError: an invalid setting; the message names it.

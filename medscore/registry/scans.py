@@ -10,7 +10,7 @@ from medscore.measurements.tasks import NEEDS, TASKS, Grid, Scan
 
 
 def check_task(spec: ScanSpec, modality: str, where: Path) -> None:
-    """Refuse an unknown task, or a task of another modality.
+    """Reject an unknown task, or a task of another modality.
 
     Args:
         spec: specification of the scan.

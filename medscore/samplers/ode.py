@@ -155,7 +155,7 @@ class AdaptiveFlow(Sampler):
         return solve_each(prior, x, t, s, rtol=self.rtol, atol=self.atol), memory
 
     def map(self, wrap: object) -> Sampler:
-        """Refuse methods that change the state, because the solver chooses its own steps.
+        """Reject methods that change the state, because the solver chooses its own steps.
 
         Args:
             wrap: ignored.

@@ -1,7 +1,7 @@
 """Training of priors, supervised networks, classifiers and dequantizers from recipes.
 
-:func:`train` runs a whole training from a recipe; :func:`train_steps` is the loop for a model,
-batches and a loss of one's own.
+:func:`train` runs a whole training from a recipe; :func:`train_steps` is the loop for
+user-defined models, batches and losses.
 """
 
 import lazy_loader

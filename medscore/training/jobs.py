@@ -41,7 +41,7 @@ KINDS: dict[str, Preparation] = {
     "classifies": prepare_classifier,
     "pictures": prepare_pictures,
 }
-"""Kinds of recipes by a key that only they have; a recipe with none of them is a prior's."""
+"""Kinds of recipes by a key that only this kind has; a recipe with none of them is a prior's."""
 
 
 def prepare(

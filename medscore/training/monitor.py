@@ -1,4 +1,4 @@
-"""What is observed of every training step: its report, its log entry, and signs of divergence."""
+"""Monitoring of every training step: its report, its log entry, and signs of divergence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training a prior of any images, grey or colour."""
+"""Training a prior of natural images, grayscale or colour."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PictureData(TrainingRecipe):
 
     @property
     def quantity(self) -> str:
-        """What the images show: "colour" or "grey"."""
+        """Kind of the images: "colour" or "grey"."""
         return "colour" if self.colour else "grey"
 
     def load(self, patterns: tuple[str, ...], root: Path) -> Pictures:

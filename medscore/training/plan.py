@@ -73,7 +73,7 @@ class TrainingPlan:
                 raise ValueError(f"{name} is {getattr(self, name)}, {least} or more is needed")
         for name in ("learning_rate", "clip", "ema_power", "adam_eps"):
             if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, a number above 0 is needed")
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a positive number")
         if self.ema_rate is not None and not 0 < self.ema_rate < 1:
             raise ValueError(f"ema_rate is {self.ema_rate}, a number between 0 and 1 is needed")
         if not all(0 < restart < self.steps for restart in self.restarts):

@@ -1,4 +1,4 @@
-"""One training run of any kind: what is trained on what, and its execution in an output folder."""
+"""One training run of any kind: its model and data, and its execution in an output folder."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class TrainingRun(Generic[Model]):
 
     @cached_property
     def remark(self) -> str:
-        """What the data are and, for a prior, which sigma_max suits them."""
+        """Description of the data and, for a prior, a suitable sigma_max."""
         return self.describe()
 
     @property
@@ -107,7 +107,7 @@ class TrainingResult:
         path: the file of the trained network.
         model: the trained model, with averaged weights.
         steps: number of training steps, including those before a resumption.
-        remark: what the data are and, for a prior, which sigma_max suits them; empty in processes
+        remark: description of the data and, for a prior, a suitable sigma_max; empty in processes
             other than the first.
         warnings: the warnings of the steps since the last start.
         is_first: whether this is the first of several processes, which alone writes files and

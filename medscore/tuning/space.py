@@ -64,7 +64,7 @@ Space = Mapping[str, Range]
 
 
 def is_grid(space: Space) -> bool:
-    """Whether every parameter has a list of values, so that all combinations are tried.
+    """True if every parameter has a list of values, so that all combinations are tried.
 
     Args:
         space: ranges by parameter.

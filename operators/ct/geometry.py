@@ -240,7 +240,7 @@ Geometry = ParallelBeam | ParallelAngles | FanBeam
 
 
 def check_angles(angles: Sequence[float], *, span: float) -> None:
-    """Refuse angles that are not an increasing list of views in radians.
+    """Reject angles that are not an increasing list of views in radians.
 
     Args:
         angles: the angles.

@@ -75,7 +75,7 @@ def done() -> Command:
 
 @pytest.fixture
 def refused(tmp_path: Path) -> Callable[..., str]:
-    """Call the command line and check that it refuses in one line without leaving files."""
+    """Call the command line and check that it fails with one line and leaves no files."""
 
     def call(*args: object) -> str:
         before = sorted(tmp_path.rglob("*"))
@@ -92,13 +92,13 @@ def refused(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for files that all tests read and none changes."""
+    """A folder of shared files, which no test modifies."""
     return tmp_path_factory.mktemp("shared")
 
 
 @pytest.fixture(scope="session")
 def scan(shared: Path) -> Path:
-    """Two slices of 32 x 32: a disc of water with bone and air in it, pixels of 3 mm."""
+    """Two 32 x 32 slices with 3 mm pixels: a water disc that contains bone and air."""
     y, x = np.mgrid[-15.5:16, -15.5:16]
     hu = np.where(np.hypot(x, y) < 13, 0.0, -1000.0)
     hu[np.hypot(x - 5, y + 2) < 3] = 800
@@ -112,7 +112,7 @@ def scan(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def mr_scan(shared: Path) -> Path:
-    """Two slices of 32 x 32 of magnitudes up to 900, pixels of 3 mm."""
+    """Two 32 x 32 magnitude slices with values up to 900 and 3 mm pixels."""
     y, x = np.mgrid[-15.5:16, -15.5:16]
     head = 600.0 * (np.hypot(x, y) < 13) + 300 * (np.hypot(x - 5, y + 2) < 4)
     volume = np.stack([head, head * (np.hypot(x + 6, y - 1) > 3)]).astype(np.float32)
@@ -130,7 +130,7 @@ def mr_prior(shared: Path, make_prior: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def dicom_scan() -> Path:
-    """A head CT of 128 x 128 that ships with pydicom."""
+    """A 128 x 128 head CT slice that ships with pydicom."""
     return Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"
 
 
@@ -165,13 +165,13 @@ def prior(shared: Path, make_prior: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def grey_prior(shared: Path, make_prior: Callable[..., Path]) -> Path:
-    """A prior of grey pictures of 8 x 8, values 0 to 16."""
+    """A prior of 8 x 8 grayscale images with values from 0 to 16."""
     return make_prior(shared / "tiny-grey.safetensors", **_pictures("grey"), high=16)
 
 
 @pytest.fixture(scope="session")
 def colour_prior(shared: Path, make_prior: Callable[..., Path]) -> Path:
-    """A prior of colour pictures of 8 x 8."""
+    """A prior of 8 x 8 colour images."""
     return make_prior(shared / "tiny-colour.safetensors", **_pictures("colour"), high=1)
 
 
@@ -186,7 +186,7 @@ def _pictures(quantity: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def pictures(shared: Path) -> Path:
-    """Six colour pictures of 8 x 8 in a folder."""
+    """A folder of six 8 x 8 colour images."""
     folder = shared / "pictures"
     folder.mkdir()
     values = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)

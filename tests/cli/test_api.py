@@ -1,4 +1,4 @@
-"""The Python API: the same bits as the command line, the same refusals, objects for names."""
+"""The Python API: the same bits and errors as the command line, and objects in place of names."""
 
 import json
 from collections.abc import Callable

@@ -20,7 +20,7 @@ Refused = Callable[..., str]
 def codes(
     done: Done, pictures: Path, grey_prior: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Codes of three pictures."""
+    """Codes of three images."""
     file = tmp_path_factory.mktemp("codes") / "codes.npz"
     done("encode", pictures, "--prior", grey_prior, "--limit", 3, "--tolerance", 1e-8, "-o", file)
     return file

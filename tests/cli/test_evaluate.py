@@ -1,4 +1,4 @@
-"""``medscore evaluate``: complete and reproducible tables, and refused configurations."""
+"""``medscore evaluate``: complete and reproducible tables, and invalid configurations."""
 
 import csv
 import io

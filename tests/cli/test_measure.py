@@ -77,7 +77,7 @@ def fastmri(path: Path, scan: Scan, header: str | None = HEADER, **more: Any) ->
 
 
 def ismrmrd_file(path: Path, scan: Scan, header: str = HEADER, **changes: Any) -> Path:
-    """Lines in random order, each one twice, after a noise line."""
+    """All lines twice and in random order, preceded by a noise acquisition."""
     ismrmrd = pytest.importorskip("ismrmrd")
     rng = np.random.default_rng(0)
     with ismrmrd.Dataset(str(path)) as file:

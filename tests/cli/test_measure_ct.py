@@ -111,7 +111,7 @@ def test_other_axes_and_transmissions_are_the_same_scan(
 def test_measured_projections_are_reconstructed(
     done: Command, scan: Path, prior: Path, tmp_path: Path
 ) -> None:
-    """Their noise is not known and is estimated."""
+    """The noise of the projections is unknown, so it is estimated."""
     operator, fields = SCANS["flat fan"]
     noise = 0.02 * np.random.default_rng(0).standard_normal((2, 90, operator.grid_shape[1]))
     path = written(tmp_path / "p.tif", (scanned(operator, scan) + noise).astype(np.float32))
@@ -136,7 +136,7 @@ def test_measured_projections_are_reconstructed(
         ({"spacing": -1.0}, "spacing"),
         ({"colour": "red"}, "colour"),
         ({"axes": ["slice", "slice", "view"]}, "axes"),
-        ({"values": "transmission"}, "not above 0"),
+        ({"values": "transmission"}, "not greater than 0"),
         ({"mu_water": 0.2}, "mu_water"),
     ],
 )

@@ -180,7 +180,7 @@ def test_white_is_what_the_recipe_says(data: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "size", "why"),
-    [("*.gif", 8, "no picture matches"), ("all.npz", 17, "do not reduce to 17x17")],
+    [("*.gif", 8, "no image matches"), ("all.npz", 17, "do not reduce to 17x17")],
     ids=["nothing", "small"],
 )
 def test_other_files_are_refused(data: Path, pattern: str, size: int, why: str) -> None:
@@ -209,7 +209,7 @@ def test_broken_files_are_refused(tmp_path: Path, content: Any) -> None:
     [
         ("colour", True, "image_channels is 1"),
         ("size", 9, "size"),
-        ("pictures", ["*.nothing"], "no picture matches"),
+        ("pictures", ["*.nothing"], "no image matches"),
         ("bits", 0, "bits"),
         ("magic", 1, "magic"),
     ],

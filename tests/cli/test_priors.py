@@ -52,7 +52,7 @@ def test_what_is_needed_to_rebuild_a_shipped_prior_lies_beside_it() -> None:
 
 
 def test_every_shipped_prior_is_whole_small_and_has_a_card() -> None:
-    """Each has at most 16 MB and a card with data, purpose, quality and memorisation."""
+    """Each file is at most 16 MB and has a card with data, use, quality and memorisation."""
     shipped = shipped_priors()
     assert set(shipped) == {"ct-128", "ct-128-vp", "mri-128"}
     for name, path in shipped.items():

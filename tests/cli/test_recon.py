@@ -197,7 +197,7 @@ def test_every_sampler_reconstructs(
 
 
 def _needs_more(name: str) -> bool:
-    """Whether a conditioner does not support the Radon operator."""
+    """True if a conditioner does not support the Radon operator."""
     return name in ("replacement", "ddrm")
 
 
@@ -236,7 +236,7 @@ def test_without_options_it_is_the_fast_preset(
 def test_presets_of_the_dissertation(
     done: Command, measurement: Path, prior: Path, tmp_path: Path, name: str
 ) -> None:
-    """They have 1000 scales (B.6.4), and a single option overrides the preset."""
+    """The dissertation's presets have 1000 scales (B.6.4); a single option overrides a preset."""
     args = ("recon", measurement, "--prior", prior, "--preset", name, "--steps", 3)
     done(*args, "--snr", 0.1, "-o", tmp_path / "out")
     found, chosen = _provenance(tmp_path / "out"), preset(name)

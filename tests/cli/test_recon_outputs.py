@@ -1,4 +1,4 @@
-"""Optional outputs of ``recon``: samples, pictures and patient identity."""
+"""Optional outputs of ``recon``: samples, preview images and patient identity."""
 
 import json
 from collections.abc import Callable
@@ -129,7 +129,7 @@ def test_the_bar_is_round_and_at_most_a_third(field_of_view: float, mm: float) -
 
 
 def test_the_bar_is_as_long_as_it_says() -> None:
-    """For 64 pixels of 3 mm, enlarged four times, 50 mm are 66.7 pixels of the picture."""
+    """For 64 pixels of 3 mm, enlarged four times, 50 mm are 66.7 pixels of the preview."""
     shown = np.asarray(picture({"one": np.zeros((1, 64, 64))}, (-1.0, 1.0), 3.0))
     row = shown[-8, :256] == 255
     assert row.sum() in (66, 67, 68)

@@ -23,7 +23,7 @@ WHOLE = {
     "sparse-ct": ("--views", 180), "limited-angle": ("--arc", 180), "mri": ("--acceleration", 1),
     "mri-multicoil": ("--acceleration", 1, "--coils", 3), "deblur": ("--blur", 0.3),
 }  # fmt: skip
-"""Options with which a task measures all there is."""
+"""Options with which a task is fully sampled."""
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_what_measures_all_gives_the_image_back(
 def test_magnitudes_scale_with_the_scanners_unit(
     done: Command, mr_scan: Path, mr_prior: Path, tmp_path: Path, task: str
 ) -> None:
-    """An image twice as bright is reconstructed twice as bright."""
+    """Doubling the image's intensity doubles the reconstruction's."""
     import nibabel as nib
 
     loaded = nib.load(mr_scan)

@@ -22,7 +22,7 @@ Recipe = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two patients of three slices of 64 x 64: discs of water in air, pixels of 2 mm."""
+    """Two patients with three 64 x 64 slices each: water discs in air, 2 mm pixels."""
     folder = tmp_path_factory.mktemp("data")
     y, x = np.mgrid[-31.5:32, -31.5:32]
     for patient in (1, 2):
@@ -301,7 +301,7 @@ def test_a_patient_in_data_and_validation_is_refused(
 
 @pytest.fixture
 def exports(write_slice: Callable[..., Path], data: Path) -> Iterator[None]:
-    """Three DICOM exports below the data folder: a and b of one patient, c of another."""
+    """Three DICOM exports in the data folder: a and b are of one patient, c of another."""
     y, x = np.mgrid[-31.5:32, -31.5:32]
     for name, patient in (("a", "P1"), ("b", "P1"), ("c", "P2")):
         (data / f"dicom-{name}").mkdir()

@@ -1,4 +1,4 @@
-"""The words of the option helps are those of the library; the command line starts at once."""
+"""The option helps list the library's names; the command line starts without heavy imports."""
 
 import subprocess
 import sys

@@ -3,8 +3,8 @@
 The setting is that of Song 2022, Fig. 5.3 and B.3.2: 1/5 N((-5,-5), I) + 4/5 N((5,5), I), 1280
 samples, uniform initial samples in [-8, 8]^2, Langevin dynamics with T = 1000 and epsilon = 0.1,
 annealed Langevin dynamics with 10 levels from 10 to 0.1, T = 100 and epsilon = 0.1. The convention
-of epsilon is that of Alg. 5.1, twice ours. For annealed Langevin dynamics the printed value
-diverges, as tested below, and 1/100 of it is used.
+of epsilon is that of Alg. 5.1, twice the one used here. For annealed Langevin dynamics the
+printed value diverges, as tested below, and 1/100 of it is used.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""One entry for images: every way to read a file gives the same values, refusals and notes."""
+"""One entry for images: every way to read a file gives the same values, errors and notes."""
 
 import logging
 from collections.abc import Callable
@@ -20,7 +20,7 @@ SIDE, MM = 16, 0.75
 
 
 def hounsfield(slices: int) -> NDArray[np.int64]:
-    """Even values, so that the stored integers hold them, with air in every slice."""
+    """Even values, which the stored integers represent exactly, with air in every slice."""
     hu = np.random.default_rng(0).integers(-500, 750, (slices, SIDE, SIDE)) * 2
     hu[:, 0, 0] = -1000
     return hu

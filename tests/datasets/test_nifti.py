@@ -1,4 +1,4 @@
-"""NIfTI in and out: the same world-space image however the file stores its axes."""
+"""Reading and writing NIfTI: the same image in world space for any storage order of the axes."""
 
 import gzip
 import itertools

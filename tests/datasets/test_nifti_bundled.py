@@ -1,4 +1,4 @@
-"""Every NIfTI file that nibabel and nilearn ship is read as nibabel reads it, or refused."""
+"""Every NIfTI file that nibabel and nilearn ship is read as nibabel reads it, or rejected."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -27,7 +27,7 @@ def _files() -> list[Path]:
 
 @pytest.mark.parametrize("path", _files(), ids=lambda path: path.name)
 def test_a_file_is_read_as_nibabel_reads_it(path: Path, refused: Refused) -> None:
-    """Every voxel that is drawn has its value at its place in the world."""
+    """Every sampled voxel has its value at its position in world coordinates."""
     if path.name in REFUSED:
         assert REFUSED[path.name] in refused(read_nifti, path)
         return

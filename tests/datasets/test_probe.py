@@ -14,7 +14,7 @@ Refused = Callable[..., str]
 
 
 def _child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> None:
-    """Another child in place of the probe's."""
+    """Replaces the child process of the probe."""
     script = tmp_path / "child.py"
     script.write_text(code)
     monkeypatch.setattr(probe, "__file__", str(script))

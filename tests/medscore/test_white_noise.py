@@ -1,4 +1,4 @@
-"""Draws belong to their sample alone."""
+"""Random draws of a sample do not depend on the other samples."""
 
 import torch
 from hypothesis import given, strategies as st

@@ -80,7 +80,7 @@ def is_complex(operator: Operator) -> bool:
 
 
 def identity(shape: tuple[int, ...], is_complex: bool) -> Tensor:
-    """All unit images."""
+    """All images with a single pixel of 1."""
     numbers = int(np.prod(shape))
     lead = () if len(shape) > 2 else (1,)
     unit = torch.eye(numbers, dtype=torch.complex128 if is_complex else torch.float64)

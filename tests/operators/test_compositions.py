@@ -94,7 +94,7 @@ def test_a_subset_of_the_views_is_the_scan_of_those_views() -> None:
 
 @pytest.mark.parametrize("every", [1, 2, 8])
 def test_radon_measures_the_same_with_and_without_a_matrix_for_its_views(every: int) -> None:
-    """One view in eight has a matrix of its own; all, or one in two, go through T and the mask."""
+    """One view in eight has a matrix of its own; all views, or half of them, use T and the mask."""
     measured = (torch.arange(32) % every == 0)[:, None]
     operator, x = Radon(ParallelBeam(16, 1.0, 32), measured), draw(2, 1, 16, 16)
     y = Operator.forward(operator, x)

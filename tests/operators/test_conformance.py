@@ -1,4 +1,4 @@
-"""What every operator must satisfy, for every backend and dtype.
+"""Properties of every operator, for every backend and dtype.
 
 A new operator joins by one line in OPERATORS, or in WITHOUT_INVERSE if its T_inv is not known.
 """
@@ -202,7 +202,7 @@ MIXED = {name for name in OPERATORS if "phased" in name or "two channels" in nam
 COMPLEX = {name for name in OPERATORS if "fourier" in name or "coils" in name} - MIXED
 
 ON_BACKENDS: dict[str, Callable[[], Operator]] = {}
-"""Slow or single-precision projectors: the maps alone, not the iterations built on them."""
+"""Slow or single-precision projectors: only the maps are tested, not iterations with them."""
 
 if Astra.is_at_hand():
     ON_BACKENDS["radon, astra"] = lambda: on("astra")
@@ -259,8 +259,8 @@ class Case:
         return self.draw(batch, *lead, *operator.image_shape, seed=seed)
 
     def smooth(self, operator: Operator, seed: int = 0) -> Tensor:
-        """Noise blurred to about the sharpness of a medical image: what conjugate gradients can
-        fit to 1e-5. White noise has parts that a few views see too faintly for that.
+        """Noise blurred to about the sharpness of a medical image, which conjugate gradients fit
+        to 1e-5. White noise has components that few views measure too weakly for that.
         """
         x = self.image(operator, seed=seed)
         parts = torch.view_as_real(x).movedim(-1, 0) if x.is_complex() else x[None]
@@ -306,7 +306,7 @@ every_dtype_alike = pytest.mark.parametrize(
 
 
 def maps_of(case: "Case") -> list[str]:
-    """The linear maps that a case has; only T and its adjoint where a backend is tested."""
+    """The linear maps of a case; only T and its adjoint if a backend is tested."""
     if case.name in ON_BACKENDS:
         return ["T", "T_adjoint"]
     return IMAGE_MAPS + ADJOINT_MAPS + (INVERSE_MAPS if case.name in INVERTIBLE else [])
@@ -383,7 +383,7 @@ def test_samples_of_a_batch_are_independent(case: Case) -> None:
 
 @every_backend
 def test_gradients_are_those_of_the_map(case: Case) -> None:
-    """For a linear map the gradient along a direction is the map of the direction."""
+    """The directional derivative of a linear map is the map of the direction."""
     operator = case.operator()
     for name in maps_of(case):
         f = getattr(operator, name)
@@ -480,7 +480,7 @@ def test_to_moves_every_tensor_of_a_copy(name: str) -> None:
 
 
 def _tensors(value: object) -> list[Tensor]:
-    """All tensors in attributes, of inner operators too."""
+    """All tensors in attributes, including those of inner operators."""
     match value:
         case Tensor():
             return [value]
@@ -588,7 +588,7 @@ def test_every_operator_is_tested_here_and_supported_by_files() -> None:
     if not find_spec("torchkbnufft"):
         written -= {NonuniformFourier}
     assert written == {type(make()) for make in OPERATORS.values()} - {Square}
-    written -= {LinearOperator}  # made of functions: no file stores it
+    written -= {LinearOperator}  # made of functions, so it cannot be stored in a file
     assert written <= {c for c in store.KINDS.values() if issubclass(c, Operator)}
 
 
@@ -598,7 +598,7 @@ def _subclasses(of: type) -> set[type]:
 
 @every_operator
 def test_pinv_is_a_generalised_inverse(case: Case) -> None:
-    """A A+ A = A, to the tolerance of the conjugate gradients."""
+    """A A+ A = A, up to the tolerance of the conjugate gradients."""
     operator = case.operator()
     y = operator.forward(case.smooth(operator))
     solution = operator.pinv(y)
@@ -608,7 +608,7 @@ def test_pinv_is_a_generalised_inverse(case: Case) -> None:
 
 @in_float64
 def test_pinv_has_least_norm(case: Case) -> None:
-    """Any other image with the same measurements is longer."""
+    """Any other image with the same measurements has a larger norm."""
     operator = case.operator()
     x = case.image(operator)
     short = operator.pinv(operator.forward(x), tol=1e-4).x
@@ -636,7 +636,7 @@ def test_project_exact_leaves_a_fitting_image_alone(case: Case) -> None:
 
 @in_float64
 def test_project_ball_is_the_projection_onto_the_fitting_images(case: Case) -> None:
-    """It fits, and no way from it into the set of what fits leads back towards the start."""
+    """It is feasible, and no feasible direction from it leads closer to the starting point."""
     operator = case.operator()
     x, truth = case.smooth(operator, seed=7), case.smooth(operator)
     y = operator.forward(truth)
@@ -713,7 +713,7 @@ def equation_8_8(operator: Operator, z: Tensor, x: Tensor, y: Tensor, lam: float
 
 @pytest.mark.parametrize("name", [name for name in NOT_SURJECTIVE if name in INVERTIBLE])
 def test_where_t_is_not_surjective_proximal_stops_short_of_the_nearest_fit(name: str) -> None:
-    """It comes nearer, and A^+ is what gets there."""
+    """A step reduces the objective, and A^+ reaches the minimum."""
     case = Case(name, torch.float64, "cpu")
     operator = case.operator()
     x, y = case.smooth(operator), operator.forward(case.smooth(operator, seed=8))
@@ -778,7 +778,7 @@ CLOSED = {name: make for name, make in OPERATORS.items() if make().zero_filled_i
 
 @pytest.mark.parametrize("case", _cases(CLOSED), ids=repr)
 def test_the_closed_form_of_the_pseudo_inverse_holds_where_it_is_declared(case: Case) -> None:
-    """A^+ A is an orthogonal projection: its image and its remainder are at right angles."""
+    """A^+ A is an orthogonal projection: its image and its remainder are orthogonal."""
     operator = case.operator()
     x = case.image(operator)
     seen = operator.zero_filled(operator.forward(x))
@@ -788,7 +788,7 @@ def test_the_closed_form_of_the_pseudo_inverse_holds_where_it_is_declared(case: 
 
 @in_float64
 def test_an_empty_slice_does_not_slow_down_its_neighbours(case: Case) -> None:
-    """y = 0 in one row of the batch: few iterations, a finite residual, the other row as alone."""
+    """y = 0 in one row of the batch: few iterations, a finite residual, the other row unchanged."""
     operator = case.operator()
     start = case.smooth(operator, seed=7)
     y = operator.forward(case.smooth(operator))

@@ -18,7 +18,7 @@ def test_cgls_is_the_pseudo_inverse_wide_and_tall() -> None:
 
 
 def test_a_converged_sample_stands_still_while_others_go_on() -> None:
-    """One easy and one hard right-hand side: each as if alone."""
+    """One easy and one hard right-hand side: each is solved as if it were alone."""
     a = torch.diag(torch.logspace(0, -3, 8, dtype=torch.float64))
     easy, hard = torch.zeros(1, 8, dtype=torch.float64), random(1, 8, seed=2)
     easy[0, 0] = 1.0

@@ -1,4 +1,4 @@
-"""An operator from two functions: what it can do without an inverse, and what it refuses."""
+"""An operator from two functions: methods that need no inverse, and invalid functions."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +47,7 @@ def operator(mask: Tensor | None = None, noise: NoiseModel | None = None) -> Lin
 
 
 def test_two_functions_and_a_shape_are_enough() -> None:
-    """The measurement shape is found; images of two axes have a channel of their own."""
+    """The measurement shape is inferred; an image shape of two axes gets a channel axis."""
     a = operator()
     assert a.image_shape == (1, SIZE, SIZE)
     assert a.grid_shape == (20,)
@@ -208,7 +208,7 @@ def test_real_images_may_have_complex_measurements() -> None:
 
 SCAN = sparse_view(8, 1.0, 5)
 NEED_AN_INVERSE = {"replacement": "needs an invertible T", "ddrm": "needs an orthogonal T"}
-"""Conditioners that T_inv is essential to, and what they say without it."""
+"""Conditioners that require T_inv, and their error messages without it."""
 
 
 def sample(name: str, a: Operator, y: Tensor) -> Tensor:
@@ -228,7 +228,7 @@ def sample(name: str, a: Operator, y: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", sorted(set(CONDITIONERS) - set(NEED_AN_INVERSE)))
 def test_conditioners_need_only_the_two_functions(name: str) -> None:
-    """They give the samples that they give with the operator the functions are taken from."""
+    """The samples equal those with the operator that the functions are taken from."""
     y = SCAN.forward(draw(2, 1, 8, 8, seed=5, dtype=torch.float32))
     a = LinearOperator(SCAN.T, SCAN.T_adjoint, (1, 8, 8), mask=SCAN.diagonal)
     found, expected = sample(name, a, y), sample(name, SCAN, y)

@@ -1,7 +1,7 @@
-"""Noise levels from data: normal medians of many numbers, with the signal in the way.
+"""Noise levels from data: medians of many normal values, in the presence of signal.
 
-The median of n absolute normal values scatters by 1.17 / sqrt(n) of itself; bounds are 6 of that
-and what the signal leaks in, false-alarm rate below 1e-8 each.
+The median of n absolute normal values has a relative standard error of 1.17 / sqrt(n). Bounds are 6
+standard errors plus the contribution of the signal; the false-alarm rate is below 1e-8 each.
 """
 
 import math
@@ -26,7 +26,7 @@ SIDE = 128
 
 
 def body() -> Tensor:
-    """Shepp-Logan's head as attenuation in 1/mm, some 130 mm wide."""
+    """The Shepp-Logan head as attenuation in 1/mm, about 130 mm wide."""
     return 0.02 * rasterize(scaled(SHEPP_LOGAN, SIDE * 1.5 / 2), SIDE, 1.5)
 
 
@@ -75,7 +75,7 @@ def test_rays_through_air_give_the_photons_too() -> None:
 
 
 def test_only_measured_rays_count() -> None:
-    """What stands where nothing was measured does not matter, and gaps are not bridged."""
+    """Values where nothing was measured are ignored, and gaps are not bridged."""
     y, mask = scan()
     noisy = GaussianNoise(0.05)(y, mask, generator())
     spoilt = noisy + (1 - mask.expand_as(noisy)) * 1e3

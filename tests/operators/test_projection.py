@@ -1,4 +1,4 @@
-"""The projection onto the fitting images, against dense linear algebra and by its definition."""
+"""The projection onto images that fit the data, against dense linear algebra and its definition."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def random(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.
 
 
 def matrix(rows: int, columns: int, condition: float, dtype: torch.dtype) -> torch.Tensor:
-    """Singular values from 1 to 1 / condition, evenly in their logarithm."""
+    """Singular values from 1 to 1 / condition, equally spaced in their logarithm."""
     left, _, right = torch.linalg.svd(
         random(rows, columns, seed=0, dtype=dtype), full_matrices=False
     )
@@ -67,7 +67,7 @@ def test_more_iterations_than_dimensions_do_no_harm(dtype: torch.dtype) -> None:
 
 @DTYPES
 def test_the_projection_is_non_expansive(dtype: torch.dtype) -> None:
-    """x -> x + nearest(y - A x) does not expand, though A^+ would by up to 1e8."""
+    """x -> x + nearest(y - A x) is non-expansive, although A^+ amplifies by up to 1e8."""
     a = matrix(12, 20, 1e8, dtype)
     y = random(1, 20, seed=2, dtype=dtype) @ a.T
     start = random(1, 20, seed=3, dtype=dtype)
@@ -88,7 +88,7 @@ def test_a_fitting_point_needs_no_change_and_zero_gives_zero() -> None:
 
 
 def test_an_unreachable_radius_gives_the_least_residual() -> None:
-    """Data off the range of A: the least possible residual, which the solution states."""
+    """Data outside the range of A: the solution reports the smallest possible residual."""
     a, b = matrix(9, 6, 10.0, torch.float64), random(2, 9, seed=6)
     found = solve(a, b, torch.full((2,), 1e-6, dtype=torch.float64))
     least = gaps(a, b @ torch.linalg.pinv(a).T, b)

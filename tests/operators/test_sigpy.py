@@ -29,7 +29,7 @@ def complex_image(batch: int = 2, size: int = 12, dtype: torch.dtype = torch.flo
 
 
 def linops() -> dict[str, Any]:
-    """Of sigpy, on images of 12 x 12 or, the last ones, with axes of their own."""
+    """Linops of sigpy on 12 x 12 images; the last ones have other axes."""
     shape, rng = (12, 12), np.random.default_rng(0)
     coils = birdcage(3, 12, 12).numpy()
     fft = sigpy.linop.FFT(shape)

@@ -12,7 +12,7 @@ from medscore.io.hdf5 import seal
 
 @contextmanager
 def editing(path: Path) -> Iterator[Any]:
-    """Open an HDF5 file for editing, and seal it again at the end."""
+    """Open an HDF5 file for editing, and renew its seal at the end."""
     with h5py.File(path, "r+") as file:
         yield file
     seal(path)

@@ -47,7 +47,7 @@ class Square(Operator):
         self.matrix = torch.eye(9, dtype=torch.float64) + 0.3 * noise
 
     def settings(self) -> dict[str, Any]:
-        raise NotImplementedError("for tests alone: no file keeps it")
+        raise NotImplementedError("for tests only: it cannot be stored")
 
     def T(self, x: Tensor) -> Tensor:
         return x.flatten(1) @ self.matrix.to(x).T

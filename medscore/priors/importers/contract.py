@@ -105,7 +105,7 @@ class ImportContract(Strict):
 
 @dataclass(frozen=True)
 class ImportedNetwork:
-    """What a checkpoint defines.
+    """The properties that a checkpoint defines.
 
     Attributes:
         network: specification of the network.

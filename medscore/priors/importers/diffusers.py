@@ -52,7 +52,7 @@ def open_folder(path: Path) -> Source:
         path: the folder.
 
     Raises:
-        MedscoreError: it is no such folder, or the pipeline has further parts.
+        MedscoreError: it is not such a folder, or the pipeline has further parts.
     """
     index = path / "model_index.json"
     parts = read_settings(index) if index.is_file() else {}
@@ -88,7 +88,7 @@ def open_folder(path: Path) -> Source:
 
 
 def recognises(source: Source) -> bool:
-    """Whether a checkpoint holds such a network.
+    """True if a checkpoint holds such a network.
 
     Args:
         source: the checkpoint.

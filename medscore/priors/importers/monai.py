@@ -30,7 +30,7 @@ INERT = ("transformer_num_layers", "dropout_cattn", "upcast_attention", "use_fla
 
 
 def recognises(source: Source) -> bool:
-    """Whether a checkpoint holds such a network.
+    """True if a checkpoint holds such a network.
 
     Args:
         source: the checkpoint.

@@ -27,7 +27,7 @@ RANGES = {(0.0, 1.0): "unit", (-1.0, 1.0): "symmetric"}
 
 
 def recognises(source: Source) -> bool:
-    """Whether a checkpoint holds such a network.
+    """True if a checkpoint holds such a network.
 
     Args:
         source: the checkpoint.

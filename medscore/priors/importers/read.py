@@ -157,7 +157,7 @@ def _refusal(path: Path, error: Exception) -> MedscoreError:
             f"a pickle that asks for {named[1]}: only tensors and plain values are read, "
             "nothing was executed",
             where=path,
-            hint="if you trust the file, load it where it comes from and save the network's "
+            hint="if you trust the file, load it with its original library and save the network's "
             "state_dict() alone",
         )
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]

@@ -52,7 +52,7 @@ class Baseline(Strict):
         """
 
     def check_measurement(self, measurement: Measurement) -> None:
-        """Refuse a measurement that the method does not support, before anything slow begins.
+        """Reject a measurement that the method does not support, before anything slow begins.
 
         Args:
             measurement: the data.

@@ -29,7 +29,7 @@ def projections(operator: Operator, kind: str) -> Radon:
 
 
 def misses_rays(operator: Operator) -> bool:
-    """Whether single rays of views are missing, such as those in a metal trace.
+    """True if single rays of views are missing, such as those in a metal trace.
 
     Args:
         operator: the operator.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-
-from torch import Tensor
 
 from medscore.io.specs import Strict
 from medscore.io.weights import WeightsFile

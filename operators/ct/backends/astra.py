@@ -36,7 +36,7 @@ class Astra(Backend):
 
     @staticmethod
     def is_at_hand() -> bool:
-        """Whether astra-toolbox is installed."""
+        """True if astra-toolbox is installed."""
         return find_spec("astra") is not None
 
     def project(self, x: Tensor, geometry: Geometry, views: Views | None) -> Tensor:

@@ -35,7 +35,7 @@ class TorchRadon(Backend):
 
     @staticmethod
     def is_at_hand() -> bool:
-        """Whether torch-radon is installed."""
+        """True if torch-radon is installed."""
         return find_spec("torch_radon") is not None
 
     def project(self, x: Tensor, geometry: Geometry, views: Views | None) -> Tensor:

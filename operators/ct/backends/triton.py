@@ -41,7 +41,7 @@ class Triton(Backend):
 
     @staticmethod
     def is_at_hand() -> bool:
-        """Whether triton is installed and can run: on CUDA, or in its interpreter."""
+        """True if triton is installed and can run, on CUDA or in its interpreter."""
         runs = torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1"
         return runs and find_spec("triton") is not None
 

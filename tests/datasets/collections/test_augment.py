@@ -1,4 +1,4 @@
-"""Augmentation: the same draws give the same images, in any parts, and each range does its own."""
+"""Augmentation: equal draws give equal images in any split, and each range has its effect."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Cohorts: their slices, patients and grid, and what is refused."""
+"""Cohorts: slices, patients and grid, and invalid requests."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from medscore.errors import MedscoreError
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Two CT volumes of three slices, the last of air alone; an archive of MR slices."""
+    """Two CT volumes of three slices, the last of which is air only; an archive of MR slices."""
     y, x = np.mgrid[-31.5:32, -31.5:32]
     for patient in (1, 2):
         slices = [np.where(np.hypot(x, y) < 10 * k * patient, 40.0, -1000.0) for k in (2, 1, 0)]

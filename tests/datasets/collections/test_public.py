@@ -1,4 +1,4 @@
-"""Collections as they unpack: whose images, which of them, split by patient; kept on disk."""
+"""Unpacked collections: selected images, their patients, the split by patient, the cache."""
 
 import time
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def series(write_slice: WriteSlice, folder: Path, count: int, patient: str) -> N
 
 @pytest.fixture
 def unpacked(tmp_path: Path, write_slice: WriteSlice) -> Path:
-    """A little of every collection."""
+    """A few files of every collection."""
     for number in (1, 2, 3):
         patient = tmp_path / "LIDC-IDRI" / f"LIDC-IDRI-000{number}"
         series(write_slice, patient / "1.3.6" / "ct", 12, patient.name)
@@ -106,7 +106,7 @@ def test_several_fastmri_files_of_a_patient_stay_together(unpacked: Path) -> Non
 
 
 def test_shares_are_spread_evenly() -> None:
-    """2,000 names: the share below 0.9 is binomial, standard deviation 0.0067; bound: 6 of it."""
+    """2,000 names: the share below 0.9 is binomial with standard deviation 0.0067 (bound: 6)."""
     below = sum(share(f"LIDC-IDRI-{i:04d}") < 0.9 for i in range(2000)) / 2000
     assert below == pytest.approx(0.9, abs=0.04)
 

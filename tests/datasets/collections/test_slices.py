@@ -148,7 +148,7 @@ def test_slices_are_padded_with_air_to_a_square(tmp_path: Path, shape: tuple[int
 
 
 def test_pixels_that_are_not_square_are_made_so(tmp_path: Path) -> None:
-    """A disc of voxels twice as long as wide, stored as an ellipse, comes out round."""
+    """A disc stored as an ellipse, in pixels twice as long as wide, is resampled to a circle."""
     y, x = np.mgrid[-7.5:8, -15.5:16]
     disc = np.where(np.hypot(2 * y, x) < 12, 1000, -1000).astype(np.int16)[None]
     affine = np.diag([-1.0, -2.0, 5.0, 1.0])
@@ -171,7 +171,7 @@ def test_magnitudes_are_in_units_of_their_own_quantile(tmp_path: Path) -> None:
     found = _load(path.parent, path.name, side=8, quantity="magnitude").images.float()
     quantiles = np.quantile(found.numpy().reshape(3, -1), 0.995, axis=1)
     np.testing.assert_allclose(quantiles, 1, atol=2e-3)
-    assert float(found.max()) > 1  # what is brighter is not clipped
+    assert float(found.max()) > 1  # larger values are not clipped
 
 
 def test_a_faint_slice_of_a_patient_is_left_out(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_without_an_identifier_the_study_stands_in(
 
 
 def test_no_identifier_is_kept(hospital: Path) -> None:
-    """Neither in clear nor hashed, neither in the cache nor in the names of an evaluation."""
+    """Neither in clear text nor hashed, neither in the cache nor in the names of an evaluation."""
     cache = hospital / "cache"
     found = load(hospital, "[abc]", "flat/*.dcm", cache=cache)
     cases = read_cohort(["[abc]", "flat/*.dcm"], root=hospital, modality="CT", size=8)

@@ -1,4 +1,4 @@
-"""Every CT and MR file that pydicom ships is read as pydicom rescales it, or refused."""
+"""Every CT and MR file that pydicom ships is read with pydicom's rescaled values, or rejected."""
 
 import warnings
 from collections.abc import Callable

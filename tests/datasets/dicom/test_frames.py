@@ -1,4 +1,4 @@
-"""Enhanced multi-frame objects, and what stored numbers mean."""
+"""Enhanced multi-frame objects, and the meaning of stored pixel values."""
 
 from collections.abc import Callable
 from pathlib import Path

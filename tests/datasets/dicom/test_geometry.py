@@ -1,4 +1,4 @@
-"""Stacks that are uneven or tilted: reported, refused, or resampled on request."""
+"""Unevenly spaced or tilted stacks are reported and rejected, or resampled on request."""
 
 from collections.abc import Callable
 from pathlib import Path

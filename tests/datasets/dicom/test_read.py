@@ -1,4 +1,4 @@
-"""DICOM in: values in HU, world coordinates, order of slices."""
+"""Reading DICOM: values in HU, world coordinates, order of slices."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""DICOM series of any orientation, spacing, rescaling, type, size and order read as they are."""
+"""DICOM series of any orientation, spacing, rescaling, type, size and order are read correctly."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Folders with several series, nested: which there are, and which one is read."""
+"""Nested folders with several series: the list of series, and the choice of one."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""DICOM out: reads back where and as it was, refers to its source, carries no identity."""
+"""Written DICOM: same values and position, references to the source, no patient identity."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -34,7 +34,7 @@ def drawn(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.kind)
 def test_it_learns_the_probabilities_of_classes_at_all_times(spec: VPSpec) -> None:
-    """Within 0.1 of the exact ones on average, at low, medium and high noise."""
+    """Within 0.1 of the exact probabilities on average, at low, medium and high noise."""
     none = Provenance(data="", patients=0, slices=0, steps=0, seed=0, licence="CC0")
     contract = ClassifierContract(
         name="c", classes=("a", "b"), quantity="grey", size=2, image_channels=1, data_mean=0.5,

@@ -28,7 +28,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     x = torch.zeros(2, 1, 4, 4)
     for name, content in (("text", b"no network"), ("empty", b"")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(MedscoreError, match="is no feature network"):
+        with pytest.raises(MedscoreError, match="is not a feature network"):
             inception_features(tmp_path / name, x)
     with pytest.raises(MedscoreError, match="nowhere"):
         inception_features(tmp_path / "nowhere.pt", x)

@@ -1,4 +1,4 @@
-"""One kind of weights file: what is saved comes back, and every fault of a file is refused."""
+"""A kind of weights file: lossless round trip, and every invalid file is rejected."""
 
 from pathlib import Path
 

@@ -65,7 +65,7 @@ def test_what_is_written_reads_back(stored: Path, measurement: Measurement) -> N
 
 
 def test_the_file_is_opened_once(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So the hash is that of the bytes that were parsed."""
+    """The file is read once, so the hash is that of the bytes that were parsed."""
     opened: list[str] = []
     plain = io.open
 

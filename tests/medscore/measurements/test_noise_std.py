@@ -15,7 +15,7 @@ SIDE = 64
 
 @pytest.fixture(scope="module")
 def scan() -> tuple[Radon, Tensor]:
-    """Two heads some 130 mm wide, 30 views, free of noise."""
+    """Two heads about 130 mm wide, 30 views, noise-free."""
     operator = sparse_view(SIDE, 3.0, 30)
     head = 0.02 * rasterize(scaled(SHEPP_LOGAN, SIDE * 3.0 / 2), SIDE, 3.0)
     return operator, operator.forward(head.expand(2, 1, SIDE, SIDE).float())
@@ -23,7 +23,7 @@ def scan() -> tuple[Radon, Tensor]:
 
 @pytest.mark.statistical
 def test_recorded_noise_is_white_after_whitening(scan: tuple[Radon, Tensor]) -> None:
-    """14,000 normal numbers: the variance has a relative standard error of 1.2 %; bound: 6 of it
+    """14,000 normal numbers: the variance has a relative standard error of 1.2 %. Bound: 6 of these
     (false-alarm rate 1e-8), and 6 % because the standard deviation is taken at the noisy y.
     """
     operator, y = scan

@@ -1,4 +1,4 @@
-"""``measure``: which kind of raw data a path is, and which parameters it takes."""
+"""``measure``: the kind of raw data at a path, and the parameters of that kind."""
 
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,8 @@ def test_an_image_with_metal(metal: Path) -> None:
         ({"spacing": None}, "set `spacing`"),
         ({"slices": "0:9"}, "`slices` is '0:9'"),
         ({"acceleration": 0.2}, "`acceleration` is 0.2"),
-        ({"metal": 3000.0}, "`metal` has no use for k-space"),
-        ({"series": "lung"}, "`series` has no use for k-space"),
+        ({"metal": 3000.0}, "`metal` does not apply to k-space"),
+        ({"series": "lung"}, "`series` does not apply to k-space"),
     ],
 )
 def test_refuses_for_kspace(kspace: Path, options: dict[str, Any], why: str) -> None:
@@ -111,13 +111,15 @@ def test_refuses_for_kspace(kspace: Path, options: dict[str, Any], why: str) -> 
     "options", [{"target": "rss"}, {"size": 16}, {"spacing": 1.0}, {"slices": "0:1"}]
 )
 def test_refuses_for_a_stack(projections: dict[str, Path], options: dict[str, Any]) -> None:
-    with pytest.raises(MedscoreError, match=f"`{next(iter(options))}` has no use for a stack"):
+    with pytest.raises(MedscoreError, match=f"`{next(iter(options))}` does not apply to a stack"):
         measure(**projections, **options)
 
 
 @pytest.mark.parametrize("options", [{"acceleration": 2.0}, {"target": "rss"}, {"seed": 3}])
 def test_refuses_for_an_image(metal: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(MedscoreError, match=f"`{next(iter(options))}` has no use for a CT image"):
+    with pytest.raises(
+        MedscoreError, match=f"`{next(iter(options))}` does not apply to a CT image"
+    ):
         measure(metal, **options)
 
 

@@ -16,7 +16,7 @@ FALSE_ALARM = 1e-3
 
 
 def values_of(psnr: Sequence[float]) -> list[Quality]:
-    """Qualities of these PSNR, each with an SSIM and an NMSE of its own."""
+    """Qualities with these PSNR values, each with a different SSIM and NMSE."""
     return [Quality(float(v), 0.9 + 0.001 * k, 0.01 / (k + 1)) for k, v in enumerate(psnr)]
 
 
@@ -25,7 +25,7 @@ def card_of(psnr: Sequence[float], **options: object) -> Card:
 
 
 def patients(spread: float, count: int = 12, each: int = 10) -> tuple[np.ndarray, list[str]]:
-    """Values of patients who differ by ``spread``, their slices by 1."""
+    """Values with a standard deviation of ``spread`` between patients and 1 between slices."""
     rng = np.random.default_rng(0)
     means = rng.normal(30, spread, count)
     values = (means[:, None] + rng.normal(size=(count, each))).ravel()
@@ -67,7 +67,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 
 def test_the_interval_is_that_of_resampled_means() -> None:
-    """Whole patients, of whom each has another number of slices, against a bootstrap by hand."""
+    """Resampling of patients with different numbers of slices, against a bootstrap by hand."""
     rng = np.random.default_rng(2)
     sizes = [1, 2, 3, 8, 5, 1, 4, 9]
     by_patient = [rng.normal(rng.normal(30, 3), 1, size) for size in sizes]
@@ -88,7 +88,7 @@ def test_a_card_is_the_same_every_time() -> None:
 
 
 def test_patients_that_differ_widen_the_interval() -> None:
-    """With patients 5 dB apart and slices 1 dB, each patient's slices are nearly one value: the
+    """With patients 5 dB apart and slices 1 dB, each patient's slices act as one value: the
     interval is that of 12 values, about sqrt(10) times as wide as that of 120.
     """
     psnr, groups = patients(spread=5)

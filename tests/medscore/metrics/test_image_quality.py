@@ -35,7 +35,7 @@ def image(seed: int) -> np.ndarray:
 
 
 def scene(name: str, seed: int, shape: tuple[int, int, int] = (3, 30, 32)) -> tuple[Array, ...]:
-    """Images, reference and metal that suit a convention: smooth structure, smooth and white
+    """Images, reference and metal for a convention: smooth structure, smooth and white
     errors, values beyond the range on both sides.
     """
     rng = np.random.default_rng(seed)
@@ -72,7 +72,7 @@ def windows_inside(mask: Array, side: int) -> Array:
 
 
 def in_unit_range(name: str, roi: str, x: Array, r: Array, metal: Array) -> tuple[Array, Array]:
-    """What each convention compares, by its name."""
+    """Image and reference as the named convention compares them."""
     outside = ~circle(*r.shape[1:]) if roi == "circle" else np.zeros(r.shape[1:], dtype=bool)
     gone = outside | (metal if name == "thesis-mar" else np.zeros_like(metal))
     x, r = (np.where(gone, LOW.get(name, 0.0), v) for v in (x, r))
@@ -84,11 +84,11 @@ def in_unit_range(name: str, roi: str, x: Array, r: Array, metal: Array) -> tupl
 
 
 def torch_map(name: str, x: Array, r: Array) -> Array:
-    """SSIM's map of slices; right where the window lies in the image."""
+    """The SSIM map of slices; valid where the window lies inside the image."""
     options = {"gaussian_kernel": True, "sigma": 1.5}
     if name in ("ct", "mr", "fastmri", "thesis-mar"):
         # Sample covariances are 49/48 of torchmetrics': in (2 c v + C2) / (c w + C2), with
-        # C2 = (k2 L)^2, that factor c leaves the numbers if k2 is sqrt(c) of what it was.
+        # C2 = (k2 L)^2, the factor c cancels if k2 is divided by sqrt(c).
         options = {"gaussian_kernel": False, "kernel_size": 7, "k2": 0.03 * math.sqrt(48 / 49)}
     a, b = (torch.from_numpy(v)[:, None] for v in (x, r))
     found = torch_ssim(a, b, data_range=1.0, return_full_image=True, **options)
@@ -144,13 +144,13 @@ def test_nmse_is_squared_error_over_squared_reference(name: str, roi: str) -> No
 
 
 def test_nmse_of_hu_counts_from_air() -> None:
-    """Water is 1000 above air: 100 HU of error are a hundredth of its square."""
+    """Water is 1000 HU above air, so an error of 100 HU gives an NMSE of 0.01."""
     water = np.zeros((1, 16, 16))
     assert quality(water + 100, water, CT_CONVENTION).nmse == pytest.approx(0.01)
 
 
 def test_fastmri_is_its_definition() -> None:
-    """In the images' own unit, as Zbontar et al. 2018 write it."""
+    """In the unit of the images, as defined by Zbontar et al. 2018."""
     images, reference, _ = scene("fastmri", 4, (4, 24, 28))
     (found,) = qualities(images, reference, CONVENTIONS["fastmri"])
     error, top = images - reference, reference.max()
@@ -257,7 +257,7 @@ def test_what_lies_outside_the_circle_changes_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("window", ["uniform", "gaussian"])
 def test_every_pixel_in_the_circle_counts(window: str) -> None:
-    """In PSNR and NMSE all, in SSIM those of the windows that lie in the circle."""
+    """PSNR and NMSE use all of them, SSIM the windows that lie inside the circle."""
     convention = replace(CT_CONVENTION, roi="circle", window=window)
     rng = np.random.default_rng(1)
     reference, images = rng.uniform(-500, 1000, (2, 1, 16, 16))
@@ -309,10 +309,10 @@ def test_one_mask_of_metal_serves_all_slices() -> None:
 @settings(max_examples=15)
 @given(scale=st.floats(1e-4, 1e4), shift=st.floats(-1e3, 1e3))
 def test_the_unit_changes_nothing(name: str, roi: str, scale: float, shift: float) -> None:
-    """HU or attenuation, one scanner's unit or another's: only ``low`` and ``high`` follow."""
+    """For any unit of the intensities the metrics agree if ``low`` and ``high`` are converted."""
     c = replace(CONVENTIONS[name], roi=roi)
     images, reference, metal = scene(name, 13, (2, 20, 20))
-    shift *= scale  # else the sum has no digits left for the image
+    shift *= scale  # otherwise rounding of the sum would remove the image
     low, high = c.low * scale + shift, c.high * scale + shift
     other = replace(c, low=low, high=high, unit="other")
     changed = (v * scale + shift for v in (images, reference))

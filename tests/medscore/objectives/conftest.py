@@ -10,7 +10,7 @@ SIGMAS = 6
 
 
 def unbiased(objective: Tensor, reference: Tensor, factor: float = 1.0, slack: float = 0.0) -> bool:
-    """Whether the means of rows (n, P) agree with a reference in all P numbers.
+    """True if the means of rows (n, P) agree with a reference in all P numbers.
 
     A further difference of ``slack`` times the largest number of the reference is accepted.
     """

@@ -1,4 +1,4 @@
-"""``medscore.training.train``: any recipe in, a result out; nothing is printed."""
+"""``medscore.training.train``: it takes any recipe, returns a result, and prints nothing."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -45,7 +45,7 @@ def test_a_resumed_run_ends_with_identical_weights(tmp_path: Path) -> None:
     whole = prior()
     reports = run(whole, tmp_path / "a")
     for report in train_steps(prior(), stripes, OBJECTIVE, PLAN, tmp_path / "b"):
-        if report.step == 27:  # between two checkpoints, like a kill
+        if report.step == 27:  # between two checkpoints, as after a kill
             break
     fresh = prior()
     resumed = run(fresh, tmp_path / "b")

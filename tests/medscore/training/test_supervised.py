@@ -17,9 +17,9 @@ from medscore.priors.catalogue import shipped_priors
 from medscore.priors.checkpoint import load_prior
 from medscore.priors.contract import Provenance
 from medscore.reconstruction.supervised.contract import (
+    SUPERVISED,
     SupervisedContract,
     load_reconstructor,
-    SUPERVISED,
 )
 from medscore.reconstruction.supervised.method import Supervised
 from medscore.reconstruction.supervised.networks import PostProcessorSpec, Reconstructor

@@ -1,4 +1,4 @@
-"""Where rays run, and what is refused."""
+"""Positions of the rays, and invalid geometries."""
 
 import math
 import warnings

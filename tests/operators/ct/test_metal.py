@@ -74,7 +74,7 @@ def test_a_margin_widens_the_trace_along_the_detectors() -> None:
 
 
 def test_what_the_trace_leaves_does_not_depend_on_the_metal() -> None:
-    """A of the remaining rays is the same whatever is in the metal's pixels."""
+    """The remaining line integrals do not depend on the values of the metal pixels."""
     metal = METAL > 0.5
     operator = Radon(GEOMETRY, without_metal(torch.ones(64, 1), metal_trace(metal, GEOMETRY)))
     x = torch.rand(1, 1, N, N, generator=torch.Generator().manual_seed(0))
@@ -96,7 +96,7 @@ def test_thresholding_finds_pieces_of_metal_and_drops_specks() -> None:
     hu = head()
     hu[0, 0, 10:13, 20:22] = 5000.0
     hu[0, 0, 40, 40] = 6000.0
-    hu[0, 0, 15, 23] = hu[0, 0, 16, 24] = 3000.0  # two that touch at a corner
+    hu[0, 0, 15, 23] = hu[0, 0, 16, 24] = 3000.0  # two pixels that touch at a corner
     found = estimate_metal(hu)
     expected = torch.zeros_like(found)
     expected[0, 0, 10:13, 20:22] = True
@@ -231,9 +231,9 @@ def test_water_is_corrected_to_a_linear_curve_and_bone_is_not() -> None:
 @pytest.mark.statistical
 @physics
 def test_photon_counting_has_its_variance() -> None:
-    """Through air: -log(N / I0) has the variance 1 / I0 in so many rays that the standard error is
-    1.1 %; the bound is 6 of them (false-alarm rate below 1e-8). The water correction multiplies by
-    its slope at 0.
+    """Through air: -log(N / I0) has the variance 1 / I0. With this number of rays the standard
+    error is 1.1 %; the bound is 6 standard errors (false-alarm rate below 1e-8). The water
+    correction multiplies by its slope at 0.
     """
     air = torch.full((1, 1, N, N), -1000.0, dtype=torch.float64)
 

@@ -65,14 +65,14 @@ def test_discs_have_their_position_and_size() -> None:
     assert float((image.sum(1) * -x).sum() / image.sum()) == pytest.approx(10, abs=0.05)
     assert float(image.max()) == 1
     both = discs(64, 2.0, [(20.0, 10.0), (22.0, 10.0)], [12.0, 12.0])
-    assert float(both.max()) == 1, "where two overlap, metal is still no more than all of a pixel"
+    assert float(both.max()) == 1, "where two overlap, the share of metal is at most 1"
 
 
 @pytest.mark.parametrize(
     ("hu", "bone"), [(-600, 0), (100, 0), (450, 0.25), (800, 0.5), (1500, 1), (2000, 1)]
 )
 def test_tissue_turns_from_water_to_bone_between_100_and_1500_hu(hu: float, bone: float) -> None:
-    """At one energy other than the reference, each material's share shows in its attenuation."""
+    """At an energy other than the reference, the attenuation reveals the share of each material."""
     uniform = torch.full((1, 1, N, N), float(hu), dtype=torch.float64)
     found = scan(uniform, NONE, spectrum=monochromatic(45.0))
     water_ratio = at("water", 45.0) / at("water", 70.0)
@@ -130,7 +130,7 @@ def test_several_energies_add_up_as_intensities() -> None:
 
 @pytest.mark.slow
 def test_corrected_water_is_linear_for_each_voltage_and_thickness() -> None:
-    """From 10 to 600 mm: what remains of the beam hardening, within 1.5e-3 of a line integral."""
+    """From 10 to 600 mm the residual beam hardening is within 1.5e-3 of a line integral."""
     for kvp, radius, spacing in ((80.0, 40.0, 3.0), (140.0, 290.0, 18.0)):
         geometry = ParallelBeam(N, spacing, 8)
         hu = -1000 + 1000 * discs(N, spacing, [(0.0, 0.0)], [radius])
@@ -199,7 +199,7 @@ def test_single_precision_comes_back_as_single_precision() -> None:
 
 
 def test_thresholding_a_reconstruction_finds_the_metal_and_a_clean_one_has_none() -> None:
-    """B.6.5: rough, as intersection over union of the pixels shows."""
+    """As in B.6.5. The segmentation is rough, as its intersection over union shows."""
     geometry = ParallelBeam(80, 3.0, 96)
     hu = -1000 + 1040 * discs(80, 3.0, [(0.0, 0.0)], [100.0])
     metal = discs(80, 3.0, [(-50.0, 0.0), (50.0, 0.0)], [10.0, 10.0])
@@ -228,7 +228,7 @@ def test_thresholding_a_reconstruction_finds_the_metal_and_a_clean_one_has_none(
 def test_what_lies_outside_of_the_trace_is_the_scan_without_metal(
     thin_rays: int, geometry: ParallelBeam | FanBeam
 ) -> None:
-    """No thin ray of the bins kept crosses metal, nor does the ray that A gives them."""
+    """No thin ray of the remaining bins crosses metal, nor does the ray of A for these bins."""
     with_metal, without = (
         scan(disc_of(40.0), m, geometry, material="gold", thin_rays=thin_rays)
         for m in (METAL, NONE)

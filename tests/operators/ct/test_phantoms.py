@@ -1,4 +1,4 @@
-"""Phantoms: exact k-space against pixels, slices of ellipsoids, anatomies that are none alike."""
+"""Phantoms: exact k-space against pixels, slices of ellipsoids, random anatomies."""
 
 import math
 from itertools import pairwise
@@ -23,7 +23,7 @@ from medscore.operators.mri.fourier import fft2c
 
 
 def low(kspace: torch.Tensor, size: int) -> torch.Tensor:
-    """The middle of it."""
+    """The central ``size`` x ``size`` samples."""
     ny, nx = kspace.shape[-2:]
     rows = slice(ny // 2 - size // 2, ny // 2 + size // 2)
     return kspace[..., rows, nx // 2 - size // 2 : nx // 2 + size // 2]
@@ -37,7 +37,7 @@ def low(kspace: torch.Tensor, size: int) -> torch.Tensor:
 def test_exact_kspace_is_that_of_fine_pixels(
     x: float, y: float, a: float, b: float, angle: float, size: int
 ) -> None:
-    """Low frequencies, where pixels matter least; an error of sign, place or angle is 100 %."""
+    """Low frequencies, where pixelation matters least; a wrong sign or angle gives 100 %."""
     shape = [Ellipse(2.0, x, y, a, b, angle)]
     found = low(exact_kspace(shape, (size, size), 1.0), 16)
     image = rasterize(shape, size, 1.0).to(torch.complex128)
@@ -46,14 +46,14 @@ def test_exact_kspace_is_that_of_fine_pixels(
 
 
 def test_the_centre_of_kspace_is_the_area() -> None:
-    """X_0 = sum x / sqrt N, the sum being the area over that of a pixel."""
+    """X_0 = sum x / sqrt N, where the sum is the area divided by that of a pixel."""
     kspace = exact_kspace([Ellipse(3.0, 5.0, -2.0, 8.0, 4.0, 0.3)], (32, 64), 0.5)
     expected = 3.0 * math.pi * 8 * 4 / 0.25 / math.sqrt(32 * 64)
     assert abs(complex(kspace[0, 0, 16, 32])) == pytest.approx(expected)
 
 
 def test_halving_pixels_does_not_change_what_both_measure() -> None:
-    """Of the same field of view: half the spacing, twice the samples, brighter by the scaling."""
+    """Same field of view, half the spacing, twice the samples; the normalisation differs."""
     shape = scaled(SHEPP_LOGAN, 30.0)
     coarse = exact_kspace(shape, (64, 64), 1.0)
     fine = low(exact_kspace(shape, (128, 128), 0.5), 64)
@@ -69,7 +69,7 @@ def test_a_ball_is_cut_into_discs() -> None:
 
 
 def test_the_middle_of_the_head_is_the_plane_phantom() -> None:
-    """At z = 0: all but what lies higher or lower."""
+    """At z = 0 it consists of the ellipses whose ellipsoids are centred there."""
     middle = cut(SHEPP_LOGAN_3D, 0.0)
     flat = [e for e, solid in zip(SHEPP_LOGAN, SHEPP_LOGAN_3D, strict=True) if solid.z == 0]
     assert [e for e in middle if e in flat] == flat
@@ -81,7 +81,7 @@ def test_chests_are_plausible_and_differ() -> None:
     generator = torch.Generator().manual_seed(0)
     images = [rasterize(random_chest(generator), 64, 6.0, samples=4) for _ in range(6)]
     for image in images:
-        assert float(image.min()) > -0.05 * WATER  # lungs are no vacuum
+        assert float(image.min()) > -0.05 * WATER  # lungs are denser than air
         assert 0.9 * WATER < float(image.max()) < 3.2 * WATER
         assert float(image[..., 0, :].abs().max()) == 0  # air around it
         share = float(((image > 0) & (image < 0.5 * WATER)).double().mean())

@@ -112,7 +112,7 @@ def test_proximal_on_a_tall_t_stops_short_of_the_minimiser() -> None:
 
 @pytest.mark.parametrize("every", [1, 4])
 def test_fbp_shows_the_phantom_at_its_level(every: int) -> None:
-    """Also from a quarter of the views, each then weighted four times as much."""
+    """Also for a quarter of the views, each with four times the weight."""
     phantom = PHANTOMS["disc"]
     geometry = ParallelBeam(128, 300 / 128, 256)
     operator = Radon(geometry, (torch.arange(256) % every == 0)[:, None])
@@ -139,12 +139,12 @@ def test_23_views_at_128_lie_on_a_grid_of_184() -> None:
 
 
 def test_the_symmetric_matrix_equals_one_built_view_by_view() -> None:
-    """Each view beyond pi/4 against the projection of the turned or mirrored image."""
+    """Each view beyond pi/4 against the projection of the rotated or mirrored image."""
     n = 16
     geometry = ParallelBeam(n, 1.0, 16)
     x = torch.randn(n, n, generator=torch.Generator().manual_seed(0))
     sinogram = project(x, geometry)
-    turned = project(torch.rot90(x, 1), geometry)  # the image turned by +90 degrees
+    turned = project(torch.rot90(x, 1), geometry)  # the image rotated by +90 degrees
     torch.testing.assert_close(turned[8:], sinogram[:8])
     torch.testing.assert_close(turned[:8], sinogram[8:].flip(-1))
     mirrored = project(x.flip(-1), geometry)  # theta -> pi - theta

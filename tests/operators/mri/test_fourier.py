@@ -34,7 +34,7 @@ def test_the_transform_is_numpys_between_shifts(shape: tuple[int, int]) -> None:
 def test_the_operator_masks_numpys_transform(shape: tuple[int, int]) -> None:
     mask = torch.rand(shape, generator=torch.Generator().manual_seed(1)) < 0.5
     x, operator = draw(2, 1, *shape), Fourier(mask)
-    for _ in range(2):  # the second time in memory used before
+    for _ in range(2):  # the second call reuses the buffer
         torch.testing.assert_close(operator.forward(x), mask * numpy_fft2c(x))
     first = operator.forward(x)
     operator.forward(draw(2, 1, *shape, seed=3))

@@ -30,7 +30,7 @@ def test_opposite_is_the_conjugate_of_a_real_images_kspace(size: tuple[int, int]
 
 @pytest.mark.parametrize("size", SIZES)
 def test_any_kspace_samples_of_a_real_image_are_coefficients(size: tuple[int, int]) -> None:
-    """Of an asymmetric mask too: what is measured of x is what Hartley measures."""
+    """Also for an asymmetric mask, the samples determine the Hartley coefficients."""
     mask = torch.rand(size, generator=torch.Generator().manual_seed(1)) < 0.4
     x = draw(2, 1, *size)
     kspace = Fourier(mask).forward(x.to(torch.complex128))

@@ -94,8 +94,8 @@ def test_a_2d_density_meets_its_count_and_centre(ny: int, nx: int, acceleration:
 
 
 def test_density_falls_from_the_centre() -> None:
-    """1,000 masks: lines near the centre are taken more often than far ones; the difference is over
-    20 standard errors.
+    """1,000 masks: lines near the centre are sampled more often than distant ones; the difference
+    exceeds 20 standard errors.
     """
     total = sum(
         variable_density_1d((1, 64), 4.0, seeded(s), centre=2)[0].double() for s in range(1000)

@@ -1,4 +1,4 @@
-"""Real images behind complex data: the phase is found, and coils and magnitude prior meet."""
+"""Real images from complex data: phase estimation, and coils with a magnitude prior."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_several_coils_need_their_maps() -> None:
 
 
 def test_a_known_phase_makes_complex_data_those_of_a_real_image() -> None:
-    """Fully determined: the magnitude comes back from half of the lines of four coils."""
+    """Half of the lines of four coils determine the magnitude, which is recovered exactly."""
     mask = equispaced((SIDE, SIDE), 2.0)
     a = Phased(MulticoilFourier(birdcage(4, SIDE, SIDE), mask), phase())
     y = a.inner.forward(magnitude() * phase())

@@ -24,7 +24,7 @@ def scan() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def error(found: torch.Tensor, maps: torch.Tensor, where: torch.Tensor) -> float:
-    """Relative, up to the phase that the coils have in common in each pixel."""
+    """Relative error, up to the phase that all coils share in each pixel."""
     common = (found * maps.conj()).sum(0)
     aligned = found * (common.conj() / common.abs().clamp_min(1e-12))
     return float((aligned - maps)[:, where].norm() / maps[:, where].norm())

@@ -21,7 +21,7 @@ def make(operator: Operator, y: Tensor, noise_std: float) -> Discrepancy:
 
 
 def rule(p: Problem, x: Tensor, t: float, s: float, z: Sequence[Tensor]) -> Tensor:
-    """The state is left at the distance from y_t that the noise in y alone makes (Morozov 1966)."""
+    """The state keeps the distance from y_t that the noise in y alone causes (Morozov 1966)."""
     y_t = p.alpha(t) * p.y + p.sigma(t) * p.A @ z[0]
     gap = float((y_t - p.A @ x).norm())
     lam = 1 - min(1.0, p.alpha(t) * p.noise_std * math.sqrt(float(p.kept.sum())) / gap)

@@ -14,13 +14,13 @@ from medscore.reconstruction.baselines.fbp import FBP
 
 WINDOWS = get_args(Window)
 NAMES = {"ram-lak": "ramp"}
-"""Where scikit-image calls a filter otherwise."""
+"""Filters with a different name in scikit-image."""
 
 
 @pytest.mark.parametrize("window", WINDOWS)
 def test_the_filters_are_scikit_images(window: Window) -> None:
-    """For both, the response is that of a detector of spacing 1; there times 2. Theirs of Hamming
-    and Hann are sampled so that they end at both ends of the period, 1 / length off.
+    """Both responses are for unit detector spacing; scikit-image's includes a factor of 2. It
+    samples Hamming and Hann windows with both ends of the period, which shifts them by 1 / length.
     """
     ramp = ramp_filter(ParallelBeam(64, 1.0, 4, 128), window=window)
     theirs = _get_fourier_filter(ramp.length, NAMES.get(window, window))[:, 0] / 2

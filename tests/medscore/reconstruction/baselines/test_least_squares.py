@@ -29,7 +29,7 @@ def data(operator: Operator, seed: int = 0) -> Tensor:
 def test_cgls_comes_to_the_least_squares_solution_of_least_norm(
     operator: Operator, dtype: torch.dtype, iterations: int
 ) -> None:
-    """Of data that no image has: the discs' with noise."""
+    """The data are noisy projections of discs, so they lie outside the range of A."""
     y = operator.forward(disc(2).to(dtype))
     y = operator.mask(y) * (y + 0.1 * noise(*y.shape, dtype=dtype))
     exact = y.flatten(1) @ torch.linalg.pinv(matrix(operator, dtype), rtol=1e-9).T
@@ -38,7 +38,7 @@ def test_cgls_comes_to_the_least_squares_solution_of_least_norm(
 
 
 def test_cgls_stops_in_the_krylov_space() -> None:
-    """After k iterations the residual is the least over combinations of (A^T A)^j A^T y, j < k."""
+    """The k-th iterate minimises the residual over the span of (A^T A)^j A^T y, j < k."""
     operator = ct()
     a, y = matrix(operator, torch.float64), operator.forward(disc()).flatten()
     krylov = [a.T @ y]
@@ -82,7 +82,7 @@ def test_sirt_descends_on_the_weighted_residual(relaxation: float) -> None:
 
 
 def test_noisy_rays_weigh_less_in_sirt() -> None:
-    """In units of their noise: a ray with hardly any information changes nothing."""
+    """Rays are weighted by their noise, so a very noisy ray does not change the result."""
     operator = ct()
     y = operator.forward(disc())
     std = torch.ones_like(y)

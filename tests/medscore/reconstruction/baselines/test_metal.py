@@ -22,7 +22,7 @@ views = pytest.mark.parametrize("taken", [ALL, SPARSE], ids=["all views", "spars
 
 
 def patient() -> Tensor:
-    """Soft tissue with lungs, a spine and ribs, in air: (1, 1, N, N) where 0 is air."""
+    """Soft tissue with lungs, spine and ribs in air, (1, 1, N, N); air is 0."""
     at = (torch.arange(N, dtype=torch.float64) - (N - 1) / 2) / (N / 2)
     x, y = at[None, :], -at[:, None]
     hu = torch.where((x / 0.9) ** 2 + (y / 0.65) ** 2 < 1, 30.0, -1000.0)
@@ -34,14 +34,14 @@ def patient() -> Tensor:
 
 
 def metal() -> Tensor:
-    """A pixel block beside the spine and one in front: (1, 1, N, N) bool."""
+    """A block of pixels beside the spine and one in front of it, (1, 1, N, N) bool."""
     found = torch.zeros(1, 1, N, N, dtype=torch.bool)
     found[..., 40:44, 36:40] = found[..., 24:27, 30:33] = True
     return found
 
 
 def scan(taken: Tensor) -> tuple[Radon, Tensor]:
-    """What misses the metal, of the views that were taken, without noise."""
+    """Operator and noise-free data of the ``taken`` views, without the rays through metal."""
     operator = Radon(GEOMETRY, without_metal(taken, metal_trace(metal(), GEOMETRY))[0, 0])
     return operator, operator.forward(patient())
 
@@ -86,7 +86,7 @@ def test_measured_rays_stay_as_they_are(taken: Tensor) -> None:
 
 @views
 def test_nmar_is_nearer_to_the_image_than_li(taken: Tensor) -> None:
-    """The reference is the reconstruction of the same views without metal; metal is left out."""
+    """The reference uses the same views of a scan without metal; metal pixels are excluded."""
     operator, y = scan(taken)
     whole, _ = filled(operator, y)
     clean = whole.fbp(project(patient(), GEOMETRY) * whole.mask(y))
@@ -124,7 +124,7 @@ def test_smoothing_keeps_the_mean_and_spreads_a_point_as_a_gaussian() -> None:
 
 @pytest.mark.parametrize("baseline", [LI(), NMAR()], ids=["li", "nmar"])
 def test_a_trace_of_its_own_for_each_sample(baseline: LI | NMAR) -> None:
-    """A batch gives what its samples give by themselves."""
+    """The result of a batch equals those of its samples."""
     masks = torch.stack([metal_ct().diagonal, metal_ct().diagonal.roll(3, -1)])[:, None]
     geometry, x = metal_ct().geometry, disc(2).float()
     both = Radon(geometry, masks)

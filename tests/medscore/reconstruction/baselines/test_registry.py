@@ -1,4 +1,4 @@
-"""Every baseline by its name: on every task it is made for, and refused elsewhere."""
+"""Every baseline by its name: it runs on the tasks that it supports and rejects the others."""
 
 from dataclasses import replace
 from functools import cache
@@ -31,13 +31,13 @@ SHORT = {
     "sirt": {"iterations": 20},
 }
 BLIND = {"fbp": ("mar", "sparse-mar"), "zero-filled": CT, "adjoint": ANY}
-"""Where what is missing counts as zero, which leaves no likeness."""
+"""Baselines that take missing data as zero, which makes the image unrecognisable."""
 CASES = [(kind, task) for kind, tasks in MADE_FOR.items() for task in tasks]
 REFUSED = [(kind, task) for kind, tasks in MADE_FOR.items() for task in ANY if task not in tasks]
 
 
 def image(modality: str) -> NDArray[np.float32]:
-    """Two slices, (2, N, N) in HU or as magnitudes up to 900."""
+    """Two slices (2, N, N), in HU or as magnitudes up to 900."""
     y, x = np.mgrid[-11.5:12, -11.5:12]
     body = 1.0 * (np.hypot(x, y) < 10) + 0.5 * (np.hypot(x - 4, y + 2) < 3)
     slices = np.stack([body, body * (np.hypot(x + 4, y) > 2)])
@@ -46,7 +46,7 @@ def image(modality: str) -> NDArray[np.float32]:
 
 @cache
 def measured(task: str, brighter: float = 1.0) -> Measurement:
-    """The scan of that task, of CT images wherever it has a choice."""
+    """A scan of the task; of CT images if the task supports both modalities."""
     if "mar" in task:
         for package in ("spekpy", "xraydb"):
             pytest.importorskip(package)

@@ -24,7 +24,7 @@ def dot(a: Tensor, b: Tensor) -> float:
 
 
 def spotted(dtype: torch.dtype = torch.float64) -> Tensor:
-    """Discs with noise, some of it below zero."""
+    """Noisy discs; some values are negative."""
     return disc(2) - 0.1 + 0.2 * noise(*disc(2).shape, dtype=dtype)
 
 
@@ -46,7 +46,7 @@ def test_total_variation_is_isotropic_and_edges_of_the_image_are_none() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 @pytest.mark.parametrize("weight", [0.02, 0.3])
 def test_the_proximal_map_closes_the_duality_gap(dtype: torch.dtype, weight: float) -> None:
-    """Primal and dual values meet at the minimum, and nowhere else."""
+    """The primal and the dual value are equal at the minimum only."""
     v, prox = spotted(dtype), TVProx(weight, 2000)
     x, p = prox(v), prox.dual
     assert p is not None
@@ -59,7 +59,7 @@ def test_the_proximal_map_closes_the_duality_gap(dtype: torch.dtype, weight: flo
 
 
 def test_the_proximal_map_agrees_with_scikit_image() -> None:
-    """As Chambolle's projections find it, where the bound at zero does nothing."""
+    """It equals Chambolle's solution where the bound at zero is inactive."""
     v = spotted() + 5
     ours = TVProx(0.1, 1000)(v)
     theirs = [
@@ -107,7 +107,7 @@ def test_fista_tv_reaches_the_minimum_of_a_scan() -> None:
 
 @pytest.mark.parametrize("operator", [ct(), mri()], ids=["ct", "mri"])
 def test_a_batch_gives_what_its_samples_give(operator: Operator) -> None:
-    """Also where each stops when it has settled."""
+    """This holds although each sample stops at its own convergence."""
     x = disc(3).to(torch.complex128 if operator.zero_filled_is_pinv else torch.float64)
     y = operator.forward(x * torch.tensor([1.0, 0.2, 0.01])[:, None, None, None])
     tv = FISTATV(weight=1e-3, iterations=60, tolerance=1e-4)
@@ -127,7 +127,7 @@ def test_a_tolerance_ends_early_near_the_minimum() -> None:
 
 
 def test_momentum_starts_again_where_it_leads_uphill() -> None:
-    """With a strongly convex penalty the gradient falls to rounding; plain FISTA swings on."""
+    """With a strongly convex penalty the gradient decays to rounding; plain FISTA oscillates."""
     operator = ct()
     y = operator.forward(disc())
     x = fista(operator, y, lambda v: v / (1 + 0.01 * STEP), iterations=300)

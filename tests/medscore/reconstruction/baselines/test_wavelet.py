@@ -25,7 +25,7 @@ def soft(c: Tensor, weight: float) -> Tensor:
 
 
 def haar(x: Tensor) -> tuple[Tensor, Tensor]:
-    """One level by hand: means (..., H/2, W/2), and three details (3, ..., H/2, W/2)."""
+    """One level by hand: means (..., H/2, W/2), and three detail bands (3, ..., H/2, W/2)."""
     a, b = x[..., ::2, ::2], x[..., ::2, 1::2]
     c, d = x[..., 1::2, ::2], x[..., 1::2, 1::2]
     details = torch.stack([a + b - c - d, a - b + c - d, a - b - c + d]) / 2
