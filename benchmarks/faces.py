@@ -25,7 +25,9 @@ ALWAYS = {
         ),
     },
     "medscore/conditioners": {"base": ("Conditioner",), "binding": ("bind",)},
-    "medscore/reconstruction/baselines": {"base": ("Baseline", "BaselineMethod", "baseline")},
+    "medscore/reconstruction/baselines": {
+        "base": ("Baseline", "BaselineMethod"), "build": ("baseline",), "methods": ("BASELINES",),
+    },
 }  # fmt: skip
 """Other names that they export, by module."""
 

@@ -90,6 +90,11 @@ def _fail(error: MedscoreError) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    text = in_options(str(error), typer.main.get_command(app), sys.argv[1:])
+    command = typer.main.get_command(app)
+    for word in sys.argv[1:]:
+        if word not in getattr(command, "commands", {}):
+            break
+        command = command.commands[word]  # type: ignore[attr-defined]
+    text = in_options(str(error), command)
     Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"error: {text}", style="red"))
     sys.exit(2)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medscore.cli import options
-from medscore.cli.spelling import in_options
+from medscore.cli.measure import measure
+from medscore.cli.simulate import simulate
+from medscore.cli.spelling import command_of, in_options
 
 if TYPE_CHECKING:
     from medscore.datasets.dicom.files import Series
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    context: typer.Context,
     path: Annotated[
         Path,
         typer.Argument(
@@ -43,15 +45,17 @@ def inspect(
     if isinstance(found, list):
         typer.echo(_listed(found, as_json))
         return
-    shown = _in_options(found, context.find_root().command)
+    shown = _in_options(found)
     typer.echo(json.dumps(asdict(shown), indent=2) if as_json else _text(path, shown))
 
 
-def _in_options(report: Report, root: Any) -> Report:
+def _in_options(report: Report) -> Report:
     """The report with parameters as options of the commands that read the file next."""
 
+    commands = command_of(simulate), command_of(measure)
+
     def spelled(text: str) -> str:
-        return in_options(in_options(text, root, ["simulate"]), root, ["measure"])
+        return reduce(in_options, commands, text)
 
     return replace(
         report,

@@ -8,8 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from medscore.errors import MedscoreError
-from medscore.registry.methods import TABLES
+from medscore.reconstruction.baselines.methods import BASELINES
+from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.table import Table
+
+TABLES = (SAMPLERS, CONDITIONERS, BASELINES, GRIDS)
 
 
 def methods(
@@ -23,13 +26,10 @@ def methods(
     Example: medscore methods diffpir
     """
     found = [
-        _described(table, method)
-        for table in TABLES.values()
-        for method in table
-        if name in (None, method)
+        _described(table, method) for table in TABLES for method in table if name in (None, method)
     ]
     if not found:
-        known = ", ".join(method for table in TABLES.values() for method in table)
+        known = ", ".join(method for table in TABLES for method in table)
         raise MedscoreError(f"no method {name!r}", hint=f"use one of: {known}")
     if as_json:
         typer.echo(json.dumps(found, indent=2))

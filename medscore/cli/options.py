@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from medscore.errors import MedscoreError
 from medscore.io.files import check_new as check_new
 
 Series = Annotated[
@@ -26,13 +25,3 @@ Set = Annotated[
         "methods` lists them.",
     ),
 ]
-
-
-def check_size(size: int | None) -> None:
-    """Reject a ``--size`` too small for an image.
-
-    Raises:
-        MedscoreError: under 8.
-    """
-    if size is not None and size < 8:
-        raise MedscoreError(f"--size is {size}", hint="use at least 8")

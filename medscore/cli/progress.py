@@ -85,14 +85,6 @@ def _resume_note(stack: ExitStack) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def counting_bar(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """Show pieces of work done, the last one and ETA; yields a callback (done, what)."""
-    with _bar("{task.fields[info]}") as bar:
-        task = bar.add_task(title, total=total, info="")
-        yield lambda done, what: bar.update(task, completed=done, info=what)
-
-
 def _bar(text: str) -> Progress:
     return Progress(
         TextColumn("{task.description}"),

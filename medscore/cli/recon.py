@@ -11,7 +11,8 @@ from rich.markup import escape
 from medscore.cli import options
 from medscore.cli.progress import console, sampling_bar
 from medscore.errors import MedscoreError
-from medscore.registry.methods import BASELINES, CONDITIONERS, GRIDS, SAMPLERS
+from medscore.reconstruction.baselines.methods import BASELINES
+from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 
 
 def recon(

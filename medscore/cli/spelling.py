@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
+import typer
 
-def in_options(message: str, root: Any, arguments: Sequence[str]) -> str:
-    """A message with its backquoted parameters as options of the command that was called.
+
+def in_options(message: str, command: Any) -> str:
+    """A message with its backquoted parameters as options of a command.
 
     Args:
         message: text that may name parameters in backquotes.
-        root: the group of all commands.
-        arguments: the command line without the program's name.
+        command: the command, as :func:`command_of` makes it.
     """
-    command = root
-    for word in arguments:
-        if not hasattr(command, "commands") or word not in command.commands:
-            break
-        command = command.commands[word]
     options = {
         str(p.name).rstrip("_"): max(p.opts, key=len)
         for p in command.params
@@ -28,3 +24,14 @@ def in_options(message: str, root: Any, arguments: Sequence[str]) -> str:
     return re.sub(
         r"`(\w+)`", lambda found: options.get(found[1].replace("-", "_"), found[0]), message
     )
+
+
+def command_of(function: Callable[..., Any]) -> Any:
+    """The command that typer makes of a function.
+
+    Args:
+        function: its implementation.
+    """
+    single = typer.Typer(add_completion=False)
+    single.command()(function)
+    return typer.main.get_command(single)

@@ -22,7 +22,8 @@ from medscore.measurements.simulation import simulate_scan
 from medscore.measurements.spec import choices
 from medscore.measurements.tasks import Grid, metal_pixels
 from medscore.metrics.image_quality import CONVENTIONS, Convention, Quality, qualities
-from medscore.reconstruction.baselines.base import BaselineMethod, baseline
+from medscore.reconstruction.baselines.base import BaselineMethod
+from medscore.reconstruction.baselines.build import baseline
 from medscore.reconstruction.method import Method
 from medscore.reconstruction.result import Solve
 from medscore.reconstruction.run import choose_method

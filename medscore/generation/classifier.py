@@ -7,7 +7,6 @@ data. It is trained with the cross-entropy at times for which log s is uniformly
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -75,19 +74,6 @@ CLASSIFIER = WeightsFile(
     made_by="`medscore train` with a recipe that has `classifies`",
     renew="train it again",
 )
-
-
-def save_classifier(
-    path: str | Path, contract: ClassifierContract, weights: Mapping[str, Tensor]
-) -> None:
-    """Write a classifier, atomically.
-
-    Args:
-        path: file to write.
-        contract: its header.
-        weights: state dict of the classifier's ``network``.
-    """
-    CLASSIFIER.save(path, contract, weights)
 
 
 def load_classifier(path: str | Path) -> tuple[NoisyClassifier, str]:

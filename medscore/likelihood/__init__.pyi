@@ -20,7 +20,6 @@ from .dequantizer import (
     DequantizerContract as DequantizerContract,
     FlowSpec as FlowSpec,
     load_dequantizer as load_dequantizer,
-    save_dequantizer as save_dequantizer,
 )
 from .divergence import (
     Divergence as Divergence,

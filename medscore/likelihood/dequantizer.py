@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
-from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.io.specs import Strict
@@ -60,19 +58,6 @@ DEQUANTIZER = WeightsFile(
     made_by="`medscore train` with a recipe that has `dequantizes`",
     renew="train it again",
 )
-
-
-def save_dequantizer(
-    path: str | Path, contract: DequantizerContract, weights: Mapping[str, Tensor]
-) -> None:
-    """Write a dequantizer, atomically.
-
-    Args:
-        path: file to write.
-        contract: its header.
-        weights: state dict of the flow's ``network``.
-    """
-    DEQUANTIZER.save(path, contract, weights)
 
 
 def load_dequantizer(path: str | Path, prior_sha256: str) -> DequantizationFlow:

@@ -14,10 +14,11 @@ from medscore.engine.loop import StepInfo
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement, read_measurement
 from medscore.priors.base import Prior
-from medscore.reconstruction.baselines.base import baseline
+from medscore.reconstruction.baselines.build import baseline
 from medscore.reconstruction.method import Method, Run
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.sampling import Sampling
+from medscore.registry.checks import check_ranges
 from medscore.registry.presets import choose
 from medscore.samplers.base import Sampler
 from medscore.samplers.grids import Grid
@@ -134,13 +135,16 @@ def choose_method(
     if method is not None:
         sampling = {
             "prior": prior, "samples": samples, "sampler": sampler, "conditioner": conditioner,
-            "steps": steps, "grid": grid, "snr": snr, "lam": lam,
+            "steps": steps, "grid": grid, "snr": snr, "lam": lam, "precision": precision,
+            "preset": None if preset == "fast" else preset,
+            "device": None if device in ("auto", "cpu") else device,
         }  # fmt: skip
         for name, value in sampling.items():
             if value is not None:
                 raise MedscoreError(
                     f"`{name}` does not apply to the baseline {method}", hint="leave it out"
                 )
+        check_ranges(("seed", seed, 0, 2**63 - 1), ("batch_size", batch_size, 1, 1_000_000))
         return baseline(method, parameters, noise="recorded" if noise is None else noise)
     settings = choose(
         str(preset),

@@ -73,7 +73,7 @@ class Sampling(Method):
         self._check_settings()
         name = self.settings.prior
         check_compatible(self._domain(measurement), measurement, where=where, prior_name=name)
-        self._noise(measurement, where)
+        noise_std_of(self._noise(), measurement, where)
 
     def identity(self, modality: str) -> str:
         if self.prior is not None:
@@ -81,12 +81,10 @@ class Sampling(Method):
         return _hash_of(prior_path(self._prior_name(modality)))
 
     def reconstruct(self, measurement: Measurement, run: Run = QUIET) -> Reconstruction:
-        self._check_settings()
+        self.check(measurement, run.where)
         domain = self._domain(measurement)
-        name = self.settings.prior
-        check_compatible(domain, measurement, where=run.where, prior_name=name)
         device = resolve_device(self.device)
-        noise_std = self._noise(measurement, run.where)
+        noise_std = noise_std_of(self._noise(), measurement, run.where)
         prior = self._loaded(measurement.modality, device)
         plan = self.plan(prior, noise_std, device)
         if run.state is not None:
@@ -180,15 +178,8 @@ class Sampling(Method):
         status = path.stat()
         return _load(path, device, status.st_mtime_ns, status.st_size)
 
-    def _noise(self, m: Measurement, where: str | Path) -> Tensor | None:
-        if self.noise_std is None:
-            return noise_std_of(self.settings.noise, m, where)
-        given = torch.as_tensor(self.noise_std, dtype=torch.float32)
-        if not bool((given >= 0).all() & given.isfinite().all()):
-            raise MedscoreError("`noise` has negative or non-finite values", hint="use 0 or more")
-        return given.reshape(1, *(1,) * 3) if given.ndim == 0 and float(given) else (
-            None if given.ndim == 0 else given
-        )  # fmt: skip
+    def _noise(self) -> str | float | Tensor:
+        return self.settings.noise if self.noise_std is None else self.noise_std
 
     def _fingerprint(self, m: Measurement, prior_hash: str) -> str:
         digest = hashlib.sha256(m.data.tobytes())

@@ -5,11 +5,6 @@ from .build import (
     build_grid as build_grid,
     build_sampler as build_sampler,
 )
-from .methods import (
-    BASELINES as BASELINES,
-    CONDITIONERS as CONDITIONERS,
-    GRIDS as GRIDS,
-    SAMPLERS as SAMPLERS,
-)
+from .methods import CONDITIONERS as CONDITIONERS, GRIDS as GRIDS, SAMPLERS as SAMPLERS
 from .presets import Settings as Settings, choose as choose, preset as preset
 from .table import Table as Table

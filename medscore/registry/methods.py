@@ -1,6 +1,7 @@
-"""Tables of all methods by name: samplers, time grids, conditioners and baselines.
+"""Tables of the parts of posterior sampling by name: samplers, time grids and conditioners.
 
-A new method is a new file and a new line here.
+A new method is a new file and a new line here. The baselines are in
+``reconstruction/baselines/methods.py``.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from medscore.registry.table import Table
 
 _S, _G, _C = "medscore.samplers.", "medscore.samplers.grids:", "medscore.conditioners."
-_B = "medscore.reconstruction.baselines."
 
 SAMPLERS = Table(
     "sampler",
@@ -65,23 +65,3 @@ CONDITIONERS = Table(
         "red-diff": _C + "red_diff:REDDiff",
     },
 )
-
-BASELINES = Table(
-    "baseline",
-    {
-        "fbp": _B + "fbp:FBP",
-        "li": _B + "interpolation:LI",
-        "nmar": _B + "nmar:NMAR",
-        "zero-filled": _B + "zero_filled:ZeroFilled",
-        "adjoint": _B + "adjoint:Adjoint",
-        "cgls": _B + "least_squares:CGLS",
-        "sirt": _B + "least_squares:SIRT",
-        "cg-sense": _B + "sense:CGSense",
-        "fista-tv": _B + "total_variation:FISTATV",
-        "l1-wavelet": _B + "wavelet:L1Wavelet",
-    },
-)
-
-TABLES = {
-    "samplers": SAMPLERS, "conditioners": CONDITIONERS, "baselines": BASELINES, "grids": GRIDS,
-}  # fmt: skip

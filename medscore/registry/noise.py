@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -17,19 +18,28 @@ ESTIMATES = {"estimate": photon_std, "estimate:uniform": uniform_std}
 """Noise estimated from line integrals: photon counts, or one standard deviation for all rays."""
 
 
-def noise_std_of(text: str, measurement: Measurement, where: str | Path) -> Tensor | None:
+Noise = str | float | Sequence[float] | Tensor
+"""A noise model or source by name, or standard deviations that broadcast to the measurements."""
+
+
+def noise_std_of(noise: Noise, measurement: Measurement, where: str | Path) -> Tensor | None:
     """The noise standard deviation of a measurement, broadcastable to its data; None if noise-free.
 
     Args:
-        text: ``recorded`` for the recorded noise of the measurement; a name in ``ESTIMATES`` to
-            estimate it from the data, which is also done if the recorded noise is ``unknown``; or a
-            noise model as for :func:`noise_model`.
+        noise: ``recorded`` for the recorded noise of the measurement; a name in ``ESTIMATES`` to
+            estimate it from the data, which is also done if the recorded noise is ``unknown``; a
+            noise model as for :func:`noise_model`; or the standard deviation itself, in the unit of
+            the data, as a number or a tensor that broadcasts to the data. 0 is noise-free.
         measurement: the data.
         where: name of the measurement in error messages.
 
     Raises:
-        MedscoreError: an unknown noise model, or data that do not determine the noise level.
+        MedscoreError: an unknown noise model, values that are no standard deviations, or data that
+            do not determine the noise level.
     """
+    if not isinstance(noise, str):
+        return _given(noise, measurement)
+    text = noise
     y = torch.from_numpy(measurement.data)
     if text == "recorded":
         text = measurement.noise
@@ -48,3 +58,24 @@ def noise_std_of(text: str, measurement: Measurement, where: str | Path) -> Tens
         raise MedscoreError(
             f"the noise level is unknown: {error}", where=where, hint="set `noise`"
         ) from error
+
+
+def _given(noise: float | Sequence[float] | Tensor, measurement: Measurement) -> Tensor | None:
+    try:
+        std = torch.as_tensor(noise, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise MedscoreError(
+            f"`noise` is {noise!r}", hint="use a name, a number or a tensor"
+        ) from error
+    if not bool((std >= 0).all() & std.isfinite().all()):
+        raise MedscoreError("`noise` has negative or non-finite values", hint="use 0 or more")
+    if std.ndim == 0:
+        return std.reshape(1, 1, 1, 1) if float(std) else None
+    shape = measurement.data.shape
+    fits = all(n in (1, m) for n, m in zip(reversed(std.shape), reversed(shape), strict=False))
+    if std.ndim > len(shape) or not fits:
+        raise MedscoreError(
+            f"`noise` has shape {tuple(std.shape)}, but the measurements {shape}",
+            hint="use a number, or a shape that broadcasts to that of the measurements",
+        )
+    return std.reshape(*(1,) * (len(shape) - std.ndim), *std.shape)

@@ -1,10 +1,12 @@
 """Types of the public names of this package, which are imported when first used."""
 
 from .adjoint import Adjoint as Adjoint
-from .base import Baseline as Baseline, BaselineMethod as BaselineMethod, baseline as baseline
+from .base import Baseline as Baseline, BaselineMethod as BaselineMethod
+from .build import baseline as baseline
 from .fbp import FBP as FBP
 from .interpolation import LI as LI
 from .least_squares import CGLS as CGLS, SIRT as SIRT
+from .methods import BASELINES as BASELINES
 from .nmar import NMAR as NMAR
 from .sense import CGSense as CGSense
 from .total_variation import FISTATV as FISTATV

@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.io.specs import Strict, first_fault
+from medscore.io.specs import Strict
 from medscore.measurements.measurement import Measurement
 from medscore.measurements.noise_std import whiten
 from medscore.measurements.units import UNIT_RANGE, NetworkUnits
 from medscore.operators.base import Operator
 from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.result import Reconstruction
-from medscore.registry.methods import BASELINES
 from medscore.registry.noise import noise_std_of
-from medscore.registry.presets import parse_parameters
 
 
 class Baseline(Strict):
@@ -123,12 +119,13 @@ class BaselineMethod(Method):
 
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
         self.solver.check_measurement(measurement)
+        noise_std_of(self.noise, measurement, where)
 
     def identity(self, modality: str) -> str:
         return self.weights
 
     def reconstruct(self, measurement: Measurement, run: Run = QUIET) -> Reconstruction:
-        noise_std = self._noise_std(measurement, run.where)
+        noise_std = noise_std_of(self.noise, measurement, run.where)
         try:
             found = self.solver.reconstruct(measurement, noise_std)
         except ValueError as error:  # an operator without an inverse
@@ -145,37 +142,3 @@ class BaselineMethod(Method):
             "operator": repr(measurement.operator),
         }
         return replace(found, record=record)
-
-    def _noise_std(self, m: Measurement, where: str | Path) -> Tensor | None:
-        if isinstance(self.noise, str):
-            return noise_std_of(self.noise, m, where)
-        given = torch.as_tensor(self.noise, dtype=torch.float32)
-        return given.reshape(1, 1, 1, 1) if given.ndim == 0 else given
-
-
-def baseline(
-    kind: str,
-    parameters: Mapping[str, Any] | Sequence[str] = (),
-    *,
-    noise: str | float | Tensor = "recorded",
-) -> BaselineMethod:
-    """A baseline as a reconstruction method, from its name and parameters.
-
-    Args:
-        kind: name of the baseline, such as "fista-tv".
-        parameters: values by name, or texts such as "weight=1e-4"; others keep their defaults.
-        noise: noise of the data, as in :class:`BaselineMethod`.
-
-    Raises:
-        MedscoreError: no such baseline or parameter, or a value out of range.
-    """
-    if not isinstance(parameters, Mapping):
-        parameters = parse_parameters(parameters)
-    solver = BASELINES[kind]
-    values = BASELINES.convert(kind, parameters)
-    try:
-        return BaselineMethod(solver(**values), noise)
-    except ValidationError as error:
-        raise MedscoreError(
-            f"baseline {kind}: {first_fault(error)}", hint="use other parameters"
-        ) from error

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-
-from torch import Tensor
 
 from medscore.io.specs import Strict
 from medscore.io.weights import WeightsFile
@@ -53,19 +50,6 @@ SUPERVISED = WeightsFile(
     made_by="`medscore train` with a supervised recipe",
     renew="train it again",
 )
-
-
-def save_reconstructor(
-    path: str | Path, contract: SupervisedContract, weights: Mapping[str, Tensor]
-) -> None:
-    """Write a supervised network, atomically.
-
-    Args:
-        path: file to write.
-        contract: its header.
-        weights: state dict of the model's ``network``.
-    """
-    SUPERVISED.save(path, contract, weights)
 
 
 def load_reconstructor(path: str | Path) -> tuple[Reconstructor, SupervisedContract]:

@@ -14,7 +14,6 @@ from medscore.measurements.measurement import Measurement
 from medscore.measurements.units import UNIT_RANGE
 from medscore.operators.base import Operator
 from medscore.reconstruction.baselines.base import Baseline
-from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.supervised.contract import SupervisedContract, load_reconstructor
 from medscore.reconstruction.supervised.networks import Reconstructor
 
@@ -42,7 +41,7 @@ class Supervised(Baseline):
             image: Tensor = model(operator, y)
         return image
 
-    def reconstruct(self, measurement: Measurement, noise: Tensor | None = None) -> Reconstruction:
+    def check_measurement(self, measurement: Measurement) -> None:
         _, contract = _loaded(self.network)
         ours = UNIT_RANGE[contract.modality]
         sides = (
@@ -57,7 +56,6 @@ class Supervised(Baseline):
                     where=self.network,
                     hint="train a network for such images",
                 )
-        return super().reconstruct(measurement, noise)
 
 
 @lru_cache(maxsize=8)

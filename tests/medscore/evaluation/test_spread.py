@@ -6,9 +6,9 @@ import pytest
 import torch
 from spreading import threads
 
-from medscore.cli.options import check_size
 from medscore.errors import MedscoreError
 from medscore.evaluation.spread import Spread, cluster, here, processes
+from medscore.registry.checks import check_precision
 from medscore.white_noise import derive_seed
 
 SPREADS = [here(1), processes(1, 1), processes(2, 1)]
@@ -25,8 +25,8 @@ def test_every_piece_comes_back_with_its_place(spread: Spread) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("spread", SPREADS, ids=range(3))
 def test_an_error_of_a_piece_is_its_own(spread: Spread) -> None:
-    with pytest.raises(MedscoreError, match="--size is 1"):
-        list(spread(check_size, [64, 1]))
+    with pytest.raises(MedscoreError, match="`precision` is 'half'"):
+        list(spread(check_precision, ["bf16", "half"]))
 
 
 @pytest.mark.slow
@@ -54,5 +54,5 @@ def test_a_cluster_gives_the_same() -> None:
     assert sorted(cluster("local", 1)(derive_seed, [3, 4, 5])) == [
         (place, derive_seed(piece)) for place, piece in enumerate((3, 4, 5))
     ]
-    with pytest.raises(MedscoreError, match="--size is 1"):
-        list(cluster("local", 1)(check_size, [1]))
+    with pytest.raises(MedscoreError, match="`precision` is 'half'"):
+        list(cluster("local", 1)(check_precision, ["half"]))

@@ -17,7 +17,8 @@ from medscore.conditioners.guidance import ClassifierGuidance, EnergyGuidance
 from medscore.conditioners.volume_tv import VolumeTV
 from medscore.errors import MedscoreError
 from medscore.reconstruction.baselines.base import Baseline
-from medscore.registry.methods import BASELINES, CONDITIONERS, GRIDS, SAMPLERS, TABLES
+from medscore.reconstruction.baselines.methods import BASELINES
+from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.samplers import grids
 from medscore.samplers.annealed_langevin import ScaledLangevin
 from medscore.samplers.base import Sampler
@@ -25,7 +26,7 @@ from medscore.samplers.langevin import Langevin, LangevinCorrector
 from medscore.samplers.ode import AdaptiveFlow
 from medscore.samplers.predictor_corrector import PredictorCorrector
 
-ALL = [(table, name) for table in TABLES.values() for name in table]
+ALL = [(table, name) for table in (SAMPLERS, CONDITIONERS, BASELINES, GRIDS) for name in table]
 
 
 def defined_in(package: Any, base: type) -> set[type]:

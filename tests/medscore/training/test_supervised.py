@@ -17,9 +17,9 @@ from medscore.priors.catalogue import shipped_priors
 from medscore.priors.checkpoint import load_prior
 from medscore.priors.contract import Provenance
 from medscore.reconstruction.supervised.contract import (
+    SUPERVISED,
     SupervisedContract,
     load_reconstructor,
-    save_reconstructor,
 )
 from medscore.reconstruction.supervised.method import Supervised
 from medscore.reconstruction.supervised.networks import PostProcessorSpec, Reconstructor
@@ -97,7 +97,7 @@ def trained(tmp_path: Path, **changes: object) -> Path:
     })  # fmt: skip
     torch.manual_seed(0)
     model: Reconstructor = MODEL.build()
-    save_reconstructor(tmp_path / "net.safetensors", contract, model.network.state_dict())
+    SUPERVISED.save(tmp_path / "net.safetensors", contract, model.network.state_dict())
     return tmp_path / "net.safetensors"
 
 

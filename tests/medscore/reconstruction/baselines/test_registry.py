@@ -14,8 +14,9 @@ from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
 from medscore.measurements.simulation import simulate_scan
 from medscore.measurements.tasks import Choices
-from medscore.reconstruction.baselines.base import Baseline, baseline
-from medscore.registry.methods import BASELINES
+from medscore.reconstruction.baselines.base import Baseline
+from medscore.reconstruction.baselines.build import baseline
+from medscore.reconstruction.baselines.methods import BASELINES
 
 N = 24
 CT, MR = ("sparse-ct", "mar", "sparse-mar"), ("mri", "mri-multicoil")
