@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from inspect import isclass
 
 from torch import Tensor
 
+from medscore.errors import MedscoreError
 from medscore.parameters import check_fields
 from medscore.priors.base import Prior
 from medscore.sdes.base import SDE
@@ -75,3 +77,28 @@ class Sampler(ABC):
             wrap: maps an elementary sampler to a sampler.
         """
         return wrap(self)
+
+
+def sampler_object(sampler: object) -> Sampler:
+    """A sampler given as an object, or as a class, which stands for its default settings.
+
+    Args:
+        sampler: a sampler, such as ``DDIM(eta=1)``, or a class whose settings have defaults.
+
+    Raises:
+        MedscoreError: it is neither, or the class has settings without a default.
+    """
+    if isclass(sampler) and issubclass(sampler, Sampler):
+        try:
+            return sampler()
+        except TypeError as error:
+            raise MedscoreError(
+                f"`sampler` is the class {sampler.__name__}, which cannot be created without "
+                "settings",
+                hint=f"use an object, {sampler.__name__}(...)",
+            ) from error
+    if not isinstance(sampler, Sampler):
+        raise MedscoreError(
+            f"`sampler` is {sampler!r:.80}", hint="use a name, a Sampler object or its class"
+        )
+    return sampler
