@@ -58,7 +58,12 @@ def bind(given: Unbound) -> ConditionerFactory:
 
     def make(operator: Operator, y: Tensor, noise_std: float) -> Conditioner:
         extra = {"noise_std": noise_std} if "noise_std" in known else {}
-        return given(operator=operator, y=y, **extra)
+        made = given(operator=operator, y=y, **extra)
+        if not isinstance(made, Conditioner):
+            raise MedscoreError(
+                f"the conditioner {_name(given)} returned {made!r:.80}", hint="return a Conditioner"
+            )
+        return made
 
     return make
 

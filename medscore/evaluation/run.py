@@ -18,7 +18,7 @@ from medscore.evaluation.report import Outcome, write_report
 from medscore.evaluation.spread import Spread, cluster, processes
 from medscore.evaluation.table import rows_of
 from medscore.io.configs import config_path
-from medscore.registry.checks import check_ranges
+from medscore.registry.checks import check_counts
 
 OnCell = Callable[[int, int, Cell | None], None]
 """Called with the number of finished cells, the number of all cells, and the last cell."""
@@ -95,7 +95,7 @@ def evaluate(
     """
     output, data = Path(output), Path(data)
     workers = 1 if run.workers is None else run.workers
-    check_ranges(("workers", workers, 1, 10_000), ("threads", run.threads, 1, 10_000))
+    check_counts(("workers", workers, 1, 10_000), ("threads", run.threads, 1, 10_000))
     path = config_path(config, "eval")
     spec = overridden(_only(read_evaluation(path), only, path), parameters)
     convention = methods.convention(spec.metric)

@@ -31,7 +31,7 @@ from medscore.likelihood.inputs import Files, check_limit, read_images
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.counted import Counted
-from medscore.registry.checks import check_ranges, resolve_device
+from medscore.registry.checks import check_counts, check_ranges, resolve_device
 
 Progress = Callable[[StepInfo], None]
 
@@ -167,7 +167,8 @@ def decode_codes(
     """
     flow = FlowSettings(tolerance, precision)
     flow.check()
-    check_ranges(("temperature", temperature, 0, 100), ("between", between, 0, 10_000))
+    check_ranges(("temperature", temperature, 0, 100))
+    check_counts(("between", between, 0, 10_000))
     folder, source = None if output is None else Path(output), Path(codes)
     if folder is not None:
         check_absent(folder)

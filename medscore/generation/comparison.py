@@ -26,7 +26,7 @@ from medscore.likelihood.inputs import check_limit, read_images
 from medscore.metrics.memorisation import nearest
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import read_checkpoint
-from medscore.registry.checks import check_ranges
+from medscore.registry.checks import check_counts
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def compare_images(
         MedscoreError: a parameter is invalid, a file does not fit, a set is too small, or the
             output exists.
     """
-    check_ranges(("seed", seed, 0, 2**63 - 1))
+    check_counts(("seed", seed, 0, 2**63 - 1))
     check_limit(limit)
     file = None if output is None else Path(output)
     if file is not None:

@@ -25,7 +25,7 @@ from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
 from medscore.registry.build import build_conditioner, build_grid, build_sampler
-from medscore.registry.checks import check_precision, check_ranges, resolve_device
+from medscore.registry.checks import check_counts, check_precision, check_ranges, resolve_device
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.presets import parse_parameters, split_parameters
 
@@ -71,13 +71,13 @@ class GenerationSettings:
         Raises:
             MedscoreError: a number is out of range or the precision is unknown.
         """
-        check_ranges(
+        check_counts(
             ("count", self.count, 1, 1_000_000),
             ("steps", self.steps, 1, 100_000),
             ("seed", self.seed, 0, 2**63 - 1),
             ("batch_size", self.batch_size, 1, 1_000_000),
-            ("strength", self.strength, 0, 1000),
         )
+        check_ranges(("strength", self.strength, 0, 1000))
         check_precision(self.precision)
         own = split_parameters(self.parameters)
         SAMPLERS.convert(self.sampler, own["sampler"])

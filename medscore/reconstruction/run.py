@@ -18,9 +18,9 @@ from medscore.reconstruction.baselines.build import baseline
 from medscore.reconstruction.method import Method, Run
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.sampling import Sampling
-from medscore.registry.checks import check_ranges
-from medscore.registry.presets import choose
-from medscore.samplers.base import Sampler
+from medscore.registry.checks import check_counts
+from medscore.registry.presets import choose, parsed
+from medscore.samplers.base import Sampler, sampler_object
 from medscore.samplers.grids import Grid
 
 
@@ -130,8 +130,6 @@ def choose_method(
     Raises:
         MedscoreError: an invalid parameter.
     """
-    if isinstance(method, Method):
-        return method
     if method is not None:
         sampling = {
             "prior": prior, "samples": samples, "sampler": sampler, "conditioner": conditioner,
@@ -139,13 +137,29 @@ def choose_method(
             "preset": None if preset == "fast" else preset,
             "device": None if device in ("auto", "cpu") else device,
         }  # fmt: skip
-        for name, value in sampling.items():
-            if value is not None:
-                raise MedscoreError(
-                    f"`{name}` does not apply to the baseline {method}", hint="leave it out"
-                )
-        check_ranges(("seed", seed, 0, 2**63 - 1), ("batch_size", batch_size, 1, 1_000_000))
-        return baseline(method, parameters, noise="recorded" if noise is None else noise)
+        check_counts(("seed", seed, 0, 2**63 - 1), ("batch_size", batch_size, 1, 1_000_000))
+        if isinstance(method, str):
+            solver = baseline(method, parameters, noise="recorded" if noise is None else noise)
+            _refuse(sampling, f"to the baseline {method}")
+            return solver
+        if not isinstance(method, Method):
+            raise MedscoreError(f"`method` is {method!r}", hint="use the name of a baseline")
+        _refuse(
+            {**sampling, "noise": noise, "parameters": parameters or None}, "to a method object"
+        )
+        return method
+    if not isinstance(prior, Prior | str | Path | None):
+        raise MedscoreError(
+            f"`prior` is {prior!r:.80}, not a Prior",
+            hint="use a name, a path or a Prior object, such as NetworkPrior(module, sde, domain)",
+        )
+    sampler = sampler if isinstance(sampler, str | None) else sampler_object(sampler)
+    if not (isinstance(grid, str | None) or callable(grid)):
+        raise MedscoreError(
+            f"`grid` is {grid!r}", hint="use a name, or a function of the SDE and the steps"
+        )
+    objects = {"sampler": sampler, "conditioner": conditioner, "grid": grid}
+    _refuse_twice(parsed(parameters), {**objects, "snr": snr, "lam": lam})
     settings = choose(
         str(preset),
         parameters=parameters,
@@ -166,3 +180,22 @@ def choose_method(
         batch_size=batch_size,
         device=device,
     )
+
+
+def _refuse(parameters: Mapping[str, Any], owner: str) -> None:
+    for name, value in parameters.items():
+        if value is not None:
+            raise MedscoreError(f"`{name}` does not apply {owner}", hint="leave it out")
+
+
+def _refuse_twice(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse parameters of a sampler, conditioner or grid that is given as an object."""
+    short = {"sampler.snr": given["snr"], "conditioner.lam": given["lam"]}
+    named = [*parameters, *(name for name, value in short.items() if value is not None)]
+    for dotted in named:
+        owner = dotted.partition(".")[0]
+        if not isinstance(given.get(owner), str | None):
+            raise MedscoreError(
+                f"`parameters` has {dotted}, but `{owner}` is an object",
+                hint=f"set it on the object, or use the name of a {owner}",
+            )

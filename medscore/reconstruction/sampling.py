@@ -25,6 +25,7 @@ from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.compatibility import check_compatible
+from medscore.reconstruction.identity import identity_of
 from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.posterior import Plan, sample_posterior
 from medscore.reconstruction.result import Reconstruction
@@ -34,7 +35,7 @@ from medscore.registry.build import (
     build_sampler,
     checked_factory,
 )
-from medscore.registry.checks import check_ranges, resolve_device
+from medscore.registry.checks import check_counts, resolve_device
 from medscore.registry.noise import noise_std_of
 from medscore.registry.presets import DEFAULTS, Settings
 from medscore.samplers.base import Sampler
@@ -74,6 +75,7 @@ class Sampling(Method):
         name = self.settings.prior
         check_compatible(self._domain(measurement), measurement, where=where, prior_name=name)
         noise_std_of(self._noise(), measurement, where)
+        self._factory()
 
     def identity(self, modality: str) -> str:
         if self.prior is not None:
@@ -154,7 +156,7 @@ class Sampling(Method):
 
     def _check_settings(self) -> None:
         self.settings.check()
-        check_ranges(("batch_size", self.batch_size, 1, 1_000_000))
+        check_counts(("batch_size", self.batch_size, 1, 1_000_000))
 
     def _prior_name(self, modality: str) -> str:
         return self.settings.prior or DEFAULT_PRIORS[modality]
@@ -165,7 +167,8 @@ class Sampling(Method):
         if self.prior.domain is None:
             raise MedscoreError(
                 f"the prior {type(self.prior).__name__} has no image domain",
-                hint="set its `domain` to a medscore.ImageDomain(modality=..., low=..., high=...)",
+                hint="set its `domain` to a medscore.ImageDomain(modality=..., quantity=...,"
+                " low=..., high=...)",
             )
         return self.prior.domain
 
@@ -183,7 +186,10 @@ class Sampling(Method):
 
     def _fingerprint(self, m: Measurement, prior_hash: str) -> str:
         digest = hashlib.sha256(m.data.tobytes())
-        run = [medscore.__version__, prior_hash, repr(m.operator), self.record(), self.batch_size]
+        own = self.sampler, self.conditioner, self.grid, self.noise_std, m.operator
+        prior = prior_hash or self.prior
+        run = [medscore.__version__, self.settings.record(), self.batch_size, identity_of(prior)]
+        run += [identity_of(part) for part in own]
         digest.update(json.dumps(run, sort_keys=True).encode())
         return digest.hexdigest()
 

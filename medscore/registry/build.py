@@ -75,6 +75,8 @@ def checked_factory(given: Unbound, what: str) -> ConditionerFactory:
         try:
             return make(operator, y, noise_std)
         except ValueError as error:
-            raise MedscoreError(f"{what}: {error}", hint="use diffpir, dds or proximal") from error
+            raise MedscoreError(
+                f"{what}: {error}", hint="use other parameters or another conditioner"
+            ) from error
 
     return checked

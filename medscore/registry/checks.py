@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
+
 from medscore.errors import MedscoreError
 
 
@@ -15,8 +17,26 @@ def check_ranges(*options: tuple[str, int | float, int | float, int | float]) ->
         MedscoreError: a value out of range; the message names the parameter.
     """
     for name, value, low, high in options:
-        if not low <= value <= high:  # NaN too
-            raise MedscoreError(f"`{name}` is {value}", hint=f"use {low} to {high}")
+        real = isinstance(value, Real) and not isinstance(value, bool)
+        if not real or not low <= value <= high:  # NaN too
+            raise MedscoreError(f"`{name}` is {value!r}", hint=f"use {low} to {high}")
+
+
+def check_counts(*options: tuple[str, int, int, int]) -> None:
+    """Reject values that are not whole numbers, or out of range.
+
+    Args:
+        options: name of each parameter, its value, the smallest and the largest allowed value.
+
+    Raises:
+        MedscoreError: an invalid value; the message names the parameter.
+    """
+    for name, value, low, high in options:
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise MedscoreError(
+                f"`{name}` is {value!r}", hint=f"use a whole number from {low} to {high}"
+            )
+    check_ranges(*options)
 
 
 def check_precision(precision: str) -> None:
@@ -49,7 +69,7 @@ def resolve_device(name: str) -> str:
         if torch.device(name).type not in ("cpu", "cuda"):
             raise RuntimeError("another kind of device")
         torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise MedscoreError(
             f"`device` {name} is not available here", hint="use auto or cpu"
         ) from error

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from medscore.errors import MedscoreError
 from medscore.io.specs import Strict, read_yaml, validated
-from medscore.registry.checks import check_precision, check_ranges
+from medscore.registry.checks import check_counts, check_precision
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.table import Table
 
@@ -70,7 +70,7 @@ class Settings:
         Raises:
             MedscoreError: an invalid setting; the message names it.
         """
-        check_ranges(
+        check_counts(
             ("steps", self.steps, 1, 100_000),
             ("samples", self.samples, 1, 10_000),
             ("seed", self.seed, 0, 2**63 - 1),
@@ -186,9 +186,26 @@ def choose(
     Raises:
         MedscoreError: no such preset, or a parameter that is not of the form OWNER.NAME=VALUE.
     """
-    if not isinstance(parameters, Mapping):
-        parameters = parse_parameters(parameters)
-    return _overridden(preset(name), parameters, given)
+    return _overridden(preset(name), parsed(parameters), given)
+
+
+def parsed(parameters: Parameters | Sequence[str]) -> Parameters:
+    """Values by dotted name, from a mapping or from texts such as "conditioner.zeta=0.3".
+
+    Args:
+        parameters: a mapping, or a sequence of texts.
+
+    Raises:
+        MedscoreError: neither, or a text of another form.
+    """
+    if isinstance(parameters, Mapping):
+        if all(isinstance(name, str) for name in parameters):
+            return parameters
+    elif isinstance(parameters, list | tuple) and all(isinstance(t, str) for t in parameters):
+        return parse_parameters(parameters)
+    raise MedscoreError(
+        f"`parameters` is {parameters!r}", hint='use a dictionary such as {"conditioner.zeta": 0.3}'
+    )
 
 
 def parse_parameters(texts: Sequence[str]) -> dict[str, str]:
@@ -227,7 +244,7 @@ def split_parameters(parameters: Parameters) -> dict[str, dict[str, Any]]:
             raise MedscoreError(
                 f"no parameter {dotted!r}",
                 hint=f"begin the name with {' or '.join(f'{o}.' for o in OWNERS)}, such as "
-                "conditioner.zeta",
+                "conditioner.zeta; a baseline has parameters without a prefix",
             )
         found[owner][name] = value
     return found

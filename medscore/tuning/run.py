@@ -16,7 +16,7 @@ import yaml
 from medscore.errors import Interrupted, MedscoreError
 from medscore.evaluation.spread import pool
 from medscore.io.files import atomic_write
-from medscore.registry.checks import check_ranges
+from medscore.registry.checks import check_counts
 from medscore.registry.presets import choose
 from medscore.tuning.objective import Search
 from medscore.tuning.search import (
@@ -87,7 +87,7 @@ def tune(
     """
     output = Path(output)
     wanted = 1 if trials is None else trials
-    check_ranges(("trials", wanted, 1, 10**9), ("workers", workers, 1, 1_000_000))
+    check_counts(("trials", wanted, 1, 10**9), ("workers", workers, 1, 1_000_000))
     search = Search.of(
         config, Path(data), tuple(Path(path) for path in measurements), score, trials, parameters
     )

@@ -1,6 +1,7 @@
 """The Python API: the same bits and errors as the command line, and objects in place of names."""
 
 import json
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 import medscore as ms
 from medscore.conditioners import DDS, DPS, DiffPIR
 from medscore.conditioners.guidance import EnergyGuidance
+from medscore.engine.loop import StepInfo
 from medscore.measurements.measurement import Measurement
 from medscore.priors.preconditioning import denoiser, ratio
 from medscore.samplers import DDIM, Heun
@@ -198,7 +200,7 @@ def test_an_own_operator_reconstructs(m: Measurement, scan: Path, prior: Path) -
     image = torch.from_numpy(ms.load_image(scan).values)[:, None]
     keep = (torch.arange(32) % 2 == 0)[:, None].float()
     operator = ms.LinearOperator(lambda x: keep * x, lambda y: keep * y, (1, 32, 32))
-    own = ms.make_measurement(operator(image), operator, image_unit="HU", spacing_mm=3)
+    own = ms.make_measurement(operator(image), operator, image_unit="HU", spacing_mm=3.0)
     found = ms.reconstruct(own, prior, conditioner=DDS, steps=3)
     shown = (keep.bool() & torch.ones(32, dtype=torch.bool)).numpy()
     assert np.abs(found.mean - image[:, 0].numpy())[:, shown].max() < 5  # HU
@@ -228,8 +230,24 @@ def test_an_own_operator_reconstructs(m: Measurement, scan: Path, prior: Path) -
         ({"preset": "magic"}, "no preset 'magic'"),
         ({"prior": "magic"}, "no prior 'magic'"),
         ({"conditioner": lambda y: None}, "has no parameter operator"),
-        ({"conditioner": 3}, "3 is not a conditioner"),
         ({"conditioner": "ddrm"}, "conditioner ddrm: DDRM needs an orthogonal T"),
+        ({"conditioner": lambda operator, y: 3}, "returned 3 - return a Conditioner"),
+        ({"noise": torch.ones(5)}, r"`noise` has shape \(5,\), but the measurements"),
+        ({"noise": torch.ones(3, 1, 1, 1)}, r"`noise` has shape \(3, 1, 1, 1\)"),
+        ({"method": "fista-tv", "noise": torch.ones(5)}, r"`noise` has shape \(5,\)"),
+        ({"method": "fista-tv", "noise": -1.0}, "`noise` has negative or non-finite values"),
+        ({"method": "fbp", "preset": "thesis"}, "`preset` does not apply to the baseline fbp"),
+        ({"method": "fbp", "precision": "bf16"}, "`precision` does not apply"),
+        ({"method": "fbp", "device": "cuda"}, "`device` does not apply"),
+        ({"method": "fbp", "seed": -1}, "`seed` is -1"),
+        (
+            {"conditioner": DPS, "parameters": {"conditioner.zeta": 0.1}},
+            "`parameters` has conditioner.zeta, but `conditioner` is an object",
+        ),
+        (
+            {"sampler": DDIM(), "parameters": ["sampler.eta=1"]},
+            "`parameters` has sampler.eta, but `sampler` is an object",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_the_words_of_the_parameter(
@@ -242,6 +260,90 @@ def test_bad_input_is_refused_in_the_words_of_the_parameter(
         ms.reconstruct(m, **given)
     assert "\n" not in str(caught.value)
     assert "--" not in str(caught.value)
+
+
+WRONG_TYPES = [
+    ({"conditioner": 3}, "3 is not a conditioner"),
+    ({"sampler": 3}, "`sampler` is 3"),
+    ({"grid": 3}, "`grid` is 3"),
+    ({"method": 3}, "`method` is 3"),
+    ({"prior": 3}, "`prior` is 3, not a Prior"),
+    ({"prior": nn.Identity()}, r"`prior` is Identity\(\), not a Prior"),
+    ({"prior": ms.NetworkPrior}, "not a Prior"),
+    ({"steps": "3"}, "`steps` is '3' - use a whole number"),
+    ({"steps": 2.5}, "`steps` is 2.5 - use a whole number"),
+    ({"steps": True}, "`steps` is True - use a whole number"),
+    ({"samples": 1.5}, "`samples` is 1.5"),
+    ({"seed": "a"}, "`seed` is 'a'"),
+    ({"batch_size": None}, "`batch_size` is None"),
+    ({"device": 1.5}, "`device` 1.5 is not available"),
+    ({"noise": [1.0, "a"]}, "`noise` is"),
+    ({"noise": 1j}, "`noise` is 1j"),
+    ({"parameters": 3}, "`parameters` is 3"),
+    ({"parameters": "conditioner.zeta=1"}, "`parameters` is 'conditioner.zeta=1'"),
+    ({"parameters": {3: 1}}, "`parameters` is {3: 1}"),
+]
+
+
+@pytest.mark.skipif("MEDSCORE_SHAPES" in os.environ, reason="types are checked at run time")
+@pytest.mark.parametrize(("options", "why"), WRONG_TYPES)
+def test_values_of_the_wrong_type_are_refused(
+    m: Measurement, prior: Path, options: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ms.MedscoreError, match=why):
+        ms.reconstruct(m, **{"prior": prior if "method" not in options else None, **options})
+
+
+def test_a_noise_of_zero_is_none_for_every_method(m: Measurement, prior: Path) -> None:
+    for options in (
+        {"method": "fista-tv", "parameters": {"iterations": 3}},
+        {"prior": prior, "steps": 2},
+    ):
+        images = [ms.reconstruct(m, noise=noise, **options).mean for noise in (0.0, "none")]
+        assert np.array_equal(*images)
+
+
+def test_an_interrupted_run_resumes_with_the_same_parts_only(
+    m: Measurement, tmp_path: Path
+) -> None:
+    class Constant(ms.Prior):
+        sde = VE(sigma_max=10)
+        domain = ms.ImageDomain(modality="CT", quantity="HU", low=-1000, high=1500)
+
+        def __init__(self, value: float) -> None:
+            self.value = value
+
+        def denoise(self, x: Tensor, t: Tensor) -> Tensor:
+            return torch.full_like(x, self.value)
+
+    def run(value: float, **changed: Any) -> ms.Reconstruction:
+        options = {
+            "steps": 2,
+            "samples": 2,
+            "batch_size": 1,
+            "state": tmp_path / "state",
+            **changed,
+        }
+        return ms.reconstruct(m, Constant(value), **options)
+
+    def stop(info: StepInfo) -> None:
+        if info.done > 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(0.2, on_step=stop)
+    with pytest.raises(ms.MedscoreError, match="other settings"):
+        run(0.3)
+    with pytest.raises(ms.MedscoreError, match="other settings"):
+        run(0.2, conditioner=DPS.with_settings(zeta=0.5))
+    resumed = run(0.2)
+    assert np.array_equal(resumed.samples, run(0.2).samples)
+
+
+def test_a_class_of_samplers_is_its_default_object(m: Measurement, prior: Path) -> None:
+    images = [ms.reconstruct(m, prior, sampler=s, **FEW).mean for s in (DDIM, DDIM(), "ddim")]
+    assert np.array_equal(images[0], images[1])
+    assert np.array_equal(images[0], images[2])
 
 
 def test_a_bound_conditioner_is_refused_and_guidance_is_not(m: Measurement, prior: Path) -> None:

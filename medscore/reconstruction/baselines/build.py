@@ -12,7 +12,7 @@ from medscore.errors import MedscoreError
 from medscore.io.specs import first_fault
 from medscore.reconstruction.baselines.base import BaselineMethod
 from medscore.reconstruction.baselines.methods import BASELINES
-from medscore.registry.presets import parse_parameters
+from medscore.registry.presets import parsed
 
 
 def baseline(
@@ -31,10 +31,8 @@ def baseline(
     Raises:
         MedscoreError: no such baseline or parameter, or a value out of range.
     """
-    if not isinstance(parameters, Mapping):
-        parameters = parse_parameters(parameters)
     solver = BASELINES[kind]
-    values = BASELINES.convert(kind, parameters)
+    values = BASELINES.convert(kind, parsed(parameters))
     try:
         return BaselineMethod(solver(**values), noise)
     except ValidationError as error:
