@@ -132,6 +132,6 @@ def _window(text: str) -> tuple[float, float]:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
         low, high = 0.0, 0.0
-    if not -1e9 < low < high < 1e9:
+    if not low < high:
         raise MedscoreError(f"`window` {text!r}", hint="use LOW,HIGH, as -160,240")
     return low, high

@@ -123,6 +123,10 @@ class Sampling(Method):
             times = grid(prior.sde, s.steps)
         except ValueError as error:
             raise MedscoreError(f"grid: {error}", hint="use other parameters") from error
+        if not isinstance(times, Tensor) or times.ndim != 1 or not bool((times.diff() < 0).all()):
+            raise MedscoreError(
+                f"`grid` returned {times!r:.80}", hint="return a tensor of decreasing times"
+            )
         return Plan(
             sampler=self.sampler or build_sampler(s.sampler, s.parameters_of("sampler")),
             conditioner=self._factory(),

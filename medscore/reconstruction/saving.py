@@ -50,6 +50,13 @@ def save(
     Raises:
         MedscoreError: the folder exists, or the reference does not match the measurement.
     """
+    if not isinstance(result, Reconstruction):
+        raise MedscoreError(
+            f"`result` is {result!r:.80}", hint="use what medscore.reconstruct returns"
+        )
+    if not isinstance(folder, str | Path):
+        raise MedscoreError(f"`folder` is {folder!r:.80}", hint="use the path of a new folder")
+    check_window(window)
     target, m = Path(folder), result.measurement
     check_absent(target)
     truth = None if reference is None else reference_values(reference, m)
@@ -89,6 +96,7 @@ def reconstruct_file(
         MedscoreError: invalid input or settings, or an output folder that exists.
     """
     path, target = Path(path), Path(folder)
+    check_window(window)
     check_absent(target)
     m = read_measurement(path)
     method.check(m, path)
@@ -102,6 +110,25 @@ def reconstruct_file(
         outcome = Outcome(result, classical(m), truth, window)
         write_outputs(unfinished, outcome, record, hdf5=hdf5, identity=patient)
     return outcome
+
+
+def check_window(window: tuple[float, float] | None) -> None:
+    """Reject a window that is not a pair of increasing finite values.
+
+    Args:
+        window: values that the preview shows black and white.
+
+    Raises:
+        MedscoreError: an invalid window.
+    """
+    if window is None:
+        return
+    try:
+        low, high = (float(value) for value in window)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not -1e9 < low < high < 1e9:
+        raise MedscoreError(f"`window` is {window!r:.80}", hint="use (low, high) with low < high")
 
 
 def reference_values(reference: Reference, m: Measurement) -> NDArray[np.float32]:
@@ -120,7 +147,12 @@ def reference_values(reference: Reference, m: Measurement) -> NDArray[np.float32
         return align(volume, m.affine, len(m.data), path).values
     if isinstance(reference, Volume):
         return align(reference, m.affine, len(m.data), Path("reference")).values
-    values = np.asarray(reference, dtype=np.float32)
+    values = np.asarray(reference)
+    if values.dtype.kind not in "iuf":
+        raise MedscoreError(
+            f"`reference` is {reference!r:.80}", hint="use a path, a Volume or an array of numbers"
+        )
+    values = values.astype(np.float32)
     expected = (len(m.data), *m.size)
     if values.shape != expected:
         raise MedscoreError(

@@ -386,3 +386,28 @@ def test_quality_refuses_what_cannot_be_compared() -> None:
         ms.quality(image, np.zeros((2, 32, 32), np.float32))
     with pytest.raises(ms.MedscoreError, match="`convention` 'magic' - use one of: ct"):
         ms.quality(image, image + 1, "magic")
+
+
+@pytest.mark.skipif("MEDSCORE_SHAPES" in os.environ, reason="types are checked at run time")
+def test_bad_arguments_of_save_are_refused_before_anything_is_written(
+    m: Measurement, tmp_path: Path
+) -> None:
+    found = ms.reconstruct(m, method="fbp")
+    out = tmp_path / "out"
+    for arguments, options, why in [
+        ((m, out), {}, "`result` is"),
+        ((found, None), {}, "`folder` is None"),
+        ((found, out), {"window": (5, 1)}, r"`window` is \(5, 1\)"),
+        ((found, out), {"window": "x"}, "`window` is 'x'"),
+        ((found, out), {"reference": 3j}, "`reference` is 3j"),
+        ((found, out), {"reference": np.zeros((1, 5, 5))}, r"`reference` has shape \(1, 5, 5\)"),
+    ]:
+        with pytest.raises(ms.MedscoreError, match=why):
+            ms.save(*arguments, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_grid_is_a_tensor_of_decreasing_times(m: Measurement, prior: Path) -> None:
+    for grid in (lambda sde, n: [1.0, 0.5], lambda sde, n: torch.linspace(0.1, 1, n + 1)):
+        with pytest.raises(ms.MedscoreError, match="`grid` returned"):
+            ms.reconstruct(m, prior, grid=grid)
