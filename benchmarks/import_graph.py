@@ -70,7 +70,9 @@ class Library:
         """
         paths = modules(root)
         stubs = {name: path.with_suffix(".pyi") for name, path in paths.items()}
-        return cls(paths, {name: _face(name, stub) for name, stub in stubs.items() if _is(stub)})
+        return cls(
+            paths, {name: _face(name, stub) for name, stub in stubs.items() if stub.is_file()}
+        )
 
     def home(self, module: str, name: str) -> str | None:
         """The module that defines a name of a module; None if it is not of the library.
@@ -123,10 +125,6 @@ def imports(name: str, source: str, library: Library) -> set[str]:
     found |= set(_attributes(tree, library.package(name), library))
     found |= set(_strings(tree, library))
     return found - {name}
-
-
-def _is(stub: Path) -> bool:
-    return stub.stem == "__init__" and stub.is_file()
 
 
 def _face(package: str, stub: Path) -> dict[str, tuple[str, str]]:

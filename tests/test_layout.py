@@ -110,6 +110,10 @@ def test_planted_imports_are_found(
     assert bool(graph.upward(planted)) == up
 
 
+def test_every_slow_case_is_a_test(stale_cases: list[str]) -> None:
+    assert stale_cases == [], "correct or remove these lines of tests/slow_cases.txt"
+
+
 def test_few_files_are_loose() -> None:
     assert len(graph.loose()) <= 10
 
