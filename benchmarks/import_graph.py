@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -11,9 +12,9 @@ BESIDE = ("operators", "datasets", "configs")
 """Folders of the repository that are installed as subpackages of medscore."""
 
 LAYERS = (
-    ("errors", "types", "hounsfield", "parameters"),
+    ("errors", "types", "hounsfield", "parameters", "configs"),
     ("white_noise", "io", "metrics"),
-    ("domain", "sdes", "nets", "operators", "datasets", "configs"),
+    ("domain", "sdes", "nets", "operators", "datasets"),
     ("measurements", "priors"),
     ("samplers", "objectives"),
     ("conditioners",),
@@ -48,27 +49,175 @@ def modules(root: Path = ROOT) -> dict[str, Path]:
     return found
 
 
+@dataclass(frozen=True)
+class Library:
+    """The modules of the library, and the modules behind the names of its packages.
+
+    Attributes:
+        paths: the file of each module.
+        faces: for each package, the module and name that ``__init__.pyi`` states for each name.
+    """
+
+    paths: dict[str, Path]
+    faces: dict[str, dict[str, tuple[str, str]]]
+
+    @classmethod
+    def read(cls, root: Path = ROOT) -> Library:
+        """The library of a repository.
+
+        Args:
+            root: the repository.
+        """
+        paths = modules(root)
+        stubs = {name: path.with_suffix(".pyi") for name, path in paths.items()}
+        return cls(
+            paths, {name: _face(name, stub) for name, stub in stubs.items() if stub.is_file()}
+        )
+
+    def home(self, module: str, name: str) -> str | None:
+        """The module that defines a name of a module; None if it is not of the library.
+
+        Args:
+            module: the module that the name is imported from.
+            name: the name, which may be a module of a package.
+        """
+        seen = set()
+        while (module, name) not in seen:
+            seen.add((module, name))
+            if f"{module}.{name}" in self.paths:
+                return f"{module}.{name}"
+            module, name = self.faces.get(module, {}).get(name, (module, name))
+        return module if module in self.paths else None
+
+    def package(self, module: str) -> str:
+        """The package whose names ``from . import`` finds in a module.
+
+        Args:
+            module: name of the module.
+        """
+        path = self.paths.get(module)
+        return module if path and path.stem == "__init__" else module.rpartition(".")[0]
+
+
 def import_graph(root: Path = ROOT) -> Graph:
-    """The modules that each module imports, at the top or inside functions.
+    """The modules that each module imports, at the top, inside functions, or by a string.
 
     Args:
         root: the repository.
     """
-    known = modules(root)
-    return {name: set(_imports(path, known)) - {name} for name, path in known.items()}
+    library = Library.read(root)
+    return {name: imports(name, path.read_text(), library) for name, path in library.paths.items()}
 
 
-def _imports(path: Path, known: Iterable[str]) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports(name: str, source: str, library: Library) -> set[str]:
+    """The modules of the library that a module depends on.
+
+    A name of a package counts as the module that defines it, and so does a string such as
+    ``"medscore.samplers.ddim:DDIM"``, written at once or as a constant prefix and the rest.
+
+    Args:
+        name: name of the module.
+        source: its text.
+        library: the modules and their names.
+    """
+    tree = ast.parse(source)
+    found = set(_imported(tree, library.package(name), library))
+    found |= set(_attributes(tree, library.package(name), library))
+    found |= set(_strings(tree, library))
+    return found - {name}
+
+
+def _face(package: str, stub: Path) -> dict[str, tuple[str, str]]:
+    """The module and the name there of each name that a package's stub states."""
+    return {
+        alias.asname or alias.name: (_source(node, package), alias.name)
+        for node in ast.walk(ast.parse(stub.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def _source(node: ast.ImportFrom, package: str) -> str:
+    """The full name of the module that names are imported from."""
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")
+    above = parts[: len(parts) - node.level + 1]
+    return ".".join([*above, node.module] if node.module else above)
+
+
+def _imported(tree: ast.Module, package: str, library: Library) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in known)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (alias.name for alias in node.names if alias.name in library.paths)
+        elif isinstance(node, ast.ImportFrom):
+            source = _source(node, package)
             for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                if full in known:
-                    yield full
-                elif node.module in known:
-                    yield node.module
+                every = library.faces.get(source, {}) if alias.name == "*" else ()
+                found = [library.home(source, name) for name in (alias.name, *every)]
+                yield from (home for home in found if home)
+
+
+def _attributes(tree: ast.Module, package: str, library: Library) -> Iterator[str]:
+    """The modules behind attributes of packages, as in ``medscore.reconstruct``."""
+    bound = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first = alias.name.partition(".")[0]
+                bound[alias.asname or first] = alias.name if alias.asname else first
+        elif isinstance(node, ast.ImportFrom):
+            source = _source(node, package)
+            bound |= {alias.asname or alias.name: f"{source}.{alias.name}" for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            value = _dotted(node.value, bound)
+            if value in library.faces and (home := library.home(value, node.attr)) != value:
+                yield from [home] if home else []
+
+
+def _dotted(node: ast.expr, bound: dict[str, str]) -> str:
+    """The full name of the module that an expression may stand for; empty if none."""
+    if isinstance(node, ast.Name):
+        return bound.get(node.id, "")
+    if isinstance(node, ast.Attribute) and (value := _dotted(node.value, bound)):
+        return f"{value}.{node.attr}"
+    return ""
+
+
+def _strings(tree: ast.Module, library: Library) -> Iterator[str]:
+    """The modules that strings name, alone or behind a constant prefix."""
+    prefixes = dict(_constants(tree))
+    for node in ast.walk(tree):
+        text = _text(node, prefixes).partition(":")[0].rstrip(".")
+        if "." in text and text in library.paths:
+            yield text
+
+
+def _text(node: ast.AST, prefixes: dict[str, str]) -> str:
+    """The text of a string, or of a sum of strings and constants; empty for anything else."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.Name):
+        return prefixes.get(node.id, "")
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _text(node.left, prefixes) + _text(node.right, prefixes)
+    return ""
+
+
+def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Names and texts of the constants of a module, such as ``_S, _G = "a.", "b."``."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            values = _members(node.value)
+            for target in node.targets:
+                for to, value in zip(_members(target), values, strict=False):
+                    if isinstance(to, ast.Name) and isinstance(value, ast.Constant):
+                        yield to.id, str(value.value)
+
+
+def _members(node: ast.expr) -> list[ast.expr]:
+    return node.elts if isinstance(node, ast.Tuple) else [node]
 
 
 def folders(graph: Graph) -> Graph:

@@ -20,7 +20,7 @@ from medscore.operators.autograd import remember
 from medscore.operators.grid import check_mask, per_sample
 from medscore.operators.linalg import Solution, cgls, damped, norm, wide
 from medscore.operators.noise import Noiseless, NoiseModel
-from medscore.operators.projection import nearest
+from medscore.operators.projection import project_onto_ball
 
 Own = TypeVar("Own", bound="Factored")
 
@@ -273,7 +273,7 @@ class Factored(ABC):
         if self.zero_filled_is_pinv:
             return self.project_exact(x, y)
         y, gap, size = self._gap(x, y)
-        change = nearest(
+        change = project_onto_ball(
             self.forward, self.adjoint, gap, radius=tol * size, accuracy=1e-5 * norm(x)
         )
         fitted = x + change.x

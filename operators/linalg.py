@@ -59,18 +59,18 @@ def cgls(
     basis[0] = _unit(gradient).flatten(1)
     kept = 1
     x, p = torch.zeros_like(gradient), gradient
-    gamma = _dot(gradient, gradient)
-    b_norm2, first = _dot(b, b), gamma
+    gamma = dot(gradient, gradient)
+    b_norm2, first = dot(b, b), gamma
     tol2 = torch.as_tensor(tol, dtype=gamma.dtype, device=b.device) ** 2
     iteration = 0
     for iteration in range(max_iter + 1):
-        active = (_dot(r, r) > tol2 * b_norm2) & (
+        active = (dot(r, r) > tol2 * b_norm2) & (
             gamma > torch.clamp_min(1e-6 * tol2, least**2) * first
         )
         if iteration == max_iter or not bool(active.any()):
             break
         q = forward(p)
-        step = torch.where(active, gamma / _dot(q, q).clamp_min(1e-38), 0.0)
+        step = torch.where(active, gamma / dot(q, q).clamp_min(1e-38), 0.0)
         x = x + wide(step, x) * p
         r = r - wide(step, r) * q
         gradient = adjoint(r)
@@ -79,10 +79,10 @@ def cgls(
         if kept < len(basis):
             basis[kept] = _unit(gradient).flatten(1)
             kept += 1
-        gamma_new = _dot(gradient, gradient)
+        gamma_new = dot(gradient, gradient)
         p = gradient + wide(gamma_new / gamma.clamp_min(1e-38), p) * p
         gamma = torch.where(active, gamma_new, gamma)
-    relative = torch.sqrt(_dot(r, r) / b_norm2.clamp_min(1e-38))
+    relative = torch.sqrt(dot(r, r) / b_norm2.clamp_min(1e-38))
     return Solution(x, relative, iteration)
 
 
@@ -136,17 +136,17 @@ def conjugate_gradients(
         max_iter: maximum number of iterations.
     """
     x, r, p = torch.zeros_like(b), b, b
-    rho, still = _dot(b, b), tol**2 * _dot(b, b)
+    rho, still = dot(b, b), tol**2 * dot(b, b)
     active = rho > still
     for _ in range(max_iter):
         if not bool(active.any()):
             break
         q = apply(p)
-        curvature = _dot(p, q)
+        curvature = dot(p, q)
         active = active & (curvature > 0)
         step = torch.where(active, rho / torch.where(active, curvature, 1.0), 0.0)
         x, r = x + wide(step, x) * p, r - wide(step, r) * q
-        rho_next = _dot(r, r)
+        rho_next = dot(r, r)
         p = r + wide(rho_next / rho.clamp_min(1e-38), p) * p
         rho, active = rho_next, active & (rho_next > still)
     return x
@@ -200,13 +200,19 @@ def largest_eigenvalue(
     return value
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """The real inner product of each sample of two batches (batch, ...), as (batch,).
+
+    Args:
+        a: real or complex arrays.
+        b: arrays of the same shape.
+    """
     product = (a.conj() * b).real if a.is_complex() else a * b
     return product.flatten(1).sum(1)
 
 
 def _unit(a: Tensor) -> Tensor:
-    return a / wide(torch.sqrt(_dot(a, a)).clamp_min(1e-30), a)
+    return a / wide(torch.sqrt(dot(a, a)).clamp_min(1e-30), a)
 
 
 def norm(z: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ EVERY = 5
 """Number of iterations between two solutions of the small problem."""
 
 
-def nearest(
+def project_onto_ball(
     forward: Callable[[Tensor], Tensor],
     adjoint: Callable[[Tensor], Tensor],
     b: Tensor,

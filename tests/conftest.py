@@ -2,21 +2,26 @@
 
 Plain ``pytest`` runs the quick lane: tests without a marker. ``pytest -m ""`` runs everything. A
 test without a marker that takes more than a second of CPU time fails, so that the quick lane stays
-quick. With ``MEDSCORE_SHAPES=1`` every annotated call is checked for shapes and dtypes.
+quick. The time of its own fixtures counts; that of fixtures which tests share, such as a module's,
+does not. With ``MEDSCORE_SHAPES=1`` every annotated call is checked for shapes and dtypes.
 """
 
+import atexit
 import importlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-os.environ["MEDSCORE_CACHE"] = tempfile.mkdtemp(prefix="medscore-cache-")
+os.environ["MEDSCORE_CACHE"] = CACHE = tempfile.mkdtemp(prefix="medscore-cache-")
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # GPU kernels run on the CPU
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -46,6 +51,11 @@ TIMES = os.environ.get("MEDSCORE_TEST_TIMES")
 """Folder to which CPU times are appended, one file for each process."""
 
 
+STALE = pytest.StashKey[list[str]]()
+SET_UP = pytest.StashKey[float]()
+"""Seconds of CPU time that a test's own fixtures took."""
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ or not session.config.option.numprocesses:
         for name in SLOW_TO_IMPORT:
@@ -58,19 +68,58 @@ def cpu_time() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def collects_all(config: pytest.Config) -> bool:
+    """Whether every test is collected, with all packages that parts of them need."""
+    if hasattr(config, "workerinput"):
+        return bool(config.workerinput["collects_all"])
+    some = ("keyword", "deselect", "ignore", "ignore_glob", "lf")
+    chosen = any(getattr(config.option, name, None) for name in some)
+    whole = config.args == config.getini("testpaths") and not chosen
+    here = all(find_spec(name) for name in ("triton", "torchkbnufft", "sigpy"))
+    return whole and here and not torch.cuda.is_available()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist what its own command line does not say."""
+    node.workerinput["collects_all"] = collects_all(node.config)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the slow cases of tests whose other cases are quick, listed in slow_cases.txt."""
     slow = set((Path(__file__).parent / "slow_cases.txt").read_text().splitlines())
+    if collects_all(config):
+        config.stash[STALE] = sorted(slow - {item.nodeid for item in items})
     for item in items:
         if item.nodeid in slow:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def stale_cases(request: pytest.FixtureRequest) -> list[str]:
+    """Lines of slow_cases.txt that are no tests."""
+    if STALE not in request.config.stash:
+        pytest.skip("needs a run that collects all tests, on a CPU")
+    return request.config.stash[STALE]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Iterator[None]:
+    start = cpu_time()
+    found = yield
+    if fixturedef.scope == "function":
+        stash = request.node.stash
+        stash[SET_UP] = stash.get(SET_UP, 0.0) + cpu_time() - start
+    return found
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     start = cpu_time()
     found = yield
-    taken = cpu_time() - start
+    taken = cpu_time() - start + item.stash.get(SET_UP, 0.0)
     if TIMES:
         with (Path(TIMES) / f"{os.getpid()}.jsonl").open("a") as file:
             file.write(json.dumps([item.nodeid, round(taken, 3)]) + "\n")
@@ -85,5 +134,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if terminalreporter.config.option.markexpr:
+    config = terminalreporter.config
+    options = config.getini("addopts")
+    if config.option.markexpr == options[options.index("-m") + 1]:
         terminalreporter.write_line('this was the quick lane; `pytest -m ""` runs all tests')

@@ -8,6 +8,7 @@ stored; they come from the files at every start.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -74,9 +75,8 @@ class SliceCache:
         self._index: dict[str, dict[str, str]] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._index = json.loads((folder / "index.json").read_text())
-        except FileNotFoundError:
-            pass
+            with contextlib.suppress(FileNotFoundError):
+                self._index = json.loads((folder / "index.json").read_text())
         except (OSError, ValueError) as error:
             log.warning("the index of slices in %s is not used: %s", folder, error)
         self._changed = False

@@ -87,7 +87,7 @@ def cell_of(work: Work) -> tuple[Cell, dict[str, NDArray[np.float32]] | None]:
     """
     try:
         m = measure(work.case, work.task, work.number + work.seed * 1_000_003, work.where)
-        solve = solver(work.method, work.task.name, work.where, work.network)
+        solve = solver(work.method, work.task.name, work.network)
         found = solve(m)
     except MedscoreError as error:
         raise MedscoreError(
@@ -228,13 +228,12 @@ def method_of(spec: MethodSpec, task: str, network: Path | None = None) -> Metho
     return baseline(kind, given)
 
 
-def solver(method: MethodSpec, task: str, where: Path, network: Path | None = None) -> Solve:
+def solver(method: MethodSpec, task: str, network: Path | None = None) -> Solve:
     """The method on a task, as a function of a measurement.
 
     Args:
         method: the method.
         task: name of the task.
-        where: the configuration, for error messages.
         network: file of a supervised method.
 
     Raises:

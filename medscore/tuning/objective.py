@@ -148,7 +148,7 @@ class Search:
         ]
 
     def _one(self, method: MethodSpec, case: Case | None, m: Measurement) -> float:
-        solve = methods.solver(method, "", self.where)
+        solve = methods.solver(method, "")
         if self.score == "held-out":
             return held_out_score(solve, m, folds=range(self.spec.folds))
         if self.score == "sure":

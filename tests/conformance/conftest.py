@@ -5,13 +5,12 @@ All other tests check them; ``tests/cli`` runs every sampler and every condition
 
 from collections.abc import Iterator
 
-import jaxtyping
 import pytest
+from shapes import unchecked_shapes
 
 
 @pytest.fixture(autouse=True)
 def unchecked() -> Iterator[None]:
     """Disable run-time checks during proofs."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    with unchecked_shapes():
+        yield

@@ -1,11 +1,9 @@
 """Conditioners agree with the rules of their sources, and in the limit with the true posterior."""
 
-import importlib
-import pkgutil
-
 import conditioning
 import pytest
 from conditioning import CASES, SDES
+from subclasses import defined_in
 
 import medscore.conditioners
 from medscore.conditioners.base import Conditioner
@@ -34,13 +32,7 @@ def test_exact_guidance_converges_to_the_posterior(sde: SDE) -> None:
 
 
 def test_every_conditioner_is_proven() -> None:
-    for module in pkgutil.iter_modules(medscore.conditioners.__path__, "medscore.conditioners."):
-        importlib.import_module(module.name)
-    existing = {
-        kind.__name__
-        for kind in Conditioner.__subclasses__()
-        if kind.__module__.startswith("medscore.")
-    }
+    existing = {kind.__name__ for kind in defined_in(medscore.conditioners, Conditioner)}
     problem = conditioning.problem(SDES[0], conditioning.Orthogonal(), 0.3)
     proven = {
         type(case.make(conditioning.Orthogonal(), problem.y[None], 0.3)).__name__

@@ -1,10 +1,8 @@
 """The conformance suite contains every sampler of the package."""
 
-import importlib
-import pkgutil
-
 from exact import CASES, gaussian
 from proofs import ONE_STEP
+from subclasses import defined_in
 
 import medscore.samplers
 from medscore.samplers.annealed_langevin import AnnealedLangevin
@@ -20,11 +18,7 @@ ELSEWHERE = {PredictorCorrector, AnnealedLangevin, AdaptiveFlow, DPMSolverPP2M}
 
 def existing() -> set[type]:
     """All samplers that the package defines."""
-    for module in pkgutil.iter_modules(medscore.samplers.__path__, "medscore.samplers."):
-        importlib.import_module(module.name)
-    return {
-        kind for kind in Sampler.__subclasses__() if kind.__module__.startswith("medscore.samplers")
-    }
+    return defined_in(medscore.samplers, Sampler)
 
 
 def parts(sampler: Sampler) -> set[type]:

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 
-import jaxtyping
 import pytest
+from shapes import unchecked_shapes
 
 
 @pytest.fixture
 def unchecked() -> Iterator[None]:
     """Types of arguments are checked by the code itself."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    with unchecked_shapes():
+        yield

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medscore.operators.linalg import Solution
-from medscore.operators.projection import nearest
+from medscore.operators.projection import project_onto_ball
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 
@@ -24,7 +24,7 @@ def matrix(rows: int, columns: int, condition: float, dtype: torch.dtype) -> tor
 
 def solve(a: torch.Tensor, b: torch.Tensor, radius: torch.Tensor, max_iter: int = 100) -> Solution:
     accuracy = torch.full((len(b),), 1e-7, dtype=torch.float64)
-    return nearest(
+    return project_onto_ball(
         lambda x: x @ a.T, lambda y: y @ a.conj(), b, radius=radius, accuracy=accuracy,
         max_iter=max_iter,
     )  # fmt: skip
@@ -59,7 +59,7 @@ def test_more_iterations_than_dimensions_do_no_harm(dtype: torch.dtype) -> None:
     a = torch.diag(torch.tensor([1.0, 0.5, 0.01], dtype=dtype))
     b = torch.tensor([[1.0, 1.0, 1.0]], dtype=dtype)
     radius = torch.full((1,), 1e-3, dtype=dtype)
-    found = nearest(
+    found = project_onto_ball(
         lambda x: x @ a, lambda y: y @ a, b, radius=radius, accuracy=torch.zeros(1, dtype=dtype)
     )
     assert float(gaps(a, found.x, b)) == pytest.approx(1e-3, rel=1e-2)
@@ -67,7 +67,7 @@ def test_more_iterations_than_dimensions_do_no_harm(dtype: torch.dtype) -> None:
 
 @DTYPES
 def test_the_projection_is_non_expansive(dtype: torch.dtype) -> None:
-    """x -> x + nearest(y - A x) is non-expansive, although A^+ amplifies by up to 1e8."""
+    """Adding the shortest x of y - A x is non-expansive, although A^+ amplifies by up to 1e8."""
     a = matrix(12, 20, 1e8, dtype)
     y = random(1, 20, seed=2, dtype=dtype) @ a.T
     start = random(1, 20, seed=3, dtype=dtype)

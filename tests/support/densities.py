@@ -29,6 +29,13 @@ def mixture(sde: SDE) -> GMMPrior:
     return GMMPrior(sde, weights, means, torch.stack([_spread(i) for i in range(3)]))
 
 
+def two_modes(sde: SDE) -> GMMPrior:
+    """A mixture of two round Gaussians in the plane, of different weights."""
+    means = torch.tensor([[-1.0, 0.5], [1.0, 0.3]], dtype=torch.float64)
+    covariances = 0.2 * torch.eye(2, dtype=torch.float64).repeat(2, 1, 1)
+    return GMMPrior(sde, torch.tensor([0.3, 0.7], dtype=torch.float64), means, covariances)
+
+
 def points(prior: GMMPrior, n: int, t: float) -> Tensor:
     """Draws from p_t."""
     return prior.sample(n, t, torch.Generator().manual_seed(1))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator, norm
-from medscore.operators.linalg import wide
+from medscore.operators.linalg import dot, wide
 
 STEP = 0.98
 r"""The step size tau, less than 1 because power iteration approaches |A| from below."""
@@ -53,7 +53,7 @@ def fista(
     for _ in range(iterations):
         gradient = operator.adjoint(operator.forward(z) - y) / size
         fitted = prox(z - STEP * gradient)
-        uphill = _dot(z - fitted, fitted - x) > 0
+        uphill = dot(z - fitted, fitted - x) > 0
         t = torch.where(uphill, 1.0, t)
         following = (1 + torch.sqrt(1 + 4 * t**2)) / 2
         change = norm(fitted - z)
@@ -63,12 +63,6 @@ def fista(
         if not bool(active.any()):
             break
     return x
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """The real inner product of each sample, (batch,)."""
-    product = (a.conj() * b).real if a.is_complex() else a * b
-    return product.flatten(1).sum(1)
 
 
 def _wide(chosen: Tensor, like: Tensor) -> Tensor:

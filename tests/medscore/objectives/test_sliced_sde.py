@@ -107,7 +107,7 @@ def test_only_the_start_and_the_noise_of_a_sample_reach_its_loss() -> None:
 
     def losses(rows: slice) -> Tensor:
         theta = THETA.expand(len(x0[rows]), -1).clone().requires_grad_()
-        return objective(model(theta), x0[rows], T, Given(noise[:, rows]), v[:, rows])
+        return objective(model(theta), x0[rows], T, PrescribedNoise(noise[:, rows]), v[:, rows])
 
     whole, part = losses(slice(0, 6)), losses(slice(2, 4))
     torch.testing.assert_close(part, whole[2:4])
@@ -115,7 +115,7 @@ def test_only_the_start_and_the_noise_of_a_sample_reach_its_loss() -> None:
     assert x0.grad is None
 
 
-class Given(SharedNoise):
+class PrescribedNoise(SharedNoise):
     """Noise with prescribed draws, one after another."""
 
     def __init__(self, draws: Tensor) -> None:

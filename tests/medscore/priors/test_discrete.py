@@ -78,7 +78,7 @@ def test_impossible_chains_are_refused(bad: tuple[int, float, float]) -> None:
         DDPM(*bad)
 
 
-class Asked:
+class RecordingNetwork:
     """A network that records the indices of its calls."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Asked:
 
 @pytest.mark.parametrize("sde", [VE(0.01, 50.0, eps=0.0), DDPM(1000)], ids=["SMLD", "DDPM"])
 def test_on_its_own_scales_the_network_is_asked_for_exact_integers(sde: SDE) -> None:
-    network = Asked()
+    network = RecordingNetwork()
     prior = DiscretePrior(network, sde, trained=1000)
     prior.score(torch.zeros(1000, 1), uniform(sde, 999))
     assert network.seen == list(range(999, -1, -1))
@@ -102,7 +102,7 @@ def test_on_twice_as_many_scales_the_index_is_halved(sde: SDE) -> None:
     """The rules of B.5.7 are s'(x, i) = s(x, i/2) and s'(x, i) = s(x, floor(i/2))."""
     found = {}
     for rule in (linear, rounding):
-        network = Asked()
+        network = RecordingNetwork()
         prior = DiscretePrior(network, sde, trained=1000, scales=2000, interpolation=rule)
         prior.score(torch.zeros(2000, 1), uniform(sde, 1999).flip(0))
         found[rule] = network.seen
@@ -230,7 +230,7 @@ def test_how_far_each_interpolation_is_off() -> None:
     for name, sde in (("SMLD", VE(0.01, 50.0, eps=0.0)), ("DDPM", DDPM(2000))):
         first = 0.0 if name == "SMLD" else 1 / 1000
         for rule in (linear, rounding):
-            network = Asked()
+            network = RecordingNetwork()
             prior = DiscretePrior(network, sde, trained=1000, scales=2000, interpolation=rule)
             t = uniform(sde, 1999).flip(0).double()[:-1]
             prior.score(torch.zeros(1999, 1).double(), t)

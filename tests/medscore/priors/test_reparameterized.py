@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from densities import two_modes
 from exact import propagate
 
-from medscore.priors.analytic import GaussianPrior, GMMPrior
+from medscore.priors.analytic import GaussianPrior
 from medscore.priors.reparameterized import Reparameterized, edm
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import log_snr
@@ -16,16 +17,10 @@ WIDE: list[SDE] = [VE(1e-5, 200.0, eps=0.0), VP(0.1, 20.0, eps=1e-5), SubVP(0.1,
 NARROW: list[SDE] = [VE(0.05, 10.0), VP(0.1, 8.0), SubVP(0.1, 8.0, eps=0.01)]
 
 
-def mixture(sde: SDE) -> GMMPrior:
-    means = torch.tensor([[-1.0, 0.5], [1.0, 0.3]], dtype=torch.float64)
-    covariances = 0.2 * torch.eye(2, dtype=torch.float64).repeat(2, 1, 1)
-    return GMMPrior(sde, torch.tensor([0.3, 0.7], dtype=torch.float64), means, covariances)
-
-
 @pytest.mark.parametrize("theirs", WIDE, ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("ours", NARROW, ids=lambda s: type(s).__name__)
 def test_score_and_denoiser_are_those_of_a_prior_made_there(theirs: SDE, ours: SDE) -> None:
-    seen, made = Reparameterized(mixture(theirs), ours), mixture(ours)
+    seen, made = Reparameterized(two_modes(theirs), ours), two_modes(ours)
     x = torch.randn(6, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     t = torch.linspace(ours.eps, 1, 6, dtype=torch.float64)
     torch.testing.assert_close(seen.denoise(x, t), made.denoise(x, t), rtol=1e-6, atol=1e-8)
@@ -50,7 +45,7 @@ def test_ode_samplers_walk_the_same_way_in_edm_coordinates(sde: SDE, sampler: He
 
 
 def test_edm_coordinates_have_no_drift_and_the_priors_noise() -> None:
-    seen, sde = edm(mixture(VP())), VP()
+    seen, sde = edm(two_modes(VP())), VP()
     ends = torch.tensor([sde.eps, 1.0], dtype=torch.float64)
     expected = sde.sigma(ends) / sde.alpha(ends)
     torch.testing.assert_close(seen.sde.sigma(torch.tensor([0.0, 1.0]).double()), expected)
@@ -59,6 +54,6 @@ def test_edm_coordinates_have_no_drift_and_the_priors_noise() -> None:
 
 def test_noise_the_prior_has_not_seen_is_refused() -> None:
     with pytest.raises(ValueError, match="not within the prior's"):
-        Reparameterized(mixture(VE(0.01, 10.0)), VE(0.01, 20.0))
+        Reparameterized(two_modes(VE(0.01, 10.0)), VE(0.01, 20.0))
     with pytest.raises(ValueError, match="not within the prior's"):
-        Reparameterized(mixture(VE(0.01, 10.0)), VE(0.001, 10.0))
+        Reparameterized(two_modes(VE(0.01, 10.0)), VE(0.001, 10.0))

@@ -2,12 +2,12 @@
 
 import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from subclasses import defined_in
 
 import medscore.conditioners
 import medscore.reconstruction.baselines
@@ -29,16 +29,18 @@ from medscore.samplers.predictor_corrector import PredictorCorrector
 ALL = [(table, name) for table in (SAMPLERS, CONDITIONERS, BASELINES, GRIDS) for name in table]
 
 
-def defined_in(package: Any, base: type) -> set[type]:
-    """Public subclasses of ``base`` that any module of a package defines; imports all of them."""
-    found = set()
-    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        module = importlib.import_module(info.name)
-        for name, value in vars(module).items():
-            own = inspect.isclass(value) and value.__module__ == module.__name__
-            if own and issubclass(value, base) and value is not base and name[0] != "_":
-                found.add(value)
-    return found
+def test_a_class_derived_from_a_conditioner_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "planted_package" / "inner"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch()
+    (folder / "__init__.py").touch()
+    source = "from medscore.conditioners.dps import DPS\n\nclass Planted(DPS): ..."
+    (folder / "planted.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    package = importlib.import_module("planted_package")
+    assert {kind.__name__ for kind in defined_in(package, Conditioner)} == {"Planted"}
 
 
 def test_every_conditioner_is_registered() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from densities import two_modes
 from support import SharedNoise, Square
 
 from medscore.conditioners.proximal import Proximal
@@ -19,19 +20,13 @@ SDES: list[SDE] = [VE(0.05, 10.0), VP(), SubVP()]
 all_sdes = pytest.mark.parametrize("sde", SDES, ids=lambda sde: type(sde).__name__)
 
 
-def mixture(sde: SDE) -> GMMPrior:
-    means = torch.tensor([[-1.0, 0.5], [1.0, 0.3]], dtype=torch.float64)
-    covariances = 0.2 * torch.eye(2, dtype=torch.float64).repeat(2, 1, 1)
-    return GMMPrior(sde, torch.tensor([0.3, 0.7], dtype=torch.float64), means, covariances)
-
-
 def start(sde: SDE, n: int = 5) -> torch.Tensor:
     return sde.prior_std * SharedNoise(0)(torch.zeros(n, 2, dtype=torch.float64))
 
 
 @all_sdes
 def test_the_error_follows_the_tolerance(sde: SDE) -> None:
-    prior, x = mixture(sde), start(sde)
+    prior, x = two_modes(sde), start(sde)
     exact = solve(prior, x, 1.0, sde.eps, rtol=1e-10, atol=1e-10)
     loose, tight = (
         float((solve(prior, x, 1.0, sde.eps, rtol=tol, atol=tol) - exact).abs().max())
@@ -44,7 +39,7 @@ def test_the_error_follows_the_tolerance(sde: SDE) -> None:
 
 @all_sdes
 def test_decoding_and_encoding_are_inverse(sde: SDE) -> None:
-    prior, x = mixture(sde), start(sde)
+    prior, x = two_modes(sde), start(sde)
     data = solve(prior, x, 1.0, sde.eps, rtol=1e-8, atol=1e-8)
     back = solve(prior, data, sde.eps, 1.0, rtol=1e-8, atol=1e-8)
     assert float((back - x).abs().max()) < 1e-5 * max(1.0, sde.prior_std)
@@ -52,7 +47,7 @@ def test_decoding_and_encoding_are_inverse(sde: SDE) -> None:
 
 @all_sdes
 def test_single_precision_is_enough_for_the_default_tolerances(sde: SDE) -> None:
-    prior, x = mixture(sde), start(sde)
+    prior, x = two_modes(sde), start(sde)
     single = GMMPrior(sde, prior.weights.float(), prior.means.float(), prior.covariances.float())
     exact = solve(prior, x, 1.0, sde.eps, rtol=1e-9, atol=1e-9)
     assert float((solve(single, x.float(), 1.0, sde.eps) - exact).abs().max()) < 2e-3
@@ -81,10 +76,10 @@ def test_evaluations_are_counted_per_sample() -> None:
     sde, x = VP(), start(VP(), 2)
     alone = []
     for i in (0, 1):
-        counted = Counted(mixture(sde))
+        counted = Counted(two_modes(sde))
         solve(counted, x[i : i + 1], 1.0, sde.eps)
         alone.append(counted.nfe)
-    both = Counted(mixture(sde), items=2)
+    both = Counted(two_modes(sde), items=2)
     t, s = torch.ones(2, dtype=torch.float64), torch.full((2,), sde.eps, dtype=torch.float64)
     AdaptiveFlow().step(both, x, t, s, SharedNoise(0), {})
     assert both.nfe == -(-sum(alone) // 2)
@@ -92,7 +87,7 @@ def test_evaluations_are_counted_per_sample() -> None:
 
 def test_no_time_is_no_change() -> None:
     x = start(VP())
-    assert torch.equal(solve(mixture(VP()), x, 0.5, 0.5), x)
+    assert torch.equal(solve(two_modes(VP()), x, 0.5, 0.5), x)
 
 
 def test_methods_on_the_state_are_refused() -> None:
