@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from functools import lru_cache
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, TypeGuard, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
+
+from medscore.errors import MedscoreError
 
 Positive = Annotated[float, Gt(0), Lt(math.inf)]
 """A finite number greater than 0."""
@@ -31,17 +35,25 @@ Bound = Ge | Gt | Le | Lt
 
 
 @lru_cache(maxsize=256)
+def hints_of(method: Any) -> dict[str, Any]:
+    """The annotations of a class or function, by parameter.
+
+    Args:
+        method: a dataclass or a function.
+    """
+    try:
+        return get_type_hints(method, include_extras=True)
+    except NameError:  # a class defined inside a function: its annotations cannot be resolved
+        return {}
+
+
 def bounds_of(method: Any) -> dict[str, tuple[Bound, ...]]:
     """The bounds in the annotations of a class or function, by parameter.
 
     Args:
         method: a dataclass or a function whose annotations may hold ``annotated_types`` bounds.
     """
-    try:
-        hints = get_type_hints(method, include_extras=True)
-    except NameError:  # a class defined inside a function: its annotations cannot be resolved
-        return {}
-    found = {name: bounds_in(hint) for name, hint in hints.items()}
+    found = {name: bounds_in(hint) for name, hint in hints_of(method).items()}
     return {name: bounds for name, bounds in found.items() if bounds}
 
 
@@ -86,22 +98,74 @@ def holds(value: int | float, bounds: tuple[Bound, ...]) -> bool:
     return all(tests[type(bound)](_limit(bound)) for bound in bounds)
 
 
-def check_fields(method: Any) -> None:
-    """Reject a dataclass instance with numbers outside the ranges of its annotations.
+def is_number(value: object, *, whole: bool = False) -> TypeGuard[float]:
+    """True for a real number of Python or NumPy; truth values are none.
 
     Args:
-        method: an instance of a dataclass; fields that are ``None`` are not checked.
+        value: any value.
+        whole: whether it must be an integer.
+    """
+    kind = numbers.Integral if whole else numbers.Real
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def check_fields(method: Any) -> None:
+    """Reject a dataclass instance with values outside the types or ranges of its annotations.
+
+    Args:
+        method: an instance of a dataclass.
 
     Raises:
-        ValueError: a value out of range; the message names the field, its value and the range.
+        MedscoreError: as :func:`check_value`.
     """
-    kind: Any = type(method)
-    bounds = bounds_of(kind)
     for field in dataclasses.fields(method):
-        value = getattr(method, field.name)
-        limits = bounds.get(field.name, ())
-        if isinstance(value, int | float) and not holds(value, limits):
-            raise ValueError(f"`{field.name}` is {value:g}, it must be {described(limits)}")
+        check_value(type(method), field.name, getattr(method, field.name))
+
+
+def check_value(method: Any, name: str, value: object) -> None:
+    """Reject a value of a parameter that is of another type than a number, or out of range.
+
+    Args:
+        method: a dataclass or a function with annotations.
+        name: name of the parameter; one that is not annotated as a number is not checked.
+        value: the value.
+
+    Raises:
+        MedscoreError: the message names the parameter, its value and what it must be.
+    """
+    hint = hints_of(method).get(name)
+    kinds, limits = _kinds(hint), bounds_in(hint)
+    expected = _expected(kinds)
+    if not expected or (value is None and NoneType in kinds):
+        return
+    words = f"{expected} {described(limits)}".rstrip()
+    if isinstance(value, bool) and bool in kinds:
+        return
+    if not is_number(value, whole=float not in kinds) or kinds == {bool}:
+        raise MedscoreError(f"`{name}` is {value!r:.80}, it must be {words}", hint="correct it")
+    if not holds(value, limits):
+        raise MedscoreError(
+            f"`{name}` is {value:g}, it must be {described(limits)}", hint=f"use {words}"
+        )
+
+
+def _kinds(hint: Any) -> set[Any]:
+    """The types in an annotation such as ``Annotated[float, Ge(0)] | None``."""
+    if get_origin(hint) is Annotated:
+        return _kinds(get_args(hint)[0])
+    parts = get_args(hint)
+    is_union = type(hint).__name__ in ("UnionType", "_UnionGenericAlias", "Union")
+    return set().union(*map(_kinds, parts)) if is_union else {hint}
+
+
+def _expected(kinds: set[Any]) -> str:
+    """Numbers of these types in words; empty if other types than numbers are allowed."""
+    named = kinds - {NoneType}
+    if not named or named - {int, float, bool}:
+        return ""
+    if named == {bool}:
+        return "True or False"
+    return "a number" if float in named else "a whole number"
 
 
 def _limit(bound: Bound) -> float:

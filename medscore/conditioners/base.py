@@ -23,12 +23,16 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from medscore.parameters import check_fields
+from medscore.errors import MedscoreError
+from medscore.parameters import check_fields, check_value
 from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.sdes.base import expand
 from medscore.types import State, Times
 from medscore.white_noise import Noise
+
+BATCH = ("operator", "y", "noise_std")
+"""Fields of conditioners that are bound for each batch, and are no settings."""
 
 
 class Conditioner:
@@ -38,7 +42,7 @@ class Conditioner:
         """Check the settings; called by the dataclass constructor.
 
         Raises:
-            ValueError: a setting outside the range of its annotation.
+            MedscoreError: a setting outside the type or range of its annotation.
         """
         check_fields(self)
 
@@ -50,11 +54,16 @@ class Conditioner:
             settings: fields of the class, such as ``zeta=0.3``.
 
         Raises:
-            TypeError: a field that the class does not have.
+            MedscoreError: a field that the class does not have, or an invalid value.
         """
-        unknown = set(settings) - set(inspect.signature(cls).parameters)
-        if unknown:
-            raise TypeError(f"{cls.__name__} has no setting {', '.join(sorted(unknown))}")
+        known = [name for name in inspect.signature(cls).parameters if name not in BATCH]
+        if unknown := sorted(set(settings) - set(known)):
+            raise MedscoreError(
+                f"{cls.__name__} has no setting {', '.join(unknown)}",
+                hint=f"it has {', '.join(known) or 'none'}",
+            )
+        for name, value in settings.items():
+            check_value(cls, name, value)
         return partial(cls, **settings)
 
     def prior(self, prior: Prior) -> Prior:

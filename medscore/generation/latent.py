@@ -10,38 +10,64 @@ tolerances are tight: use prior and images in float64 if the codes are to be dec
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from medscore.priors.base import Prior
+from medscore.priors.given import check_tolerance, given_images, given_prior
 from medscore.samplers.ode import solve_each
 from medscore.types import State
 
 
 @torch.no_grad()
-def encode(prior: Prior, x: State, *, rtol: float = 1e-8, atol: float = 1e-8) -> State:
+def encode(
+    prior: Prior | str | Path,
+    x: Tensor | ArrayLike,
+    *,
+    rtol: float = 1e-8,
+    atol: float = 1e-8,
+) -> State:
     """The latent code x_1 of each image; each image is solved separately.
 
     Args:
-        prior: the prior.
-        x: images (batch, ...) in the prior's range.
+        prior: a prior, the name of a shipped prior, or a path.
+        x: images (batch, channel, H, W) in the prior's range, as a tensor or array.
         rtol: relative tolerance of the solver.
         atol: absolute tolerance of the solver.
+
+    Raises:
+        MedscoreError: an invalid argument, or a step size that underflowed.
     """
-    return _each(prior, x, prior.sde.eps, 1.0, rtol, atol)
+    check_tolerance(rtol=rtol, atol=atol)
+    prior = given_prior(prior)
+    return _each(prior, given_images(prior, x), prior.sde.eps, 1.0, rtol, atol)
 
 
 @torch.no_grad()
-def decode(prior: Prior, code: State, *, rtol: float = 1e-8, atol: float = 1e-8) -> State:
+def decode(
+    prior: Prior | str | Path,
+    code: Tensor | ArrayLike,
+    *,
+    rtol: float = 1e-8,
+    atol: float = 1e-8,
+) -> State:
     """The image x_eps of each latent code; each code is solved separately.
 
     Args:
-        prior: the prior.
-        code: latent codes (batch, ...).
+        prior: a prior, the name of a shipped prior, or a path.
+        code: latent codes (batch, channel, H, W), as a tensor or array.
         rtol: relative tolerance of the solver.
         atol: absolute tolerance of the solver.
+
+    Raises:
+        MedscoreError: an invalid argument, or a step size that underflowed.
     """
-    return _each(prior, code, 1.0, prior.sde.eps, rtol, atol)
+    check_tolerance(rtol=rtol, atol=atol)
+    prior = given_prior(prior)
+    return _each(prior, given_images(prior, code, "code"), 1.0, prior.sde.eps, rtol, atol)
 
 
 def slerp(a: State, b: State, weight: float) -> State:

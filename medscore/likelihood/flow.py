@@ -11,13 +11,19 @@ marginal at the SDE's ``eps``, which approximates the data. The latent code is x
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import isclass
+from pathlib import Path
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from medscore.likelihood.divergence import Divergence
+from medscore.errors import MedscoreError
+from medscore.likelihood.divergence import Divergence, Hutchinson, gaussian, rademacher
 from medscore.likelihood.estimates import Estimated
+from medscore.parameters import is_number
 from medscore.priors.base import Prior
+from medscore.priors.given import check_tolerance, given_images, given_prior
 from medscore.samplers.ode import integrate, velocity
 from medscore.types import State
 
@@ -36,8 +42,8 @@ class FlowLikelihood(Estimated):
 
 
 def log_likelihood(
-    prior: Prior,
-    x: State,
+    prior: Prior | str | Path,
+    x: Tensor | ArrayLike,
     divergence: Divergence,
     *,
     start: float | None = None,
@@ -50,8 +56,8 @@ def log_likelihood(
     a time if results must not depend on the rest of the batch.
 
     Args:
-        prior: the prior.
-        x: points (batch, ...).
+        prior: a prior, the name of a shipped prior, or a path.
+        x: images (batch, channel, H, W) in the prior's range, as a tensor or array.
         divergence: :func:`medscore.likelihood.divergence.exact`, or random probes, which are the
             same at all times.
         start: time of ``x``; the SDE's eps by default.
@@ -59,10 +65,20 @@ def log_likelihood(
         atol: absolute tolerance of x and of log p / D.
 
     Raises:
-        MedscoreError: the solver's step size underflowed.
+        MedscoreError: an invalid argument, or the solver's step size underflowed.
     """
+    check_tolerance(rtol=rtol, atol=atol)
+    prior = given_prior(prior)
+    points = given_images(prior, x)
+    _check_divergence(divergence, points)
+    start = _start(prior, start)
+    return _solved(prior, points, divergence, start, rtol, atol)
+
+
+def _solved(
+    prior: Prior, x: State, divergence: Divergence, start: float, rtol: float, atol: float
+) -> FlowLikelihood:
     sde, d, nfe = prior.sde, x[0].numel(), 0
-    start = sde.eps if start is None else start
 
     def rate(time: Tensor, state: State) -> State:
         nonlocal nfe
@@ -78,3 +94,26 @@ def log_likelihood(
     end = integrate(rate, begin, start, 1.0, rtol=rtol, atol=atol, parts=(d, probes))
     latent = end[:, :d].reshape(x.shape)
     return FlowLikelihood(sde.prior_logp(latent)[:, None] + d * end[:, d:], latent, nfe)
+
+
+def _check_divergence(divergence: object, x: State) -> None:
+    """Reject what computes no divergence, and probes in another shape than the points."""
+    hint = "use medscore.likelihood.exact, or rademacher(x, seeds, count)"
+    if not callable(divergence) or isclass(divergence) or divergence in (rademacher, gaussian):
+        name = getattr(divergence, "__name__", repr(divergence)[:80])
+        raise MedscoreError(f"`divergence` is {name}", hint=hint)
+    if isinstance(divergence, Hutchinson) and divergence.probes.shape[1:] != x.shape:
+        raise MedscoreError(
+            f"`divergence` has probes of shape {tuple(divergence.probes.shape[1:])}, `x` has the "
+            f"shape {tuple(x.shape)}",
+            hint="draw the probes like `x`, rademacher(x, seeds, count)",
+        )
+
+
+def _start(prior: Prior, start: float | None) -> float:
+    """The time of the points; the SDE's eps by default."""
+    if start is None:
+        return prior.sde.eps
+    if not is_number(start) or not prior.sde.eps <= start <= 1:
+        raise MedscoreError(f"`start` is {start!r:.80}", hint=f"use {prior.sde.eps:g} to 1")
+    return start

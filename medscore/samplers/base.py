@@ -29,7 +29,7 @@ class Sampler(ABC):
         """Check the settings; called by the dataclass constructor.
 
         Raises:
-            ValueError: a setting outside the range of its annotation.
+            MedscoreError: a setting outside the type or range of its annotation.
         """
         check_fields(self)
 
