@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.autograd import Map, linear_map
+from medscore.operators.grid import OperatorError
 from medscore.operators.linear import LinearOperator
 from medscore.operators.noise import NoiseModel
 
@@ -67,13 +68,13 @@ def from_deepinv(
         check: whether to test the adjoint.
 
     Raises:
-        ValueError: ``physics`` lacks one of the methods, returns a list of measurements, or its
+        OperatorError: ``physics`` lacks one of the methods, returns a list of measurements, or its
             ``A_adjoint`` is not the adjoint of ``A``.
     """
     if not isinstance(physics, Physics):
-        raise ValueError(
-            f"`physics` is a {type(physics).__name__} without A or A_adjoint: give a "
-            "deepinv.physics.LinearPhysics"
+        raise OperatorError(
+            f"`physics` is a {type(physics).__name__} without A or A_adjoint",
+            hint="give a deepinv.physics.LinearPhysics",
         )
     return LinearOperator(
         physics.A,
@@ -102,10 +103,13 @@ def from_sigpy(
         check: whether to test the adjoint.
 
     Raises:
-        ValueError: ``linop`` is no Linop, or its adjoint is not exact; images must be complex.
+        OperatorError: ``linop`` is no Linop, or its adjoint is not exact; images must be complex.
     """
     if not isinstance(linop, Linop):
-        raise ValueError(f"`linop` is a {type(linop).__name__}, expected a sigpy.linop.Linop")
+        raise OperatorError(
+            f"`linop` is a {type(linop).__name__}, expected a sigpy.linop.Linop",
+            hint="give the Linop itself",
+        )
     image, measurement = tuple(linop.ishape), tuple(linop.oshape)
     forward = _over_samples(linop.apply, image, measurement)
     adjoint = _over_samples(linop.H.apply, measurement, image)
@@ -140,7 +144,7 @@ def _over_samples(
 
 def _complex(x: Tensor) -> Tensor:
     if not x.is_complex():
-        raise ValueError(
-            f"sigpy operators work on complex numbers, not {x.dtype}: use torch.complex"
+        raise OperatorError(
+            f"sigpy operators work on complex numbers, not {x.dtype}", hint="use torch.complex"
         )
     return x

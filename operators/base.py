@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.factored import Factored
-from medscore.operators.grid import check_mask, same_shape
+from medscore.operators.grid import OperatorError, check_image, check_mask, same_shape
 from medscore.operators.linalg import norm
 
 __all__ = ["Adjoint", "Composition", "Operator", "Scaled", "Sum", "check_mask", "norm"]
@@ -35,7 +35,15 @@ class Operator(Factored):
     __array_ufunc__: ClassVar[None] = None  # NumPy numbers leave ``c * A`` to __rmul__
 
     def __call__(self, x: Tensor) -> Tensor:
-        """A x."""
+        """A x, after a check of the type and shape of ``x``.
+
+        Args:
+            x: images, (batch, ..., *image_shape).
+
+        Raises:
+            OperatorError: ``x`` is no tensor, of integers, or of another shape.
+        """
+        check_image(x, self.image_shape)
         return self.forward(x)
 
     def measure(self, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -85,7 +93,14 @@ class Operator(Factored):
         return Sum(self, -other) if isinstance(other, Operator) else NotImplemented
 
     def __mul__(self, factor: SupportsFloat) -> Operator:
-        """The multiple by a real number."""
+        """The multiple by a real number.
+
+        Args:
+            factor: the number, of Python, NumPy or PyTorch.
+
+        Raises:
+            OperatorError: it is complex, zero, infinite or NaN.
+        """
         return Scaled(self, float(factor)) if _is_real(factor) else NotImplemented
 
     __rmul__ = __mul__
@@ -146,9 +161,10 @@ class Composition(Operator):
 
     def __init__(self, outer: Operator, inner: Operator) -> None:
         if same_shape(outer.image_shape, inner.grid_shape) is None:
-            raise ValueError(
+            raise OperatorError(
                 f"the operators cannot be composed: the left one takes images of shape "
-                f"{outer.image_shape}, the right one returns {inner.grid_shape}"
+                f"{outer.image_shape}, the right one returns {inner.grid_shape}",
+                hint="use operators on the same grid",
             )
         self.outer, self.inner = outer, inner
         self._invertible = bool(inner.diagonal.all())
@@ -207,9 +223,10 @@ class Sum(Operator):
         image = same_shape(first.image_shape, second.image_shape)
         grid = same_shape(first.grid_shape, second.grid_shape)
         if image is None or grid is None:
-            raise ValueError(
+            raise OperatorError(
                 f"the operators cannot be added: one maps {first.image_shape} to "
-                f"{first.grid_shape}, the other {second.image_shape} to {second.grid_shape}"
+                f"{first.grid_shape}, the other {second.image_shape} to {second.grid_shape}",
+                hint="use operators on the same grid",
             )
         self.first, self.second = first, second
         either = first.diagonal | second.diagonal.to(first.diagonal.device)
@@ -247,7 +264,9 @@ class Scaled(Operator):
 
     def __init__(self, inner: Operator, factor: float) -> None:
         if not math.isfinite(factor) or factor == 0:
-            raise ValueError(f"`factor` is {factor}, expected a finite number other than 0")
+            raise OperatorError(
+                f"`factor` is {factor}, expected a finite number other than 0", hint="use 1"
+            )
         self.inner, self.factor = inner, factor
         self.surjective, self.zero_filled_is_pinv = inner.surjective, inner.zero_filled_is_pinv
         super().__init__(inner.diagonal, image_shape=inner.image_shape, grid_shape=inner.grid_shape)
@@ -282,8 +301,15 @@ class Scaled(Operator):
 
 
 def _is_real(value: object) -> bool:
-    """True if ``value`` is a single real number of Python, NumPy or PyTorch."""
-    return isinstance(value, SupportsFloat) and getattr(value, "ndim", 0) == 0
+    """True if ``value`` is a single real number of Python, NumPy or PyTorch; complex raises."""
+    if getattr(value, "ndim", 0) != 0:
+        return False
+    if isinstance(value, complex) or "complex" in str(getattr(value, "dtype", "")):
+        raise OperatorError(
+            f"`factor` is {value}, expected a real number",
+            hint="multiply the images or the data by the complex number instead",
+        )
+    return isinstance(value, SupportsFloat)
 
 
 def _extra(longer: tuple[int, ...], shorter: tuple[int, ...]) -> tuple[int, ...]:

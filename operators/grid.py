@@ -1,8 +1,14 @@
-"""The 0/1 mask on the measurement grid: checks, and how shapes without a channel axis compare."""
+"""Checks of masks and images, and how shapes without a channel axis compare."""
 
 from __future__ import annotations
 
 from torch import Tensor
+
+from medscore.errors import MedscoreError
+
+
+class OperatorError(MedscoreError, ValueError):
+    """An operator, or an argument of one, that is invalid; a ValueError too."""
 
 
 def check_mask(mask: Tensor, grid_shape: tuple[int, ...]) -> None:
@@ -13,16 +19,26 @@ def check_mask(mask: Tensor, grid_shape: tuple[int, ...]) -> None:
         grid_shape: the last axes of a full measurement.
 
     Raises:
-        ValueError: the mask does not fit the grid, has values other than 0 and 1, or no 1 at all.
+        OperatorError: it is no tensor, does not fit the grid, has values other than 0 and 1, or no
+            1 at all.
     """
+    if not isinstance(mask, Tensor):
+        raise OperatorError(
+            f"the `mask` is a {type(mask).__name__}, expected a tensor", hint="use torch.as_tensor"
+        )
     trailing = tuple(mask.shape[-len(grid_shape) :])
     expected = grid_shape[len(grid_shape) - len(trailing) :]
     if any(n not in (1, m) for n, m in zip(trailing, expected, strict=True)):
-        raise ValueError(f"the mask has shape {tuple(mask.shape)}, the grid {grid_shape}")
+        raise OperatorError(
+            f"the mask has shape {tuple(mask.shape)}, the grid {grid_shape}",
+            hint="give a `mask` that is broadcastable to the grid",
+        )
     if not bool(((mask == 0) | (mask == 1)).all()):
-        raise ValueError("the mask must contain only 0 and 1")
+        raise OperatorError("the mask must contain only 0 and 1", hint="use `mask` > 0")
     if not bool(mask.any()):
-        raise ValueError("the mask has no 1: nothing is measured")
+        raise OperatorError(
+            "the mask has no 1: nothing is measured", hint="set `mask` to 1 where data exist"
+        )
 
 
 def per_sample(mask: Tensor, grid_shape: tuple[int, ...]) -> bool:
@@ -48,3 +64,22 @@ def same_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...] | None
     if a[len(a) - shared :] != b[len(b) - shared :]:
         return None
     return max(a, b, key=len)
+
+
+def check_image(x: object, image_shape: tuple[int, ...]) -> None:
+    """Reject what an operator cannot be applied to, by its type and shape alone.
+
+    Args:
+        x: images (batch, ..., *image_shape), real or complex.
+        image_shape: the last axes of an image.
+
+    Raises:
+        OperatorError: no tensor, integers, or images of another shape.
+    """
+    if not isinstance(x, Tensor):
+        raise OperatorError(f"`x` is a {type(x).__name__}", hint="give a torch.Tensor")
+    if not (x.is_floating_point() or x.is_complex()):
+        raise OperatorError(f"`x` is of type {x.dtype}", hint="use x.float()")
+    if tuple(x.shape[-len(image_shape) :]) != image_shape:
+        shape = ", ".join(map(str, image_shape))
+        raise OperatorError(f"`x` has shape {tuple(x.shape)}", hint=f"use (batch, ..., {shape})")

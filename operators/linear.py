@@ -13,12 +13,15 @@ range of A, with the real inner product (which suffices for complex data too, as
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from medscore.errors import MedscoreError, reason
 from medscore.operators.base import Operator
+from medscore.operators.grid import OperatorError
 from medscore.operators.linalg import norm
 from medscore.operators.noise import NoiseModel
 
@@ -52,8 +55,9 @@ class LinearOperator(Operator):
         check: whether to test that ``adjoint`` is the adjoint of ``forward``.
 
     Raises:
-        ValueError: a function returns another shape or no tensor, or ``adjoint`` is not the adjoint
-            of ``forward``; the message states the mismatch.
+        OperatorError: a shape or the mask is invalid, a function raises an exception or returns
+            another shape or no tensor, or ``adjoint`` is not the adjoint of ``forward``; the
+            message states the mismatch.
     """
 
     def __init__(
@@ -70,13 +74,16 @@ class LinearOperator(Operator):
         device: torch.device | str = "cpu",
         check: bool = True,
     ) -> None:
+        _check_functions(forward=forward, adjoint=adjoint, inverse=inverse)
         self._forward, self._adjoint, self._inverse = forward, adjoint, inverse
-        shape = tuple(image_shape)
+        shape = _shape(image_shape, "image_shape", least=2)
         one = shape if len(shape) != 2 else (1, *shape)
         zero = torch.zeros(1, *one, dtype=dtype or torch.float32, device=device)
         if measurement_shape is None:
-            measurement_shape = tuple(_tensor(forward(zero), "forward", 1).shape[1:])
-        grid = tuple(measurement_shape)
+            measurement_shape = tuple(
+                _tensor(_run(forward, zero, "forward"), "forward", 1).shape[1:]
+            )
+        grid = _shape(measurement_shape, "measurement_shape", least=1)
         if check:
             _check_adjoint(forward, adjoint, zero, grid, infer=dtype is None)
         if mask is None:
@@ -107,6 +114,41 @@ class LinearOperator(Operator):
         return self._inverse(z)
 
 
+def _check_functions(**functions: object) -> None:
+    for name, function in functions.items():
+        if not callable(function) and not (name == "inverse" and function is None):
+            raise OperatorError(
+                f"`{name}` is {function!r}, expected a function", hint="give a linear function"
+            )
+
+
+def _shape(given: object, name: str, *, least: int) -> tuple[int, ...]:
+    """``given`` as a tuple, if it holds at least ``least`` positive integers."""
+    shape = tuple(given) if isinstance(given, tuple | list) else ()
+    if len(shape) < least or not all(
+        isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in shape
+    ):
+        raise OperatorError(
+            f"`{name}` is {given!r}, expected positive integers",
+            hint="use a tuple such as (1, 32, 32)",
+        )
+    return tuple(int(n) for n in shape)
+
+
+def _run(function: Function, x: Tensor, name: str) -> object:
+    """What a function of the user's returns in the tests of the constructor."""
+    try:
+        return function(x)
+    except MedscoreError:
+        raise
+    except Exception as error:
+        raise OperatorError(
+            f"`{name}` raises {type(error).__name__} for the shape {tuple(x.shape)} "
+            f"({reason(error)})",
+            hint="correct the function, `image_shape`, `dtype` or `device`",
+        ) from error
+
+
 def _check_adjoint(
     forward: Function, adjoint: Function, zero: Tensor, grid: tuple[int, ...], *, infer: bool
 ) -> None:
@@ -125,44 +167,52 @@ def _check_adjoint(
         return drawn.to(like)
 
     x = draw(zero)
-    ax = _measurement(forward(x), grid)
-    back = _image(adjoint(ax), x)
+    ax = _measurement(_run(forward, x, "forward"), grid)
+    back = _image(_run(adjoint, ax, "adjoint"), x)
     if infer and back.is_complex() and not x.is_complex():
         x = draw(zero.to(torch.complex64))
-        ax = _measurement(forward(x), grid)
-        back = _image(adjoint(ax), x)
+        ax = _measurement(_run(forward, x, "forward"), grid)
+        back = _image(_run(adjoint, ax, "adjoint"), x)
     if back.dtype != x.dtype:
-        raise ValueError(
-            f"`adjoint` returns {back.dtype} for images of {x.dtype}: both must be of one type, "
-            "which `dtype` states"
+        raise OperatorError(
+            f"`adjoint` returns {back.dtype} for images of {x.dtype}: both must be of one type",
+            hint="set `dtype`",
         )
     length = norm(ax)
     if not bool((length > 0).all()):
-        raise ValueError("`forward` maps random images to zero or to NaN: it measures nothing")
+        raise OperatorError(
+            "`forward` maps random images to zero or to NaN: it measures nothing",
+            hint="check `forward`",
+        )
     unknown = draw(ax)
-    other = _image(adjoint(unknown), x)
+    other = _image(_run(adjoint, unknown, "adjoint"), x)
     for y, aty in ((ax, back), (unknown, other)):
         gap = (_inner(ax, y) - _inner(x, aty)).abs() / (length * norm(y))
         mismatch = float(gap.max())
         if not mismatch <= TOLERANCE:
-            raise ValueError(
+            raise OperatorError(
                 "`adjoint` is not the adjoint of `forward`: <A x, y> and <x, A^H y> differ by "
-                f"{mismatch:.2g} of |A x| |y|, expected at most {TOLERANCE:g}"
+                f"{mismatch:.2g} of |A x| |y|, expected at most {TOLERANCE:g}",
+                hint="correct `adjoint`, or omit the test with check=False",
             )
 
 
 def _measurement(z: object, grid: tuple[int, ...]) -> Tensor:
     z = _tensor(z, "forward", 2)
     if tuple(z.shape[1:]) != grid:
-        raise ValueError(f"`forward` returns the shape {tuple(z.shape)}, expected {(2, *grid)}")
+        raise OperatorError(
+            f"`forward` returns the shape {tuple(z.shape)}, expected {(2, *grid)}",
+            hint="correct `measurement_shape` or `forward`",
+        )
     return z
 
 
 def _image(back: object, x: Tensor) -> Tensor:
     back = _tensor(back, "adjoint", len(x))
     if back.shape != x.shape:
-        raise ValueError(
-            f"`adjoint` returns the shape {tuple(back.shape)}, expected {tuple(x.shape)}"
+        raise OperatorError(
+            f"`adjoint` returns the shape {tuple(back.shape)}, expected {tuple(x.shape)}",
+            hint="correct `image_shape` or `adjoint`",
         )
     return back
 
@@ -170,11 +220,14 @@ def _image(back: object, x: Tensor) -> Tensor:
 def _tensor(value: object, name: str, batch: int) -> Tensor:
     """``value``, if it is a tensor with a batch axis."""
     if not isinstance(value, Tensor):
-        raise ValueError(f"`{name}` returns a {type(value).__name__}, expected a tensor")
+        raise OperatorError(
+            f"`{name}` returns a {type(value).__name__}, expected a tensor",
+            hint="return a torch.Tensor",
+        )
     if value.ndim < 2 or len(value) != batch:
-        raise ValueError(
-            f"`{name}` returns the shape {tuple(value.shape)} for a batch of {batch}: the first "
-            "axis must be the batch"
+        raise OperatorError(
+            f"`{name}` returns the shape {tuple(value.shape)} for a batch of {batch}",
+            hint="the first axis must be the batch",
         )
     return value
 

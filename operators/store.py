@@ -163,7 +163,10 @@ def read(group: Any) -> Any:
     arguments: dict[str, Any] = {name: _python(value) for name, value in attributes.items()}
     for name, item in group.items():
         arguments[name] = read(item) if isinstance(item, h5py.Group) else _tensor(item)
-    return KINDS[kind](**arguments)
+    try:
+        return KINDS[kind](**arguments)
+    except MedscoreError as error:  # the caller states the file and what to do about it
+        raise ValueError(error.what) from error
 
 
 def _settings(part: object) -> dict[str, Any]:

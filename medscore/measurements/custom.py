@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import numpy as np
 import torch
@@ -12,9 +13,17 @@ from torch import Tensor
 from medscore.datasets.volume import Source, centred_affine
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER
-from medscore.measurements.measurement import IMAGE_UNITS, Measurement
+from medscore.measurements.contents import (
+    IMAGE_UNITS,
+    Measurement,
+    check_measurement,
+    pixel_of,
+)
 from medscore.measurements.noise_model import noise_model
 from medscore.operators.base import Operator
+
+NAMES = {"data": "`data`", "image_unit": "`image_unit`", "geometry/affine": "`affine`"}
+"""Arguments by the names of the fields of a file."""
 
 
 def make_measurement(
@@ -22,7 +31,7 @@ def make_measurement(
     operator: Operator,
     *,
     image_unit: str,
-    spacing_mm: float = 1.0,
+    spacing_mm: float | None = None,
     affine: NDArray[np.float64] | None = None,
     noise: str = "none",
     task: str = "custom",
@@ -35,7 +44,7 @@ def make_measurement(
         operator: A, on images in ``image_unit``.
         image_unit: unit of the images that the operator acts on: "1/mm" (CT attenuation), "HU", or
             "magnitude" (MR).
-        spacing_mm: pixel spacing in mm of the images.
+        spacing_mm: pixel spacing in mm of the images; by default that of a CT operator, or 1.
         affine: 4 x 4 matrix from voxel (column, row, slice) to patient coordinates in mm, instead
             of ``spacing_mm``.
         noise: noise of the data: "none", "gaussian:STD", "poisson:PHOTONS", or "unknown" to
@@ -43,27 +52,13 @@ def make_measurement(
         task: name for the provenance.
 
     Raises:
-        MedscoreError: an unknown unit or noise model, or data that do not fit the operator.
+        MedscoreError: an unknown unit or noise model, or data, operator, unit and geometry that do
+            not fit each other.
     """
-    if image_unit not in IMAGE_UNITS:
-        raise MedscoreError(
-            f"`image_unit` is {image_unit!r}", hint=f"use one of: {', '.join(IMAGE_UNITS)}"
-        )
-    if noise not in ("unknown", "estimate", "estimate:uniform"):
-        noise_model(noise)
-    y = torch.as_tensor(data).detach().cpu()
-    if y.ndim == len(operator.grid_shape):
-        y = y[None]
-    try:
-        operator.check(y)
-    except ValueError as error:
-        raise MedscoreError(f"`data`: {error}", hint="give A x of each slice") from error
-    *_, rows, columns = operator.image_shape
-    if affine is None:
-        affine = centred_affine(rows, columns, (spacing_mm, spacing_mm, spacing_mm))
-    values = (y.to(torch.complex64) if y.is_complex() else y.float()).contiguous().numpy()
+    _check_types(data, operator, image_unit, noise, task)
     modality = IMAGE_UNITS[image_unit]
-    return Measurement(
+    values = _values(data, operator)
+    made = Measurement(
         data=values,
         operator=operator,
         task=task,
@@ -71,6 +66,92 @@ def make_measurement(
         image_unit=image_unit,
         mu_water=MU_WATER if modality == "CT" else None,
         noise=noise,
-        affine=np.asarray(affine, dtype=np.float64),
+        affine=_affine(operator, spacing_mm, affine),
         source=Source("array", hashlib.sha256(values.tobytes()).hexdigest()),
     )
+    check_measurement(made, _fault)
+    return made
+
+
+def _fault(what: str) -> MedscoreError:
+    for of_file, name in NAMES.items():
+        what = what.replace(of_file, name, 1) if what.startswith(of_file) else what
+    return MedscoreError(what, hint="see the arguments of make_measurement")
+
+
+def _check_types(
+    data: object, operator: object, image_unit: object, noise: object, task: object
+) -> None:
+    if not isinstance(data, Tensor | np.ndarray):
+        raise MedscoreError(f"`data` is a {type(data).__name__}", hint="give a tensor or an array")
+    if not isinstance(operator, Operator):
+        raise MedscoreError(
+            f"`operator` is a {type(operator).__name__}",
+            hint="make an operator of two functions with LinearOperator",
+        )
+    if not isinstance(image_unit, str) or image_unit not in IMAGE_UNITS:
+        raise MedscoreError(
+            f"`image_unit` is {image_unit!r}", hint=f"use one of: {', '.join(IMAGE_UNITS)}"
+        )
+    if not isinstance(task, str) or not task:
+        raise MedscoreError(f"`task` is {task!r}", hint="give a name, such as custom")
+    if noise not in ("unknown", "estimate", "estimate:uniform"):
+        noise_model(noise)
+
+
+def _values(
+    data: Tensor | NDArray[np.generic], operator: Operator
+) -> NDArray[np.float32] | NDArray[np.complex64]:
+    """The data with an axis of slices, and one of channels where the operator states none."""
+    try:
+        y = torch.as_tensor(data).detach().cpu()
+    except (TypeError, ValueError) as error:
+        raise MedscoreError(
+            f"`data` is of type {data.dtype}", hint="use float32 or complex64"
+        ) from error
+    if y.numel() == 0:
+        raise MedscoreError(f"`data` has shape {tuple(y.shape)}", hint="give at least one slice")
+    axes = len(operator.grid_shape)
+    if axes == 2 and y.ndim == 3:
+        y = y[:, None]
+    while y.ndim < max(axes + 1, 4 if axes == 2 else 0) and y.ndim >= axes:
+        y = y[None]
+    try:
+        operator.check(y)
+    except ValueError as error:
+        raise MedscoreError(f"`data`: {error}", hint="give A x of each slice") from error
+    dtype = torch.complex64 if y.is_complex() else torch.float32
+    values: NDArray[np.float32] = y.resolve_conj().to(dtype).contiguous().numpy()
+    return values
+
+
+def _affine(
+    operator: Operator, spacing_mm: object, affine: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    if affine is not None:
+        try:
+            return np.asarray(affine, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise MedscoreError(
+                f"`affine` is {affine!r}, expected a 4x4 matrix", hint="use that of an image"
+            ) from error
+    if spacing_mm is None:
+        spacing_mm = pixel_of(operator) or 1.0
+    number = isinstance(spacing_mm, int | float | np.number) and not isinstance(spacing_mm, bool)
+    if not number or not 0 < float(spacing_mm) < math.inf:  # type: ignore[arg-type]
+        raise MedscoreError(
+            f"`spacing_mm` is {spacing_mm!r}, expected a positive number",
+            hint="use mm, such as 0.7",
+        )
+    _check_pixel(operator, float(spacing_mm))  # type: ignore[arg-type]
+    *_, rows, columns = operator.image_shape if len(operator.image_shape) > 1 else (1, 1)
+    return centred_affine(rows, columns, (float(spacing_mm),) * 3)  # type: ignore[arg-type]
+
+
+def _check_pixel(operator: Operator, spacing: float) -> None:
+    pixel = pixel_of(operator)
+    if pixel is not None and not math.isclose(spacing, pixel, rel_tol=2e-3):
+        raise MedscoreError(
+            f"`spacing_mm` is {spacing:g}, but the operator has pixels of {pixel:g} mm",
+            hint="omit `spacing_mm`",
+        )

@@ -23,6 +23,8 @@ def noise_model(text: str) -> NoiseModel:
     Raises:
         MedscoreError: the name is unknown, or the parameter is not a positive number.
     """
+    if not isinstance(text, str):
+        raise MedscoreError(f"`noise` is {text!r}", hint="use none, gaussian:0.01 or poisson:1e5")
     if text == "none":
         return Noiseless()
     name, _, value = text.partition(":")

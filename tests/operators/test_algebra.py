@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from medscore.errors import MedscoreError
 from medscore.operators import store
 from medscore.operators.base import Adjoint, Operator, Scaled
 from medscore.operators.ct.scans import sparse_view
@@ -191,7 +193,7 @@ def test_a_factor_that_makes_no_operator_is_refused(factor: float) -> None:
 def test_only_operators_and_real_numbers_take_part(unchecked: None) -> None:
     for make in (
         lambda: RADON @ torch.ones(6, 6), lambda: RADON + 1, lambda: RADON * RADON,
-        lambda: RADON * "2", lambda: 1j * RADON, lambda: RADON * torch.ones(2),
+        lambda: RADON * "2", lambda: RADON * torch.ones(2),
         lambda: RADON - torch.ones(1),
     ):  # fmt: skip
         with pytest.raises(TypeError):
@@ -203,6 +205,44 @@ def test_numbers_of_every_library_are_factors(factor: float) -> None:
     for product in (factor * RADON, RADON * factor):
         assert isinstance(product, Scaled)
         assert product.factor == 2.0
+
+
+@pytest.mark.parametrize(
+    "factor", [1j, 2 + 0j, np.complex64(1j), np.complex128(1 + 2j), np.array(1j), torch.tensor(1j)]
+)
+@pytest.mark.parametrize("operator", [RADON, COILS], ids=["real", "complex"])
+def test_a_complex_factor_is_refused(unchecked: None, factor: Any, operator: Operator) -> None:
+    for make in (lambda: factor * operator, lambda: operator * factor):
+        with pytest.raises(MedscoreError, match=r"`factor` is .*, expected a real number - "):
+            make()
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda x: x[..., :-1], r"`x` has shape .* - use \(batch, ..., "),
+        (lambda x: x[..., :1], "`x` has shape"),
+        (lambda x: x.real.int(), "`x` is of type torch.int32 - use x.float"),
+        (lambda x: x.numpy(), "`x` is a ndarray - give a torch.Tensor"),
+        (lambda x: None, "`x` is a NoneType"),
+    ],
+)
+def test_an_image_that_does_not_fit_is_refused(
+    unchecked: None, name: str, change: Callable[[Tensor], Any], why: str
+) -> None:
+    operator, _ = ALL[name]
+    x = identity(operator.image_shape, name in COMPLEX)
+    with pytest.raises(MedscoreError, match=why):
+        operator(change(x))
+
+
+@pytest.mark.parametrize("operator", [PIXELS, RADON, KSPACE], ids=repr)
+def test_the_check_of_images_works_under_vmap(operator: Operator) -> None:
+    x = draw(2, 3, 1, *SHAPE)
+    x = x.to(torch.complex128) if is_complex(operator) else x
+    found = torch.func.vmap(operator)(x)
+    torch.testing.assert_close(found, torch.stack([operator(each) for each in x]))
 
 
 def test_images_with_and_without_a_channel_axis_fit_each_other() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from medscore.errors import MedscoreError
 from medscore.operators.adapters import from_deepinv
 from medscore.operators.noise import GaussianNoise
 
@@ -92,8 +93,10 @@ def test_physics_made_of_functions_are_adapted_too() -> None:
 def test_a_physics_that_does_not_fit_is_refused(unchecked: None) -> None:
     with pytest.raises(ValueError, match="is not the adjoint"):
         from_deepinv(LinearPhysics(A=lambda x: 2 * x), (1, 4, 4))
-    with pytest.raises(ValueError, match="a Linear without A or A_adjoint: give a deepinv"):
+    with pytest.raises(ValueError, match="a Linear without A or A_adjoint - give a deepinv"):
         from_deepinv(torch.nn.Linear(2, 2), (1, 4, 4))  # type: ignore[arg-type]
+    with pytest.raises(MedscoreError, match="`physics` is a int without A"):
+        from_deepinv(3, (1, 4, 4))  # type: ignore[arg-type]
     stacked = LinearPhysics(A=lambda x: [x, x], A_adjoint=lambda y: y[0] + y[1])  # type: ignore
     with pytest.raises(ValueError, match="`forward` returns a list, expected a tensor"):
         from_deepinv(stacked, (1, 4, 4))

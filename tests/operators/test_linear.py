@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from medscore.conditioners.binding import bind
 from medscore.engine.loop import Batch, Job, run
+from medscore.errors import MedscoreError
 from medscore.operators import store
 from medscore.operators.base import Operator
 from medscore.operators.ct.scans import sparse_view
@@ -173,6 +175,38 @@ def test_an_invalid_forward_function_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         LinearOperator(forward, multiply_back, (SIZE, SIZE))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"image_shape": 32}, "`image_shape` is 32, expected positive integers - use"),
+        ({"image_shape": (1, 6.0, 6)}, r"`image_shape` is \(1, 6.0, 6\), expected positive"),
+        ({"image_shape": (1, -3, 3)}, r"`image_shape` is \(1, -3, 3\), expected positive"),
+        ({"image_shape": (6,)}, r"`image_shape` is \(6,\), expected positive"),
+        ({"image_shape": None}, "`image_shape` is None"),
+        ({"image_shape": (1, 5, 6)}, "`forward` raises RuntimeError for the shape"),
+        ({"measurement_shape": 20}, "`measurement_shape` is 20, expected positive integers"),
+        ({"measurement_shape": (21,)}, r"expected \(2, 21\) - correct `measurement_shape`"),
+        ({"forward": 3}, "`forward` is 3, expected a function"),
+        ({"adjoint": None}, "`adjoint` is None, expected a function"),
+        ({"inverse": 3}, "`inverse` is 3, expected a function"),
+        ({"adjoint": lambda y: y[99]}, "`adjoint` raises IndexError"),
+        ({"mask": [1] * 20}, "`mask` is a list, expected a tensor - use torch.as_tensor"),
+        ({"mask": torch.ones(20).numpy()}, "`mask` is a ndarray"),
+        ({"mask": torch.ones(19)}, "`mask`"),
+        ({"mask": torch.zeros(20)}, "the mask has no 1"),
+        ({"adjoint": lambda y: 2 * multiply_back(y)}, "is not the adjoint of .* - correct"),
+    ],
+)
+def test_invalid_arguments_are_refused_in_one_line(
+    unchecked: None, given: dict[str, Any], message: str
+) -> None:
+    valid = {"forward": multiply, "adjoint": multiply_back, "image_shape": (1, SIZE, SIZE)}
+    with pytest.raises(MedscoreError, match=message) as refused:
+        LinearOperator(**(valid | given))
+    assert "\n" not in str(refused.value)
+    assert refused.value.hint
 
 
 def test_complex_images_are_found_from_the_adjoint() -> None:

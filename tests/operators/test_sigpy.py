@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from medscore.errors import MedscoreError
 from medscore.operators.adapters import from_sigpy
 from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.masks import equispaced
@@ -102,3 +103,5 @@ def test_real_images_and_foreign_objects_are_refused(unchecked: None) -> None:
         from_sigpy(sigpy.linop.FFT((4, 4)))(draw(1, 1, 4, 4))
     with pytest.raises(ValueError, match=r"`linop` is a ndarray, expected a sigpy.linop.Linop"):
         from_sigpy(np.eye(4))  # type: ignore[arg-type]
+    with pytest.raises(MedscoreError, match="`linop` is a int"):
+        from_sigpy(3)  # type: ignore[arg-type]

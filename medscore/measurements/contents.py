@@ -1,0 +1,185 @@
+"""What a measurement holds, and the check that it is consistent, in memory and in files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pydicom
+import torch
+from numpy.typing import NDArray
+from pydicom.uid import UID
+
+from medscore.datasets.volume import Source
+from medscore.errors import MedscoreError
+from medscore.operators.base import Operator
+from medscore.operators.ct.radon import Radon
+from medscore.operators.linear import LinearOperator
+
+LARGEST = 1e6
+"""Largest line integral that a scan can have; a metre of lead has some 10^4."""
+
+ATTENUATION, HU, MAGNITUDE = "1/mm", "HU", "magnitude"
+IMAGE_UNITS = {ATTENUATION: "CT", HU: "CT", MAGNITUDE: "MR"}
+"""Unit of the images that operators act on, and the modality that has it."""
+
+Fault = Callable[[str], MedscoreError]
+"""The error for a fault, with the place and the hint of the one who checks."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A simulated or imported measurement.
+
+    Attributes:
+        data: (slices, channel or coil, *operator.grid_shape) float32 or complex64, zero where
+            nothing was measured.
+        operator: measurement operator on images in ``image_unit``.
+        task: name of the task, such as "sparse-ct" or "mri-multicoil".
+        modality: "CT" or "MR".
+        image_unit: "1/mm" (attenuation), "HU" or "magnitude".
+        mu_water: attenuation of water in 1/mm, which ties HU to 1/mm; ``None`` for MR.
+        noise: "none", "gaussian:STD", "poisson:PHOTONS", "estimate", "estimate:uniform" or
+            "unknown".
+        affine: (4, 4) map from voxel (column, row, slice) to RAS mm, of the image to reconstruct.
+        source: provenance of the image or raw data.
+        file_sha256: hash of the measurement file that it was read from, else empty.
+    """
+
+    data: NDArray[np.float32] | NDArray[np.complex64]
+    operator: Operator
+    task: str
+    modality: str
+    image_unit: str
+    mu_water: float | None
+    noise: str
+    affine: NDArray[np.float64]
+    source: Source
+    file_sha256: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the image."""
+        rows, columns = self.operator.image_shape[-2:]
+        return rows, columns
+
+    @property
+    def spacing(self) -> tuple[float, float]:
+        """Distance between columns and between rows of the image in mm."""
+        column, row = np.linalg.norm(self.affine[:3, :2], axis=0)
+        return float(column), float(row)
+
+
+def parts(operator: Operator) -> Iterator[Operator]:
+    """An operator and all operators that it is composed of.
+
+    Args:
+        operator: an operator, such as a multiple or a sum of others.
+    """
+    yield operator
+    for value in vars(operator).values():
+        for inner in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(inner, Operator):
+                yield from parts(inner)
+
+
+def pixel_of(operator: Operator) -> float | None:
+    """Pixel spacing in mm that the line integrals of an operator assume; ``None`` without them.
+
+    Args:
+        operator: the operator of a measurement.
+    """
+    size = operator.image_shape[-2:]
+    for part in parts(operator):
+        if isinstance(part, Radon) and part.image_shape == size:
+            return float(part.geometry.spacing)
+    return None
+
+
+def check_measurement(m: Measurement, fault: Fault) -> None:
+    """Check that data, operator, unit and geometry fit each other.
+
+    Args:
+        m: the measurement.
+        fault: makes the error from the description of the fault.
+
+    Raises:
+        MedscoreError: any fault.
+    """
+    _check_unit(m, fault)
+    if m.data.size == 0 or m.data.ndim < 2:
+        raise fault(f"data have shape {m.data.shape}, expected (slices, channel, y, x)")
+    _check_data(m, fault)
+    if not _of_a_kind(m):
+        raise fault(
+            f"data are {m.data.dtype} of shape {m.data.shape}, which {m.operator} does not measure"
+        )
+    _check_affine(m, fault)
+    for name, uid in m.source.uids.items():
+        if not UID(uid, validation_mode=pydicom.config.IGNORE).is_valid:
+            raise fault(f"geometry/uids/{name} is {uid[:70]!r}, which is not a DICOM UID")
+    if m.mu_water is not None and not 0.01 < m.mu_water < 0.05:
+        raise fault(f"mu_water_per_mm is {m.mu_water:g}, water has 0.015 to 0.03 per mm")
+
+
+def _check_unit(m: Measurement, fault: Fault) -> None:
+    if IMAGE_UNITS.get(m.image_unit) != m.modality:
+        raise fault(
+            f"image_unit is {m.image_unit!r} of modality {m.modality!r}, expected one of "
+            f"{', '.join(f'{unit} ({modality})' for unit, modality in IMAGE_UNITS.items())}"
+        )
+    if not isinstance(m.operator, Operator):
+        raise fault("operator/ holds a part of an operator, not a whole one")
+    kinds = {type(part) for part in parts(m.operator)}
+    rays, unknown = Radon in kinds, LinearOperator in kinds
+    if (rays != (m.image_unit == ATTENUATION)) and (rays or not unknown):
+        raise fault(f"image_unit is {m.image_unit!r}, which {m.operator} does not measure")
+    shape = m.operator.image_shape
+    if len(shape) < 2 or any(n > 2 for n in shape[:-2]):
+        raise fault(f"{m.operator} acts on images of shape {shape}, expected one channel")
+
+
+def _check_affine(m: Measurement, fault: Fault) -> None:
+    if m.affine.shape != (4, 4) or not np.isfinite(m.affine).all():
+        raise fault("geometry/affine is not a finite 4x4 matrix")
+    if tuple(m.affine[3]) != (0, 0, 0, 1):
+        raise fault(f"geometry/affine ends in {m.affine[3].tolist()}, not in 0, 0, 0, 1")
+    if abs(np.linalg.det(m.affine)) < 1e-9:
+        raise fault("geometry/affine is singular")
+    pixel = pixel_of(m.operator)
+    if pixel is not None and not np.allclose(m.spacing, pixel, 2e-3):
+        raise fault(f"geometry/affine does not have pixels of {pixel:g} mm")
+
+
+def _check_data(m: Measurement, fault: Fault) -> None:
+    """Slice by slice, so that no copy of all data is made."""
+    masks = m.operator.diagonal
+    each = masks.ndim > len(m.operator.grid_shape) and len(masks) > 1
+    if each and len(masks) != len(m.data):
+        raise fault(f"masks of {len(masks)} slices do not fit data of {len(m.data)} slices")
+    if not bool(masks.any()):
+        raise fault("the mask is zero everywhere: nothing was measured")
+    largest = 0.0
+    for index, slice_ in enumerate(m.data):
+        try:
+            m.operator.select([index]).check(torch.from_numpy(slice_)[None])
+        except ValueError as error:
+            raise fault(str(error)) from error
+        largest = max(largest, float(np.abs(slice_).max()))
+    if largest == 0:
+        raise fault("data are zero everywhere")
+    if m.image_unit == ATTENUATION and largest > LARGEST:
+        raise fault(f"data reach {largest:g}, which no line integral does")
+
+
+def _of_a_kind(m: Measurement) -> bool:
+    """True if the data are real or complex as the operator requires."""
+    if isinstance(m.operator, Radon):
+        return m.data.dtype.kind == "f" and m.data.ndim == 4
+    operator, first = m.operator.select([0]), torch.from_numpy(m.data[:1])
+    try:
+        again = operator.forward(operator.adjoint(first))
+    except (RuntimeError, ValueError, TypeError):
+        return False
+    return again.dtype == first.dtype and again.shape == first.shape
