@@ -297,7 +297,7 @@ def test_quality_refuses_what_cannot_be_compared() -> None:
         ({"conditioner": "dps"}, "`conditioner` is 'dps' - use an object"),
         ({"conditioner": DPS}, "`conditioner` is the class DPS"),
         ({"sampler": 3}, "`sampler` is 3 - use a name"),
-        ({"sampler": DDIM(), "parameters": {"sampler.eta": 1}}, "has sampler.eta, .* on the object"),
+        ({"sampler": DDIM(), "parameters": {"sampler.eta": 1}}, "sampler.eta, .* the object"),
         ({"parameters": {"conditioner.zeta": 1}}, "has conditioner.zeta, .* leave it out"),
         ({"grid": 3}, "`grid` is 3"),
         ({"device": None}, "`device` is None"),
