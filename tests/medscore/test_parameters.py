@@ -8,6 +8,7 @@ import pytest
 
 from medscore.conditioners import DAPS, DDS, DPS
 from medscore.errors import MedscoreError
+from medscore.parameters import check_value
 from medscore.samplers import DDIM
 
 
@@ -31,5 +32,5 @@ def test_a_wrong_setting_is_refused_at_once(make: Callable[[], Any], why: str) -
 
 
 def test_numbers_of_numpy_and_absent_settings_are_accepted() -> None:
-    assert DDIM(eta=np.float32(0.5)).eta == 0.5
-    assert DDS.with_settings(gamma=None)
+    check_value(DDIM, "eta", np.float32(0.5))
+    DDS.with_settings(gamma=None)
