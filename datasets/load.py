@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 
 from medscore.datasets.dicom.files import is_dicom
@@ -24,6 +25,7 @@ from medscore.datasets.volume import (
     slice_range,
 )
 from medscore.errors import MedscoreError
+from medscore.parameters import is_number
 
 SMALLEST = 8
 """Pixels per side of the smallest image that is reconstructed."""
@@ -75,9 +77,9 @@ def load_image(
         MedscoreError: the file is missing, unreadable or of another modality, its slices or pixels
             are not square, or ``size`` or ``slices`` do not fit it.
     """
-    path = Path(path)
-    if size is not None and size < SMALLEST:
-        raise MedscoreError(f"`size` is {size}", hint=f"use at least {SMALLEST}")
+    path = _path(path)
+    if size is not None and (not is_number(size, whole=True) or size < SMALLEST):
+        raise MedscoreError(f"`size` is {size!r:.80}", hint=f"use a whole number from {SMALLEST}")
     (volume,) = read_scan(
         [path], modality=modality, series=series, resample=resample, channel=channel
     )
@@ -159,18 +161,46 @@ def read_volume(
     Raises:
         MedscoreError: there is no such file, it is not an image, or its reader refuses it.
     """
-    path = Path(path)
+    path = _path(path)
+    if channel is not None and not is_number(channel, whole=True):
+        raise MedscoreError(f"`channel` is {channel!r:.80}", hint="use a whole number from 0")
     if not path.exists():
         raise MedscoreError("no such file or folder", where=path, hint="check the path")
     try:
         if path.is_dir() or is_dicom(path):
+            _check_choice(path, series, channel)
             return read_dicom(path, series=series, resample=resample)
     except PermissionError as error:
         raise MedscoreError("cannot be opened", where=path, hint="check permissions") from error
     if is_nifti(path):
+        if series is not None:
+            raise MedscoreError(
+                f"`series` is {series!r:.80}, which applies to a folder of DICOM files",
+                where=path, hint="leave it out",
+            )  # fmt: skip
         return read_nifti(path, channel=channel)
     raise MedscoreError(
         "is not an image that can be read",
         where=path,
         hint="use a DICOM file, a folder of DICOM files, or a .nii or .nii.gz file",
     )
+
+
+def _path(path: object) -> Path:
+    if not isinstance(path, str | PathLike):
+        raise MedscoreError(f"`path` is {path!r:.80}", hint="use the path of a file or folder")
+    return Path(path)
+
+
+def _check_choice(path: Path, series: object, channel: object) -> None:
+    """Reject a choice that a DICOM file or folder does not have."""
+    if channel is not None:
+        raise MedscoreError(
+            f"`channel` is {channel}, which applies to 4-D NIfTI files", where=path,
+            hint="leave it out",
+        )  # fmt: skip
+    if series is not None and (not isinstance(series, str) or path.is_file()):
+        raise MedscoreError(
+            f"`series` is {series!r:.80}, which applies to a folder of DICOM files", where=path,
+            hint="leave it out, or use the folder and the series' UID or description",
+        )  # fmt: skip

@@ -14,6 +14,7 @@ The command line calls the same functions::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import isclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,16 +29,18 @@ from medscore.engine.loop import UNCONDITIONAL, Batch, Job, Samples, StepInfo, r
 from medscore.errors import MedscoreError
 from medscore.metrics.convention import CONVENTIONS, Convention
 from medscore.metrics.image_quality import Quality, quality as compare
+from medscore.parameters import is_number
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import prior_path, shipped_priors
 from medscore.priors.checkpoint import load_prior as read_prior, read_checkpoint
 from medscore.priors.contract import DataContract
+from medscore.priors.given import check_shape, given_prior
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.result import Reconstruction
 from medscore.registry.build import build_grid, build_sampler
 from medscore.registry.checks import check_ranges, resolve_device
 from medscore.registry.presets import parse_parameters, split_parameters
-from medscore.samplers.base import Sampler
+from medscore.samplers.base import Sampler, sampler_object
 from medscore.samplers.grids import Grid
 from medscore.white_noise import derive_seed
 
@@ -54,7 +57,10 @@ def load_prior(name_or_path: str | Path, *, device: str = "cpu") -> NetworkPrior
     Raises:
         MedscoreError: no such prior, or a damaged file.
     """
-    return read_prior(prior_path(str(name_or_path)), device=resolve_device(device))
+    chosen = _device(device)
+    if not isinstance(name_or_path, str | Path):
+        raise MedscoreError(f"`name_or_path` is {name_or_path!r:.80}", hint="use a name or a path")
+    return read_prior(prior_path(str(name_or_path)), device=chosen)
 
 
 def list_priors() -> dict[str, DataContract]:
@@ -67,7 +73,7 @@ def sample(
     count: int = 1,
     *,
     shape: tuple[int, ...] | None = None,
-    sampler: Sampler | str = "dpm-solver++",
+    sampler: Sampler | type[Sampler] | str = "dpm-solver++",
     grid: Grid | str = "angular",
     steps: int = 50,
     parameters: Mapping[str, Any] | Sequence[str] = (),
@@ -83,10 +89,10 @@ def sample(
         prior: a prior, the name of a shipped prior, or a path.
         count: number of samples.
         shape: shape of a sample, (channel, H, W); by default the domain's.
-        sampler: name of a sampler, or a sampler object.
+        sampler: name of a sampler, a sampler object, or a class with default settings.
         grid: name of the time grid, or a function of SDE and number of steps.
         steps: number of steps of the time grid.
-        parameters: parameters of sampler and grid, such as ``{"sampler.eta": 1}``.
+        parameters: parameters of a sampler and grid given by name, such as ``{"sampler.eta": 1}``.
         conditioner: guidance, such as
             :class:`~medscore.conditioners.guidance.EnergyGuidance`; by default none.
         seed: seed of all random draws.
@@ -104,22 +110,25 @@ def sample(
         ("count", count, 1, 10**7), ("steps", steps, 1, 100_000), ("seed", seed, 0, 2**63 - 1),
         ("batch_size", batch_size, 1, 10**6),
     )  # fmt: skip
-    chosen = resolve_device(device)
-    if isinstance(prior, str | Path):
-        prior = load_prior(prior, device=chosen)
-    elif isinstance(prior, torch.nn.Module):
+    chosen = _device(device)
+    prior = given_prior(prior, device=chosen)
+    if isinstance(prior, torch.nn.Module):
         prior.to(chosen)
+    _check_conditioner(conditioner)
+    if not callable(on_step):
+        raise MedscoreError(f"`on_step` is {on_step!r:.80}", hint="use a function of a StepInfo")
     if not isinstance(parameters, Mapping):
         parameters = parse_parameters(parameters)
     own = split_parameters(parameters)
+    _check_owners(own, sampler=sampler, grid=grid, conditioner=conditioner)
     if isinstance(sampler, str):
         sampler = build_sampler(sampler, own["sampler"])
-    if isinstance(grid, str):
-        grid = build_grid(grid, own["grid"])
+    else:
+        sampler = sampler_object(sampler)
     job = Job(
         seeds=[derive_seed(seed, i) for i in range(count)],
-        shape=_shape_of(prior) if shape is None else shape,
-        times=grid(prior.sde, steps),
+        shape=_shape_of(prior) if shape is None else _checked_shape(prior, shape),
+        times=_times(grid, own["grid"], prior, steps),
         batches=lambda items: Batch(prior, sampler, conditioner),
         batch_size=batch_size,
         device=chosen,
@@ -138,8 +147,9 @@ def quality(image: Image, reference: Image, convention: str | Convention | None 
             that of the modality of a volume or reconstruction, else "ct".
 
     Raises:
-        MedscoreError: no such convention, or images of different shapes.
+        MedscoreError: no such convention, or images of other kinds or of different shapes.
     """
+    x, r = _values(image, "image"), _values(reference, "reference")
     if convention is None:
         modalities = [m for m in (_modality(image), _modality(reference)) if m is not None]
         convention = "mr" if modalities and modalities[0] == "MR" else "ct"
@@ -149,13 +159,62 @@ def quality(image: Image, reference: Image, convention: str | Convention | None 
                 f"`convention` {convention!r}", hint=f"use one of: {', '.join(CONVENTIONS)}"
             )
         convention = CONVENTIONS[convention]
-    x, r = _values(image), _values(reference)
+    if not isinstance(convention, Convention):
+        raise MedscoreError(
+            f"`convention` is {convention!r:.80}", hint=f"use one of: {', '.join(CONVENTIONS)}"
+        )
     if x.shape != r.shape:
         raise MedscoreError(
             f"`image` has shape {x.shape}, `reference` {r.shape}",
             hint="use arrays of slices x rows x columns on the same grid",
         )
     return compare(x, r, convention)
+
+
+def _device(device: object) -> str:
+    if not isinstance(device, str | torch.device):
+        raise MedscoreError(f"`device` is {device!r:.80}", hint="use auto, cpu or cuda")
+    return resolve_device(str(device))
+
+
+def _check_conditioner(conditioner: object) -> None:
+    if not isinstance(conditioner, Conditioner):
+        name = f"the class {conditioner.__name__}" if isclass(conditioner) else f"{conditioner!r}"
+        raise MedscoreError(
+            f"`conditioner` is {name:.80}",
+            hint="use an object, such as EnergyGuidance(...), or reconstruct with measurements",
+        )
+
+
+def _check_owners(own: Mapping[str, Mapping[str, Any]], **methods: object) -> None:
+    """Reject parameters of methods that are given as objects."""
+    for owner, method in methods.items():
+        if own[owner] and not isinstance(method, str):
+            name = next(iter(own[owner]))
+            raise MedscoreError(
+                f"`parameters` has {owner}.{name}, but `{owner}` is no name",
+                hint="set it on the object" if method is not UNCONDITIONAL else "leave it out",
+            )
+
+
+def _times(grid: object, parameters: Mapping[str, Any], prior: Prior, steps: int) -> Tensor:
+    made = build_grid(grid, parameters) if isinstance(grid, str) else grid
+    if not callable(made):
+        raise MedscoreError(
+            f"`grid` is {grid!r:.80}", hint="use a name, or a function of SDE and number of steps"
+        )
+    try:
+        times: Tensor = made(prior.sde, steps)
+    except ValueError as error:
+        raise MedscoreError(f"grid: {error}", hint="use other parameters") from error
+    return times
+
+
+def _checked_shape(prior: Prior, shape: Any) -> tuple[int, ...]:
+    if not isinstance(shape, Sequence) or not all(is_number(n, whole=True) for n in shape):
+        raise MedscoreError(f"`shape` is {shape!r:.80}", hint="use (channel, H, W)")
+    check_shape(prior, tuple(shape), "shape", batch=False)
+    return tuple(shape)
 
 
 def _shape_of(prior: Prior) -> tuple[int, ...]:
@@ -174,12 +233,22 @@ def _modality(image: Image) -> str | None:
     return image.modality if isinstance(image, Volume) else None
 
 
-def _values(image: Image) -> NDArray[np.float32]:
+def _values(image: Image, name: str) -> NDArray[np.float32]:
     if isinstance(image, Reconstruction):
         return image.mean
     if isinstance(image, Volume):
         return image.values
-    values = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
+    if not isinstance(image, Tensor | np.ndarray):
+        raise MedscoreError(
+            f"`{name}` is a {type(image).__name__}",
+            hint="use a reconstruction, a volume, or an array of slices x rows x columns",
+        )
+    values = image.detach().cpu().numpy() if isinstance(image, Tensor) else image
+    if values.dtype.kind not in "fiu":
+        raise MedscoreError(
+            f"`{name}` has the type {values.dtype}",
+            hint="use real numbers, such as the magnitude of complex ones",
+        )
     if values.ndim == 4 and values.shape[1] == 1:
         values = values[:, 0]
     return np.asarray(values[None] if values.ndim == 2 else values, dtype=np.float32)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from medscore.errors import MedscoreError
 from medscore.io.specs import Strict
 
 Modality = Literal["CT", "MR", "picture"]
@@ -25,6 +27,9 @@ class ImageDomain(Strict):
         high: value that is mapped to 1.
         size: rows and columns of the square images; None for any.
         spacing_mm: smallest and largest pixel spacing in mm; None for any.
+
+    Raises:
+        MedscoreError: a field is unknown, missing or invalid.
     """
 
     name: str = "custom prior"
@@ -34,6 +39,16 @@ class ImageDomain(Strict):
     high: float
     size: int | None = Field(default=None, gt=0)
     spacing_mm: tuple[float, float] | None = None
+
+    if not TYPE_CHECKING:  # type checkers know the fields
+
+        def __init__(self, **fields: Any) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                raise _refusal(type(self), error) from None
+
+        __init__.__pydantic_base_init__ = True  # files are validated without it, see io.specs
 
     @model_validator(mode="after")
     def _ordered(self) -> ImageDomain:
@@ -67,3 +82,19 @@ class ImageDomain(Strict):
     def spatial_dims(self) -> int:
         """The number of spatial dimensions: 2 for slices, 3 for volumes."""
         return 2
+
+
+def _refusal(kind: type[ImageDomain], error: ValidationError) -> MedscoreError:
+    """The first fault of a specification that is made in Python, in one line."""
+    fault, known = error.errors()[0], ", ".join(kind.model_fields)
+    what = fault["msg"].removeprefix("Value error, ")
+    if not fault["loc"]:
+        return MedscoreError(
+            re.sub(r"\b(low|high|spacing_mm|size)\b", r"`\1`", what), hint="correct the values"
+        )
+    name = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "missing":
+        return MedscoreError(f"{kind.__name__} needs `{name}`", hint=f"add {name}=...")
+    if fault["type"] == "extra_forbidden":
+        return MedscoreError(f"{kind.__name__} has no field `{name}`", hint=f"use {known}")
+    return MedscoreError(f"`{name}` is {fault['input']!r:.80}", hint=what[:1].lower() + what[1:])

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from torch import Tensor
+
 from medscore.domain import ImageDomain
+from medscore.errors import MedscoreError
 from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
 
@@ -42,6 +45,32 @@ class Prior(ABC):
         Args:
             x: noisy images at time t, (batch, channel, H, W), in the network's range.
             t: times, (batch,).
+
+        Raises:
+            MedscoreError: ``denoise`` returns another shape.
         """
         alpha, sigma = expand(self.sde.alpha(t), x), expand(self.sde.sigma(t), x)
-        return (alpha * self.denoise(x, t) - x) / sigma**2
+        denoised = like(x, self.denoise(x, t), f"`denoise` of the prior {type(self).__name__}")
+        return (alpha * denoised - x) / sigma**2
+
+
+def like(x: State, found: object, source: str) -> Tensor:
+    """What a prior or network returned, if it is a tensor in the shape of its input.
+
+    Args:
+        x: the input.
+        found: the output.
+        source: what returned it, in messages.
+
+    Raises:
+        MedscoreError: it is not.
+    """
+    if isinstance(found, Tensor) and found.shape == x.shape:
+        return found
+    shape = tuple(x.shape)
+    kind = type(found).__name__
+    got = f"the shape {tuple(found.shape)}" if isinstance(found, Tensor) else kind
+    raise MedscoreError(
+        f"{source} returned {got} for an input of the shape {shape}",
+        hint="return one tensor in the shape of the input",
+    )

@@ -7,7 +7,7 @@ from typing import final
 
 import torch
 
-from medscore.priors.base import Prior
+from medscore.priors.base import Prior, like
 from medscore.types import State, Times
 
 
@@ -47,7 +47,8 @@ class Counted(Prior):
         self.evaluations += len(x)
         self.tell(self.nfe)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.inner.denoise(x, t).to(x.dtype)
+            found = self.inner.denoise(x, t)
+        return like(x, found, f"`denoise` of the prior {type(self.inner).__name__}").to(x.dtype)
 
 
 def _per_sample(evaluations: int, items: int) -> int:

@@ -81,15 +81,16 @@ def check_shape(prior: Prior, shape: tuple[int, ...], name: str, *, batch: bool 
         MedscoreError: the shape has another number of dimensions or channels, or is empty.
     """
     domain, first = prior.domain, ("batch",) if batch else ()
+    verb = "has the shape" if batch else "is"
     space = ("D", "H", "W")[-domain.spatial_dims :] if domain else ("H", "W")
     expected = f"({', '.join((*first, 'channel', *space))})"
     smallest = len(first) + (1 + len(space) if domain else 1)
     fits = len(shape) == smallest if domain else len(shape) >= smallest
     if not fits or min(shape) < 1:
-        raise MedscoreError(f"`{name}` has the shape {shape}", hint=f"use {expected}")
+        raise MedscoreError(f"`{name}` {verb} {shape}", hint=f"use {expected}")
     if domain and shape[len(first)] != domain.channels:
         raise MedscoreError(
-            f"`{name}` has the shape {shape}, the prior {domain.name} has {domain.channels} "
+            f"`{name}` {verb} {shape}, the prior {domain.name} has {domain.channels} "
             f"channel{'s' if domain.channels > 1 else ''}",
             hint=f"use {expected}",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from inspect import isclass
 from pathlib import Path
 from typing import final
 
@@ -9,7 +11,8 @@ from torch import Tensor, nn
 
 from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
-from medscore.priors.base import Prior
+from medscore.parameters import is_number
+from medscore.priors.base import Prior, like
 from medscore.priors.contract import DataContract
 from medscore.priors.preconditioning import EDM, Condition, Preconditioning, log_ratio
 from medscore.sdes.base import SDE, expand
@@ -33,6 +36,9 @@ class NetworkPrior(Prior, nn.Module):
         condition: the time variable that F receives: ``log_ratio``, ``ratio``, ``log_sigma``,
             ``time_999`` or ``Level(count)`` of the same module.
         data_mean: mean m of the data in the network's range.
+
+    Raises:
+        MedscoreError: an argument of another type.
     """
 
     def __init__(
@@ -45,6 +51,11 @@ class NetworkPrior(Prior, nn.Module):
         condition: Condition = log_ratio,
         data_mean: float = 0.0,
     ) -> None:
+        _check_arguments(network, sde, domain)
+        _check_function("preconditioning", preconditioning, "medscore.priors.denoiser")
+        _check_function("condition", condition, "medscore.priors.ratio")
+        if not is_number(data_mean) or not math.isfinite(data_mean):
+            raise MedscoreError(f"`data_mean` is {data_mean!r:.80}", hint="use a number")
         nn.Module.__init__(self)
         self.network, self.sde, self.domain = network, sde, domain
         self.preconditioning, self.condition = preconditioning, condition
@@ -62,7 +73,8 @@ class NetworkPrior(Prior, nn.Module):
     def denoise(self, x: State, t: Times) -> State:
         skip, out, into = (expand(c, x) for c in self.preconditioning(self.sde, t))
         u = x / expand(self.sde.alpha(t), x) - self.data_mean
-        predicted = _tensor(self.network(into * u, self.condition(self.sde, t))).to(x.dtype)
+        output = _tensor(self.network(into * u, self.condition(self.sde, t)))
+        predicted = like(x, output, "the network").to(x.dtype)
         return self.data_mean + skip * u + out * predicted
 
     def forward(self, x: State, t: Times) -> State:
@@ -73,6 +85,31 @@ class NetworkPrior(Prior, nn.Module):
             t: times, (batch,).
         """
         return self.denoise(x, t)
+
+
+def _check_arguments(network: object, sde: object, domain: object) -> None:
+    """Reject arguments of other types, which would fail only when the prior is used."""
+    if not isinstance(network, nn.Module):
+        raise MedscoreError(f"`network` is {_named(network)}", hint="use a torch.nn.Module object")
+    if not isinstance(sde, SDE):
+        raise MedscoreError(f"`sde` is {_named(sde)}", hint="use an SDE object, such as VE()")
+    if domain is not None and not isinstance(domain, ImageDomain):
+        raise MedscoreError(
+            f"`domain` is {_named(domain)}",
+            hint="use medscore.ImageDomain(modality=..., quantity=..., low=..., high=...)",
+        )
+
+
+def _check_function(name: str, value: object, example: str) -> None:
+    """Reject what is no function of SDE and times."""
+    if not callable(value) or isclass(value):
+        raise MedscoreError(
+            f"`{name}` is {_named(value)}", hint=f"use a function or object, such as {example}"
+        )
+
+
+def _named(value: object) -> str:
+    return f"the class {value.__name__}" if isclass(value) else f"{value!r:.80}"
 
 
 def _tensor(output: object) -> Tensor:

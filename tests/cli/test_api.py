@@ -360,9 +360,9 @@ def test_a_prior_that_does_not_fit_is_refused(m: Measurement, mr_prior: Path) ->
 
 
 def test_an_unknown_setting_of_a_conditioner_is_refused_at_once() -> None:
-    with pytest.raises(TypeError, match="DPS has no setting eta"):
+    with pytest.raises(ms.MedscoreError, match="DPS has no setting eta - it has zeta"):
         DPS.with_settings(eta=1)
-    with pytest.raises(ValueError, match=r"`zeta` is 2, it must be in \[0, 1\]"):
+    with pytest.raises(ms.MedscoreError, match=r"`zeta` is 2, it must be in \[0, 1\]"):
         DiffPIR(None, None, zeta=2)  # type: ignore[arg-type]
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -186,3 +187,26 @@ def test_the_raw_reader_takes_what_is_not_square(tmp_path: Path) -> None:
     assert read_volume(tmp_path / "any.nii").modality == "unknown"
     with pytest.raises(MedscoreError, match="16x12"):
         load_image(tmp_path / "any.nii")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "why"),
+    [
+        ("dicom/0.dcm", {"channel": 5}, "`channel` is 5, which applies to 4-D NIfTI"),
+        ("dicom/0.dcm", {"channel": "a"}, "`channel` is 'a' - use a whole number"),
+        ("dicom/0.dcm", {"series": "nope"}, "`series` is 'nope', which applies to a folder"),
+        ("one.nii.gz", {"series": "nope"}, "`series` is 'nope', which applies to a folder"),
+        ("one.nii.gz", {"size": 8.5}, "`size` is 8.5 - use a whole number"),
+        ("one.nii.gz", {"size": "8"}, "`size` is '8'"),
+    ],
+)
+def test_options_that_do_not_apply_are_refused(
+    scan: Path, name: str, options: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(MedscoreError, match=why):
+        load_image(scan / name, **options)
+
+
+def test_a_path_must_be_given() -> None:
+    with pytest.raises(MedscoreError, match="`path` is None"):
+        load_image(None)  # type: ignore[arg-type]

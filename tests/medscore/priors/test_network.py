@@ -1,10 +1,15 @@
 """Score and denoiser are two views of one evaluation."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from medscore.errors import MedscoreError
 from medscore.priors.analytic import GaussianPrior
+from medscore.priors.base import Prior
+from medscore.priors.counted import Counted
 from medscore.priors.network import NetworkPrior
 from medscore.priors.preconditioning import EDM
 from medscore.sdes.base import SDE
@@ -63,3 +68,51 @@ def test_network_output_counts_as_the_posterior_standard_deviation(sde: SDE) -> 
     loud = NetworkPrior(Constant(1.0), sde, preconditioning=EDM(d)).denoise(x, t)
     s = float(sde.sigma(t) / sde.alpha(t))
     assert float((loud - silent).mean()) == pytest.approx(s * d / (s**2 + d**2) ** 0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"network": Constant}, "`network` is the class Constant"),
+        ({"sde": VE}, r"`sde` is the class VE - use an SDE object, such as VE\(\)"),
+        ({"domain": "CT"}, "`domain` is 'CT' - use medscore.ImageDomain"),
+        ({"preconditioning": "denoiser"}, "`preconditioning` is 'denoiser'"),
+        ({"condition": "ratio"}, "`condition` is 'ratio'"),
+        ({"data_mean": "x"}, "`data_mean` is 'x'"),
+    ],
+)
+def test_arguments_of_other_types_are_refused(changed: dict[str, Any], why: str) -> None:
+    with pytest.raises(MedscoreError, match=why):
+        NetworkPrior(**{"network": Constant(0.0), "sde": VE(), **changed})
+
+
+class Returns(Prior):
+    """A prior that returns any value."""
+
+    sde = VP()
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def denoise(self, x: Tensor, t: Tensor) -> Any:
+        return self.value
+
+
+class Three(nn.Module):
+    def forward(self, u: Tensor, c: Tensor) -> Tensor:
+        return torch.cat([u] * 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("prior", "why"),
+    [
+        (Returns(None), "prior Returns returned NoneType for an input of the shape"),
+        (Returns(torch.zeros(1, 1, 4, 1)), r"returned the shape \(1, 1, 4, 1\)"),
+        (NetworkPrior(Three(), VE()), r"the network returned the shape \(1, 3, 4, 4\)"),
+    ],
+)
+def test_another_output_is_refused_at_the_first_call(prior: Prior, why: str) -> None:
+    x, t = torch.zeros(1, 1, 4, 4), torch.tensor([0.5])
+    for call in (prior.score, Counted(prior).denoise):
+        with pytest.raises(MedscoreError, match=why):
+            call(x, t)
