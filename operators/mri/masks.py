@@ -257,7 +257,13 @@ def _budget(lines: int, acceleration: float, centre: int | None) -> tuple[Tensor
 def _total(count: int, acceleration: float) -> int:
     if not 1 <= acceleration < math.inf:
         raise ValueError(f"`acceleration` is {acceleration}, expected 1 or more")
-    return max(2, round(count / acceleration))
+    total = round(count / acceleration)
+    if total < 2:
+        raise ValueError(
+            f"the acceleration leaves {total} of {count} samples or lines, at least 2 are needed: "
+            "use a lower `acceleration`"
+        )
+    return total
 
 
 def _enough(rest: int, total: int, centre: int, what: str) -> None:
