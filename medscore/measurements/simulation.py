@@ -33,8 +33,8 @@ def simulate(
             :class:`medscore.measurements.choices.Choices`.
 
     Raises:
-        MedscoreError: the task is unknown, ``image`` is no image that was read, is not of its modality or not square, or an
-            option is unknown to the task or invalid.
+        MedscoreError: the task is unknown, ``image`` is no image that was read, not of its modality
+            or not square, or an option is unknown to the task or invalid.
     """
     if not isinstance(image, Volume):
         raise MedscoreError(

@@ -1,4 +1,4 @@
-"""``make_measurement``: data, operator, unit and geometry fit each other, or one line says why not."""
+"""``make_measurement``: data, operator, unit and geometry must fit each other."""
 
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def test_operators_made_of_line_integrals_keep_their_pixel_size(
     found = read_measurement(tmp_path / "m.h5")
     np.testing.assert_array_equal(found.data, made.data)
     torch.testing.assert_close(found.operator(IMAGE), operator(IMAGE))
-    with pytest.raises(MedscoreError, match="`image_unit` is 'HU', which .* does not measure"):
+    with pytest.raises(MedscoreError, match=r"`image_unit` is 'HU', which .* does not measure"):
         make_measurement(operator(IMAGE), operator, image_unit="HU")
 
 

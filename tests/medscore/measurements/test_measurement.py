@@ -198,16 +198,16 @@ def test_what_the_reader_refuses_is_not_written(
 
 @pytest.mark.parametrize("wrong", [None, 3, "text", np.zeros(3)])
 def test_arguments_of_other_types_are_refused(wrong: Any, tmp_path: Path) -> None:
-    with pytest.raises(MedscoreError, match="`m` is a .*, expected a measurement - make one"):
+    with pytest.raises(MedscoreError, match=r"`m` is a .*, expected a measurement - make one"):
         write_measurement(tmp_path / "m.h5", wrong)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("wrong", [None, 3, ["m.h5"]])
 def test_a_path_of_another_type_is_refused(measurement: Measurement, wrong: Any) -> None:
-    with pytest.raises(MedscoreError, match="`path` is .*, expected the path"):
+    with pytest.raises(MedscoreError, match=r"`path` is .*, expected the path"):
         read_measurement(wrong)
-    with pytest.raises(MedscoreError, match="`path` is .*, expected the path"):
+    with pytest.raises(MedscoreError, match=r"`path` is .*, expected the path"):
         write_measurement(wrong, measurement)
 
 
