@@ -257,13 +257,7 @@ def _budget(lines: int, acceleration: float, centre: int | None) -> tuple[Tensor
 def _total(count: int, acceleration: float) -> int:
     if not 1 <= acceleration < math.inf:
         raise ValueError(f"`acceleration` is {acceleration}, expected 1 or more")
-    total = round(count / acceleration)
-    if total < 2:
-        raise ValueError(
-            f"the acceleration leaves {total} of {count} samples or lines, at least 2 are needed: "
-            "use a lower `acceleration`"
-        )
-    return total
+    return max(2, round(count / acceleration))
 
 
 def _enough(rest: int, total: int, centre: int, what: str) -> None:
