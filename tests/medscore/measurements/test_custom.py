@@ -19,7 +19,7 @@ from medscore.operators.mri.fourier import Fourier
 
 SIDE = 16
 RADON = sparse_view(SIDE, 2.0, 5)
-PIXELS = Inpainting(torch.arange(SIDE) % 2 == 0)
+PIXELS = Inpainting((torch.arange(SIDE) % 2 == 0).expand(SIDE, SIDE))
 IMAGE = torch.rand(2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 0.02
 DATA = RADON(IMAGE)
 FUNCTIONS = LinearOperator(lambda x: 2 * x, lambda y: 2 * y, (1, SIDE, SIDE))
@@ -91,7 +91,8 @@ def test_a_slice_without_its_axes_gets_them() -> None:
         ({"noise": None}, "`noise` is None"),
         ({"noise": "loud"}, "`noise` is 'loud'"),
         ({"task": None}, "`task` is None"),
-        ({"operator": Colorization(SIDE, SIDE), "data": IMAGE, "image_unit": "HU"},
+        ({"operator": Colorization(SIDE, SIDE), "image_unit": "HU",
+          "data": Colorization(SIDE, SIDE)(IMAGE.expand(2, 3, SIDE, SIDE))},
          r"acts on images of shape \(3, 16, 16\), expected one channel"),
         ({"operator": Fourier(torch.ones(SIDE, SIDE)), "data": IMAGE, "image_unit": "magnitude"},
          "`data` are float32"),
