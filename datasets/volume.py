@@ -132,11 +132,12 @@ def check_modality(
     Raises:
         MedscoreError: the modality differs, or the values contradict it.
     """
+    needed = modality if modality in ("CT", "MR") else "CT or MR"
     if volume.modality not in (modality, "unknown") or modality not in ("CT", "MR"):
         raise MedscoreError(
-            f"the modality is {volume.modality}, {modality} is required",
+            f"the modality is {volume.modality}, {needed} is required",
             where=where,
-            hint=f"use a {modality if modality in ('CT', 'MR') else 'CT or MR'} scan",
+            hint=f"use {'an' if needed == 'MR' else 'a'} {needed} scan",
         )
     own = float(volume.values.min())
     if modality == "MR" and own < 0:

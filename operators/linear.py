@@ -13,9 +13,9 @@ range of A, with the real inner product (which suffices for complex data too, as
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -126,7 +126,7 @@ def _shape(given: object, name: str, *, least: int) -> tuple[int, ...]:
     """``given`` as a tuple, if it holds at least ``least`` positive integers."""
     shape = tuple(given) if isinstance(given, tuple | list) else ()
     if len(shape) < least or not all(
-        isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in shape
+        isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in shape
     ):
         raise OperatorError(
             f"`{name}` is {given!r}, expected positive integers",

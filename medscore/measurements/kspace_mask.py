@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -35,7 +36,17 @@ def kspace_mask(shape: tuple[int, int], name: str, acceleration: float, seed: in
     check_seed(seed)
     if name not in SHAPES:
         raise MedscoreError(f"`mask` is {name!r}", hint=f"use one of: {', '.join(SHAPES)}")
+    if not 1 <= acceleration < math.inf:
+        raise MedscoreError(f"`acceleration` is {acceleration:g}", hint="use 1 or more, such as 4")
+    left = round(shape[1] / acceleration)
+    if left < 2 and name != "variable-density-2d":
+        raise MedscoreError(
+            f"`acceleration` is {acceleration:g}: the acceleration leaves {left} of {shape[1]} "
+            "lines, fewer than 2",
+            hint=f"use at most {shape[1] // 2}, such as 4",
+        )
     try:
         return SHAPES[name](shape, acceleration, torch.Generator().manual_seed(seed))
     except ValueError as error:
-        raise MedscoreError(f"`acceleration` is {acceleration:g}: {error}", hint="use 4") from error
+        what = str(error).partition(": use a lower")[0]
+        raise MedscoreError(f"`acceleration` is {acceleration:g}: {what}", hint="use 4") from error

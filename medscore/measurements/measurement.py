@@ -60,8 +60,8 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
         m: measurement to store.
 
     Raises:
-        MedscoreError: ``m`` is no measurement, its parts do not fit each other, or the folder cannot
-            be written.
+        MedscoreError: ``m`` is no measurement, its parts do not fit each other, or the folder
+            cannot be written.
     """
     path = _path(path)
     if not isinstance(m, Measurement):

@@ -76,9 +76,18 @@ def implants(size: int, spacing: float, c: Choices) -> Tensor:
         size: pixels per side.
         spacing: pixel spacing in mm.
         c: parameters of the scan, with the positions of the implants.
+
+    Raises:
+        MedscoreError: a radius is not positive.
     """
     reach = 0.15 * size * spacing
     places = c.implants or ((-reach, 0.0, 5.0), (reach, -reach / 3, 7.0))
+    for x, y, radius in places:
+        if not radius > 0:
+            raise MedscoreError(
+                f"`implants` has a disc ({x:g}, {y:g}, {radius:g}), whose radius is not positive",
+                hint="use X,Y,RADIUS in mm, such as 0,0,5",
+            )
     return discs(size, spacing, [(x, y) for x, y, _ in places], [r for *_, r in places])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -93,6 +94,10 @@ def measure(
     Raises:
         MedscoreError: the file cannot be read, or a parameter is invalid or does not apply to it.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise MedscoreError(
+            f"`path` is {path!r}, expected the path of raw data", hint="give a file or a folder"
+        )
     path = Path(path)
     options = _Options(
         size, _pair(spacing), slices, maps, acceleration, mask, seed, metal, margin, series, target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,14 @@ def simulate(
             :class:`medscore.measurements.choices.Choices`.
 
     Raises:
-        MedscoreError: the task is unknown, the image is not of its modality or not square, or an
-            option is unknown to the task or invalid.
+        MedscoreError: the task is unknown, ``image`` is no image that was read, not of its modality
+            or not square, or an option is unknown to the task or invalid.
     """
+    if not isinstance(image, Volume):
+        raise MedscoreError(
+            f"`image` is {_described(image)}, expected an image that was read",
+            hint="read a file with load_image",
+        )
     spec = scan_spec(task, noise, seed, options)
     chosen = choices(spec)
     check_values(image.values)
@@ -82,6 +88,12 @@ def simulate_scan(
         affine=image.affine,
         source=image.source,
     )
+
+
+def _described(image: object) -> str:
+    """The value where it is short, else its type."""
+    short = isinstance(image, str | Path | int | float | None)
+    return repr(image) if short else f"a {type(image).__name__}"
 
 
 def _check_largest(data: NDArray[Any], image_unit: str, noise_name: str) -> None:

@@ -15,6 +15,21 @@ from medscore.measurements.tasks import OPTIONS, TASKS
 
 DEFAULTS = Choices()
 
+HINTS = {
+    "views": "use a whole number, such as 23",
+    "arc": "use degrees, such as 120",
+    "acceleration": "use a number, such as 4",
+    "mask": "use a name, such as equispaced",
+    "coils": "use a whole number, such as 8",
+    "factor": "use a whole number, such as 2",
+    "blur": "use a number of pixels, such as 2",
+    "hidden": "use a number between 0 and 1, such as 0.25",
+    "implants": "use (x, y, radius) in mm for each disc, such as [(0, 0, 5)]",
+    "noise": "use text: none, gaussian:0.01 or poisson:1e5",
+    "seed": "use a whole number, such as 0",
+}
+"""What to do about a value of another type."""
+
 
 class ScanSpec(Strict):
     """A task of :data:`medscore.measurements.tasks.TASKS` and its parameters.
@@ -73,7 +88,7 @@ def scan_spec(task: str, noise: str, seed: int, options: Mapping[str, Any]) -> S
     Raises:
         MedscoreError: the task is unknown, has no such option, or a value is of another type.
     """
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise MedscoreError(f"`task` is {task!r}", hint=f"use one of: {', '.join(TASKS)}")
     for name in options:
         if name not in OPTIONS[task]:
@@ -84,8 +99,6 @@ def scan_spec(task: str, noise: str, seed: int, options: Mapping[str, Any]) -> S
     try:
         return ScanSpec(task=task, noise=noise, seed=seed, **options)
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise MedscoreError(
-            f"`{fault['loc'][0]}` is {options.get(str(fault['loc'][0]))!r}: {fault['msg']}",
-            hint="correct the value",
-        ) from None
+        name = str(error.errors()[0]["loc"][0])
+        given = {**options, "noise": noise, "seed": seed}[name]
+        raise MedscoreError(f"`{name}` is {given!r}", hint=HINTS[name]) from None

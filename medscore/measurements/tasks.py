@@ -64,7 +64,15 @@ def limited_angle_ct(grid: Grid, c: Choices) -> Scan:
     """
     if not 0 < c.arc <= 180:
         raise MedscoreError(f"`arc` is {c.arc:g} degrees", hint="use more than 0, at most 180")
-    return _ct(limited_angle(side_of(grid), grid.spacing, 0.0, math.radians(c.arc)), c)
+    side = side_of(grid)
+    try:
+        operator = limited_angle(side, grid.spacing, 0.0, math.radians(c.arc))
+    except ValueError as error:
+        raise MedscoreError(
+            f"`arc` is {c.arc:g} degrees, which contains no view",
+            hint=f"use at least {180 / full_grid(1, side):.3g}, the distance of two views",
+        ) from error
+    return _ct(operator, c)
 
 
 def mar(grid: Grid, c: Choices) -> Scan:
@@ -139,6 +147,11 @@ def inpaint(grid: Grid, c: Choices) -> Scan:
         (round(n * (1 - c.hidden) / 2), round(n * c.hidden)) for n in grid.shape
     )
     known[top : top + height, left : left + width] = False
+    if bool(known.all()) or not bool(known.any()):
+        raise MedscoreError(
+            f"`hidden` is {c.hidden:g}, which hides {'no' if bool(known.all()) else 'every'} pixel",
+            hint="use 0.25",
+        )
     return _pixels(Inpainting(known), grid, c)
 
 
@@ -155,7 +168,10 @@ def super_resolution(grid: Grid, c: Choices) -> Scan:
     try:
         return _pixels(SuperResolution(*grid.shape, c.factor), grid, c)
     except ValueError as error:
-        raise MedscoreError(f"`factor` is {c.factor}: {error}", hint="use 2 or 4") from error
+        rows, columns = grid.shape
+        raise MedscoreError(
+            f"`factor` is {c.factor}, which does not divide {rows}x{columns}", hint="use 2 or 4"
+        ) from error
 
 
 def deblur(grid: Grid, c: Choices) -> Scan:

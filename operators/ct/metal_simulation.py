@@ -32,6 +32,7 @@ from medscore.operators.ct.geometry import FanBeam, ParallelBeam
 from medscore.operators.ct.metal import metal_trace
 from medscore.operators.ct.projector import project
 from medscore.operators.ct.xray import Spectrum, attenuation
+from medscore.operators.grid import OperatorError
 from medscore.types import Images
 
 REFERENCE = 70.0
@@ -133,7 +134,13 @@ def discs(
         spacing: pixel spacing in mm.
         centres: centre (x, y) of each disc in mm.
         radii: radius of each disc in mm.
+
+    Raises:
+        OperatorError: a radius is not positive.
     """
+    for radius in radii:
+        if not radius > 0:
+            raise OperatorError(f"`radii` contains {radius:g}", hint="use positive numbers in mm")
     fine = 8 * size
     axis = (torch.arange(fine, dtype=torch.float64) - (fine - 1) / 2) * (spacing / 8)
     covered = torch.zeros(fine, fine, dtype=torch.bool)

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from medscore.operators.base import Operator
+from medscore.operators.grid import OperatorError
 from medscore.operators.noise import NoiseModel
 
 
@@ -23,6 +24,11 @@ class Inpainting(Operator):
     zero_filled_is_pinv = True
 
     def __init__(self, mask: Tensor, noise: NoiseModel | None = None) -> None:
+        if not isinstance(mask, Tensor) or mask.ndim < 2:
+            raise OperatorError(
+                f"`mask` is {getattr(mask, 'shape', mask)}, expected a tensor (..., H, W)",
+                hint="give one 0 or 1 for each pixel",
+            )
         shape = (mask.shape[-2], mask.shape[-1])
         super().__init__(mask, image_shape=shape, grid_shape=shape, noise=noise)
 

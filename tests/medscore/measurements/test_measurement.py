@@ -172,28 +172,66 @@ def test_refuses_a_file_with(
     assert why in refused(read_measurement, stored)
 
 
+def put_data(stored: Path, data: NDArray[Any]) -> None:
+    with editing(stored) as file:
+        del file["data"]
+        file["data"] = data
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"data": np.zeros((2, 1, 180, 24), np.float32)}, "data are zero everywhere"),
+        ({"data": np.ones((2, 1, 180, 23), np.float32)}, "the data have shape"),
+        ({"image_unit": "HU"}, "does not measure"),
+        ({"affine": np.eye(4)}, "does not have pixels of 2 mm"),
+        ({"affine": np.eye(3)}, "is not a finite 4x4 matrix"),
+    ],
+)
+def test_what_the_reader_refuses_is_not_written(
+    measurement: Measurement, tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(MedscoreError, match=why):
+        write_measurement(tmp_path / "m.h5", replace(measurement, **changes))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "text", np.zeros(3)])
+def test_arguments_of_other_types_are_refused(wrong: Any, tmp_path: Path) -> None:
+    with pytest.raises(MedscoreError, match=r"`m` is a .*, expected a measurement - make one"):
+        write_measurement(tmp_path / "m.h5", wrong)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ["m.h5"]])
+def test_a_path_of_another_type_is_refused(measurement: Measurement, wrong: Any) -> None:
+    with pytest.raises(MedscoreError, match=r"`path` is .*, expected the path"):
+        read_measurement(wrong)
+    with pytest.raises(MedscoreError, match=r"`path` is .*, expected the path"):
+        write_measurement(wrong, measurement)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_refuses_data_that_are_not_finite(
     stored: Path, refused: Refused, measurement: Measurement, bad: float
 ) -> None:
     data = measurement.data.copy()
     data[1, 0, 0, 3] = bad
-    write_measurement(stored, replace(measurement, data=data))
+    put_data(stored, data)
     assert "data contain NaN" in refused(read_measurement, stored)
 
 
 def test_refuses_what_no_line_integral_reaches(
     stored: Path, refused: Refused, measurement: Measurement
 ) -> None:
-    write_measurement(stored, replace(measurement, data=1e35 * measurement.data))
+    put_data(stored, 1e35 * measurement.data)
     assert "no line integral" in refused(read_measurement, stored)
 
 
 def test_refuses_complex_line_integrals(
     stored: Path, refused: Refused, measurement: Measurement
 ) -> None:
-    data = measurement.data.astype(np.complex64)
-    write_measurement(stored, replace(measurement, data=data))
+    put_data(stored, measurement.data.astype(np.complex64))
     assert "data are complex64" in refused(read_measurement, stored)
 
 

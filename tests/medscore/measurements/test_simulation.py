@@ -69,6 +69,24 @@ def test_an_option_of_another_task_is_refused(task: str, option: str) -> None:
         ("sparse-ct", {"noise": "loud"}, "`noise` is 'loud'"),
         ("sparse-ct", {"noise": "gaussian:1e20"}, "with `noise` gaussian:1e20 the data reach"),
         ("limited-angle", {"arc": 181}, "`arc` is 181"),
+        ("limited-angle", {"arc": 1e-9}, "`arc` is 1e-09 degrees, which contains no view - use"),
+        ("sparse-ct", {"noise": 0.1}, "`noise` is 0.1 - use text: none, gaussian:0.01"),
+        ("sparse-ct", {"noise": None}, "`noise` is None - use text"),
+        ("sparse-ct", {"seed": "a"}, "`seed` is 'a' - use a whole number"),
+        (["sparse-ct"], {}, "`task` is ['sparse-ct']"),
+        ("mar", {"implants": [(0, 0, -5)]}, "`implants` has a disc (0, 0, -5), whose radius"),
+        ("mar", {"implants": [(0, 0, 5), (0, 0, 0)]}, "`implants` has a disc (0, 0, 0)"),
+        ("sparse-mar", {"implants": [(0, 0, -5)]}, "`implants` has a disc (0, 0, -5)"),
+        ("mri", {"acceleration": 0}, "`acceleration` is 0 - use 1 or more"),
+        ("mri", {"acceleration": 1e9}, "`acceleration` is 1e+09: the acceleration leaves 0 of 32"),
+        ("mri", {"acceleration": 1e9, "mask": "random"}, "`acceleration` is 1e+09: the"),
+        ("mri-multicoil", {"acceleration": 32}, "`acceleration` is 32: the acceleration leaves 1"),
+        ("mri", {"acceleration": 1e9, "mask": "variable-density"}, "`acceleration` is 1e+09: the"),
+        ("mri", {"acceleration": 1e9, "mask": "variable-density-2d"}, "`acceleration` is 1e+09"),
+        ("inpaint", {"hidden": 1e-9}, "`hidden` is 1e-09, which hides no pixel"),
+        ("inpaint", {"hidden": 0.999}, "`hidden` is 0.999, which hides every pixel"),
+        ("deblur", {"blur": 0}, "`blur` is 0 pixels"),
+        ("sr", {"factor": 0}, "`factor` is 0, which does not divide 32x32"),
         ("limited-angle", {"arc": float("nan")}, "`arc` is nan"),
         ("mar", {"noise": "gaussian:1"}, "photons"),
         ("mar", {"implants": [(1, 2)]}, "`implants` is"),
@@ -83,8 +101,9 @@ def test_an_option_of_another_task_is_refused(task: str, option: str) -> None:
 )
 def test_refuses_in_one_line(task: str, options: dict[str, Any], why: str) -> None:
     with pytest.raises(MedscoreError) as error:
-        simulate(volume(NEEDS.get(task, "CT")), task, **options)
+        simulate(volume(NEEDS.get(str(task), "CT")), task, **options)
     assert why in str(error.value)
+    assert str(error.value).count(f"`{next(iter(options), '')}` is") <= 1
     assert "\n" not in str(error.value)
     assert " - " in str(error.value)
 
@@ -93,8 +112,8 @@ def test_refuses_in_one_line(task: str, options: dict[str, Any], why: str) -> No
     ("image", "task", "why"),
     [
         (volume("MR"), "sparse-ct", "the modality is MR, CT is required"),
-        (volume("CT"), "mri", "the modality is CT, MR is required"),
-        (volume("PET"), "inpaint", "CT or MR"),
+        (volume("CT"), "mri", "the modality is CT, MR is required - use an MR scan"),
+        (volume("PET"), "inpaint", "PET, CT or MR is required - use a CT or MR scan"),
         (Volume(volume().values + 1000, volume().affine, "CT", Source("array", "")), "sparse-ct",
          "shows air"),
         (Volume(volume().values[:, :8], volume().affine, "CT", Source("array", "")), "inpaint",
@@ -108,6 +127,19 @@ def test_refuses_in_one_line(task: str, options: dict[str, Any], why: str) -> No
 def test_refuses_an_image(image: Volume, task: str, why: str) -> None:
     with pytest.raises(MedscoreError, match=why):
         simulate(image, task)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("scan.dcm", "`image` is 'scan.dcm', expected an image that was read - read a file with"),
+        (None, "`image` is None"),
+        (np.zeros((2, 8, 8)), "`image` is a ndarray"),
+    ],
+)
+def test_what_is_no_image_is_refused(wrong: Any, why: str) -> None:
+    with pytest.raises(MedscoreError, match=why):
+        simulate(wrong, "sparse-ct")
 
 
 def test_an_image_of_unknown_modality_is_taken_for_what_the_task_needs() -> None:
