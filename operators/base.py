@@ -42,14 +42,7 @@ class Operator(Factored):
     __array_ufunc__: ClassVar[None] = None  # NumPy numbers leave ``c * A`` to __rmul__
 
     def __call__(self, x: Tensor) -> Tensor:
-        """A x, after a check of the type and shape of ``x``.
-
-        Args:
-            x: images, (batch, ..., *image_shape).
-
-        Raises:
-            OperatorError: ``x`` is no tensor, of integers, or of another shape.
-        """
+        """A x; an ``x`` of another shape, or of integers, is refused."""
         check_image(x, self.image_shape)
         return self.forward(x)
 
@@ -100,14 +93,7 @@ class Operator(Factored):
         return Sum(self, -other) if isinstance(other, Operator) else NotImplemented
 
     def __mul__(self, factor: SupportsFloat) -> Operator:
-        """The multiple by a real number.
-
-        Args:
-            factor: the number, of Python, NumPy or PyTorch.
-
-        Raises:
-            OperatorError: it is complex, zero, infinite or NaN.
-        """
+        """The multiple by a real number of Python, NumPy or PyTorch; others are refused."""
         return Scaled(self, float(factor)) if is_real(factor) else NotImplemented
 
     __rmul__ = __mul__
