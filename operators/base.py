@@ -17,7 +17,14 @@ import torch
 from torch import Tensor
 
 from medscore.operators.factored import Factored
-from medscore.operators.grid import OperatorError, check_image, check_mask, same_shape
+from medscore.operators.grid import (
+    OperatorError,
+    check_image,
+    check_mask,
+    extra,
+    is_real,
+    same_shape,
+)
 from medscore.operators.linalg import norm
 
 __all__ = ["Adjoint", "Composition", "Operator", "Scaled", "Sum", "check_mask", "norm"]
@@ -35,14 +42,7 @@ class Operator(Factored):
     __array_ufunc__: ClassVar[None] = None  # NumPy numbers leave ``c * A`` to __rmul__
 
     def __call__(self, x: Tensor) -> Tensor:
-        """A x, after a check of the type and shape of ``x``.
-
-        Args:
-            x: images, (batch, ..., *image_shape).
-
-        Raises:
-            OperatorError: ``x`` is no tensor, of integers, or of another shape.
-        """
+        """A x; an ``x`` of another shape, or of integers, is refused."""
         check_image(x, self.image_shape)
         return self.forward(x)
 
@@ -93,15 +93,8 @@ class Operator(Factored):
         return Sum(self, -other) if isinstance(other, Operator) else NotImplemented
 
     def __mul__(self, factor: SupportsFloat) -> Operator:
-        """The multiple by a real number.
-
-        Args:
-            factor: the number, of Python, NumPy or PyTorch.
-
-        Raises:
-            OperatorError: it is complex, zero, infinite or NaN.
-        """
-        return Scaled(self, float(factor)) if _is_real(factor) else NotImplemented
+        """The multiple by a real number of Python, NumPy or PyTorch; others are refused."""
+        return Scaled(self, float(factor)) if is_real(factor) else NotImplemented
 
     __rmul__ = __mul__
 
@@ -171,8 +164,8 @@ class Composition(Operator):
         self.surjective = outer.surjective and inner.surjective and self._invertible
         super().__init__(
             outer.diagonal,
-            image_shape=_extra(outer.image_shape, inner.grid_shape) + inner.image_shape,
-            grid_shape=_extra(inner.grid_shape, outer.image_shape) + outer.grid_shape,
+            image_shape=extra(outer.image_shape, inner.grid_shape) + inner.image_shape,
+            grid_shape=extra(inner.grid_shape, outer.image_shape) + outer.grid_shape,
             noise=outer.noise_model,
         )
 
@@ -298,20 +291,3 @@ class Scaled(Operator):
     def adjoint(self, y: Tensor) -> Tensor:
         self._count[0] += 1
         return self.factor * self.inner.adjoint(y)
-
-
-def _is_real(value: object) -> bool:
-    """True if ``value`` is a single real number of Python, NumPy or PyTorch; complex raises."""
-    if getattr(value, "ndim", 0) != 0:
-        return False
-    if isinstance(value, complex) or "complex" in str(getattr(value, "dtype", "")):
-        raise OperatorError(
-            f"`factor` is {value}, expected a real number",
-            hint="multiply the images or the data by the complex number instead",
-        )
-    return isinstance(value, SupportsFloat)
-
-
-def _extra(longer: tuple[int, ...], shorter: tuple[int, ...]) -> tuple[int, ...]:
-    """The leading axes that the one shape has and the other leaves out."""
-    return longer[: max(0, len(longer) - len(shorter))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import SupportsFloat
+
 from torch import Tensor
 
 from medscore.errors import MedscoreError
@@ -83,3 +85,32 @@ def check_image(x: object, image_shape: tuple[int, ...]) -> None:
     if tuple(x.shape[-len(image_shape) :]) != image_shape:
         shape = ", ".join(map(str, image_shape))
         raise OperatorError(f"`x` has shape {tuple(x.shape)}", hint=f"use (batch, ..., {shape})")
+
+
+def is_real(value: object) -> bool:
+    """True if ``value`` is a single real number of Python, NumPy or PyTorch.
+
+    Args:
+        value: any object.
+
+    Raises:
+        OperatorError: a complex number.
+    """
+    if getattr(value, "ndim", 0) != 0:
+        return False
+    if isinstance(value, complex) or "complex" in str(getattr(value, "dtype", "")):
+        raise OperatorError(
+            f"`factor` is {value}, expected a real number",
+            hint="multiply the images or the data by the complex number instead",
+        )
+    return isinstance(value, SupportsFloat)
+
+
+def extra(longer: tuple[int, ...], shorter: tuple[int, ...]) -> tuple[int, ...]:
+    """The leading axes that the one shape has and the other leaves out.
+
+    Args:
+        longer: the shape with more axes.
+        shorter: the other shape.
+    """
+    return longer[: max(0, len(longer) - len(shorter))]
