@@ -12,8 +12,8 @@ BESIDE = ("operators", "datasets", "configs")
 """Folders of the repository that are installed as subpackages of medscore."""
 
 LAYERS = (
-    ("errors", "types", "hounsfield", "parameters", "configs"),
-    ("white_noise", "io", "metrics"),
+    ("errors", "types", "hounsfield", "configs"),
+    ("white_noise", "io", "metrics", "parameters"),
     ("domain", "sdes", "nets", "operators", "datasets"),
     ("measurements", "priors"),
     ("samplers", "objectives"),

@@ -25,7 +25,7 @@ from medscore.datasets.volume import (
     slice_range,
 )
 from medscore.errors import MedscoreError
-from medscore.parameters import is_number
+from medscore.parameters import is_whole
 
 SMALLEST = 8
 """Pixels per side of the smallest image that is reconstructed."""
@@ -78,7 +78,7 @@ def load_image(
             are not square, or ``size`` or ``slices`` do not fit it.
     """
     path = _path(path)
-    if size is not None and (not is_number(size, whole=True) or size < SMALLEST):
+    if size is not None and (not is_whole(size) or size < SMALLEST):
         raise MedscoreError(f"`size` is {size!r:.80}", hint=f"use a whole number from {SMALLEST}")
     (volume,) = read_scan(
         [path], modality=modality, series=series, resample=resample, channel=channel
@@ -162,7 +162,7 @@ def read_volume(
         MedscoreError: there is no such file, it is not an image, or its reader refuses it.
     """
     path = _path(path)
-    if channel is not None and not is_number(channel, whole=True):
+    if channel is not None and not is_whole(channel):
         raise MedscoreError(f"`channel` is {channel!r:.80}", hint="use a whole number from 0")
     if not path.exists():
         raise MedscoreError("no such file or folder", where=path, hint="check the path")

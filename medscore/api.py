@@ -29,7 +29,7 @@ from medscore.engine.loop import UNCONDITIONAL, Batch, Job, Samples, StepInfo, r
 from medscore.errors import MedscoreError
 from medscore.metrics.convention import CONVENTIONS, Convention
 from medscore.metrics.image_quality import Quality, quality as compare
-from medscore.parameters import is_number
+from medscore.parameters import is_whole
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import prior_path, shipped_priors
 from medscore.priors.checkpoint import load_prior as read_prior, read_checkpoint
@@ -38,8 +38,8 @@ from medscore.priors.given import check_shape, given_prior
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.result import Reconstruction
 from medscore.registry.build import build_grid, build_sampler
-from medscore.registry.checks import check_ranges, resolve_device
-from medscore.registry.presets import parse_parameters, split_parameters
+from medscore.registry.checks import resolve_device
+from medscore.registry.presets import parsed, split_parameters
 from medscore.samplers.base import Sampler, sampler_object
 from medscore.samplers.grids import Grid
 from medscore.white_noise import derive_seed
@@ -106,7 +106,7 @@ def sample(
     Raises:
         MedscoreError: an invalid parameter, or a prior whose image size is unknown.
     """
-    check_ranges(
+    check_counts(
         ("count", count, 1, 10**7), ("steps", steps, 1, 100_000), ("seed", seed, 0, 2**63 - 1),
         ("batch_size", batch_size, 1, 10**6),
     )  # fmt: skip
@@ -117,8 +117,7 @@ def sample(
     _check_conditioner(conditioner)
     if not callable(on_step):
         raise MedscoreError(f"`on_step` is {on_step!r:.80}", hint="use a function of a StepInfo")
-    if not isinstance(parameters, Mapping):
-        parameters = parse_parameters(parameters)
+    parameters = parsed(parameters)
     own = split_parameters(parameters)
     _check_owners(own, sampler=sampler, grid=grid, conditioner=conditioner)
     if isinstance(sampler, str):
@@ -211,7 +210,7 @@ def _times(grid: object, parameters: Mapping[str, Any], prior: Prior, steps: int
 
 
 def _checked_shape(prior: Prior, shape: Any) -> tuple[int, ...]:
-    if not isinstance(shape, Sequence) or not all(is_number(n, whole=True) for n in shape):
+    if not isinstance(shape, Sequence) or not all(is_whole(n) for n in shape):
         raise MedscoreError(f"`shape` is {shape!r:.80}", hint="use (channel, H, W)")
     check_shape(prior, tuple(shape), "shape", batch=False)
     return tuple(shape)

@@ -98,15 +98,22 @@ def holds(value: int | float, bounds: tuple[Bound, ...]) -> bool:
     return all(tests[type(bound)](_limit(bound)) for bound in bounds)
 
 
-def is_number(value: object, *, whole: bool = False) -> TypeGuard[float]:
+def is_number(value: object) -> TypeGuard[float]:
     """True for a real number of Python or NumPy; truth values are none.
 
     Args:
         value: any value.
-        whole: whether it must be an integer.
     """
-    kind = numbers.Integral if whole else numbers.Real
-    return isinstance(value, kind) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """True for an integer of Python or NumPy; truth values are none.
+
+    Args:
+        value: any value.
+    """
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def check_fields(method: Any) -> None:
@@ -141,12 +148,10 @@ def check_value(method: Any, name: str, value: object) -> None:
     words = f"{expected} {described(limits)}".rstrip()
     if isinstance(value, bool) and bool in kinds:
         return
-    if not is_number(value, whole=float not in kinds) or kinds == {bool}:
-        raise MedscoreError(f"`{name}` is {value!r:.80}, it must be {words}", hint="correct it")
+    if not is_number(value) or not (float in kinds or is_whole(value)) or kinds == {bool}:
+        raise MedscoreError(f"`{name}` is {value!r:.80}", hint=f"use {words}")
     if not holds(value, limits):
-        raise MedscoreError(
-            f"`{name}` is {value:g}, it must be {described(limits)}", hint=f"use {words}"
-        )
+        raise MedscoreError(f"`{name}` is {value:g}", hint=f"use {words}")
 
 
 def _kinds(hint: Any) -> set[Any]:

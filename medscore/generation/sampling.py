@@ -27,7 +27,7 @@ from medscore.priors.network import NetworkPrior
 from medscore.registry.build import build_conditioner, build_grid, build_sampler
 from medscore.registry.checks import check_counts, check_precision, check_ranges, resolve_device
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
-from medscore.registry.presets import parse_parameters, split_parameters
+from medscore.registry.presets import parsed, split_parameters
 
 CONDITIONER = "diffpir"
 """The default conditioner for observed images."""
@@ -157,8 +157,7 @@ def generate(
             exists, or the sampler diverges.
     """
     defaults = ("dpm-solver++", "angular") if known is None else ("ddim", "focused")
-    if not isinstance(parameters, Mapping):
-        parameters = parse_parameters(parameters)
+    parameters = parsed(parameters)
     if snr is not None:
         parameters = {"sampler.snr": snr, **parameters}
     settings = GenerationSettings(

@@ -359,11 +359,11 @@ def test_a_prior_that_does_not_fit_is_refused(m: Measurement, mr_prior: Path) ->
         ms.reconstruct(m, mr_prior, **FEW)
 
 
-def test_an_unknown_setting_of_a_conditioner_is_refused_at_once() -> None:
+def test_an_unknown_setting_of_a_conditioner_is_refused_at_once(m: Measurement) -> None:
     with pytest.raises(ms.MedscoreError, match="DPS has no setting eta - it has zeta"):
         DPS.with_settings(eta=1)
-    with pytest.raises(ms.MedscoreError, match=r"`zeta` is 2, it must be in \[0, 1\]"):
-        DiffPIR(None, None, zeta=2)  # type: ignore[arg-type]
+    with pytest.raises(ms.MedscoreError, match=r"`zeta` is 2 - use a number in \[0, 1\]"):
+        DiffPIR(m.operator, torch.from_numpy(m.data), zeta=2.0)
 
 
 def test_samplers_prepare_for_the_grid_themselves(m: Measurement, prior: Path) -> None:

@@ -9,6 +9,7 @@ from support import FixedNoise, SharedNoise, Square
 from torch import Tensor
 
 from medscore.conditioners.proximal import Proximal
+from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.images.inpainting import Inpainting
 from medscore.priors.analytic import GaussianPrior
@@ -142,5 +143,5 @@ def test_projecting_is_lines_4_and_5_of_algorithm_8_2(sde: SDE) -> None:
 
 @pytest.mark.parametrize("lam", [-0.1, 1.1, float("nan")])
 def test_a_strength_outside_0_1_is_refused(lam: float) -> None:
-    with pytest.raises(ValueError, match="lam"):
+    with pytest.raises(MedscoreError, match="`lam`"):
         Proximal(left_half(), torch.zeros(1, 1, SIDE, SIDE), lam)
