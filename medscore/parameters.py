@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 from functools import lru_cache
 from types import NoneType
-from typing import Annotated, Any, TypeGuard, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from medscore.errors import MedscoreError
+from medscore.types import is_number, is_whole
 
 Positive = Annotated[float, Gt(0), Lt(math.inf)]
 """A finite number greater than 0."""
@@ -96,24 +96,6 @@ def holds(value: int | float, bounds: tuple[Bound, ...]) -> bool:
         Le: lambda limit: value <= limit, Lt: lambda limit: value < limit,
     }  # fmt: skip
     return all(tests[type(bound)](_limit(bound)) for bound in bounds)
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """True for a real number of Python or NumPy; truth values are none.
-
-    Args:
-        value: any value.
-    """
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def is_whole(value: object) -> TypeGuard[int]:
-    """True for an integer of Python or NumPy; truth values are none.
-
-    Args:
-        value: any value.
-    """
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def check_fields(method: Any) -> None:
