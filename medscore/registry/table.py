@@ -68,11 +68,14 @@ class Table(Mapping[str, Callable[..., Any]]):
         return values_for(self[name], given, f"{self.kind} {name}")
 
     def source(self, name: str) -> str:
-        """The first paragraph of a method's module, which names the method and its source.
+        """The first paragraph on a method, which names the method and its source.
+
+        A class has a module of its own, which is quoted; a function shares its module with others,
+        and its own docstring is quoted.
 
         Args:
             name: name of the method.
         """
-        module = inspect.getmodule(self[name])
-        text = inspect.getdoc(module) or ""
-        return " ".join(text.split("\n\n")[0].split())
+        method = self[name]
+        text = inspect.getdoc(inspect.getmodule(method) if inspect.isclass(method) else method)
+        return " ".join((text or "").split("\n\n")[0].split())

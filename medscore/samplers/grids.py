@@ -69,7 +69,7 @@ def karras(sde: SDE, steps: int, rho: Positive = 7.0) -> AnyFloat:
 
 
 def focused(sde: SDE, steps: int, high: Positive = 3.0, low: Positive = 0.006) -> AnyFloat:
-    """One step to sigma/alpha = ``high``, then equal steps in log(sigma/alpha) down to ``low``.
+    """One step to sigma/alpha = ``high``, then equal steps in log(sigma/alpha) to ``low`` (new).
 
     This grid is meant for reconstruction, where the measurements already determine the coarse
     structure that forms at the highest noise levels, and the lowest levels hardly change the image.
@@ -91,7 +91,7 @@ def focused(sde: SDE, steps: int, high: Positive = 3.0, low: Positive = 0.006) -
 
 
 def angular(sde: SDE, steps: int, centre: Positive = 0.5, width: Positive = 2.0) -> AnyFloat:
-    """Equal steps in arctan((v / centre)^(1 / width)) with v = sigma/alpha.
+    """Equal steps in arctan((v / centre)^(1 / width)) with v = sigma/alpha (new).
 
     In log v the grid is densest where the noise is about as large as the data, and coarse at both
     ends, where the denoised image hardly changes. A width of 1 is the cosine schedule (Nichol and

@@ -62,7 +62,7 @@ class PredictorCorrector(Sampler):
 
 
 def pc(snr: Positive = 0.16, corrections: Count = 1) -> PredictorCorrector:
-    """Predictor-corrector sampling with reverse diffusion and Langevin steps (Alg. B.4 and B.5).
+    """Predictor-corrector sampling by reverse diffusion and Langevin steps (Song 2022, Alg. B.4).
 
     Args:
         snr: signal-to-noise ratio r of the corrector (Alg. B.6 and B.7).

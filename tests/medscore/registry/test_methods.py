@@ -89,6 +89,10 @@ def test_every_source_is_stated(table: Any, name: str) -> None:
     assert len(table.source(name)) > 20
 
 
+def test_every_grid_has_its_own_source() -> None:
+    assert len({GRIDS.source(name) for name in GRIDS}) == len(GRIDS)
+
+
 def test_a_parameter_is_converted_from_text() -> None:
     assert CONDITIONERS.convert("diffpir", {"zeta": "0.3", "iterations": "7"}) == {
         "zeta": 0.3,
