@@ -247,6 +247,6 @@ def _watch(
         raise MedscoreError(
             f"sample {items[worst]} has root mean square {float(size[worst]):.3g} after step "
             f"{step}, the limit is {float(limit[worst]):.3g}{last}",
-            hint="the sampler diverged: use more `steps`, another `grid`, or smaller steps of the "
-            "conditioner or corrector",
+            hint="the sampler diverged: use more `steps`, another `grid` or `sampler`, or smaller "
+            "steps of the conditioner or corrector",
         )
