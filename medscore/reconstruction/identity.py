@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medscore.operators.base import Operator
@@ -60,7 +61,7 @@ def identity_of(given: Any, seen: tuple[int, ...] = ()) -> str:
     return repr(given)
 
 
-def _of_array(given: np.ndarray[Any, Any] | Tensor) -> str:
+def _of_array(given: NDArray[Any] | Tensor) -> str:
     if isinstance(given, Tensor):
         given = given.detach().cpu().to_dense().resolve_conj().resolve_neg()
         given = (given.float() if given.dtype == torch.bfloat16 else given).numpy()
