@@ -12,7 +12,7 @@ BESIDE = ("operators", "datasets", "configs")
 """Folders of the repository that are installed as subpackages of medscore."""
 
 LAYERS = (
-    ("errors", "types", "hounsfield", "configs"),
+    ("errors", "types", "numeric", "hounsfield", "configs"),
     ("white_noise", "io", "metrics", "parameters"),
     ("domain", "sdes", "nets", "operators", "datasets"),
     ("measurements", "priors"),

@@ -25,7 +25,7 @@ from medscore.datasets.volume import (
     slice_range,
 )
 from medscore.errors import MedscoreError
-from medscore.types import is_whole
+from medscore.numeric import is_whole
 
 SMALLEST = 8
 """Pixels per side of the smallest image that is reconstructed."""

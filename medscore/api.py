@@ -29,6 +29,7 @@ from medscore.engine.loop import UNCONDITIONAL, Batch, Job, Samples, StepInfo, r
 from medscore.errors import MedscoreError
 from medscore.metrics.convention import CONVENTIONS, Convention
 from medscore.metrics.image_quality import Quality, quality as compare
+from medscore.numeric import is_whole
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import prior_path, shipped_priors
 from medscore.priors.checkpoint import load_prior as read_prior, read_checkpoint
@@ -41,7 +42,6 @@ from medscore.registry.checks import check_counts, resolve_device
 from medscore.registry.presets import parsed, split_parameters
 from medscore.samplers.base import Sampler, sampler_object
 from medscore.samplers.grids import Grid
-from medscore.types import is_whole
 from medscore.white_noise import derive_seed
 
 Image: TypeAlias = Volume | Reconstruction | NDArray[np.floating] | Tensor

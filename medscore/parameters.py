@@ -17,7 +17,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Gt, Le, Lt
 
 from medscore.errors import MedscoreError
-from medscore.types import is_number, is_whole
+from medscore.numeric import is_number, is_whole
 
 Positive = Annotated[float, Gt(0), Lt(math.inf)]
 """A finite number greater than 0."""

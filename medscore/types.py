@@ -1,9 +1,6 @@
-"""Types of arrays with their shapes, which the tests check at run time, and tests of numbers."""
+"""Types of arrays with their shapes, which the tests check at run time."""
 
 from __future__ import annotations
-
-import numbers
-from typing import TypeGuard
 
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -28,21 +25,3 @@ ComplexImages = Complex[Tensor, "batch channel height width"]
 
 Kspace = Complex[Tensor, "batch coil ky kx"]
 """Centred k-space on the full Cartesian grid; single-coil data have one coil."""
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """True for a real number of Python or NumPy; truth values are none.
-
-    Args:
-        value: any value.
-    """
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def is_whole(value: object) -> TypeGuard[int]:
-    """True for an integer of Python or NumPy; truth values are none.
-
-    Args:
-        value: any value.
-    """
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -21,10 +21,11 @@ from torch import Tensor
 from medscore.errors import MedscoreError
 from medscore.likelihood.divergence import Divergence, Hutchinson, gaussian, rademacher
 from medscore.likelihood.estimates import Estimated
+from medscore.numeric import is_number
 from medscore.priors.base import Prior
 from medscore.priors.given import check_tolerance, given_images, given_prior
 from medscore.samplers.ode import integrate, velocity
-from medscore.types import State, is_number
+from medscore.types import State
 
 
 @dataclass(frozen=True)

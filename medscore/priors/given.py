@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from medscore.errors import MedscoreError
+from medscore.numeric import is_number
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
-from medscore.types import is_number
 
 
 def given_prior(prior: Prior | str | Path, *, name: str = "prior", device: str = "cpu") -> Prior:

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
+from medscore.numeric import is_number
 from medscore.priors.base import Prior, like
 from medscore.priors.contract import DataContract
 from medscore.priors.preconditioning import EDM, Condition, Preconditioning, log_ratio
 from medscore.sdes.base import SDE, expand
-from medscore.types import State, Times, is_number
+from medscore.types import State, Times
 
 UNIT = EDM()
 

@@ -134,7 +134,7 @@ MUTANTS = [
     Mutant(S + "ancestral", "expand(b**2, x)", "expand(b, x)", order("ancestral, VP")),
     Mutant("medscore.priors.base", "- x) / sigma**2", "- x) / sigma",
            on_each(proofs.score_from_denoiser)),
-    Mutant("medscore.priors.base", "(alpha * self.denoise(x, t) - x)", "(self.denoise(x, t) - x)",
+    Mutant("medscore.priors.base", "(alpha * denoised - x)", "(denoised - x)",
            on_each(proofs.score_from_denoiser)),
     Mutant("medscore.sdes.base", "self.sigma(t) ** 2 - (a * self.sigma(s)) ** 2",
            "self.sigma(t) ** 2 - a * self.sigma(s) ** 2", order("reverse diffusion")),
