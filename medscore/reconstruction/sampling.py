@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,6 +15,7 @@ from torch import Tensor
 import medscore
 from medscore.conditioners.binding import ConditionerFactory, Unbound
 from medscore.domain import ImageDomain
+from medscore.engine.items import fingerprint_of
 from medscore.engine.resume import resumable
 from medscore.errors import MedscoreError
 from medscore.likelihood.typicality import read_typical, warning, z_scores
@@ -189,13 +189,12 @@ class Sampling(Method):
         return self.settings.noise if self.noise_std is None else self.noise_std
 
     def _fingerprint(self, m: Measurement, prior_hash: str) -> str:
-        digest = hashlib.sha256(m.data.tobytes())
+        data = hashlib.sha256(m.data.tobytes()).hexdigest()
         own = self.sampler, self.conditioner, self.grid, self.noise_std, m.operator
         prior = prior_hash or self.prior
-        run = [medscore.__version__, self.settings.record(), self.batch_size, identity_of(prior)]
-        run += [identity_of(part) for part in own]
-        digest.update(json.dumps(run, sort_keys=True).encode())
-        return digest.hexdigest()
+        parts = [identity_of(part) for part in (prior, *own)]
+        run = medscore.__version__, data, self.settings.record(), self.batch_size
+        return fingerprint_of(*run, *parts)
 
 
 def _described(given: Any) -> str | float | Mapping[str, Any]:

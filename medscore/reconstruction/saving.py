@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from medscore.datasets.dicom.identity import read_identity
 from medscore.datasets.load import load_image
 from medscore.datasets.volume import Volume, align
+from medscore.engine.items import state_path
 from medscore.engine.loop import StepInfo
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_folder, check_absent
@@ -102,7 +103,7 @@ def reconstruct_file(
     method.check(m, path)
     truth = None if reference is None else reference_values(reference, m)
     patient = None if keep_identity is None else patient_of(keep_identity, m)
-    state = target.parent / f".{target.name}.resume.safetensors" if keep_state else None
+    state = state_path(target) if keep_state else None
     run = Run(path, state=state) if on_step is None else Run(path, on_step, state)
     record: Mapping[str, str] = {"measurement_sha256": m.file_sha256}
     with atomic_folder(target) as unfinished:

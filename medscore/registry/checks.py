@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
-
 from medscore.errors import MedscoreError
+from medscore.numeric import is_number, is_whole
 
 
 def check_ranges(*options: tuple[str, int | float, int | float, int | float]) -> None:
@@ -17,8 +16,7 @@ def check_ranges(*options: tuple[str, int | float, int | float, int | float]) ->
         MedscoreError: a value out of range; the message names the parameter.
     """
     for name, value, low, high in options:
-        real = isinstance(value, Real) and not isinstance(value, bool)
-        if not real or not low <= value <= high:  # NaN too
+        if not is_number(value) or not low <= value <= high:  # NaN too
             raise MedscoreError(f"`{name}` is {value!r}", hint=f"use {low} to {high}")
 
 
@@ -32,7 +30,7 @@ def check_counts(*options: tuple[str, int, int, int]) -> None:
         MedscoreError: an invalid value; the message names the parameter.
     """
     for name, value, low, high in options:
-        if not isinstance(value, Integral) or isinstance(value, bool):
+        if not is_whole(value):
             raise MedscoreError(
                 f"`{name}` is {value!r}", hint=f"use a whole number from {low} to {high}"
             )
