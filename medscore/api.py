@@ -37,7 +37,7 @@ from medscore.priors.contract import DataContract
 from medscore.priors.given import check_shape, given_prior
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.result import Reconstruction
-from medscore.registry.build import build_grid, build_sampler
+from medscore.registry.build import build_sampler, given_grid, times_of
 from medscore.registry.checks import check_counts, resolve_device
 from medscore.registry.presets import parsed, split_parameters
 from medscore.samplers.base import Sampler, sampler_object
@@ -127,7 +127,7 @@ def sample(
     job = Job(
         seeds=[derive_seed(seed, i) for i in range(count)],
         shape=_shape_of(prior) if shape is None else _checked_shape(prior, shape),
-        times=_times(grid, own["grid"], prior, steps),
+        times=times_of(given_grid(grid, own["grid"]), prior.sde, steps),
         batches=lambda items: Batch(prior, sampler, conditioner),
         batch_size=batch_size,
         device=chosen,
@@ -194,19 +194,6 @@ def _check_owners(own: Mapping[str, Mapping[str, Any]], **methods: object) -> No
                 f"`parameters` has {owner}.{name}, but `{owner}` is no name",
                 hint="set it on the object" if method is not UNCONDITIONAL else "leave it out",
             )
-
-
-def _times(grid: object, parameters: Mapping[str, Any], prior: Prior, steps: int) -> Tensor:
-    made = build_grid(grid, parameters) if isinstance(grid, str) else grid
-    if not callable(made):
-        raise MedscoreError(
-            f"`grid` is {grid!r:.80}", hint="use a name, or a function of SDE and number of steps"
-        )
-    try:
-        times: Tensor = made(prior.sde, steps)
-    except ValueError as error:
-        raise MedscoreError(f"grid: {error}", hint="use other parameters") from error
-    return times
 
 
 def _checked_shape(prior: Prior, shape: Any) -> tuple[int, ...]:

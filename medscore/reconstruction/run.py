@@ -18,6 +18,7 @@ from medscore.reconstruction.baselines.build import baseline
 from medscore.reconstruction.method import Method, Run
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.sampling import Sampling
+from medscore.registry.build import given_grid
 from medscore.registry.checks import check_counts
 from medscore.registry.presets import choose, parsed
 from medscore.samplers.base import Sampler, sampler_object
@@ -154,10 +155,8 @@ def choose_method(
             hint="use a name, a path or a Prior object, such as NetworkPrior(module, sde, domain)",
         )
     sampler = sampler if isinstance(sampler, str | None) else sampler_object(sampler)
-    if not (isinstance(grid, str | None) or callable(grid)):
-        raise MedscoreError(
-            f"`grid` is {grid!r}", hint="use a name, or a function of the SDE and the steps"
-        )
+    if grid is not None and not isinstance(grid, str):
+        given_grid(grid, {})
     objects = {"sampler": sampler, "conditioner": conditioner, "grid": grid}
     _refuse_twice(parsed(parameters), {**objects, "snr": snr, "lam": lam})
     settings = choose(

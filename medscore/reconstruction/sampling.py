@@ -31,9 +31,10 @@ from medscore.reconstruction.posterior import Plan, sample_posterior
 from medscore.reconstruction.result import Reconstruction
 from medscore.registry.build import (
     build_conditioner,
-    build_grid,
     build_sampler,
     checked_factory,
+    given_grid,
+    times_of,
 )
 from medscore.registry.checks import check_counts, resolve_device
 from medscore.registry.noise import noise_std_of
@@ -118,19 +119,11 @@ class Sampling(Method):
             MedscoreError: an unknown name or parameter, or a value out of range.
         """
         s = self.settings
-        grid = self.grid or build_grid(s.grid, s.parameters_of("grid"))
-        try:
-            times = grid(prior.sde, s.steps)
-        except ValueError as error:
-            raise MedscoreError(f"grid: {error}", hint="use other parameters") from error
-        if not isinstance(times, Tensor) or times.ndim != 1 or not bool((times.diff() < 0).all()):
-            raise MedscoreError(
-                f"`grid` returned {times!r:.80}", hint="return a tensor of decreasing times"
-            )
+        grid = given_grid(self.grid or s.grid, {} if self.grid else s.parameters_of("grid"))
         return Plan(
             sampler=self.sampler or build_sampler(s.sampler, s.parameters_of("sampler")),
             conditioner=self._factory(),
-            times=times,
+            times=times_of(grid, prior.sde, s.steps),
             samples=s.samples,
             seed=s.seed,
             noise_std=noise_std,

@@ -15,6 +15,7 @@ from medscore.operators.base import Operator
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.samplers.base import Sampler
 from medscore.samplers.grids import Grid
+from medscore.sdes.base import SDE
 
 
 def build_sampler(name: str, parameters: Mapping[str, Any]) -> Sampler:
@@ -42,6 +43,46 @@ def build_grid(name: str, parameters: Mapping[str, Any]) -> Grid:
         MedscoreError: no such grid or parameter, or a value out of range.
     """
     return partial(GRIDS[name], **GRIDS.convert(name, parameters))
+
+
+def given_grid(grid: Grid | str, parameters: Mapping[str, Any]) -> Grid:
+    """A time grid given by name, with its parameters, or as a function.
+
+    Args:
+        grid: name of the time grid, or a function of the SDE and the number of steps.
+        parameters: parameters of a grid that is given by name.
+
+    Raises:
+        MedscoreError: it is neither, or as :func:`build_grid`.
+    """
+    made = build_grid(grid, parameters) if isinstance(grid, str) else grid
+    if not callable(made):
+        raise MedscoreError(
+            f"`grid` is {grid!r:.80}", hint="use a name, or a function of SDE and number of steps"
+        )
+    return made
+
+
+def times_of(grid: Grid, sde: SDE, steps: int) -> Tensor:
+    """The decreasing times of a grid, (steps + 1,).
+
+    Args:
+        grid: the time grid.
+        sde: the forward diffusion.
+        steps: number of steps.
+
+    Raises:
+        MedscoreError: invalid parameters of the grid, or a function that returns anything else.
+    """
+    try:
+        times = grid(sde, steps)
+    except ValueError as error:
+        raise MedscoreError(f"grid: {error}", hint="use other parameters") from error
+    if not isinstance(times, Tensor) or times.ndim != 1 or not bool((times.diff() < 0).all()):
+        raise MedscoreError(
+            f"`grid` returned {times!r:.80}", hint="return a tensor of decreasing times"
+        )
+    return times
 
 
 def build_conditioner(name: str, parameters: Mapping[str, Any]) -> ConditionerFactory:
