@@ -32,7 +32,7 @@ def reconstruct(
     method: Method | str | None = None,
     samples: int | None = None,
     preset: str | Path = "fast",
-    sampler: Sampler | str | None = None,
+    sampler: Sampler | type[Sampler] | str | None = None,
     conditioner: Unbound | str | None = None,
     steps: int | None = None,
     grid: Grid | str | None = None,
@@ -54,7 +54,7 @@ def reconstruct(
             sampling.
         samples: number of posterior samples per slice; their mean is the reconstruction.
         preset: "fast", "thesis", another preset of the dissertation, or a YAML file.
-        sampler: name of a sampler, or a sampler object; by default the preset's.
+        sampler: name of a sampler, a sampler object or its class; by default the preset's.
         conditioner: name of a conditioner, a class, ``Class.with_settings(...)``, or a function of
             operator, y and noise_std; by default the preset's.
         steps: number of steps of the time grid; by default the preset's.
@@ -95,7 +95,7 @@ def choose_method(
     method: Method | str | None = None,
     samples: int | None = None,
     preset: str | Path = "fast",
-    sampler: Sampler | str | None = None,
+    sampler: Sampler | type[Sampler] | str | None = None,
     conditioner: Unbound | str | None = None,
     steps: int | None = None,
     grid: Grid | str | None = None,

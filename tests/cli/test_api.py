@@ -307,7 +307,7 @@ def test_an_interrupted_run_resumes_with_the_same_parts_only(
     m: Measurement, tmp_path: Path
 ) -> None:
     class Constant(ms.Prior):
-        sde = VE(sigma_max=10)
+        sde = VE(sigma_max=10.0)
         domain = ms.ImageDomain(modality="CT", quantity="HU", low=-1000, high=1500)
 
         def __init__(self, value: float) -> None:
