@@ -24,8 +24,9 @@ from cases.base import Case, Found  # noqa: E402
 INTRODUCTION = """# Public cases
 
 Inputs on which software of this field is known to go wrong, the right value, and what medscore
-finds. Written by `python benchmarks/public_cases.py --check --page docs/benchmarks/public-cases.md`;
-the inputs are synthetic and made by the files in `benchmarks/cases/`.
+finds. The inputs are synthetic and made by the files in `benchmarks/cases/`. Written by
+
+    python benchmarks/public_cases.py --check --page docs/benchmarks/public-cases.md
 """
 
 

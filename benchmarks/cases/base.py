@@ -1,4 +1,4 @@
-"""A case of the public cases: an input of a known kind, the right value, and what medscore finds."""
+"""A public case: an input of a known kind, the right value, and what medscore finds."""
 
 from __future__ import annotations
 
