@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,6 +14,7 @@ import torch
 
 import medscore
 from medscore.datasets.collections.cohort import Case
+from medscore.evaluation.checkout import commit
 from medscore.evaluation.config import EvaluationSpec
 from medscore.evaluation.figures import plot
 from medscore.evaluation.pictures import comparison
@@ -86,12 +86,12 @@ def markdown(outcome: Outcome, command: str, pictures: Sequence[str]) -> str:
     """
     spec, rows = outcome.spec, outcome.rows
     patients = len({case.patient for case in outcome.cases})
-    worse = losses(rows, spec.ours)
+    worse, own = losses(rows, spec.ours), commit()
     lines = [
         f"## {spec.title}",
         "",
         f"Written by `{command}` on {date.today().isoformat()}, medscore {medscore.__version__}"
-        f"{_commit()}; {machine()}.",
+        f"{'' if own is None else f', commit {own}'}; {machine()}.",
         "",
         f"Cohort: {len(outcome.cases)} slices of {patients} patients, {spec.cohort.size} x "
         f"{spec.cohort.size} pixels, from {', '.join(f'`{p}`' for p in spec.cohort.data)}.",
@@ -128,19 +128,6 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    """The commit of the checkout that contains this code; empty without one."""
-    folder = Path(__file__).parent
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=folder, capture_output=True, text=True, check=True, timeout=10,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return f", commit {found.stdout.strip()}"
 
 
 def _cards(outcome: Outcome) -> bytes:
