@@ -35,8 +35,14 @@ def quality(
     ] = False,
     inception: Annotated[
         Path | None,
-        typer.Option(help="TorchScript network that computes features, for FID and the others."),
+        typer.Option(
+            help="TorchScript network that computes features, for FID and the others. TorchScript "
+            "is a program, which can write files: it is only run with --trust."
+        ),
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run the program in the file of --inception.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="JSON file to write all results to.")
     ] = None,
@@ -63,7 +69,7 @@ def quality(
 
     result = compare_images(
         samples, real, prior, training=training, features=features, inception=inception,
-        limit=limit, seed=seed, spacing_mm=spacing_mm, output=output,
+        trust=trust, limit=limit, seed=seed, spacing_mm=spacing_mm, output=output,
     )  # fmt: skip
     Console().print(_table(result))
 

@@ -12,7 +12,7 @@ import torch
 
 from medscore.datasets.collections.cohort import equally_spaced
 from medscore.errors import MedscoreError, reading
-from medscore.generation.inception import inception_features
+from medscore.generation.inception import check_trusted, inception_features
 from medscore.generation.quality import (
     NEIGHBOURS,
     Features,
@@ -101,6 +101,7 @@ def compare_images(
     training: str | Path | None = None,
     features: bool = False,
     inception: str | Path | None = None,
+    trust: bool = False,
     limit: int | None = None,
     seed: int = 0,
     spacing_mm: float | None = None,
@@ -118,6 +119,7 @@ def compare_images(
         training: training images, compared like the samples and searched for copies.
         features: all files are .npy arrays of features (n, d) instead of images.
         inception: TorchScript network that computes features; pixels are compared if None.
+        trust: whether ``inception`` may be run: TorchScript is a program, which can write files.
         limit: maximum number of images of each set, which are then equally spaced.
         seed: seed of the random directions.
         spacing_mm: pixel size in mm, for archives that do not record it.
@@ -134,6 +136,11 @@ def compare_images(
         check_new(file)
     if features and inception is not None:
         raise MedscoreError("`inception` beside `features`", hint="leave one of them out")
+    network = None if inception is None else Path(inception)
+    if network is not None:
+        check_trusted(network, trust)
+    elif trust:
+        raise MedscoreError("`trust` without `inception`", hint="leave it out")
     files = {"samples": Path(samples), "real": Path(real)}
     if training is not None:
         files["training"] = Path(training)
@@ -148,7 +155,7 @@ def compare_images(
         found = {name: read_images(path, contract, spacing_mm=spacing_mm, limit=limit)
                  for name, path in files.items()}  # fmt: skip
         x = torch.cat([its.x for its in found.values()])
-        rows = x.flatten(1) if inception is None else inception_features(Path(inception), x)
+        rows = x.flatten(1) if network is None else inception_features(network, x, trust=trust)
         sets = dict(zip(found, rows.split([len(its.x) for its in found.values()]), strict=True))
         names = {name: list(its.names) for name, its in found.items()}
     _check(sets, files)
@@ -161,7 +168,7 @@ def compare_images(
             hint="give real images that differ",
         ) from error  # fmt: skip
     result = Comparison(
-        space="features" if features or inception is not None else "pixels",
+        space="features" if features or network is not None else "pixels",
         compared=min(len(x) for x in sets.values()),
         distances=distances,
         nearest=None if training is None else training_neighbours(sets, names["training"]),
