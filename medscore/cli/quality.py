@@ -51,6 +51,7 @@ def quality(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random directions.")] = 0,
     spacing_mm: options.Spacing = None,
+    keep_identity: options.Identity = False,
 ) -> None:
     """Distances of samples from real images; with --training also those of as many training images,
     which show what perfect samples would reach, and the nearest training image of each sample.
@@ -70,6 +71,7 @@ def quality(
     result = compare_images(
         samples, real, prior, training=training, features=features, inception=inception,
         trust=trust, limit=limit, seed=seed, spacing_mm=spacing_mm, output=output,
+        keep_identity=keep_identity,
     )  # fmt: skip
     Console().print(_table(result))
 

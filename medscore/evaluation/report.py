@@ -28,6 +28,7 @@ from medscore.evaluation.table import (
     wide_table,
 )
 from medscore.io.files import atomic_write
+from medscore.io.identity import without_folder
 from medscore.metrics.image_quality import Convention
 
 TARGET = "the image that was measured, reduced to the matrix of the comparison"
@@ -52,20 +53,24 @@ class Outcome:
     pictured: dict[str, list[tuple[Case, dict[str, object]]]]
 
 
-def write_report(folder: Path, outcome: Outcome, command: str) -> list[Path]:
+def write_report(
+    folder: Path, outcome: Outcome, command: str, *, keep_identity: bool = False
+) -> list[Path]:
     """Write table.csv, slices.csv, metrics.json, report.md, plots and figures.
 
     Args:
         folder: output folder.
         outcome: the finished comparison.
         command: command that reproduces the report, for its first lines.
+        keep_identity: whether slices.csv states the names of files and patients too.
 
     Returns:
         The paths of the files.
     """
+    names = {case.label: (case.file, case.patient) for case in outcome.cases}
     files = {
         "table.csv": table_csv(outcome.rows, outcome.convention, TARGET).encode(),
-        "slices.csv": slices_csv(outcome.rows).encode(),
+        "slices.csv": slices_csv(outcome.rows, names if keep_identity else None).encode(),
         "metrics.json": _cards(outcome),
     }
     pictures = _plots(outcome) | _pictures(outcome)
@@ -87,6 +92,7 @@ def markdown(outcome: Outcome, command: str, pictures: Sequence[str]) -> str:
     spec, rows = outcome.spec, outcome.rows
     patients = len({case.patient for case in outcome.cases})
     worse, own = losses(rows, spec.ours), commit()
+    origin = ", ".join(f"`{without_folder(pattern)}`" for pattern in spec.cohort.data)
     lines = [
         f"## {spec.title}",
         "",
@@ -94,7 +100,7 @@ def markdown(outcome: Outcome, command: str, pictures: Sequence[str]) -> str:
         f"{'' if own is None else f', commit {own}'}; {machine()}.",
         "",
         f"Cohort: {len(outcome.cases)} slices of {patients} patients, {spec.cohort.size} x "
-        f"{spec.cohort.size} pixels, from {', '.join(f'`{p}`' for p in spec.cohort.data)}.",
+        f"{spec.cohort.size} pixels, from {origin}.",
         "",
         f"Metric: {outcome.convention}. Target: {TARGET}. Mean ± standard deviation over slices; "
         "the best mean of a column in bold.",

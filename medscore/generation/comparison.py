@@ -22,7 +22,7 @@ from medscore.generation.quality import (
     sliced_wasserstein,
 )
 from medscore.io.files import atomic_write, check_new
-from medscore.likelihood.inputs import check_limit, read_images
+from medscore.likelihood.inputs import check_limit, label_of, read_images
 from medscore.metrics.memorisation import nearest
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import read_checkpoint
@@ -58,7 +58,7 @@ class TrainingNeighbours:
         closest: smallest distance of a sample, divided by the smallest of a real image, among
             equally many of both; far below 1 indicates a copy. None if a training image is among
             the real images.
-        image: name of the nearest training image, for each sample.
+        image: what outputs call the nearest training image, for each sample.
         distance: distance to it, for each sample.
     """
 
@@ -106,6 +106,7 @@ def compare_images(
     seed: int = 0,
     spacing_mm: float | None = None,
     output: str | Path | None = None,
+    keep_identity: bool = False,
 ) -> Comparison:
     """Distances of samples from real images, and with ``training`` those of training images.
 
@@ -124,6 +125,8 @@ def compare_images(
         seed: seed of the random directions.
         spacing_mm: pixel size in mm, for archives that do not record it.
         output: JSON file to write, which must not exist; None writes nothing.
+        keep_identity: whether training images are called by the names of their files, not by the
+            starts of the files' hashes.
 
     Raises:
         MedscoreError: a parameter is invalid, a file does not fit, a set is too small, or the
@@ -149,7 +152,8 @@ def compare_images(
         for name, path in files.items():
             rows = read_features(path)
             chosen = equally_spaced(len(rows), limit)
-            sets[name], names[name] = rows[chosen], [f"{path.name}#{i}" for i in chosen]
+            label = path.name if keep_identity else label_of(path)
+            sets[name], names[name] = rows[chosen], [f"{label}#{i}" for i in chosen]
     else:
         contract = read_checkpoint(prior_path(str(prior))).contract
         found = {name: read_images(path, contract, spacing_mm=spacing_mm, limit=limit)
@@ -157,7 +161,8 @@ def compare_images(
         x = torch.cat([its.x for its in found.values()])
         rows = x.flatten(1) if network is None else inception_features(network, x, trust=trust)
         sets = dict(zip(found, rows.split([len(its.x) for its in found.values()]), strict=True))
-        names = {name: list(its.names) for name, its in found.items()}
+        names = {name: list(its.names if keep_identity else its.labels)
+                 for name, its in found.items()}  # fmt: skip
     _check(sets, files)
     try:
         distances = {name: distances_from(x, sets, seed) for name, x in sets.items()

@@ -27,9 +27,7 @@ FEATURES = "return_features"
 
 
 @torch.no_grad()
-def inception_features(
-    file: Path, x: Images, *, trust: bool = False, batch: int = 32
-) -> Features:
+def inception_features(file: Path, x: Images, *, trust: bool = False, batch: int = 32) -> Features:
     """Features (n, d) of images.
 
     Args:
