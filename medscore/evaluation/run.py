@@ -111,12 +111,13 @@ def evaluate(
     work = pieces(spec, cases, path, networks)
     cells = fill(store, work, spread, run.on_cell)
     outcome = Outcome(spec, convention, cases, rows_of(cells), pictured(store, work))
-    command = _command(config, output, only, parameters, keep_identity)
+    own = str(config) if path != Path(config) else f"{spec.name}.yaml"  # not the file's name
+    command = _command(own, output, only, parameters, keep_identity)
     return write_report(output, outcome, command, keep_identity=keep_identity)
 
 
 def _command(
-    config: str | Path,
+    config: str,
     output: Path,
     only: Sequence[str],
     parameters: Sequence[str],
@@ -129,7 +130,7 @@ def _command(
     words = [
         "medscore",
         "evaluate",
-        Path(config).name,
+        config,
         "--data",
         "DATA",
         *options,

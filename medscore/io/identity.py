@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -36,7 +37,7 @@ def without_folder(pattern: str) -> str:
         pattern: as in a configuration: ``ct/*.nii.gz``, ``lidc:FOLDER@0-0.9`` or an absolute path.
 
     Returns:
-        Relative patterns as they are; of others the ending of the files, such as ``*.nii.gz``.
+        Relative patterns as they are; of others the ending of the files, as ``.../*.nii.gz``.
     """
     kind, colon, rest = pattern.partition(":")
     prefix = f"{kind}:" if colon and len(kind) > 1 else ""  # C: is no collection
@@ -46,8 +47,8 @@ def without_folder(pattern: str) -> str:
     ending = _ENDING.search(PurePath(path.replace("\\", "/")).name)
     share = re.search(r"@[0-9.]+-[0-9.]+$", path)
     if prefix:
-        return f"{prefix}*{share[0] if share else ''}"
-    return f"*{ending[0] if ending else ''}"
+        return f"{prefix}...{share[0] if share else ''}"
+    return f".../*{ending[0] if ending else ''}"
 
 
 def is_outside(path: str) -> bool:
@@ -66,16 +67,17 @@ def without_folders(configuration: Path) -> str:
         configuration: a valid YAML file.
 
     Returns:
-        The text with such values reduced (:func:`without_folder`); its comments are kept, unless a
+        The text with such values reduced (:func:`without_folder`). Its comments are kept, unless a
         value is written in a form that only a YAML parser can replace.
     """
     text = configuration.read_text()
     content = yaml.safe_load(text)
     for value in sorted(set(_texts(content)), key=len, reverse=True):
         text = text.replace(value, without_folder(value))
-    if any(without_folder(value) != value for value in _texts(yaml.safe_load(text))):
-        return yaml.safe_dump(_reduced(content), sort_keys=False)
-    return text
+    with suppress(yaml.YAMLError):
+        if yaml.safe_load(text) == _reduced(content):
+            return text
+    return yaml.safe_dump(_reduced(content), sort_keys=False)
 
 
 def _texts(content: Any) -> Iterator[str]:
