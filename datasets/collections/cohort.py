@@ -24,6 +24,7 @@ from medscore.datasets.volume import (
     reduce,
 )
 from medscore.errors import MedscoreError
+from medscore.io.opening import file_sha256
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _readable(names: dict[str, str], key: str, name: str) -> str:
 
 def _archived(path: Path, modality: str, spacing_mm: float | None) -> list[_Part]:
     values, spacing, names = read_archive(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     label, order = short(digest), list(dict.fromkeys(names))
     parts, lowest = [], float(values.min(initial=np.inf))
     for index, (image, mm, name) in enumerate(zip(values, spacing, names, strict=True)):

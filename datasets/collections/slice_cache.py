@@ -8,7 +8,6 @@ stored: the index is by the hash of the path, and names come from the files at e
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -25,7 +24,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, from_numpy
 
+from medscore.errors import MedscoreError
 from medscore.io.files import atomic_path, atomic_write
+from medscore.io.json_files import parse_json, read_json
+from medscore.io.numpy_files import open_npz
+from medscore.io.opening import is_regular, is_there, read_bytes, regular_file
 
 VERSION = "slices-3"
 """Part of every key; changes when the same file gives other slices."""
@@ -75,9 +78,9 @@ class SliceCache:
         self._index: dict[str, dict[str, str]] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                self._index = json.loads((folder / "index.json").read_text())
-        except (OSError, ValueError) as error:
+            if is_there(folder / "index.json"):
+                self._index = read_json(folder / "index.json")
+        except (OSError, MedscoreError) as error:
             log.warning("the index of slices in %s is not used: %s", folder, error)
         self._changed = False
 
@@ -125,7 +128,7 @@ class SliceCache:
             return entry["content"]
         digest = hashlib.sha256()
         for file in files:
-            digest.update(file.read_bytes())
+            digest.update(read_bytes(file))
         with self._lock:
             self._index[name] = {"state": state, "content": digest.hexdigest()}
             self._changed = True
@@ -134,14 +137,14 @@ class SliceCache:
 
 def _files(path: Path) -> list[Path]:
     """The file, or all files of a folder and the folders in it."""
-    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return sorted(p for p in path.rglob("*") if is_regular(p)) if path.is_dir() else [path]
 
 
 def _stored_patients(files: Sequence[Path]) -> list[str]:
     """The patients of an archive's slices; none for other files, which are of one patient."""
     if files[0].suffix != ".npz":
         return []
-    with files[0].open("rb") as file, np.load(file, allow_pickle=False) as archive:
+    with open_npz(files[0], "slices") as archive:
         return [str(name) for name in archive["patient"]]
 
 
@@ -170,15 +173,15 @@ def _with_names(note: str, files: Sequence[Path]) -> str:
 
 
 def _load(path: Path, patient: str, files: Sequence[Path]) -> Slices | None:
-    if not path.exists():
+    if not is_there(path):
         return None
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular_file(path), framework="pt") as file:
             metadata: dict[str, Any] = file.metadata() or {}
             names = _stored_patients(files)
-            places = json.loads(metadata["patients"])
+            places = parse_json(metadata["patients"])
             patients = tuple(patient if k < 0 else names[k] for k in places)
-            notes = tuple(_with_names(note, files) for note in json.loads(metadata["notes"]))
+            notes = tuple(_with_names(note, files) for note in parse_json(metadata["notes"]))
             images, spacing = file.get_tensor("images"), file.get_tensor("spacing_mm")
         spacing_mm = np.asarray(spacing.numpy(), dtype=np.float64)
         return Slices(images, spacing_mm, patients, notes=notes)

@@ -27,7 +27,7 @@ from medscore.generation.codes import (
 from medscore.generation.gallery import GeneratedImages, with_versions, write_gallery
 from medscore.generation.latent import compare_codes, decode, encode
 from medscore.io.files import atomic_folder, check_absent, check_new
-from medscore.io.identity import file_sha256
+from medscore.io.opening import file_sha256
 from medscore.likelihood.inputs import Files, check_limit, read_images
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint

@@ -7,7 +7,6 @@ ending of its files.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,16 +17,6 @@ import yaml
 
 _OUTSIDE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]")
 _ENDING = re.compile(r"(\.[A-Za-z0-9]{1,11}){1,2}$")
-
-
-def file_sha256(path: str | Path) -> str:
-    """The sha256 of a file's content.
-
-    Args:
-        path: an existing file.
-    """
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def without_folder(pattern: str) -> str:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from medscore.errors import MedscoreError
 from medscore.io.identity import without_folder
+from medscore.io.opening import file_sha256
 from medscore.priors.contract import Provenance
 from medscore.training.loop import Batches
 from medscore.training.recipe import ImageRecipe, TrainingRecipe
@@ -148,7 +149,7 @@ def provenance_of(
         steps=recipe.plan.steps,
         seed=recipe.plan.seed,
         licence=recipe.licence,
-        config_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        config_sha256=file_sha256(path),
     )
 
 

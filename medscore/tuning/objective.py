@@ -17,7 +17,7 @@ from medscore.evaluation.cells import key_of
 from medscore.evaluation.comparison import cohort as read, with_parameter
 from medscore.evaluation.config import MethodSpec
 from medscore.io.configs import config_path
-from medscore.io.identity import file_sha256
+from medscore.io.opening import file_sha256
 from medscore.measurements.measurement import Measurement, read_measurement
 from medscore.registry.noise import noise_std_of
 from medscore.registry.presets import parse_parameters
