@@ -38,7 +38,7 @@ from medscore.errors import MedscoreError, reading
 from medscore.hounsfield import MU_WATER
 from medscore.io.budget import check_memory
 from medscore.io.hdf5 import INFLATES, array, member, open_hdf5
-from medscore.io.opening import file_sha256, open_file, regular_file
+from medscore.io.opening import file_sha256, regular_file
 from medscore.io.yaml_files import read_yaml
 
 
@@ -191,7 +191,7 @@ def _logarithm(data: NDArray[np.float32], where: Path) -> NDArray[np.float32]:
 
 
 def _tiff(path: Path) -> NDArray[Any]:
-    with open_file(path) as opened, reading("TIFF", path), tifffile.TiffFile(opened) as file:
+    with reading("TIFF", path), tifffile.TiffFile(path) as file:
         series = file.series[0]
         declared = math.prod(series.shape) * series.dtype.itemsize
         if declared > INFLATES * path.stat().st_size:

@@ -36,11 +36,12 @@ def memory_budget() -> int:
     return parse_size(stated) if stated else machine_memory() // SHARE
 
 
-def parse_size(text: str) -> int:
+def parse_size(text: str, name: str = VARIABLE) -> int:
     """A size in bytes from a text such as 16GiB, 500M or 8000000000.
 
     Args:
         text: a number with an optional unit; units are powers of 1024.
+        name: name of the parameter or variable in the message.
 
     Raises:
         MedscoreError: it is no positive size.
@@ -48,7 +49,7 @@ def parse_size(text: str) -> int:
     found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,6})?)\s*([KMGT]?)(?:I?B)?", text.strip().upper())
     size = int(float(found[1]) * UNITS[found[2]]) if found else 0
     if size < 1:
-        raise MedscoreError(f"{VARIABLE} is {text!r:.60}", hint="use a size such as 16GiB")
+        raise MedscoreError(f"{name} is {text!r:.60}", hint="use a size such as 16GiB")
     return size
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscore.errors import reading
-from medscore.io.budget import check_memory
+from medscore.io.budget import check_memory, in_gib
 from medscore.io.opening import open_file, read_bytes, regular_file
 from medscore.io.probe import look
 
@@ -45,7 +45,7 @@ SLAB = 2**24
 def open_hdf5(path: str | os.PathLike[str], kind: str = "HDF5", hint: str = "") -> Iterator[Any]:
     """Open an HDF5 file for reading; an exception in the block becomes a MedscoreError.
 
-    A seal is verified; a file without one is read by a child process first.
+    A file without a valid seal is read by a child process first.
 
     Args:
         path: the file.
@@ -58,13 +58,41 @@ def open_hdf5(path: str | os.PathLike[str], kind: str = "HDF5", hint: str = "") 
     """
     path = regular_file(path)
     if is_sealed(path):
-        with reading(kind, path, hint), open_file(path) as opened:
-            checked_sha256(opened)
-    else:
-        look(path)
+        with open_hashed(path, kind, hint) as (file, _):
+            yield file
+        return
+    look(path)
     with reading(kind, path, hint), h5py.File(path, "r") as file:
         check_self_contained(file)
         yield file
+
+
+@contextmanager
+def open_hashed(
+    path: str | os.PathLike[str], kind: str = "HDF5", hint: str = ""
+) -> Iterator[tuple[Any, str]]:
+    """Open an HDF5 file and hash it: the bytes that are parsed are those that were hashed.
+
+    Args:
+        path: the file.
+        kind: see :func:`open_hdf5`.
+        hint: see :func:`open_hdf5`.
+
+    Returns:
+        The file, and its SHA-256.
+
+    Raises:
+        MedscoreError: as :func:`open_hdf5`, or the checksum in the seal is not that of the content.
+    """
+    with open_file(path) as opened, reading(kind, Path(path), hint):
+        sha256 = checked_sha256(opened)
+        without_seal = opened.read(len(SEAL)) != SEAL
+        opened.seek(0)
+        if without_seal:
+            look(Path(path))
+        with h5py.File(opened, "r") as file:
+            check_self_contained(file)
+            yield file, sha256
 
 
 def check_self_contained(file: Any) -> None:
@@ -200,11 +228,11 @@ def array(dataset: Any, kinds: str, *, single: bool = True) -> NDArray[Any]:
         raise ValueError(f"the values of {name} are in another file")
     declared = dataset.size * dataset.dtype.itemsize
     if declared > 2**16 and declared > INFLATES * dataset.id.get_storage_size():
-        raise ValueError(f"{name} declares {declared / 2**30:.2g} GiB that the file does not hold")
+        raise ValueError(f"{name} declares {in_gib(declared)} that the file does not hold")
     target = dataset.dtype
     if single and target.kind in "iufc":
         target = np.dtype(np.complex64 if target.kind == "c" else np.float32)
-    check_memory(dataset.size * target.itemsize, None, f"values in {name}")
+    check_memory(dataset.size * target.itemsize, dataset.file.filename, f"values in {name}")
     if target == dataset.dtype or not dataset.shape[0]:
         return np.asarray(dataset[()], dtype=target)
     values = np.empty(dataset.shape, target)

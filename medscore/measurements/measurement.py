@@ -29,8 +29,8 @@ from medscore import __version__
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
-from medscore.io.hdf5 import SEAL_SIZE, array, is_sealed, member, open_hdf5, sealed
-from medscore.io.opening import file_sha256, is_regular, regular_file
+from medscore.io.hdf5 import SEAL_SIZE, array, is_sealed, member, open_hashed, open_hdf5, sealed
+from medscore.io.opening import is_regular, regular_file
 from medscore.measurements.contents import (
     ATTENUATION,
     HU,
@@ -130,13 +130,13 @@ def read_measurement(path: str | Path) -> Measurement:
             missing or invalid, or the data are not finite or do not fit the operator.
     """
     path = regular_file(_path(path), "measurement file", "see `medscore simulate`")
-    with open_hdf5(path, "a measurement", AGAIN) as file:
+    with open_hashed(path, "a measurement", AGAIN) as (file, sha256):
         try:
             measurement = _parse(path, file)
         except KeyError as error:
             raise _broken(path, f"lacks a field: {error.args[0]}") from error
     _check_file(path, measurement)
-    return replace(measurement, file_sha256=file_sha256(path))
+    return replace(measurement, file_sha256=sha256)
 
 
 def _parse(path: Path, file: Any) -> Measurement:
