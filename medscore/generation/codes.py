@@ -75,9 +75,9 @@ def write_codes(codes: Codes, file: Path, *, keep_identity: bool = False) -> Non
         codes: the codes.
         file: the archive (.npz) with ``code``, ``image`` (labels), ``prior`` (hash), ``sde`` and
             ``nfe``.
-        keep_identity: whether it states the names of the files too, as ``file``.
+        keep_identity: whether it states the names of the files too, as ``name``.
     """
-    names = {"file": np.array(codes.names)} if keep_identity else {}
+    names = {"name": np.array(codes.names)} if keep_identity else {}
     with atomic_path(file) as unfinished, unfinished.open("wb") as stream:
         np.savez_compressed(
             stream, allow_pickle=False, code=codes.code.numpy(), image=np.array(codes.labels),

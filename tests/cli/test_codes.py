@@ -54,7 +54,7 @@ def test_codes_record_their_images_by_hash_and_sde(codes: Path, pictures: Path) 
         assert archive["code"].dtype == np.float64
         hashes = [file_sha256(pictures / f"{i}.png")[:12] for i in (0, 2, 5)]
         assert list(archive["image"]) == [f"{sha256}#0" for sha256 in hashes]
-        assert "file" not in archive
+        assert "name" not in archive
         assert str(archive["sde"]).startswith('{"kind":"ve"')
 
 

@@ -59,6 +59,23 @@ def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def dicom(person: Path, dicom_scan: Path) -> Path:
+    """A DICOM file of a person."""
+    ds = pydicom.dcmread(dicom_scan)
+    for tag, value in TAGS.items():
+        setattr(ds, tag, value)
+    ds.save_as(person / f"{STEM}.dcm")
+    return person / f"{STEM}.dcm"
+
+
+def uids(dicom: Path) -> list[str]:
+    """The UIDs of a file."""
+    ds = pydicom.dcmread(dicom)
+    found = [str(element.value) for element in ds if element.VR == "UI"]
+    return [uid for uid in found if not pydicom.uid.UID(uid).is_private or len(uid) > 30]
+
+
 def contents(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
     """A file's bytes and those of all that is compressed in it."""
     yield name, content
@@ -83,15 +100,15 @@ def contents(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
             yield f"{name}, decompressed", "\n".join(said).encode()
 
 
-def betrayed(folder: Path) -> list[str]:
-    """The places in all files below a folder where one of the words stands."""
+def betrayed(folder: Path, *more: str) -> list[str]:
+    """The places in all files below a folder where one of the words stands, or one of ``more``."""
     found = []
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        found += [f"the name {name}: {word}" for word in WORDS if word in name]
+        found += [f"the name {name}: {word}" for word in (*WORDS, *more) if word in name]
         if path.is_file():
             for place, content in contents(name, path.read_bytes()):
-                for word in WORDS:
+                for word in (*WORDS, *more):
                     texts = (word.encode(c) for c in ("utf-8", "utf-16-le", "utf-32-le"))
                     found += [f"{place}: {word}" for text in texts if text in content]
     return found
@@ -124,19 +141,15 @@ def test_the_search_finds_the_words_in_every_kind_of_file(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_reconstructions_name_no_one(
-    done: Done, person: Path, scan: Path, prior: Path, dicom_scan: Path, tmp_path: Path
+    done: Done, person: Path, scan: Path, prior: Path, dicom: Path, tmp_path: Path
 ) -> None:
     out, image = tmp_path / "out", person / f"{STEM}.nii.gz"
     shutil.copy(scan, image)
     own = shutil.copy(prior, person / f"{STEM}.safetensors")
-    ds = pydicom.dcmread(dicom_scan)
-    for tag, value in TAGS.items():
-        setattr(ds, tag, value)
-    ds.save_as(person / f"{STEM}.dcm")
     done("simulate", image, "-o", out / "m.h5", "--task", "sparse-ct", "--views", 24)
-    done("simulate", person / f"{STEM}.dcm", "-o", out / "d.h5", "--task", "sparse-ct",
+    done("simulate", dicom, "-o", out / "d.h5", "--task", "sparse-ct",
          "--views", 12, "--size", 32)  # fmt: skip
-    done("inspect", image)
+    done("inspect", dicom)
     moved = shutil.copy(out / "m.h5", person / f"{STEM}.h5")
     two = ("--samples", 2, "--steps", 3, "--hdf5", "--reference", image)
     done("recon", moved, "-o", out / "r", "--prior", own, *two)
@@ -154,7 +167,7 @@ def test_reconstructions_name_no_one(
 @pytest.mark.slow
 def test_images_under_a_prior_name_no_one(
     done: Done, person: Path, scan: Path, prior: Path, grey_prior: Path, pictures: Path,
-    tmp_path: Path,
+    dicom: Path, tmp_path: Path,
 ) -> None:  # fmt: skip
     out, image = tmp_path / "out", person / f"{STEM}.nii.gz"
     shutil.copy(scan, image)
@@ -166,7 +179,9 @@ def test_images_under_a_prior_name_no_one(
     np.savez(person / f"{STEM}.npz", hu=np.zeros((5, 32, 32)) + np.linspace(-1000, 900, 32),
              patient=["private_archive"] * 5, pixel_spacing_mm=[3.0] * 5)  # fmt: skip
     bound = ("--method", "bound", "--draws", 2)
-    done("likelihood", image, person / f"{STEM}.npz", "--prior", own, "-o", out / "l", *bound)
+    done(
+        "likelihood", image, person / f"{STEM}.npz", dicom, "--prior", own, "-o", out / "l", *bound
+    )
     tolerance = ("--tolerance", 1e-2)
     done("encode", *pngs[:2], "--prior", grey, "-o", out / "c.npz", *tolerance)
     codes = shutil.copy(out / "c.npz", person / f"{STEM}-codes.npz")
@@ -184,20 +199,20 @@ def test_images_under_a_prior_name_no_one(
     stopped(decode_codes, codes, grey, tolerance=1e-2, output=out / "sd")
     stopped(assess_images, [image], own, method="bound", draws=2, output=out / "sl")
     assert len([path for path in out.iterdir() if path.name.startswith(".")]) >= 4
-    assert betrayed(out) == []
+    assert betrayed(out, *uids(dicom)) == []
 
 
 @pytest.mark.slow
 @pytest.mark.process
 def test_training_comparison_and_search_name_no_one(
-    done: Done, person: Path, scan: Path, prior: Path, tmp_path: Path
+    done: Done, person: Path, scan: Path, prior: Path, dicom: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     shutil.copy(scan, person / f"{STEM}.nii.gz")
     own = shutil.copy(prior, person / f"{STEM}.safetensors")
     np.savez(person / f"{STEM}.npz", hu=np.zeros((5, 32, 32)) + np.linspace(-1000, 900, 32),
              patient=["private_archive"] * 5, pixel_spacing_mm=[3.0] * 5)  # fmt: skip
-    data = ["*.nii.gz", f"{person}/*.npz"]
+    data = ["*.nii.gz", f"{person}/*.npz", "*.dcm"]
     recipe = {
         "name": "tiny-trained", "modality": "CT", "quantity": "HU", "low": -1000, "high": 1500,
         "size": 32, "data": data, "licence": "CC0",
@@ -208,7 +223,7 @@ def test_training_comparison_and_search_name_no_one(
     sampling = {"prior": str(own), "samples": 2, "steps": 2, "precision": "float32"}
     comparison = {
         "name": "tiny", "title": "Tiny", "ours": "ours", "metric": {"convention": "ct"},
-        "cohort": {"modality": "CT", "data": data, "size": 32, "limit": 3},
+        "cohort": {"modality": "CT", "data": data, "size": 32, "limit": 4},
         "tasks": [{"name": "9 views", "scan": {"task": "sparse-ct", "views": 9}}],
         "methods": [{"name": "FBP", "baseline": {"kind": "fbp"}},
                     {"name": "ours", "prior": sampling}], "pictures": 1,
@@ -230,8 +245,16 @@ def test_training_comparison_and_search_name_no_one(
     done("simulate", person / f"{STEM}.nii.gz", "-o", person / f"{STEM}.h5", "--task", "sparse-ct",
          "--views", 24)  # fmt: skip
     done("tune", its[2], "--measurement", person / f"{STEM}.h5", "-o", out / "v")
-    done("evaluate", its[1], "--data", person, "-o", out / "e", "--processes", 1)
-    assert betrayed(out) == []
+    evaluate = ("evaluate", its[1], "--data", person, "--processes", 1)
+    done(*evaluate, "-o", out / "e")
+    assert betrayed(out, *uids(dicom)) == []
+    before = sorted((out / "e" / "cells").iterdir())
+    done(*evaluate, "-o", out / "e", "--keep-identity")
+    assert sorted((out / "e" / "cells").iterdir()) == before
+    table = (out / "e" / "slices.csv").read_text()
+    assert f",{STEM}.dcm#0," in table
+    assert f"{STEM}.nii.gz#0,{STEM}" in table
+    assert str(person.parent) not in table
 
 
 @pytest.mark.slow
@@ -244,3 +267,24 @@ def test_imported_priors_name_no_one(done: Done, person: Path, tmp_path: Path) -
     out = tmp_path / "out" / "p.safetensors"
     done("priors", "import", source, "--config", config, "-o", out, "--contract", contract)
     assert betrayed(out.parent) == []
+
+
+@pytest.mark.slow
+def test_names_are_stated_on_request_and_without_their_folders(
+    done: Done, person: Path, grey_prior: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out, keep = tmp_path / "out", "--keep-identity"
+    image = shutil.copy(pictures / "0.png", person / f"{STEM}.png")
+    prior = ("--prior", grey_prior)
+    done("encode", image, *prior, "-o", out / "c.npz", "--tolerance", 1e-2, keep)
+    with np.load(out / "c.npz", allow_pickle=False) as archive:
+        assert list(archive["name"]) == [f"{STEM}.png#0"]
+    codes = shutil.copy(out / "c.npz", person / f"{STEM}.npz")
+    done("decode", codes, *prior, "-o", out / "d", "--tolerance", 1e-2, keep)
+    assert json.loads((out / "d" / "provenance.json").read_text())["codes"]["file"] == codes.name
+    done("generate", *prior, "--known", image, "-n", 1, "--steps", 2, "-o", out / "k", keep)
+    said = json.loads((out / "k" / "provenance.json").read_text())
+    assert said["known"]["files"] == [f"{STEM}.png#0"]
+    assert {word for text in betrayed(out) for word in (text.rpartition(": ")[2],)} == {
+        STEM, "jane",
+    }  # fmt: skip
