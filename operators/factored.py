@@ -288,5 +288,7 @@ class Factored(ABC):
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
         """|y - A x| / |y| of each sample, shape (batch,); |A x| where y is zero."""
         y = self.mask(y) * y
-        of_y = norm(y)
-        return norm(y - self.forward(x)) / torch.where(of_y > 0, of_y, 1.0)
+        largest = y.flatten(1).abs().amax(1)
+        unit = wide(torch.where(largest > 0, largest, 1.0), y)  # squares overflow beyond 1e19
+        of_y = norm(y / unit)
+        return norm((y - self.forward(x)) / unit) / torch.where(of_y > 0, of_y, 1.0)

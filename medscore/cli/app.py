@@ -105,9 +105,9 @@ def _fail(error: MedscoreError) -> None:
     from rich.text import Text
 
     notes.drop()
-    command = typer.main.get_command(app)
+    root = command = typer.main.get_command(app)
     for word in sys.argv[1:]:
         command = getattr(command, "commands", {}).get(word, command)
-    text = in_options(str(error), command)
+    text = in_options(in_options(str(error), command), root)
     Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"error: {text}", style="red"))
     sys.exit(2)

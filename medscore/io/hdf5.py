@@ -105,16 +105,17 @@ def check_self_contained(file: Any) -> None:
         ValueError: it does.
     """
 
-    def link(name: bytes, info: Any) -> None:
-        if info.type not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
-            raise ValueError(f"{name.decode(errors='replace')} is a link to another file")
+    def link(name: bytes, info: Any) -> str | None:
+        inside = info.type in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT)
+        return None if inside else f"{name.decode(errors='replace')} is a link to another file"
 
-    def item(name: str, found: Any) -> None:
-        if isinstance(found, h5py.Dataset) and (found.external or found.is_virtual):
-            raise ValueError(f"the values of {name} are in another file")
+    def item(name: str, found: Any) -> str | None:
+        elsewhere = isinstance(found, h5py.Dataset) and (found.external or found.is_virtual)
+        return f"the values of {name} are in another file" if elsewhere else None
 
-    file.id.links.visit(link, info=True)
-    file.visititems(item)
+    fault = file.id.links.visit(link, info=True) or file.visititems(item)
+    if fault is not None:
+        raise ValueError(fault)
 
 
 def member(group: Any, name: str) -> Any:

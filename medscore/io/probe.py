@@ -17,7 +17,7 @@ from pathlib import Path
 STALL = 4.0
 """CPU time in seconds that the child may use without reading a further piece of a file."""
 
-SECONDS, BYTES_PER_SECOND = 30.0, 2e6
+SECONDS, BYTES_PER_SECOND = 120.0, 2e6
 """Time limit of the whole trial read: for any file, and per byte of large ones. It only matters
 where a read waits without using CPU time; a loop in a library is stopped after ``STALL``."""
 

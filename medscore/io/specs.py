@@ -11,6 +11,9 @@ from medscore.errors import MedscoreError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
+LARGEST_SIDE = 8192
+"""Largest side of an image in pixels that a specification can ask for."""
+
 
 class Strict(BaseModel):
     """Base model: frozen, with finite numbers only, and without undeclared keys."""

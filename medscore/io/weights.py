@@ -160,6 +160,8 @@ class WeightsFile(Generic[Contract]):
             MedscoreError: as :meth:`verify`, or the weights do not fit the network.
         """
         stored = self.verify(path)
+        with torch.device("meta"):  # shapes only: a header can ask for more than all memory
+            fitting(cast(nn.Module, build(stored.contract).network), stored, path)
         model = build(stored.contract)
         fill_network(cast(nn.Module, model.network), stored, path)
         return model.eval().requires_grad_(False), stored
@@ -234,6 +236,30 @@ def _is_finite(value: Tensor) -> bool:
         return True
     low, high = value.aminmax()
     return math.isfinite(low) and math.isfinite(high)
+
+
+def fitting(network: nn.Module, stored: StoredWeights[Contract], path: str | Path) -> None:
+    """Compare the shapes of a network's weights with those in a file.
+
+    Args:
+        network: the network that the contract describes, on any device.
+        stored: content of the file.
+        path: the file, for the error message.
+
+    Raises:
+        MedscoreError: names or shapes of the weights differ from the network's.
+    """
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in stored.weights.items()}
+    if expected != found:
+        names = sorted(expected.keys() | found.keys())
+        name = next(n for n in names if expected.get(n) != found.get(n))
+        raise MedscoreError(
+            f"weights do not fit the network of the contract ({name} is "
+            f"{found.get(name, 'missing')}, expected {expected.get(name, 'nothing')})",
+            where=path,
+            hint="the checkpoint is of another network",
+        )
 
 
 def fill_network(network: nn.Module, stored: StoredWeights[Contract], path: str | Path) -> None:

@@ -121,13 +121,13 @@ def from_kspace(
     if kspace.shape[1] > 1:
         try:
             sensitivity = MAPS[maps](kspace)
+            operator = MulticoilFourier(sensitivity.to(torch.complex64), shared)
         except ValueError as error:
             raise MedscoreError(
                 f"coil maps cannot be estimated: {error}",
                 where=where,
-                hint="sample the centre of k-space",
+                hint="sample the centre of k-space, and check the scale of its values",
             ) from error
-        operator = MulticoilFourier(sensitivity.to(torch.complex64), shared)
     noise = "unknown" if not grid.noise_std else f"gaussian:{grid.noise_std:.6g}"
     return Measurement(
         data=kspace.numpy(),

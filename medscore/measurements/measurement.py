@@ -17,6 +17,7 @@ scanner's unit.
 from __future__ import annotations
 
 import io
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ import numpy as np
 from medscore import __version__
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
+from medscore.io.budget import check_memory
 from medscore.io.files import atomic_write
 from medscore.io.hdf5 import SEAL_SIZE, array, is_sealed, member, open_hashed, open_hdf5, sealed
 from medscore.io.opening import is_regular, regular_file
@@ -170,6 +172,9 @@ def _parse(path: Path, file: Any) -> Measurement:
 def _check_file(path: Path, m: Measurement) -> None:
     if isinstance(m.operator, Operator) and (m.data.ndim != 4 or not len(m.data)):
         raise _broken(path, f"data have shape {m.data.shape}, expected (slices, channel, y, x)")
+    if isinstance(m.operator, Operator):
+        pixels = math.prod(m.operator.image_shape) * len(m.data)
+        check_memory(4 * pixels, path, "images")
     check_measurement(m, lambda what: _broken(path, what))
 
 

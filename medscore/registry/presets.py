@@ -23,6 +23,9 @@ from medscore.registry.checks import check_counts, check_precision
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.table import Table
 
+MOST_STEPS, MOST_SAMPLES = 100_000, 10_000
+"""Largest number of steps of a time grid, and of samples per slice."""
+
 THESIS = "thesis"
 """Short name of the dissertation's preset for sparse-view CT."""
 
@@ -73,8 +76,8 @@ class Settings:
             MedscoreError: an invalid setting; the message names it.
         """
         check_counts(
-            ("steps", self.steps, 1, 100_000),
-            ("samples", self.samples, 1, 10_000),
+            ("steps", self.steps, 1, MOST_STEPS),
+            ("samples", self.samples, 1, MOST_SAMPLES),
             ("seed", self.seed, 0, 2**63 - 1),
         )
         check_precision(self.precision)

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, overload
 from pydantic import Field, field_validator, model_validator
 
 from medscore.datasets.collections.augment import Augmentation
-from medscore.io.specs import Name, Strict, validated
+from medscore.io.specs import LARGEST_SIDE, Name, Strict, validated
 from medscore.io.yaml_files import read_yaml
 from medscore.priors.contract import Network, PredictionSpec, SDESpec
 from medscore.training.objective_specs import EDMObjective, ObjectiveSpec
@@ -54,7 +54,7 @@ class ImageRecipe(TrainingRecipe):
     quantity: Literal["HU", "magnitude"]
     low: float
     high: float
-    size: int = Field(gt=0)
+    size: int = Field(gt=0, le=LARGEST_SIDE)
     oversample: Literal[1, 2] = 2
     data: tuple[str, ...] = Field(min_length=1)
     validation: tuple[str, ...] = ()

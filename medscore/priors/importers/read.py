@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,13 @@ def read_content(path: Path) -> object:
             hint="update torch to 2.6 or later, or save the weights as safetensors",
         )  # fmt: skip
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+            check_memory(size, path, "weights")
         return torch.load(path, map_location="cpu", weights_only=True)
+    except MedscoreError:
+        raise
     except Exception as error:  # damaged and hostile files raise errors of any type
         raise _refusal(path, error) from None
 
@@ -114,6 +121,8 @@ def state_dict(source: Source) -> dict[str, Tensor]:
             f"holds {what}", where=source.path, hint="save the state_dict() of the one to import"
         )
     (weights,) = found.values()
+    size = sum(value.numel() for value in weights.values())  # a view can repeat few numbers
+    check_memory(4 * size, source.path, "weights")
     start = "module." if all(name.startswith("module.") for name in weights) else ""
     return {name.removeprefix(start): value for name, value in weights.items()}
 
