@@ -1,13 +1,13 @@
 """Raw k-space as files hold it, and NumPy files of it.
 
 Readout lines run along ky, the first axis of the grid, so that a phase encoding is a column.
-Samples that were not measured are zero.
+Samples that were not measured are zero; :func:`measured_samples` tells them from measured zeros.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
+
+RARE = 0.01
+"""Largest share of the samples of the lines that may be zeros by chance."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,23 @@ class RawKspace:
             ``None`` where the file does not record it.
         oversampling: field of view along the readout (the rows of the image) over the intended one.
         source: hash and notes, without identity.
+        sampled: mask of the measured samples, (slices, ky, kx).
     """
 
     kspace: NDArray[np.complex64]
     spacing: tuple[float, float, float] | None
     oversampling: float
     source: Source
+    sampled: NDArray[np.bool_]
 
-    @property
-    def sampled(self) -> NDArray[np.bool_]:
-        """Mask of the measured samples, (slices, ky, kx)."""
-        found: NDArray[np.bool_] = (self.kspace != 0).any(axis=1)
-        return found
+    def select(self, start: int, stop: int) -> RawKspace:
+        """Select a range of slices.
+
+        Args:
+            start: index of the first slice.
+            stop: index after the last slice.
+        """
+        return replace(self, kspace=self.kspace[start:stop], sampled=self.sampled[start:stop])
 
 
 def read_numpy(path: str | Path, *, spacing: tuple[float, float] | None = None) -> RawKspace:
@@ -72,7 +80,39 @@ def read_numpy(path: str | Path, *, spacing: tuple[float, float] | None = None) 
     kspace = np.array(mapped, dtype=np.complex64).reshape((1,) * (4 - mapped.ndim) + mapped.shape)
     check_kspace(kspace, path)
     source = Source("kspace", hashlib.sha256(content).hexdigest())
-    return RawKspace(kspace, None if spacing is None else (*spacing, spacing[0]), 1.0, source)
+    known = None if spacing is None else (*spacing, spacing[0])
+    return RawKspace(kspace, known, 1.0, source, measured_samples(kspace))
+
+
+def measured_samples(kspace: NDArray[np.complex64]) -> NDArray[np.bool_]:
+    """Mask (slices, ky, kx) of the samples that were measured, of files that hold only values.
+
+    A readout measures all samples between its first and its last one, so zeros between them are
+    values, and so are zeros at the ends if almost all lines have values there. Only where zeros are
+    frequent inside the lines, as in a plane of two phase encodings, is every zero a missing sample.
+
+    Args:
+        kspace: (slices, coils, ky, kx), zero where nothing was measured.
+    """
+    values: NDArray[np.bool_] = (kspace != 0).any(axis=1)
+    lines = _between(values)
+    if np.count_nonzero(lines & ~values) > RARE * np.count_nonzero(lines):
+        return values
+    same = lines.any(axis=(0, 2), keepdims=True)
+    whole = lines.any(axis=1, keepdims=True) & same
+    missing = np.count_nonzero(whole & ~lines)
+    found: NDArray[np.bool_] = lines
+    if missing <= RARE * np.count_nonzero(whole):
+        found = whole
+    return found
+
+
+def _between(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """True from the first to the last true value of each line."""
+    begun = np.logical_or.accumulate(values, axis=1)
+    not_over = np.logical_or.accumulate(values[:, ::-1], axis=1)[:, ::-1]
+    found: NDArray[np.bool_] = begun & not_over
+    return found
 
 
 def check_kspace(kspace: NDArray[Any], where: Path) -> None:

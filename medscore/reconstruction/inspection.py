@@ -88,7 +88,7 @@ def inspect(
         MedscoreError: the file cannot be read.
     """
     if path.suffix == ".npy" or (path.suffix == ".h5" and not is_measurement(path)):
-        return of_kspace(read_kspace(path), contracts)
+        return of_kspace(read_kspace(path, first=True), contracts)
     if path.suffix == ".h5":
         return of_measurement(read_measurement(path), contracts)
     if path.is_dir() and is_ct_pd(path):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medscore.datasets.nifti import read_nifti
 from medscore.datasets.raw.fastmri import read_fastmri
 from medscore.datasets.raw.ismrmrd import read_ismrmrd
-from medscore.measurements.from_kspace import to_grid
+from medscore.measurements.kspace_grid import to_grid
 from medscore.measurements.measurement import read_measurement
 from medscore.operators.mri.fourier import fft2c, ifft2c
 from medscore.operators.mri.multicoil import MulticoilFourier
@@ -87,15 +87,15 @@ def ismrmrd_file(path: Path, scan: Scan, header: str = HEADER, **changes: Any) -
         noise.set_flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
         file.append_acquisition(noise)
         for index in rng.permutation(2 * 2 * PHASE):
-            slice_, repetition, step = index // (2 * PHASE), index // PHASE % 2, index % PHASE
+            slice_, average, step = index // (2 * PHASE), index // PHASE % 2, index % PHASE
             data = scan.kspace[slice_, :, :, step]
-            if repetition:
+            if average:
                 data = data + 2.0
             elif step % 2:
                 data = data - 2.0
             line = ismrmrd.Acquisition.from_array(np.ascontiguousarray(data))
             line.center_sample = READOUT // 2
-            line.idx.slice, line.idx.repetition = slice_, repetition
+            line.idx.slice, line.idx.average = slice_, average
             line.idx.kspace_encode_step_1 = step
             for name, value in changes.items():
                 setattr(line, name, value)
@@ -135,7 +135,7 @@ def test_noise_is_told_from_the_corners(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_ismrmrd_file_holds_the_same_kspace(tmp_path: Path) -> None:
-    """The mean of both repetitions is the k-space, with a known offset of 1 on even lines."""
+    """The mean of both averages is the k-space, with a known offset of 1 on even lines."""
     scan = scanned(COILS)
     raw = read_ismrmrd(ismrmrd_file(tmp_path / "i.h5", scan))
     expected = scan.kspace.copy()
