@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscore.datasets.raw.encoding import geometry, read_encodings
-from medscore.datasets.raw.kspace import RawKspace, check_kspace, measured_samples
+from medscore.datasets.raw.kspace import RawKspace, check_kspace, measured_samples, single_precision
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 from medscore.io.hdf5 import array
@@ -46,12 +46,13 @@ def read_fastmri(path: str | Path) -> RawKspace:
     """
     path = Path(path)
     with reading("fastMRI", path, HINT), h5py.File(path, "r") as file:
-        kspace = array(file["kspace"], "c")
+        kspace = array(file["kspace"], "c", single=False)
         header = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
     if kspace.ndim == 3:
         kspace = kspace[:, None]
     if kspace.ndim != 4:
         raise MedscoreError(f"kspace has shape {kspace.shape}", where=path, hint=HINT)
+    kspace = single_precision(kspace, path)
     check_kspace(kspace, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     mask = measured_samples(kspace)

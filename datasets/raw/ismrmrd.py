@@ -14,7 +14,7 @@ from typing import Any
 
 from medscore.datasets.raw.acquisitions import Lines, select_lines
 from medscore.datasets.raw.encoding import Encoding, geometry, read_encodings
-from medscore.datasets.raw.kspace import RawKspace, check_kspace
+from medscore.datasets.raw.kspace import RawKspace, check_kspace, single_precision
 from medscore.datasets.raw.placement import place
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
@@ -74,12 +74,13 @@ def read_ismrmrd(
     ny, nx = _matrix(encoding, path)
     _check_size(lines, ny, nx, path)
     placed = place(lines, encoding, path)
-    check_kspace(placed.kspace, path)
+    kspace = single_precision(placed.kspace, path)
+    check_kspace(kspace, path)
     image = geometry(encoding, (ny, nx))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     notes = (*lines.notes, *placed.notes, *image.notes)
     source = Source("kspace", digest, notes=notes)
-    return RawKspace(placed.kspace, image.spacing, image.oversampling, source, placed.sampled)
+    return RawKspace(kspace, image.spacing, image.oversampling, source, placed.sampled)
 
 
 def _is_plane(encoding: Encoding) -> bool:

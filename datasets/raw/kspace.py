@@ -7,6 +7,7 @@ Samples that were not measured are zero; :func:`measured_samples` tells them fro
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
+
+RANGE = (1e-30, 1e30)
+"""The largest modulus of k-space must lie within, so that sums stay in single precision."""
 
 RARE = 0.01
 """Largest share of the samples of the lines that may be zeros by chance."""
@@ -77,7 +81,7 @@ def read_numpy(path: str | Path, *, spacing: tuple[float, float] | None = None) 
             where=path,
             hint="use (ky, kx), (coil, ky, kx) or (slice, coil, ky, kx)",
         )
-    kspace = np.array(mapped, dtype=np.complex64).reshape((1,) * (4 - mapped.ndim) + mapped.shape)
+    kspace = single_precision(mapped, path).reshape((1,) * (4 - mapped.ndim) + mapped.shape)
     check_kspace(kspace, path)
     source = Source("kspace", hashlib.sha256(content).hexdigest())
     known = None if spacing is None else (*spacing, spacing[0])
@@ -98,13 +102,9 @@ def measured_samples(kspace: NDArray[np.complex64]) -> NDArray[np.bool_]:
     lines = _between(values)
     if np.count_nonzero(lines & ~values) > RARE * np.count_nonzero(lines):
         return values
-    same = lines.any(axis=(0, 2), keepdims=True)
-    whole = lines.any(axis=1, keepdims=True) & same
+    whole = np.logical_and(lines.any(axis=1, keepdims=True), lines.any(axis=(0, 2), keepdims=True))
     missing = np.count_nonzero(whole & ~lines)
-    found: NDArray[np.bool_] = lines
-    if missing <= RARE * np.count_nonzero(whole):
-        found = whole
-    return found
+    return whole if missing <= RARE * np.count_nonzero(whole) else lines
 
 
 def _between(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -115,6 +115,29 @@ def _between(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return found
 
 
+def single_precision(values: NDArray[Any], where: Path) -> NDArray[np.complex64]:
+    """Convert k-space to single precision, whose range it must not leave.
+
+    Args:
+        values: complex numbers of any precision.
+        where: file to name in the error.
+
+    Raises:
+        MedscoreError: values that are NaN, infinite, too large or all too small.
+    """
+    peak = float(np.abs(values).max(initial=0.0))
+    if not math.isfinite(peak):
+        raise MedscoreError("k-space holds NaN or infinity", where=where, hint="export it again")
+    if peak > 0 and not RANGE[0] <= peak <= RANGE[1]:
+        raise MedscoreError(
+            f"k-space reaches {peak:.3g}, outside of {RANGE[0]:g} to {RANGE[1]:g}, which single "
+            "precision can hold",
+            where=where,
+            hint="multiply it by a constant: magnitudes have no absolute unit",
+        )
+    return values.astype(np.complex64)
+
+
 def check_kspace(kspace: NDArray[Any], where: Path) -> None:
     """Reject k-space from which no image can be reconstructed.
 
@@ -123,14 +146,12 @@ def check_kspace(kspace: NDArray[Any], where: Path) -> None:
         where: file to name in the error.
 
     Raises:
-        MedscoreError: there are too few samples, NaN or infinite values, or an empty slice.
+        MedscoreError: there are too few samples, or an empty slice.
     """
     if kspace.size == 0 or min(kspace.shape[-2:]) < 8:
         raise MedscoreError(
             f"k-space has shape {kspace.shape}", where=where, hint="use 8 x 8 samples or more"
         )
-    if not np.isfinite(kspace).all():
-        raise MedscoreError("k-space holds NaN or infinity", where=where, hint="export it again")
     empty = [i for i, one in enumerate(kspace) if not one.any()]
     if empty:
         raise MedscoreError(
