@@ -232,7 +232,9 @@ def test_phase_correction_is_refused_where_it_is_required(
         made, _ = placed([*scans, *lines(kspace)])
         np.testing.assert_array_equal(made.kspace[0], kspace)
         return
-    with pytest.raises(MedscoreError, match=r"8 of 16 lines were read in reverse.*phase correction"):
+    with pytest.raises(
+        MedscoreError, match=r"8 of 16 lines were read in reverse.*phase correction"
+    ):
         placed([*scans, *backwards(kspace, centre=NY // 2 - 1, keep=slice(0, NY))])
 
 

@@ -24,6 +24,7 @@ from medscore.operators.mri.fourier import fft2c
 from medscore.operators.mri.multicoil import MulticoilFourier, sensitivity_of
 from medscore.operators.mri.sensitivity import birdcage
 from medscore.operators.wrappers.padded import Padded, middle
+from medscore.registry.noise import noise_std_of
 
 WHERE = Path("f.h5")
 COILS = 4
@@ -231,6 +232,17 @@ def test_extreme_values_change_nothing_but_the_unit(mask: Mask | None, exponent:
             np.testing.assert_allclose(
                 target_image(far, kind, WHERE) / factor, target_image(grid, kind, WHERE), rtol=1e-4
             )
+
+
+def test_corners_without_noise_do_not_determine_it() -> None:
+    raw, *_ = scan(64, 32, 32, None)
+    raw.kspace[..., :8, :], raw.kspace[..., -8:, :] = 0, 0
+    raw.kspace[..., :8], raw.kspace[..., -8:] = 0, 0
+    raw = replace(raw, spacing=(1.0, 0.5, 5.0))  # a square field of view, so nothing is cropped
+    made = measured(raw)[1]
+    assert made.noise == "unknown"
+    with pytest.raises(MedscoreError, match="show no noise"):
+        noise_std_of("recorded", made, WHERE)
 
 
 def test_the_middle_is_what_padding_surrounds() -> None:
