@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from medscore.datasets.collections.slices import FULL
 from medscore.datasets.raw.kspace import RawKspace, measured_samples
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
@@ -20,7 +21,7 @@ from medscore.measurements.kspace_grid import GridKspace, to_grid
 from medscore.measurements.measurement import Measurement
 from medscore.measurements.units import brightness
 from medscore.operators.linalg import norm
-from medscore.operators.mri.fourier import fft2c
+from medscore.operators.mri.fourier import Fourier, fft2c
 from medscore.operators.mri.multicoil import MulticoilFourier, sensitivity_of
 from medscore.operators.mri.sensitivity import birdcage
 from medscore.operators.wrappers.padded import Padded, middle
@@ -232,6 +233,14 @@ def test_extreme_values_change_nothing_but_the_unit(mask: Mask | None, exponent:
             np.testing.assert_allclose(
                 target_image(far, kind, WHERE) / factor, target_image(grid, kind, WHERE), rtol=1e-4
             )
+
+
+def test_the_brightness_is_that_of_the_image_not_of_the_grid() -> None:
+    """Of random magnitudes, so that the empty rows of the grid would shift the percentile."""
+    x = torch.rand(1, 1, 32, 24, generator=torch.Generator().manual_seed(0)) + 0j
+    model = Padded(Fourier(torch.ones(64, 24)), 32, 24)
+    expected = torch.quantile(x.abs().flatten(), FULL)
+    torch.testing.assert_close(brightness(model, model(x)), expected, rtol=1e-4, atol=0)
 
 
 def test_corners_without_noise_do_not_determine_it() -> None:
