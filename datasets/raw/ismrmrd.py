@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +17,8 @@ from medscore.datasets.raw.kspace import RawKspace, check_kspace, single_precisi
 from medscore.datasets.raw.placement import place
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
-from medscore.io.hdf5 import INFLATES
+from medscore.io.hdf5 import INFLATES, has_member, member, open_hdf5
+from medscore.io.opening import file_sha256
 
 
 def is_ismrmrd(file: Any) -> bool:
@@ -27,7 +27,10 @@ def is_ismrmrd(file: Any) -> bool:
     Args:
         file: open HDF5 file.
     """
-    return "dataset" in file and "data" in file["dataset"] and "xml" in file["dataset"]
+    if not has_member(file, "dataset"):
+        return False
+    group = member(file, "dataset")
+    return has_member(group, "data") and has_member(group, "xml")
 
 
 def read_ismrmrd(
@@ -55,6 +58,9 @@ def read_ismrmrd(
         )
     import ismrmrd
 
+    with open_hdf5(path, "ISMRMRD") as checked:
+        for name in ("dataset/data", "dataset/xml"):
+            member(checked, name)
     with reading("ISMRMRD", path), ismrmrd.Dataset(str(path), mode="r") as file:
         header = file.read_xml_header()
         count = file.number_of_acquisitions()
@@ -77,7 +83,7 @@ def read_ismrmrd(
     kspace = single_precision(placed.kspace, path)
     check_kspace(kspace, path)
     image = geometry(encoding, (ny, nx))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     notes = (*lines.notes, *placed.notes, *image.notes)
     source = Source("kspace", digest, notes=notes)
     return RawKspace(kspace, image.spacing, image.oversampling, source, placed.sampled)

@@ -6,7 +6,6 @@ Samples that were not measured are zero; :func:`measured_samples` tells them fro
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscore.datasets.volume import Source
-from medscore.errors import MedscoreError, reading
+from medscore.errors import MedscoreError
+from medscore.io.numpy_files import read_npy
+from medscore.io.opening import file_sha256
 
 RANGE = (1e-30, 1e30)
 """The largest modulus of k-space must lie within, so that sums stay in single precision."""
@@ -67,23 +68,22 @@ def read_numpy(path: str | Path, *, spacing: tuple[float, float] | None = None) 
             its values are invalid.
     """
     path = Path(path)
-    content = path.read_bytes()
-    with reading("NumPy", path, hint="save it with numpy.save"):
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(mapped, np.ndarray) or mapped.dtype.kind != "c":
-        kind = mapped.dtype if isinstance(mapped, np.ndarray) else "an archive"
+    stored = read_npy(path, hint="save it with numpy.save")
+    if stored.dtype.kind != "c":
         raise MedscoreError(
-            f"holds {kind}, expected complex k-space", where=path, hint="use a complex .npy array"
+            f"holds {stored.dtype}, expected complex k-space",
+            where=path,
+            hint="use a complex .npy array",
         )
-    if not 2 <= mapped.ndim <= 4:
+    if not 2 <= stored.ndim <= 4:
         raise MedscoreError(
-            f"has shape {mapped.shape}",
+            f"has shape {stored.shape}",
             where=path,
             hint="use (ky, kx), (coil, ky, kx) or (slice, coil, ky, kx)",
         )
-    kspace = single_precision(mapped, path).reshape((1,) * (4 - mapped.ndim) + mapped.shape)
+    kspace = single_precision(stored, path).reshape((1,) * (4 - stored.ndim) + stored.shape)
     check_kspace(kspace, path)
-    source = Source("kspace", hashlib.sha256(content).hexdigest())
+    source = Source("kspace", file_sha256(path))
     known = None if spacing is None else (*spacing, spacing[0])
     return RawKspace(kspace, known, 1.0, source, measured_samples(kspace))
 
@@ -135,7 +135,7 @@ def single_precision(values: NDArray[Any], where: Path) -> NDArray[np.complex64]
             where=where,
             hint="multiply it by a constant: magnitudes have no absolute unit",
         )
-    return values.astype(np.complex64)
+    return values.astype(np.complex64, copy=False)
 
 
 def check_kspace(kspace: NDArray[Any], where: Path) -> None:
