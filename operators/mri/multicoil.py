@@ -18,12 +18,26 @@ from medscore.operators.base import Operator
 from medscore.operators.grid import OperatorError
 from medscore.operators.mri.fourier import fft2c, ifft2c, kspace_shape
 from medscore.operators.noise import NoiseModel
+from medscore.operators.wrappers.padded import Padded, middle
+from medscore.operators.wrappers.restricted import Restricted
 from medscore.types import ComplexImages, Kspace
 
 
 def sensitivity_of(operator: Operator) -> Tensor | None:
-    """The sensitivity maps of ``operator``, or ``None`` if it has no coils."""
-    return operator.sensitivity if isinstance(operator, MulticoilFourier) else None
+    """The sensitivity maps of ``operator`` on its images, or ``None`` if it has no coils.
+
+    Args:
+        operator: an operator on complex images, possibly padded or restricted.
+    """
+    if isinstance(operator, MulticoilFourier):
+        return operator.sensitivity
+    if isinstance(operator, Restricted):
+        return sensitivity_of(operator.inner)
+    if isinstance(operator, Padded):
+        maps = sensitivity_of(operator.inner)
+        rows, columns = operator.image_shape[-2:]
+        return None if maps is None else middle(maps, (rows, columns))
+    return None
 
 
 class MulticoilFourier(Operator):

@@ -35,13 +35,33 @@ def low_resolution(
     Raises:
         OperatorError: no fully sampled centre, or one that does not fit the data.
     """
-    ny, nx = kspace.shape[-2:]
-    height, width = _calibration(kspace, calibration)
-    window = torch.outer(_hann(ny, height), _hann(nx, width)).to(kspace.device, kspace.real.dtype)
-    images = ifft2c(kspace * window)
+    images = ifft2c(tapered(unit_peak(kspace), _calibration(kspace, calibration)))
     size = images.abs().square().sum(-3, keepdim=True).sqrt()
     signal = size > threshold * size.amax(dim=(-2, -1), keepdim=True)
     return torch.where(signal, images / size.clamp_min(1e-30), 0)
+
+
+def tapered(kspace: Tensor, sides: tuple[int, int]) -> Tensor:
+    """The centre of k-space, tapered by a Hann window; zero outside.
+
+    Args:
+        kspace: (..., ky, kx) complex.
+        sides: sides (ky, kx) of the centre.
+    """
+    ny, nx = kspace.shape[-2:]
+    window = torch.outer(_hann(ny, sides[0]), _hann(nx, sides[1]))
+    return kspace * window.to(kspace.device, kspace.real.dtype)
+
+
+def unit_peak(kspace: Tensor) -> Tensor:
+    """Each sample of a batch divided by its largest modulus, as squares of extreme values leave
+    the range of single precision; a sample of zeros stays.
+
+    Args:
+        kspace: (batch, coil, ky, kx) complex.
+    """
+    peak = kspace.abs().amax(dim=(-3, -2, -1), keepdim=True)
+    return kspace / torch.where(peak > 0, peak, 1.0)
 
 
 def espirit(
@@ -72,7 +92,7 @@ def espirit(
 
     side = min(_calibration(kspace, calibration))
     maps: list[Any] = []
-    for sample in kspace.detach().cpu():
+    for sample in unit_peak(kspace.detach()).cpu():
         app = EspiritCalib(
             sample.numpy(), calib_width=side, thresh=threshold, crop=crop, show_pbar=False
         )

@@ -13,6 +13,18 @@ from medscore.operators.base import Operator
 from medscore.operators.grid import OperatorError
 
 
+def middle(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle of images, which :class:`Padded` surrounds with zeros.
+
+    Args:
+        images: (..., rows, columns).
+        size: rows and columns to keep.
+    """
+    rows, columns = images.shape[-2:]
+    top, left = (rows - size[0]) // 2, (columns - size[1]) // 2
+    return images[..., top : top + size[0], left : left + size[1]]
+
+
 class Padded(Operator):
     """``inner`` on images (batch, channel, height, width), padded with zeros on all sides.
 
