@@ -78,9 +78,7 @@ def generate(
     ] = CONDITIONER,
     spacing_mm: options.Spacing = None,
     device: options.Device = "auto",
-    precision: Annotated[
-        str, typer.Option(help="float32, or bf16 autocast where the hardware supports it.")
-    ] = "float32",
+    precision: Annotated[str, typer.Option(help="Of the network: auto, float32 or bf16.")] = "auto",
 ) -> None:
     """Draw images from a prior, optionally of chosen classes or given a part of an image.
 
