@@ -25,19 +25,23 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pydicom.data
 import torch
 from number import Number, exit_code, from_json, machine, show, table, to_json
 
+import medscore
 from medscore.cli.environment import COUNT, OTHERS, OWN, settings
 from medscore.io.machine import allowed_cpus
+from medscore.priors.precision import CHANGE, PRECISIONS, measure as timed
 
-ROUNDS = 3
+ROUNDS = 2
 """Pairs of processes on idle cores; speed depends on where the memory of a process lies."""
 
-BURSTS = 3
+BURSTS = 5
 """Bursts of calls in each of these processes; the best median of a burst counts."""
 
 PEER = {256: "ASTRA, 256x256", 512: "ASTRA, 512x512"}
@@ -57,13 +61,15 @@ INTRO = """# Speed beside other programs
 Researchers share machines. When the threads of a program wait for each other busily, a single other
 program on the same cores makes it many times slower. The `medscore` command sets how its threads
 wait; [Speed](../speed.md) says how, and what to set when you use the library from your own program.
+The first rows are about `--precision auto`, which chooses between float32 and bfloat16 once on each
+machine.
 
 Written by `python benchmarks/company.py --check --page docs/benchmarks/company.md`; do not edit by
 hand.
 
 Machine: {machine}. *Company* is a process on each core that computes without pause. ASTRA is its
 CPU projector `linear`, with the same company. Times are for a projection and a back-projection of a
-call's images together, or for one evaluation of the prior `ct-128`: medians of the best of nine
+call's images together, or for one evaluation of the prior `ct-128`: medians of the best of ten
 bursts on idle cores, means with company. One core's fair share is half the speed of one thread on
 an idle core.
 """
@@ -137,8 +143,8 @@ def measure() -> Iterator[Number]:
         for call, (mine, other) in idle.items():
             yield Number(f"idle, {call}", 1000 * mine, "ms")
             yield Number(f"idle, {call}: with torch's default waiting", 1000 * other, "ms")
-        loss = statistics.geometric_mean(mine / other for mine, other in idle.values()) - 1
-        yield Number("idle: time lost by our waiting, mean of all calls", 100 * loss, "%", None, 5)
+        loss = statistics.median(mine / other for mine, other in idle.values()) - 1
+        yield Number("idle: time lost by our waiting, median of calls", 100 * loss, "%", None, 5)
         with company(allowed_cpus()), started(cache) as (ours, plain):
             yield from beside(ours, plain, alone)
 
@@ -190,17 +196,40 @@ def beside(ours: Worker, plain: Worker, alone: dict[str, float]) -> Iterator[Num
     for size, value in peer.items():
         yield Number(f"with company, {PEER[size]}", 1000 * value, "ms")
     for call, one in alone.items():
-        value = statistics.mean(ours(call, 2.0))
+        value = statistics.mean(ours(call, 3.0))
         yield Number(f"with company, {call}", 1000 * value, "ms")
         if call in OURS:
             speed = peer[int(call[:3])] * OURS[call] / value
             yield Number(f"with company, {call}: speed-up over ASTRA", speed, "x", FASTER.get(call))
         share = 100 * 2 * one / value
         yield Number(f"with company, {call}: of one core's fair share", share, "%", 60)
-    for call in ("256x256, one image", NETWORK[0]):
-        plain(call, 0.01)
-        value = statistics.mean(plain(call, 1.0))
-        yield Number(f"with company, {call}: with torch's default waiting", 1000 * value, "ms")
+    call = NETWORK[0]
+    plain(call, 0.01)
+    value = statistics.mean(plain(call, 1.0))
+    yield Number(f"with company, {call}: with torch's default waiting", 1000 * value, "ms")
+
+
+def precision() -> Iterator[Number]:
+    """Duration and choice of the test that ``auto`` makes, and a reconstruction in both."""
+    path = pydicom.data.get_testdata_file("693_J2KI.dcm")
+    image = medscore.load_image(path, size=128)
+    scan = medscore.simulate(image, "sparse-ct", views=23)
+    prior = medscore.load_prior("ct-128")
+    begin = time.perf_counter()
+    timing = timed(prior, (1, 128, 128))
+    seconds = time.perf_counter() - begin
+    psnr = {}
+    yield Number("precision auto: duration of the test", seconds, "s", None, 1)
+    yield Number("precision auto: float32 over bf16, time", timing.float32 / timing.bf16, "x")
+    yield Number("precision auto: takes bf16 (1) or float32 (0)", float(timing.best == "bf16"))
+    yield Number("precision auto: change of the PSNR in the test", timing.change, "dB")
+    for name in PRECISIONS:
+        found = medscore.reconstruct(scan, prior, precision=name)
+        psnr[name] = medscore.quality(found, image).psnr
+        yield Number(f"a head slice, 23 views, one sample, {name}: PSNR", psnr[name], "dB")
+        yield Number(f"a head slice, 23 views, one sample, {name}: time", found.seconds, "s")
+    change = abs(psnr["bf16"] - psnr["float32"])
+    yield Number("a head slice: change of the PSNR by bf16", change, "dB", None, CHANGE)
 
 
 def page(found: dict[str, Any], numbers: list[Number]) -> str:
@@ -225,7 +254,7 @@ def main() -> int:
         numbers = show(from_json(found["numbers"]))
     else:
         torch.set_num_threads(len(allowed_cpus()))
-        numbers = show(measure())
+        numbers = show(chain(precision(), measure()))
         found = {"machine": machine(), "numbers": to_json(numbers)}
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 
 from medscore.io.machine import allowed_cpus, cpu_limit, physical_cores
 
-WAITING = {"GOMP_SPINCOUNT": "4000"}
+WAITING = {"GOMP_SPINCOUNT": "2000"}
 """Turns of busy waiting, of 0.02 to 0.05 us each."""
 
 OWN = (*WAITING, "OMP_WAIT_POLICY")

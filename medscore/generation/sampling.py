@@ -25,6 +25,7 @@ from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
+from medscore.priors.precision import Choice
 from medscore.registry.build import build_conditioner, build_grid, build_sampler
 from medscore.registry.checks import check_counts, check_precision, check_ranges, resolve_device
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
@@ -202,15 +203,11 @@ def generate(
         return fingerprint_of(medscore.__version__, checkpoint.sha256, request.origin, run)
 
     state = None if folder is None else state_path(folder)
-    asked = "float32" if precision == "auto" and classifier is not None else precision
-    used = settle(
-        asked,
-        network,
-        (contract.channels, contract.size, contract.size),
-        chosen,
-        state,
-        fingerprint,
-    )
+    shape = contract.channels, contract.size, contract.size
+    if precision == "auto" and classifier is not None:  # its gradients were not compared
+        used = Choice("float32", "classifier")
+    else:
+        used = settle(precision, network, shape, chosen, state, fingerprint)
     settings = replace(settings, precision=used.name)
     begin = time.perf_counter()
     with nullcontext() if folder is None else atomic_folder(folder) as unfinished:

@@ -11,7 +11,7 @@ from medscore.cli import environment
 
 
 def test_threads_wait_busily_for_a_short_time() -> None:
-    assert environment.settings({}, None) == {"GOMP_SPINCOUNT": "4000"}
+    assert environment.settings({}, None) == {"GOMP_SPINCOUNT": "2000"}
 
 
 @pytest.mark.parametrize("name", environment.OWN)
@@ -40,9 +40,9 @@ def test_threads_fit_the_control_group_and_the_cores(
 
 
 def test_each_setting_has_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "chosen", {"GOMP_SPINCOUNT": "4000"})
-    found = environment.described({"GOMP_SPINCOUNT": "4000", "OMP_NUM_THREADS": "3"})
-    assert found["GOMP_SPINCOUNT"] == ("4000", "medscore")
+    monkeypatch.setattr(environment, "chosen", {"GOMP_SPINCOUNT": "2000"})
+    found = environment.described({"GOMP_SPINCOUNT": "2000", "OMP_NUM_THREADS": "3"})
+    assert found["GOMP_SPINCOUNT"] == ("2000", "medscore")
     assert found["OMP_NUM_THREADS"] == ("3", "user")
     assert found["OMP_WAIT_POLICY"] == (None, "default")
 
@@ -74,7 +74,7 @@ def test_the_command_line_sets_it_and_the_library_does_not(
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     before, after, inherited = json.loads(done.stdout.splitlines()[-1])
     assert before == [user, False]
-    assert after == inherited == (user or "4000")
+    assert after == inherited == (user or "2000")
 
 
 def test_nothing_is_set_when_torch_is_loaded_already(monkeypatch: pytest.MonkeyPatch) -> None:
