@@ -14,7 +14,7 @@ cores, so the choice is the user's.
 
 The number of threads is set only where the control group grants less CPU time than torch would
 start threads for. It does not follow the load of the machine: results would then depend on it in
-their last digits, and beside a busy program on every core, one thread is slower than several.
+their last digits, and beside a busy program on every core one thread is no faster on the whole.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def measure(
             change = max(change, psnr_change(clean, *both(*noisy(clean, ratio))), key=_worst)
             if clock() - begin > SECONDS:
                 break
-    except RuntimeError as error:  # an operation without autocast, in a network of the user's
+    except (RuntimeError, TypeError) as error:  # an operation that bf16 lacks, in a user's network
         if not times["float32"]:
             raise
         log.info("the network cannot run in bf16: %s", error)

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,17 +46,18 @@ class Network(nn.Module):
 class Fussy(Network):
     """A network that cannot run in autocast."""
 
+    fault: Exception = RuntimeError("not implemented for BFloat16")
+
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         if torch.is_autocast_enabled("cpu"):
-            raise RuntimeError("not implemented for BFloat16")
+            raise self.fault
         return super().forward(x, c)
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDSCORE_CACHE", str(tmp_path))
     monkeypatch.delenv(VARIABLE)
-    return
 
 
 def choose(network: Network, sde: SDE | None = None, shape: tuple[int, ...] = SHAPE) -> Choice:
@@ -86,7 +86,11 @@ def test_bf16_is_refused_where_the_images_differ(error: float) -> None:
     assert not found.timing.change <= precision.CHANGE
 
 
-def test_a_network_that_cannot_run_in_bf16_runs_in_float32() -> None:
+@pytest.mark.parametrize("fault", [RuntimeError("no BFloat16"), TypeError("unsupported type")])
+def test_a_network_that_cannot_run_in_bf16_runs_in_float32(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    monkeypatch.setattr(Fussy, "fault", fault)
     found = choose(Fussy(0.02, 0.01))
     assert found.name == "float32"
     json.dumps(found.record(), allow_nan=False)
