@@ -32,7 +32,7 @@ def _eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
         (V2, math.inf, 8),
         (V2 | {"sys/fs/cgroup/user.slice/job7/cpu.max": "max 100000\n"}, math.inf, 8),
         (V2 | {"sys/fs/cgroup/user.slice/job7/cpu.max": "200000 100000\n"}, 2, 2),
-        (V2 | {"sys/fs/cgroup/user.slice/job7/cpu.max": "250000 100000\n"}, 2.5, 2),
+        (V2 | {"sys/fs/cgroup/user.slice/job7/cpu.max": "290000 100000\n"}, 2.9, 2),
         (V2 | {"sys/fs/cgroup/user.slice/job7/cpu.max": "50000 100000\n"}, 0.5, 1),
         (V2 | {"sys/fs/cgroup/user.slice/job7/cpu.max": "1600000 100000\n"}, 16, 8),
         # the limit of a group that contains the process's own
