@@ -59,6 +59,7 @@ def doctor(
 
 def _machine() -> dict[str, Any]:
     from medscore.io import machine
+    from medscore.io.budget import machine_memory, memory_budget
 
     limit, load = machine.cpu_limit(), machine.load()
     return {
@@ -67,7 +68,8 @@ def _machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "usable_cores": machine.cores(),
         "cpu_limit": limit if math.isfinite(limit) else None,
-        "memory_gib": round(machine.memory() / GIB, 1),
+        "memory_gib": round(machine_memory() / GIB, 1),
+        "budget_gib": round(memory_budget() / GIB, 1),
         "load": None if math.isnan(load) else round(load, 2),
     }
 
@@ -160,7 +162,7 @@ def _text(found: dict[str, Any]) -> list[str]:
         "medscore": f"{found['medscore']}, Python {found['python']}",
         "machine": f"{m['processor']}, {m['system']}",
         "cores": f"{m['usable_cores']} usable of {m['cores']}, {limit}, load {m['load']}",
-        "memory": f"{m['memory_gib']} GiB",
+        "memory": f"{m['memory_gib']} GiB, of which one file may take {m['budget_gib']} GiB",
         "torch": f"{t['version']}, {t['instructions']}, OpenMP {', '.join(t['openmp']) or '?'}, "
         f"{t['threads']} threads",
         "GPU": ", ".join(t["gpus"]) or "none",

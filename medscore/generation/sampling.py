@@ -26,7 +26,7 @@ from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
 from medscore.priors.precision import Choice
-from medscore.registry.build import build_conditioner, build_grid, build_sampler
+from medscore.registry.build import build_conditioner, build_grid, build_sampler, times_of
 from medscore.registry.checks import check_counts, check_precision, check_ranges, resolve_device
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.presets import parsed, split_parameters
@@ -122,6 +122,7 @@ def generate(
     device: str = "auto",
     precision: str = "auto",
     output: str | Path | None = None,
+    keep_identity: bool = False,
     on_step: Callable[[StepInfo], None] = lambda info: None,
 ) -> GeneratedImages:
     """Draw images from a prior.
@@ -153,6 +154,8 @@ def generate(
         precision: float32, bf16 autocast, or auto for the faster one if it changes the images
             little; auto is float32 with a classifier.
         output: folder to write, which must not exist; None writes nothing.
+        keep_identity: whether the provenance states the names of the files of ``known`` too, not
+            only the starts of their hashes.
         on_step: called after every sampling step.
 
     Raises:
@@ -192,14 +195,20 @@ def generate(
     request = unconditional(count, seed)
     if known is not None:
         observations = observe(observed, contract)
-        request = conditional(count, seed, task, observations, settings.rule(), chosen)
+        request = conditional(
+            count, seed, task, observations, settings.rule(), chosen, keep_identity=keep_identity
+        )
     if classifier is not None and label is not None:
         classes = choose_classes(Path(classifier), label, strength, contract, chosen)
         request = request.guided(classes)
     network = load_prior(file, device=chosen)
 
+    def its(precision: str) -> dict[str, Any]:
+        """The settings, without the path of the prior's file."""
+        return {**asdict(settings), "prior": contract.name, "precision": precision}
+
     def fingerprint(precision: str) -> str:
-        run = asdict(replace(settings, precision=precision))
+        run = its(precision)
         return fingerprint_of(medscore.__version__, checkpoint.sha256, request.origin, run)
 
     state = None if folder is None else state_path(folder)
@@ -208,14 +217,15 @@ def generate(
         used = Choice("float32", "classifier")
     else:
         used = settle(precision, network, shape, chosen, state, fingerprint)
-    settings = replace(settings, precision=used.name)
     begin = time.perf_counter()
     with nullcontext() if folder is None else atomic_folder(folder) as unfinished:
         with resumable(state):
-            print_ = fingerprint(used.name)
-            found = draw(network, contract, settings, request, chosen, state, print_, on_step)
+            found = draw(
+                network, contract, replace(settings, precision=used.name), request, chosen, state,
+                fingerprint(used.name), on_step,
+            )  # fmt: skip
         record = {
-            "settings": {**asdict(settings), "device": chosen},
+            "settings": {**its(used.name), "device": chosen},
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
             **request.origin,
             "precision": used.record(),
@@ -254,7 +264,7 @@ def draw(
         on_step: called after every sampling step.
     """
     own = split_parameters(settings.parameters)
-    times = build_grid(settings.grid, own["grid"])(prior.sde, settings.steps)
+    times = times_of(build_grid(settings.grid, own["grid"]), prior.sde, settings.steps)
     sampler = build_sampler(settings.sampler, own["sampler"])
     job = Job(
         seeds=request.seeds,

@@ -1,9 +1,9 @@
-"""What the operating system grants this process: cores, memory and processor.
+"""What the operating system grants this process: its cores and processor.
 
 In a container or a job of a cluster the machine is larger than what the process may use. The limits
 are those of the CPU affinity (``sched_getaffinity``, which cpusets change too) and of the control
 groups that the process lies in, of version 1 or 2 (Linux, ``cgroup-v1/`` and ``cgroup-v2.rst`` of
-its documentation).
+its documentation). The memory is that of :mod:`medscore.io.budget`.
 """
 
 from __future__ import annotations
@@ -56,17 +56,6 @@ def physical_cores(root: Path = ROOT) -> int:
     return len({_read(file) or str(file) for file in files})
 
 
-def memory(root: Path = ROOT) -> int:
-    """The memory in bytes that this process may use; 0 if the system does not tell.
-
-    Args:
-        root: root of the file system.
-    """
-    lines = _read(root / "proc/meminfo").splitlines()
-    total = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemTotal:")]
-    return min([*total, *_memory_limits(root)], default=0)
-
-
 def processor(root: Path = ROOT) -> str:
     """The model of the processor.
 
@@ -88,7 +77,7 @@ def load() -> float:
 
 
 def _cpu_limits(root: Path) -> Iterator[float]:
-    for group in _groups(root, "cpu"):
+    for group in _groups(root):
         quota, _, period = _read(group / "cpu.max").partition(" ")
         if not quota:
             quota = _read(group / "cpu.cfs_quota_us")
@@ -97,21 +86,14 @@ def _cpu_limits(root: Path) -> Iterator[float]:
             yield int(quota) / int(period)
 
 
-def _memory_limits(root: Path) -> Iterator[int]:
-    for group in _groups(root, "memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):
-            if (text := _read(group / name)).isdigit():
-                yield int(text)
-
-
-def _groups(root: Path, controller: str) -> Iterator[Path]:
+def _groups(root: Path) -> Iterator[Path]:
     """The folders of the process's control groups and of all groups that contain them."""
     base = root / "sys/fs/cgroup"
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
+        if controllers and "cpu" not in controllers.split(","):
             continue
-        tops = (base / controllers, base / controller) if controllers else (base, base / "unified")
+        tops = (base / controllers, base / "cpu") if controllers else (base, base / "unified")
         for top in tops:
             group = top / path.lstrip("/")
             while group.is_relative_to(top):  # a container may see only the top of its path

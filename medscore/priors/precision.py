@@ -35,6 +35,7 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
+from medscore.io.json_files import read_json
 from medscore.io.machine import processor
 from medscore.operators.ct.backends.cache import folder
 from medscore.priors.base import Prior
@@ -250,7 +251,8 @@ def _cached(key: str, test: Callable[[], Timing]) -> Timing:
         with FileLock(path.with_suffix(".lock")):
             if (found := _stored(path)) is None:
                 found = test()
-                atomic_write(path, json.dumps(asdict(found)).encode())
+                times = {k: v if math.isfinite(v) else None for k, v in asdict(found).items()}
+                atomic_write(path, json.dumps(times).encode())  # JSON has no infinity
             return found
     except (OSError, MedscoreError) as error:
         log.warning("%s: the precision's timing cannot be stored (%s)", path, error)
@@ -258,12 +260,12 @@ def _cached(key: str, test: Callable[[], Timing]) -> Timing:
 
 
 def _stored(path: Path) -> Timing | None:
-    try:
-        found = json.loads(path.read_text())
-        return Timing(*(float(found[name]) for name in ("float32", "bf16", "change")))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    try:
+        found = [read_json(path)[name] for name in ("float32", "bf16", "change")]
+        return Timing(*(math.inf if value is None else float(value) for value in found))
+    except (MedscoreError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: cannot be read (%s), timed again", path, error)
         return None
 

@@ -1,4 +1,4 @@
-"""Cores and memory that control groups grant, in files as Linux writes them."""
+"""Cores that control groups grant, in files as Linux writes them."""
 
 import math
 from pathlib import Path
@@ -66,31 +66,6 @@ def test_cores_follow_the_limit_of_the_control_groups(
 ) -> None:
     root = system(tmp_path, files)
     assert (machine.cpu_limit(root), machine.cores(root)) == (limit, cores)
-
-
-@pytest.mark.parametrize(
-    ("files", "memory"),
-    [
-        ({}, 0),
-        ({"proc/meminfo": "MemTotal: 1024 kB\nMemFree: 1 kB\n"}, 2**20),
-        (
-            V2
-            | {"proc/meminfo": "MemTotal: 1024 kB\n"}
-            | {"sys/fs/cgroup/user.slice/job7/memory.max": "4096\n"},
-            4096,
-        ),
-        (
-            V1
-            | {"proc/meminfo": "MemTotal: 1024 kB\n"}
-            | {"sys/fs/cgroup/memory/box/memory.limit_in_bytes": "9223372036854771712\n"},
-            2**20,
-        ),
-    ],
-)
-def test_memory_follows_the_limit_of_the_control_groups(
-    tmp_path: Path, files: dict[str, str], memory: int
-) -> None:
-    assert machine.memory(system(tmp_path, files)) == memory
 
 
 def test_threads_of_a_core_are_counted_once(tmp_path: Path) -> None:
