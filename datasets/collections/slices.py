@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from medscore.datasets.load import read_scan
 from medscore.datasets.raw.fastmri import read_targets
 from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError
+from medscore.io.machine import cores
 from medscore.io.numpy_files import open_npz
 
 Quantity = Literal["HU", "magnitude"]
@@ -78,7 +78,7 @@ def load_slices(
     read = Lambda(_Read(side, low, high, quantity, kept), track_meta=False)
     found = find_images(patterns, root)
     try:
-        files = CacheDataset(found, read, num_workers=os.cpu_count(), progress=False)
+        files = CacheDataset(found, read, num_workers=cores(), progress=False)
     except RuntimeError as error:
         raise _innermost(error) from None  # MONAI wraps what the reader raises
     if kept is not None:

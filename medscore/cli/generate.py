@@ -79,9 +79,7 @@ def generate(
     spacing_mm: options.Spacing = None,
     device: options.Device = "auto",
     keep_identity: options.Identity = False,
-    precision: Annotated[
-        str, typer.Option(help="float32, or bf16 autocast where the hardware supports it.")
-    ] = "float32",
+    precision: Annotated[str, typer.Option(help="Of the network: auto, float32 or bf16.")] = "auto",
 ) -> None:
     """Draw images from a prior, optionally of chosen classes or given a part of an image.
 

@@ -72,7 +72,8 @@ def recon(
         typer.Option(help="Source DICOM, whose patient tags are copied to the derived series."),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="float32 (the default), or bf16 autocast of the network.")
+        str | None,
+        typer.Option(help="Of the network: auto (the default), float32 or bf16."),
     ] = None,
 ) -> None:
     """Reconstruct a measurement; no ground truth is needed.

@@ -60,7 +60,7 @@ class SamplingSpec(Strict):
         samples: number of posterior samples per slice.
         seed: seed of all random draws.
         noise: noise of the measurements.
-        precision: float32 or bf16.
+        precision: auto, float32 or bf16.
         set: parameters of the methods by dotted name.
     """
 
@@ -75,7 +75,7 @@ class SamplingSpec(Strict):
     samples: int = Field(default=8, ge=1, le=MOST_SAMPLES)
     seed: int = 0
     noise: str = "recorded"
-    precision: str = "bf16"
+    precision: str = "auto"
     set: dict[str, Any] = Field(default_factory=dict)
 
 
