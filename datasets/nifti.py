@@ -16,6 +16,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
+from medscore.datasets.nifti_units import in_mm, place_in_time
 from medscore.datasets.volume import Source, Volume, check_values
 from medscore.errors import MedscoreError, reading
 from medscore.io.files import atomic_path
@@ -42,6 +43,7 @@ def read_nifti(path: str | Path, *, channel: int | None = None) -> Volume:
             raise MedscoreError(
                 f"holds a {type(image).__name__}, not a volume", where=path, hint="export a volume"
             )
+        whole = image
         image = _volume(path, image, channel)
         if image.get_data_dtype().kind not in "iuf":
             raise MedscoreError(
@@ -58,12 +60,29 @@ def read_nifti(path: str | Path, *, channel: int | None = None) -> Volume:
     data = data.reshape(data.shape[0], data.shape[1], -1)
     values = np.ascontiguousarray(data.transpose(2, 1, 0))
     check_values(values, path)
+    affine, notes = in_mm(path, whole, oriented.affine)
+    if len(whole.shape) == 4:
+        notes.append(place_in_time(whole, channel or 0))
     return Volume(
         values=values,
-        affine=np.asarray(oriented.affine, dtype=np.float64),
+        affine=affine,
         modality="unknown",
-        source=Source(kind="nifti", sha256=hashlib.sha256(content).hexdigest()),
+        source=Source("nifti", hashlib.sha256(content).hexdigest(), notes=tuple(notes)),
     )
+
+
+def volume_count(path: Path) -> int:
+    """Number of volumes of a NIfTI file that a channel chooses from; 0 for a file that is not 4-D.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MedscoreError: its header cannot be read.
+    """
+    with reading("NIfTI", path), _quiet():
+        shape = cast(SpatialImage, nib.load(path)).shape
+    return int(shape[3]) if len(shape) == 4 else 0
 
 
 def write_nifti(path: str | Path, values: NDArray[np.float32], affine: NDArray[np.float64]) -> None:
@@ -97,7 +116,7 @@ def _check_size(path: Path, image: SpatialImage) -> None:
 
 def _volume(path: Path, image: SpatialImage, channel: int | None) -> SpatialImage:
     """The only volume of the file, or the chosen one of several; no voxels are read yet."""
-    if len(image.shape) in (2, 3) and channel in (None, 0):
+    if len(image.shape) in (2, 3) and channel is None:
         return image
     count = image.shape[3] if len(image.shape) == 4 else 1
     if len(image.shape) not in (2, 3, 4) or (channel is None and count != 1):
@@ -107,6 +126,11 @@ def _volume(path: Path, image: SpatialImage, channel: int | None) -> SpatialImag
             hint="choose one with `channel`" if len(image.shape) == 4 else "extract one volume",
         )
     chosen = channel or 0
+    if len(image.shape) != 4:
+        raise MedscoreError(
+            f"`channel` is {chosen}, which applies to 4-D files; this one has shape "
+            f"{tuple(image.shape)}", where=path, hint="leave it out",
+        )  # fmt: skip
     if not 0 <= chosen < count:
         raise MedscoreError(
             f"`channel` is {chosen}, the file has {count} volumes",

@@ -10,9 +10,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydicom
-
-from medscore.datasets.dicom.files import dicom_files, is_dicom
+from medscore.datasets.dicom.files import dicom_files
+from medscore.datasets.dicom.form import is_dicom, read_dataset
 from medscore.errors import reading
 
 KEYWORDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
@@ -56,7 +55,7 @@ def dicom_origin(path: Path) -> Origin | None:
     if file is None or not is_dicom(file):
         return None
     with reading("DICOM", file):
-        header = pydicom.dcmread(
+        header = read_dataset(
             file, stop_before_pixels=True, specific_tags=[*KEYWORDS, "Rows", "Columns"]
         )
         known = (str(header.get(keyword, "") or "").strip() for keyword in KEYWORDS)

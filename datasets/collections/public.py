@@ -20,7 +20,7 @@ from pathlib import Path
 import h5py
 
 from medscore.datasets.collections.patients import pseudonym
-from medscore.datasets.dicom.files import is_dicom
+from medscore.datasets.dicom.form import is_dicom
 from medscore.errors import MedscoreError, reading
 
 FEWEST = 10

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pydicom
-
-from medscore.datasets.dicom.files import is_dicom, list_series
+from medscore.datasets.dicom.files import list_series
+from medscore.datasets.dicom.form import is_dicom, read_dataset
+from medscore.datasets.dicom.uids import valid
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 
@@ -45,8 +45,8 @@ def read_identity(path: str | Path, source: Source) -> dict[str, str]:
     study = source.uids.get("StudyInstanceUID")
     for file in files:
         with reading("DICOM", file):
-            ds = pydicom.dcmread(file, stop_before_pixels=True)
-            if study and ds.get("StudyInstanceUID") == study:
+            ds = read_dataset(file, stop_before_pixels=True)
+            if study and valid(ds.get("StudyInstanceUID", "")) == study:
                 return {tag: str(ds.get(tag, "")) for tag in TAGS}
     raise MedscoreError(
         "belongs to another study than the measurement",

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.pixels import apply_rescale
 
-from medscore.datasets.dicom.files import is_dicom
+from medscore.datasets.dicom.form import is_dicom
 from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.volume import AIR
 
