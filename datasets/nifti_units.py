@@ -6,6 +6,7 @@ The lowest three bits state the unit of lengths, the next three that of the four
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from nibabel.spatialimages import SpatialImage
@@ -64,7 +65,7 @@ def place_in_time(image: SpatialImage, channel: int) -> str:
         channel: index of the volume, from 0.
     """
     note = f"volume {channel} of {image.shape[3]}, from 0"
-    header = image.header
+    header: Any = image.header
     step = float(header["pixdim"][4]) if "pixdim" in header else 0.0
     first = float(header["toffset"]) if "toffset" in header else 0.0
     found = STEPS.get(_code(image) & 56)
@@ -75,5 +76,5 @@ def place_in_time(image: SpatialImage, channel: int) -> str:
 
 
 def _code(image: SpatialImage) -> int:
-    header = image.header
+    header: Any = image.header
     return int(header["xyzt_units"]) if "xyzt_units" in header else 0

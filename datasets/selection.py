@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from medscore.datasets.dicom.kinds import KINDS
@@ -27,6 +28,29 @@ class Selection:
     resample: bool = False
     channel: int | None = None
     accept: tuple[str, ...] = ()
+
+
+WHOLE = Selection()
+"""The only image of a file, as it is."""
+
+
+def refuse_choices(chosen: Selection, path: Path) -> None:
+    """Reject what a file of slices, which holds neither series nor volumes, has no use for.
+
+    Args:
+        chosen: the selection.
+        path: the file.
+
+    Raises:
+        MedscoreError: a series, channel or resampling is chosen.
+    """
+    for name in ("series", "resample", "channel"):
+        value = getattr(chosen, name)
+        if value not in (None, False):
+            raise MedscoreError(
+                f"`{name}` is {value!r:.80}, which applies to DICOM and NIfTI files", where=path,
+                hint="leave it out",
+            )  # fmt: skip
 
 
 def selection(

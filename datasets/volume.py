@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medscore.datasets.selection import Selection
+from medscore.datasets.selection import WHOLE, Selection
 from medscore.errors import MedscoreError
 
 AIR = -1000.0
@@ -36,7 +36,7 @@ class Source:
     instances: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
-    taken: Selection = Selection()
+    taken: Selection = WHOLE
 
 
 @dataclass(frozen=True)

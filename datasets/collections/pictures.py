@@ -97,6 +97,9 @@ def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[s
             with Image.open(path) as image:
                 if image.width * image.height > DENSEST * path.stat().st_size:
                     raise ValueError(f"{image.width}x{image.height} pixels are not in the file")
+                pages = int(getattr(image, "n_frames", 1))
+                if pages != 1:
+                    raise ValueError(f"{pages} pages or frames in one file")
                 values = _pixels(image, colour)[None]
             names = [path.parent.name]
     if white is None:

@@ -27,7 +27,7 @@ from torch import Tensor, from_numpy
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_path, atomic_write
 
-VERSION = "slices-2"
+VERSION = "slices-3"
 """Part of every key; changes when the same file gives other slices."""
 
 log = logging.getLogger(__name__)

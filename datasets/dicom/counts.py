@@ -71,7 +71,7 @@ def _encapsulated(dataset: Dataset, count: int) -> int:
         offsets = len(dataset.ExtendedOffsetTable) // 8
     if offsets:
         return offsets
-    fragments, _ = parse_fragments(content[_table_length(content):])
+    fragments, _ = parse_fragments(content[_table_length(content) :])
     syntax = dataset.file_meta.TransferSyntaxUID
     return fragments if fragments < count or syntax == RLELossless else count
 

@@ -71,7 +71,8 @@ def listing(folder: Path) -> Listing:
     Args:
         folder: an existing folder.
     """
-    dicom, others = [], []
+    dicom: list[Path] = []
+    others: list[Path] = []
     for path in _files(folder):
         (dicom if path.is_file() and is_dicom(path) else others).append(path)
     like = frozenset(path.suffix.lower() for path in dicom)

@@ -125,7 +125,7 @@ def _inflated(path: Path) -> bytes:
 
 def _start(head: bytes) -> int | None:
     """Place of the first element; ``None`` if there is none."""
-    if head[128:PREAMBLE] == b"DICM" or _plausible(head[PREAMBLE:]) and not any(head[:PREAMBLE]):
+    if head[128:PREAMBLE] == b"DICM" or (_plausible(head[PREAMBLE:]) and not any(head[:PREAMBLE])):
         return PREAMBLE
     return 0 if _plausible(head) else None
 

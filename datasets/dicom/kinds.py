@@ -93,7 +93,9 @@ def _kind(dataset: Dataset, types: tuple[str, ...]) -> str | None:
         return "capture"
     if ct and str(dataset.get("RescaleType", "") or "").strip().upper() not in _HU:
         return "map"
-    return "derived" if types[:1] in (("DERIVED",), ("MIXED",)) and not _only_lossy(dataset) else None
+    return (
+        "derived" if types[:1] in (("DERIVED",), ("MIXED",)) and not _only_lossy(dataset) else None
+    )
 
 
 def _only_lossy(dataset: Dataset) -> bool:

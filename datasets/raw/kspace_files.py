@@ -39,6 +39,11 @@ def read_kspace(path: str | Path, *, spacing: tuple[float, float] | None = None)
             hint="use one, or complex k-space in a .npy file",
         )
     raw = read_ismrmrd(path) if known[0] else read_fastmri(path)
-    if spacing is None or raw.spacing is not None:
+    if spacing is None:
         return raw
+    if raw.spacing is not None:
+        raise MedscoreError(
+            f"`spacing` is {spacing[0]:g} x {spacing[1]:g} mm, but the file states "
+            f"{raw.spacing[0]:g} x {raw.spacing[1]:g} mm", where=path, hint="leave it out",
+        )  # fmt: skip
     return replace(raw, spacing=(*spacing, spacing[0]))

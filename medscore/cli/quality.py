@@ -45,6 +45,7 @@ def quality(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random directions.")] = 0,
     spacing_mm: options.Spacing = None,
+    accept: options.Accept = None,
 ) -> None:
     """Distances of samples from real images; with --training also those of as many training images,
     which show what perfect samples would reach, and the nearest training image of each sample.
@@ -63,7 +64,8 @@ def quality(
 
     result = compare_images(
         samples, real, prior, training=training, features=features, inception=inception,
-        limit=limit, seed=seed, spacing_mm=spacing_mm, output=output,
+        limit=limit, seed=seed, spacing_mm=spacing_mm,
+        accept=tuple(accept or ()), output=output,
     )  # fmt: skip
     Console().print(_table(result))
 

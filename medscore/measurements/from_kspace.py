@@ -24,6 +24,7 @@ from medscore.measurements.measurement import MAGNITUDE, Measurement
 from medscore.operators.base import Operator
 from medscore.operators.mri.fourier import Fourier, ifft2c
 from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.operators.mri.modulus import root_sum_of_squares
 from medscore.operators.mri.sensitivity import espirit, low_resolution
 from medscore.operators.noise_level import kspace_corners
 
@@ -170,9 +171,9 @@ def target_image(grid: GridKspace, name: str, where: str | Path) -> NDArray[np.f
         )
     if name == "mvue":
         maps = low_resolution(grid.kspace)
-        norm = maps.abs().square().sum(1, keepdim=True).sqrt()
+        norm = root_sum_of_squares(maps, 1, keepdim=True)
         images = (maps.conj() * images).sum(1, keepdim=True) / norm.clamp_min(1e-6)
-    found: NDArray[np.float32] = images.abs().square().sum(1).sqrt().numpy()
+    found: NDArray[np.float32] = root_sum_of_squares(images, 1).numpy()
     return found
 
 

@@ -27,7 +27,7 @@ import h5py
 import numpy as np
 
 from medscore import __version__
-from medscore.datasets.selection import Selection, selection
+from medscore.datasets.selection import WHOLE, Selection, selection
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 from medscore.io.files import atomic_write
@@ -97,7 +97,10 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
         geometry.create_dataset("affine", data=m.affine)
         geometry.create_group("uids").attrs.update(m.source.uids)
         taken = geometry.create_group("taken").attrs
-        taken["resample"], taken["accept"] = m.source.taken.resample, ",".join(m.source.taken.accept)
+        taken["resample"], taken["accept"] = (
+            m.source.taken.resample,
+            ",".join(m.source.taken.accept),
+        )
         if m.source.taken.channel is not None:
             taken["channel"] = m.source.taken.channel
         geometry.create_dataset(
@@ -172,7 +175,7 @@ def _parse(path: Path, file: Any) -> Measurement:
             sha256=str(attrs["source_sha256"]),
             uids={k: str(v) for k, v in geometry["uids"].attrs.items()},
             instances=tuple(v.decode() for v in array(geometry["instances"], "O")),
-            taken=_taken(geometry["taken"].attrs) if "taken" in geometry else Selection(),
+            taken=_taken(geometry["taken"].attrs) if "taken" in geometry else WHOLE,
         ),
     )
 

@@ -41,13 +41,16 @@ class _Options:
     metal: float = METAL_HU
     margin: int = 1
     series: str | None = None
+    resample: bool = False
+    channel: int | None = None
+    accept: tuple[str, ...] = ()
     target: str | None = None
 
 
 USED = {
     "a stack of CT projections": (),
     "DICOM-CT-PD": ("size", "spacing"),
-    "a CT image": ("size", "slices", "metal", "margin", "series"),
+    "a CT image": ("size", "slices", "metal", "margin", "series", "resample", "channel", "accept"),
     "k-space": ("size", "spacing", "slices", "maps", "acceleration", "mask", "seed", "target"),
 }
 """The options that each kind of raw data uses."""
@@ -67,6 +70,9 @@ def measure(
     metal: float = METAL_HU,
     margin: int = 1,
     series: str | None = None,
+    resample: bool = False,
+    channel: int | None = None,
+    accept: str | Sequence[str] = (),
     target: str | None = None,
 ) -> tuple[Measurement, Target | None]:
     """Turn raw data, or a CT image with metal artifacts, into a measurement.
@@ -86,6 +92,10 @@ def measure(
         metal: CT number in HU above which a pixel of a CT image is metal.
         margin: detectors dropped on each side of the metal trace.
         series: DICOM series of a folder with several: UID, description or a part of it.
+        resample: interpolate uneven or tilted DICOM slices of a CT image.
+        channel: volume of a 4-D NIfTI file of CT images, from 0.
+        accept: kinds of CT images that are used all the same; see
+            :func:`~medscore.datasets.load.load_image`.
         target: image of the fully sampled scan to return: "rss", "mvue" or "magnitude".
 
     Returns:
@@ -100,8 +110,9 @@ def measure(
         )
     path = Path(path)
     options = _Options(
-        size, _pair(spacing), slices, maps, acceleration, mask, seed, metal, margin, series, target
-    )
+        size, _pair(spacing), slices, maps, acceleration, mask, seed, metal, margin, series,
+        resample, channel, (accept,) if isinstance(accept, str) else tuple(accept), target,
+    )  # fmt: skip
     _check(options)
     if geometry is not None:
         _check_used("a stack of CT projections", options, path)
@@ -111,7 +122,10 @@ def measure(
         return _from_ct_pd(path, options), None
     if path.is_dir() or is_image(path):
         _check_used("a CT image", options, path)
-        volume = load_image(path, modality="CT", size=size, slices=slices, series=series)
+        volume = load_image(
+            path, modality="CT", size=size, slices=slices, series=series, resample=resample,
+            channel=channel, accept=accept,
+        )  # fmt: skip
         return from_metal_image(volume, metal, margin, path), None
     return _from_kspace(path, options)
 

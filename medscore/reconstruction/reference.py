@@ -36,7 +36,7 @@ class ReferenceChoice:
     accept: str | Sequence[str] = ()
 
 
-RECORDED = ReferenceChoice()
+RECORDED: ReferenceChoice = ReferenceChoice()
 """Everything as the measurement records it."""
 
 
@@ -58,7 +58,8 @@ def reference_values(
     if not isinstance(reference, str | Path) and choice != RECORDED:
         (name,) = [n for n, v in vars(choice).items() if v != getattr(RECORDED, n)][:1]
         raise MedscoreError(
-            f"`{name}` applies to the file of a `reference`", hint="set `reference`, or leave it out"
+            f"`{name}` applies to the file of a `reference`",
+            hint="set `reference`, or leave it out",
         )
     if reference is None:
         return None
@@ -84,7 +85,12 @@ def reference_values(
 
 def _read(path: Path, m: Measurement, choice: ReferenceChoice) -> Volume:
     """Read a file as chosen, else as the measurement records it where the file has that choice."""
-    taken, series, channel, resample = m.source.taken, choice.series, choice.channel, choice.resample
+    taken, series, channel, resample = (
+        m.source.taken,
+        choice.series,
+        choice.channel,
+        choice.resample,
+    )
     nifti = path.is_file() and is_nifti(path)
     if channel is None and nifti and volume_count(path) > (taken.channel or 0):
         channel = taken.channel

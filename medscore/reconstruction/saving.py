@@ -22,6 +22,7 @@ from medscore.reconstruction.reference import (
 )
 from medscore.reconstruction.result import Reconstruction
 
+
 def save(
     result: Reconstruction,
     folder: str | Path,

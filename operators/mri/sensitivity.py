@@ -18,6 +18,7 @@ from torch import Tensor
 from medscore.errors import MedscoreError
 from medscore.operators.mri.fourier import ifft2c
 from medscore.operators.mri.masks import calibration_region
+from medscore.operators.mri.modulus import root_sum_of_squares
 
 
 def low_resolution(
@@ -38,9 +39,9 @@ def low_resolution(
     height, width = _calibration(kspace, calibration)
     window = torch.outer(_hann(ny, height), _hann(nx, width)).to(kspace.device, kspace.real.dtype)
     images = ifft2c(kspace * window)
-    size = images.abs().square().sum(-3, keepdim=True).sqrt()
+    size = root_sum_of_squares(images, -3, keepdim=True)
     signal = size > threshold * size.amax(dim=(-2, -1), keepdim=True)
-    return torch.where(signal, images / size.clamp_min(1e-30), 0)
+    return torch.where(signal, images / torch.where(signal, size, 1), 0)
 
 
 def espirit(
