@@ -125,7 +125,8 @@ def read_scan(
     lowest = min(float(volume.values.min()) for volume in volumes)
     found = []
     for volume, path in zip(volumes, paths, strict=True):
-        _check_accepted(volume, chosen.accept, path)
+        if modality in (None, volume.modality):
+            _check_accepted(volume, chosen.accept, path)
         valid = valid_image(volume, modality or guess(volume), path, lowest)
         taken = replace(chosen, series=None, accept=volume.source.kinds)
         found.append(replace(valid, source=replace(valid.source, taken=taken)))
@@ -186,7 +187,8 @@ def read_volume(
     except PermissionError as error:
         raise MedscoreError("cannot be opened", where=path, hint="check permissions") from error
     if is_nifti(path):
-        _refuse(path, "DICOM files", series=series, resample=chosen.resample or None)
+        _refuse(path, "folders of DICOM files", series=series)
+        _refuse(path, "DICOM files", resample=chosen.resample or None)
         return read_nifti(path, channel=channel)
     raise MedscoreError(
         "is not an image that can be read",

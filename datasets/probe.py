@@ -78,9 +78,15 @@ def _hdf5(path: str) -> None:
 
 
 def _dicom(path: str) -> None:
+    import gzip
+    import io
+
     import pydicom
 
-    _ = pydicom.dcmread(path).pixel_array
+    content = Path(path).read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    _ = pydicom.dcmread(io.BytesIO(content), force=True).pixel_array
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medscore.datasets.dicom.files import dicom_files
-from medscore.datasets.dicom.form import is_dicom, read_dataset
+from medscore.datasets.dicom.form import is_dicom, quiet, read_dataset
 from medscore.errors import reading
 
 KEYWORDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
@@ -54,7 +54,7 @@ def dicom_origin(path: Path) -> Origin | None:
     file = next(dicom_files(path), None) if path.is_dir() else path
     if file is None or not is_dicom(file):
         return None
-    with reading("DICOM", file):
+    with reading("DICOM", file), quiet():
         header = read_dataset(
             file, stop_before_pixels=True, specific_tags=[*KEYWORDS, "Rows", "Columns"]
         )

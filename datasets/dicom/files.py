@@ -10,7 +10,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from medscore.datasets.dicom.form import is_dicom, left_out, read_dataset
+from medscore.datasets.dicom.form import is_dicom, left_out, quiet, read_dataset
 from medscore.errors import MedscoreError, reading
 
 _IDENTITY = (
@@ -102,7 +102,8 @@ def list_series(folder: str | Path) -> list[Series]:
     """
     files = listing(Path(folder))
     tags = list(_IDENTITY)
-    return described(scan(Path(folder), files, stop_before_pixels=True, specific_tags=tags))
+    with quiet():
+        return described(scan(Path(folder), files, stop_before_pixels=True, specific_tags=tags))
 
 
 def described(members: Mapping[str, Sequence[tuple[Path, Dataset]]]) -> list[Series]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +78,14 @@ def read_dataset(path: Path, **options: Any) -> Dataset:
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return dataset
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence pydicom's warnings of values that it reads all the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def left_out(path: Path, like: frozenset[str] = frozenset()) -> str | None:

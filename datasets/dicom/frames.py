@@ -25,6 +25,7 @@ from pydicom.uid import (
 )
 
 from medscore.datasets.dicom.counts import frame_count
+from medscore.datasets.dicom.jpeg12 import decode_12_bit, is_12_bit
 from medscore.datasets.dicom.uids import valid
 from medscore.datasets.volume import AIR
 from medscore.errors import MedscoreError, reason
@@ -142,8 +143,11 @@ def decode(
     """
     try:
         syntax = dataset.file_meta.TransferSyntaxUID
-        stored: NDArray[Any] = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
         count = int(dataset.get("NumberOfFrames", 1) or 1)
+        if is_12_bit(dataset):
+            stored: NDArray[Any] = decode_12_bit(dataset, count)
+        else:
+            stored = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
         raw = stored.reshape(count, *stored.shape[-2:])[[frame.number for frame in chosen]]
         ct = dataset.get("Modality") == "CT"
         padded = _padded(dataset, raw) if ct else None

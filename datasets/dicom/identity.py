@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medscore.datasets.dicom.files import list_series
-from medscore.datasets.dicom.form import is_dicom, read_dataset
+from medscore.datasets.dicom.form import is_dicom, quiet, read_dataset
 from medscore.datasets.dicom.uids import valid
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
@@ -44,7 +44,7 @@ def read_identity(path: str | Path, source: Source) -> dict[str, str]:
         raise MedscoreError("is not a DICOM file", where=path, hint="use the source's DICOM")
     study = source.uids.get("StudyInstanceUID")
     for file in files:
-        with reading("DICOM", file):
+        with reading("DICOM", file), quiet():
             ds = read_dataset(file, stop_before_pixels=True)
             if study and valid(ds.get("StudyInstanceUID", "")) == study:
                 return {tag: str(ds.get(tag, "")) for tag in TAGS}

@@ -55,7 +55,7 @@ def read_dicom(path: str | Path, *, series: str | None = None, resample: bool = 
     with reading("DICOM", path), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         volume = _read(path, series, resample)
-    warned = (" ".join(str(w.message).split()) for w in caught)
+    warned = [text for w in caught if "VR UI" not in (text := " ".join(str(w.message).split()))]
     notes = tuple(dict.fromkeys([*volume.source.notes, *warned]))
     return replace(volume, source=replace(volume.source, notes=notes))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pydicom
-from pydicom.uid import UID, generate_uid
+from pydicom.uid import UID
 
 
 def is_valid(uid: str) -> bool:
@@ -17,7 +19,7 @@ def is_valid(uid: str) -> bool:
 
 
 def valid(uid: object) -> str:
-    """A valid identifier: itself, or one made from it; equal for equal identifiers.
+    """A valid identifier: itself, or one made from its hash (DICOM PS3.5 B.2).
 
     Args:
         uid: an identifier as a file holds it.
@@ -25,4 +27,4 @@ def valid(uid: object) -> str:
     text = str(uid).strip(" \0")
     if not text or is_valid(text):
         return text
-    return str(generate_uid(prefix=None, entropy_srcs=["medscore", text]))
+    return f"2.25.{int(hashlib.sha256(text.encode()).hexdigest()[:32], 16)}"

@@ -23,8 +23,8 @@ from medscore.errors import MedscoreError
 from medscore.measurements.measurement import MAGNITUDE, Measurement
 from medscore.operators.base import Operator
 from medscore.operators.mri.fourier import Fourier, ifft2c
-from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.operators.mri.modulus import root_sum_of_squares
+from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.operators.mri.sensitivity import espirit, low_resolution
 from medscore.operators.noise_level import kspace_corners
 
