@@ -58,7 +58,7 @@ def decode_12_bit(dataset: Dataset, count: int) -> NDArray[np.generic]:
 
 def main() -> int:
     """Entry point of the child process: writes the stored numbers to standard output."""
-    import gdcm
+    import gdcm  # type: ignore[import-untyped]
 
     reader = gdcm.ImageReader()
     reader.SetFileName(sys.argv[1])
