@@ -27,6 +27,7 @@ from medscore.datasets.volume import (
     slice_range,
 )
 from medscore.errors import MedscoreError
+from medscore.io.opening import file_or_folder, is_regular
 from medscore.numeric import is_whole
 
 SMALLEST = 8
@@ -40,7 +41,7 @@ def is_image(path: str | Path) -> bool:
         path: any file.
     """
     path = Path(path)
-    return path.is_file() and (is_nifti(path) or is_dicom(path))
+    return is_regular(path) and (is_nifti(path) or is_dicom(path))
 
 
 def is_nifti(path: Path) -> bool:
@@ -176,16 +177,11 @@ def read_volume(
     """
     path = _path(path)
     chosen = selection(series, resample, channel)
-    if not path.exists():
-        raise MedscoreError("no such file or folder", where=path, hint="check the path")
-    try:
-        if path.is_dir() or is_dicom(path):
-            _refuse(path, "4-D NIfTI files", channel=channel)
-            if path.is_file():
-                _refuse(path, "folders of DICOM files", series=series)
-            return read_dicom(path, series=series, resample=resample)
-    except PermissionError as error:
-        raise MedscoreError("cannot be opened", where=path, hint="check permissions") from error
+    if file_or_folder(path).is_dir() or is_dicom(path):
+        _refuse(path, "4-D NIfTI files", channel=channel)
+        if path.is_file():
+            _refuse(path, "folders of DICOM files", series=series)
+        return read_dicom(path, series=series, resample=resample)
     if is_nifti(path):
         _refuse(path, "folders of DICOM files", series=series)
         _refuse(path, "DICOM files", resample=chosen.resample or None)

@@ -13,6 +13,7 @@ from pathlib import Path
 from medscore.datasets.dicom.files import dicom_files
 from medscore.datasets.dicom.form import is_dicom, quiet, read_dataset
 from medscore.errors import reading
+from medscore.io.opening import file_or_folder
 
 KEYWORDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 """Identifiers of a patient in order of preference; the first that is not empty is used."""
@@ -51,7 +52,7 @@ def dicom_origin(path: Path) -> Origin | None:
     Raises:
         MedscoreError: the DICOM file is damaged.
     """
-    file = next(dicom_files(path), None) if path.is_dir() else path
+    file = next(dicom_files(path), None) if file_or_folder(path).is_dir() else path
     if file is None or not is_dicom(file):
         return None
     with reading("DICOM", file), quiet():

@@ -11,7 +11,8 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from medscore.datasets.dicom.form import is_dicom, left_out, quiet, read_dataset
-from medscore.errors import MedscoreError, reading
+from medscore.errors import MedscoreError
+from medscore.io.opening import is_regular
 
 _IDENTITY = (
     "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "Modality", "Rows", "SOPClassUID",
@@ -74,9 +75,9 @@ def listing(folder: Path) -> Listing:
     dicom: list[Path] = []
     others: list[Path] = []
     for path in _files(folder):
-        (dicom if path.is_file() and is_dicom(path) else others).append(path)
+        (dicom if is_regular(path) and is_dicom(path) else others).append(path)
     like = frozenset(path.suffix.lower() for path in dicom)
-    reasons = {path: left_out(path, like) for path in others if path.is_file() or path.is_symlink()}
+    reasons = {path: left_out(path, like) for path in others}
     return Listing(tuple(dicom), {path: why for path, why in reasons.items() if why is not None})
 
 
@@ -86,7 +87,7 @@ def dicom_files(folder: Path) -> Iterator[Path]:
     Args:
         folder: an existing folder.
     """
-    return (path for path in _files(folder) if path.is_file() and is_dicom(path))
+    return (path for path in _files(folder) if is_regular(path) and is_dicom(path))
 
 
 def list_series(folder: str | Path) -> list[Series]:
@@ -132,8 +133,7 @@ def scan(folder: Path, files: Listing, **options: Any) -> dict[str, list[tuple[P
     """
     found: dict[str, list[tuple[Path, Dataset]]] = {}
     for path in files.dicom:
-        with reading("DICOM", path):
-            header = read_dataset(path, **options)
+        header = read_dataset(path, **options)
         if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
             continue  # a DICOMDIR
         uid = str(header.get("SeriesInstanceUID", "") or "")

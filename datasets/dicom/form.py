@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -18,14 +17,24 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 from pydicom.valuerep import VR
+
+from medscore.datasets.dicom.opening import read_file
+from medscore.errors import reading
+from medscore.io.budget import check_memory
+from medscore.io.opening import is_regular, open_file, read_bytes
 
 PREAMBLE, GZIP = 132, b"\x1f\x8b"
 """Bytes before the first element, and the beginning of a gzip file."""
 
-LARGEST = 2**30
-"""Largest size of a file that gzip has compressed, in bytes."""
+PIECE = 2**22
+"""Bytes inflated at a time."""
 
 SUFFIXES = ("", ".dcm", ".dicom", ".dic", ".dc3", ".ima", ".img", ".acr", ".gz")
 """Endings, besides numbers, of files that a folder of DICOM files holds as slices."""
@@ -54,30 +63,30 @@ def read_dataset(path: Path, **options: Any) -> Dataset:
         options: of ``pydicom.dcmread``.
 
     Raises:
-        pydicom.errors.InvalidDicomError: it is not DICOM.
-        ValueError: it inflates to more than ``LARGEST``.
+        MedscoreError: it is no regular file, no DICOM, damaged, or inflates beyond the budget.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(PREAMBLE)
-    if head[128:] == b"DICM":
-        return pydicom.dcmread(path, **options)
-    start = _start(_head(path))
+    start = None if head[128:] == b"DICM" else _start(_head(path))
     if start is None:
-        raise pydicom.errors.InvalidDicomError("it has no DICOM header")
-    content = _inflated(path) if head.startswith(GZIP) else path.read_bytes()
+        return read_file(path, **options)  # which says why it is no DICOM, if it is none
     options.pop("defer_size", None)
-    if content[128:132] == b"DICM":
-        return pydicom.dcmread(io.BytesIO(content), **options)
-    dataset = pydicom.dcmread(io.BytesIO(content[start:]), force=True, **options)
-    if not any(k in dataset for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")):
-        raise pydicom.errors.InvalidDicomError("it has no DICOM header")
-    if not hasattr(dataset, "file_meta"):
-        dataset.file_meta = FileMetaDataset()
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit, little = dataset.original_encoding
-        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-    return dataset
+    with reading("DICOM", path):
+        content = _inflated(path) if head.startswith(GZIP) else read_bytes(path)
+        if DeflatedExplicitVRLittleEndian.encode() in content[:_HEAD]:
+            raise ValueError("deflated, without a preamble or compressed by gzip as well")
+        if content[128:132] == b"DICM":
+            return pydicom.dcmread(io.BytesIO(content), **options)
+        dataset = pydicom.dcmread(io.BytesIO(content[start:]), force=True, **options)
+        if not any(k in dataset for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")):
+            raise ValueError("it has no DICOM header")
+        if not hasattr(dataset, "file_meta"):
+            dataset.file_meta = FileMetaDataset()
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            implicit, little = dataset.original_encoding
+            explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+        return dataset
 
 
 @contextmanager
@@ -103,11 +112,9 @@ def left_out(path: Path, like: frozenset[str] = frozenset()) -> str | None:
         return None
     if path.name.lower().endswith((".nii.gz", ".tar.gz")):
         return None
-    if not path.exists():
-        return "a link to nothing"
-    if not os.access(path, os.R_OK):
-        return "not readable"
-    with path.open("rb") as file:
+    if not is_regular(path):
+        return "a link to nothing" if path.is_symlink() and not path.exists() else "no regular file"
+    with open_file(path) as file:
         head = file.read(_HEAD)
     if not head:
         return "empty"
@@ -116,7 +123,7 @@ def left_out(path: Path, like: frozenset[str] = frozenset()) -> str | None:
 
 def _head(path: Path) -> bytes:
     """The first bytes, inflated if they are compressed; none if they cannot be."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(_HEAD)
     if not head.startswith(GZIP):
         return head
@@ -127,11 +134,14 @@ def _head(path: Path) -> bytes:
 
 
 def _inflated(path: Path) -> bytes:
-    with gzip.open(path) as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"inflates to more than {LARGEST / 2**30:g} GiB")
-    return content
+    """Content of a gzip file, within the memory budget."""
+    pieces, size = [], 0
+    with open_file(path) as packed, gzip.open(packed) as file:
+        while piece := file.read(PIECE):
+            size += len(piece)
+            check_memory(2 * size, path, "pixels")
+            pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _start(head: bytes) -> int | None:

@@ -9,6 +9,7 @@ from medscore.datasets.dicom.form import is_dicom, quiet, read_dataset
 from medscore.datasets.dicom.uids import valid
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
+from medscore.io.opening import file_or_folder
 
 TAGS = (
     "PatientName",
@@ -35,8 +36,7 @@ def read_identity(path: str | Path, source: Source) -> dict[str, str]:
         MedscoreError: it is not DICOM, or belongs to another study.
     """
     path = Path(path)
-    if not path.exists():
-        raise MedscoreError("no such file or folder", where=path, hint="use the source's DICOM")
+    file_or_folder(path, hint="use the source's DICOM")
     files = [path]
     if path.is_dir():
         files = [series.files[0] for series in list_series(path)]

@@ -20,9 +20,11 @@ from medscore.datasets.dicom.kinds import kinds_of
 from medscore.datasets.dicom.stack import Stack, affine_of, stack
 from medscore.datasets.dicom.straighten import straighten
 from medscore.datasets.dicom.uids import is_valid, valid
-from medscore.datasets.probe import look
 from medscore.datasets.volume import AIR, Source, Volume, check_values
 from medscore.errors import MedscoreError, reading
+from medscore.io.budget import check_memory
+from medscore.io.opening import read_bytes
+from medscore.io.probe import look
 
 MOST = 2
 """Largest ratio of resampled to measured slices; beyond it most slices would be interpolated."""
@@ -69,10 +71,11 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
         look(*fragile, kind="dicom")
     with ThreadPoolExecutor(1) as hashing:  # while parsing, in the order of the files
         for file, dataset in datasets.items():
-            hashing.submit(digest.update, file.read_bytes())
+            hashing.submit(digest.update, read_bytes(file))
             with reading("DICOM", file):
                 found += frames(file, dataset)
             _check_same(path, first, dataset)
+    check_memory(4 * sum(map(_pixels, datasets.values())), path, "pixels")
     ordered = stack(found, path)
     if folder is not None:
         _check_complete(path, ordered, datasets, folder)
@@ -105,8 +108,7 @@ def _datasets(path: Path, series: str | None) -> tuple[dict[Path, Dataset], List
     disk for now.
     """
     if not path.is_dir():
-        with reading("DICOM", path):
-            return {path: read_dataset(path)}, None
+        return {path: read_dataset(path)}, None
     files = listing(path)
     members = scan(path, files, defer_size=LARGE)
     chosen = choose(described(members), series, path)
@@ -192,6 +194,12 @@ def _replaced(datasets: Mapping[Path, Dataset]) -> Iterator[str]:
         values = (str(ds.get(keyword, "") or "").strip(" \0") for ds in datasets.values())
         if any(value and not is_valid(value) for value in values):
             yield f"{keyword} has no valid form and was replaced"
+
+
+def _pixels(dataset: Dataset) -> int:
+    """Number of pixels that a file declares."""
+    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    return frames * int(dataset.get("Rows", 0) or 0) * int(dataset.get("Columns", 0) or 0)
 
 
 def _check_same(path: Path, first: Dataset, other: Dataset) -> None:

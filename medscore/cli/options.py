@@ -24,6 +24,14 @@ Accept = Annotated[
         help=f"Kind of image that is used all the same, repeatable: {', '.join(ACCEPTED)}."
     ),
 ]
+Identity = Annotated[
+    bool,
+    typer.Option(
+        "--keep-identity",
+        help="State the names of the input files and of their patients, not only hashes of the "
+        "files.",
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
