@@ -67,8 +67,6 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
     digest, found = hashlib.sha256(), []
     first = next(iter(datasets.values()))
     fragile = [f for f, ds in datasets.items() if ds.file_meta.get("TransferSyntaxUID") in FRAGILE]
-    if fragile:
-        look(*fragile, kind="dicom")
     with ThreadPoolExecutor(1) as hashing:  # while parsing, in the order of the files
         for file, dataset in datasets.items():
             hashing.submit(digest.update, read_bytes(file))
@@ -76,6 +74,8 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
                 found += frames(file, dataset)
             _check_same(path, first, dataset)
     check_memory(4 * sum(map(_pixels, datasets.values())), path, "pixels")
+    if fragile:
+        look(*fragile, kind="dicom")
     ordered = stack(found, path)
     if folder is not None:
         _check_complete(path, ordered, datasets, folder)
