@@ -119,6 +119,7 @@ def generate(
     factor: int = 2,
     conditioner: str = CONDITIONER,
     spacing_mm: float | None = None,
+    accept: str | Sequence[str] = (),
     device: str = "auto",
     precision: str = "auto",
     output: str | Path | None = None,
@@ -150,6 +151,7 @@ def generate(
         factor: for sr, side of a block in pixels.
         conditioner: name of the conditioner, with ``known``.
         spacing_mm: pixel size in mm, for archives of known images that do not record it.
+        accept: kinds of known images that are used all the same.
         device: auto, cpu or cuda.
         precision: float32, bf16 autocast, or auto for the faster one if it changes the images
             little; auto is float32 with a classifier.
@@ -180,12 +182,12 @@ def generate(
         raise MedscoreError("`strength` without `classifier`", hint="give both, or neither")
     observed = ObservationSettings(
         tuple(as_paths(known or ())), task, None if mask is None else Path(mask), hidden, factor,
-        spacing_mm,
+        spacing_mm, (accept,) if isinstance(accept, str) else tuple(accept),
     )  # fmt: skip
     if known is None and (observed != ObservationSettings(()) or conditioner != CONDITIONER):
         raise MedscoreError(
-            "`task`, `mask`, `hidden`, `factor`, `conditioner` and `spacing_mm` apply only with "
-            "`known`",
+            "`task`, `mask`, `hidden`, `factor`, `conditioner`, `spacing_mm` and `accept` apply "
+            "only with `known`",
             hint="give `known`, or leave them out",
         )
     file = prior_path(str(prior))
