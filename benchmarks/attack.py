@@ -45,6 +45,7 @@ FAULTS = {
     "crash": "crashes", "hang": "hangs (> 10 s)", "traceback": "tracebacks",
     "memory": "peak memory > 4x honest size + 1 GiB", "writes outside": "writes outside",
     "refusal of": "refusals of more than one line", "exit code": "other exit codes",
+    "not made": "inputs that could not be made",
 }  # fmt: skip
 """Beginnings of the faults that attacks.command names, and their rows of the table."""
 
@@ -164,16 +165,17 @@ def main() -> int:
     kept = Path(tempfile.mkdtemp(prefix="medscore-attacked-"))
     with tempfile.TemporaryDirectory(prefix="medscore-corpus-") as base:
         os.environ["MEDSCORE_CACHE"] = os.environ["MPLCONFIGDIR"] = base
-        files = corpus.make(_new(base, "files"))
-        files |= made.make(files, _new(base, "made"))
-        variants = kinds(files)
-        variants["paths"] = paths(variants)
-        always = examples(kinds(files))
-        chosen = args.kind or [*variants, "examples"]
-        if unknown := set(chosen) - {*variants, "examples"}:
-            parser.error(f"no kind {', '.join(unknown)}: use {', '.join(variants)} or examples")
-        variants = {kind: variants[kind] for kind in variants if kind in chosen}
-        always = always if "examples" in chosen else {}
+        files, folder = corpus.make(_new(base, "files")), _new(base, "made")
+        every = kinds(files | made.places(folder))
+        every["paths"] = paths(every)
+        chosen = args.kind or [*every, "examples"]
+        if unknown := set(chosen) - {*every, "examples"}:
+            parser.error(f"no kind {', '.join(unknown)}: use {', '.join(every)} or examples")
+        variants = {kind: every[kind] for kind in every if kind in chosen}
+        always = examples(every) if "examples" in chosen else {}
+        read = {path for some in (every if always else variants).values() for one in some
+                for path in one.files.values()}  # fmt: skip
+        made.make(files, folder, {n for n, path in made.places(folder).items() if path in read})
         parts = attack(variants, always, args.count, args.seed, kept, args.jobs)
         for kind, part in chain([("valid files", warm_up(variants))], parts):
             tallies.setdefault(kind, Tally()).add(part)

@@ -62,10 +62,12 @@ def altered(content: bytes, rng: np.random.Generator) -> bytes:
         return content[:6] + rng.bytes(4) + content[10:]
     if kind == 6:
         return _saved(_other_type(values, rng))
-    filled = values.astype(np.float64 if values.dtype.kind != "c" else np.complex128)
+    if values.dtype.kind not in "fciu":
+        return _saved(values[:0])
+    filled = values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
     fill = rng.choice([np.nan, np.inf, 1e38, 1e-24, 1e20, 0.0, -1.0])
     places = rng.random(filled.shape) < rng.choice([0.01, 1.0])
-    return _saved(np.where(places, fill, filled) if values.dtype.kind in "fciu" else values[:0])
+    return _saved(np.where(places, fill, filled))
 
 
 def _other_type(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:

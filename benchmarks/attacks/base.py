@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,13 @@ class Input:
     size: int
 
 
+Case = Callable[[Path], Input]
+"""Writes an input into an empty folder; always the same one."""
+
+Kinds = Mapping[str, Sequence[Variant]]
+"""The commands that read each kind of file."""
+
+
 def lay_out(variant: Variant, folder: Path) -> None:
     """Copy a variant's valid files into a folder with ``in`` and ``out``.
 
@@ -98,6 +105,39 @@ def attacked(variant: Variant, folder: Path, rng: np.random.Generator) -> Input:
     if word is not None:
         argv = tuple(word if old == variant.target else old for old in argv)
     return Input(argv, mutate.__name__, max(before, _size(folder)) + variant.arrays)
+
+
+def edited(variant: Variant, edit: Callable[[Path], object], arrays: int = 0) -> Case:
+    """The valid files of a command with an edit of its target.
+
+    Args:
+        variant: the command with its files.
+        edit: changes the target in place.
+        arrays: bytes of the arrays that the edited file holds.
+    """
+
+    def write(folder: Path) -> Input:
+        lay_out(variant, folder)
+        edit(folder / variant.target)
+        return Input(variant.argv, edit.__name__, _size(folder) + variant.arrays + arrays)
+
+    return write
+
+
+def reader(kinds: Kinds, kind: str, target: str, command: str = "") -> Variant:
+    """The first command of a kind that reads a file.
+
+    Args:
+        kinds: the commands that read each kind.
+        kind: name of the kind.
+        target: end of the file's name.
+        command: name of the command; any by default.
+    """
+    return next(
+        one
+        for one in kinds[kind]
+        if one.target.endswith(target) and (not command or one.argv[0] == command)
+    )
 
 
 def choose(variants: Sequence[Variant], rng: np.random.Generator) -> Variant:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pydicom.filereader import data_element_generator, dcmread
-from pydicom.tag import Tag
+from pydicom.filereader import dcmread
 from pydicom.uid import AllTransferSyntaxes
 
 from attacks.base import Mutator
+from attacks.dicom_elements import PIXELS, UNDEFINED, Element, Parsed, build, parse, set_element
 from attacks.raw import BYTES
 from attacks.values import TEXTS
-
-LONG = frozenset(["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"])
-"""Value representations whose length has 32 bits in explicit encodings."""
 
 VRS = [
     "AE",
@@ -53,8 +49,6 @@ VRS = [
     "UT",
     "XX",
 ]
-UNDEFINED = 0xFFFFFFFF
-PIXELS = Tag(0x7FE0, 0x0010)
 NUMBERS = {
     "Rows": 0x00280010, "Columns": 0x00280011, "BitsAllocated": 0x00280100,
     "BitsStored": 0x00280101,
@@ -77,79 +71,6 @@ LISTS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Element:
-    """An element as the file stores it: tag, VR, declared length and value."""
-
-    tag: int
-    vr: str
-    length: int
-    value: bytes
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """A file: everything before the dataset, the encoding of the dataset, and its elements."""
-
-    head: bytes
-    implicit: bool
-    little: bool
-    deflated: bool
-    elements: list[Element]
-
-
-def parse(content: bytes) -> Parsed:
-    """Take a DICOM file apart.
-
-    Args:
-        content: bytes of a valid file with a preamble.
-    """
-    meta = dcmread(io.BytesIO(content), stop_before_pixels=True)
-    syntax = meta.file_meta.TransferSyntaxUID
-    start = 144 + int(meta.file_meta.FileMetaInformationGroupLength)
-    body = content[start:]
-    deflated = bool(syntax.is_deflated)
-    if deflated:
-        body = zlib.decompress(body, -zlib.MAX_WBITS)
-    implicit, little = bool(syntax.is_implicit_VR), bool(syntax.is_little_endian)
-    elements = []
-    for found in data_element_generator(io.BytesIO(body), implicit, little):
-        if found.tag.element == 0 and found.tag.group == 2:
-            continue
-        value = getattr(found, "value", b"")
-        if isinstance(value, bytes):
-            vr = str(found.VR or "UN")
-            elements.append(Element(int(found.tag), vr, int(found.length), value))
-    return Parsed(content[:start], implicit, little, deflated, elements)
-
-
-def build(parsed: Parsed) -> bytes:
-    """Put a DICOM file together.
-
-    Args:
-        parsed: its parts.
-    """
-    end = "<" if parsed.little else ">"
-    out = bytearray()
-    for element in parsed.elements:
-        out += struct.pack(f"{end}HH", element.tag >> 16, element.tag & 0xFFFF)
-        length = element.length & UNDEFINED
-        if parsed.implicit:
-            out += struct.pack(f"{end}I", length)
-        elif element.vr in LONG:
-            out += element.vr.encode() + bytes(2) + struct.pack(f"{end}I", length)
-        else:
-            out += element.vr.encode()[:2] + struct.pack(f"{end}H", length & 0xFFFF)
-        out += element.value
-        if length == UNDEFINED and element.tag == PIXELS:
-            out += struct.pack(f"{end}HHI", 0xFFFE, 0xE0DD, 0)
-    body = bytes(out)
-    if parsed.deflated:
-        pack = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
-        body = pack.compress(body) + pack.flush()
-    return parsed.head + body
-
-
 def _edits(change: Callable[[Parsed, np.random.Generator], Parsed | None]) -> Mutator:
     """A change to the parts of a file; of a random file, if it is given a folder."""
 
@@ -166,17 +87,6 @@ def _edits(change: Callable[[Parsed, np.random.Generator], Parsed | None]) -> Mu
 
 def _any(parsed: Parsed, rng: np.random.Generator) -> int:
     return int(rng.integers(len(parsed.elements)))
-
-
-def _set(parsed: Parsed, tag: int, vr: str, value: bytes) -> None:
-    """Set an element's value, or insert it in its place."""
-    value += (b"\0" if vr in ("UI", "OB") else b" ") if len(value) % 2 else b""
-    new = Element(tag, vr, len(value), value)
-    for k, element in enumerate(parsed.elements):
-        if element.tag >= tag:
-            parsed.elements[k : k + (element.tag == tag)] = [new]
-            return
-    parsed.elements.append(new)
 
 
 @_edits
@@ -204,7 +114,7 @@ def texts(parsed: Parsed, rng: np.random.Generator) -> None:
         element = parsed.elements[_any(parsed, rng)]
         if element.tag != PIXELS:
             text = TEXTS[int(rng.integers(len(TEXTS)))]
-            _set(parsed, element.tag, element.vr, text.encode(errors="replace"))
+            set_element(parsed, element.tag, element.vr, text.encode(errors="replace"))
 
 
 @_edits
@@ -213,7 +123,9 @@ def embedded_nuls(parsed: Parsed, rng: np.random.Generator) -> None:
     element = parsed.elements[_any(parsed, rng)]
     if element.tag != PIXELS:
         half = len(element.value) // 2
-        _set(parsed, element.tag, element.vr, element.value[:half] + b"\0\0" + element.value[half:])
+        set_element(
+            parsed, element.tag, element.vr, element.value[:half] + b"\0\0" + element.value[half:]
+        )
 
 
 @_edits
@@ -225,10 +137,10 @@ def matrix(parsed: Parsed, rng: np.random.Generator) -> None:
         tag = NUMBERS[names[int(rng.integers(len(names)))]]
         number = int(rng.choice(values))
         if tag == NUMBERS["NumberOfFrames"]:
-            _set(parsed, tag, "IS", str(number).encode())
+            set_element(parsed, tag, "IS", str(number).encode())
         else:
             end = "<" if parsed.little else ">"
-            _set(parsed, tag, "US", struct.pack(f"{end}H", number))
+            set_element(parsed, tag, "US", struct.pack(f"{end}H", number))
 
 
 @_edits
@@ -236,7 +148,9 @@ def frames(parsed: Parsed, rng: np.random.Generator) -> None:
     """State another number of frames."""
     texts = ("0", "-1", "2", "3", "5", "1\0", "99999", "65536", "2147483647", "4294967297", "1e9",
              "nan", "", "1\\2", "1.5", " 1", "9" * 400)  # fmt: skip
-    _set(parsed, NUMBERS["NumberOfFrames"], "IS", texts[int(rng.integers(len(texts)))].encode())
+    set_element(
+        parsed, NUMBERS["NumberOfFrames"], "IS", texts[int(rng.integers(len(texts)))].encode()
+    )
 
 
 @_edits
@@ -244,7 +158,7 @@ def geometry(parsed: Parsed, rng: np.random.Generator) -> None:
     """Set one or two of the numbers that place the image."""
     for _ in range(int(rng.integers(1, 3))):
         tag = GEOMETRY[int(rng.integers(len(GEOMETRY)))]
-        _set(parsed, tag, "DS", LISTS[int(rng.integers(len(LISTS)))].encode())
+        set_element(parsed, tag, "DS", LISTS[int(rng.integers(len(LISTS)))].encode())
 
 
 @_edits

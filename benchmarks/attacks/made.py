@@ -6,13 +6,14 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from attacks import command
 from attacks.corpus import Files
 
 RECON = ("--prior", "in/ct.safetensors", "--steps", "2", "--device", "cpu", "-o", "out/run")
-GENERATE = ("generate", "--prior", "in/ct.safetensors", "-n", "1", "--steps", "2", "--device",
+GENERATE = ("generate", "--prior", "in/ct.safetensors", "-n", "4", "--steps", "2", "--device",
             "cpu", "-o", "out/run")  # fmt: skip
 LIKELIHOOD = ("likelihood", "in/ct.nii.gz", "--prior", "in/ct.safetensors", "--method", "bound",
               "--draws", "1", "--device", "cpu", "-o", "out/run")  # fmt: skip
@@ -63,45 +64,55 @@ STOPPED = {"recon": ("recon", "in/ct.h5", *RECON), "generate": GENERATE, "likeli
 """Commands that are interrupted after their first step; their states are named ``NAME.state``."""
 
 
-def make(files: Files, folder: Path) -> Files:
-    """Run the commands.
+def places(folder: Path) -> Files:
+    """Where each file will be, whether it is made or not.
+
+    Args:
+        folder: the folder to work in.
+    """
+    found = {name: folder / name / "out" / output for name, (_, output) in MADE.items()}
+    return found | {f"{name}.state": folder / f"{name}.state" / "state" for name in STOPPED}
+
+
+def make(files: Files, folder: Path, names: set[str]) -> None:
+    """Run the commands that make some files, and those that they need.
 
     Args:
         files: the files that need no command, by name.
         folder: an empty folder to work in.
-
-    Returns:
-        The files that the commands made, by name.
+        names: names of the files to make.
 
     Raises:
         RuntimeError: a command fails.
     """
-    found: Files = {}
-    for name, (argv, output) in MADE.items():
-        place = folder / name
-        _run(argv, files | found, place, 0)
-        found[name] = place / "out" / output
+    every = files | places(folder)
+    for name, (argv, _) in MADE.items():
+        if name in names | _needed(names):
+            _run(argv, every, folder / name, 0)
     for name, argv in STOPPED.items():
         place = folder / f"{name}.state"
-        _run(argv, files | found, place, 130, lambda name=name: _stop(name))  # type: ignore[misc]
-        found[f"{name}.state"] = _state(place / "out")
-    return found
+        if place.name in names:
+            _run(argv, every, place, 130, partial(_stop, name))
+            _state(place / "out").rename(place / "state")
+
+
+def _needed(names: set[str]) -> set[str]:
+    """The files that commands read that make others."""
+    words = [word for name in names if name in MADE for word in MADE[name][0]]
+    words += [word for name, argv in STOPPED.items() if f"{name}.state" in names for word in argv]
+    return {word[3:] for word in words if word.startswith("in/")}
 
 
 def _run(
     argv: tuple[str, ...], files: Files, place: Path, code: int,
     prepare: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
-    (place / "out").mkdir(parents=True)
-    (place / "in").mkdir()
-    for name, source in files.items():
-        if (
-            any(f"in/{name}" == word for word in argv)
-            or name.endswith("r.safetensors")
-            or name == "ct.safetensors"
-        ):
-            copy = shutil.copytree if source.is_dir() else shutil.copyfile
-            copy(source, place / "in" / name)
+    for name in ("in", "out"):
+        (place / name).mkdir(parents=True)
+    named = {word[3:] for word in argv if word.startswith("in/")}
+    for name in named | {"ct.safetensors", "colour.safetensors"}:
+        copy = shutil.copytree if files[name].is_dir() else shutil.copyfile
+        copy(files[name], place / "in" / name)
     done = command.run(argv, place, 2**20, prepare=prepare)
     if done.code != code:
         raise RuntimeError(f"medscore {' '.join(argv)}: exit code {done.code}: {done.said}")

@@ -104,7 +104,12 @@ def _chunks(content: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def _png(chunks: list[tuple[bytes, bytes]]) -> bytes:
+def png_of(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """A PNG file with valid checksums.
+
+    Args:
+        chunks: names and contents of its chunks.
+    """
     out = b"\x89PNG\r\n\x1a\n"
     for name, data in chunks:
         out += (
@@ -123,7 +128,7 @@ def png_header(path: Path, rng: np.random.Generator) -> None:
             struct.pack_into(">I", head, place, sides[int(rng.integers(len(sides)))])
     else:
         head[8 + int(rng.integers(5))] = int(rng.choice([0, 1, 2, 3, 4, 5, 6, 7, 8, 16, 255]))
-    path.write_bytes(_png([(b"IHDR", bytes(head)), *chunks[1:]]))
+    path.write_bytes(png_of([(b"IHDR", bytes(head)), *chunks[1:]]))
 
 
 def png_chunks(path: Path, rng: np.random.Generator) -> None:
@@ -148,7 +153,7 @@ def png_chunks(path: Path, rng: np.random.Generator) -> None:
         extra = ((b"PLTE", b"\0\0"), (b"tRNS", b""), (b"acTL", b"\xff" * 8), (b"gAMA", b"\0" * 4),
                  (b"fcTL", bytes(26)), (b"eXIf", b"II*\0" + b"\xff" * 9))  # fmt: skip
         chunks.insert(1, extra[int(rng.integers(len(extra)))])
-    path.write_bytes(_png(chunks))
+    path.write_bytes(png_of(chunks))
 
 
 def jpeg_segments(path: Path, rng: np.random.Generator) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 import tempfile
+import traceback
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from attacks import command
-from attacks.base import Input, Variant, attacked, choose
-
-Case = Callable[[Path], Input]
-"""Writes an input into an empty folder; always the same one."""
+from attacks.base import Case, Input, Variant, attacked, choose
 
 CHUNK = 50
 """Inputs that a process gets at a time."""
@@ -48,7 +46,7 @@ class Tally:
     Attributes:
         outcomes: number of inputs by outcome.
         failures: the failed inputs.
-        seconds: wall time of all commands.
+        seconds: CPU time of all commands.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -96,6 +94,11 @@ def attempt(name: str, case: Case, kept: Path, tally: Tally) -> None:
     try:
         made = case(folder)
         outcome = command.run(made.argv, folder, made.size)
+    except Exception:  # a fault of a change; the other inputs are tried all the same
+        last = traceback.format_exc().strip().splitlines()[-1]
+        tally.outcomes["not made"] += 1
+        tally.failures.append(Failure(name, (), "", f"not made: {last}"))
+        return
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     tally.seconds += outcome.seconds
