@@ -24,6 +24,7 @@ from medscore.datasets.volume import (
     reduce,
 )
 from medscore.errors import MedscoreError
+from medscore.io.opening import file_sha256
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _readable(names: dict[str, str], patient: str, name: str) -> str:
 
 def _archived(path: Path, modality: str, spacing_mm: float | None) -> list[_Part]:
     values, spacing, names = read_archive(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     parts, lowest = [], float(values.min(initial=np.inf))
     for index, (image, mm, name) in enumerate(zip(values, spacing, names, strict=True)):
         pixel = spacing_mm if np.isnan(mm) else float(mm)

@@ -17,11 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-
 from medscore.datasets.collections.patients import pseudonym
 from medscore.datasets.dicom.files import is_dicom
-from medscore.errors import MedscoreError, reading
+from medscore.errors import MedscoreError
+from medscore.io.hdf5 import open_hdf5
+from medscore.io.opening import is_regular
 
 FEWEST = 10
 """A DICOM series of fewer files is a scout or a radiograph."""
@@ -103,7 +103,7 @@ def stored_patient(path: Path) -> str:
     Raises:
         MedscoreError: the file cannot be read.
     """
-    with reading("fastMRI", path), h5py.File(path, "r") as file:
+    with open_hdf5(path, "fastMRI") as file:
         return pseudonym(str(file.attrs.get("patient_id", path.stem)))
 
 
@@ -179,5 +179,5 @@ def _dicom(folder: Path) -> tuple[Path, ...]:
     return tuple(
         path
         for path in sorted(folder.iterdir())
-        if path.is_file() and (path.suffix == ".dcm" or is_dicom(path))
+        if is_regular(path) and (path.suffix == ".dcm" or is_dicom(path))
     )

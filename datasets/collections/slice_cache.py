@@ -8,7 +8,6 @@ stored; they come from the files at every start.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -26,6 +25,8 @@ from torch import Tensor, from_numpy
 
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_path, atomic_write
+from medscore.io.json_files import parse_json, read_json
+from medscore.io.opening import is_regular, is_there, read_bytes, regular_file
 
 VERSION = "slices-2"
 """Part of every key; changes when the same file gives other slices."""
@@ -75,9 +76,9 @@ class SliceCache:
         self._index: dict[str, dict[str, str]] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                self._index = json.loads((folder / "index.json").read_text())
-        except (OSError, ValueError) as error:
+            if is_there(folder / "index.json"):
+                self._index = read_json(folder / "index.json")
+        except (OSError, MedscoreError) as error:
             log.warning("the index of slices in %s is not used: %s", folder, error)
         self._changed = False
 
@@ -123,7 +124,7 @@ class SliceCache:
             return entry["content"]
         digest = hashlib.sha256()
         for file in files:
-            digest.update(file.read_bytes())
+            digest.update(read_bytes(file))
         with self._lock:
             self._index[name] = {"state": state, "content": digest.hexdigest()}
             self._changed = True
@@ -132,17 +133,17 @@ class SliceCache:
 
 def _files(path: Path) -> list[Path]:
     """The file, or all files of a folder and the folders in it."""
-    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return sorted(p for p in path.rglob("*") if is_regular(p)) if path.is_dir() else [path]
 
 
 def _load(path: Path, patient: str) -> Slices | None:
-    if not path.exists():
+    if not is_there(path):
         return None
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular_file(path), framework="pt") as file:
             metadata: dict[str, Any] = file.metadata() or {}
-            patients = tuple(name or patient for name in json.loads(metadata["patients"]))
-            notes = tuple(json.loads(metadata["notes"]))
+            patients = tuple(name or patient for name in parse_json(metadata["patients"]))
+            notes = tuple(parse_json(metadata["notes"]))
             images, spacing = file.get_tensor("images"), file.get_tensor("spacing_mm")
         spacing_mm = np.asarray(spacing.numpy(), dtype=np.float64)
         return Slices(images, spacing_mm, patients, notes=notes)

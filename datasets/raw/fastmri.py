@@ -7,19 +7,18 @@ Columns that were not acquired (masks of the challenge, zero padding) are zero.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from medscore.datasets.raw.kspace import RawKspace, check_kspace
 from medscore.datasets.volume import Source
-from medscore.errors import MedscoreError, reading
-from medscore.io.hdf5 import array
+from medscore.errors import MedscoreError
+from medscore.io.hdf5 import array, has_member, member, open_hdf5
+from medscore.io.opening import file_sha256
 
 HINT = "use a fastMRI file, e.g. file1000000.h5 of knee_singlecoil_val"
 
@@ -30,7 +29,7 @@ def is_fastmri(file: Any) -> bool:
     Args:
         file: open HDF5 file.
     """
-    return "kspace" in file
+    return has_member(file, "kspace")
 
 
 def read_fastmri(path: str | Path) -> RawKspace:
@@ -44,9 +43,9 @@ def read_fastmri(path: str | Path) -> RawKspace:
             invalid.
     """
     path = Path(path)
-    with reading("fastMRI", path, HINT), h5py.File(path, "r") as file:
-        kspace = array(file["kspace"], "c")
-        header = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
+    with open_hdf5(path, "fastMRI", HINT) as file:
+        kspace = array(member(file, "kspace"), "c")
+        header = _header(file)
     if kspace.ndim == 3:
         kspace = kspace[:, None]
     if kspace.ndim != 4:
@@ -58,7 +57,7 @@ def read_fastmri(path: str | Path) -> RawKspace:
         notes = ("no header: pixel spacing and readout oversampling are unknown",)
     else:
         spacing, oversampling = geometry(header, kspace.shape[-2:], path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     return RawKspace(kspace, spacing, oversampling, Source("kspace", digest, notes=notes))
 
 
@@ -75,19 +74,30 @@ def read_targets(path: str | Path) -> tuple[NDArray[np.float32], float]:
         MedscoreError: it is not a fastMRI file, or one of a test set, without reconstructions.
     """
     path = Path(path)
-    with reading("fastMRI", path, HINT), h5py.File(path, "r") as file:
-        names = [name for name in ("reconstruction_rss", "reconstruction_esc") if name in file]
+    with open_hdf5(path, "fastMRI", HINT) as file:
+        names = [n for n in ("reconstruction_rss", "reconstruction_esc") if has_member(file, n)]
         if not names:
             raise MedscoreError(
                 "holds no reconstruction_rss or reconstruction_esc",
                 where=path,
                 hint="use files of the training or validation set",
             )
-        images = array(file[names[0]], "f")
-        header = file["ismrmrd_header"][()] if "ismrmrd_header" in file else None
+        images = array(member(file, names[0]), "f")
+        header = _header(file)
     if images.ndim != 3:
         raise MedscoreError(f"{names[0]} has shape {images.shape}", where=path, hint=HINT)
     return images, float("nan") if header is None else _pixel(header, path)
+
+
+def _header(file: Any) -> bytes | str | None:
+    """The scanner's XML header, if there is one."""
+    if not has_member(file, "ismrmrd_header"):
+        return None
+    stored = member(file, "ismrmrd_header")
+    if stored.shape != () or stored.dtype.kind not in "SO":
+        raise ValueError(f"ismrmrd_header is {stored.dtype} of shape {stored.shape}, not a text")
+    text: bytes | str = stored[()]
+    return text
 
 
 def _pixel(header: bytes | str, where: Path) -> float:

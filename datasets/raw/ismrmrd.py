@@ -6,7 +6,6 @@ are several contrasts, phases or sets, the first is read, which is noted.
 
 from __future__ import annotations
 
-import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from medscore.datasets.raw.fastmri import geometry
 from medscore.datasets.raw.kspace import RawKspace, check_kspace
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
-from medscore.io.hdf5 import INFLATES
+from medscore.io.hdf5 import INFLATES, has_member, member, open_hdf5
+from medscore.io.opening import file_sha256
 
 OTHER = ("contrast", "phase", "set")
 """Counters of which only the first value is read."""
@@ -30,7 +30,10 @@ def is_ismrmrd(file: Any) -> bool:
     Args:
         file: open HDF5 file.
     """
-    return "dataset" in file and "data" in file["dataset"] and "xml" in file["dataset"]
+    if not has_member(file, "dataset"):
+        return False
+    group = member(file, "dataset")
+    return has_member(group, "data") and has_member(group, "xml")
 
 
 def read_ismrmrd(path: str | Path) -> RawKspace:
@@ -52,6 +55,9 @@ def read_ismrmrd(path: str | Path) -> RawKspace:
         )
     import ismrmrd
 
+    with open_hdf5(path, "ISMRMRD") as checked:
+        for name in ("dataset/data", "dataset/xml"):
+            member(checked, name)
     with reading("ISMRMRD", path), ismrmrd.Dataset(str(path), mode="r") as file:
         header = file.read_xml_header()
         count = file.number_of_acquisitions()
@@ -67,7 +73,7 @@ def read_ismrmrd(path: str | Path) -> RawKspace:
     kspace, notes = _assembled(path, lines, ny, nx, centre)
     check_kspace(kspace, path)
     spacing, oversampling = geometry(header, (ny, nx), path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     return RawKspace(kspace, spacing, oversampling, Source("kspace", digest, notes=notes))
 
 

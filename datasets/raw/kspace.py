@@ -6,7 +6,6 @@ Samples that were not measured are zero.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscore.datasets.volume import Source
-from medscore.errors import MedscoreError, reading
+from medscore.errors import MedscoreError
+from medscore.io.numpy_files import read_npy
+from medscore.io.opening import file_sha256
 
 
 @dataclass(frozen=True)
@@ -55,23 +56,24 @@ def read_numpy(path: str | Path, *, spacing: tuple[float, float] | None = None) 
             its values are invalid.
     """
     path = Path(path)
-    content = path.read_bytes()
-    with reading("NumPy", path, hint="save it with numpy.save"):
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(mapped, np.ndarray) or mapped.dtype.kind != "c":
-        kind = mapped.dtype if isinstance(mapped, np.ndarray) else "an archive"
+    stored = read_npy(path, hint="save it with numpy.save")
+    if stored.dtype.kind != "c":
         raise MedscoreError(
-            f"holds {kind}, expected complex k-space", where=path, hint="use a complex .npy array"
+            f"holds {stored.dtype}, expected complex k-space",
+            where=path,
+            hint="use a complex .npy array",
         )
-    if not 2 <= mapped.ndim <= 4:
+    if not 2 <= stored.ndim <= 4:
         raise MedscoreError(
-            f"has shape {mapped.shape}",
+            f"has shape {stored.shape}",
             where=path,
             hint="use (ky, kx), (coil, ky, kx) or (slice, coil, ky, kx)",
         )
-    kspace = np.array(mapped, dtype=np.complex64).reshape((1,) * (4 - mapped.ndim) + mapped.shape)
+    kspace = stored.astype(np.complex64, copy=False).reshape(
+        (1,) * (4 - stored.ndim) + stored.shape
+    )
     check_kspace(kspace, path)
-    source = Source("kspace", hashlib.sha256(content).hexdigest())
+    source = Source("kspace", file_sha256(path))
     return RawKspace(kspace, None if spacing is None else (*spacing, spacing[0]), 1.0, source)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
-
-from medscore.datasets.probe import look
 from medscore.datasets.raw.fastmri import is_fastmri, read_fastmri
 from medscore.datasets.raw.ismrmrd import is_ismrmrd, read_ismrmrd
 from medscore.datasets.raw.kspace import RawKspace, read_numpy
-from medscore.errors import MedscoreError, reading
+from medscore.errors import MedscoreError
+from medscore.io.hdf5 import open_hdf5
+from medscore.io.opening import regular_file
 
 
 def read_kspace(path: str | Path, *, spacing: tuple[float, float] | None = None) -> RawKspace:
@@ -24,13 +23,10 @@ def read_kspace(path: str | Path, *, spacing: tuple[float, float] | None = None)
     Raises:
         MedscoreError: there is no such file, it has another format, or its reader refuses it.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MedscoreError("no such file", where=path, hint="check the path")
+    path = regular_file(path)
     if path.suffix == ".npy":
         return read_numpy(path, spacing=spacing)
-    look(path)
-    with reading("HDF5", path), h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         known = is_ismrmrd(file), is_fastmri(file)
     if not any(known):
         raise MedscoreError(

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from medscore.io.specs import Name, Strict, read_yaml, validated
+from medscore.io.specs import Name, Strict, validated
+from medscore.io.yaml_files import read_yaml
 from medscore.measurements.spec import ScanSpec
 
 EXAMPLE = "configs/eval/sparse-ct.yaml"

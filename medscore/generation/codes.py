@@ -10,9 +10,10 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from medscore.errors import MedscoreError, reading
+from medscore.errors import MedscoreError
 from medscore.generation.latent import Agreement, slerp
 from medscore.io.files import atomic_path
+from medscore.io.numpy_files import open_npz
 from medscore.priors.contract import DataContract, SDESpec
 
 
@@ -91,10 +92,7 @@ def read_codes(file: Path, contract: DataContract) -> tuple[Tensor, str]:
     """
     shape = (contract.channels, contract.size, contract.size)
     hint = "use a file written by `medscore encode`, and the prior that encoded it"
-    with (
-        reading("codes of this prior", file, hint),
-        np.load(file, allow_pickle=False) as archive,
-    ):
+    with open_npz(file, "codes of this prior", hint) as archive:
         code, sha256 = torch.from_numpy(archive["code"]), str(archive["prior"])
         sde = str(archive["sde"])
         if code.shape[1:] != shape or not len(code) or not bool(code.isfinite().all()):

@@ -22,6 +22,7 @@ from medscore.generation.quality import (
     sliced_wasserstein,
 )
 from medscore.io.files import atomic_write, check_new
+from medscore.io.numpy_files import read_npy
 from medscore.likelihood.inputs import check_limit, read_images
 from medscore.metrics.memorisation import nearest
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
@@ -217,10 +218,15 @@ def read_features(file: Path) -> Features:
     Raises:
         MedscoreError: the file holds no such array.
     """
-    with reading("features", file, "save them with numpy.save"):
-        values = np.load(file, allow_pickle=False)
-        numeric = isinstance(values, np.ndarray) and values.dtype.kind in "iuf"
-        if not numeric or values.ndim != 2 or not values.size or not np.isfinite(values).all():
+    hint = "save them with numpy.save"
+    values = read_npy(file, "features", hint)
+    with reading("features", file, hint):
+        if (
+            values.dtype.kind not in "iuf"
+            or values.ndim != 2
+            or not values.size
+            or not np.isfinite(values).all()
+        ):
             raise ValueError("no array (n, d) of finite numbers")
     return torch.from_numpy(values.astype(np.float32))
 

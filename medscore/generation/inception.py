@@ -17,6 +17,7 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError, reason
 from medscore.generation.quality import Features
+from medscore.io.opening import regular_file
 from medscore.types import Images
 
 FEATURES = "return_features"
@@ -38,7 +39,7 @@ def inception_features(file: Path, x: Images, *, batch: int = 32) -> Features:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript, since torch 2.13
-            network = torch.jit.load(str(file), map_location=x.device).eval()
+            network = torch.jit.load(str(regular_file(file)), map_location=x.device).eval()
         switch = {FEATURES: True} if FEATURES in _arguments(network) else {}
         parts = [network(_bytes(part), **switch) for part in x.split(batch)]
         features = torch.cat(parts)

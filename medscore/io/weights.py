@@ -7,7 +7,6 @@ which saves, reads, verifies and loads it. Nothing is ever pickled.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from medscore.errors import MedscoreError
+from medscore.io.budget import check_memory
 from medscore.io.files import atomic_write
+from medscore.io.json_files import parse_json
+from medscore.io.opening import regular_file
 
 Contract = TypeVar("Contract", bound=BaseModel)
 Model = TypeVar("Model", bound=nn.Module)
@@ -97,11 +99,11 @@ class WeightsFile(Generic[Contract]):
                 or its header breaks the contract's schema.
         """
         path = Path(path)
-        if not path.is_file():
-            raise MedscoreError(f"no such {self.what}", where=path, hint=self.where_from)
+        regular_file(path, self.what, self.where_from)
+        check_memory(path.stat().st_size, path, "weights")
         header, weights = self._content(path)
         try:
-            contract = self.contract.model_validate(json.loads(header["contract"]))
+            contract = self.contract.model_validate(parse_json(header["contract"]))
         except (KeyError, ValueError, ValidationError) as error:
             reason = str(error).splitlines()[0]
             raise MedscoreError(

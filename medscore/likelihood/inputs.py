@@ -14,7 +14,9 @@ from torch import Tensor
 
 from medscore.datasets.collections.cohort import equally_spaced, read_cohort
 from medscore.datasets.collections.pictures import load_pictures
-from medscore.errors import MedscoreError, reading
+from medscore.errors import MedscoreError
+from medscore.io.numpy_files import open_npz
+from medscore.io.opening import is_regular, is_there
 from medscore.likelihood.typicality import network_range
 from medscore.priors.contract import DataContract
 from medscore.registry.checks import check_ranges
@@ -120,12 +122,12 @@ def pattern_of(file: Path) -> str:
     Args:
         file: a file or a pattern.
     """
-    path = str(file.resolve())
-    return glob.escape(path) if file.exists() else path
+    path = str(file.absolute())
+    return glob.escape(path) if is_there(file) else path
 
 
 def _is_generated(folder: Path) -> bool:
-    return (folder / SAMPLES).is_file()
+    return is_regular(folder / SAMPLES)
 
 
 def _pictures(files: Sequence[Path], contract: DataContract, side: int) -> ImageSet:
@@ -167,7 +169,7 @@ def _samples(file: Path, contract: DataContract, side: int) -> ImageSet:
     size = contract.size
     shape = (size, size) if contract.channels == 1 else (size, size, contract.channels)
     hint = f"`{key}` (n, {', '.join(map(str, shape))}) is needed for prior {contract.name}"
-    with reading("samples", file, hint), np.load(file, allow_pickle=False) as archive:
+    with open_npz(file, "samples", hint) as archive:
         values = np.asarray(archive[key], dtype=np.float32)
         if values.shape[1:] != shape or not np.isfinite(values).all():
             raise ValueError(f"images of shape {values.shape[1:]}, or NaN")

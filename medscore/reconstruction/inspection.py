@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 
 from medscore.datasets.dicom.files import Series, list_series
+from medscore.datasets.dicom.opening import read_file
 from medscore.datasets.load import read_volume
 from medscore.datasets.raw.dicom_ct_pd import KIND, is_ct_pd
 from medscore.datasets.raw.kspace import RawKspace
 from medscore.datasets.raw.kspace_files import read_kspace
 from medscore.datasets.volume import Volume, guess
 from medscore.errors import MedscoreError, reading
+from medscore.io.opening import file_or_folder
 from medscore.measurements.measurement import Measurement, is_measurement, read_measurement
 from medscore.priors.catalogue import shipped_priors
 from medscore.priors.checkpoint import read_checkpoint
@@ -60,9 +61,7 @@ def inspect_path(
     Raises:
         MedscoreError: the file does not exist or cannot be read.
     """
-    path = Path(path)
-    if not path.exists():
-        raise MedscoreError("no such file or folder", where=path, hint="check the path")
+    path = file_or_folder(path)
     if path.is_dir() and series is None and not is_ct_pd(path):
         found: list[Series] = list_series(path)
         if sum(s.image for s in found) != 1:
@@ -214,8 +213,8 @@ def of_projections(path: Path) -> Report:
         path: the folder.
     """
     views = sorted(path.glob("*.dcm"))
+    ds = read_file(views[0], stop_before_pixels=True)
     with reading("DICOM", views[0]):
-        ds = pydicom.dcmread(views[0], stop_before_pixels=True)
         kind = str(ds[KIND].value).strip().lower() if KIND in ds else "not stated"
     facts = {
         "modality": "CT",

@@ -16,7 +16,9 @@ from typing import Any
 from pydantic import Field
 
 from medscore.errors import MedscoreError
-from medscore.io.specs import Strict, read_yaml, validated
+from medscore.io.opening import is_there
+from medscore.io.specs import Strict, validated
+from medscore.io.yaml_files import read_yaml
 from medscore.registry.checks import check_counts, check_precision
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.table import Table
@@ -153,7 +155,7 @@ def preset(name: str) -> Settings:
         return DEFAULTS
     shipped = thesis_presets()
     path = shipped.get("sparse-ct-lidc" if name == THESIS else name, Path(name))
-    if not path.is_file():
+    if not is_there(path):
         raise MedscoreError(
             f"no preset {name!r}",
             hint=f"use a YAML file, fast, {THESIS}, or one of: {', '.join(shipped)}",

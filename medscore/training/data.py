@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medscore.errors import MedscoreError
+from medscore.io.opening import file_sha256
 from medscore.priors.contract import Provenance
 from medscore.training.loop import Batches
 from medscore.training.recipe import ImageRecipe, TrainingRecipe
@@ -147,7 +148,7 @@ def provenance_of(
         steps=recipe.plan.steps,
         seed=recipe.plan.seed,
         licence=recipe.licence,
-        config_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        config_sha256=file_sha256(path),
     )
 
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from medscore.io.files import atomic_write
+from medscore.io.opening import read_bytes
 
 
 class Log:
@@ -56,7 +57,7 @@ class Log:
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     """The complete lines of a log; only the last can be incomplete after a kill."""
-    lines = path.read_text().splitlines()
+    lines = read_bytes(path).decode().splitlines()
     entries = [json.loads(line) for line in lines[:-1]]
     try:
         return [*entries, *(json.loads(line) for line in lines[-1:])]

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
+from medscore.io.json_files import parse_json
+from medscore.io.opening import regular_file
 
 
 def save_state(
@@ -117,9 +119,9 @@ def averaged_weights(folder: Path) -> tuple[int, dict[str, Tensor]]:
 
 def _read(path: Path) -> tuple[int, dict[str, str], dict[str, Tensor]]:
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular_file(path), framework="pt") as file:
             header = file.metadata() or {}
-            step, identity = int(header["step"]), json.loads(header["identity"])
+            step, identity = int(header["step"]), parse_json(header["identity"])
             return step, identity, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise MedscoreError(

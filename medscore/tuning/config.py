@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from medscore.evaluation.config import CohortSpec, MethodSpec, MetricSpec, TaskSpec
-from medscore.io.specs import Name, Strict, read_yaml, validated
+from medscore.io.specs import Name, Strict, validated
+from medscore.io.yaml_files import read_yaml
 from medscore.tuning.space import Range
 
 Score = Literal["psnr", "ssim", "held-out", "sure"]

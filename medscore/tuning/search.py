@@ -13,6 +13,7 @@ from filelock import FileLock
 from optuna.trial import Trial, TrialState
 
 from medscore.errors import MedscoreError
+from medscore.io.opening import is_there, regular_file
 from medscore.tuning.space import Space, is_grid
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -42,6 +43,8 @@ def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int)
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder / "study.db"
+    if is_there(path):
+        regular_file(path, "study")
     try:
         with lock_of(folder):
             study = optuna.create_study(

@@ -6,8 +6,7 @@ weights-only unpickler: it builds tensors, containers and numbers and refuses ev
 
 from __future__ import annotations
 
-import hashlib
-import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from medscore.errors import MedscoreError
+from medscore.io.budget import check_memory
+from medscore.io.json_files import parse_json
+from medscore.io.opening import file_sha256, open_file, read_bytes
+from medscore.io.yaml_files import SIZE, parse_yaml
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,8 @@ def read_content(path: Path) -> object:
         MedscoreError: the file does not exist, is damaged, or is a pickle that holds more than
             tensors and plain values.
     """
-    if not path.is_file():
-        raise MedscoreError(
-            "no such file", where=path, hint="give a checkpoint file or a diffusers folder"
-        )
-    with path.open("rb") as file:
+    with open_file(path, hint="give a checkpoint file or a diffusers folder") as file:
+        check_memory(os.fstat(file.fileno()).st_size, path, "weights")
         head = file.read(9)
     if head[8:] == b"{":  # safetensors: a length in eight bytes, then JSON
         try:
@@ -79,22 +78,14 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         MedscoreError: the file does not exist, or holds no mapping.
     """
+    hint = "see the examples in docs/import.md"
+    content = read_bytes(path, hint=hint, most=SIZE)
     try:
-        text = path.read_text()
-        try:
-            settings = json.loads(text)
-        except ValueError:  # JSON first, since YAML reads 1e-4 as a string
-            settings = yaml.safe_load(text)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MedscoreError(
-            f"cannot be read as JSON or YAML ({str(error).splitlines()[0]})",
-            where=path,
-            hint="see the examples in docs/import.md",
-        ) from error
+        settings = parse_json(content)
+    except ValueError:  # JSON first, since YAML reads 1e-4 as a string
+        settings = parse_yaml(content, path, hint=hint)
     if not isinstance(settings, dict):
-        raise MedscoreError(
-            "no mapping of keys to values", where=path, hint="see the examples in docs/import.md"
-        )
+        raise MedscoreError("no mapping of keys to values", where=path, hint=hint)
     return settings
 
 
@@ -128,8 +119,7 @@ def sha256(path: Path) -> str:
     Args:
         path: file to read.
     """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)
 
 
 def first_names(names: Sequence[str]) -> str:
