@@ -32,8 +32,8 @@ class Cell:
     Attributes:
         task: name of the task.
         method: name of the method.
-        case: name of the slice.
-        patient: name of the patient.
+        case: what outputs call the slice (:class:`~medscore.datasets.collections.cohort.Case`).
+        patient: what outputs call its patient.
         qualities: quality by row of the table: of the method's image and, if the method draws
             several samples, of one sample.
         nfe: network evaluations per sample.

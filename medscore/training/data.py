@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medscore.errors import MedscoreError
+from medscore.io.identity import without_folder
 from medscore.io.opening import file_sha256
 from medscore.priors.contract import Provenance
 from medscore.training.loop import Batches
@@ -137,12 +138,12 @@ def provenance_of(
     Args:
         recipe: the recipe.
         path: its file.
-        patterns: patterns of the training files.
+        patterns: patterns of the training files; absolute ones are recorded without folders.
         patients: number of patients.
         images: number of training images.
     """
     return Provenance(
-        data=", ".join(patterns),
+        data=", ".join(without_folder(pattern) for pattern in patterns),
         patients=patients,
         slices=images,
         steps=recipe.plan.steps,

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
+from medscore.operators.grid import OperatorError
 from medscore.operators.mri.sensitivity import low_resolution
 from medscore.types import Kspace
 
@@ -30,16 +31,16 @@ class Phased(Operator):
         phase: e^{i phi}, complex of modulus 1, (H, W), or (1 or batch, 1, H, W).
 
     Raises:
-        ValueError: the phase is not complex of modulus 1, or of another size.
+        OperatorError: the phase is not complex of modulus 1, or of another size.
     """
 
     surjective = False
 
     def __init__(self, inner: Operator, phase: Tensor) -> None:
         if not phase.is_complex() or float((phase.abs() - 1).abs().max()) > 1e-4:
-            raise ValueError("the phase must consist of complex numbers of modulus 1")
+            raise OperatorError("the phase must consist of complex numbers of modulus 1")
         if tuple(phase.shape[-2:]) != inner.image_shape:
-            raise ValueError(
+            raise OperatorError(
                 f"the phase has shape {tuple(phase.shape)}, the image {inner.image_shape}"
             )
         self.inner, self.phase = inner, phase
@@ -134,13 +135,13 @@ def estimate_phase(kspace: Kspace, sensitivity: Tensor | None = None) -> Tensor:
         sensitivity: sensitivity maps (coil, H, W) or (batch, coil, H, W); ``None`` for one coil.
 
     Raises:
-        ValueError: no fully sampled centre, or several coils without ``sensitivity``.
+        OperatorError: no fully sampled centre, or several coils without ``sensitivity``.
     """
     # low_resolution returns the image of each coil over their root sum of squares
     image = low_resolution(kspace, threshold=0.0)
     if sensitivity is not None:
         image = (sensitivity.conj() * image).sum(-3, keepdim=True)
     elif image.shape[-3] != 1:
-        raise ValueError(f"the data have {image.shape[-3]} coils: give `sensitivity`")
+        raise OperatorError(f"the data have {image.shape[-3]} coils: give `sensitivity`")
     size = image.abs()
     return torch.where(size > 0, image / size.clamp_min(1e-30), torch.ones_like(image))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
+from medscore.operators.grid import OperatorError
 from medscore.operators.mri.fourier import ifft2c
 from medscore.operators.mri.masks import calibration_region
 
@@ -32,7 +33,7 @@ def low_resolution(
         threshold: share of the largest root sum of squares below which there is no signal.
 
     Raises:
-        ValueError: no fully sampled centre, or one that does not fit the data.
+        OperatorError: no fully sampled centre, or one that does not fit the data.
     """
     ny, nx = kspace.shape[-2:]
     height, width = _calibration(kspace, calibration)
@@ -61,7 +62,7 @@ def espirit(
 
     Raises:
         MedscoreError: sigpy is not installed.
-        ValueError: no fully sampled centre.
+        OperatorError: no fully sampled centre.
     """
     if find_spec("sigpy") is None:
         raise MedscoreError(
@@ -91,10 +92,10 @@ def birdcage(coils: int, height: int, width: int, *, radius: float = 1.2) -> Ten
         radius: radius of the circle, in units of half the image.
 
     Raises:
-        ValueError: ``coils`` is less than 1.
+        OperatorError: ``coils`` is less than 1.
     """
     if coils < 1:
-        raise ValueError(f"`coils` is {coils}, expected 1 or more")
+        raise OperatorError(f"`coils` is {coils}, expected 1 or more")
     y = torch.linspace(1, -1, height, dtype=torch.float64)[:, None]
     x = torch.linspace(-1, 1, width, dtype=torch.float64)
     maps = []
@@ -112,7 +113,7 @@ def _calibration(kspace: Tensor, given: tuple[int, int] | None) -> tuple[int, in
         taken = (kspace != 0).flatten(0, -3).any(0)
         return calibration_region(taken)
     if not all(2 <= g <= n for g, n in zip(given, kspace.shape[-2:], strict=True)):
-        raise ValueError(
+        raise OperatorError(
             f"`calibration` is {given}, expected sides from 2 to {tuple(kspace.shape[-2:])}"
         )
     return given
