@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import os
 import resource
-import runpy
 import select
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,8 +21,11 @@ from typing import Any
 
 import rich.progress
 
+from attacks.clock import Clock
+from attacks.forked import fork_scripts
+
 SECONDS = 10.0
-"""Time limit of a command, in seconds of a core of its own."""
+"""Time limit of a command, in seconds as attacks.clock counts them."""
 
 PATIENCE = 3.0
 """Seconds after which a command that has shown its progress is stopped by Ctrl-C, as a user would
@@ -133,31 +133,25 @@ def _fault(
 def _watch(child: int, allowed: int, shown: int) -> tuple[str, bool, int, Any]:
     """Wait for a child; stop it when it takes too much time or memory.
 
-    Time in which this process did not run either does not count, and the limit grows with the load.
+    Its time is that of the processors, so that other programs of the machine do not matter, or the
+    time in which it slept.
     """
-    handle, taken, found = os.pidfd_open(child), 0.0, ""
-    base, before, asked = _resident(child), time.perf_counter(), False
-    while not select.select([handle], [], [], 0.02)[0]:
-        now = time.perf_counter()
-        taken, before = taken + min(now - before, 0.1), now
-        slow = max(1.0, os.getloadavg()[0] / _cores())
-        if taken > PATIENCE * slow and not asked and os.fstat(shown).st_size:
+    handle, base, found, asked = os.pidfd_open(child), _resident(child), "", False
+    clock = Clock(child)
+    while not found and not select.select([handle], [], [], 0.02)[0]:
+        if _resident(child) - base > allowed:
+            found = f"memory: more than {allowed / 2**20:.0f} MiB"
+        clock.look()
+        if clock.seconds > SECONDS:
+            found = "hang"
+        elif clock.seconds > PATIENCE and not asked and os.fstat(shown).st_size:
             os.kill(child, signal.SIGINT)
             asked = True
-        if taken > SECONDS * slow:
-            found = "hang"
-        elif _resident(child) - base > allowed:
-            found = f"memory: more than {allowed / 2**20:.0f} MiB"
-        if found:
-            os.killpg(child, signal.SIGKILL)
-            break
+    if found:
+        os.killpg(child, signal.SIGKILL)
     os.close(handle)
     _, status, usage = os.wait4(child, 0)
     return found, asked, status, usage
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _resident(process: int) -> int:
@@ -208,7 +202,7 @@ def _child(
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**31, 2**31))
         _note(log, f"base {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}")
-        _fork_scripts()
+        fork_scripts()
         _note_progress(shown)
         prepare()
         sys.addaudithook(_hook(folder, log))
@@ -273,33 +267,3 @@ def _note_progress(shown: int) -> None:
         original(self, task, **options)
 
     rich.progress.Progress.update = update  # type: ignore[method-assign]
-
-
-def _fork_scripts() -> None:
-    """Run Python scripts that the command starts, such as the trial reader, in a fork.
-
-    A new interpreter with its imports would take most of the time of the benchmark.
-    """
-    original = subprocess.run
-
-    def run_forked(command: Any, *args: Any, **options: Any) -> Any:
-        if not (isinstance(command, list) and command[:2] == [sys.executable, "-P"]):
-            return original(command, *args, **options)
-        child = os.fork()
-        if child == 0:
-            try:
-                sys.argv = command[2:]
-                runpy.run_path(command[2], run_name="__main__")
-            except SystemExit as stop:
-                os._exit(stop.code if isinstance(stop.code, int) else 1)
-            finally:
-                os._exit(1)
-        handle = os.pidfd_open(child)
-        if not select.select([handle], [], [], options.get("timeout"))[0]:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            raise subprocess.TimeoutExpired(command, options["timeout"])
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        return subprocess.CompletedProcess(command, code)
-
-    subprocess.run = run_forked

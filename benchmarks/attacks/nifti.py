@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -51,9 +52,9 @@ def _packed(form: str, value: float | bytes) -> bytes:
         return struct.pack(f"<{form}", value)
     if form == "f":
         with np.errstate(over="ignore"):
-            return np.float32(value).tobytes()
+            return np.float32(float(value)).tobytes()
     width = struct.calcsize(form)
-    whole = int(value) if np.isfinite(value) else -1
+    whole = int(value) if math.isfinite(value) else -1
     return (whole % 2 ** (8 * width)).to_bytes(width, "little")
 
 

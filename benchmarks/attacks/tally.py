@@ -143,7 +143,7 @@ def attack(
     global _RUN
     _RUN = run
     with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        yield from pool.imap(_call, work)
+        yield from pool.imap_unordered(_call, work)
 
 
 _RUN: Callable[[tuple[str, list[str] | range]], tuple[str, Tally]]
