@@ -84,8 +84,9 @@ def test_no_content_of_a_file_is_executed_but_torchscript_that_the_user_trusts()
             assert name not in {"eval", "exec", "compile", "__import__", "os.system"}, path
             assert not name.startswith("torch.jit.") or path == trusted, path
             assert not name.startswith("torch.hub."), path
-            if name.startswith("yaml."):
-                assert name in {"yaml.safe_load", "yaml.safe_dump"}, (path, name)
+            if name.startswith("yaml.") and "load" in name:  # a loader of plain values only
+                assert path == ROOT / "medscore" / "io" / "yaml_files.py", (path, name)
+                assert ast.unparse(call) == "yaml.load(text, _Loader)"
             if name == "np.load":
                 given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
                 assert given["allow_pickle"] == "False", path

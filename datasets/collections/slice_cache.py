@@ -101,7 +101,7 @@ class SliceCache:
         tensors = {"images": made.images, "spacing_mm": from_numpy(made.spacing_mm)}
         names = _stored_patients(files)
         places = [names.index(name) if name in names else -1 for name in made.patients]
-        notes = [_replaced(note, _names(files)) for note in made.notes]
+        notes = [_stored(note, files) for note in made.notes]
         metadata = {"patients": json.dumps(places), "notes": json.dumps(notes)}
         with atomic_path(path) as partial:
             save_file(tensors, partial, metadata=metadata)
@@ -160,10 +160,12 @@ def _names(files: Sequence[Path]) -> dict[str, str]:
     return found
 
 
-def _replaced(note: str, names: dict[str, str]) -> str:
-    """A note with all whole names replaced, the longest first."""
+def _stored(note: str, files: Sequence[Path]) -> str:
+    """A note with all whole names replaced, the longest first, and without the values it quotes."""
+    names = _names(files)
     some = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if name)
-    return re.sub(rf"(?<!\w)(?:{some})(?!\w)", lambda match: names[match[0]], note)
+    note = re.sub(rf"(?<!\w)(?:{some})(?!\w)", lambda match: names[match[0]], note)
+    return re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", note)
 
 
 def _with_names(note: str, files: Sequence[Path]) -> str:

@@ -15,6 +15,10 @@ from typing import Any
 
 import yaml
 
+from medscore.errors import MedscoreError
+from medscore.io.opening import read_bytes
+from medscore.io.yaml_files import parse_yaml
+
 _OUTSIDE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]")
 _ENDING = re.compile(r"(\.[A-Za-z0-9]{1,11}){1,2}$")
 
@@ -59,12 +63,12 @@ def without_folders(configuration: Path) -> str:
         The text with such values reduced (:func:`without_folder`). Its comments are kept, unless a
         value is written in a form that only a YAML parser can replace.
     """
-    text = configuration.read_text()
-    content = yaml.safe_load(text)
+    raw, hint = read_bytes(configuration), "check the file"
+    text, content = raw.decode("utf-8-sig"), parse_yaml(raw, configuration, hint=hint)
     for value in sorted(set(_texts(content)), key=len, reverse=True):
         text = text.replace(value, without_folder(value))
-    with suppress(yaml.YAMLError):
-        if yaml.safe_load(text) == _reduced(content):
+    with suppress(MedscoreError):  # a text that the replacement broke
+        if parse_yaml(text.encode(), configuration, hint=hint) == _reduced(content):
             return text
     return yaml.safe_dump(_reduced(content), sort_keys=False)
 
