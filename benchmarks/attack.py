@@ -31,6 +31,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+import typer
 from attacks import command, corpus, made
 from attacks.base import Variant, honest
 from attacks.examples import examples
@@ -39,7 +40,7 @@ from attacks.paths import paths
 from attacks.tally import Failure, Tally, attack
 from number import Number, exit_code, machine, show, table, to_json
 
-import medscore.cli.app  # noqa: F401
+import medscore.cli.app
 
 FAULTS = {
     "crash": "crashes", "hang": "hangs (> 10 s)", "traceback": "tracebacks",
@@ -87,6 +88,13 @@ def warm_up(variants: dict[str, list[Variant]]) -> Tally:
     gc.collect()
     gc.freeze()
     return tally
+
+
+def keep_command_line() -> None:
+    """Build the command line once, and not again in every process, which is most of their time."""
+    kept = typer.main.get_command(medscore.cli.app.app)
+    build = typer.main.get_command
+    typer.main.get_command = lambda app: kept if app is medscore.cli.app.app else build(app)
 
 
 def numbers(tallies: dict[str, Tally]) -> Iterator[Number]:
@@ -161,6 +169,7 @@ def main() -> int:
     parser.add_argument("--page", type=Path, help="Markdown file to write")
     args = parser.parse_args()
     sys.dont_write_bytecode = True
+    keep_command_line()
     start, tallies = time.perf_counter(), dict[str, Tally]()
     kept = Path(tempfile.mkdtemp(prefix="medscore-attacked-"))
     with tempfile.TemporaryDirectory(prefix="medscore-corpus-") as base:
