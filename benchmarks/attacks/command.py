@@ -41,6 +41,9 @@ WRITES = frozenset({
 STARTS = frozenset({"subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "socket.connect"})
 """Audited events that change files, and that start programs or connections."""
 
+IN_FOLDER = frozenset({"os.remove", "os.rmdir"})
+"""Events whose second value is the open folder that their path is in."""
+
 GIT = "git"
 """The one program that a command may start: reports name the commit of medscore's own checkout."""
 
@@ -238,7 +241,8 @@ def _note(log: int, text: str) -> None:
 
 def _hook(folder: Path, log: int) -> Callable[[str, tuple[Any, ...]], None]:
     """An audit hook that notes changes outside ``out`` and ``tmp``, and programs that start."""
-    allowed = (f"{folder}/out", f"{folder}/tmp", "/dev/null", "/proc/")
+    cache = os.environ.get("MEDSCORE_CACHE", f"{folder}/tmp")
+    allowed = (f"{folder}/out", f"{folder}/tmp", cache, "/dev/null", "/proc/")
     writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
@@ -248,7 +252,9 @@ def _hook(folder: Path, log: int) -> Callable[[str, tuple[Any, ...]], None]:
             if changes and isinstance(path, str | bytes) and not _within(path, allowed):
                 _note(log, f"open {path!r} {mode}")
         elif event in WRITES and isinstance(args[0], str | bytes | Path):
-            if not _within(args[0], allowed):
+            place = next((n for n in args[1:] if event in IN_FOLDER and n not in (-1, None)), None)
+            path = args[0] if place is None else f"/proc/self/fd/{place}/{os.fsdecode(args[0])}"
+            if not _within(path, allowed):
                 _note(log, f"{event} {args[0]!r}")
         elif event in STARTS and args[0] != GIT:
             _note(log, f"{event} {args[0]!r} {args[1]!r}"[:200])
@@ -257,7 +263,8 @@ def _hook(folder: Path, log: int) -> Callable[[str, tuple[Any, ...]], None]:
 
 
 def _within(path: str | bytes | Path, allowed: tuple[str, ...]) -> bool:
-    return os.path.abspath(os.fsdecode(path)).startswith(allowed)  # noqa: PTH100
+    place, name = os.path.split(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100
+    return os.path.join(os.path.realpath(place), name).startswith(allowed)  # noqa: PTH118
 
 
 def _note_progress(shown: int) -> None:

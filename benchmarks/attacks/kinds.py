@@ -239,7 +239,7 @@ def _networks(make: Make) -> dict[str, list[Variant]]:
             make("monai.safetensors", WEIGHTS, "priors", "import", "in/monai.safetensors",
                 *importing, weight=2),
             make("monai.pt", BYTES, "priors", "import", "in/monai.pt", *importing, weight=2),
-            make("monai.json", (*JSON, *YAML), "priors", "import", "in/monai.safetensors",
+            make("monai.json", JSON, "priors", "import", "in/monai.safetensors",
                 *importing, weight=2),
         ],
     }  # fmt: skip
