@@ -46,7 +46,7 @@ def weighted_backprojection(sinogram: Tensor, geometry: Geometry, angles: Tensor
 
 
 def _places(geometry: Geometry, x: Tensor, y: Tensor, beta: float) -> tuple[Tensor, Tensor | float]:
-    """Where the rays of points meet the detector, in detectors from its first, and their weights."""
+    """Where the rays of points meet the detector, in detectors from the first, and weights."""
     cos, sin = math.cos(beta), math.sin(beta)
     across = (x * cos).add_(y, alpha=sin)
     first = geometry.detector_offset / geometry.detector_spacing - (geometry.detectors - 1) / 2

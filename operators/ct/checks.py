@@ -11,12 +11,29 @@ from typing import Protocol
 class Scan(Protocol):
     """What the scan geometries have in common."""
 
-    size: int
-    spacing: float
-    views: int
-    detectors: int
-    detector_spacing: float
-    detector_offset: float
+    @property
+    def size(self) -> int:
+        """Number of pixels per side."""
+
+    @property
+    def spacing(self) -> float:
+        """Pixel spacing in mm."""
+
+    @property
+    def views(self) -> int:
+        """Number of views."""
+
+    @property
+    def detectors(self) -> int:
+        """Number of detectors."""
+
+    @property
+    def detector_spacing(self) -> float:
+        """Spacing of the detectors in mm."""
+
+    @property
+    def detector_offset(self) -> float:
+        """Position of the detector's middle in mm."""
 
 
 def check_angles(angles: Sequence[float], *, span: float) -> None:

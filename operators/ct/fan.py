@@ -14,7 +14,7 @@ from medscore.operators.ct.rays import Rays, Seeds, centred, pairs
 
 @dataclass(frozen=True)
 class FanBeam:
-    """A point source on a circle and a detector facing it, with views 2 pi k / V, or a list of them.
+    """A point source on a circle and a detector facing it: views 2 pi k / V, or at listed angles.
 
     Attributes:
         size: number of pixels per side.

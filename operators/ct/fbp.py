@@ -11,9 +11,9 @@ and for a curved one (Eq. 3.107) with the distance from the source itself and
 :mod:`~medscore.operators.ct.redundancy` for short scans and displaced detectors. The integral over
 the angle weights each view by its share (:mod:`~medscore.operators.ct.shares`).
 
-A parallel beam (U = 1, cos gamma = 1) is back-projected by the adjoint of the projector, a fan beam
-and a parallel one whose displaced detector sees one side of the image in each half turn, pixel by
-pixel (:mod:`~medscore.operators.ct.backprojection`).
+A parallel beam (U = 1, cos gamma = 1) is back-projected by the adjoint of the projector. Fan beams
+are back-projected pixel by pixel (:mod:`~medscore.operators.ct.backprojection`), and so are
+parallel beams with detectors wider than the pixels or with a displaced detector and opposite views.
 
 For ``T_inv`` fan beams use the adjoint as well. It weights a ray by (pixel area) / (ray spacing at
 the pixel), so it includes one factor :math:`U^{-1}`; the other one is replaced by its mean over a
@@ -56,6 +56,7 @@ class Filter:
         weights: angle in radians that each view stands for, (views,); half of it where all rays are
             measured twice.
         scale: factor from the spacing of the detectors.
+        adjoint: whether the adjoint of the projector back-projects the views.
     """
 
     before: Tensor
@@ -65,6 +66,7 @@ class Filter:
     after: Tensor
     weights: Tensor
     scale: float
+    adjoint: bool
 
     def __call__(self, sinogram: Tensor) -> Tensor:
         """Filtered and weighted views.
@@ -101,27 +103,24 @@ def ramp_filter(
             missing in both directions.
     """
     angles = geometry.angles if views is None else geometry.angles[list(views)]
-    fan = isinstance(geometry, FanBeam)
-    twice, weights = (
-        _fan_rays(geometry, angles, partial) if fan else _rays(geometry, angles, partial)
-    )
-    margin = (0, 0) if twice is None else _margin(geometry)
-    d = geometry.detectors + sum(margin)
-    step, scale = torch.zeros(d), 1 / geometry.spacing**2
     before = torch.ones(geometry.detectors, dtype=torch.float64)
     if isinstance(geometry, FanBeam):
+        twice, weights = _fan_rays(geometry, angles, partial)
         before = geometry.fan_angles.cos()
-        magnification = geometry.detector_distance / geometry.source_distance
-        scale = magnification / geometry.detector_spacing
+    else:
+        twice, weights = _rays(geometry, angles, partial)
+    margin = (0, 0) if twice is None else _margin(geometry)
+    before = before if twice is None else 2 * twice * before
+    d, step = geometry.detectors + sum(margin), torch.zeros(1)
+    adjoint = not isinstance(geometry, FanBeam) and twice is None and not _coarse(geometry)
+    scale = geometry.spacing**-2 if adjoint else 1 / geometry.detector_spacing
+    if isinstance(geometry, FanBeam):
+        scale *= geometry.detector_distance / geometry.source_distance
         if geometry.detector_shape == "curved":
             step = torch.arange(d) * (geometry.detector_spacing / geometry.detector_distance)
-    elif twice is not None:
-        scale = 1 / geometry.detector_spacing
-    if twice is not None:
-        before = 2 * twice * before
     response, length = _ramp(d, step, window)
     ones = torch.ones(d, dtype=torch.float64)
-    return Filter(before, response, length, margin, ones, weights, scale)
+    return Filter(before, response, length, margin, ones, weights, scale, adjoint)
 
 
 def filtered_backprojection(
@@ -136,20 +135,10 @@ def filtered_backprojection(
         views: their indices.
         backend: options of :func:`~medscore.operators.ct.projector.backproject`.
     """
-    if by_adjoint(geometry, ramp):
+    if ramp.adjoint:
         return backproject(ramp(sinogram), geometry, views=views, **backend)
     extended = _extended(geometry, ramp.margin)
     return weighted_backprojection(ramp(sinogram), extended, geometry.angles[list(views)])
-
-
-def by_adjoint(geometry: Geometry, ramp: Filter) -> bool:
-    """True if the adjoint of the projector back-projects these views.
-
-    Args:
-        geometry: the scan.
-        ramp: the filter that :func:`ramp_filter` returns for them.
-    """
-    return not isinstance(geometry, FanBeam) and ramp.before.ndim == 1
 
 
 @lru_cache(maxsize=8)
@@ -162,13 +151,14 @@ def adjoint_filter(geometry: Geometry) -> tuple[Filter, Tensor]:
     Returns:
         The filter, and the gain, (size, size) or () if it is 1.
     """
-    ramp, d = ramp_filter(geometry, partial=True), geometry.detectors
-    flat = isinstance(geometry, FanBeam) and geometry.detector_shape == "flat"
-    after = geometry.fan_angles.cos() if flat else ramp.after[:d]
-    ramp = replace(ramp, margin=(0, 0), after=after, scale=1 / geometry.spacing**2)
-    if isinstance(geometry, FanBeam):
-        return ramp, _gain(geometry, along=flat)
-    return ramp, torch.ones(())
+    ramp = replace(
+        ramp_filter(geometry, partial=True), margin=(0, 0), scale=geometry.spacing**-2, adjoint=True
+    )
+    if not isinstance(geometry, FanBeam):
+        return replace(ramp, after=ramp.after[: geometry.detectors]), torch.ones(())
+    flat = geometry.detector_shape == "flat"
+    after = geometry.fan_angles.cos() if flat else ramp.after[: geometry.detectors]
+    return replace(ramp, after=after), _gain(geometry, along=flat)
 
 
 def amplified(image: Tensor, gain: Tensor) -> Tensor:
@@ -237,6 +227,11 @@ def _rays(geometry: Geometry, angles: Tensor, partial: bool) -> tuple[Tensor | N
     if not partial:
         check_detector(geometry, whole_turn=False)
     return None, half_turn_shares(angles)
+
+
+def _coarse(geometry: Geometry) -> bool:
+    """True if the detectors are wider than the pixels: the adjoint then leaves pixels out."""
+    return geometry.detector_spacing > (1 + 1e-9) * geometry.spacing
 
 
 def _margin(geometry: Geometry) -> tuple[int, int]:

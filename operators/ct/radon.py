@@ -2,6 +2,7 @@ r"""CT: T is the Radon transform over a full grid of views, Lambda selects the m
 
 from __future__ import annotations
 
+import math
 import warnings
 from functools import lru_cache
 from typing import Any
@@ -15,7 +16,6 @@ from medscore.operators.ct.fbp import (
     Window,
     adjoint_filter,
     amplified,
-    by_adjoint,
     filtered_backprojection,
     ramp_filter,
 )
@@ -89,13 +89,14 @@ class Radon(Operator):
                 f"fan beam from {g.source_distance:g} mm to a {g.detector_shape} detector at "
                 f"{g.detector_distance:g} mm"
             )
-        turn = 360 if isinstance(g, FanBeam) else 180
+        turn = 360 if isinstance(g, FanBeam) or float(g.angles[-1] - g.angles[0]) > math.pi else 180
+        away = f", {g.detector_offset:g} mm beside the axis" if g.detector_offset else ""
         share = float(self._mask.expand(*self._mask.shape[:-2], *self.grid_shape).float().mean())
         rest = f", {100 * share * g.views / few:.3g} % of their rays"
         noise = repr(self.noise_model)
         return (
             f"Radon({g.size}x{g.size} pixels of {g.spacing:g} mm, {beam}, {few} of {g.views} views "
-            f"over {turn} degrees, {g.detectors} detectors of {g.detector_spacing:g} mm"
+            f"over {turn} degrees, {g.detectors} detectors of {g.detector_spacing:g} mm{away}"
             f"{rest if share * g.views < few - 1e-6 else ''}"
             f"{'' if noise == 'Noiseless()' else f', {noise}'})"
         )
@@ -180,7 +181,7 @@ class Radon(Operator):
         views = tuple(rows.tolist())
         ramp = outside(lambda: ramp_filter(self.geometry, views, window=window))
         taken = y.index_select(-2, rows.to(y.device))
-        if by_adjoint(self.geometry, ramp) and 4 * len(rows) > self.geometry.views:
+        if ramp.adjoint and 4 * len(rows) > self.geometry.views:
             all_rows = torch.zeros_like(y).index_copy(-2, rows.to(y.device), ramp(taken))
             return self.T_adjoint(all_rows)
         return filtered_backprojection(taken, self.geometry, ramp, views, **self._backend)

@@ -99,7 +99,7 @@ def check_detector(geometry: Geometry, *, whole_turn: bool) -> None:
     near, far = sides(geometry)
     if not whole_turn and near < SHORT * min(far, geometry.size * geometry.spacing / 2):
         raise OperatorError(
-            f"`detector_offset` is {geometry.detector_offset:g} mm: one side of the detector covers "
+            f"`detector_offset` is {geometry.detector_offset:g} mm: one side of the detector shows "
             f"only {near:.4g} mm, and filtered back-projection then needs a full turn of views",
             hint="use fista-tv or a prior",
         )

@@ -17,7 +17,7 @@ OPEN = 3.0
 """A gap that is wider than this multiple of every other gap is no part of the scan."""
 
 HOLE = math.radians(10)
-"""A gap in a fan beam's turn that is at least so wide may be left out."""
+"""Least width of several gaps in a fan beam's turn that are left out."""
 
 SAME = 1e-9
 """Angles that differ by less, in radians, are the same."""
@@ -57,8 +57,8 @@ def half_turn_shares(angles: Tensor) -> Tensor:
 def turn_arcs(angles: Tensor, *, bridged: bool = False) -> Arcs:
     """The shares of views on a full turn, and the arcs that they cover.
 
-    A gap is left out if it is at least :data:`HOLE` and wider than :data:`OPEN` times the gaps that
-    are not left out. There are at most four.
+    Gaps are left out if they are wider than :data:`OPEN` times all others: one, or up to four of at
+    least :data:`HOLE`.
 
     Args:
         angles: angles of the views in radians, in any order, (views,).
@@ -72,7 +72,7 @@ def turn_arcs(angles: Tensor, *, bridged: bool = False) -> Arcs:
         (
             n
             for n in range(1, min(5, len(wide)))
-            if wide[n - 1] >= HOLE and wide[n - 1] > OPEN * wide[n]
+            if wide[n - 1] > OPEN * wide[n] + 9 * SAME and (n == 1 or wide[n - 1] >= HOLE)
         ),
         0,
     )
@@ -98,9 +98,10 @@ def turn_arcs(angles: Tensor, *, bridged: bool = False) -> Arcs:
 
 def _distinct(angles: Tensor, turn: float) -> tuple[Tensor, Tensor, Tensor]:
     """Distinct angles in order, the place of each view among them, and how many views each has."""
-    folded = angles if math.isinf(turn) else (angles + SAME / 2).remainder(turn)
+    shifted = angles + SAME / 2  # so that an angle just below a turn is the one at 0
+    folded = shifted if math.isinf(turn) else shifted.remainder(turn)
     steps, place, copies = torch.unique(
-        (folded / SAME).round(), return_inverse=True, return_counts=True
+        (folded / SAME).floor(), return_inverse=True, return_counts=True
     )
     return steps * SAME, place, copies
 
@@ -113,7 +114,7 @@ def _closed(distinct: Tensor, place: Tensor, copies: Tensor, turn: float) -> Ten
 def _row(distinct: Tensor, place: Tensor, copies: Tensor, turn: float) -> Tensor:
     inner = distinct.diff()
     rest = turn - float(distinct[-1] - distinct[0])
-    if not len(inner) or rest <= OPEN * float(inner.max()) + SAME:
+    if not len(inner) or rest <= OPEN * float(inner.max()) + 9 * SAME:
         return _closed(distinct, place, copies, turn)
     around = torch.cat([inner[:1], inner, inner[-1:]])
     return ((around[1:] + around[:-1]) / 2 / copies)[place]
