@@ -61,8 +61,6 @@ def make_measurement(
     _check_types(data, operator, image_unit, noise, task)
     modality = IMAGE_UNITS[image_unit]
     values = _values(data, operator)
-    if isinstance(operator, Radon) and image_unit == ATTENUATION:
-        check_line_integrals(values[..., operator.measured.numpy(), :])
     made = Measurement(
         data=values,
         operator=operator,
@@ -75,6 +73,8 @@ def make_measurement(
         source=Source("array", hashlib.sha256(values.tobytes()).hexdigest()),
     )
     check_measurement(made, _fault)
+    if isinstance(operator, Radon) and image_unit == ATTENUATION:
+        check_line_integrals(values[..., operator.measured.numpy(), :])
     return made
 
 

@@ -17,7 +17,8 @@ OPEN = 3.0
 """A gap that is wider than this multiple of every other gap is no part of the scan."""
 
 HOLE = math.radians(10)
-"""Least width of several gaps in a fan beam's turn that are left out."""
+"""Least width of the gap that leaves half a turn open, and of several gaps that leave a fan beam's
+turn open."""
 
 SAME = 1e-9
 """Angles that differ by less, in radians, are the same."""
@@ -41,9 +42,9 @@ def half_turn_shares(angles: Tensor) -> Tensor:
     """The shares of parallel views, (views,).
 
     Views within half a turn sum to half a turn, unless the gap from the last to the first is wider
-    than :data:`OPEN` times any gap between them. Then the scan is of a limited arc and they sum to
-    that arc, in which the first and the last view stand for the gap next to them. Views over half a
-    turn or more sum to half a turn.
+    than :data:`HOLE` and than :data:`OPEN` times any gap between them. Then the scan is of a limited
+    arc and they sum to that arc, in which the first and the last view stand for the gap next to
+    them. Views over half a turn or more sum to half a turn.
 
     Args:
         angles: angles of the views in radians, in any order, (views,).
@@ -114,7 +115,7 @@ def _closed(distinct: Tensor, place: Tensor, copies: Tensor, turn: float) -> Ten
 def _row(distinct: Tensor, place: Tensor, copies: Tensor, turn: float) -> Tensor:
     inner = distinct.diff()
     rest = turn - float(distinct[-1] - distinct[0])
-    if not len(inner) or rest <= OPEN * float(inner.max()) + 9 * SAME:
+    if not len(inner) or rest <= max(HOLE, OPEN * float(inner.max())) + 9 * SAME:
         return _closed(distinct, place, copies, turn)
     around = torch.cat([inner[:1], inner, inner[-1:]])
     return ((around[1:] + around[:-1]) / 2 / copies)[place]

@@ -30,6 +30,7 @@ HALF_TURNS = {
     "200 degrees": np.arange(0, 200, 1.0),
     "a full turn": np.arange(0, 360, 0.7),
     "golden angle": np.arange(50) * 111.246 % 180,
+    "a few degrees short": np.arange(-160, 16, 1.0),
     "not from zero": np.arange(-75, 105, 1.5),
 }
 
