@@ -42,7 +42,7 @@ def half_turn_shares(angles: Tensor) -> Tensor:
     """The shares of parallel views, (views,).
 
     Views within half a turn sum to half a turn, unless the gap from the last to the first is wider
-    than :data:`HOLE` and than :data:`OPEN` times any gap between them. Then the scan is of a limited
+    than :data:`HOLE` and :data:`OPEN` times any gap between them. Then the scan is of a limited
     arc and they sum to that arc, in which the first and the last view stand for the gap next to
     them. Views over half a turn or more sum to half a turn.
 
