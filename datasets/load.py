@@ -25,6 +25,7 @@ from medscore.datasets.volume import (
     slice_range,
 )
 from medscore.errors import MedscoreError
+from medscore.io.opening import file_or_folder, is_regular
 from medscore.numeric import is_whole
 
 SMALLEST = 8
@@ -38,7 +39,7 @@ def is_image(path: str | Path) -> bool:
         path: any file.
     """
     path = Path(path)
-    return path.is_file() and (is_nifti(path) or is_dicom(path))
+    return is_regular(path) and (is_nifti(path) or is_dicom(path))
 
 
 def is_nifti(path: Path) -> bool:
@@ -164,14 +165,9 @@ def read_volume(
     path = _path(path)
     if channel is not None and not is_whole(channel):
         raise MedscoreError(f"`channel` is {channel!r:.80}", hint="use a whole number from 0")
-    if not path.exists():
-        raise MedscoreError("no such file or folder", where=path, hint="check the path")
-    try:
-        if path.is_dir() or is_dicom(path):
-            _check_choice(path, series, channel)
-            return read_dicom(path, series=series, resample=resample)
-    except PermissionError as error:
-        raise MedscoreError("cannot be opened", where=path, hint="check permissions") from error
+    if file_or_folder(path).is_dir() or is_dicom(path):
+        _check_choice(path, series, channel)
+        return read_dicom(path, series=series, resample=resample)
     if is_nifti(path):
         if series is not None:
             raise MedscoreError(

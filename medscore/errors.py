@@ -27,6 +27,10 @@ class MedscoreError(Exception):
         super().__init__(" ".join(f"{place}{what}{remedy}".split()))
 
 
+class MedscoreWarning(UserWarning):
+    """Something about the input or the result that the user should know."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during work whose state was saved; repeating the same call resumes it."""
 

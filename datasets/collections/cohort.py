@@ -24,6 +24,7 @@ from medscore.datasets.volume import (
     reduce,
 )
 from medscore.errors import MedscoreError
+from medscore.io.opening import file_sha256
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,25 @@ class Case:
     """One slice of a cohort.
 
     Attributes:
-        name: name of its file and its place in it.
-        patient: readable name of its patient; it reveals no more than the file names do.
+        name: name of its file and its place in it, for messages.
+        patient: readable name of its patient, for messages; it reveals no more than the file names
+            do.
         volume: the slice, (1, H, W).
+        label: what outputs call the slice: the start of its file's hash and its place in it, or the
+            name that a public collection gives it.
+        group: what outputs call its patient: the label of the patient's first scan.
     """
 
     name: str
     patient: str
     volume: Volume
+    label: str
+    group: str
+
+    @property
+    def file(self) -> str:
+        """The name of its file without folders, and its place in it."""
+        return self.name.rpartition("/")[2]
 
     @property
     def digest(self) -> str:
@@ -77,18 +89,21 @@ def read_cohort(
     """
     root = Path(root)
     cases: list[Case] = []
-    names: dict[str, str] = {}
+    names, labels, groups = dict[str, str](), dict[str, str](), dict[str, str]()
     noted: list[tuple[str, str]] = []
     for images in find_images(patterns, root):
         for path, part in _parts(images, modality, spacing_mm):
             noted += [(images.name, note) for note in part.volume.source.notes]
             reduced = reduce(_square(part.volume, modality, path), size, path)
             patient = _readable(names, part.patient, part.name)
+            label = _readable(labels, str(path), part.label)
+            group = _readable(groups, part.patient, part.group)
             for number in range(len(reduced.values)):
                 one = reduced.select(number, number + 1)
                 if _has_content(one):
-                    place = f"{_relative(path, root)}#{part.first + number}"
-                    cases.append(Case(place, patient, one))
+                    place = f"#{part.first + number}"
+                    name = _relative(path, root) + place
+                    cases.append(Case(name, patient, one, label + place, group))
     log_notes(dict.fromkeys(noted))
     if not cases:
         raise MedscoreError("no slice has content", where=root, hint="check the data")
@@ -109,11 +124,14 @@ def equally_spaced(count: int, limit: int | None) -> list[int]:
 
 @dataclass(frozen=True)
 class _Part:
-    """Slices of one patient: the patient's key and readable name, the index of the first slice."""
+    """Slices of one patient: the patient's key and readable name, what outputs call the scan and
+    the patient, and the index of the first slice."""
 
     volume: Volume
     patient: str
     name: str
+    label: str
+    group: str
     first: int = 0
 
 
@@ -122,23 +140,35 @@ def _parts(images: Images, modality: str, spacing_mm: float | None) -> list[tupl
     if path.suffix == ".npz":
         return [(path, part) for part in _archived(path, modality, spacing_mm)]
     volumes = read_scan(images.files, modality=modality)
-    return [
-        (path, _Part(volume, images.patient, images.name))
-        for path, volume in zip(images.files, volumes, strict=True)
-    ]
+    found = []
+    for path, volume in zip(images.files, volumes, strict=True):
+        label = short(volume.source.sha256)
+        group, label = images.public or (label, label)
+        found.append((path, _Part(volume, images.patient, images.name, label, group)))
+    return found
 
 
-def _readable(names: dict[str, str], patient: str, name: str) -> str:
-    """The first name found for a patient, numbered if another patient has the same name."""
-    if patient not in names:
+def short(sha256: str) -> str:
+    """The start of a hash, which outputs state in place of a file name.
+
+    Args:
+        sha256: hash of a file in hexadecimal digits.
+    """
+    return sha256[:12]
+
+
+def _readable(names: dict[str, str], key: str, name: str) -> str:
+    """The first name found for a patient or file, numbered if another one has the same name."""
+    if key not in names:
         numbered = itertools.chain([name], (f"{name} ({k})" for k in itertools.count(2)))
-        names[patient] = next(one for one in numbered if one not in names.values())
-    return names[patient]
+        names[key] = next(one for one in numbered if one not in names.values())
+    return names[key]
 
 
 def _archived(path: Path, modality: str, spacing_mm: float | None) -> list[_Part]:
     values, spacing, names = read_archive(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
+    label, order = short(digest), list(dict.fromkeys(names))
     parts, lowest = [], float(values.min(initial=np.inf))
     for index, (image, mm, name) in enumerate(zip(values, spacing, names, strict=True)):
         pixel = spacing_mm if np.isnan(mm) else float(mm)
@@ -154,7 +184,8 @@ def _archived(path: Path, modality: str, spacing_mm: float | None) -> list[_Part
         affine = centred_affine(height, width, (pixel, pixel, 1.0))
         volume = Volume(image[None], affine, modality, Source("array", digest))
         volume = valid_image(volume, modality, path, lowest)
-        parts.append(_Part(volume, name, name, index))
+        group = f"{label}-{order.index(name) + 1}"
+        parts.append(_Part(volume, name, name, label, group, index))
     return parts
 
 

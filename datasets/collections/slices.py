@@ -20,7 +20,8 @@ from medscore.datasets.collections.sources import find_images, log_notes
 from medscore.datasets.load import read_scan
 from medscore.datasets.raw.fastmri import read_targets
 from medscore.datasets.volume import Volume
-from medscore.errors import MedscoreError, reading
+from medscore.errors import MedscoreError
+from medscore.io.numpy_files import open_npz
 
 Quantity = Literal["HU", "magnitude"]
 
@@ -240,11 +241,7 @@ def read_archive(
     """
     path = Path(path)
     hint = "use an archive with `hu` or `image`, and `patient`"
-    with (
-        reading("slices", path, hint),
-        path.open("rb") as file,
-        np.load(file, allow_pickle=False) as archive,
-    ):
+    with open_npz(path, "slices", hint) as archive:
         names = [str(name) for name in archive["patient"]]
         values = np.asarray(archive["hu" if "hu" in archive else "image"], dtype=np.float32)
         spacing = np.full(len(values), np.nan)

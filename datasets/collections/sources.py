@@ -73,6 +73,11 @@ def _matching(pattern: str, root: Path) -> list[Images]:
     folder, rest = root, pattern
     if pattern.startswith(PACKAGE):
         package, _, rest = pattern.removeprefix(PACKAGE).partition("/")
+        if not package.isidentifier():  # the parents of a dotted name would be imported
+            raise MedscoreError(
+                f"`data` {pattern!r}: {package!r} is no package",
+                hint=f"use {PACKAGE}NAME/FILES, such as {PACKAGE}nilearn/datasets/data/*.nii.gz",
+            )
         spec = find_spec(package)
         if spec is None or spec.origin is None:
             raise MedscoreError(

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from pydicom.dataset import Dataset
 
-from medscore.errors import MedscoreError, reading
+from medscore.datasets.dicom.opening import read_file
+from medscore.errors import MedscoreError
+from medscore.io.opening import is_regular, open_file
 
 _IDENTITY = (
     "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "Modality", "Rows", "SOPClassUID",
@@ -49,7 +50,7 @@ def is_dicom(path: str | Path) -> bool:
     Args:
         path: an existing file.
     """
-    with Path(path).open("rb") as file:
+    with open_file(path) as file:
         return file.read(132)[128:] == b"DICM"
 
 
@@ -63,7 +64,7 @@ def dicom_files(folder: Path) -> Iterator[Path]:
         folders.sort()
         for name in sorted(names):
             path = Path(parent) / name
-            if path.is_file() and is_dicom(path):
+            if is_regular(path) and is_dicom(path):
                 yield path
 
 
@@ -106,8 +107,7 @@ def scan(folder: Path, **options: Any) -> dict[str, list[tuple[Path, Dataset]]]:
     """
     found: dict[str, list[tuple[Path, Dataset]]] = {}
     for path in dicom_files(folder):
-        with reading("DICOM", path):
-            header = pydicom.dcmread(path, **options)
+        header = read_file(path, **options)
         if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
             continue  # a DICOMDIR
         uid = str(header.get("SeriesInstanceUID", "") or "")

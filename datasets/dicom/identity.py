@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pydicom
-
 from medscore.datasets.dicom.files import is_dicom, list_series
+from medscore.datasets.dicom.opening import read_file
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
+from medscore.io.opening import file_or_folder
 
 TAGS = (
     "PatientName",
@@ -35,8 +35,7 @@ def read_identity(path: str | Path, source: Source) -> dict[str, str]:
         MedscoreError: it is not DICOM, or belongs to another study.
     """
     path = Path(path)
-    if not path.exists():
-        raise MedscoreError("no such file or folder", where=path, hint="use the source's DICOM")
+    file_or_folder(path, hint="use the source's DICOM")
     files = [path]
     if path.is_dir():
         files = [series.files[0] for series in list_series(path)]
@@ -45,7 +44,7 @@ def read_identity(path: str | Path, source: Source) -> dict[str, str]:
     study = source.uids.get("StudyInstanceUID")
     for file in files:
         with reading("DICOM", file):
-            ds = pydicom.dcmread(file, stop_before_pixels=True)
+            ds = read_file(file, stop_before_pixels=True)
             if study and ds.get("StudyInstanceUID") == study:
                 return {tag: str(ds.get(tag, "")) for tag in TAGS}
     raise MedscoreError(

@@ -10,17 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from medscore.datasets.dicom.files import choose, described, scan
 from medscore.datasets.dicom.frames import FRAGILE, Frame, decode, frames
+from medscore.datasets.dicom.opening import read_file
 from medscore.datasets.dicom.stack import Stack, affine_of, stack
 from medscore.datasets.dicom.straighten import straighten
-from medscore.datasets.probe import look
 from medscore.datasets.volume import AIR, Source, Volume, check_values
 from medscore.errors import MedscoreError, reading
+from medscore.io.budget import check_memory
+from medscore.io.opening import read_bytes
+from medscore.io.probe import look
 
 MOST = 2
 """Largest ratio of resampled to measured slices; beyond it most slices would be interpolated."""
@@ -63,11 +65,12 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
     digest, found = hashlib.sha256(), []
     first = next(iter(datasets.values()))
     fragile = [f for f, ds in datasets.items() if ds.file_meta.get("TransferSyntaxUID") in FRAGILE]
+    check_memory(4 * sum(map(_pixels, datasets.values())), path, "pixels")
     if fragile:
         look(*fragile, kind="dicom")
     with ThreadPoolExecutor(1) as hashing:  # while parsing, in the order of the files
         for file, dataset in datasets.items():
-            hashing.submit(digest.update, file.read_bytes())
+            hashing.submit(digest.update, read_bytes(file))
             with reading("DICOM", file):
                 found += frames(file, dataset)
             _check_same(path, first, dataset)
@@ -93,8 +96,7 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
 def _datasets(path: Path, series: str | None) -> dict[Path, Dataset]:
     """One file, or the chosen series of a folder; large elements stay on disk for now."""
     if not path.is_dir():
-        with reading("DICOM", path):
-            return {path: pydicom.dcmread(path)}
+        return {path: read_file(path)}
     members = scan(path, defer_size=LARGE)
     chosen = choose(described(members), series, path)
     return dict(members[chosen.uid])
@@ -147,6 +149,12 @@ def _on_a_grid(
             hint="complete the series, use the slices one by one, or set `resample`",
         )
     return values, ordered.affine, instances, faults
+
+
+def _pixels(dataset: Dataset) -> int:
+    """Number of pixels that a file declares."""
+    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    return frames * int(dataset.get("Rows", 0) or 0) * int(dataset.get("Columns", 0) or 0)
 
 
 def _check_same(path: Path, first: Dataset, other: Dataset) -> None:

@@ -24,7 +24,6 @@ The conventions of angles and detectors are those of ``medscore.operators.ct.geo
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,16 +32,17 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 import tifffile
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from medscore.datasets.probe import look
 from medscore.datasets.raw.units import check_unit
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 from medscore.hounsfield import MU_WATER
-from medscore.io.hdf5 import INFLATES, array
+from medscore.io.budget import check_memory
+from medscore.io.hdf5 import INFLATES, array, member, open_hdf5
+from medscore.io.opening import file_sha256, regular_file
+from medscore.io.yaml_files import read_yaml
 
 
 class ScanGeometry(BaseModel):
@@ -162,12 +162,7 @@ def read_geometry(path: str | Path) -> ScanGeometry:
     Raises:
         MedscoreError: it is not YAML, or a field is missing, unknown or out of range.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise MedscoreError(
-            "cannot be read as YAML", where=path, hint="see docs/measurement.md"
-        ) from error
+    content = read_yaml(path, like="docs/measurement.md", what="geometry file")
     return checked_geometry(content, path, hint="see docs/measurement.md")
 
 
@@ -203,7 +198,7 @@ def read_projections(path: str | Path, geometry: ScanGeometry) -> Projections:
         MedscoreError: the file is neither HDF5 nor TIFF, holds several arrays without a name in the
             geometry, contradicts the geometry, or holds invalid values.
     """
-    path = Path(path)
+    path = regular_file(path)
     data = _tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _hdf5(path, geometry)
     if data.ndim == 2:
         place = geometry.axes.index("slice")
@@ -223,8 +218,7 @@ def read_projections(path: str | Path, geometry: ScanGeometry) -> Projections:
     check_unit(data, geometry.values, path)
     if geometry.values == "transmission":
         data = _logarithm(data, path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Projections(data, geometry, Source("projections", digest))
+    return Projections(data, geometry, Source("projections", file_sha256(path)))
 
 
 def _logarithm(data: NDArray[np.float32], where: Path) -> NDArray[np.float32]:
@@ -245,6 +239,7 @@ def _tiff(path: Path) -> NDArray[Any]:
         declared = math.prod(series.shape) * series.dtype.itemsize
         if declared > INFLATES * path.stat().st_size:
             raise ValueError(f"declares {declared / 2**30:.2g} GiB that the file does not hold")
+        check_memory(4 * math.prod(series.shape), path, "pixels")
         values: NDArray[Any] = series.asarray()
     if values.dtype.kind not in "iuf":
         raise MedscoreError(f"holds {values.dtype}", where=path, hint="use grey values")
@@ -252,14 +247,14 @@ def _tiff(path: Path) -> NDArray[Any]:
 
 
 def _hdf5(path: Path, geometry: ScanGeometry) -> NDArray[Any]:
-    look(path)
-    with reading("HDF5", path), h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         name = geometry.dataset or _only(file)
-        if name not in file:
+        try:
+            return array(member(file, name), "iuf")
+        except KeyError:
             raise MedscoreError(
                 f"has no dataset {name!r}", where=path, hint="correct the geometry file"
-            )
-        return array(file[name], "iuf")
+            ) from None
 
 
 def _only(file: Any) -> str:

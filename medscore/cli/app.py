@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -18,12 +19,14 @@ from medscore.cli.measure import measure
 from medscore.cli.methods import methods
 from medscore.cli.priors import priors
 from medscore.cli.quality import quality
+from medscore.cli.quiet import notes, only_ours
 from medscore.cli.recon import recon
 from medscore.cli.simulate import simulate
 from medscore.cli.spelling import in_options
 from medscore.cli.train import train
 from medscore.cli.tune import tune
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reason
+from medscore.io.budget import VARIABLE, parse_size
 
 app = typer.Typer(
     name="medscore",
@@ -62,8 +65,14 @@ def _root(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
-) -> None:
-    pass
+    memory: str | None = typer.Option(
+        None, "--memory", metavar="SIZE",
+        help="Memory budget of what a file declares, such as 16GiB. Default: the environment "
+        f"variable {VARIABLE}, or a quarter of the machine's memory.",
+    ),
+) -> None:  # fmt: skip
+    if memory is not None:
+        os.environ[VARIABLE] = str(parse_size(memory, "`memory`"))
 
 
 def main() -> None:
@@ -75,26 +84,30 @@ def main() -> None:
         kind = getattr(signal, name, None)  # Windows has no SIGHUP
         if kind is not None and signal.getsignal(kind) == signal.SIG_DFL:
             signal.signal(kind, signal.default_int_handler)
-    try:
-        app()
-    except MedscoreError as error:
-        _fail(error)
-    except OSError as error:  # a path too long, a full disk
-        where = error.filename or "a file"
-        _fail(MedscoreError(error.strerror or str(error), where=where, hint="check path and disk"))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with only_ours():
+        try:
+            app()
+        except MedscoreError as error:
+            _fail(error)
+        except OSError as error:  # a path too long, a full disk
+            where = error.filename or "a file"
+            hint = "check path and disk"
+            _fail(MedscoreError(error.strerror or str(error), where=where, hint=hint))
+        except MemoryError as error:
+            hint = "use a smaller size or fewer slices at a time"
+            _fail(MedscoreError(f"the memory does not suffice ({reason(error)})", hint=hint))
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 def _fail(error: MedscoreError) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    command = typer.main.get_command(app)
+    notes.drop()
+    root = command = typer.main.get_command(app)
     for word in sys.argv[1:]:
-        if word not in getattr(command, "commands", {}):
-            break
-        command = command.commands[word]  # type: ignore[attr-defined]
-    text = in_options(str(error), command)
+        command = getattr(command, "commands", {}).get(word, command)
+    text = in_options(in_options(str(error), command), root)
     Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"error: {text}", style="red"))
     sys.exit(2)

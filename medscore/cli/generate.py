@@ -78,6 +78,7 @@ def generate(
     ] = CONDITIONER,
     spacing_mm: options.Spacing = None,
     device: options.Device = "auto",
+    keep_identity: options.Identity = False,
     precision: Annotated[
         str, typer.Option(help="float32, or bf16 autocast where the hardware supports it.")
     ] = "float32",
@@ -108,6 +109,6 @@ def generate(
             batch_size=batch_size, classifier=classifier, label=label, strength=strength,
             known=known, task=task, mask=mask, hidden=hidden, factor=factor,
             conditioner=conditioner, spacing_mm=spacing_mm, device=device, precision=precision,
-            output=output, on_step=show,
+            output=output, keep_identity=keep_identity, on_step=show,
         )  # fmt: skip
     console.print(f"{escape(str(output))}: {len(result.images)} image(s), NFE {result.nfe}")

@@ -17,6 +17,14 @@ Spacing = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")]
 Channel = Annotated[int | None, typer.Option(help="Volume of a 4-D NIfTI file, from 0.")]
+Identity = Annotated[
+    bool,
+    typer.Option(
+        "--keep-identity",
+        help="State the names of the input files and of their patients, not only hashes of the "
+        "files.",
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(

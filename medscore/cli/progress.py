@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from medscore.cli.quiet import notes
 from medscore.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def sampling_bar(title: str) -> Iterator[Callable[[StepInfo], None]]:
 
         def show(info: StepInfo) -> None:
             if not bar.live.is_started:  # invalid input is rejected before the first step
+                notes.show()
                 stack.enter_context(bar)
             bar.update(task, completed=info.done, total=info.total, info=info.nfe)
 
@@ -43,6 +45,7 @@ def sampling_bar(title: str) -> Iterator[Callable[[StepInfo], None]]:
 @contextmanager
 def training_bar(title: str, total: int) -> Iterator[Callable[[int, float], None]]:
     """Show training steps, a running loss and ETA; yields a callback (step, loss)."""
+    notes.show()
     with _bar("loss {task.fields[info]}") as bar:
         task = bar.add_task(title, total=total, info="-")
         smooth: list[float] = []
@@ -68,6 +71,7 @@ def work_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
 
         def show(done: int, total: int, what: str) -> None:
             if not bar.live.is_started:
+                notes.show()
                 stack.enter_context(bar)
             bar.update(task, completed=done, total=total, info=what)
 

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from medscore.errors import Interrupted, MedscoreError
 from medscore.io.files import atomic_write
+from medscore.io.json_files import parse_json
+from medscore.io.opening import is_there, regular_file
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,13 @@ class ItemFile:
         Raises:
             MedscoreError: the file is damaged or belongs to another run.
         """
-        if not self.path.is_file():
+        if not is_there(self.path):
             return []
         try:
-            with safe_open(self.path, framework="pt") as file:
+            with safe_open(regular_file(self.path), framework="pt") as file:
                 header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            fingerprint, records = header["fingerprint"], json.loads(header["records"])
+            fingerprint, records = header["fingerprint"], parse_json(header["records"])
             items = [Item(dict(record)) for record in records]
             for key, tensor in tensors.items():
                 number, _, name = key.partition(".")

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from medscore.errors import Interrupted, MedscoreError
 from medscore.io.files import atomic_write
+from medscore.io.json_files import parse_json
+from medscore.io.opening import is_there, regular_file
 from medscore.samplers.base import Memory
 
 
@@ -100,10 +102,10 @@ def load_progress(path: Path, fingerprint: str) -> Progress:
     Raises:
         MedscoreError: the file cannot be read, or belongs to a run with another fingerprint.
     """
-    if not path.exists():
+    if not is_there(path):
         return Progress()
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular_file(path), framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
@@ -138,7 +140,7 @@ def _parse(header: dict[str, str], tensors: dict[str, Tensor]) -> Progress:
         )
     return Progress(
         done=tuple(tensors[f"done.{i}"] for i in range(finished)),
-        history=tuple(Residual(**entry) for entry in json.loads(header["history"])),
+        history=tuple(Residual(**entry) for entry in parse_json(header["history"])),
         point=point,
         evaluations=int(header["finished"]),
     )

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from medscore.io.specs import Name, Strict, read_yaml, validated
+from medscore.io.specs import LARGEST_SIDE, Name, Strict, validated
+from medscore.io.yaml_files import read_yaml
 from medscore.measurements.spec import ScanSpec
+from medscore.registry.presets import MOST_SAMPLES, MOST_STEPS
 
 EXAMPLE = "configs/eval/sparse-ct.yaml"
 
@@ -26,9 +28,9 @@ class CohortSpec(Strict):
 
     modality: Literal["CT", "MR"]
     data: tuple[str, ...] = Field(min_length=1)
-    size: int = Field(default=128, ge=8)
+    size: int = Field(default=128, ge=8, le=LARGEST_SIDE)
     spacing_mm: float | None = Field(default=None, gt=0)
-    limit: int | None = Field(default=None, gt=0)
+    limit: int | None = Field(default=None, gt=0, lt=2**31)
 
 
 class TaskSpec(Strict):
@@ -66,11 +68,11 @@ class SamplingSpec(Strict):
     prior: str | None = None
     sampler: str | None = None
     conditioner: str | None = None
-    steps: int | None = None
+    steps: int | None = Field(default=None, ge=1, le=MOST_STEPS)
     grid: str | None = None
     snr: float | None = None
     lam: float | None = None
-    samples: int = 8
+    samples: int = Field(default=8, ge=1, le=MOST_SAMPLES)
     seed: int = 0
     noise: str = "recorded"
     precision: str = "bf16"
@@ -164,7 +166,7 @@ class EvaluationSpec(Strict):
     metric: MetricSpec
     ours: str
     plot: Abscissa | None = None
-    pictures: int = Field(default=2, ge=0)
+    pictures: int = Field(default=2, ge=0, le=10_000)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
     @model_validator(mode="after")

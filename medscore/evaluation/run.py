@@ -71,6 +71,7 @@ def evaluate(
     data: str | Path = ".",
     only: Sequence[str] = (),
     parameters: Sequence[str] = (),
+    keep_identity: bool = False,
     run: EvaluationRun = EvaluationRun(),
 ) -> list[Path]:
     """Compare methods on a cohort.
@@ -85,6 +86,8 @@ def evaluate(
         only: names of the methods to compare; by default all.
         parameters: "[METHOD:]NAME=VALUE" each; without METHOD it applies to all sampling methods
             that have the parameter.
+        keep_identity: whether slices.csv states the names of files and patients too, not only
+            the starts of the files' hashes.
         run: execution settings.
 
     Returns:
@@ -108,19 +111,26 @@ def evaluate(
     work = pieces(spec, cases, path, networks)
     cells = fill(store, work, spread, run.on_cell)
     outcome = Outcome(spec, convention, cases, rows_of(cells), pictured(store, work))
-    return write_report(output, outcome, _command(config, output, only, parameters))
+    own = str(config) if path != Path(config) else f"{spec.name}.yaml"  # not the file's name
+    command = _command(own, output, only, parameters, keep_identity)
+    return write_report(output, outcome, command, keep_identity=keep_identity)
 
 
 def _command(
-    config: str | Path, output: Path, only: Sequence[str], parameters: Sequence[str]
+    config: str,
+    output: Path,
+    only: Sequence[str],
+    parameters: Sequence[str],
+    keep_identity: bool,
 ) -> str:
     """The command that reproduces the report, with DATA in place of the private data folder."""
     options = [part for name in only for part in ("--method", name)]
     options += [part for text in parameters for part in ("--set", text)]
+    options += ["--keep-identity"] if keep_identity else []
     words = [
         "medscore",
         "evaluate",
-        Path(config).name,
+        config,
         "--data",
         "DATA",
         *options,

@@ -27,6 +27,7 @@ from medscore.generation.codes import (
 from medscore.generation.gallery import GeneratedImages, with_versions, write_gallery
 from medscore.generation.latent import compare_codes, decode, encode
 from medscore.io.files import atomic_folder, check_absent, check_new
+from medscore.io.opening import file_sha256
 from medscore.likelihood.inputs import Files, check_limit, read_images
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
@@ -77,6 +78,7 @@ def encode_images(
     spacing_mm: float | None = None,
     device: str = "auto",
     output: str | Path | None = None,
+    keep_identity: bool = False,
     on_step: Progress = lambda info: None,
 ) -> Codes:
     """Latent codes of images by the probability flow.
@@ -93,6 +95,8 @@ def encode_images(
         spacing_mm: pixel size in mm, for archives that do not record it.
         device: auto, cpu or cuda.
         output: file to write (.npz), which must not exist; None writes nothing.
+        keep_identity: whether the file states the names of the image files too, not only the starts
+            of their hashes.
         on_step: called after every network evaluation with the number of finished images.
 
     Raises:
@@ -124,11 +128,11 @@ def encode_images(
     results = [run.each(_part_of(on_step, i, len(runs))) for i, run in enumerate(runs)]
     (code, nfe), *others = results
     codes = Codes(
-        code, found.names, own.sha256, sde_json(own.contract), nfe,
+        code, found.names, found.labels, own.sha256, sde_json(own.contract), nfe,
         compare_codes(code, others[0][0]) if others else None,
     )  # fmt: skip
     if file is not None:
-        write_codes(codes, file)
+        write_codes(codes, file, keep_identity=keep_identity)
     for run in runs:
         run.forget()
     return codes
@@ -144,6 +148,7 @@ def decode_codes(
     precision: str = "float64",
     device: str = "auto",
     output: str | Path | None = None,
+    keep_identity: bool = False,
     on_step: Progress = lambda info: None,
 ) -> GeneratedImages:
     """Images of latent codes by the probability flow.
@@ -160,6 +165,8 @@ def decode_codes(
         precision: float64, or float32, which is faster and less accurate.
         device: auto, cpu or cuda.
         output: folder to write, which must not exist; None writes nothing.
+        keep_identity: whether the provenance states the name of the file of codes too, not only
+            its hash.
         on_step: called after every network evaluation with the number of finished images.
 
     Raises:
@@ -185,7 +192,11 @@ def decode_codes(
         record = {
             "settings": {**asdict(flow), "temperature": temperature, "between": between},
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
-            "codes": {"file": source.name, "prior": sha256},
+            "codes": {
+                "sha256": file_sha256(source),
+                "prior": sha256,
+                **({"file": source.name} if keep_identity else {}),
+            },
             "nfe_per_sample": nfe,
             "seconds": round(time.perf_counter() - begin, 2),
         }

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from medscore.datasets.collections.pictures import load_pictures
 from medscore.errors import MedscoreError
+from medscore.io.pictures import open_picture
 from medscore.likelihood.inputs import ImageSet, pattern_of, read_images
 from medscore.measurements.tasks import Choices, Grid, inpaint as hide_centre
 from medscore.operators.base import Operator
@@ -116,9 +116,9 @@ def _check_mask(mask: Path, files: Sequence[Path], contract: DataContract) -> No
 def _shape(file: Path) -> tuple[int, int] | None:
     """Width and height of an image file; None for other files, which are rejected elsewhere."""
     try:
-        with Image.open(file) as image:
+        with open_picture(file) as image:
             return image.size
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except MedscoreError:
         return None
 
 

@@ -24,7 +24,7 @@ from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
-from medscore.registry.build import build_conditioner, build_grid, build_sampler
+from medscore.registry.build import build_conditioner, build_grid, build_sampler, times_of
 from medscore.registry.checks import check_counts, check_precision, check_ranges, resolve_device
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.presets import parsed, split_parameters
@@ -120,6 +120,7 @@ def generate(
     device: str = "auto",
     precision: str = "float32",
     output: str | Path | None = None,
+    keep_identity: bool = False,
     on_step: Callable[[StepInfo], None] = lambda info: None,
 ) -> GeneratedImages:
     """Draw images from a prior.
@@ -150,6 +151,8 @@ def generate(
         device: auto, cpu or cuda.
         precision: float32, or bf16 autocast where the hardware supports it.
         output: folder to write, which must not exist; None writes nothing.
+        keep_identity: whether the provenance states the names of the files of ``known`` too, not
+            only the starts of their hashes.
         on_step: called after every sampling step.
 
     Raises:
@@ -189,21 +192,22 @@ def generate(
     request = unconditional(count, seed)
     if known is not None:
         observations = observe(observed, contract)
-        request = conditional(count, seed, task, observations, settings.rule(), chosen)
+        request = conditional(
+            count, seed, task, observations, settings.rule(), chosen, keep_identity=keep_identity
+        )
     if classifier is not None and label is not None:
         classes = choose_classes(Path(classifier), label, strength, contract, chosen)
         request = request.guided(classes)
     network = load_prior(file, device=chosen)
-    fingerprint = fingerprint_of(
-        medscore.__version__, checkpoint.sha256, request.origin, asdict(settings)
-    )
+    its = {**asdict(settings), "prior": contract.name}  # not the path of its file
+    fingerprint = fingerprint_of(medscore.__version__, checkpoint.sha256, request.origin, its)
     state = None if folder is None else state_path(folder)
     begin = time.perf_counter()
     with nullcontext() if folder is None else atomic_folder(folder) as unfinished:
         with resumable(state):
             found = draw(network, contract, settings, request, chosen, state, fingerprint, on_step)
         record = {
-            "settings": {**asdict(settings), "device": chosen},
+            "settings": {**its, "device": chosen},
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
             **request.origin,
             "nfe_per_sample": found.nfe,
@@ -241,7 +245,7 @@ def draw(
         on_step: called after every sampling step.
     """
     own = split_parameters(settings.parameters)
-    times = build_grid(settings.grid, own["grid"])(prior.sde, settings.steps)
+    times = times_of(build_grid(settings.grid, own["grid"]), prior.sde, settings.steps)
     sampler = build_sampler(settings.sampler, own["sampler"])
     job = Job(
         seeds=request.seeds,

@@ -21,7 +21,7 @@ from medscore.errors import MedscoreError
 from medscore.likelihood.typicality import read_typical, warning, z_scores
 from medscore.measurements.measurement import Measurement
 from medscore.priors.base import Prior
-from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path, shipped_priors
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.compatibility import check_compatible
@@ -133,8 +133,14 @@ class Sampling(Method):
         )
 
     def record(self) -> dict[str, Any]:
-        """The settings for provenance.json; objects are recorded by name or ``repr``."""
+        """The settings for provenance.json; objects are recorded by name or ``repr``.
+
+        A prior that was given as a file is recorded by its name and hash beside the settings, and
+        not by its path.
+        """
         parameters = self.settings.record()
+        if parameters["prior"] not in shipped_priors():
+            parameters["prior"] = None
         for name in ("sampler", "conditioner", "grid", "noise_std"):
             if (given := getattr(self, name)) is not None:
                 parameters["noise" if name == "noise_std" else name] = _described(given)
@@ -186,7 +192,7 @@ class Sampling(Method):
         own = self.sampler, self.conditioner, self.grid, self.noise_std, m.operator
         prior = prior_hash or self.prior
         parts = [identity_of(part) for part in (prior, *own)]
-        run = medscore.__version__, data, self.settings.record(), self.batch_size
+        run = medscore.__version__, data, self.record(), self.batch_size
         return fingerprint_of(*run, *parts)
 
 

@@ -46,7 +46,7 @@ def save(
         window: values that preview.png shows black and white; by default by modality.
         hdf5: whether to write all samples to samples.h5 as well.
         keep_identity: path of the source DICOM whose patient attributes are copied to the derived
-            series; by default none are copied.
+            series; by default none are copied, and no output states the name of a file.
 
     Raises:
         MedscoreError: the folder exists, or the reference does not match the measurement.
@@ -106,6 +106,9 @@ def reconstruct_file(
     state = state_path(target) if keep_state else None
     run = Run(path, state=state) if on_step is None else Run(path, on_step, state)
     record: Mapping[str, str] = {"measurement_sha256": m.file_sha256}
+    if keep_identity is not None:
+        names = {"measurement_file": path.name, "source_file": Path(keep_identity).name}
+        record = {**record, **names}
     with atomic_folder(target) as unfinished:
         result = method.reconstruct(m, run)
         outcome = Outcome(result, classical(m), truth, window)

@@ -10,11 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from medscore.datasets.collections.augment import Augmentation
-from medscore.io.specs import Name, Strict, read_yaml, validated
+from medscore.io.specs import LARGEST_SIDE, Name, Strict, validated
+from medscore.io.yaml_files import read_yaml
 from medscore.priors.contract import Network, PredictionSpec, SDESpec
 from medscore.training.objective_specs import EDMObjective, ObjectiveSpec
 from medscore.training.plan import TrainingPlan
@@ -54,7 +54,7 @@ class ImageRecipe(TrainingRecipe):
     quantity: Literal["HU", "magnitude"]
     low: float
     high: float
-    size: int = Field(gt=0)
+    size: int = Field(gt=0, le=LARGEST_SIDE)
     oversample: Literal[1, 2] = 2
     data: tuple[str, ...] = Field(min_length=1)
     validation: tuple[str, ...] = ()
@@ -150,7 +150,7 @@ def network_configs() -> dict[str, dict[str, Any]]:
     """The parameters of the networks in ``configs/networks``, by name."""
     folder = files("medscore.configs") / "networks"
     return {
-        path.name.removesuffix(".yaml"): yaml.safe_load(path.read_text())
+        path.name.removesuffix(".yaml"): read_yaml(Path(str(path)))
         for path in folder.iterdir()
         if path.name.endswith(".yaml")
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -12,8 +14,12 @@ import optuna
 from filelock import FileLock
 from optuna.trial import Trial, TrialState
 
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
+from medscore.io.opening import is_there, regular_file
 from medscore.tuning.space import Space, is_grid
+
+MOST_OPERATIONS = 1_000_000
+"""Thousands of operations of SQLite that the check of a study may take, some tens of seconds."""
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -42,6 +48,8 @@ def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int)
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder / "study.db"
+    if is_there(path):
+        _check_database(regular_file(path, "study"))
     try:
         with lock_of(folder):
             study = optuna.create_study(
@@ -67,6 +75,26 @@ def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int)
     drawn = seed + 1_000_003 * (len(study.trials) + 1) + worker
     study.sampler = optuna.samplers.TPESampler(seed=drawn % 2**32)
     return study
+
+
+def _check_database(path: Path) -> None:
+    """Reject an SQLite file that is damaged, or holds more than tables.
+
+    Views and triggers run queries of whoever wrote the file.
+
+    Raises:
+        MedscoreError: it does.
+    """
+    hint = "remove it, or choose another folder"
+    with reading("a study", path, hint), closing(sqlite3.connect(path)) as database:
+        left = iter(range(MOST_OPERATIONS))
+        database.set_progress_handler(lambda: int(next(left, None) is None), 1000)
+        others = database.execute(
+            "SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index')"
+        ).fetchall()
+        (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        if others or state != "ok":
+            raise ValueError(f"{others[0][0]} is no table" if others else str(state))
 
 
 def bury(study: optuna.Study) -> int:
@@ -143,7 +171,8 @@ def optimise(
         try:
             value = score({name: r.suggest(trial, name) for name, r in space.items()})
         except MedscoreError as error:
-            trial.set_user_attr("error", str(error))
+            # without the file that it names
+            trial.set_user_attr("error", str(MedscoreError(error.what, hint=error.hint)))
             study.tell(trial, state=TrialState.PRUNED)
         else:
             study.tell(trial, value)
