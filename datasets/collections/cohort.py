@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from medscore.datasets.collections.public import Images
 from medscore.datasets.collections.slices import CONTENT, read_archive
 from medscore.datasets.collections.sources import find_images, log_notes
 from medscore.datasets.load import read_scan, valid_image
+from medscore.datasets.selection import WHOLE, Selection, refuse_choices
 from medscore.datasets.volume import (
     AIR,
     Source,
@@ -67,6 +68,7 @@ def read_cohort(
     modality: str,
     size: int,
     spacing_mm: float | None = None,
+    chosen: Selection = WHOLE,
     limit: int | None = None,
 ) -> list[Case]:
     """Read every slice with content of the matching files, reduced to ``size`` x ``size``.
@@ -81,6 +83,7 @@ def read_cohort(
         modality: required modality, "CT" or "MR".
         size: pixels per side.
         spacing_mm: pixel spacing in the files, for archives that do not record it.
+        chosen: what is read of files that hold more than one image, and the kinds that are used.
         limit: largest number of slices, equally spaced among all.
 
     Raises:
@@ -91,8 +94,10 @@ def read_cohort(
     cases: list[Case] = []
     names, labels, groups = dict[str, str](), dict[str, str](), dict[str, str]()
     noted: list[tuple[str, str]] = []
-    for images in find_images(patterns, root):
-        for path, part in _parts(images, modality, spacing_mm):
+    found = find_images(patterns, root)
+    _check_spacing(found, spacing_mm)
+    for images in found:
+        for path, part in _parts(images, modality, spacing_mm, chosen):
             noted += [(images.name, note) for note in part.volume.source.notes]
             reduced = reduce(_square(part.volume, modality, path), size, path)
             patient = _readable(names, part.patient, part.name)
@@ -135,11 +140,26 @@ class _Part:
     first: int = 0
 
 
-def _parts(images: Images, modality: str, spacing_mm: float | None) -> list[tuple[Path, _Part]]:
+def _check_spacing(found: Sequence[Images], spacing_mm: float | None) -> None:
+    """Refuse a spacing that no file needs."""
+    if spacing_mm is None:
+        return
+    archives = [images.files[0] for images in found if images.files[0].suffix == ".npz"]
+    if not any(np.isnan(read_archive(path)[1]).any() for path in archives):
+        raise MedscoreError(
+            f"`spacing_mm` is {spacing_mm:g}, but every file states its pixel spacing",
+            where=found[0].files[0], hint="leave it out",
+        )  # fmt: skip
+
+
+def _parts(
+    images: Images, modality: str, spacing_mm: float | None, chosen: Selection
+) -> list[tuple[Path, _Part]]:
     path = images.files[0]
     if path.suffix == ".npz":
+        refuse_choices(chosen, path)
         return [(path, part) for part in _archived(path, modality, spacing_mm)]
-    volumes = read_scan(images.files, modality=modality)
+    volumes = read_scan(images.files, modality=modality, **asdict(chosen))
     found = []
     for path, volume in zip(images.files, volumes, strict=True):
         label = short(volume.source.sha256)
@@ -210,7 +230,8 @@ def _has_content(volume: Volume) -> bool:
     values = torch.from_numpy(volume.values)
     if volume.modality == "CT":
         return float((values.clamp(AIR, 1500) / 2500).std()) >= CONTENT
-    return float(values.max()) > 0 and float(values.std()) >= CONTENT * float(values.max())
+    largest = float(values.max())
+    return largest > 0 and float((values.double() / largest).std()) >= CONTENT
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -96,6 +96,9 @@ def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[s
     else:
         white = None
         with open_picture(path, "pictures", hint) as image:
+            pages = int(getattr(image, "n_frames", 1))
+            if pages != 1:
+                raise ValueError(f"{pages} pages or frames in one file")
             values = _pixels(image, colour)[None]
         names = [path.parent.name]
     if white is None:

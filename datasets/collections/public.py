@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medscore.datasets.collections.patients import pseudonym
-from medscore.datasets.dicom.files import is_dicom
+from medscore.datasets.dicom.form import is_dicom
 from medscore.errors import MedscoreError
 from medscore.io.hdf5 import open_hdf5
 from medscore.io.opening import is_regular

@@ -50,8 +50,13 @@ def read_kspace(
     else:
         _check_one_image(select, path)
         raw = read_fastmri(path)
-    if spacing is None or raw.spacing is not None:
+    if spacing is None:
         return raw
+    if raw.spacing is not None:
+        raise MedscoreError(
+            f"`spacing` is {spacing[0]:g} x {spacing[1]:g} mm, but the file states "
+            f"{raw.spacing[0]:g} x {raw.spacing[1]:g} mm", where=path, hint="leave it out",
+        )  # fmt: skip
     return replace(raw, spacing=(*spacing, spacing[0]))
 
 

@@ -234,16 +234,30 @@ def _logarithm(data: NDArray[np.float32], where: Path) -> NDArray[np.float32]:
 
 
 def _tiff(path: Path) -> NDArray[Any]:
+    """The stack of a TIFF file; pages that were written one by one are put in their order."""
     with reading("TIFF", path), tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        declared = math.prod(series.shape) * series.dtype.itemsize
+        series = [s for s in file.series if not s.keyframe.is_reduced]
+        shapes = list(dict.fromkeys((s.shape, str(s.dtype)) for s in series))
+        if len(shapes) != 1 or (len(series) > 1 and len(series[0].shape) != 2):
+            raise MedscoreError(
+                f"holds {len(series)} images, of {' and '.join(map(_described, shapes[:3]))}",
+                where=path,
+                hint="save one stack, or pages of one size and type",
+            )
+        declared = len(series) * math.prod(series[0].shape) * series[0].dtype.itemsize
         if declared > INFLATES * path.stat().st_size:
             raise ValueError(f"declares {declared / 2**30:.2g} GiB that the file does not hold")
-        check_memory(4 * math.prod(series.shape), path, "pixels")
-        values: NDArray[Any] = series.asarray()
+        check_memory(4 * len(series) * math.prod(series[0].shape), path, "pixels")
+        pages: list[NDArray[Any]] = [s.asarray() for s in series]
+    values = pages[0] if len(pages) == 1 else np.stack(pages)
     if values.dtype.kind not in "iuf":
         raise MedscoreError(f"holds {values.dtype}", where=path, hint="use grey values")
     return values
+
+
+def _described(kind: tuple[tuple[int, ...], str]) -> str:
+    shape, dtype = kind
+    return f"{' x '.join(map(str, shape))} {dtype}"
 
 
 def _hdf5(path: Path, geometry: ScanGeometry) -> NDArray[Any]:

@@ -38,6 +38,7 @@ def encode_(
         int | None, typer.Option(help="Maximum number of images, equally spaced among all.")
     ] = None,
     spacing_mm: options.Spacing = None,
+    accept: options.Accept = None,
     device: options.Device = "auto",
     keep_identity: options.Identity = False,
 ) -> None:
@@ -54,7 +55,7 @@ def encode_(
     with sampling_bar("encode") as show:
         codes = encode_images(
             images, prior, against=against, tolerance=tolerance, precision=precision, limit=limit,
-            spacing_mm=spacing_mm, device=device, output=output,
+            spacing_mm=spacing_mm, accept=tuple(accept or ()), device=device, output=output,
             keep_identity=keep_identity, on_step=show,
         )  # fmt: skip
     console.print(f"{escape(str(output))}: {len(codes.code)} code(s), NFE {codes.nfe}")

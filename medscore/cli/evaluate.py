@@ -27,7 +27,7 @@ def evaluate(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--processes", help="Number of processes. Default: one per core."),
+        typer.Option("--processes", help="Number of processes. Default: one per usable core."),
     ] = None,
     threads: Annotated[int, typer.Option(help="Number of threads of each process.")] = 1,
     ray: Annotated[

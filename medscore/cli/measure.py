@@ -60,6 +60,11 @@ def measure(
             "(space), phase, set and segment."
         ),
     ] = None,
+    resample: Annotated[
+        bool, typer.Option(help="Interpolate uneven or tilted slices onto an even, upright grid.")
+    ] = False,
+    channel: options.Channel = None,
+    accept: options.Accept = None,
     target: Annotated[
         str | None,
         typer.Option(help=f"Image of the fully sampled scan: {', '.join(TARGETS)}."),
@@ -99,7 +104,8 @@ def measure(
     made, truth = read(
         path, geometry=geometry, size=size, spacing=None if spacing is None else _pair(spacing),
         slices=slices, maps=maps, acceleration=acceleration, mask=mask, seed=seed, metal=metal,
-        margin=margin, series=series, target=target, select=select,
+        margin=margin, series=series, resample=resample, channel=channel,
+        accept=tuple(accept or ()), target=target, select=select,
     )  # fmt: skip
     write_measurement(output, made)
     if truth is not None and target_output is not None:

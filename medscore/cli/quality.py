@@ -51,6 +51,7 @@ def quality(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random directions.")] = 0,
     spacing_mm: options.Spacing = None,
+    accept: options.Accept = None,
     keep_identity: options.Identity = False,
 ) -> None:
     """Distances of samples from real images; with --training also those of as many training images,
@@ -70,8 +71,8 @@ def quality(
 
     result = compare_images(
         samples, real, prior, training=training, features=features, inception=inception,
-        trust=trust, limit=limit, seed=seed, spacing_mm=spacing_mm, output=output,
-        keep_identity=keep_identity,
+        trust=trust, limit=limit, seed=seed, spacing_mm=spacing_mm, accept=tuple(accept or ()),
+        output=output, keep_identity=keep_identity,
     )  # fmt: skip
     Console().print(_table(result))
 

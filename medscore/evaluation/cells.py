@@ -40,6 +40,7 @@ class Cell:
         operator_calls: batched applications of A, its adjoint and T_inv.
         residual: largest relative residual |y - A x| / |y|.
         seconds: wall time.
+        precision: precision of the network, of sampling methods.
     """
 
     task: str
@@ -51,6 +52,7 @@ class Cell:
     operator_calls: int
     residual: float
     seconds: float
+    precision: str = ""
 
 
 def key_of(*parts: Any) -> str:

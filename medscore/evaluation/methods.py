@@ -113,6 +113,7 @@ def cell_of(work: Work) -> tuple[Cell, dict[str, NDArray[np.float32]] | None]:
         operator_calls=found.operator_calls,
         residual=float(found.residual.max()),
         seconds=found.seconds,
+        precision=found.record.get("precision", {}).get("used", ""),
     )
     return cell, images if work.keep else None
 

@@ -29,6 +29,7 @@ from medscore.evaluation.table import (
 )
 from medscore.io.files import atomic_write
 from medscore.io.identity import without_folder
+from medscore.io.machine import processor
 from medscore.metrics.image_quality import Convention
 
 TARGET = "the image that was measured, reduced to the matrix of the comparison"
@@ -123,17 +124,9 @@ def markdown(outcome: Outcome, command: str, pictures: Sequence[str]) -> str:
 def machine() -> str:
     """The processor, the number of cores, and the versions of torch and Python."""
     return (
-        f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}, "
+        f"{processor()}, {os.cpu_count()} cores, torch {torch.__version__}, "
         f"Python {platform.python_version()}"
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _cards(outcome: Outcome) -> bytes:

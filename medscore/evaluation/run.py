@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from medscore.evaluation.report import Outcome, write_report
 from medscore.evaluation.spread import Spread, cluster, processes
 from medscore.evaluation.table import rows_of
 from medscore.io.configs import config_path
+from medscore.io.machine import cores
 from medscore.registry.checks import check_counts
 
 OnCell = Callable[[int, int, Cell | None], None]
@@ -43,7 +43,7 @@ class EvaluationRun:
     """Execution settings of a comparison, which do not affect its results.
 
     Attributes:
-        workers: number of processes; by default one per core.
+        workers: number of processes; by default one per usable core.
         threads: number of threads per process.
         ray: address of a Ray cluster to use instead of processes: auto, local or an address.
         networks: folder of supervised networks; by default ``networks`` in the output folder.
@@ -60,7 +60,7 @@ class EvaluationRun:
         """The function that distributes the cells to processes or a cluster."""
         if self.ray is not None:
             return cluster(self.ray, self.threads)
-        return processes(self.workers or os.cpu_count() or 1, self.threads)
+        return processes(self.workers or cores(), self.threads)
 
 
 def evaluate(

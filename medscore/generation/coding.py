@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,6 +76,7 @@ def encode_images(
     precision: str = "float64",
     limit: int | None = None,
     spacing_mm: float | None = None,
+    accept: str | Sequence[str] = (),
     device: str = "auto",
     output: str | Path | None = None,
     keep_identity: bool = False,
@@ -93,6 +94,8 @@ def encode_images(
         precision: float64, or float32, which is faster and less accurate.
         limit: maximum number of images, which are then equally spaced among all.
         spacing_mm: pixel size in mm, for archives that do not record it.
+        accept: kinds of images that are used all the same; see
+            :func:`~medscore.datasets.load.load_image`.
         device: auto, cpu or cuda.
         output: file to write (.npz), which must not exist; None writes nothing.
         keep_identity: whether the file states the names of the image files too, not only the starts
@@ -111,7 +114,7 @@ def encode_images(
         if file.suffix != ".npz":
             raise MedscoreError("is not named .npz", where=file, hint="end its name with .npz")
     own = read_checkpoint(prior_path(str(prior)))
-    found = read_images(images, own.contract, spacing_mm=spacing_mm, limit=limit)
+    found = read_images(images, own.contract, spacing_mm=spacing_mm, accept=accept, limit=limit)
     priors = [(str(prior), own, "encode")]
     if against is not None:
         other = read_checkpoint(prior_path(str(against)))

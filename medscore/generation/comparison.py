@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,7 @@ def compare_images(
     limit: int | None = None,
     seed: int = 0,
     spacing_mm: float | None = None,
+    accept: str | Sequence[str] = (),
     output: str | Path | None = None,
     keep_identity: bool = False,
 ) -> Comparison:
@@ -125,6 +127,8 @@ def compare_images(
         limit: maximum number of images of each set, which are then equally spaced.
         seed: seed of the random directions.
         spacing_mm: pixel size in mm, for archives that do not record it.
+        accept: kinds of images that are used all the same; see
+            :func:`~medscore.datasets.load.load_image`.
         output: JSON file to write, which must not exist; None writes nothing.
         keep_identity: whether training images are called by the names of their files, not by the
             starts of the files' hashes.
@@ -157,8 +161,10 @@ def compare_images(
             sets[name], names[name] = rows[chosen], [f"{label}#{i}" for i in chosen]
     else:
         contract = read_checkpoint(prior_path(str(prior))).contract
-        found = {name: read_images(path, contract, spacing_mm=spacing_mm, limit=limit)
-                 for name, path in files.items()}  # fmt: skip
+        found = {
+            name: read_images(path, contract, spacing_mm=spacing_mm, accept=accept, limit=limit)
+            for name, path in files.items()
+        }
         x = torch.cat([its.x for its in found.values()])
         rows = x.flatten(1) if network is None else inception_features(network, x, trust=trust)
         sets = dict(zip(found, rows.split([len(its.x) for its in found.values()]), strict=True))

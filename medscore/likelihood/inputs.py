@@ -14,6 +14,7 @@ from torch import Tensor
 
 from medscore.datasets.collections.cohort import equally_spaced, read_cohort, short
 from medscore.datasets.collections.pictures import load_pictures
+from medscore.datasets.selection import selection
 from medscore.errors import MedscoreError
 from medscore.io.numpy_files import open_npz
 from medscore.io.opening import file_sha256, is_regular, is_there
@@ -67,6 +68,7 @@ def read_images(
     *,
     size: int | None = None,
     spacing_mm: float | None = None,
+    accept: str | Sequence[str] = (),
     limit: int | None = None,
 ) -> ImageSet:
     """Read images, reduce them to the prior's size and convert them to its range.
@@ -80,6 +82,8 @@ def read_images(
         contract: data contract of the prior.
         size: side of the images in pixels; the prior's by default.
         spacing_mm: pixel size in mm, for archives of CT or MR images that do not record it.
+        accept: kinds of images that are used all the same; see
+            :func:`~medscore.datasets.load.load_image`.
         limit: maximum number of images, which are then equally spaced among all.
 
     Raises:
@@ -98,9 +102,12 @@ def read_images(
     parts = [_samples(path / SAMPLES, contract, side) for path in paths if _is_generated(path)]
     rest = [path for path in paths if not _is_generated(path)]
     if rest and contract.modality == "picture":
+        if spacing_mm is not None or accept:
+            name = "accept" if spacing_mm is None else "spacing_mm"
+            raise MedscoreError(f"`{name}` applies to CT and MR images", hint="leave it out")
         parts.append(_pictures(rest, contract, side))
     elif rest:
-        parts.append(_slices(rest, contract, side, spacing_mm))
+        parts.append(_slices(rest, contract, side, spacing_mm, accept))
     texts = (
         tuple(text for part in parts for text in getattr(part, name))
         for name in ("names", "patients", "labels", "groups")
@@ -168,13 +175,17 @@ def _pictures(files: Sequence[Path], contract: DataContract, side: int) -> Image
 
 
 def _slices(
-    files: Sequence[Path], contract: DataContract, side: int, spacing_mm: float | None
+    files: Sequence[Path],
+    contract: DataContract,
+    side: int,
+    spacing_mm: float | None,
+    accept: str | Sequence[str],
 ) -> ImageSet:
     if spacing_mm is not None:
         check_ranges(("spacing_mm", spacing_mm, 1e-3, 100))
     cases = read_cohort(
         [pattern_of(file) for file in files], root=Path.cwd(), modality=contract.modality,
-        size=side, spacing_mm=spacing_mm,
+        size=side, spacing_mm=spacing_mm, chosen=selection(accept=accept),
     )  # fmt: skip
     low, high = contract.spacing_mm
     for case in cases:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -102,6 +102,7 @@ def assess_images(
     seed: int = 0,
     limit: int | None = None,
     spacing_mm: float | None = None,
+    accept: str | Sequence[str] = (),
     typical: bool = False,
     device: str = "auto",
     output: str | Path | None = None,
@@ -127,6 +128,8 @@ def assess_images(
         seed: seed of all draws.
         limit: maximum number of images, which are then equally spaced among all.
         spacing_mm: pixel size in mm, for archives that do not record it.
+        accept: kinds of images that are used all the same; see
+            :func:`~medscore.datasets.load.load_image`.
         typical: take these images as typical of the prior, and write their statistics beside it.
         device: auto, cpu or cuda.
         output: folder to write, which must not exist; None writes no folder.
@@ -152,7 +155,7 @@ def assess_images(
     noise = make_dequantization(
         settings, None if dequantizer is None else Path(dequantizer), sha256
     )
-    found = read_images(images, contract, spacing_mm=spacing_mm, limit=limit)
+    found = read_images(images, contract, spacing_mm=spacing_mm, accept=accept, limit=limit)
     count = len(found.x)
     if typical and count < 2:
         raise MedscoreError(

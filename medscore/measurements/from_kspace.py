@@ -56,19 +56,6 @@ def from_kspace(
         )
     kspace = grid.kspace * sampled
     shared = sampled[:1, 0][0] if bool((sampled == sampled[:1]).all()) else sampled
-<<<<<<< HEAD
-    operator: Operator = Fourier(shared)
-    if kspace.shape[1] > 1:
-        try:
-            sensitivity = MAPS[maps](kspace)
-            operator = MulticoilFourier(sensitivity.to(torch.complex64), shared)
-        except ValueError as error:
-            raise MedscoreError(
-                f"coil maps cannot be estimated: {error}",
-                where=where,
-                hint="sample the centre of k-space, and check the scale of its values",
-            ) from error
-=======
     try:
         if kspace.shape[1] > 1:
             sensitivity = MAPS[maps](kspace, calibration_region(sampled.all(0)[0]))
@@ -79,11 +66,10 @@ def from_kspace(
         raise MedscoreError(
             f"coil maps cannot be estimated: {error}",
             where=where,
-            hint="sample the centre of k-space",
+            hint="sample the centre of k-space, and check the scale of its values",
         ) from error
     if operator.image_shape != grid.size:
         operator = Padded(operator, *grid.size)
->>>>>>> h-mri
     noise = "unknown" if not grid.noise_std else f"gaussian:{grid.noise_std:.6g}"
     return Measurement(
         data=kspace.numpy(),

@@ -44,6 +44,9 @@ class _Options:
     metal: float = METAL_HU
     margin: int = 1
     series: str | None = None
+    resample: bool = False
+    channel: int | None = None
+    accept: tuple[str, ...] = ()
     target: str | None = None
     select: Select | None = None
 
@@ -51,7 +54,7 @@ class _Options:
 USED = {
     "a stack of CT projections": (),
     "DICOM-CT-PD": ("size", "spacing"),
-    "a CT image": ("size", "slices", "metal", "margin", "series"),
+    "a CT image": ("size", "slices", "metal", "margin", "series", "resample", "channel", "accept"),
     "k-space": (
         "size",
         "spacing",
@@ -81,6 +84,9 @@ def measure(
     metal: float = METAL_HU,
     margin: int = 1,
     series: str | None = None,
+    resample: bool = False,
+    channel: int | None = None,
+    accept: str | Sequence[str] = (),
     target: str | None = None,
     select: Select | None = None,
 ) -> tuple[Measurement, Target | None]:
@@ -101,6 +107,10 @@ def measure(
         metal: CT number in HU above which a pixel of a CT image is metal.
         margin: detectors dropped on each side of the metal trace.
         series: DICOM series of a folder with several: UID, description or a part of it.
+        resample: interpolate uneven or tilted DICOM slices of a CT image.
+        channel: volume of a 4-D NIfTI file of CT images, from 0.
+        accept: kinds of CT images that are used all the same; see
+            :func:`~medscore.datasets.load.load_image`.
         target: image of the fully sampled scan to return: "rss", "mvue" or "magnitude".
         select: the image of an ISMRMRD file with several: its encoding space, contrast, phase, set,
             repetition or segment, as {"contrast": 1, "set": 0} or "contrast=1,set=0".
@@ -117,8 +127,8 @@ def measure(
         )
     path = Path(path)
     options = _Options(
-        size, _pair(spacing), slices, maps, acceleration, mask, seed, metal, margin, series, target,
-        select,
+        size, _pair(spacing), slices, maps, acceleration, mask, seed, metal, margin, series,
+        resample, channel, (accept,) if isinstance(accept, str) else tuple(accept), target, select,
     )  # fmt: skip
     _check(options)
     if geometry is not None:
@@ -129,7 +139,10 @@ def measure(
         return _from_ct_pd(path, options), None
     if path.is_dir() or is_image(path):
         _check_used("a CT image", options, path)
-        volume = load_image(path, modality="CT", size=size, slices=slices, series=series)
+        volume = load_image(
+            path, modality="CT", size=size, slices=slices, series=series, resample=resample,
+            channel=channel, accept=accept,
+        )  # fmt: skip
         return from_metal_image(volume, metal, margin, path), None
     return _from_kspace(path, options)
 

@@ -19,6 +19,7 @@ from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
 from medscore.operators.mri.fourier import ifft2c
 from medscore.operators.mri.masks import calibration_region
+from medscore.operators.mri.modulus import root_sum_of_squares
 from medscore.operators.mri.sensitivity import unit_peak
 from medscore.operators.wrappers.padded import middle
 
@@ -148,7 +149,7 @@ class NetworkUnits:
         if self.mu_water is not None:
             values = mu_to_hu(values, self.mu_water)
         if values.shape[1] == 2:
-            values = values.square().sum(1, keepdim=True).sqrt()
+            values = root_sum_of_squares(values, 1, keepdim=True)
         return values
 
     def _constant(self, operator: Operator, like: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscore.datasets.dicom.files import Series, list_series
+from medscore.datasets.dicom.kinds import KINDS
 from medscore.datasets.dicom.opening import read_file
-from medscore.datasets.load import read_volume
+from medscore.datasets.load import is_image, read_volume
 from medscore.datasets.raw.dicom_ct_pd import KIND, is_ct_pd
 from medscore.datasets.raw.kspace import RawKspace
 from medscore.datasets.raw.kspace_files import read_kspace
@@ -89,6 +90,10 @@ def inspect(
     Raises:
         MedscoreError: the file cannot be read.
     """
+    if path.is_file() and not is_image(path):
+        for name, value in (("series", series), ("channel", channel)):
+            if value is not None:
+                raise MedscoreError(f"`{name}` applies to images", where=path, hint="leave it out")
     if path.suffix == ".npy" or (path.suffix == ".h5" and not is_measurement(path)):
         return of_kspace(read_kspace(path, first=True), contracts)
     if path.suffix == ".h5":
@@ -121,12 +126,15 @@ def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) 
     modality, noticed = guess(volume), [*volume.source.notes, *more]
     if volume.modality == "unknown":
         noticed.append(f"the file does not specify its modality; its values suggest {modality}")
+    if kinds := volume.source.kinds:
+        noticed.append(f"to use it set `accept` to {', '.join(kinds)}")
     square = rows == columns and abs(x - y) <= 1e-3 * x
     if not square:
         noticed.append(f"slices are not square: {columns} x {rows} pixels of {x:.4g} x {y:.4g} mm")
     quantity = "HU" if modality == "CT" else "magnitude"
     facts = {
         "modality": volume.modality,
+        **({"content": "; ".join(KINDS[kind] for kind in kinds)} if kinds else {}),
         "slices": f"{n} of {columns} x {rows}",
         "voxel": f"{x:.4g} x {y:.4g} x {z:.4g} mm",
         "field of view": f"{columns * x:.4g} x {rows * y:.4g} x {n * z:.4g} mm",

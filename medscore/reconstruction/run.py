@@ -64,7 +64,8 @@ def reconstruct(
             deviation itself.
         parameters: parameters of the methods, such as ``{"conditioner.zeta": 0.3}``, or for a
             baseline ``{"weight": 1e-4}``.
-        precision: "float32", or "bf16" for autocast of the network.
+        precision: "float32", "bf16" for autocast of the network, or "auto" for the faster one if
+            it changes the images little; by default the preset's.
         seed: seed of all random draws.
         batch_size: number of samples that are processed together; the result does not depend on it.
         device: auto, cpu or cuda.

@@ -16,6 +16,7 @@ import medscore
 from medscore.conditioners.binding import ConditionerFactory, Unbound
 from medscore.domain import ImageDomain
 from medscore.engine.items import fingerprint_of
+from medscore.engine.precision import settle
 from medscore.engine.resume import resumable
 from medscore.errors import MedscoreError
 from medscore.likelihood.typicality import read_typical, warning, z_scores
@@ -89,18 +90,26 @@ class Sampling(Method):
         device = resolve_device(self.device)
         noise_std = noise_std_of(self._noise(), measurement, run.where)
         prior = self._loaded(measurement.modality, device)
-        plan = self.plan(prior, noise_std, device)
+        shape = domain.channels, *measurement.operator.image_shape[-2:]
+        sha256 = getattr(prior, "sha256", "")
+
+        def fingerprint(precision: str) -> str:
+            return self._with(precision)._fingerprint(measurement, sha256)
+
+        asked = self.settings.precision
+        used = settle(asked, prior, shape, device, run.state, fingerprint)
+        plan = self._with(used.name).plan(prior, noise_std, device)
         if run.state is not None:
-            print_ = self._fingerprint(measurement, getattr(prior, "sha256", ""))
-            plan = replace(plan, state=run.state, fingerprint=print_)
+            plan = replace(plan, state=run.state, fingerprint=fingerprint(used.name))
         with resumable(run.state):
             found = sample_posterior(measurement, prior, domain, plan, run.on_step)
         z = _typicality(prior, domain, found)
         record = {
             "method": "posterior sampling",
-            "settings": {**self.record(), "device": device},
+            "settings": {**self._with(used.name).record(), "device": device},
+            "precision": used.record(),
             "operator": repr(measurement.operator),
-            "prior": {"name": domain.name, "sha256": getattr(prior, "sha256", "")},
+            "prior": {"name": domain.name, "sha256": sha256},
             "final_exact_step": noise_std is None,
             "z": None if z is None else [round(value, 2) for value in z.tolist()],
         }
@@ -114,6 +123,8 @@ class Sampling(Method):
             prior: the score model.
             noise_std: noise standard deviation of the measurements; None for noise-free data.
             device: device of the network and the operators.
+
+        The precision ``auto`` counts as float32 here; :meth:`reconstruct` chooses it beforehand.
 
         Raises:
             MedscoreError: an unknown name or parameter, or a value out of range.
@@ -150,6 +161,10 @@ class Sampling(Method):
                     if not key.startswith(f"{name}.")
                 }
         return parameters
+
+    def _with(self, precision: str) -> Sampling:
+        """The method with a precision instead of ``auto``."""
+        return replace(self, settings=replace(self.settings, precision=precision))
 
     def _factory(self) -> ConditionerFactory:
         if self.conditioner is not None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from medscore.datasets.selection import selection
 from medscore.errors import MedscoreError
 from medscore.io.identity import without_folder
 from medscore.io.opening import file_sha256
@@ -163,6 +164,7 @@ def _load(recipe: ImageRecipe, patterns: tuple[str, ...], root: Path, cache: Pat
         low=recipe.low,
         high=recipe.high,
         quantity=recipe.quantity,
+        chosen=selection(recipe.series, recipe.resample, recipe.channel, recipe.accept),
         cache=cache,
     )
 

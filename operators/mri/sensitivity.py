@@ -38,7 +38,7 @@ def low_resolution(
     images = ifft2c(tapered(unit_peak(kspace), _calibration(kspace, calibration)))
     size = images.abs().square().sum(-3, keepdim=True).sqrt()
     signal = size > threshold * size.amax(dim=(-2, -1), keepdim=True)
-    return torch.where(signal, images / size.clamp_min(1e-30), 0)
+    return torch.where(signal, images / torch.where(signal, size, 1), 0)
 
 
 def tapered(kspace: Tensor, sides: tuple[int, int]) -> Tensor:
