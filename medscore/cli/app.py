@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
+from contextlib import suppress
 
 import typer
 
@@ -76,11 +78,16 @@ def main() -> None:
         if kind is not None and signal.getsignal(kind) == signal.SIG_DFL:
             signal.signal(kind, signal.default_int_handler)
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except MedscoreError as error:
         _fail(error)
     except OSError as error:  # a path too long, a full disk
-        where = error.filename or "a file"
+        # every file is written under an error that names it, but not what is printed
+        stream = "standard output" if error.errno == errno.ENOSPC else "a file"
+        where = error.filename or stream
         _fail(MedscoreError(error.strerror or str(error), where=where, hint="check path and disk"))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -96,5 +103,8 @@ def _fail(error: MedscoreError) -> None:
             break
         command = command.commands[word]  # type: ignore[attr-defined]
     text = in_options(str(error), command)
-    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"error: {text}", style="red"))
+    with suppress(OSError):  # standard error cannot be written either
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            Text(f"error: {text}", style="red")
+        )
     sys.exit(2)

@@ -18,6 +18,7 @@ from medscore.evaluation.report import Outcome, write_report
 from medscore.evaluation.spread import Spread, cluster, processes
 from medscore.evaluation.table import rows_of
 from medscore.io.configs import config_path
+from medscore.io.files import working_folder
 from medscore.registry.checks import check_counts
 
 OnCell = Callable[[int, int, Cell | None], None]
@@ -102,13 +103,15 @@ def evaluate(
     cases = cohort(spec.cohort, data)
     check(spec, cases, path)
     spread = run.spread()
-    networks = _networks(spec, run.networks or output / "networks", train)
-    store = Store(output / "cells")
-    store.make()
-    work = pieces(spec, cases, path, networks)
-    cells = fill(store, work, spread, run.on_cell)
-    outcome = Outcome(spec, convention, cases, rows_of(cells), pictured(store, work))
-    return write_report(output, outcome, _command(config, output, only, parameters))
+    results = "cells/*.json", "networks/*/state.safetensors"
+    with working_folder(output, lambda: any(any(output.glob(each)) for each in results)):
+        networks = _networks(spec, run.networks or output / "networks", train)
+        store = Store(output / "cells")
+        store.make()
+        work = pieces(spec, cases, path, networks)
+        cells = fill(store, work, spread, run.on_cell)
+        outcome = Outcome(spec, convention, cases, rows_of(cells), pictured(store, work))
+        return write_report(output, outcome, _command(config, output, only, parameters))
 
 
 def _command(

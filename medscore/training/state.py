@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
+from medscore.training.monitor import NOTHING, Memory
 
 
 def save_state(
@@ -21,6 +22,7 @@ def save_state(
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
     identity: dict[str, str],
+    memory: Memory = NOTHING,
 ) -> None:
     """Write the last step, the weights, their moving average and the state of the optimiser.
 
@@ -31,6 +33,7 @@ def save_state(
         average: the network with the averaged weights.
         optimiser: its state is saved.
         identity: identifies the run (recipe, data, ...), by name; see :func:`load_state`.
+        memory: what the monitor of the run remembers.
     """
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
@@ -38,7 +41,12 @@ def save_state(
         tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items()}
     # SGD stores None for a momentum that is not used
     cpu = {k: v.detach().cpu().contiguous() for k, v in tensors.items() if v is not None}
-    atomic_write(path, save(cpu, metadata={"step": str(step), "identity": json.dumps(identity)}))
+    header = {
+        "step": str(step),
+        "identity": json.dumps(identity),
+        "monitor": json.dumps(memory),
+    }
+    atomic_write(path, save(cpu, metadata=header))
 
 
 def load_state(
@@ -47,7 +55,7 @@ def load_state(
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
     identity: dict[str, str],
-) -> int:
+) -> tuple[int, Memory]:
     """Restore a state in place.
 
     Args:
@@ -58,13 +66,13 @@ def load_state(
         identity: entries that the saved state must have too.
 
     Returns:
-        The number of the last finished step.
+        The number of the last finished step, and what the monitor of the run remembered.
 
     Raises:
         MedscoreError: the file is not a training state, belongs to another network, or to a run
             with another ``identity``; the message names the first entry that differs.
     """
-    step, theirs, tensors = _read(path)
+    step, theirs, memory, tensors = _read(path)
     for name, ours in identity.items():
         if theirs.get(name) != ours:
             raise MedscoreError(
@@ -95,7 +103,7 @@ def load_state(
             where=path,
             hint="use a new output folder",
         ) from error
-    return step
+    return step, memory
 
 
 def averaged_weights(folder: Path) -> tuple[int, dict[str, Tensor]]:
@@ -110,17 +118,19 @@ def averaged_weights(folder: Path) -> tuple[int, dict[str, Tensor]]:
     Raises:
         MedscoreError: the folder holds no readable state.
     """
-    step, _, tensors = _read(folder / "state.safetensors")
+    step, _, _, tensors = _read(folder / "state.safetensors")
     prefix = "average."
     return step, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _read(path: Path) -> tuple[int, dict[str, str], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[int, dict[str, str], Memory, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             step, identity = int(header["step"]), json.loads(header["identity"])
-            return step, identity, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            memory: Memory = json.loads(header["monitor"]) if "monitor" in header else NOTHING
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return step, identity, memory, tensors
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise MedscoreError(
             f"not a training state ({error})", where=path, hint="remove the file to start again"

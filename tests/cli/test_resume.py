@@ -37,7 +37,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def test_an_interrupted_run_leaves_only_its_state(stopped: Callable[..., Path]) -> None:
-    assert _names(stopped(3).parent) == [".out.resume.safetensors"]
+    assert _names(stopped(3).parent) == [".out.resume"]
 
 
 def test_an_interrupted_run_says_how_to_go_on(
@@ -58,7 +58,7 @@ def test_a_termination_signal_is_as_good_as_ctrl_c(
 ) -> None:
     interrupt(3, signal.SIGTERM)
     assert medscore(*recon_args, "-o", tmp_path / "out").code == 130
-    assert _names(tmp_path) == [".out.resume.safetensors"]
+    assert _names(tmp_path) == [".out.resume"]
     monkeypatch.undo()
     done(*recon_args, "-o", tmp_path / "out")
     expected = (reconstructed / "recon.nii.gz").read_bytes()
@@ -107,13 +107,13 @@ def test_the_state_of_another_run_is_refused(
     options: tuple[object, ...],
 ) -> None:
     out = stopped(3)
-    assert "the saved state is of a run" in refused(*recon_args, *options, "-o", out)
+    assert "is the saved state of another run" in refused(*recon_args, *options, "-o", out)
 
 
 def test_a_damaged_state_is_refused(
     stopped: Callable[..., Path], refused: Callable[..., str], recon_args: Args
 ) -> None:
     out = stopped(3)
-    state = out.parent / ".out.resume.safetensors"
+    state = out.parent / ".out.resume" / "point.safetensors"
     state.write_bytes(state.read_bytes()[:100])
     assert state.name in refused(*recon_args, "-o", out)

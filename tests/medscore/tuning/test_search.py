@@ -21,7 +21,7 @@ def _search(folder: Path, space: Space, trials: int) -> list[dict[str, Any]]:
     tried: list[dict[str, Any]] = []
 
     def work(worker: int) -> None:
-        study = open_study(folder, "s", space, seed=0, worker=worker)
+        study = open_study(folder, "s")
         optimise(study, lock_of(folder), space, lambda at: tried.append(at) or 1.0, trials)
 
     with ThreadPoolExecutor(WORKERS) as threads:
@@ -31,7 +31,7 @@ def _search(folder: Path, space: Space, trials: int) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_workers_try_each_combination_once(tmp_path: Path) -> None:
-    study = open_study(tmp_path, "s", GRID, seed=0, worker=0)
+    study = open_study(tmp_path, "s")
     queue_grid(study, GRID, seed=0)
     tried = _search(tmp_path, GRID, 18)
     assert set(Counter(tuple(at.items()) for at in tried).values()) == {1}
