@@ -22,10 +22,8 @@ from pathlib import Path
 
 import torch
 from kill_cases import Case, cases, results
-from launcher import WHEN, Ended, Fate
+from launcher import WHEN, Ended, Fate, warm
 from number import Number, exit_code, machine, show, table
-
-import medscore.cli.app  # noqa: F401  forks import nothing
 
 PAGE = 4096
 """Bytes; a tmpfs grows by pages."""
@@ -278,6 +276,7 @@ def main() -> int:
     parser.add_argument("--page", type=Path, help="page of the documentation to write")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    warm()
     found: list[Number] = []
     with tempfile.TemporaryDirectory() as name:
         data, work = Path(name) / "data", Path(name) / "work"

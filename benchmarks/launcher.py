@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import errno
+import importlib
 import io
 import mmap
 import os
@@ -23,6 +24,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+MODULES = (
+    "medscore.cli.app", "medscore.reconstruction.run", "medscore.reconstruction.saving",
+    "medscore.measurements.simulation", "medscore.generation.sampling",
+    "medscore.generation.coding", "medscore.likelihood.report", "medscore.training.jobs",
+    "medscore.datasets.collections.slices", "medscore.evaluation.run", "medscore.tuning.run",
+    "medscore.cli.train", "lightning_fabric", "tensorboardX", "sqlalchemy.dialects.sqlite",
+    "matplotlib.pyplot", "skimage.metrics", "torchdiffeq", "optuna.samplers", "alembic.command",
+    "optuna.storages._rdb.storage", "rich.console",
+)  # fmt: skip
+"""Modules that the commands import when they need them."""
 
 WHEN = ("before", "within", "after")
 """When a fate strikes, relative to a change of a file; only writes can be struck within."""
@@ -62,6 +74,12 @@ class Ended:
     changes: int
     units: int
     seconds: float
+
+
+def warm() -> None:
+    """Import what the commands import when they need it."""
+    for name in MODULES:
+        importlib.import_module(name)
 
 
 class Counter:
