@@ -1,4 +1,4 @@
-"""The long commands on problems of seconds, what their results are, and how much a kill may cost."""
+"""The long commands on small problems, what their results are, and how much a kill may cost."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import yaml
 from launcher import Ended, launch
+from safetensors import safe_open
 
 from medscore.nets.unet import UNetSpec
 from medscore.priors.checkpoint import build_prior, save_prior
@@ -43,8 +44,8 @@ TUNING = {
     "search": {"weight": {"low": 1e-5, "high": 1.0, "log": True},
                "iterations": {"low": 2, "high": 6, "integer": True}},
 }  # fmt: skip
-GRID = {**TUNING, "name": "grid", "trials": 100,
-        "search": {"weight": {"values": [1e-4, 1e-3, 1e-2]}, "iterations": {"values": [2, 4]}}}  # fmt: skip
+VALUES = {"weight": {"values": [1e-4, 1e-3, 1e-2]}, "iterations": {"values": [2, 4]}}
+GRID = {**TUNING, "name": "grid", "trials": 100, "search": VALUES}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Case:
         output: name of its output.
         unit: dotted name of the function that does a piece of work.
         lost: largest number of pieces of work that a kill may cost.
+        piece: what a piece of work is, in the plural.
         keeps: whether the output folder is continued, instead of appearing at the end.
     """
 
@@ -65,6 +67,7 @@ class Case:
     output: str
     unit: str
     lost: int
+    piece: str
     keeps: bool = False
 
     def run(self, folder: Path, said: Path, **how: Any) -> Ended:
@@ -119,26 +122,30 @@ def cases(data: Path) -> list[Case]:
     device = ["--device", "cpu", "--prior", prior]
     exact = ["--tolerance", 0.1, "--precision", "float32", *device]
     pc = ["--sampler", "pc", "--conditioner", "proximal", "--grid", "uniform", "--steps", 45]
-    evaluation = "medscore.priors.counted:Counted.denoise"
+    network = "medscore.priors.counted:Counted.denoise"
+    score = "medscore.tuning.objective:Search._one"
+    coding, nfe = "medscore.generation.coding", "evaluations"
+    bound = ["--method", "bound", "--draws", 4]
+    folder = ["--data", data]
     return [
-        Case("recon", ["recon", data / "m.h5", *pc, "--batch-size", 1, *device], "out", evaluation,
-             2 * EVERY + 1),
+        Case("recon", ["recon", data / "m.h5", *pc, "--batch-size", 1, *device], "out", network,
+             2 * EVERY + 1, nfe),
         Case("generate", ["generate", "-n", 4, "--batch-size", 2, "--steps", 45, *device], "out",
-             evaluation, EVERY + 1),
-        Case("train", ["train", data / "net.yaml", "--data", data], "out",
-             "medscore.training.loop:draw", 5, keeps=True),
-        Case("evaluate", ["evaluate", data / "eval.yaml", "--data", data, "--processes", 1], "out",
-             "medscore.evaluation.methods:cell_of", 1, keeps=True),
-        Case("tune (sampled)", ["tune", data / "tune.yaml", "--data", data], "out",
-             "medscore.tuning.objective:Search._one", 1, keeps=True),
-        Case("tune (grid)", ["tune", data / "grid.yaml", "--data", data], "out",
-             "medscore.tuning.objective:Search._one", 1, keeps=True),
-        Case("encode", ["encode", data / "scan.nii.gz", *exact], "codes.npz",
-             "medscore.generation.coding:encode", 1),
-        Case("decode", ["decode", data / "codes.npz", *exact], "out",
-             "medscore.generation.coding:decode", 1),
-        Case("likelihood", ["likelihood", data / "scan.nii.gz", "--method", "bound", "--draws", 4,
-                            *device], "out", "medscore.likelihood.report:assess_image", 1),
+             network, EVERY + 1, nfe),
+        Case("train", ["train", data / "net.yaml", *folder], "out",
+             "medscore.training.loop:draw", 5, "steps", keeps=True),
+        Case("evaluate", ["evaluate", data / "eval.yaml", *folder, "--processes", 1], "out",
+             "medscore.evaluation.methods:cell_of", 1, "cells", keeps=True),
+        Case("tune (sampled)", ["tune", data / "tune.yaml", *folder], "out", score, 1, "trials",
+             keeps=True),
+        Case("tune (grid)", ["tune", data / "grid.yaml", *folder], "out", score, 1, "trials",
+             keeps=True),
+        Case("encode", ["encode", data / "scan.nii.gz", *exact], "codes.npz", f"{coding}:encode",
+             1, "images"),
+        Case("decode", ["decode", data / "codes.npz", *exact], "out", f"{coding}:decode", 1,
+             "images"),
+        Case("likelihood", ["likelihood", data / "scan.nii.gz", *bound, *device], "out",
+             "medscore.likelihood.report:assess_image", 1, "images"),
     ]  # fmt: skip
 
 
@@ -199,6 +206,10 @@ def _content(path: Path) -> object:
     if path.suffix == ".md":  # its tables are those of the CSV files
         lines = path.read_text().splitlines()
         return [line for line in lines if not line.startswith(("|", "Written by"))]
+    if path.suffix == ".safetensors":  # the order of its header is random
+        with safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+            return dict(header), {key: file.get_tensor(key).tobytes() for key in file.keys()}  # noqa: SIM118
     return path.read_bytes()
 
 

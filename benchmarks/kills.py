@@ -4,7 +4,7 @@ Half of the kills strike at a change of a file (launcher.py), before, in the mid
 the others at a random time. Disks fill by an error at a random change of a file, and for real on a
 small tmpfs, where one can be mounted, which is enlarged before the command is repeated.
 
-    python benchmarks/kills.py --check --page docs/benchmarks/kills.md     # 300 kills, 150 full disks
+    python benchmarks/kills.py --check --page docs/benchmarks/kills.md
     python benchmarks/kills.py --count 20
 """
 
@@ -23,7 +23,27 @@ from pathlib import Path
 import torch
 from kill_cases import Case, cases, results
 from launcher import WHEN, Ended, Fate, warm
-from number import Number, exit_code, machine, show, table
+from number import Number, exit_code, show
+
+INTRO = """# Kills and full disks
+
+Written by `{command}`; {machine}.
+
+Every command runs on a small problem with an untrained network. It is killed with `kill -9`, every fourth
+time twice, or its disk is full; then it is repeated until it ends, and compared with an uninterrupted run.
+Half of the kills strike at a change of a file (opening, writing, syncing, renaming, removing, a commit of
+SQLite): before, in the middle of, or after it. The others come at a random time. A *full disk* is an error of
+the operating system at a random change of a file; a *small tmpfs* is too small, and enlarged before the
+command is repeated.
+
+The results are equal in every byte, except for durations and the time of day: images, samples, codes,
+likelihoods, tables, weights, states of training and `loss.jsonl`, the trials and the best setting of `tune`
+(by one process), and in `provenance.json` the number of network evaluations and operator calls, which count
+all parts of a run. TensorBoard's files are not compared: there is one for each start. *Done again* is the largest
+amount of work that a kill cost, of what it may cost: what was done since the last save.
+
+| command | ended by | runs | of these, did not end by themselves | other results | done again | more than that | something left over | any fault |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 PAGE = 4096
 """Bytes; a tmpfs grows by pages."""
@@ -107,7 +127,7 @@ def _judge_end(case: Case, fate: Fate, ended: Ended, folder: Path, tally: Tally)
             tally.wrong.append(f"{case.name}, {fate}: {ended.said}")
         return
     lines = [line for line in ended.said.splitlines() if line.startswith("error: ")]
-    if ended.code not in (0, 2) or ended.code == 2 and (len(lines) != 1 or "Trace" in ended.said):
+    if ended.code not in (0, 2) or (ended.code == 2 and (len(lines) != 1 or "Trace" in ended.said)):
         tally.wrong.append(f"{case.name}, {fate}: {ended.code} {ended.said}")
     if left := _unfinished(case, folder):
         tally.left += 1
@@ -117,16 +137,14 @@ def _judge_end(case: Case, fate: Fate, ended: Ended, folder: Path, tally: Tally)
 def _unfinished(case: Case, folder: Path) -> list[str]:
     """What a failed run should not have left behind: parts, locks, folders without a result."""
     names = [str(p.relative_to(folder)) for p in folder.rglob("*")]
-    bad = [n for n in names if ".part-" in n or n.endswith(".lock") and n != "out/study.lock"]
+    bad = [n for n in names if ".part-" in n or (n.endswith(".lock") and n != "out/study.lock")]
     useful = ("state.safetensors", "cells/", "study.db", ".resume/")
     if names and not any(word in name for name in names for word in useful):
         bad += [] if (folder / case.output).exists() and not case.keeps else names
     return bad
 
 
-def _judge_result(
-    case: Case, whole: Whole, folder: Path, parts: list[Ended], tally: Tally
-) -> None:
+def _judge_result(case: Case, whole: Whole, folder: Path, parts: list[Ended], tally: Tally) -> None:
     last = parts[-1]
     if last.code != 0 and "exists already" not in last.said:
         tally.wrong.append(f"{case.name}: the repeated run ends with {last.code}: {last.said}")
@@ -214,7 +232,7 @@ def _on_disk(case: Case, folder: Path, said: Path, size: int) -> bool:
 
 def _smallest(fits: Callable[[int], bool]) -> int:
     """The smallest number of bytes that fits, to a factor of two."""
-    size = 16 * PAGE
+    size = 4 * PAGE
     while not fits(size):
         size *= 2
     return size
@@ -251,13 +269,12 @@ def can_mount() -> bool:
         return False
 
 
-def numbers(name: str, tally: Tally, case: Case | None = None) -> Iterator[Number]:
+def numbers(name: str, tally: Tally) -> Iterator[Number]:
     """The rows of a tally.
 
     Args:
         name: what happened to which command.
         tally: what was found.
-        case: the command.
     """
     yield Number(f"{name}: runs", tally.runs)
     yield Number(f"{name}: of these, ended by it", tally.struck)
@@ -267,23 +284,42 @@ def numbers(name: str, tally: Tally, case: Case | None = None) -> Iterator[Numbe
     yield Number(f"{name}: wrong end, traceback, or any of these", len(tally.wrong), at_most=0)
 
 
+def page(found: list[tuple[Case, str, Tally]], command: str) -> str:
+    """The page of the documentation.
+
+    Args:
+        found: what happened to which command, and what was found.
+        command: the command that made it.
+    """
+    rows = [
+        f"| {case.name} | {what} | {t.runs} | {t.struck} | {t.different} | {t.lost} of {case.lost} "
+        f"{case.piece} | {t.over} | {t.left} | {len(t.wrong)} |"
+        for case, what, t in found
+    ]
+    return "\n".join((INTRO.format(command=command, machine=machine()), *rows, ""))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=300, help="number of kills; half as many disks")
+    parser.add_argument(
+        "--count", type=int, default=300, help="number of kills; half as many disks"
+    )
     parser.add_argument("--only", help="a command, instead of all")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
+    parser.add_argument("--no-mount", action="store_true", help="mount no tmpfs")
     parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
     parser.add_argument("--page", type=Path, help="page of the documentation to write")
     args = parser.parse_args()
     torch.set_num_threads(1)
     warm()
     found: list[Number] = []
+    every: list[tuple[Case, str, Tally]] = []
     with tempfile.TemporaryDirectory() as name:
         data, work = Path(name) / "data", Path(name) / "work"
         data.mkdir()
         work.mkdir()
         chosen = [c for c in cases(data) if args.only in (None, c.name)]
-        mounts = can_mount()
+        mounts = not args.no_mount and can_mount()
         for case in chosen:
             draw = random.Random(f"{args.seed} {case.name}")
             whole = Whole.of(case, work / "whole")
@@ -293,10 +329,13 @@ def main() -> int:
             if mounts:
                 tallies["small tmpfs"] = small_disks(case, whole, work, -(-each // 4), draw)
             for what, tally in tallies.items():
+                every.append((case, what, tally))
                 found += show(numbers(f"{case.name}, {what}", tally))
                 for text in tally.wrong:
                     print(f"    {text}")
             shutil.rmtree(work / "whole")
+    if args.page:
+        args.page.write_text(page(every, f"python benchmarks/kills.py --count {args.count}"))
     return exit_code(found, check=args.check)
 
 

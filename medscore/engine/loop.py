@@ -23,6 +23,7 @@ from medscore.engine.resume import (
     Progress,
     Residual,
     Spent,
+    compute_kept,
     load_progress,
     save_batch,
     save_point,
@@ -203,6 +204,7 @@ class _Walk:
         self.sampler = self.batch.conditioner.sampler(sampler)
         self.grid = job.times.to(job.device)
         if start is not None:
+            compute_kept(self.batch.conditioner)
             self.calls = job.calls()  # those of the preparation were counted before
             self.counted.evaluations = start.spent.evaluations
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from medscore.conditioners.base import Conditioner
 from medscore.engine.items import Item, ItemFolder
 from medscore.errors import Interrupted, MedscoreError, WriteError
 from medscore.io.files import forget
@@ -166,6 +168,23 @@ def _point(item: Item) -> Point:
         step=int(item.record["step"]),
         spent=Spent.of(item.record),
     )
+
+
+def compute_kept(conditioner: Conditioner) -> None:
+    """Compute what a conditioner computes at its first step and keeps, such as the norm of A.
+
+    A resumed run does so before it counts operator calls, because the first part counted them.
+
+    Args:
+        conditioner: its cached properties are computed, and those of its parts.
+    """
+    kind = type(conditioner)
+    for name in dir(kind):
+        if isinstance(getattr(kind, name, None), cached_property):
+            getattr(conditioner, name)
+    for part in vars(conditioner).values():
+        if isinstance(part, Conditioner):
+            compute_kept(part)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from medscore.tuning.space import Space, is_grid
 from medscore.white_noise import derive_seed
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+TRIED = (*FINISHED, TrialState.WAITING, TrialState.RUNNING)
 
 
 def lock_of(folder: Path) -> FileLock:
@@ -141,7 +142,7 @@ def queue_grid(study: optuna.Study, space: Space, seed: int) -> None:
         space: ranges by parameter, all with a list of values.
         seed: seed of the order.
     """
-    tried = [_settings(trial) for trial in study.get_trials(deepcopy=False)]
+    tried = [_settings(trial) for trial in study.get_trials(deepcopy=False, states=TRIED)]
     combinations = [
         dict(zip(space, values, strict=True))
         for values in product(*(r.values or () for r in space.values()))
@@ -153,8 +154,8 @@ def queue_grid(study: optuna.Study, space: Space, seed: int) -> None:
 
 
 def _settings(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    """The settings of a trial, also of one that is queued."""
-    return trial.params or dict(trial.system_attrs.get("fixed_params", {}))
+    """The settings of a trial, also of one that is queued or was killed while it chose them."""
+    return dict(trial.system_attrs.get("fixed_params", {})) or trial.params
 
 
 def optimise(
