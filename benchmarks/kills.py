@@ -23,27 +23,9 @@ from pathlib import Path
 import torch
 from kill_cases import Case, cases, results
 from launcher import WHEN, Ended, Fate, warm
-from number import Number, exit_code, show
+from number import Number, exit_code, machine, show
 
-INTRO = """# Kills and full disks
-
-Written by `{command}`; {machine}.
-
-Every command runs on a small problem with an untrained network. It is killed with `kill -9`, every fourth
-time twice, or its disk is full; then it is repeated until it ends, and compared with an uninterrupted run.
-Half of the kills strike at a change of a file (opening, writing, syncing, renaming, removing, a commit of
-SQLite): before, in the middle of, or after it. The others come at a random time. A *full disk* is an error of
-the operating system at a random change of a file; a *small tmpfs* is too small, and enlarged before the
-command is repeated.
-
-The results are equal in every byte, except for durations and the time of day: images, samples, codes,
-likelihoods, tables, weights, states of training and `loss.jsonl`, the trials and the best setting of `tune`
-(by one process), and in `provenance.json` the number of network evaluations and operator calls, which count
-all parts of a run. TensorBoard's files are not compared: there is one for each start. *Done again* is the largest
-amount of work that a kill cost, of what it may cost: what was done since the last save.
-
-| command | ended by | runs | of these, did not end by themselves | other results | done again | more than that | something left over | any fault |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+INTRO = Path(__file__).with_name("kills_intro.md")
 
 PAGE = 4096
 """Bytes; a tmpfs grows by pages."""
@@ -296,7 +278,9 @@ def page(found: list[tuple[Case, str, Tally]], command: str) -> str:
         f"{case.piece} | {t.over} | {t.left} | {len(t.wrong)} |"
         for case, what, t in found
     ]
-    return "\n".join((INTRO.format(command=command, machine=machine()), *rows, ""))
+    return "\n".join(
+        (INTRO.read_text().format(command=command, machine=machine()).rstrip(), *rows, "")
+    )
 
 
 def main() -> int:
