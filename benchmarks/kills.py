@@ -288,7 +288,7 @@ def main() -> int:
     parser.add_argument(
         "--count", type=int, default=300, help="number of kills; half as many disks"
     )
-    parser.add_argument("--only", help="a command, instead of all")
+    parser.add_argument("--only", action="append", help="a command, instead of all; repeatable")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     parser.add_argument("--no-mount", action="store_true", help="mount no tmpfs")
     parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
@@ -302,7 +302,7 @@ def main() -> int:
         data, work = Path(name) / "data", Path(name) / "work"
         data.mkdir()
         work.mkdir()
-        chosen = [c for c in cases(data) if args.only in (None, c.name)]
+        chosen = [c for c in cases(data) if not args.only or c.name in args.only]
         mounts = not args.no_mount and can_mount()
         for case in chosen:
             draw = random.Random(f"{args.seed} {case.name}")
