@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import logging
 import math
 from collections.abc import Iterator
@@ -16,10 +15,13 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
+from medscore.datasets.nifti_units import in_mm, place_in_time
 from medscore.datasets.volume import Source, Volume, check_values
+from medscore.datasets.voxels import check_header, read_voxels
 from medscore.errors import MedscoreError, reading
 from medscore.io.files import atomic_path
 from medscore.io.hdf5 import INFLATES
+from medscore.io.opening import file_sha256, regular_file
 
 
 def read_nifti(path: str | Path, *, channel: int | None = None) -> Volume:
@@ -36,13 +38,14 @@ def read_nifti(path: str | Path, *, channel: int | None = None) -> Volume:
     """
     path = Path(path)
     with reading("NIfTI", path):
+        check_header(regular_file(path))
         with _quiet():
             image = cast(SpatialImage, nib.load(path))
         if not hasattr(image, "affine"):
             raise MedscoreError(
                 f"holds a {type(image).__name__}, not a volume", where=path, hint="export a volume"
             )
-        image = _volume(path, image, channel)
+        chosen = _volume(path, image, channel)
         if image.get_data_dtype().kind not in "iuf":
             raise MedscoreError(
                 f"holds {image.get_data_dtype()} values, one real number per voxel is required",
@@ -50,20 +53,36 @@ def read_nifti(path: str | Path, *, channel: int | None = None) -> Volume:
                 hint="export a greyscale image",
             )
         _check_size(path, image)
-        oriented = _to_lps(image)
-        data = np.asarray(oriented.dataobj, dtype=np.float32)
-        content = path.read_bytes()
-        if data.size == 0:
-            raise ValueError(f"shape {data.shape} has no voxels")
+        if math.prod(image.shape) == 0:
+            raise ValueError(f"shape {image.shape} has no voxels")
+        oriented = _to_lps(read_voxels(path, image, chosen), np.asarray(image.affine))
+        data = np.asarray(oriented.dataobj)
     data = data.reshape(data.shape[0], data.shape[1], -1)
     values = np.ascontiguousarray(data.transpose(2, 1, 0))
     check_values(values, path)
+    affine, notes = in_mm(path, image, np.asarray(oriented.affine))
+    if len(image.shape) == 4:
+        notes.append(place_in_time(image, chosen))
     return Volume(
         values=values,
-        affine=np.asarray(oriented.affine, dtype=np.float64),
+        affine=affine,
         modality="unknown",
-        source=Source(kind="nifti", sha256=hashlib.sha256(content).hexdigest()),
+        source=Source(kind="nifti", sha256=file_sha256(path), notes=tuple(notes)),
     )
+
+
+def volume_count(path: Path) -> int:
+    """Number of volumes of a NIfTI file that a channel chooses from; 0 for a file that is not 4-D.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MedscoreError: its header cannot be read.
+    """
+    with reading("NIfTI", path), _quiet():
+        shape = cast(SpatialImage, nib.load(regular_file(path))).shape
+    return int(shape[3]) if len(shape) == 4 else 0
 
 
 def write_nifti(path: str | Path, values: NDArray[np.float32], affine: NDArray[np.float64]) -> None:
@@ -95,10 +114,10 @@ def _check_size(path: Path, image: SpatialImage) -> None:
         raise ValueError(f"declares {declared:,} bytes of voxels, more than it can hold")
 
 
-def _volume(path: Path, image: SpatialImage, channel: int | None) -> SpatialImage:
-    """The only volume of the file, or the chosen one of several; no voxels are read yet."""
-    if len(image.shape) in (2, 3) and channel in (None, 0):
-        return image
+def _volume(path: Path, image: SpatialImage, channel: int | None) -> int:
+    """Index of the only volume of the file, or of the chosen one of several."""
+    if len(image.shape) in (2, 3) and channel is None:
+        return 0
     count = image.shape[3] if len(image.shape) == 4 else 1
     if len(image.shape) not in (2, 3, 4) or (channel is None and count != 1):
         raise MedscoreError(
@@ -107,13 +126,18 @@ def _volume(path: Path, image: SpatialImage, channel: int | None) -> SpatialImag
             hint="choose one with `channel`" if len(image.shape) == 4 else "extract one volume",
         )
     chosen = channel or 0
+    if len(image.shape) != 4:
+        raise MedscoreError(
+            f"`channel` is {chosen}, which applies to 4-D files; this one has shape "
+            f"{tuple(image.shape)}", where=path, hint="leave it out",
+        )  # fmt: skip
     if not 0 <= chosen < count:
         raise MedscoreError(
             f"`channel` is {chosen}, the file has {count} volumes",
             where=path,
             hint=f"use 0 to {count - 1}" if count else "export it again",
         )
-    return image.slicer[:, :, :, chosen]
+    return chosen
 
 
 @contextmanager
@@ -128,10 +152,9 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _to_lps(image: SpatialImage) -> SpatialImage:
+def _to_lps(values: NDArray[np.float32], affine: NDArray[np.float64]) -> SpatialImage:
     """Reorient the axes to left, posterior, superior: columns, rows and slices as displayed."""
-    if len(image.shape) == 2:
-        image = nib.Nifti1Image(np.asarray(image.dataobj)[..., None], image.affine)
+    image = nib.Nifti1Image(values[..., None] if values.ndim == 2 else values, affine)
     target = nib.orientations.axcodes2ornt(("L", "P", "S"))
-    change = nib.orientations.ornt_transform(nib.orientations.io_orientation(image.affine), target)
-    return image.as_reoriented(change)
+    change = nib.orientations.ornt_transform(nib.orientations.io_orientation(affine), target)
+    return cast(SpatialImage, image.as_reoriented(change))

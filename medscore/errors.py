@@ -48,6 +48,10 @@ class WriteError(MedscoreError):
         return WriteError, (self.where or "", self.error)
 
 
+class MedscoreWarning(UserWarning):
+    """Something about the input or the result that the user should know."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during work whose state was saved; repeating the same call resumes it."""
 

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
-from medscore.io.hdf5 import array
+from medscore.io.hdf5 import array, member, open_hdf5
+from medscore.io.opening import regular_file
 from medscore.operators import noise
 from medscore.operators.base import Adjoint, Composition, Operator, Scaled, Sum
 from medscore.operators.ct import geometry
@@ -102,21 +103,12 @@ def load(path: Path) -> Operator:
     Raises:
         MedscoreError: no such file, another format, or contents that are not an operator.
     """
-    if not path.is_file():
-        raise MedscoreError(
-            "no such operator file", where=path, hint="write one with operators.store.save"
-        )
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise ValueError(f"format is {file.attrs.get('format')!r}, expected {FORMAT!r}")
-            operator: Operator = read(file["operator"])
-            return operator
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        what = " ".join(str(error).split())
-        raise MedscoreError(
-            f"contains no valid operator ({what})", where=path, hint="save it again"
-        ) from error
+    regular_file(path, "operator file", "write one with operators.store.save")
+    with open_hdf5(path, "an operator", "save it again") as file:
+        if file.attrs.get("format") != FORMAT:
+            raise ValueError(f"format is {file.attrs.get('format')!r}, expected {FORMAT!r}")
+        operator: Operator = read(member(file, "operator"))
+        return operator
 
 
 def write(group: Any, part: object) -> None:
@@ -161,7 +153,8 @@ def read(group: Any) -> Any:
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}, expected one of {', '.join(sorted(KINDS))}")
     arguments: dict[str, Any] = {name: _python(value) for name, value in attributes.items()}
-    for name, item in group.items():
+    for name in group:
+        item = member(group, name)
         arguments[name] = read(item) if isinstance(item, h5py.Group) else _tensor(item)
     try:
         return KINDS[kind](**arguments)

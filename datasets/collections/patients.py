@@ -10,10 +10,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydicom
-
-from medscore.datasets.dicom.files import dicom_files, is_dicom
+from medscore.datasets.dicom.files import dicom_files
+from medscore.datasets.dicom.form import is_dicom, quiet, read_dataset
 from medscore.errors import reading
+from medscore.io.opening import file_or_folder
 
 KEYWORDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 """Identifiers of a patient in order of preference; the first that is not empty is used."""
@@ -52,11 +52,11 @@ def dicom_origin(path: Path) -> Origin | None:
     Raises:
         MedscoreError: the DICOM file is damaged.
     """
-    file = next(dicom_files(path), None) if path.is_dir() else path
+    file = next(dicom_files(path), None) if file_or_folder(path).is_dir() else path
     if file is None or not is_dicom(file):
         return None
-    with reading("DICOM", file):
-        header = pydicom.dcmread(
+    with reading("DICOM", file), quiet():
+        header = read_dataset(
             file, stop_before_pixels=True, specific_tags=[*KEYWORDS, "Rows", "Columns"]
         )
         known = (str(header.get(keyword, "") or "").strip() for keyword in KEYWORDS)

@@ -6,7 +6,6 @@ label is an archive's ``label``, or the name of the folder in which a file lies.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,11 @@ from torch import Tensor
 
 from medscore.datasets.collections.sources import matching_paths
 from medscore.errors import MedscoreError, reading
+from medscore.io.numpy_files import is_npz, open_npz, read_npy
+from medscore.io.pictures import open_picture
 
 FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 ARRAYS = (".npz", ".npy")
-
-DENSEST = 10_000
-"""Upper bound of the pixels per byte of any format; a header that claims more is false."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,14 @@ class Pictures:
     Attributes:
         images: (n, channel, size, size) float32 from 0 to 1; one channel, or three for colour.
         labels: label of each image.
-        names: file of each image and its index in it.
+        names: name of the file of each image, and its index in it.
+        files: file of each image.
     """
 
     images: Tensor
     labels: tuple[str, ...]
     names: tuple[str, ...]
+    files: tuple[Path, ...] = ()
 
 
 def load_pictures(
@@ -68,6 +68,7 @@ def load_pictures(
     images: list[Tensor] = []
     labels: list[str] = []
     names: list[str] = []
+    files: list[Path] = []
     for pattern in patterns:
         hits = matching_paths(pattern, root)
         hits = [hit for hit in hits if hit.suffix.lower() in (*FILES, *ARRAYS)]
@@ -82,23 +83,24 @@ def load_pictures(
             images.append(_square(values, size, path))
             labels += found
             names += [f"{path.name}#{i}" for i in range(len(found))]
-    return Pictures(torch.cat(images).contiguous(), tuple(labels), tuple(names))
+            files += [path] * len(found)
+    return Pictures(torch.cat(images).contiguous(), tuple(labels), tuple(names), tuple(files))
 
 
 def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[str]]:
     """Images (n, channel, H, W) from 0 to 1, and their labels."""
     hint = "use PNG or JPEG files, or arrays (n, H, W) or (n, H, W, 3)"
-    with reading("pictures", path, hint), warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        if path.suffix.lower() in ARRAYS:
+    if path.suffix.lower() in ARRAYS:
+        with reading("pictures", path, hint):
             values, names = _arrays(path)
-        else:
-            white = None
-            with Image.open(path) as image:
-                if image.width * image.height > DENSEST * path.stat().st_size:
-                    raise ValueError(f"{image.width}x{image.height} pixels are not in the file")
-                values = _pixels(image, colour)[None]
-            names = [path.parent.name]
+    else:
+        white = None
+        with open_picture(path, "pictures", hint) as image:
+            pages = int(getattr(image, "n_frames", 1))
+            if pages != 1:
+                raise ValueError(f"{pages} pages or frames in one file")
+            values = _pixels(image, colour)[None]
+        names = [path.parent.name]
     if white is None:
         whole = np.issubdtype(values.dtype, np.integer)
         white = float(np.iinfo(values.dtype.name).max) if whole else 1.0
@@ -129,14 +131,13 @@ def _pixels(image: Image.Image, colour: bool) -> NDArray[Any]:
 
 
 def _arrays(path: Path) -> tuple[NDArray[Any], list[str]]:
-    with path.open("rb") as file:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            values, names = loaded, [""] * len(loaded)
-        else:
-            with loaded as archive:
-                values = archive["image"]
-                names = [str(name) for name in archive["label"]] if "label" in archive else []
+    names: list[str] = []
+    if is_npz(path):
+        with open_npz(path, "pictures") as archive:
+            values = archive["image"]
+            names = [str(name) for name in archive["label"]] if "label" in archive else []
+    else:
+        values = read_npy(path, "pictures")
     names = names or [""] * len(values)
     if values.dtype.kind not in "biuf":
         raise ValueError(f"an array of {values.dtype}")

@@ -14,14 +14,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import h5py
-
 from medscore.datasets.collections.patients import pseudonym
-from medscore.datasets.dicom.files import is_dicom
-from medscore.errors import MedscoreError, reading
+from medscore.datasets.dicom.form import is_dicom
+from medscore.errors import MedscoreError
+from medscore.io.hdf5 import open_hdf5
+from medscore.io.opening import is_regular
 
 FEWEST = 10
 """A DICOM series of fewer files is a scout or a radiograph."""
@@ -35,11 +35,14 @@ class Images:
         patient: identifies the patient; equal for all scans of a patient.
         files: one NIfTI, NumPy or fastMRI file, one DICOM folder, or the files of a DICOM series.
         name: readable name of the scan, by its file or folder.
+        public: names that a public collection gives the patient and the scan; outputs may state
+            them, unlike all other names of files and folders.
     """
 
     patient: str
     files: tuple[Path, ...]
     name: str
+    public: tuple[str, str] | None = None
 
 
 def lidc(root: Path) -> list[Images]:
@@ -103,7 +106,7 @@ def stored_patient(path: Path) -> str:
     Raises:
         MedscoreError: the file cannot be read.
     """
-    with reading("fastMRI", path), h5py.File(path, "r") as file:
+    with open_hdf5(path, "fastMRI") as file:
         return pseudonym(str(file.attrs.get("patient_id", path.stem)))
 
 
@@ -117,6 +120,10 @@ COLLECTIONS: dict[str, Callable[[Path], list[Images]]] = {
 _PATTERN = re.compile(
     r"(?P<name>[a-z0-9]+):(?P<folder>[^@]*)(@(?P<low>[0-9.]+)-(?P<high>[0-9.]+))?"
 )
+
+
+_ARCHIVED = re.compile(r"LIDC-IDRI-\d+|[CLN]\d{3}|BraTS2021_\d+|file\d+")
+"""Names of patients, or of files, in the archives of the collections."""
 
 
 def is_collection(pattern: str) -> bool:
@@ -153,12 +160,16 @@ def collected(pattern: str, root: Path) -> list[Images]:
             where=root,
             hint="use shares from 0 to 1, such as @0-0.9",
         )
-    found = COLLECTIONS[match["name"]](root / match["folder"])
+    folder = root / match["folder"]
+    found = [
+        replace(images, public=_public(images, folder))
+        for images in COLLECTIONS[match["name"]](folder)
+    ]
     kept = [images for images in found if low <= share(images.patient) < high]
     if not kept:
         raise MedscoreError(
             f"`data` {pattern!r}: {len(found)} scans of the collection, none in the share",
-            where=root / match["folder"],
+            where=folder,
             hint="check the folder: it holds the patients' folders or files",
         )
     return kept
@@ -173,11 +184,18 @@ def share(patient: str) -> float:
     return int(hashlib.sha256(patient.encode()).hexdigest()[:8], 16) / 2**32
 
 
+def _public(images: Images, folder: Path) -> tuple[str, str] | None:
+    """Patient and scan by the archive's own names; None where they are others."""
+    parts = images.files[0].relative_to(folder).parts
+    stem = parts[0].partition(".")[0]
+    return (stem, "/".join(parts)) if _ARCHIVED.fullmatch(stem) else None
+
+
 def _dicom(folder: Path) -> tuple[Path, ...]:
     if not folder.is_dir():
         return ()
     return tuple(
         path
         for path in sorted(folder.iterdir())
-        if path.is_file() and (path.suffix == ".dcm" or is_dicom(path))
+        if is_regular(path) and (path.suffix == ".dcm" or is_dicom(path))
     )

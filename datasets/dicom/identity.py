@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pydicom
-
-from medscore.datasets.dicom.files import is_dicom, list_series
+from medscore.datasets.dicom.files import list_series
+from medscore.datasets.dicom.form import is_dicom, quiet, read_dataset
+from medscore.datasets.dicom.uids import valid
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
+from medscore.io.opening import file_or_folder
 
 TAGS = (
     "PatientName",
@@ -35,8 +36,7 @@ def read_identity(path: str | Path, source: Source) -> dict[str, str]:
         MedscoreError: it is not DICOM, or belongs to another study.
     """
     path = Path(path)
-    if not path.exists():
-        raise MedscoreError("no such file or folder", where=path, hint="use the source's DICOM")
+    file_or_folder(path, hint="use the source's DICOM")
     files = [path]
     if path.is_dir():
         files = [series.files[0] for series in list_series(path)]
@@ -44,9 +44,9 @@ def read_identity(path: str | Path, source: Source) -> dict[str, str]:
         raise MedscoreError("is not a DICOM file", where=path, hint="use the source's DICOM")
     study = source.uids.get("StudyInstanceUID")
     for file in files:
-        with reading("DICOM", file):
-            ds = pydicom.dcmread(file, stop_before_pixels=True)
-            if study and ds.get("StudyInstanceUID") == study:
+        with reading("DICOM", file), quiet():
+            ds = read_dataset(file, stop_before_pixels=True)
+            if study and valid(ds.get("StudyInstanceUID", "")) == study:
                 return {tag: str(ds.get(tag, "")) for tag in TAGS}
     raise MedscoreError(
         "belongs to another study than the measurement",

@@ -14,7 +14,6 @@ scan was available to verify this.
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import struct
 from dataclasses import dataclass
@@ -22,14 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from medscore.datasets.dicom.opening import read_file
 from medscore.datasets.raw.projections import Projections, checked_geometry
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 from medscore.hounsfield import MU_WATER
+from medscore.io.opening import read_bytes
 
 TRANSVERSE, SHAPE = (0x7029, 0x1002), (0x7029, 0x100B)
 ANGLE, AXIAL, RADIUS = (0x7031, 0x1001), (0x7031, 0x1002), (0x7031, 0x1003)
@@ -61,8 +61,8 @@ def is_ct_pd(path: str | Path) -> bool:
     """
     for file in sorted(Path(path).glob("*.dcm"))[:1]:
         try:
-            return ANGLE in pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[ANGLE])
-        except (pydicom.errors.InvalidDicomError, OSError, ValueError, KeyError, AttributeError):
+            return ANGLE in read_file(file, stop_before_pixels=True, specific_tags=[ANGLE])
+        except MedscoreError:
             return False
     return False
 
@@ -83,10 +83,9 @@ def read_ct_pd(path: str | Path, *, size: int, spacing: float) -> Projections:
     digest, views = hashlib.sha256(), []
     first: Dataset | None = None
     for file in sorted(path.glob("*.dcm")):
-        content = file.read_bytes()
-        digest.update(content)
+        digest.update(read_bytes(file))
+        ds = read_file(file)
         with reading("DICOM", file):
-            ds = pydicom.dcmread(io.BytesIO(content))
             first = first or ds
             views.append(_view(file, ds))
     if first is None:

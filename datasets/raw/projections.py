@@ -22,7 +22,6 @@ The conventions of angles and detectors are those of ``medscore.operators.ct.geo
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,15 +30,16 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 import tifffile
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from medscore.datasets.probe import look
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 from medscore.hounsfield import MU_WATER
-from medscore.io.hdf5 import INFLATES, array
+from medscore.io.budget import check_memory
+from medscore.io.hdf5 import INFLATES, array, member, open_hdf5
+from medscore.io.opening import file_sha256, regular_file
+from medscore.io.yaml_files import read_yaml
 
 
 class ScanGeometry(BaseModel):
@@ -121,12 +121,7 @@ def read_geometry(path: str | Path) -> ScanGeometry:
     Raises:
         MedscoreError: it is not YAML, or a field is missing, unknown or out of range.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise MedscoreError(
-            "cannot be read as YAML", where=path, hint="see docs/measurement.md"
-        ) from error
+    content = read_yaml(path, like="docs/measurement.md", what="geometry file")
     return checked_geometry(content, path, hint="see docs/measurement.md")
 
 
@@ -162,7 +157,7 @@ def read_projections(path: str | Path, geometry: ScanGeometry) -> Projections:
         MedscoreError: the file is neither HDF5 nor TIFF, holds several arrays without a name in the
             geometry, contradicts the geometry, or holds invalid values.
     """
-    path = Path(path)
+    path = regular_file(path)
     data = _tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _hdf5(path, geometry)
     if data.ndim == 2:
         place = geometry.axes.index("slice")
@@ -181,8 +176,7 @@ def read_projections(path: str | Path, geometry: ScanGeometry) -> Projections:
         data = _logarithm(data, path)
     if not data.size or not np.isfinite(data).all() or not data.any():
         raise MedscoreError("holds NaN, infinity, or nothing", where=path, hint="export it again")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Projections(data, geometry, Source("projections", digest))
+    return Projections(data, geometry, Source("projections", file_sha256(path)))
 
 
 def _logarithm(data: NDArray[np.float32], where: Path) -> NDArray[np.float32]:
@@ -197,26 +191,41 @@ def _logarithm(data: NDArray[np.float32], where: Path) -> NDArray[np.float32]:
 
 
 def _tiff(path: Path) -> NDArray[Any]:
+    """The stack of a TIFF file; pages that were written one by one are put in their order."""
     with reading("TIFF", path), tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        declared = math.prod(series.shape) * series.dtype.itemsize
+        series = [s for s in file.series if not s.keyframe.is_reduced]
+        shapes = list(dict.fromkeys((s.shape, str(s.dtype)) for s in series))
+        if len(shapes) != 1 or (len(series) > 1 and len(series[0].shape) != 2):
+            raise MedscoreError(
+                f"holds {len(series)} images, of {' and '.join(map(_described, shapes[:3]))}",
+                where=path,
+                hint="save one stack, or pages of one size and type",
+            )
+        declared = len(series) * math.prod(series[0].shape) * series[0].dtype.itemsize
         if declared > INFLATES * path.stat().st_size:
             raise ValueError(f"declares {declared / 2**30:.2g} GiB that the file does not hold")
-        values: NDArray[Any] = series.asarray()
+        check_memory(4 * len(series) * math.prod(series[0].shape), path, "pixels")
+        pages: list[NDArray[Any]] = [s.asarray() for s in series]
+    values = pages[0] if len(pages) == 1 else np.stack(pages)
     if values.dtype.kind not in "iuf":
         raise MedscoreError(f"holds {values.dtype}", where=path, hint="use grey values")
     return values
 
 
+def _described(kind: tuple[tuple[int, ...], str]) -> str:
+    shape, dtype = kind
+    return f"{' x '.join(map(str, shape))} {dtype}"
+
+
 def _hdf5(path: Path, geometry: ScanGeometry) -> NDArray[Any]:
-    look(path)
-    with reading("HDF5", path), h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         name = geometry.dataset or _only(file)
-        if name not in file:
+        try:
+            return array(member(file, name), "iuf")
+        except KeyError:
             raise MedscoreError(
                 f"has no dataset {name!r}", where=path, hint="correct the geometry file"
-            )
-        return array(file[name], "iuf")
+            ) from None
 
 
 def _only(file: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -12,6 +13,7 @@ import typer
 import medscore
 from medscore.cli.codes import decode_, encode_
 from medscore.cli.demo import demo
+from medscore.cli.doctor import doctor
 from medscore.cli.evaluate import evaluate
 from medscore.cli.generate import generate
 from medscore.cli.inspect import inspect
@@ -20,12 +22,14 @@ from medscore.cli.measure import measure
 from medscore.cli.methods import methods
 from medscore.cli.priors import priors
 from medscore.cli.quality import quality
+from medscore.cli.quiet import notes, only_ours
 from medscore.cli.recon import recon
 from medscore.cli.simulate import simulate
 from medscore.cli.spelling import in_options
 from medscore.cli.train import train
 from medscore.cli.tune import tune
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reason
+from medscore.io.budget import VARIABLE, parse_size
 
 app = typer.Typer(
     name="medscore",
@@ -49,6 +53,7 @@ app.command("encode")(encode_)
 app.command("decode")(decode_)
 app.command()(quality)
 app.command()(methods)
+app.command()(doctor)
 app.add_typer(priors, name="priors")
 
 
@@ -64,8 +69,14 @@ def _root(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
-) -> None:
-    pass
+    memory: str | None = typer.Option(
+        None, "--memory", metavar="SIZE",
+        help="Memory budget of what a file declares, such as 16GiB. Default: the environment "
+        f"variable {VARIABLE}, or a quarter of the machine's memory.",
+    ),
+) -> None:  # fmt: skip
+    if memory is not None:
+        os.environ[VARIABLE] = str(parse_size(memory, "`memory`"))
 
 
 def main() -> None:
@@ -77,32 +88,35 @@ def main() -> None:
         kind = getattr(signal, name, None)  # Windows has no SIGHUP
         if kind is not None and signal.getsignal(kind) == signal.SIG_DFL:
             signal.signal(kind, signal.default_int_handler)
-    try:
+    with only_ours():
         try:
-            app()
-        finally:
-            sys.stdout.flush()
-    except MedscoreError as error:
-        _fail(error)
-    except OSError as error:  # a path too long, a full disk
-        # every file is written under an error that names it, but not what is printed
-        stream = "standard output" if error.errno == errno.ENOSPC else "a file"
-        where = error.filename or stream
-        _fail(MedscoreError(error.strerror or str(error), where=where, hint="check path and disk"))
-    except KeyboardInterrupt:
-        sys.exit(130)
+            try:
+                app()
+            finally:
+                sys.stdout.flush()
+        except MedscoreError as error:
+            _fail(error)
+        except OSError as error:  # a path too long, a full disk
+            # every file is written under an error that names it, but not what is printed
+            stream = "standard output" if error.errno == errno.ENOSPC else "a file"
+            where, hint = error.filename or stream, "check path and disk"
+            _fail(MedscoreError(error.strerror or str(error), where=where, hint=hint))
+        except MemoryError as error:
+            hint = "use a smaller size or fewer slices at a time"
+            _fail(MedscoreError(f"the memory does not suffice ({reason(error)})", hint=hint))
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 def _fail(error: MedscoreError) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    command = typer.main.get_command(app)
+    notes.drop()
+    root = command = typer.main.get_command(app)
     for word in sys.argv[1:]:
-        if word not in getattr(command, "commands", {}):
-            break
-        command = command.commands[word]  # type: ignore[attr-defined]
-    text = in_options(str(error), command)
+        command = getattr(command, "commands", {}).get(word, command)
+    text = in_options(in_options(str(error), command), root)
     with suppress(OSError):  # standard error cannot be written either
         Console(stderr=True, soft_wrap=True, highlight=False).print(
             Text(f"error: {text}", style="red")

@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from medscore.cli.quiet import notes
 from medscore.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def sampling_bar(title: str) -> Iterator[Callable[[StepInfo], None]]:
 @contextmanager
 def training_bar(title: str, total: int) -> Iterator[Callable[[int, float], None]]:
     """Show training steps, a running loss and ETA; yields a callback (step, loss)."""
+    notes.show()
     with ExitStack() as stack:
         view = _View(title, "loss ", stack)
         smooth: list[float] = []
@@ -103,6 +105,8 @@ class _View:
             total: all pieces.
             info: further text.
         """
+        if self.first is None:
+            notes.show()
         resumed = self.first is None and done > 1
         if self.first is None:  # what was finished before a resumption says nothing about speed
             self.first = (done, time.monotonic()) if resumed else (0, self.begin)

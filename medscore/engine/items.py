@@ -20,6 +20,7 @@ from torch import Tensor
 
 from medscore.errors import Interrupted, MedscoreError, WriteError
 from medscore.io.files import atomic_write, forget, remove_empty
+from medscore.io.opening import is_regular, is_there, regular_file
 
 POINT = "point"
 """Name of the state of an unfinished item."""
@@ -56,8 +57,8 @@ class ItemFolder:
         Raises:
             MedscoreError: a file is damaged or belongs to another run.
         """
-        if self.path.is_file():
-            raise self._damaged("it is a file")
+        if is_there(self.path) and not self.path.is_dir():
+            raise self._damaged("it is no folder")
         items: list[Item] = []
         while (item := self._read(_name(len(items)))) is not None:
             items.append(item)
@@ -75,6 +76,18 @@ class ItemFolder:
         """
         self._write(_name(number), item)
         self._file(POINT).unlink(missing_ok=True)
+
+    def saved_fingerprint(self) -> str | None:
+        """The fingerprint of the run whose items are saved; None if there are none to read."""
+        for path in (self._file(_name(0)), self._file(POINT)):
+            if not is_regular(path):
+                continue
+            try:
+                with safe_open(path, framework="pt") as file:
+                    return (file.metadata() or {}).get("fingerprint")
+            except (SafetensorError, OSError):  # load refuses it
+                return None
+        return None
 
     def load_point(self) -> Item | None:
         """The state of the unfinished item; None if there is none.
@@ -116,14 +129,16 @@ class ItemFolder:
 
     def _read(self, name: str) -> Item | None:
         path = self._file(name)
-        if not path.is_file():
+        if not is_there(path):
             return None
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(regular_file(path), framework="pt") as file:
                 header = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             fingerprint, record = header["fingerprint"], dict(json.loads(header["record"]))
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        except (
+            SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError,
+        ) as error:  # fmt: skip
             raise self._damaged(f"{path.name}: {error}") from error
         if fingerprint != self.fingerprint:
             raise MedscoreError(

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 from medscore.errors import WriteError, reading
 from medscore.io.files import PART, atomic_write
+from medscore.io.json_files import read_json
+from medscore.io.numpy_files import open_npz
+from medscore.io.opening import is_there
 from medscore.metrics.image_quality import Quality
 
 
@@ -29,14 +32,15 @@ class Cell:
     Attributes:
         task: name of the task.
         method: name of the method.
-        case: name of the slice.
-        patient: name of the patient.
+        case: what outputs call the slice (:class:`~medscore.datasets.collections.cohort.Case`).
+        patient: what outputs call its patient.
         qualities: quality by row of the table: of the method's image and, if the method draws
             several samples, of one sample.
         nfe: network evaluations per sample.
         operator_calls: batched applications of A, its adjoint and T_inv.
         residual: largest relative residual |y - A x| / |y|.
         seconds: wall time.
+        precision: precision of the network, of sampling methods.
     """
 
     task: str
@@ -48,6 +52,7 @@ class Cell:
     operator_calls: int
     residual: float
     seconds: float
+    precision: str = ""
 
 
 def key_of(*parts: Any) -> str:
@@ -78,7 +83,7 @@ class Store:
             key: key of the cell.
             images: whether its images must be stored too.
         """
-        return self._file(key).is_file() and (not images or self._images(key).is_file())
+        return is_there(self._file(key)) and (not images or is_there(self._images(key)))
 
     def put(self, key: str, cell: Cell, images: dict[str, NDArray[np.float32]] | None) -> None:
         """Write a cell; its images are written first, so that a stored cell is complete.
@@ -107,8 +112,9 @@ class Store:
             MedscoreError: the file is damaged.
         """
         path = self._file(key)
-        with reading("a finished cell", path, "remove it, and it is computed again"):
-            record = json.loads(path.read_text())
+        hint = "remove it, and it is computed again"
+        with reading("a finished cell", path, hint):
+            record = read_json(path, hint=hint)
             try:
                 found = {
                     row: Quality(**{k: math.inf if v is None else v for k, v in q.items()})
@@ -129,7 +135,7 @@ class Store:
         """
         path = self._images(key)
         hint = "remove it, and it is computed again"
-        with reading("images", path, hint), np.load(path, allow_pickle=False) as archive:
+        with open_npz(path, "images", hint) as archive:
             return {name: archive[name] for name in archive}
 
     def make(self) -> None:

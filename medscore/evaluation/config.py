@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from medscore.io.specs import Name, Strict, read_yaml, validated
+from medscore.io.specs import LARGEST_SIDE, Name, Strict, validated
+from medscore.io.yaml_files import read_yaml
 from medscore.measurements.spec import ScanSpec
+from medscore.registry.presets import MOST_SAMPLES, MOST_STEPS
 
 EXAMPLE = "configs/eval/sparse-ct.yaml"
 
@@ -21,14 +23,23 @@ class CohortSpec(Strict):
         data: file patterns relative to the data folder.
         size: rows and columns that slices are reduced to.
         spacing_mm: pixel spacing in mm of files that do not state it.
+        channel: volume of 4-D NIfTI files, from 0.
+        series: DICOM series of folders with several: UID, description or a part of it.
+        resample: interpolate uneven or tilted DICOM slices onto an even, upright grid.
+        accept: kinds of images that are used all the same; see
+            :func:`medscore.datasets.load.load_image`.
         limit: largest number of slices; equally spaced slices are taken.
     """
 
     modality: Literal["CT", "MR"]
     data: tuple[str, ...] = Field(min_length=1)
-    size: int = Field(default=128, ge=8)
+    size: int = Field(default=128, ge=8, le=LARGEST_SIDE)
     spacing_mm: float | None = Field(default=None, gt=0)
-    limit: int | None = Field(default=None, gt=0)
+    channel: int | None = Field(default=None, ge=0)
+    series: str | None = None
+    resample: bool = False
+    accept: tuple[str, ...] = ()
+    limit: int | None = Field(default=None, gt=0, lt=2**31)
 
 
 class TaskSpec(Strict):
@@ -58,7 +69,7 @@ class SamplingSpec(Strict):
         samples: number of posterior samples per slice.
         seed: seed of all random draws.
         noise: noise of the measurements.
-        precision: float32 or bf16.
+        precision: auto, float32 or bf16.
         set: parameters of the methods by dotted name.
     """
 
@@ -66,14 +77,14 @@ class SamplingSpec(Strict):
     prior: str | None = None
     sampler: str | None = None
     conditioner: str | None = None
-    steps: int | None = None
+    steps: int | None = Field(default=None, ge=1, le=MOST_STEPS)
     grid: str | None = None
     snr: float | None = None
     lam: float | None = None
-    samples: int = 8
+    samples: int = Field(default=8, ge=1, le=MOST_SAMPLES)
     seed: int = 0
     noise: str = "recorded"
-    precision: str = "bf16"
+    precision: str = "auto"
     set: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -164,7 +175,7 @@ class EvaluationSpec(Strict):
     metric: MetricSpec
     ours: str
     plot: Abscissa | None = None
-    pictures: int = Field(default=2, ge=0)
+    pictures: int = Field(default=2, ge=0, le=10_000)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
     @model_validator(mode="after")

@@ -14,8 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medscore.io.specs import Strict
+from medscore.io.specs import LARGEST_SIDE, Strict
 from medscore.io.weights import WeightsFile
+from medscore.nets.spec import Positive
 from medscore.objectives.denoising import ImportanceTimes
 from medscore.priors.contract import Provenance, SDESpec
 from medscore.sdes.base import expand
@@ -35,7 +36,7 @@ class ClassifierSpec(Strict):
         channels: channels of each resolution level, finest first.
     """
 
-    channels: tuple[int, ...] = Field(default=(32, 64, 128), min_length=1)
+    channels: tuple[Positive, ...] = Field(default=(32, 64, 128), min_length=1, max_length=16)
 
 
 class ClassifierContract(Strict):
@@ -57,8 +58,8 @@ class ClassifierContract(Strict):
     name: str
     classes: tuple[str, ...] = Field(min_length=2)
     quantity: str
-    size: int
-    image_channels: int
+    size: int = Field(gt=0, le=LARGEST_SIDE)
+    image_channels: Positive
     data_mean: float
     data_std: float
     sde: SDESpec

@@ -11,9 +11,10 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from medscore.errors import MedscoreError, reading
+from medscore.errors import MedscoreError
 from medscore.generation.latent import Agreement, slerp
 from medscore.io.files import atomic_path
+from medscore.io.numpy_files import open_npz
 from medscore.priors.contract import DataContract, SDESpec
 
 
@@ -23,7 +24,9 @@ class Codes:
 
     Attributes:
         code: (n, channel, H, W) on the CPU.
-        names: source file and position in it, for each image.
+        names: source file, without its folders, and position in it, for each image.
+        labels: what the file of codes calls each image: the start of its file's hash, and its
+            position in it.
         prior_sha256: hash of the prior's weights.
         sde: SDE of the prior, as JSON.
         nfe: network evaluations per image; the mean, rounded up.
@@ -32,6 +35,7 @@ class Codes:
 
     code: Tensor
     names: tuple[str, ...]
+    labels: tuple[str, ...]
     prior_sha256: str
     sde: str
     nfe: int
@@ -65,19 +69,24 @@ def check_same_latents(contract: DataContract, other: DataContract) -> None:
         )
 
 
-def write_codes(codes: Codes, file: Path, states: Sequence[Path] = ()) -> None:
+def write_codes(
+    codes: Codes, file: Path, states: Sequence[Path] = (), *, keep_identity: bool = False
+) -> None:
     """Write codes to a NumPy archive, atomically.
 
     Args:
         codes: the codes.
-        file: the archive (.npz) with ``code``, ``image`` (names), ``prior`` (hash), ``sde`` and
+        file: the archive (.npz) with ``code``, ``image`` (labels), ``prior`` (hash), ``sde`` and
             ``nfe``.
         states: saved states of the run, which are removed afterwards.
+        keep_identity: whether it states the names of the files too, as ``name``.
     """
+    names = {"name": np.array(codes.names)} if keep_identity else {}
     with atomic_path(file, states) as unfinished, unfinished.open("wb") as stream:
         np.savez_compressed(
-            stream, allow_pickle=False, code=codes.code.numpy(), image=np.array(codes.names),
+            stream, allow_pickle=False, code=codes.code.numpy(), image=np.array(codes.labels),
             prior=np.array(codes.prior_sha256), sde=np.array(codes.sde), nfe=np.array(codes.nfe),
+            **names,
         )  # fmt: skip
 
 
@@ -93,10 +102,7 @@ def read_codes(file: Path, contract: DataContract) -> tuple[Tensor, str]:
     """
     shape = (contract.channels, contract.size, contract.size)
     hint = "use a file written by `medscore encode`, and the prior that encoded it"
-    with (
-        reading("codes of this prior", file, hint),
-        np.load(file, allow_pickle=False) as archive,
-    ):
+    with open_npz(file, "codes of this prior", hint) as archive:
         code, sha256 = torch.from_numpy(archive["code"]), str(archive["prior"])
         sde = str(archive["sde"])
         if code.shape[1:] != shape or not len(code) or not bool(code.isfinite().all()):

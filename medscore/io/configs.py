@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from medscore.errors import MedscoreError
+from medscore.io.opening import is_regular, is_there, regular_file
 
 
 def config_path(config: str | Path, *kinds: str) -> Path:
@@ -19,12 +20,14 @@ def config_path(config: str | Path, *kinds: str) -> Path:
         MedscoreError: it is neither.
     """
     path = Path(config)
-    if path.is_file():
+    if is_regular(path):
         return path
     folder = Path(str(files("medscore.configs")))
     shipped = {file.stem: file for kind in kinds for file in sorted((folder / kind).glob("*.yaml"))}
     if str(config) in shipped:
         return shipped[str(config)]
+    if is_there(path):
+        return regular_file(path, "configuration")
     raise MedscoreError(
         "no such configuration",
         where=path,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from medscore.errors import MedscoreError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+LARGEST_SIDE = 8192
+"""Largest side of an image in pixels that a specification can ask for."""
 
 
 class Strict(BaseModel):
@@ -30,26 +32,6 @@ def first_fault(error: ValidationError, whole: str = "") -> str:
     key = ".".join(str(part) for part in fault["loc"]) or whole
     what = fault["msg"].removeprefix("Value error, ")
     return f"{key}: {what}" if key else what
-
-
-def read_yaml(path: str | Path, *, like: str = "configs/train/ct-128.yaml") -> Any:
-    """Read a YAML file.
-
-    Args:
-        path: file to read.
-        like: a valid file of the same kind, named in the hint.
-
-    Raises:
-        MedscoreError: there is no such file, or it is not YAML.
-    """
-    try:
-        return yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MedscoreError(
-            f"cannot be read as YAML ({str(error).splitlines()[0]})",
-            where=path,
-            hint=f"see {like} for a working example",
-        ) from error
 
 
 Spec = TypeVar("Spec", bound=Strict)

@@ -14,7 +14,6 @@ likelihood alone would call likely. The statistics of a prior are stored beside 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,8 @@ from medscore.datasets.collections.slices import FULL
 from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
+from medscore.io.json_files import read_json
+from medscore.io.opening import is_there
 from medscore.io.specs import Strict, validated
 from medscore.likelihood.bound import denoising_draw
 from medscore.priors.base import Prior
@@ -167,15 +168,11 @@ def read_typical(prior_file: Path, sha256: str) -> Typical | None:
         MedscoreError: the file is damaged, or belongs to other weights.
     """
     path = beside(prior_file)
-    if not path.is_file():
+    if not is_there(path):
         return None
-    try:
-        content = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
-        raise MedscoreError(
-            f"cannot be read as JSON ({error})", where=path,
-            hint="write it again with `medscore likelihood` and `typical`, or remove it",
-        ) from error  # fmt: skip
+    content = read_json(
+        path, hint="write it again with `medscore likelihood` and `typical`, or remove it"
+    )
     found = validated(Typical, content, path)
     if found.prior != sha256:
         raise MedscoreError(

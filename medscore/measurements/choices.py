@@ -12,6 +12,12 @@ from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.noise import Noiseless, NoiseModel
 
+MOST_VIEWS, MOST_COILS, MOST_IMPLANTS = 10_000, 256, 1000
+"""Largest numbers of views, receiver coils and metal discs."""
+
+MOST_SEED = 2**40 - 1
+"""Largest seed."""
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -109,5 +115,5 @@ def check_seed(seed: int) -> None:
     Raises:
         MedscoreError: it is negative, or 2^40 or more.
     """
-    if not 0 <= seed < 2**40:
-        raise MedscoreError(f"`seed` is {seed}", hint=f"use 0 to {2**40 - 1}")
+    if not 0 <= seed <= MOST_SEED:
+        raise MedscoreError(f"`seed` is {seed}", hint=f"use 0 to {MOST_SEED}")

@@ -8,7 +8,8 @@ the rest (:func:`medscore.io.hdf5.sealed`)::
     data         (slices, channel or coil, *grid) float32 or complex64, zero where nothing was
                  measured
     operator     attribute kind, and its arguments (medscore.operators.store)
-    geometry     attribute kind; affine (4, 4); uids/ attributes; instances (slices,)
+    geometry     attribute kind; affine (4, 4); uids/ attributes; instances (slices,); taken/
+                 attributes resample, accept and perhaps channel: what was read of the file
 
 The operator acts on images in ``image_unit``: attenuation in 1/mm, HU, or a magnitude in the
 scanner's unit.
@@ -17,6 +18,7 @@ scanner's unit.
 from __future__ import annotations
 
 import io
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +28,13 @@ import h5py
 import numpy as np
 
 from medscore import __version__
+from medscore.datasets.selection import WHOLE, Selection, selection
 from medscore.datasets.volume import Source
-from medscore.errors import MedscoreError, reading
+from medscore.errors import MedscoreError
+from medscore.io.budget import check_memory
 from medscore.io.files import atomic_write
-from medscore.io.hdf5 import SEAL_SIZE, array, checked_sha256, is_sealed, sealed
+from medscore.io.hdf5 import SEAL_SIZE, array, is_sealed, member, open_hashed, open_hdf5, sealed
+from medscore.io.opening import is_regular, regular_file
 from medscore.measurements.contents import (
     ATTENUATION,
     HU,
@@ -94,6 +99,13 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
         geometry.attrs["kind"] = m.source.kind
         geometry.create_dataset("affine", data=m.affine)
         geometry.create_group("uids").attrs.update(m.source.uids)
+        taken = geometry.create_group("taken").attrs
+        taken["resample"], taken["accept"] = (
+            m.source.taken.resample,
+            ",".join(m.source.taken.accept),
+        )
+        if m.source.taken.channel is not None:
+            taken["channel"] = m.source.taken.channel
         geometry.create_dataset(
             "instances", data=list(m.source.instances), dtype=h5py.string_dtype()
         )
@@ -109,12 +121,12 @@ def is_measurement(path: str | Path) -> bool:
         path: any file.
     """
     path = Path(path)
-    if not path.is_file() or is_sealed(path):
+    if not is_regular(path) or is_sealed(path):
         return True
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             return "format" in file.attrs or not ({"kspace", "dataset"} & set(file))
-    except (OSError, RuntimeError, TypeError):
+    except MedscoreError:
         return True
 
 
@@ -128,16 +140,12 @@ def read_measurement(path: str | Path) -> Measurement:
         MedscoreError: there is no such file, it is not HDF5 or of another format, a field is
             missing or invalid, or the data are not finite or do not fit the operator.
     """
-    path = _path(path)
-    if not path.is_file():
-        raise MedscoreError("no such measurement file", where=path, hint="see `medscore simulate`")
-    with reading("a measurement", path, AGAIN), path.open("rb") as opened:
-        sha256 = checked_sha256(opened)
-        with h5py.File(opened, "r") as file:
-            try:
-                measurement = _parse(path, file)
-            except KeyError as error:
-                raise _broken(path, f"lacks a field: {error.args[0]}") from error
+    path = regular_file(_path(path), "measurement file", "see `medscore simulate`")
+    with open_hashed(path, "a measurement", AGAIN) as (file, sha256):
+        try:
+            measurement = _parse(path, file)
+        except KeyError as error:
+            raise _broken(path, f"lacks a field: {error.args[0]}") from error
     _check_file(path, measurement)
     return replace(measurement, file_sha256=sha256)
 
@@ -150,29 +158,41 @@ def _parse(path: Path, file: Any) -> Measurement:
             where=path,
             hint=AGAIN,
         )
-    geometry = file["geometry"]
+    geometry = member(file, "geometry")
     image_unit = str(attrs["image_unit"])
     return Measurement(
-        data=array(file["data"], "iufc"),
-        operator=store.read(file["operator"]),
+        data=array(member(file, "data"), "iufc"),
+        operator=store.read(member(file, "operator")),
         task=str(attrs["task"]),
         modality=str(attrs["modality"]),
         image_unit=image_unit,
         mu_water=float(attrs["mu_water_per_mm"]) if IMAGE_UNITS.get(image_unit) == "CT" else None,
         noise=str(attrs["noise"]),
-        affine=np.asarray(array(geometry["affine"], "iuf"), dtype=np.float64),
+        affine=np.asarray(array(member(geometry, "affine"), "iuf"), dtype=np.float64),
         source=Source(
             kind=str(geometry.attrs["kind"]),
             sha256=str(attrs["source_sha256"]),
-            uids={k: str(v) for k, v in geometry["uids"].attrs.items()},
-            instances=tuple(v.decode() for v in array(geometry["instances"], "O")),
+            uids={k: str(v) for k, v in member(geometry, "uids").attrs.items()},
+            instances=tuple(v.decode() for v in array(member(geometry, "instances"), "O")),
+            taken=_taken(member(geometry, "taken").attrs) if "taken" in geometry else WHOLE,
         ),
     )
+
+
+def _taken(attrs: Any) -> Selection:
+    channel = attrs.get("channel")
+    return selection(
+        resample=bool(attrs["resample"]), channel=None if channel is None else int(channel),
+        accept=tuple(filter(None, str(attrs["accept"]).split(","))),
+    )  # fmt: skip
 
 
 def _check_file(path: Path, m: Measurement) -> None:
     if isinstance(m.operator, Operator) and (m.data.ndim != 4 or not len(m.data)):
         raise _broken(path, f"data have shape {m.data.shape}, expected (slices, channel, y, x)")
+    if isinstance(m.operator, Operator):
+        pixels = math.prod(m.operator.image_shape) * len(m.data)
+        check_memory(4 * pixels, path, "images")
     check_measurement(m, lambda what: _broken(path, what))
 
 

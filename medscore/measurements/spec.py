@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from medscore.errors import MedscoreError
-from medscore.io.specs import Strict
-from medscore.measurements.choices import Choices
+from medscore.io.specs import LARGEST_SIDE, Strict
+from medscore.measurements.choices import (
+    MOST_COILS,
+    MOST_IMPLANTS,
+    MOST_SEED,
+    MOST_VIEWS,
+    Choices,
+)
 from medscore.measurements.noise_model import noise_model
 from medscore.measurements.tasks import OPTIONS, TASKS
 
@@ -29,6 +35,14 @@ HINTS = {
     "seed": "use a whole number, such as 0",
 }
 """What to do about a value of another type."""
+
+RANGES = {
+    "views": (1, MOST_VIEWS),
+    "coils": (1, MOST_COILS),
+    "factor": (1, LARGEST_SIDE),
+    "seed": (0, MOST_SEED),
+}
+"""Smallest and largest value of the whole numbers."""
 
 
 class ScanSpec(Strict):
@@ -50,17 +64,17 @@ class ScanSpec(Strict):
     """
 
     task: str
-    views: int = DEFAULTS.views
+    views: int = Field(default=DEFAULTS.views, ge=1, le=MOST_VIEWS)
     arc: float = DEFAULTS.arc
     acceleration: float = DEFAULTS.acceleration
     mask: str = DEFAULTS.mask
-    coils: int = DEFAULTS.coils
-    factor: int = DEFAULTS.factor
+    coils: int = Field(default=DEFAULTS.coils, ge=1, le=MOST_COILS)
+    factor: int = Field(default=DEFAULTS.factor, ge=1, le=LARGEST_SIDE)
     blur: float = DEFAULTS.blur
     hidden: float = DEFAULTS.hidden
-    implants: tuple[tuple[float, float, float], ...] = ()
+    implants: tuple[tuple[float, float, float], ...] = Field((), max_length=MOST_IMPLANTS)
     noise: str = "none"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
 
 
 def choices(spec: ScanSpec) -> Choices:
@@ -99,6 +113,9 @@ def scan_spec(task: str, noise: str, seed: int, options: Mapping[str, Any]) -> S
     try:
         return ScanSpec(task=task, noise=noise, seed=seed, **options)
     except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
+        first = error.errors()[0]
+        name = str(first["loc"][0])
         given = {**options, "noise": noise, "seed": seed}[name]
-        raise MedscoreError(f"`{name}` is {given!r}", hint=HINTS[name]) from None
+        out = {"greater_than_equal", "less_than_equal"} & {first["type"]}
+        hint = f"use {' to '.join(map(str, RANGES[name]))}" if out else HINTS[name]
+        raise MedscoreError(f"`{name}` is {given!r:.60}", hint=hint) from None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.hounsfield import hu_to_mu
-from medscore.measurements.choices import Choices, Grid, Scan, side_of
+from medscore.measurements.choices import MOST_COILS, MOST_VIEWS, Choices, Grid, Scan, side_of
 from medscore.measurements.kspace_mask import kspace_mask
 from medscore.measurements.measurement import ATTENUATION, HU, MAGNITUDE
 from medscore.measurements.metal import metal_pixels, metal_scan
@@ -35,8 +35,6 @@ from medscore.operators.noise import (
 )
 
 __all__ = ["NEEDS", "OPTIONS", "TASKS", "Choices", "Grid", "Scan", "inpaint", "metal_pixels"]
-
-MOST_VIEWS = 10_000
 
 
 def sparse_ct(grid: Grid, c: Choices) -> Scan:
@@ -125,8 +123,8 @@ def mri_multicoil(grid: Grid, c: Choices) -> Scan:
     Raises:
         MedscoreError: the number of coils, the sampling pattern or its acceleration is invalid.
     """
-    if not 1 <= c.coils <= 256:
-        raise MedscoreError(f"`coils` is {c.coils}", hint="use 1 to 256")
+    if not 1 <= c.coils <= MOST_COILS:
+        raise MedscoreError(f"`coils` is {c.coils}", hint=f"use 1 to {MOST_COILS}")
     return _mri(MulticoilFourier(birdcage(c.coils, *grid.shape), _mask(grid, c)), c)
 
 

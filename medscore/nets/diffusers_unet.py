@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from medscore.errors import MedscoreError
-from medscore.nets.spec import NetworkSpec, Positive, check_halved
+from medscore.nets.spec import Few, NetworkSpec, Positive, check_halved
 from medscore.types import Images, Times
 
 DownBlock = Literal["DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D"]
@@ -56,8 +56,10 @@ class DiffusersUNetSpec(NetworkSpec):
     kind: Literal["diffusers"] = "diffusers"
     image_channels: Positive = 1
     sample_size: Positive | None = None
-    block_out_channels: tuple[Positive, ...] = Field(default=(224, 448, 672, 896), min_length=1)
-    layers_per_block: Positive = 2
+    block_out_channels: tuple[Positive, ...] = Field(
+        default=(224, 448, 672, 896), min_length=1, max_length=16
+    )
+    layers_per_block: Few = 2
     down_block_types: tuple[DownBlock, ...] = ("DownBlock2D", *("AttnDownBlock2D",) * 3)
     up_block_types: tuple[UpBlock, ...] = (*("AttnUpBlock2D",) * 3, "UpBlock2D")
     mid_block_type: Literal["UNetMidBlock2D"] | None = "UNetMidBlock2D"

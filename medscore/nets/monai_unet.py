@@ -11,7 +11,7 @@ from typing import Annotated, Literal, cast
 from pydantic import Field, model_validator
 from torch import nn
 
-from medscore.nets.spec import NetworkSpec, Positive, check_halved
+from medscore.nets.spec import Few, NetworkSpec, Positive, check_halved
 from medscore.types import State, Times
 
 Natural = Annotated[int, Field(ge=0)]
@@ -39,9 +39,9 @@ class MonaiUNetSpec(NetworkSpec):
     kind: Literal["monai"] = "monai"
     spatial_dims: Literal[2, 3] = 2
     image_channels: Positive = 1
-    channels: tuple[Positive, ...] = Field(default=(32, 64, 64, 64), min_length=1)
+    channels: tuple[Positive, ...] = Field(default=(32, 64, 64, 64), min_length=1, max_length=16)
     attention_levels: tuple[bool, ...] = (False, False, True, True)
-    res_blocks: Positive | tuple[Positive, ...] = 2
+    res_blocks: Few | tuple[Few, ...] = 2
     norm_num_groups: Positive = 32
     norm_eps: float = Field(default=1e-6, gt=0)
     num_head_channels: Positive | tuple[Natural, ...] = 8

@@ -31,7 +31,7 @@ class NCSNSpec(RefineNetSpec):
     """
 
     kind: Literal["ncsn"] = "ncsn"
-    levels: int = Field(10, gt=1)
+    levels: int = Field(10, gt=1, le=100_000)
 
     def build(self) -> nn.Module:
         return NCSN(self.image_channels, self.widths, self.dilations, levels=self.levels)

@@ -46,7 +46,7 @@ from medscore.nets.residual import (
     groups,
     initialise,
 )
-from medscore.nets.spec import NetworkSpec, Positive, check_halved
+from medscore.nets.spec import Few, NetworkSpec, Positive, check_halved
 from medscore.types import Images, Times
 
 
@@ -74,9 +74,9 @@ class NCSNPPSpec(NetworkSpec):
 
     kind: Literal["ncsnpp"] = "ncsnpp"
     image_channels: Positive = 1
-    width: Annotated[int, Field(gt=0, multiple_of=4)] = 128
-    multipliers: tuple[Positive, ...] = Field((1, 2, 2, 2), min_length=1)
-    blocks: Positive = 4
+    width: Annotated[int, Field(gt=0, le=16_384, multiple_of=4)] = 128
+    multipliers: tuple[Positive, ...] = Field((1, 2, 2, 2), min_length=1, max_length=16)
+    blocks: Few = 4
     attention: tuple[int, ...] = (1,)
     block: Literal["biggan", "ddpm"] = "biggan"
     resample: Literal["fir", "plain"] = "fir"

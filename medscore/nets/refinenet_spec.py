@@ -20,8 +20,8 @@ class RefineNetSpec(NetworkSpec):
 
     image_channels: Positive = 1
     width: Positive = 128
-    multipliers: tuple[Positive, ...] = Field((1, 2, 2, 2), min_length=1)
-    dilations: tuple[Positive, ...] = Field((1, 1, 2, 4), min_length=1)
+    multipliers: tuple[Positive, ...] = Field((1, 2, 2, 2), min_length=1, max_length=16)
+    dilations: tuple[Positive, ...] = Field((1, 1, 2, 4), min_length=1, max_length=16)
 
     @model_validator(mode="after")
     def _one_dilation_per_stage(self) -> RefineNetSpec:

@@ -9,7 +9,11 @@ from torch import nn
 
 from medscore.io.specs import Strict
 
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=16_384)]
+"""Number of channels or groups; larger ones are mistakes that would take all memory."""
+
+Few = Annotated[int, Field(gt=0, le=256)]
+"""Number of blocks or layers."""
 
 
 class NetworkSpec(Strict):

@@ -12,7 +12,7 @@ from typing import Literal, cast
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from medscore.nets.spec import NetworkSpec, Positive, check_multiple
+from medscore.nets.spec import Few, NetworkSpec, Positive, check_multiple
 
 
 class UNetSpec(NetworkSpec):
@@ -28,9 +28,9 @@ class UNetSpec(NetworkSpec):
     """
 
     kind: Literal["unet"] = "unet"
-    channels: tuple[Positive, ...] = Field((48, 48, 96, 128), min_length=1)
-    blocks: Positive = 1
-    fold: Positive = 2
+    channels: tuple[Positive, ...] = Field((48, 48, 96, 128), min_length=1, max_length=16)
+    blocks: Few = 1
+    fold: Few = 2
     groups: Positive = 8
     image_channels: Positive = 1
 

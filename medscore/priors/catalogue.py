@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from medscore.errors import MedscoreError
+from medscore.io.opening import is_there, regular_file
 
 DEFAULT_PRIORS = {"CT": "ct-128", "MR": "mri-128"}
 """The default prior of each modality."""
@@ -34,8 +35,8 @@ def prior_path(name: str) -> Path:
     if name in shipped:
         return shipped[name]
     path = Path(name)
-    if path.is_file():
-        return path
+    if is_there(path):
+        return regular_file(path, "prior")
     raise MedscoreError(
         f"no prior {name!r}", hint=f"use a path or one of: {', '.join(shipped) or 'none shipped'}"
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from medscore.domain import ImageDomain
-from medscore.io.specs import Strict
+from medscore.io.specs import LARGEST_SIDE, Strict
 from medscore.nets.diffusers_unet import DiffusersUNetSpec
 from medscore.nets.monai_unet import MonaiUNetSpec
 from medscore.nets.ncsn import NCSNSpec
@@ -117,7 +117,7 @@ class DDPMSpec(_SDE):
     """
 
     kind: Literal["ddpm"] = "ddpm"
-    scales: int = 1000
+    scales: int = Field(default=1000, le=100_000)
     beta_min: float = 0.1
     beta_max: float = 20.0
 
@@ -154,7 +154,7 @@ class PredictionSpec(Strict):
 
     target: Literal["edm", "score", "scaled_score", "noise", "velocity", "clean"] = "edm"
     condition: Literal["log_ratio", "log_sigma", "time", "level"] = "log_ratio"
-    levels: int = Field(default=1000, gt=1)
+    levels: int = Field(default=1000, gt=1, le=100_000)
 
     def preconditioning(self, data_std: float) -> Preconditioning:
         """The preconditioning of the prediction target.
@@ -208,7 +208,7 @@ class DataContract(ImageDomain):
     """
 
     name: str
-    size: int = Field(gt=0)
+    size: int = Field(gt=0, le=LARGEST_SIDE)
     spacing_mm: tuple[float, float]
     data_mean: float
     data_std: float = Field(gt=0)

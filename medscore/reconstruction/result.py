@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscore.engine.resume import Residual
+from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
 
 
@@ -28,6 +29,9 @@ class Reconstruction:
         measurement: the data that were reconstructed.
         record: method, settings and prior, for provenance.json.
         warnings: warnings about the result.
+
+    Raises:
+        MedscoreError: samples or residuals are not finite.
     """
 
     samples: NDArray[np.float32]
@@ -39,6 +43,13 @@ class Reconstruction:
     measurement: Measurement
     record: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.residual).all() or not np.isfinite(self.samples).all():
+            raise MedscoreError(
+                "the reconstruction is not finite: values overflowed",
+                hint="check the scale of the measurement, or use another method",
+            )
 
     @property
     def mean(self) -> NDArray[np.float32]:

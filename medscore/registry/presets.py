@@ -16,10 +16,15 @@ from typing import Any
 from pydantic import Field
 
 from medscore.errors import MedscoreError
-from medscore.io.specs import Strict, read_yaml, validated
+from medscore.io.opening import is_there
+from medscore.io.specs import Strict, validated
+from medscore.io.yaml_files import read_yaml
 from medscore.registry.checks import check_counts, check_precision
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.table import Table
+
+MOST_STEPS, MOST_SAMPLES = 100_000, 10_000
+"""Largest number of steps of a time grid, and of samples per slice."""
 
 THESIS = "thesis"
 """Short name of the dissertation's preset for sparse-view CT."""
@@ -49,7 +54,8 @@ class Settings:
         samples: number of posterior samples per slice.
         seed: seed of all random draws.
         noise: name of the noise of the measurements; see docs/measurement.md.
-        precision: float32, or bf16 for autocast of the network.
+        precision: float32, bf16 for autocast of the network, or auto for the faster one if it
+            changes the images little (:mod:`medscore.priors.precision`).
         parameters: parameters of the methods by dotted name.
     """
 
@@ -61,7 +67,7 @@ class Settings:
     samples: int = 1
     seed: int = 0
     noise: str = "recorded"
-    precision: str = "float32"
+    precision: str = "auto"
     parameters: Parameters = field(default_factory=dict)
 
     def check(self) -> None:
@@ -71,8 +77,8 @@ class Settings:
             MedscoreError: an invalid setting; the message names it.
         """
         check_counts(
-            ("steps", self.steps, 1, 100_000),
-            ("samples", self.samples, 1, 10_000),
+            ("steps", self.steps, 1, MOST_STEPS),
+            ("samples", self.samples, 1, MOST_SAMPLES),
             ("seed", self.seed, 0, 2**63 - 1),
         )
         check_precision(self.precision)
@@ -153,7 +159,7 @@ def preset(name: str) -> Settings:
         return DEFAULTS
     shipped = thesis_presets()
     path = shipped.get("sparse-ct-lidc" if name == THESIS else name, Path(name))
-    if not path.is_file():
+    if not is_there(path):
         raise MedscoreError(
             f"no preset {name!r}",
             hint=f"use a YAML file, fast, {THESIS}, or one of: {', '.join(shipped)}",

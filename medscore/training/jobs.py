@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from medscore.errors import MedscoreError
 from medscore.io.configs import config_path
-from medscore.io.specs import read_yaml
+from medscore.io.yaml_files import read_yaml
 from medscore.registry.checks import resolve_device
 from medscore.training.classifier import prepare_classifier
 from medscore.training.dequantizer import prepare_dequantizer

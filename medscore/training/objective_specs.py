@@ -90,7 +90,7 @@ class HighOrderObjective(Strict):
     kind: Literal["high_order"]
     second: float = Field(default=1.0, ge=0)
     third: float = Field(default=0.1, ge=0)
-    probes: int = Field(default=1, gt=0)
+    probes: int = Field(default=1, gt=0, le=10_000)
 
     def build(self, data_std: float) -> Objective:
         """The objective.
@@ -111,7 +111,7 @@ class Discrete(Strict):
     """
 
     kind: Literal["smld", "ddpm"]
-    scales: int = Field(default=1000, gt=1)
+    scales: int = Field(default=1000, gt=1, le=100_000)
 
     def build(self, data_std: float) -> Objective:
         """The objective.

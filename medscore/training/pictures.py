@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medscore.datasets.collections.pictures import Pictures, load_pictures
 from medscore.errors import MedscoreError
+from medscore.io.specs import LARGEST_SIDE
 from medscore.priors.contract import DataContract, Network, PredictionSpec, SDESpec
 from medscore.priors.network import NetworkPrior
 from medscore.training.data import TrainingData, data_statistics, identity_of, provenance_of
@@ -37,7 +38,7 @@ class PictureData(TrainingRecipe):
 
     pictures: tuple[str, ...] = Field(min_length=1)
     validation: tuple[str, ...] = ()
-    size: int = Field(gt=0)
+    size: int = Field(gt=0, le=LARGEST_SIDE)
     colour: bool = False
     white: float | None = Field(default=None, gt=0)
     mirror: bool = False

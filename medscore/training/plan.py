@@ -9,6 +9,9 @@ from typing import Literal
 import torch
 from torch import nn
 
+MOST_BATCH = 65_536
+"""Largest number of images of an optimiser step."""
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -67,6 +70,8 @@ class TrainingPlan:
         if not 0 <= self.seed < 2**40:  # every step's own seed still fits 63 bits
             raise ValueError(f"seed is {self.seed}, 0 to 2^40 is needed")
         at_least = dict.fromkeys(("steps", "batch", "accumulate", "save_every", "log_every"), 1)
+        if self.batch > MOST_BATCH:
+            raise ValueError(f"batch is {self.batch}, at most {MOST_BATCH} is possible")
         at_least |= dict.fromkeys(("warmup", "cooldown", "validate_every", "sample_every"), 0)
         for name, least in at_least.items():
             if not least <= getattr(self, name) < 2**63:

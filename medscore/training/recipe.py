@@ -10,11 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from medscore.datasets.collections.augment import Augmentation
-from medscore.io.specs import Name, Strict, read_yaml, validated
+from medscore.io.specs import LARGEST_SIDE, Name, Strict, validated
+from medscore.io.yaml_files import read_yaml
 from medscore.priors.contract import Network, PredictionSpec, SDESpec
 from medscore.training.objective_specs import EDMObjective, ObjectiveSpec
 from medscore.training.plan import TrainingPlan
@@ -47,6 +47,11 @@ class ImageRecipe(TrainingRecipe):
         oversample: slices are loaded and augmented at this multiple of ``size``, then reduced.
         data: patterns of the training files, relative to the data folder.
         validation: patterns of the validation files, of other patients.
+        channel: volume of 4-D NIfTI files, from 0.
+        series: DICOM series of folders with several: UID, description or a part of it.
+        resample: interpolate uneven or tilted DICOM slices onto an even, upright grid.
+        accept: kinds of images that are used all the same; see
+            :func:`medscore.datasets.load.load_image`.
         augmentation: random turns, shifts and so on.
     """
 
@@ -54,10 +59,14 @@ class ImageRecipe(TrainingRecipe):
     quantity: Literal["HU", "magnitude"]
     low: float
     high: float
-    size: int = Field(gt=0)
+    size: int = Field(gt=0, le=LARGEST_SIDE)
     oversample: Literal[1, 2] = 2
     data: tuple[str, ...] = Field(min_length=1)
     validation: tuple[str, ...] = ()
+    channel: int | None = Field(default=None, ge=0)
+    series: str | None = None
+    resample: bool = False
+    accept: tuple[str, ...] = ()
     augmentation: Augmentation = Augmentation()
 
     @model_validator(mode="after")
@@ -150,7 +159,7 @@ def network_configs() -> dict[str, dict[str, Any]]:
     """The parameters of the networks in ``configs/networks``, by name."""
     folder = files("medscore.configs") / "networks"
     return {
-        path.name.removesuffix(".yaml"): yaml.safe_load(path.read_text())
+        path.name.removesuffix(".yaml"): read_yaml(Path(str(path)))
         for path in folder.iterdir()
         if path.name.endswith(".yaml")
     }

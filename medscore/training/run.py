@@ -13,6 +13,7 @@ from torch import nn
 
 from medscore.errors import MedscoreError, WriteError
 from medscore.io.files import atomic_write, working_folder
+from medscore.io.identity import without_folders
 from medscore.io.weights import WeightsFile
 from medscore.training.data import TrainingData
 from medscore.training.launch import processes
@@ -177,10 +178,12 @@ def _claim(output: Path, recipe: Path, engine: Any, stack: ExitStack) -> None:
     refusal: MedscoreError | None = None
     if engine.is_global_zero:
         try:
-            content, state = recipe.read_bytes(), output / "state.safetensors"
+            content, state = without_folders(recipe), output / "state.safetensors"
             stack.enter_context(working_folder(output, state.exists))
             (output / "samples").mkdir(exist_ok=True)
-            atomic_write(output / "recipe.yaml", content)
+            copy = output / "recipe.yaml"
+            if not (copy.exists() and copy.samefile(recipe)):
+                atomic_write(copy, content.encode())
         except OSError as error:
             refusal = WriteError(output, error)
         except MedscoreError as error:

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
+from medscore.io.json_files import parse_json
+from medscore.io.opening import regular_file
+from medscore.io.weights import check_finite
 from medscore.training.monitor import NOTHING, Memory
 
 
@@ -34,6 +37,9 @@ def save_state(
         optimiser: its state is saved.
         identity: identifies the run (recipe, data, ...), by name; see :func:`load_state`.
         memory: what the monitor of the run remembers.
+
+    Raises:
+        MedscoreError: a number is NaN or infinite; nothing is written.
     """
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
@@ -41,6 +47,7 @@ def save_state(
         tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items()}
     # SGD stores None for a momentum that is not used
     cpu = {k: v.detach().cpu().contiguous() for k, v in tensors.items() if v is not None}
+    check_finite(cpu, path, "lower `learning_rate`; the state saved before is intact")
     header = {
         "step": str(step),
         "identity": json.dumps(identity),
@@ -69,8 +76,9 @@ def load_state(
         The number of the last finished step, and what the monitor of the run remembered.
 
     Raises:
-        MedscoreError: the file is not a training state, belongs to another network, or to a run
-            with another ``identity``; the message names the first entry that differs.
+        MedscoreError: the file is not a training state, holds numbers that are NaN or infinite,
+            belongs to another network, or to a run with another ``identity``; the message names the
+            first entry that differs.
     """
     step, theirs, memory, tensors = _read(path)
     for name, ours in identity.items():
@@ -125,13 +133,23 @@ def averaged_weights(folder: Path) -> tuple[int, dict[str, Tensor]]:
 
 def _read(path: Path) -> tuple[int, dict[str, str], Memory, dict[str, Tensor]]:
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular_file(path), framework="pt") as file:
             header = file.metadata() or {}
-            step, identity = int(header["step"]), json.loads(header["identity"])
-            memory: Memory = json.loads(header["monitor"]) if "monitor" in header else NOTHING
+            step, identity = int(header["step"]), parse_json(header["identity"])
+            memory = _memory(header)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return step, identity, memory, tensors
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise MedscoreError(
             f"not a training state ({error})", where=path, hint="remove the file to start again"
         ) from error
+    check_finite(tensors, path, "remove the file, and train again with a lower `learning_rate`")
+    return step, identity, memory, tensors
+
+
+def _memory(header: dict[str, str]) -> Memory:
+    """What the monitor remembered; nothing in a state of an earlier version."""
+    if "monitor" not in header:
+        return NOTHING
+    found = parse_json(header["monitor"])
+    losses = [float(loss) for loss in found["losses"]]
+    return {"losses": losses, "mean_norm": float(found["mean_norm"])}

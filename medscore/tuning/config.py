@@ -8,8 +8,12 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from medscore.evaluation.config import CohortSpec, MethodSpec, MetricSpec, TaskSpec
-from medscore.io.specs import Name, Strict, read_yaml, validated
-from medscore.tuning.space import Range
+from medscore.io.specs import Name, Strict, validated
+from medscore.io.yaml_files import read_yaml
+from medscore.tuning.space import Range, grid_size, is_grid
+
+MOST_TRIALS = 100_000
+"""Largest number of trials of a search, and of combinations of a grid."""
 
 Score = Literal["psnr", "ssim", "held-out", "sure"]
 
@@ -35,7 +39,7 @@ class TuningSpec(Strict):
     search: dict[str, Range] = Field(min_length=1)
     cohort: CohortSpec | None = None
     task: TaskSpec | None = None
-    trials: int = Field(default=100, gt=0)
+    trials: int = Field(default=100, gt=0, le=MOST_TRIALS)
     score: Score = "ssim"
     folds: int = Field(default=1, ge=1, le=8)
     metric: MetricSpec = MetricSpec(convention="ct")
@@ -45,6 +49,11 @@ class TuningSpec(Strict):
     def _can_be_searched(self) -> TuningSpec:
         if self.method.supervised is not None:
             raise ValueError("a supervised method has nothing to tune except its training")
+        if is_grid(self.search) and grid_size(self.search) > MOST_TRIALS:
+            raise ValueError(
+                f"search has {grid_size(self.search):,} combinations, at most {MOST_TRIALS:,} are "
+                "searched: leave out values, or give low and high"
+            )
         return self
 
 

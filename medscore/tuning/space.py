@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from medscore.io.specs import Strict
 
@@ -27,7 +27,7 @@ class Range(Strict):
     high: float | None = None
     log: bool = False
     integer: bool = False
-    values: tuple[Value, ...] | None = None
+    values: tuple[Value, ...] | None = Field(default=None, max_length=10_000)
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> Range:
@@ -38,6 +38,8 @@ class Range(Strict):
             raise ValueError("set low and high with low < high, or values")
         elif self.log and not self.low > 0:
             raise ValueError("low must be greater than 0 for a logarithmic range")
+        elif self.integer and max(abs(self.low), abs(self.high)) >= 2**53:
+            raise ValueError("low and high of integers must be below 2^53")
         return self
 
     def suggest(self, trial: Any, name: str) -> Value:

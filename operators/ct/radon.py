@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medscore.errors import MedscoreWarning
 from medscore.operators.autograd import outside
 from medscore.operators.base import Operator
 from medscore.operators.ct.fbp import Window, ramp_filter
@@ -173,6 +174,7 @@ def _warn_if_truncated(geometry: Geometry) -> None:
             f"the detector covers a circle of radius {geometry.field_of_view:g} mm: "
             f"{100 * share:.1f} % of the image's pixels lie outside it, and their attenuation "
             "is missing in some views",
+            MedscoreWarning,
             stacklevel=3,
         )
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from medscore.io.specs import Strict, read_yaml, validated
+from medscore.io.specs import Strict, validated
+from medscore.io.yaml_files import read_yaml
 from medscore.priors import catalogue
 from medscore.priors.catalogue import prior_folder, shipped_priors
 from medscore.priors.checkpoint import read_checkpoint, verify

@@ -6,21 +6,24 @@ weights-only unpickler: it builds tensors, containers and numbers and refuses ev
 
 from __future__ import annotations
 
-import hashlib
-import json
+import os
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from medscore.errors import MedscoreError
+from medscore.io.budget import check_memory
+from medscore.io.json_files import parse_json
+from medscore.io.opening import file_sha256, open_file, read_bytes
+from medscore.io.yaml_files import SIZE, parse_yaml
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,10 @@ def read_content(path: Path) -> object:
 
     Raises:
         MedscoreError: the file does not exist, is damaged, or is a pickle that holds more than
-            tensors and plain values.
+            tensors and plain values or that this version of torch does not read safely.
     """
-    if not path.is_file():
-        raise MedscoreError(
-            "no such file", where=path, hint="give a checkpoint file or a diffusers folder"
-        )
-    with path.open("rb") as file:
+    with open_file(path, hint="give a checkpoint file or a diffusers folder") as file:
+        check_memory(os.fstat(file.fileno()).st_size, path, "weights")
         head = file.read(9)
     if head[8:] == b"{":  # safetensors: a length in eight bytes, then JSON
         try:
@@ -64,8 +64,19 @@ def read_content(path: Path) -> object:
             raise MedscoreError(
                 f"a damaged safetensors file ({error})", where=path, hint="fetch it again"
             ) from error
+    if not _safe_unpickler():
+        raise MedscoreError(
+            f"is a pickle, which torch {torch.__version__} does not read safely", where=path,
+            hint="update torch to 2.6 or later, or save the weights as safetensors",
+        )  # fmt: skip
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+            check_memory(size, path, "weights")
         return torch.load(path, map_location="cpu", weights_only=True)
+    except MedscoreError:
+        raise
     except Exception as error:  # damaged and hostile files raise errors of any type
         raise _refusal(path, error) from None
 
@@ -79,22 +90,14 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         MedscoreError: the file does not exist, or holds no mapping.
     """
+    hint = "see the examples in docs/import.md"
+    content = read_bytes(path, hint=hint, most=SIZE)
     try:
-        text = path.read_text()
-        try:
-            settings = json.loads(text)
-        except ValueError:  # JSON first, since YAML reads 1e-4 as a string
-            settings = yaml.safe_load(text)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MedscoreError(
-            f"cannot be read as JSON or YAML ({str(error).splitlines()[0]})",
-            where=path,
-            hint="see the examples in docs/import.md",
-        ) from error
+        settings = parse_json(content)
+    except ValueError:  # JSON first, since YAML reads 1e-4 as a string
+        settings = parse_yaml(content, path, hint=hint)
     if not isinstance(settings, dict):
-        raise MedscoreError(
-            "no mapping of keys to values", where=path, hint="see the examples in docs/import.md"
-        )
+        raise MedscoreError("no mapping of keys to values", where=path, hint=hint)
     return settings
 
 
@@ -118,6 +121,8 @@ def state_dict(source: Source) -> dict[str, Tensor]:
             f"holds {what}", where=source.path, hint="save the state_dict() of the one to import"
         )
     (weights,) = found.values()
+    size = sum(value.numel() for value in weights.values())  # a view can repeat few numbers
+    check_memory(4 * size, source.path, "weights")
     start = "module." if all(name.startswith("module.") for name in weights) else ""
     return {name.removeprefix(start): value for name, value in weights.items()}
 
@@ -128,8 +133,7 @@ def sha256(path: Path) -> str:
     Args:
         path: file to read.
     """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)
 
 
 def first_names(names: Sequence[str]) -> str:
@@ -139,6 +143,12 @@ def first_names(names: Sequence[str]) -> str:
         names: the list.
     """
     return ", ".join(names[:3]) + (f", ... ({len(names)} in all)" if len(names) > 3 else "")
+
+
+def _safe_unpickler() -> bool:
+    """True from torch 2.6 on: before, weights-only files could execute code (CVE-2025-32434)."""
+    major, minor = torch.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (2, 6)
 
 
 def _are_tensors(value: object) -> bool:

@@ -117,7 +117,7 @@ class CascadeSpec(Strict):
 
     kind: Literal["cascade"]
     network: UNetSpec
-    blocks: int = Field(default=5, gt=0)
+    blocks: int = Field(default=5, gt=0, le=256)
 
     def build(self) -> Cascade:
         """The untrained network, initialised with torch's global generator."""

@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from medscore.datasets import probe
 from medscore.datasets.raw.kspace_files import read_kspace
+from medscore.io import probe
 
 Refused = Callable[..., str]
 
@@ -50,3 +50,52 @@ def test_a_hang_is_refused(
     _child(monkeypatch, tmp_path, "import time; time.sleep(60)")
     monkeypatch.setattr(probe, "SECONDS", 0.5)
     assert "did not finish" in refused(read_kspace, kspace)
+
+
+LOOP = f"""
+import sys
+sys.path.insert(0, {str(Path(probe.__file__).parent)!r})
+import probe
+probe.STALL = 0.2
+def loop(path):
+    while "b.h5" in path:
+        pass
+probe._hdf5 = loop
+sys.exit(probe.main())
+"""
+
+
+def test_a_loop_is_stopped_by_its_cpu_time_and_its_file_is_named(
+    kspace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = [kspace.with_name(name) for name in ("a.h5", "b.h5", "c.h5")]
+    for file in files:
+        file.write_bytes(kspace.read_bytes())
+    _child(monkeypatch, tmp_path, LOOP)
+    found = probe.probe("hdf5", files)
+    assert found is not None
+    assert found[0] == files[1]
+    assert "does not finish" in found[1]
+
+
+def test_each_file_is_looked_at_once(kspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Path] = []
+    plain = probe.probe
+
+    def spy(kind: str, paths: list[Path]) -> tuple[Path, str] | None:
+        looks.extend(paths)
+        return plain(kind, paths)
+
+    monkeypatch.setattr(probe, "probe", spy)
+    for _ in range(2):
+        read_kspace(kspace, spacing=(1.0, 1.0))
+    assert looks == [kspace]
+
+
+def test_a_file_that_failed_fails_again_without_a_second_look(
+    kspace: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _child(monkeypatch, tmp_path, "import os; os.abort()")
+    refused(read_kspace, kspace)
+    monkeypatch.setattr(probe, "probe", lambda *_: None)
+    assert "crashes on it" in refused(read_kspace, kspace)

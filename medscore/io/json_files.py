@@ -1,0 +1,68 @@
+"""The one JSON reader: limits on size and depth, without NaN, long integers and double keys."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from medscore.errors import reading
+from medscore.io.opening import read_bytes
+from medscore.io.yaml_files import INTEGER
+
+SIZE = 2**28
+"""Largest size of a JSON file in bytes."""
+
+
+def read_json(path: str | os.PathLike[str], *, hint: str = "", most: int = SIZE) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: file to read.
+        hint: what the user can do if it is not valid.
+        most: largest size in bytes.
+
+    Raises:
+        MedscoreError: there is no such file, it is no regular file, or it is not valid JSON.
+    """
+    content = read_bytes(path, most=most)
+    with reading("JSON", Path(path), hint):
+        return parse_json(content.decode())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: the text, such as the header of a file.
+
+    Raises:
+        ValueError: it is not JSON, is nested too deeply, or holds NaN, infinity, an integer of more
+            than 64 bits, or a key twice.
+    """
+    try:
+        return json.loads(
+            text, parse_constant=_constant, parse_int=_integer, object_pairs_hook=_mapping
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _constant(text: str) -> Any:
+    raise ValueError(f"{text} is not a number of JSON")
+
+
+def _integer(text: str) -> int:
+    if len(text) > 21 or abs(int(text)) >= INTEGER:
+        raise ValueError("an integer of more than 64 bits")
+    return int(text)
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:60]!r} stands twice")
+    return found

@@ -1,0 +1,166 @@
+"""A trial read in a child process, for libraries that damaged files crash or hang.
+
+HDF5 and gdcm are native code: on a few damaged files in ten thousand they end the interpreter or
+never return, which no exception handler can catch. So a child process reads the file first, and it
+is read here only if the child survives. Each file is looked at once in a process. The child runs
+this file as a script and imports nothing of medscore.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+STALL = 4.0
+"""CPU time in seconds that the child may use without reading a further piece of a file."""
+
+SECONDS, BYTES_PER_SECOND = 120.0, 2e6
+"""Time limit of the whole trial read: for any file, and per byte of large ones. It only matters
+where a read waits without using CPU time; a loop in a library is stopped after ``STALL``."""
+
+PIECE = 2**24
+"""Bytes of an array that the child reads at once."""
+
+State = tuple[str, str, int, int, int]
+_seen: dict[State, str | None] = {}
+
+
+def probe(kind: str, paths: Sequence[Path]) -> tuple[Path, str] | None:
+    """Read files in a child process, and tell on which one it failed, and how.
+
+    Args:
+        kind: ``hdf5`` (reads all arrays and attributes) or ``dicom`` (reads all pixels).
+        paths: files to read.
+
+    Returns:
+        The file and its failure in words; ``None`` if there was none, or only an exception, which
+        the caller will meet as well.
+    """
+    if not sys.executable or not paths:
+        return None
+    seconds = SECONDS + sum(path.stat().st_size for path in paths) / BYTES_PER_SECOND
+    command = [sys.executable, "-P", str(Path(__file__).resolve()), kind]
+    try:
+        child = subprocess.Popen(
+            [*command, *map(str, paths)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    except OSError:  # no child process can be started: skip the trial read
+        return None
+    with child:
+        try:
+            output, _ = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            output, _ = child.communicate()
+            return _at(paths, output), f"the {kind} library did not finish within {seconds:.0f} s"
+        except BaseException:
+            child.kill()
+            raise
+    stopped = -getattr(signal, "SIGPROF", 0)
+    if stopped and child.returncode == stopped:
+        return _at(paths, output), f"the {kind} library does not finish reading it"
+    if child.returncode < 0:
+        return _at(paths, output), f"the {kind} library crashes on it"
+    return None
+
+
+def look(*paths: Path, kind: str = "hdf5") -> None:
+    """Reject files on which :func:`probe` fails; each file is read by one child at most.
+
+    Args:
+        paths: files to read.
+        kind: see :func:`probe`.
+
+    Raises:
+        MedscoreError: the library crashes or hangs on one of the files.
+    """
+    from medscore.errors import MedscoreError  # the child does not need it
+
+    states = {path: _state(kind, path) for path in paths}
+    new = [path for path, state in states.items() if state not in _seen]
+    found = probe(kind, new)
+    _seen.update({states[path]: None for path in new})
+    if found is not None:
+        at = new.index(found[0])
+        for path in new[at:]:
+            del _seen[states[path]]
+        _seen[states[found[0]]] = found[1]
+    for path, state in states.items():
+        wrong = _seen.get(state)
+        if wrong is not None:
+            raise MedscoreError(f"damaged: {wrong}", where=path, hint="export it again")
+
+
+def _state(kind: str, path: Path) -> State:
+    status = path.stat()
+    return kind, str(path.absolute()), status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _at(paths: Sequence[Path], output: bytes) -> Path:
+    """The file that the child was reading: it prints a letter after each one."""
+    return paths[min(len(output), len(paths) - 1)]
+
+
+def _progress() -> None:
+    """Give the child ``STALL`` seconds of CPU time from now on; the signal ends it."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, STALL)
+
+
+def _hdf5(path: str) -> None:
+    import h5py
+
+    def visit(name: str, item: object) -> None:
+        _progress()
+        _ = dict(item.attrs)  # type: ignore[attr-defined]
+        if isinstance(item, h5py.Dataset) and item.shape and not item.external:
+            stored, row = item.id.get_storage_size(), item.size // item.shape[0]
+            row = max(1, row * item.dtype.itemsize)
+            if item.is_virtual or row * item.shape[0] > max(2**16, 1100 * stored):
+                return
+            step = max(1, PIECE // row)
+            if item.chunks:
+                step = max(item.chunks[0], step // item.chunks[0] * item.chunks[0])
+            for start in range(0, item.shape[0], step):
+                _ = item[start : start + step]
+                _progress()
+
+    with h5py.File(path, "r") as file:
+        _ = dict(file.attrs)
+        file.visititems(visit)
+
+
+def _dicom(path: str) -> None:
+    import gzip
+    import io
+
+    import pydicom
+    from pydicom.pixels.utils import iter_pixels
+
+    content = Path(path).read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    for _ in iter_pixels(pydicom.dcmread(io.BytesIO(content), force=True)):
+        _progress()
+
+
+def main() -> int:
+    """Entry point of the child process."""
+    kind, *paths = sys.argv[1:]
+    for path in paths:
+        _progress()
+        try:
+            {"hdf5": _hdf5, "dicom": _dicom}[kind](path)
+        except Exception:  # the parent raises the same error and reports it
+            return 0
+        sys.stdout.write(".")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
