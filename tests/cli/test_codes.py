@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from medscore.generation import coding as module
-from medscore.io.identity import file_sha256
+from medscore.io.opening import file_sha256
 from medscore.likelihood.inputs import read_images
 from medscore.priors.checkpoint import read_checkpoint
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medscore.io.identity import file_sha256
+from medscore.io.opening import file_sha256
 from medscore.likelihood import report as module
 from medscore.likelihood.typicality import beside
 from medscore.priors.checkpoint import read_checkpoint

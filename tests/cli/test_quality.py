@@ -12,7 +12,7 @@ from support import network_of_features
 
 from medscore.generation.comparison import compare_images, training_neighbours
 from medscore.generation.quality import frechet, mmd
-from medscore.io.identity import file_sha256
+from medscore.io.opening import file_sha256
 
 Done = Callable[..., Any]
 Refused = Callable[..., str]
