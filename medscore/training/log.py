@@ -7,7 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from medscore.io.files import atomic_write
+from medscore.errors import WriteError
+from medscore.io.files import atomic_write, sync
 from medscore.io.opening import read_bytes
 from medscore.training.curves import Curves
 
@@ -21,6 +22,9 @@ class Log:
     Args:
         folder: output folder of the run.
         step: step of the checkpoint that the run resumes from; 0 for a new run.
+
+    Raises:
+        WriteError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -28,7 +32,10 @@ class Log:
         if self.path.exists():
             valid = [entry for entry in _entries(self.path) if entry["step"] <= step]
             atomic_write(self.path, "".join(json.dumps(e) + "\n" for e in valid).encode())
-        self.curves = Curves(folder / "tensorboard", step + 1)
+        try:
+            self.curves = Curves(folder / "tensorboard", step + 1)
+        except OSError as error:
+            raise WriteError(folder, error) from error
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """Write an entry.
@@ -36,11 +43,22 @@ class Log:
         Args:
             step: number of the step.
             values: what is logged, by name; each name is a curve in TensorBoard.
+
+        Raises:
+            WriteError: the folder cannot be written.
         """
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self.curves.add(step, name, value)
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+            for name, value in values.items():
+                self.curves.add(step, name, value)
+        except OSError as error:
+            raise WriteError(self.path.parent, error) from error
+
+    def sync(self) -> None:
+        """Wait until all entries are on the disk, before a checkpoint that counts on them."""
+        if self.path.exists():
+            sync(self.path)
         self.curves.flush()
 
     def __enter__(self) -> Log:
