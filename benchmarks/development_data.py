@@ -58,7 +58,7 @@ def ct_volumes(paths: Sequence[Path], size: int) -> list[Volume]:
         paths: DICOM files.
         size: pixels per side after reduction by area mean.
     """
-    return [load_image(path, modality="CT", size=size) for path in paths]
+    return [load_image(path, modality="CT", size=size, accept="derived") for path in paths]
 
 
 def held_out_ct(data: Path) -> Tensor:

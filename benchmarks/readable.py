@@ -18,7 +18,8 @@ import nibabel
 import nilearn
 import pydicom
 
-from medscore.datasets.dicom.files import is_dicom, list_series
+from medscore.datasets.dicom.files import list_series
+from medscore.datasets.dicom.form import is_dicom
 from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.nifti import read_nifti
 from medscore.errors import MedscoreError

@@ -246,7 +246,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the development data")
     parser.add_argument("--samples", type=int, default=8, help="posterior samples per slice")
     parser.add_argument("--steps", type=int, default=DEFAULTS.steps, help="steps of the time grid")
-    parser.add_argument("--precision", default=DEFAULTS.precision, help="float32 or bf16")
+    parser.add_argument("--precision", default=DEFAULTS.precision, help="auto, float32 or bf16")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--page", type=Path, help="write the Markdown page to this file")
     parser.add_argument("--from-json", type=Path, help="use stored results instead of a new run")

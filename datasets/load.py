@@ -11,9 +11,11 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
-from medscore.datasets.dicom.files import is_dicom
+from medscore.datasets.dicom.form import is_dicom
+from medscore.datasets.dicom.kinds import KINDS
 from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.nifti import read_nifti
+from medscore.datasets.selection import selection
 from medscore.datasets.volume import (
     AIR,
     Volume,
@@ -59,6 +61,7 @@ def load_image(
     series: str | None = None,
     resample: bool = False,
     channel: int | None = None,
+    accept: str | Sequence[str] = (),
     slices: str | tuple[int, int] | None = None,
 ) -> Volume:
     """Load a CT image in HU or an MR magnitude image with square slices.
@@ -72,6 +75,8 @@ def load_image(
             of the description.
         resample: interpolate uneven or tilted DICOM slices onto an even, upright grid.
         channel: volume of a 4-D NIfTI file, from 0.
+        accept: kinds of images that are used although they are not the magnitudes or CT numbers of
+            slices: "localizer", "phase", "projection", "map", "mosaic", "capture", "derived".
         slices: range "START:STOP" or (start, stop) of slices to keep; all by default.
 
     Raises:
@@ -82,7 +87,7 @@ def load_image(
     if size is not None and (not is_whole(size) or size < SMALLEST):
         raise MedscoreError(f"`size` is {size!r:.80}", hint=f"use a whole number from {SMALLEST}")
     (volume,) = read_scan(
-        [path], modality=modality, series=series, resample=resample, channel=channel
+        [path], modality=modality, series=series, resample=resample, channel=channel, accept=accept
     )
     check_square(volume, path)
     if slices is not None:
@@ -98,6 +103,7 @@ def read_scan(
     series: str | None = None,
     resample: bool = False,
     channel: int | None = None,
+    accept: str | Sequence[str] = (),
 ) -> list[Volume]:
     """Read the files of one scan, each as a volume, check their modality, and set padding to air.
 
@@ -109,16 +115,23 @@ def read_scan(
         series: see :func:`load_image`.
         resample: see :func:`load_image`.
         channel: see :func:`load_image`.
+        accept: see :func:`load_image`.
 
     Raises:
-        MedscoreError: a file cannot be read, is of another modality, or holds invalid values.
+        MedscoreError: a file cannot be read, is of another modality or of a kind that is not
+            accepted, or holds invalid values.
     """
+    chosen = selection(series, resample, channel, accept)
     volumes = [read_volume(p, series=series, resample=resample, channel=channel) for p in paths]
     lowest = min(float(volume.values.min()) for volume in volumes)
-    return [
-        valid_image(volume, modality or guess(volume), path, lowest)
-        for volume, path in zip(volumes, paths, strict=True)
-    ]
+    found = []
+    for volume, path in zip(volumes, paths, strict=True):
+        if modality in (None, volume.modality):
+            _check_accepted(volume, chosen.accept, path)
+        valid = valid_image(volume, modality or guess(volume), path, lowest)
+        taken = replace(chosen, series=None, accept=volume.source.kinds)
+        found.append(replace(valid, source=replace(valid.source, taken=taken)))
+    return found
 
 
 def valid_image(
@@ -163,17 +176,15 @@ def read_volume(
         MedscoreError: there is no such file, it is not an image, or its reader refuses it.
     """
     path = _path(path)
-    if channel is not None and not is_whole(channel):
-        raise MedscoreError(f"`channel` is {channel!r:.80}", hint="use a whole number from 0")
+    chosen = selection(series, resample, channel)
     if file_or_folder(path).is_dir() or is_dicom(path):
-        _check_choice(path, series, channel)
+        _refuse(path, "4-D NIfTI files", channel=channel)
+        if path.is_file():
+            _refuse(path, "folders of DICOM files", series=series)
         return read_dicom(path, series=series, resample=resample)
     if is_nifti(path):
-        if series is not None:
-            raise MedscoreError(
-                f"`series` is {series!r:.80}, which applies to a folder of DICOM files",
-                where=path, hint="leave it out",
-            )  # fmt: skip
+        _refuse(path, "folders of DICOM files", series=series)
+        _refuse(path, "DICOM files", resample=chosen.resample or None)
         return read_nifti(path, channel=channel)
     raise MedscoreError(
         "is not an image that can be read",
@@ -188,15 +199,23 @@ def _path(path: object) -> Path:
     return Path(path)
 
 
-def _check_choice(path: Path, series: object, channel: object) -> None:
-    """Reject a choice that a DICOM file or folder does not have."""
-    if channel is not None:
-        raise MedscoreError(
-            f"`channel` is {channel}, which applies to 4-D NIfTI files", where=path,
-            hint="leave it out",
-        )  # fmt: skip
-    if series is not None and (not isinstance(series, str) or path.is_file()):
-        raise MedscoreError(
-            f"`series` is {series!r:.80}, which applies to a folder of DICOM files", where=path,
-            hint="leave it out, or use the folder and the series' UID or description",
-        )  # fmt: skip
+def _refuse(path: Path, owner: str, **choices: object) -> None:
+    """Reject choices that this file does not have."""
+    for name, value in choices.items():
+        if value is not None:
+            raise MedscoreError(
+                f"`{name}` is {value!r:.80}, which applies to {owner}",
+                where=path,
+                hint="leave it out",
+            )
+
+
+def _check_accepted(volume: Volume, accept: Sequence[str], path: Path) -> None:
+    for kind in volume.source.kinds:
+        if kind not in accept:
+            about = [note for note in volume.source.notes if KINDS[kind] in note]
+            raise MedscoreError(
+                next(iter(about), f"the image is {KINDS[kind]}"),
+                where=path,
+                hint=f"set `accept` to {kind} to use it all the same",
+            )

@@ -15,6 +15,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
+from medscore.datasets.nifti_units import in_mm, place_in_time
 from medscore.datasets.volume import Source, Volume, check_values
 from medscore.datasets.voxels import check_header, read_voxels
 from medscore.errors import MedscoreError, reading
@@ -59,12 +60,29 @@ def read_nifti(path: str | Path, *, channel: int | None = None) -> Volume:
     data = data.reshape(data.shape[0], data.shape[1], -1)
     values = np.ascontiguousarray(data.transpose(2, 1, 0))
     check_values(values, path)
+    affine, notes = in_mm(path, image, np.asarray(oriented.affine))
+    if len(image.shape) == 4:
+        notes.append(place_in_time(image, chosen))
     return Volume(
         values=values,
-        affine=np.asarray(oriented.affine, dtype=np.float64),
+        affine=affine,
         modality="unknown",
-        source=Source(kind="nifti", sha256=file_sha256(path)),
+        source=Source(kind="nifti", sha256=file_sha256(path), notes=tuple(notes)),
     )
+
+
+def volume_count(path: Path) -> int:
+    """Number of volumes of a NIfTI file that a channel chooses from; 0 for a file that is not 4-D.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MedscoreError: its header cannot be read.
+    """
+    with reading("NIfTI", path), _quiet():
+        shape = cast(SpatialImage, nib.load(regular_file(path))).shape
+    return int(shape[3]) if len(shape) == 4 else 0
 
 
 def write_nifti(path: str | Path, values: NDArray[np.float32], affine: NDArray[np.float64]) -> None:
@@ -98,7 +116,7 @@ def _check_size(path: Path, image: SpatialImage) -> None:
 
 def _volume(path: Path, image: SpatialImage, channel: int | None) -> int:
     """Index of the only volume of the file, or of the chosen one of several."""
-    if len(image.shape) in (2, 3) and channel in (None, 0):
+    if len(image.shape) in (2, 3) and channel is None:
         return 0
     count = image.shape[3] if len(image.shape) == 4 else 1
     if len(image.shape) not in (2, 3, 4) or (channel is None and count != 1):
@@ -108,6 +126,11 @@ def _volume(path: Path, image: SpatialImage, channel: int | None) -> int:
             hint="choose one with `channel`" if len(image.shape) == 4 else "extract one volume",
         )
     chosen = channel or 0
+    if len(image.shape) != 4:
+        raise MedscoreError(
+            f"`channel` is {chosen}, which applies to 4-D files; this one has shape "
+            f"{tuple(image.shape)}", where=path, hint="leave it out",
+        )  # fmt: skip
     if not 0 <= chosen < count:
         raise MedscoreError(
             f"`channel` is {chosen}, the file has {count} volumes",

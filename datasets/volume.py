@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medscore.datasets.selection import WHOLE, Selection
 from medscore.errors import MedscoreError
 
 AIR = -1000.0
@@ -24,6 +25,9 @@ class Source:
         uids: DICOM identifiers by keyword (study, series, frame of reference), if any.
         instances: SOPInstanceUID of each slice, if any.
         notes: what the reader noticed or changed, one sentence each.
+        kinds: what the images are if not the magnitudes or CT numbers of slices
+            (:data:`medscore.datasets.dicom.kinds.KINDS`).
+        taken: what was read of the file; the series is among the identifiers.
     """
 
     kind: str
@@ -31,6 +35,8 @@ class Source:
     uids: dict[str, str] = field(default_factory=dict)
     instances: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    taken: Selection = WHOLE
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from medscore.priors.contract import DataContract
 from medscore.priors.given import check_shape, given_prior
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.result import Reconstruction
-from medscore.registry.build import build_sampler, given_grid, times_of
+from medscore.registry.build import build_sampler, check_owners, given_grid, times_of
 from medscore.registry.checks import check_counts, resolve_device
 from medscore.registry.presets import parsed, split_parameters
 from medscore.samplers.base import Sampler, sampler_object
@@ -119,7 +119,7 @@ def sample(
         raise MedscoreError(f"`on_step` is {on_step!r:.80}", hint="use a function of a StepInfo")
     parameters = parsed(parameters)
     own = split_parameters(parameters)
-    _check_owners(own, sampler=sampler, grid=grid, conditioner=conditioner)
+    check_owners(parameters, {"sampler": sampler, "grid": grid, "conditioner": conditioner})
     if isinstance(sampler, str):
         sampler = build_sampler(sampler, own["sampler"])
     else:
@@ -183,17 +183,6 @@ def _check_conditioner(conditioner: object) -> None:
             f"`conditioner` is {name:.80}",
             hint="use an object, such as EnergyGuidance(...), or reconstruct with measurements",
         )
-
-
-def _check_owners(own: Mapping[str, Mapping[str, Any]], **methods: object) -> None:
-    """Reject parameters of methods that are given as objects."""
-    for owner, method in methods.items():
-        if own[owner] and not isinstance(method, str):
-            name = next(iter(own[owner]))
-            raise MedscoreError(
-                f"`parameters` has {owner}.{name}, but `{owner}` is no name",
-                hint="set it on the object" if method is not UNCONDITIONAL else "leave it out",
-            )
 
 
 def _checked_shape(prior: Prior, shape: Any) -> tuple[int, ...]:

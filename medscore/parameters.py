@@ -9,10 +9,11 @@ the command line shows, presets accept and ``medscore tune`` searches
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from functools import lru_cache
 from types import NoneType
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -30,6 +31,8 @@ Share = Annotated[float, Ge(0), Le(1)]
 
 Count = Annotated[int, Ge(1), Le(1_000_000)]
 """A whole number, 1 or greater."""
+
+Made = TypeVar("Made")
 
 Bound = Ge | Gt | Le | Lt
 
@@ -96,6 +99,29 @@ def holds(value: int | float, bounds: tuple[Bound, ...]) -> bool:
         Le: lambda limit: value <= limit, Lt: lambda limit: value < limit,
     }  # fmt: skip
     return all(tests[type(bound)](_limit(bound)) for bound in bounds)
+
+
+class NamedParameters:
+    """A base of classes whose constructor refuses unknown parameters by a MedscoreError."""
+
+    def __new__(cls: type[Made], *given: Any, **named: Any) -> Made:
+        """An object that is not initialised yet.
+
+        Args:
+            given: arguments of the constructor by position.
+            named: arguments of the constructor by name.
+
+        Raises:
+            MedscoreError: the constructor has no parameter of that name.
+        """
+        known = inspect.signature(cls).parameters
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
+        if unknown := [] if takes_any else [name for name in named if name not in known]:
+            raise MedscoreError(
+                f"{cls.__name__} has no parameter `{'`, `'.join(unknown)}`",
+                hint=f"it has {', '.join(known) or 'none'}",
+            )
+        return object.__new__(cls)
 
 
 def check_fields(method: Any) -> None:

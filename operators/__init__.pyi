@@ -10,6 +10,7 @@ from .ct.geometry import (
 from .ct.radon import Radon as Radon
 from .ct.scans import (
     fan_sparse_view as fan_sparse_view,
+    fan_view_list as fan_view_list,
     limited_angle as limited_angle,
     sparse_view as sparse_view,
     view_list as view_list,

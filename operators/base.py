@@ -63,17 +63,17 @@ class Operator(Factored):
             y: measurements, (batch, channel or coil, *grid).
 
         Raises:
-            ValueError: another shape, NaN or infinity, or data where nothing is measured.
+            OperatorError: another shape, NaN or infinity, or data where nothing is measured.
         """
         if tuple(y.shape[-len(self.grid_shape) :]) != self.grid_shape:
-            raise ValueError(
+            raise OperatorError(
                 f"the data have shape {tuple(y.shape)}, expected (batch, ..., "
                 f"{', '.join(map(str, self.grid_shape))}) for {self!r}"
             )
         if not bool(torch.isfinite(y).all()):
-            raise ValueError("the data contain NaN or infinity")
+            raise OperatorError("the data contain NaN or infinity")
         if not torch.equal(self.mask(y) * y, y):
-            raise ValueError("the data are not zero where the mask says nothing was measured")
+            raise OperatorError("the data are not zero where the mask says nothing was measured")
 
     @property
     def H(self) -> Operator:
@@ -149,7 +149,7 @@ class Composition(Operator):
         inner: the operator B.
 
     Raises:
-        ValueError: the grid of ``inner`` is not the image of ``outer``.
+        OperatorError: the grid of ``inner`` is not the image of ``outer``.
     """
 
     def __init__(self, outer: Operator, inner: Operator) -> None:
@@ -209,7 +209,7 @@ class Sum(Operator):
         second: the operator B, on the same images and grid.
 
     Raises:
-        ValueError: the operators have different images or grids.
+        OperatorError: the operators have different images or grids.
     """
 
     def __init__(self, first: Operator, second: Operator) -> None:
@@ -252,7 +252,7 @@ class Scaled(Operator):
         factor: the real number c, not zero.
 
     Raises:
-        ValueError: ``factor`` is zero, infinite or NaN.
+        OperatorError: ``factor`` is zero, infinite or NaN.
     """
 
     def __init__(self, inner: Operator, factor: float) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.autograd import remember
-from medscore.operators.grid import check_mask, per_sample
+from medscore.operators.grid import OperatorError, check_mask, per_sample
 from medscore.operators.linalg import Solution, cgls, damped, norm, wide
 from medscore.operators.noise import Noiseless, NoiseModel
 from medscore.operators.projection import project_onto_ball
@@ -36,7 +36,7 @@ class Factored(ABC):
         noise: noise model of the instrument; noiseless by default.
 
     Raises:
-        ValueError: the mask does not fit the grid, has values other than 0 and 1, or no 1 at all.
+        OperatorError: the mask does not fit the grid, has values other than 0 and 1, or no 1.
     """
 
     surjective: bool = False
@@ -76,9 +76,9 @@ class Factored(ABC):
             z: a full measurement grid.
 
         Raises:
-            ValueError: no inverse is known for this operator.
+            OperatorError: no inverse is known for this operator.
         """
-        raise ValueError(
+        raise OperatorError(
             f"T_inv is not known for {self!r}: use a method that needs only A and its adjoint, "
             "such as diffpir, dds or dps"
         )
@@ -87,9 +87,9 @@ class Factored(ABC):
         """The arguments that construct this operator again, as a file stores them.
 
         Raises:
-            ValueError: the operator cannot be stored in a file.
+            OperatorError: the operator cannot be stored in a file.
         """
-        raise ValueError(f"{self!r} cannot be stored in a file: it has no settings")
+        raise OperatorError(f"{self!r} cannot be stored in a file: it has no settings")
 
     @property
     def calls(self) -> int:

@@ -94,7 +94,7 @@ class LinearOperator(Operator):
         return f"LinearOperator({self.image_shape} to {self.grid_shape})"
 
     def settings(self) -> dict[str, Any]:
-        raise ValueError(
+        raise OperatorError(
             f"{self!r} cannot be stored in a file, because it is made of functions: construct it "
             "again where it is needed"
         )
@@ -107,7 +107,7 @@ class LinearOperator(Operator):
 
     def T_inv(self, z: Tensor) -> Tensor:
         if self._inverse is None:
-            raise ValueError(
+            raise OperatorError(
                 "T_inv is not known: give `inverse`, or use a method that needs only A and its "
                 "adjoint, such as diffpir, dds or dps"
             )
@@ -155,7 +155,7 @@ def _check_adjoint(
     """The dot test, for each of two samples in a batch; ``infer`` complex images from ``adjoint``.
 
     Raises:
-        ValueError: the functions do not fit each other.
+        OperatorError: the functions do not fit each other.
     """
     generator = torch.Generator().manual_seed(0)
 

@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from medscore.operators.grid import OperatorError
+
 
 @runtime_checkable
 class NoiseModel(Protocol):
@@ -39,7 +41,7 @@ class GaussianNoise:
         std: standard deviation, in the unit of the measurements.
 
     Raises:
-        ValueError: ``std`` is not positive, or the measurements are complex.
+        OperatorError: ``std`` is not positive, or the measurements are complex.
     """
 
     std: float
@@ -49,7 +51,7 @@ class GaussianNoise:
 
     def __call__(self, y: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         if y.is_complex():
-            raise ValueError("GaussianNoise is for real data: use ComplexGaussianNoise")
+            raise OperatorError("GaussianNoise is for real data: use ComplexGaussianNoise")
         noise = torch.randn(y.shape, generator=generator, dtype=y.dtype)
         return mask * (y + self.std * noise.to(y.device))
 
@@ -62,7 +64,7 @@ class ComplexGaussianNoise:
         std: standard deviation of the real part and of the imaginary part, each.
 
     Raises:
-        ValueError: ``std`` is not positive, or the measurements are real.
+        OperatorError: ``std`` is not positive, or the measurements are real.
     """
 
     std: float
@@ -72,7 +74,7 @@ class ComplexGaussianNoise:
 
     def __call__(self, y: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         if not y.is_complex():
-            raise ValueError("ComplexGaussianNoise is for complex data: use GaussianNoise")
+            raise OperatorError("ComplexGaussianNoise is for complex data: use GaussianNoise")
         parts = torch.randn((*y.shape, 2), generator=generator, dtype=y.dtype.to_real())
         return mask * (y + self.std * torch.view_as_complex(parts).to(y.device))
 
@@ -92,7 +94,7 @@ class PoissonNoise:
             2012).
 
     Raises:
-        ValueError: ``photons`` is not positive, or ``electronic`` is negative.
+        OperatorError: ``photons`` is not positive, or ``electronic`` is negative.
     """
 
     photons: float
@@ -101,7 +103,7 @@ class PoissonNoise:
     def __post_init__(self) -> None:
         _positive(photons=self.photons)
         if not 0 <= self.electronic < float("inf"):
-            raise ValueError(f"`electronic` is {self.electronic}, expected 0 or more")
+            raise OperatorError(f"`electronic` is {self.electronic}, expected 0 or more")
 
     def __call__(self, y: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         expected = self.photons * torch.exp(-y.cpu().double())
@@ -115,4 +117,4 @@ class PoissonNoise:
 def _positive(**value: float) -> None:
     for name, number in value.items():
         if not 0 < number < float("inf"):
-            raise ValueError(f"`{name}` is {number}, expected a positive number")
+            raise OperatorError(f"`{name}` is {number}, expected a positive number")

@@ -14,6 +14,7 @@ import math
 import torch
 from torch import Tensor
 
+from medscore.operators.grid import OperatorError
 from medscore.types import Kspace, Sinogram
 
 NORMAL_MEDIAN = 0.6744897501960817
@@ -38,7 +39,7 @@ def kspace_corners(kspace: Kspace, mask: Tensor, *, share: float = 0.05) -> Tens
         share: share of the measured samples that is used.
 
     Raises:
-        ValueError: fewer than 32 values to estimate from.
+        OperatorError: fewer than 32 values to estimate from.
     """
     ny, nx = kspace.shape[-2:]
     y = (torch.arange(ny, device=kspace.device) - ny // 2) / (ny / 2)
@@ -65,7 +66,7 @@ def repeated_differences(sinogram: Sinogram, mask: Tensor) -> Tensor:
         mask: broadcastable to the sinogram, 1 where a ray was measured.
 
     Raises:
-        ValueError: fewer than 32 runs of five measured rays.
+        OperatorError: fewer than 32 runs of five measured rays.
     """
     return _by_sample(_differences(sinogram, mask))
 
@@ -81,7 +82,7 @@ def photons(sinogram: Sinogram, mask: Tensor) -> Tensor:
         mask: broadcastable to the sinogram, 1 where a ray was measured.
 
     Raises:
-        ValueError: fewer than 32 runs of five measured rays, or no noise at all.
+        OperatorError: fewer than 32 runs of five measured rays, or no noise at all.
     """
     size = torch.tensor(DIFFERENCE).square().to(sinogram)
     variance = _filter(torch.exp(sinogram), size) / size.sum()
@@ -91,7 +92,7 @@ def photons(sinogram: Sinogram, mask: Tensor) -> Tensor:
         )]
     )  # fmt: skip
     if not bool((level > 0).all()):
-        raise ValueError("the sinogram shows no noise: the number of photons is undefined")
+        raise OperatorError("the sinogram shows no noise: the number of photons is undefined")
     return 1 / level**2
 
 
@@ -104,7 +105,7 @@ def background(sinogram: Sinogram, mask: Tensor, *, below: float = 0.02) -> Tens
         below: rays whose line integral, averaged over five detectors, is smaller pass through air.
 
     Raises:
-        ValueError: fewer than 32 such rays.
+        OperatorError: fewer than 32 such rays.
     """
     smooth = _filter(sinogram, torch.full((5,), 0.2).to(sinogram))
     levels = []
@@ -139,5 +140,7 @@ def _by_sample(values: list[Tensor]) -> Tensor:
 
 def _std(values: Tensor, what: str) -> Tensor:
     if values.numel() < LEAST:
-        raise ValueError(f"{values.numel()} {what}, at least {LEAST} are needed for a noise level")
+        raise OperatorError(
+            f"{values.numel()} {what}, at least {LEAST} are needed for a noise level"
+        )
     return values.abs().median() / NORMAL_MEDIAN

@@ -22,6 +22,7 @@ import torch
 
 os.environ["MEDSCORE_CACHE"] = CACHE = tempfile.mkdtemp(prefix="medscore-cache-")
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+os.environ["MEDSCORE_PRECISION"] = "float32"  # no test depends on the speed of the machine
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # GPU kernels run on the CPU
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -39,7 +39,8 @@ def test_operators_and_datasets_import_no_core_and_not_each_other(folder: str) -
         "medscore.numeric",
         "medscore.hounsfield",
     )
-    readers = ("opening", "budget", "hdf5", "probe", "numpy_files", "pictures", "yaml_files")
+    readers = ("opening", "budget", "hdf5", "probe", "numpy_files", "pictures", "yaml_files",
+               "machine")  # fmt: skip
     allowed += tuple(f"medscore.io.{name}" for name in ("files", "json_files", *readers))
     for path in (ROOT / folder).rglob("*.py"):
         ours = {name for name in imported(path) if name.startswith("medscore.")}
@@ -71,6 +72,27 @@ def test_nothing_pickles_but_torchs_weights_only_reader_in_one_file() -> None:
     assert reader.read_text().count("torch.load") == len(loads) == 1
     given = {keyword.arg: ast.unparse(keyword.value) for keyword in loads[0].keywords}
     assert given["weights_only"] == "True"
+
+
+@pytest.mark.slow
+def test_no_content_of_a_file_is_executed_but_torchscript_that_the_user_trusts() -> None:
+    """No code is made from text, and modules are imported by names that stand in the source."""
+    trusted = ROOT / "medscore" / "generation" / "inception.py"
+    for path in SOURCES:
+        names = imported(path)
+        assert not names & {"marshal", "shelve", "cloudpickle", "runpy", "code", "pty"}, path
+        for name, call in called(path):
+            assert name not in {"eval", "exec", "compile", "__import__", "os.system"}, path
+            assert not name.startswith("torch.jit.") or path == trusted, path
+            assert not name.startswith("torch.hub."), path
+            if name.startswith("yaml.") and "load" in name:  # a loader of plain values only
+                assert path == ROOT / "medscore" / "io" / "yaml_files.py", (path, name)
+                assert ast.unparse(call) == "yaml.load(text, _Loader)"
+            if name == "np.load":
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+                assert given["allow_pickle"] == "False", path
+            if name.startswith("subprocess."):
+                assert "shell" not in {keyword.arg for keyword in call.keywords}, path
 
 
 def test_torchvision_is_absent() -> None:

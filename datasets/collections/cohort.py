@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from medscore.datasets.collections.public import Images
 from medscore.datasets.collections.slices import CONTENT, read_archive
 from medscore.datasets.collections.sources import find_images, log_notes
 from medscore.datasets.load import read_scan, valid_image
+from medscore.datasets.selection import WHOLE, Selection, refuse_choices
 from medscore.datasets.volume import (
     AIR,
     Source,
@@ -32,14 +33,25 @@ class Case:
     """One slice of a cohort.
 
     Attributes:
-        name: name of its file and its place in it.
-        patient: readable name of its patient; it reveals no more than the file names do.
+        name: name of its file and its place in it, for messages.
+        patient: readable name of its patient, for messages; it reveals no more than the file names
+            do.
         volume: the slice, (1, H, W).
+        label: what outputs call the slice: the start of its file's hash and its place in it, or the
+            name that a public collection gives it.
+        group: what outputs call its patient: the label of the patient's first scan.
     """
 
     name: str
     patient: str
     volume: Volume
+    label: str
+    group: str
+
+    @property
+    def file(self) -> str:
+        """The name of its file without folders, and its place in it."""
+        return self.name.rpartition("/")[2]
 
     @property
     def digest(self) -> str:
@@ -56,6 +68,7 @@ def read_cohort(
     modality: str,
     size: int,
     spacing_mm: float | None = None,
+    chosen: Selection = WHOLE,
     limit: int | None = None,
 ) -> list[Case]:
     """Read every slice with content of the matching files, reduced to ``size`` x ``size``.
@@ -70,6 +83,7 @@ def read_cohort(
         modality: required modality, "CT" or "MR".
         size: pixels per side.
         spacing_mm: pixel spacing in the files, for archives that do not record it.
+        chosen: what is read of files that hold more than one image, and the kinds that are used.
         limit: largest number of slices, equally spaced among all.
 
     Raises:
@@ -78,18 +92,23 @@ def read_cohort(
     """
     root = Path(root)
     cases: list[Case] = []
-    names: dict[str, str] = {}
+    names, labels, groups = dict[str, str](), dict[str, str](), dict[str, str]()
     noted: list[tuple[str, str]] = []
-    for images in find_images(patterns, root):
-        for path, part in _parts(images, modality, spacing_mm):
+    found = find_images(patterns, root)
+    _check_spacing(found, spacing_mm)
+    for images in found:
+        for path, part in _parts(images, modality, spacing_mm, chosen):
             noted += [(images.name, note) for note in part.volume.source.notes]
             reduced = reduce(_square(part.volume, modality, path), size, path)
             patient = _readable(names, part.patient, part.name)
+            label = _readable(labels, str(path), part.label)
+            group = _readable(groups, part.patient, part.group)
             for number in range(len(reduced.values)):
                 one = reduced.select(number, number + 1)
                 if _has_content(one):
-                    place = f"{_relative(path, root)}#{part.first + number}"
-                    cases.append(Case(place, patient, one))
+                    place = f"#{part.first + number}"
+                    name = _relative(path, root) + place
+                    cases.append(Case(name, patient, one, label + place, group))
     log_notes(dict.fromkeys(noted))
     if not cases:
         raise MedscoreError("no slice has content", where=root, hint="check the data")
@@ -110,36 +129,66 @@ def equally_spaced(count: int, limit: int | None) -> list[int]:
 
 @dataclass(frozen=True)
 class _Part:
-    """Slices of one patient: the patient's key and readable name, the index of the first slice."""
+    """Slices of one patient: the patient's key and readable name, what outputs call the scan and
+    the patient, and the index of the first slice."""
 
     volume: Volume
     patient: str
     name: str
+    label: str
+    group: str
     first: int = 0
 
 
-def _parts(images: Images, modality: str, spacing_mm: float | None) -> list[tuple[Path, _Part]]:
+def _check_spacing(found: Sequence[Images], spacing_mm: float | None) -> None:
+    """Refuse a spacing that no file needs."""
+    if spacing_mm is None:
+        return
+    archives = [images.files[0] for images in found if images.files[0].suffix == ".npz"]
+    if not any(np.isnan(read_archive(path)[1]).any() for path in archives):
+        raise MedscoreError(
+            f"`spacing_mm` is {spacing_mm:g}, but every file states its pixel spacing",
+            where=found[0].files[0], hint="leave it out",
+        )  # fmt: skip
+
+
+def _parts(
+    images: Images, modality: str, spacing_mm: float | None, chosen: Selection
+) -> list[tuple[Path, _Part]]:
     path = images.files[0]
     if path.suffix == ".npz":
+        refuse_choices(chosen, path)
         return [(path, part) for part in _archived(path, modality, spacing_mm)]
-    volumes = read_scan(images.files, modality=modality)
-    return [
-        (path, _Part(volume, images.patient, images.name))
-        for path, volume in zip(images.files, volumes, strict=True)
-    ]
+    volumes = read_scan(images.files, modality=modality, **asdict(chosen))
+    found = []
+    for path, volume in zip(images.files, volumes, strict=True):
+        label = short(volume.source.sha256)
+        group, label = images.public or (label, label)
+        found.append((path, _Part(volume, images.patient, images.name, label, group)))
+    return found
 
 
-def _readable(names: dict[str, str], patient: str, name: str) -> str:
-    """The first name found for a patient, numbered if another patient has the same name."""
-    if patient not in names:
+def short(sha256: str) -> str:
+    """The start of a hash, which outputs state in place of a file name.
+
+    Args:
+        sha256: hash of a file in hexadecimal digits.
+    """
+    return sha256[:12]
+
+
+def _readable(names: dict[str, str], key: str, name: str) -> str:
+    """The first name found for a patient or file, numbered if another one has the same name."""
+    if key not in names:
         numbered = itertools.chain([name], (f"{name} ({k})" for k in itertools.count(2)))
-        names[patient] = next(one for one in numbered if one not in names.values())
-    return names[patient]
+        names[key] = next(one for one in numbered if one not in names.values())
+    return names[key]
 
 
 def _archived(path: Path, modality: str, spacing_mm: float | None) -> list[_Part]:
     values, spacing, names = read_archive(path)
     digest = file_sha256(path)
+    label, order = short(digest), list(dict.fromkeys(names))
     parts, lowest = [], float(values.min(initial=np.inf))
     for index, (image, mm, name) in enumerate(zip(values, spacing, names, strict=True)):
         pixel = spacing_mm if np.isnan(mm) else float(mm)
@@ -155,7 +204,8 @@ def _archived(path: Path, modality: str, spacing_mm: float | None) -> list[_Part
         affine = centred_affine(height, width, (pixel, pixel, 1.0))
         volume = Volume(image[None], affine, modality, Source("array", digest))
         volume = valid_image(volume, modality, path, lowest)
-        parts.append(_Part(volume, name, name, index))
+        group = f"{label}-{order.index(name) + 1}"
+        parts.append(_Part(volume, name, name, label, group, index))
     return parts
 
 
@@ -180,7 +230,8 @@ def _has_content(volume: Volume) -> bool:
     values = torch.from_numpy(volume.values)
     if volume.modality == "CT":
         return float((values.clamp(AIR, 1500) / 2500).std()) >= CONTENT
-    return float(values.max()) > 0 and float(values.std()) >= CONTENT * float(values.max())
+    largest = float(values.max())
+    return largest > 0 and float((values.double() / largest).std()) >= CONTENT
 
 
 def _relative(path: Path, root: Path) -> str:

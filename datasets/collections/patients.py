@@ -10,8 +10,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from medscore.datasets.dicom.files import dicom_files, is_dicom
-from medscore.datasets.dicom.opening import read_file
+from medscore.datasets.dicom.files import dicom_files
+from medscore.datasets.dicom.form import is_dicom, quiet, read_dataset
 from medscore.errors import reading
 from medscore.io.opening import file_or_folder
 
@@ -55,8 +55,8 @@ def dicom_origin(path: Path) -> Origin | None:
     file = next(dicom_files(path), None) if file_or_folder(path).is_dir() else path
     if file is None or not is_dicom(file):
         return None
-    with reading("DICOM", file):
-        header = read_file(
+    with reading("DICOM", file), quiet():
+        header = read_dataset(
             file, stop_before_pixels=True, specific_tags=[*KEYWORDS, "Rows", "Columns"]
         )
         known = (str(header.get(keyword, "") or "").strip() for keyword in KEYWORDS)

@@ -33,12 +33,14 @@ class Pictures:
     Attributes:
         images: (n, channel, size, size) float32 from 0 to 1; one channel, or three for colour.
         labels: label of each image.
-        names: file of each image and its index in it.
+        names: name of the file of each image, and its index in it.
+        files: file of each image.
     """
 
     images: Tensor
     labels: tuple[str, ...]
     names: tuple[str, ...]
+    files: tuple[Path, ...] = ()
 
 
 def load_pictures(
@@ -66,6 +68,7 @@ def load_pictures(
     images: list[Tensor] = []
     labels: list[str] = []
     names: list[str] = []
+    files: list[Path] = []
     for pattern in patterns:
         hits = matching_paths(pattern, root)
         hits = [hit for hit in hits if hit.suffix.lower() in (*FILES, *ARRAYS)]
@@ -80,7 +83,8 @@ def load_pictures(
             images.append(_square(values, size, path))
             labels += found
             names += [f"{path.name}#{i}" for i in range(len(found))]
-    return Pictures(torch.cat(images).contiguous(), tuple(labels), tuple(names))
+            files += [path] * len(found)
+    return Pictures(torch.cat(images).contiguous(), tuple(labels), tuple(names), tuple(files))
 
 
 def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[str]]:
@@ -92,6 +96,9 @@ def _read(path: Path, colour: bool, white: float | None) -> tuple[Tensor, list[s
     else:
         white = None
         with open_picture(path, "pictures", hint) as image:
+            pages = int(getattr(image, "n_frames", 1))
+            if pages != 1:
+                raise ValueError(f"{pages} pages or frames in one file")
             values = _pixels(image, colour)[None]
         names = [path.parent.name]
     if white is None:

@@ -14,11 +14,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medscore.datasets.collections.patients import pseudonym
-from medscore.datasets.dicom.files import is_dicom
+from medscore.datasets.dicom.form import is_dicom
 from medscore.errors import MedscoreError
 from medscore.io.hdf5 import open_hdf5
 from medscore.io.opening import is_regular
@@ -35,11 +35,14 @@ class Images:
         patient: identifies the patient; equal for all scans of a patient.
         files: one NIfTI, NumPy or fastMRI file, one DICOM folder, or the files of a DICOM series.
         name: readable name of the scan, by its file or folder.
+        public: names that a public collection gives the patient and the scan; outputs may state
+            them, unlike all other names of files and folders.
     """
 
     patient: str
     files: tuple[Path, ...]
     name: str
+    public: tuple[str, str] | None = None
 
 
 def lidc(root: Path) -> list[Images]:
@@ -119,6 +122,10 @@ _PATTERN = re.compile(
 )
 
 
+_ARCHIVED = re.compile(r"LIDC-IDRI-\d+|[CLN]\d{3}|BraTS2021_\d+|file\d+")
+"""Names of patients, or of files, in the archives of the collections."""
+
+
 def is_collection(pattern: str) -> bool:
     """True if a pattern of a recipe names a collection.
 
@@ -153,12 +160,16 @@ def collected(pattern: str, root: Path) -> list[Images]:
             where=root,
             hint="use shares from 0 to 1, such as @0-0.9",
         )
-    found = COLLECTIONS[match["name"]](root / match["folder"])
+    folder = root / match["folder"]
+    found = [
+        replace(images, public=_public(images, folder))
+        for images in COLLECTIONS[match["name"]](folder)
+    ]
     kept = [images for images in found if low <= share(images.patient) < high]
     if not kept:
         raise MedscoreError(
             f"`data` {pattern!r}: {len(found)} scans of the collection, none in the share",
-            where=root / match["folder"],
+            where=folder,
             hint="check the folder: it holds the patients' folders or files",
         )
     return kept
@@ -171,6 +182,13 @@ def share(patient: str) -> float:
         patient: name of the patient in the collection.
     """
     return int(hashlib.sha256(patient.encode()).hexdigest()[:8], 16) / 2**32
+
+
+def _public(images: Images, folder: Path) -> tuple[str, str] | None:
+    """Patient and scan by the archive's own names; None where they are others."""
+    parts = images.files[0].relative_to(folder).parts
+    stem = parts[0].partition(".")[0]
+    return (stem, "/".join(parts)) if _ARCHIVED.fullmatch(stem) else None
 
 
 def _dicom(folder: Path) -> tuple[Path, ...]:

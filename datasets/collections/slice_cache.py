@@ -2,8 +2,8 @@
 
 An index holds the size, modification time and content hash of each file. Slices are stored under a
 key made of that hash and the preprocessing: a file that was only copied or touched is hashed again
-but not read again, and a file whose content changed is read. The patients of DICOM files are not
-stored; they come from the files at every start.
+but not read again, and a file whose content changed is read. No names of files or patients are
+stored: the index is by the hash of the path, and names come from the files at every start.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,9 +27,10 @@ from torch import Tensor, from_numpy
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_path, atomic_write
 from medscore.io.json_files import parse_json, read_json
+from medscore.io.numpy_files import open_npz
 from medscore.io.opening import is_regular, is_there, read_bytes, regular_file
 
-VERSION = "slices-2"
+VERSION = "slices-3"
 """Part of every key; changes when the same file gives other slices."""
 
 log = logging.getLogger(__name__)
@@ -92,13 +94,15 @@ class SliceCache:
         """
         key = f"{VERSION} {self.preprocessing} {self._content(files)}"
         path = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
-        stored = _load(path, patient)
+        stored = _load(path, patient, files)
         if stored is not None:
             return stored
         made = read()
         tensors = {"images": made.images, "spacing_mm": from_numpy(made.spacing_mm)}
-        named = ["" if name == patient else name for name in made.patients]
-        metadata = {"patients": json.dumps(named), "notes": json.dumps(made.notes)}
+        names = _stored_patients(files)
+        places = [names.index(name) if name in names else -1 for name in made.patients]
+        notes = [_stored(note, files) for note in made.notes]
+        metadata = {"patients": json.dumps(places), "notes": json.dumps(notes)}
         with atomic_path(path) as partial:
             save_file(tensors, partial, metadata=metadata)
         return made
@@ -115,7 +119,7 @@ class SliceCache:
 
     def _content(self, paths: Sequence[Path]) -> str:
         """Hash of the bytes of all files, from the index where size and time are unchanged."""
-        name = str(paths[0].resolve())
+        name = hashlib.sha256(str(paths[0].resolve()).encode()).hexdigest()[:32]
         files = [file for path in paths for file in _files(path)]
         states = [(file.name, (s := file.stat()).st_size, s.st_mtime_ns) for file in files]
         state = hashlib.sha256(repr(states).encode()).hexdigest()
@@ -136,17 +140,53 @@ def _files(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*") if is_regular(p)) if path.is_dir() else [path]
 
 
-def _load(path: Path, patient: str) -> Slices | None:
+def _stored_patients(files: Sequence[Path]) -> list[str]:
+    """The patients of an archive's slices; none for other files, which are of one patient."""
+    if files[0].suffix != ".npz":
+        return []
+    with open_npz(files[0], "slices") as archive:
+        return [str(name) for name in archive["patient"]]
+
+
+def _names(files: Sequence[Path]) -> dict[str, str]:
+    """What stands for each name of a file or of its folder in a stored note, by name."""
+    paths = dict.fromkeys(
+        part for path in files for file in _files(path) for part in (file, file.parent, path)
+    )
+    found: dict[str, str] = {}
+    for i, path in enumerate(paths):
+        for kind, name in (("path", str(path)), ("name", path.name), ("stem", path.stem)):
+            found.setdefault(name, f"{{{i}.{kind}}}")
+    return found
+
+
+def _stored(note: str, files: Sequence[Path]) -> str:
+    """A note with all whole names replaced, the longest first, and without the values it quotes."""
+    names = _names(files)
+    some = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if name)
+    note = re.sub(rf"(?<!\w)(?:{some})(?!\w)", lambda match: names[match[0]], note)
+    return re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", note)
+
+
+def _with_names(note: str, files: Sequence[Path]) -> str:
+    """A stored note with the names of the files as they are now."""
+    back = {place: name for name, place in _names(files).items()}
+    return re.sub(r"\{\d+\.\w+\}", lambda match: back.get(match[0], match[0]), note)
+
+
+def _load(path: Path, patient: str, files: Sequence[Path]) -> Slices | None:
     if not is_there(path):
         return None
     try:
         with safe_open(regular_file(path), framework="pt") as file:
             metadata: dict[str, Any] = file.metadata() or {}
-            patients = tuple(name or patient for name in parse_json(metadata["patients"]))
-            notes = tuple(parse_json(metadata["notes"]))
+            names = _stored_patients(files)
+            places = parse_json(metadata["patients"])
+            patients = tuple(patient if k < 0 else names[k] for k in places)
+            notes = tuple(_with_names(note, files) for note in parse_json(metadata["notes"]))
             images, spacing = file.get_tensor("images"), file.get_tensor("spacing_mm")
         spacing_mm = np.asarray(spacing.numpy(), dtype=np.float64)
         return Slices(images, spacing_mm, patients, notes=notes)
-    except (OSError, SafetensorError, KeyError, ValueError, MedscoreError) as error:
+    except (OSError, SafetensorError, LookupError, ValueError, TypeError) as error:
         log.warning("the slices in %s are read again: %s", path, error)
         return None

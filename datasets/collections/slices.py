@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,8 +18,10 @@ from medscore.datasets.collections.slice_cache import SliceCache, Slices
 from medscore.datasets.collections.sources import find_images, log_notes
 from medscore.datasets.load import read_scan
 from medscore.datasets.raw.fastmri import read_targets
+from medscore.datasets.selection import WHOLE, Selection, refuse_choices
 from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError
+from medscore.io.machine import cores
 from medscore.io.numpy_files import open_npz
 
 Quantity = Literal["HU", "magnitude"]
@@ -46,6 +47,7 @@ def load_slices(
     low: float,
     high: float,
     quantity: Quantity = "HU",
+    chosen: Selection = WHOLE,
     cache: str | Path | None = None,
 ) -> Slices:
     """Load every axial slice of the matching files, reduced to ``side`` x ``side`` by area mean.
@@ -63,6 +65,7 @@ def load_slices(
         low: value that is mapped to 0.
         high: value that is mapped to 1.
         quantity: "HU" for CT, "magnitude" for MR.
+        chosen: what is read of files that hold more than one image, and the kinds that are used.
         cache: folder that keeps the slices (:mod:`medscore.datasets.collections.slice_cache`).
 
     Raises:
@@ -74,11 +77,15 @@ def load_slices(
     from monai.transforms.utility.array import Lambda
 
     root = Path(root)
-    kept = None if cache is None else SliceCache(Path(cache), f"{side} {low} {high} {quantity}")
-    read = Lambda(_Read(side, low, high, quantity, kept), track_meta=False)
+    kept = (
+        None
+        if cache is None
+        else SliceCache(Path(cache), f"{side} {low} {high} {quantity} {chosen}")
+    )
+    read = Lambda(_Read(side, low, high, quantity, chosen, kept), track_meta=False)
     found = find_images(patterns, root)
     try:
-        files = CacheDataset(found, read, num_workers=os.cpu_count(), progress=False)
+        files = CacheDataset(found, read, num_workers=cores(), progress=False)
     except RuntimeError as error:
         raise _innermost(error) from None  # MONAI wraps what the reader raises
     if kept is not None:
@@ -113,6 +120,7 @@ class _Read:
     low: float
     high: float
     quantity: Quantity
+    chosen: Selection = WHOLE
     cache: SliceCache | None = None
 
     def __call__(self, images: Images) -> Slices:
@@ -125,7 +133,7 @@ class _Read:
     def read(self, source: Images) -> Slices:
         """Read the slices from the files."""
         path = source.files[0]
-        scan = _raw_slices(source, MODALITY[self.quantity])
+        scan = _raw_slices(source, MODALITY[self.quantity], self.chosen)
         values = scan.values
         if self.quantity == "magnitude" and values.min() < 0:
             raise MedscoreError(
@@ -167,15 +175,17 @@ class _RawSlices:
     notes: tuple[str, ...] = ()
 
 
-def _raw_slices(source: Images, modality: str) -> _RawSlices:
+def _raw_slices(source: Images, modality: str, chosen: Selection) -> _RawSlices:
     path = source.files[0]
+    if path.suffix in (".npz", ".h5"):
+        refuse_choices(chosen, path)
     if path.suffix == ".npz":
         return _RawSlices(*read_archive(path))
     if path.suffix == ".h5":
         values, spacing = read_targets(path)
         n = len(values)
         return _RawSlices(values, np.full(n, spacing), [source.patient] * n)
-    volumes = read_scan(source.files, modality=modality)
+    volumes = read_scan(source.files, modality=modality, **asdict(chosen))
     parts = [_square_pixels(volume) for volume in volumes]
     shapes = sorted({part.shape[1:] for part, _ in parts})
     if len(shapes) > 1:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -47,10 +48,12 @@ def matching_paths(pattern: str, root: Path) -> list[Path]:
     """Files and folders below a folder that match a pattern, sorted; ``**`` matches any depth.
 
     Args:
-        pattern: relative to ``root``, or absolute.
+        pattern: relative to ``root``, or absolute; a part that is the name of a file or folder
+            means that one, even if it holds glob characters, as ``scan [1]`` does.
         root: folder; glob characters in its own path have no meaning.
     """
-    return [root / hit for hit in sorted(glob.glob(pattern, root_dir=root, recursive=True))]
+    escaped = _literal(pattern, root)
+    return [root / hit for hit in sorted(glob.glob(escaped, root_dir=root, recursive=True))]
 
 
 def log_notes(noted: Iterable[tuple[str, str]]) -> None:
@@ -67,12 +70,28 @@ def log_notes(noted: Iterable[tuple[str, str]]) -> None:
         log.warning("%s%s: %s", names[0], more, note)
 
 
+def _literal(pattern: str, root: Path) -> str:
+    """The pattern with those parts escaped, from the left, that are existing names."""
+    parts, folder = list(Path(pattern).parts), root
+    for index, part in enumerate(parts):
+        folder = folder / part
+        if not os.path.lexists(folder):
+            break
+        parts[index] = part if index == 0 and folder.anchor == part else glob.escape(part)
+    return str(Path(*parts)) if parts else pattern
+
+
 def _matching(pattern: str, root: Path) -> list[Images]:
     if is_collection(pattern):
         return [_identified(images) for images in collected(pattern, root)]
     folder, rest = root, pattern
     if pattern.startswith(PACKAGE):
         package, _, rest = pattern.removeprefix(PACKAGE).partition("/")
+        if not package.isidentifier():  # the parents of a dotted name would be imported
+            raise MedscoreError(
+                f"`data` {pattern!r}: {package!r} is no package",
+                hint=f"use {PACKAGE}NAME/FILES, such as {PACKAGE}nilearn/datasets/data/*.nii.gz",
+            )
         spec = find_spec(package)
         if spec is None or spec.origin is None:
             raise MedscoreError(

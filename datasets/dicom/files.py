@@ -10,9 +10,9 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from medscore.datasets.dicom.opening import read_file
+from medscore.datasets.dicom.form import is_dicom, left_out, quiet, read_dataset
 from medscore.errors import MedscoreError
-from medscore.io.opening import is_regular, open_file
+from medscore.io.opening import is_regular
 
 _IDENTITY = (
     "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "Modality", "Rows", "SOPClassUID",
@@ -44,14 +44,41 @@ class Series:
         return f"{self.description or self.uid!r} ({self.modality}, {files})"
 
 
-def is_dicom(path: str | Path) -> bool:
-    """True if a file has the DICOM preamble: 128 bytes, then DICM.
+@dataclass(frozen=True)
+class Listing:
+    """The files of a folder and the folders in it.
+
+    Attributes:
+        dicom: DICOM files in the order of their names.
+        left_out: files that may be slices but cannot be read, with the reason.
+    """
+
+    dicom: tuple[Path, ...]
+    left_out: Mapping[Path, str]
+
+    def note(self) -> str | None:
+        """The files that were left out, in one sentence; ``None`` without any."""
+        if not self.left_out:
+            return None
+        named = [f"{path.name} ({why})" for path, why in self.left_out.items()]
+        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+        files = "1 file was" if len(named) == 1 else f"{len(named)} files were"
+        return f"{files} left out: {', '.join(named[:3])}{more}"
+
+
+def listing(folder: Path) -> Listing:
+    """Sort the files of a folder into DICOM and files that may be slices but cannot be read.
 
     Args:
-        path: an existing file.
+        folder: an existing folder.
     """
-    with open_file(path) as file:
-        return file.read(132)[128:] == b"DICM"
+    dicom: list[Path] = []
+    others: list[Path] = []
+    for path in _files(folder):
+        (dicom if is_regular(path) and is_dicom(path) else others).append(path)
+    like = frozenset(path.suffix.lower() for path in dicom)
+    reasons = {path: left_out(path, like) for path in others}
+    return Listing(tuple(dicom), {path: why for path, why in reasons.items() if why is not None})
 
 
 def dicom_files(folder: Path) -> Iterator[Path]:
@@ -60,18 +87,13 @@ def dicom_files(folder: Path) -> Iterator[Path]:
     Args:
         folder: an existing folder.
     """
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(parent) / name
-            if is_regular(path) and is_dicom(path):
-                yield path
+    return (path for path in _files(folder) if is_regular(path) and is_dicom(path))
 
 
 def list_series(folder: str | Path) -> list[Series]:
     """List the series of a folder and the folders in it, by number, then by description.
 
-    Indexes (DICOMDIR) and files that are not DICOM are skipped.
+    Indexes (DICOMDIR) and files that are not DICOM are skipped; :func:`listing` names the latter.
 
     Args:
         folder: an existing folder.
@@ -79,7 +101,10 @@ def list_series(folder: str | Path) -> list[Series]:
     Raises:
         MedscoreError: there is no DICOM file, or one is damaged.
     """
-    return described(scan(Path(folder), stop_before_pixels=True, specific_tags=list(_IDENTITY)))
+    files = listing(Path(folder))
+    tags = list(_IDENTITY)
+    with quiet():
+        return described(scan(Path(folder), files, stop_before_pixels=True, specific_tags=tags))
 
 
 def described(members: Mapping[str, Sequence[tuple[Path, Dataset]]]) -> list[Series]:
@@ -92,11 +117,12 @@ def described(members: Mapping[str, Sequence[tuple[Path, Dataset]]]) -> list[Ser
     return sorted(series, key=lambda s: (s.number, s.description, s.uid))
 
 
-def scan(folder: Path, **options: Any) -> dict[str, list[tuple[Path, Dataset]]]:
+def scan(folder: Path, files: Listing, **options: Any) -> dict[str, list[tuple[Path, Dataset]]]:
     """Read the files of each series.
 
     Args:
-        folder: an existing folder.
+        folder: folder to name in the error.
+        files: its files.
         options: of ``pydicom.dcmread``.
 
     Returns:
@@ -106,8 +132,8 @@ def scan(folder: Path, **options: Any) -> dict[str, list[tuple[Path, Dataset]]]:
         MedscoreError: as :func:`list_series`.
     """
     found: dict[str, list[tuple[Path, Dataset]]] = {}
-    for path in dicom_files(folder):
-        header = read_file(path, **options)
+    for path in files.dicom:
+        header = read_dataset(path, **options)
         if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
             continue  # a DICOMDIR
         uid = str(header.get("SeriesInstanceUID", "") or "")
@@ -117,7 +143,9 @@ def scan(folder: Path, **options: Any) -> dict[str, list[tuple[Path, Dataset]]]:
             )
         found.setdefault(uid, []).append((path, header))
     if not found:
-        raise MedscoreError("no DICOM file in this folder", where=folder, hint="check the path")
+        note = files.note()
+        what = f"no DICOM file in this folder{'' if note is None else f'; {note}'}"
+        raise MedscoreError(what, where=folder, hint="check the path")
     return found
 
 
@@ -166,3 +194,10 @@ def _series(uid: str, members: Sequence[tuple[Path, Dataset]]) -> Series:
         files=tuple(path for path, _ in members),
         image=any("Rows" in header for _, header in members),
     )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files of a folder and the folders in it, in the order of their names."""
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (Path(parent) / name for name in sorted(names))

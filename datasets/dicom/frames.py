@@ -24,6 +24,9 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
+from medscore.datasets.dicom.counts import frame_count
+from medscore.datasets.dicom.jpeg12 import decode_12_bit, is_12_bit
+from medscore.datasets.dicom.uids import valid
 from medscore.datasets.volume import AIR
 from medscore.errors import MedscoreError, reason
 
@@ -78,13 +81,14 @@ def frames(path: Path, dataset: Dataset) -> list[Frame]:
         raise MedscoreError(
             "holds no image (no PixelData), or is truncated", where=path, hint="export it again"
         )
-    if int(dataset.get("SamplesPerPixel", 1)) != 1:
+    photometric = str(dataset.get("PhotometricInterpretation", "") or "").strip(" \0")
+    if int(dataset.get("SamplesPerPixel", 1)) != 1 or photometric in COLOURS:
         raise MedscoreError(
-            f"is a colour image ({dataset.get('PhotometricInterpretation')})",
+            f"is a colour image ({photometric})",
             where=path,
             hint="use a greyscale CT or MR image",
         )
-    count = int(dataset.get("NumberOfFrames", 1) or 1)
+    count = frame_count(path, dataset)
     found = [_frame(path, dataset, number) for number in range(count)]
     if count > 1 and any(frame.position is None for frame in found):
         raise MedscoreError(
@@ -94,6 +98,9 @@ def frames(path: Path, dataset: Dataset) -> list[Frame]:
         )
     return found
 
+
+COLOURS = ("PALETTE COLOR", "RGB", "ARGB", "HSV", "CMYK")
+"""Photometric interpretations that are colours even with one sample per pixel."""
 
 DECODERS = {
     JPEGBaseline8Bit: "pillow",
@@ -105,6 +112,9 @@ DECODERS = {
 """Decoders by transfer syntax. Otherwise gdcm would be the first choice, which ends the interpreter
 on some damaged JPEG 2000 files."""
 
+GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+"""Sequences that describe the frames of enhanced objects; either may be missing."""
+
 FRAGILE = (JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
 """Transfer syntaxes that only gdcm decodes; such files are decoded in a child process first."""
 
@@ -114,8 +124,10 @@ def decode(
 ) -> tuple[NDArray[np.float32], list[str]]:
     """Decode the frames of a file.
 
-    Padding becomes air in CT. Grey values that are displayed inverted (MONOCHROME1) are inverted,
-    except in CT, whose numbers are HU however they are displayed.
+    Padding becomes air in CT. Grey values that are displayed inverted (MONOCHROME1, DICOM PS3.3
+    C.7.6.3.1.2) are inverted, except in CT, whose numbers are HU however they are displayed. The
+    stored number v becomes 2^b - 1 - v, with b bits without that of the sign, whatever a slice
+    holds, so that slices of a series stay comparable.
 
     Args:
         path: the file.
@@ -131,9 +143,18 @@ def decode(
     """
     try:
         syntax = dataset.file_meta.TransferSyntaxUID
-        stored: NDArray[Any] = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
         count = int(dataset.get("NumberOfFrames", 1) or 1)
+        if is_12_bit(dataset):
+            stored: NDArray[Any] = decode_12_bit(dataset, count)
+        else:
+            stored = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
         raw = stored.reshape(count, *stored.shape[-2:])[[frame.number for frame in chosen]]
+        ct = dataset.get("Modality") == "CT"
+        padded = _padded(dataset, raw) if ct else None
+        inverted = str(dataset.get("PhotometricInterpretation", "")).strip() == "MONOCHROME1"
+        if inverted and not ct:
+            bits = int(dataset.BitsStored) - int(dataset.PixelRepresentation)
+            raw = 2**bits - 1 - raw.astype(np.int64)
         if "ModalityLUTSequence" in dataset:
             values = np.asarray(apply_modality_lut(raw, dataset), dtype=np.float32)
         else:
@@ -148,14 +169,10 @@ def decode(
             hint="the file is truncated or its compression is not supported: export it again",
         ) from error
     notes: list[str] = []
-    ct = dataset.get("Modality") == "CT"
-    padded = _padded(dataset, raw)
-    if ct and padded is not None and padded.any():
+    if padded is not None and padded.any():
         values[padded] = AIR
         notes.append("pixels with the padding value were set to air")
-    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-        if not ct:
-            values = values.max() + values.min() - values
+    if inverted:
         notes.append(
             "displayed inverted (MONOCHROME1): "
             + ("HU are kept" if ct else "the values were inverted")
@@ -201,18 +218,16 @@ def _frame(path: Path, dataset: Dataset, number: int) -> Frame:
         step=abs(float(step or 1)) or 1.0,
         slope=slope,
         intercept=intercept,
-        instance=str(dataset.get("SOPInstanceUID", "")),
+        instance=valid(dataset.get("SOPInstanceUID", "")),
     )
 
 
 def _value(dataset: Dataset, number: int, group: str, keyword: str) -> Any:
     """Element of a frame: from its functional group, the shared one, or the whole file."""
-    if "SharedFunctionalGroupsSequence" not in dataset:
+    if not any(sequence in dataset for sequence in GROUPS):
         several = int(dataset.get("NumberOfFrames", 1) or 1) > 1
         return None if several and keyword == "ImagePositionPatient" else dataset.get(keyword)
-    for sequence, index in (
-        ("PerFrameFunctionalGroupsSequence", number), ("SharedFunctionalGroupsSequence", 0),
-    ):  # fmt: skip
+    for sequence, index in zip(GROUPS, (number, 0), strict=True):
         items = dataset.get(sequence) or ()
         inner = items[index].get(group) if index < len(items) else None
         if inner and inner[0].get(keyword) is not None:

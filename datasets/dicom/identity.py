@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medscore.datasets.dicom.files import is_dicom, list_series
-from medscore.datasets.dicom.opening import read_file
+from medscore.datasets.dicom.files import list_series
+from medscore.datasets.dicom.form import is_dicom, quiet, read_dataset
+from medscore.datasets.dicom.uids import valid
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 from medscore.io.opening import file_or_folder
@@ -43,9 +44,9 @@ def read_identity(path: str | Path, source: Source) -> dict[str, str]:
         raise MedscoreError("is not a DICOM file", where=path, hint="use the source's DICOM")
     study = source.uids.get("StudyInstanceUID")
     for file in files:
-        with reading("DICOM", file):
-            ds = read_file(file, stop_before_pixels=True)
-            if study and ds.get("StudyInstanceUID") == study:
+        with reading("DICOM", file), quiet():
+            ds = read_dataset(file, stop_before_pixels=True)
+            if study and valid(ds.get("StudyInstanceUID", "")) == study:
                 return {tag: str(ds.get(tag, "")) for tag in TAGS}
     raise MedscoreError(
         "belongs to another study than the measurement",

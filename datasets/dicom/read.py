@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from medscore.datasets.dicom.files import choose, described, scan
+from medscore.datasets.dicom.files import Listing, choose, described, listing, scan
+from medscore.datasets.dicom.form import read_dataset
 from medscore.datasets.dicom.frames import FRAGILE, Frame, decode, frames
-from medscore.datasets.dicom.opening import read_file
+from medscore.datasets.dicom.kinds import kinds_of
 from medscore.datasets.dicom.stack import Stack, affine_of, stack
 from medscore.datasets.dicom.straighten import straighten
+from medscore.datasets.dicom.uids import is_valid, valid
 from medscore.datasets.volume import AIR, Source, Volume, check_values
 from medscore.errors import MedscoreError, reading
 from medscore.io.budget import check_memory
@@ -55,30 +57,37 @@ def read_dicom(path: str | Path, *, series: str | None = None, resample: bool = 
     with reading("DICOM", path), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         volume = _read(path, series, resample)
-    warned = (" ".join(str(w.message).split()) for w in caught)
+    warned = [text for w in caught if "VR UI" not in (text := " ".join(str(w.message).split()))]
     notes = tuple(dict.fromkeys([*volume.source.notes, *warned]))
     return replace(volume, source=replace(volume.source, notes=notes))
 
 
 def _read(path: Path, series: str | None, resample: bool) -> Volume:
-    datasets = _datasets(path, series)
+    datasets, folder = _datasets(path, series)
     digest, found = hashlib.sha256(), []
     first = next(iter(datasets.values()))
     fragile = [f for f, ds in datasets.items() if ds.file_meta.get("TransferSyntaxUID") in FRAGILE]
-    check_memory(4 * sum(map(_pixels, datasets.values())), path, "pixels")
-    if fragile:
-        look(*fragile, kind="dicom")
     with ThreadPoolExecutor(1) as hashing:  # while parsing, in the order of the files
         for file, dataset in datasets.items():
             hashing.submit(digest.update, read_bytes(file))
             with reading("DICOM", file):
                 found += frames(file, dataset)
             _check_same(path, first, dataset)
+    check_memory(4 * sum(map(_pixels, datasets.values())), path, "pixels")
+    if fragile:
+        look(*fragile, kind="dicom")
     ordered = stack(found, path)
+    if folder is not None:
+        _check_complete(path, ordered, datasets, folder)
     values, notes = _values(ordered, datasets)
     check_values(values, path)
     modality = str(first.get("Modality", "unknown"))
     values, affine, instances, faults = _on_a_grid(path, ordered, values, modality, resample)
+    kinds: dict[str, str] = {}
+    for dataset in datasets.values():
+        kinds |= kinds_of(dataset)
+    left_out = None if folder is None else folder.note()
+    about = [] if left_out is None else [left_out]
     return Volume(
         values=values,
         affine=affine,
@@ -86,20 +95,24 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
         source=Source(
             kind="dicom",
             sha256=digest.hexdigest(),
-            uids={k: str(first[k].value) for k in _SERIES_UIDS if first.get(k)},
+            uids={k: valid(first[k].value) for k in _SERIES_UIDS if first.get(k)},
             instances=instances,
-            notes=(*notes, *faults),
+            notes=(*about, *kinds.values(), *_replaced(datasets), *notes, *faults),
+            kinds=tuple(kinds),
         ),
     )
 
 
-def _datasets(path: Path, series: str | None) -> dict[Path, Dataset]:
-    """One file, or the chosen series of a folder; large elements stay on disk for now."""
+def _datasets(path: Path, series: str | None) -> tuple[dict[Path, Dataset], Listing | None]:
+    """One file, or the chosen series of a folder and the folder's files; large elements stay on
+    disk for now.
+    """
     if not path.is_dir():
-        return {path: read_file(path)}
-    members = scan(path, defer_size=LARGE)
+        return {path: read_dataset(path)}, None
+    files = listing(path)
+    members = scan(path, files, defer_size=LARGE)
     chosen = choose(described(members), series, path)
-    return dict(members[chosen.uid])
+    return dict(members[chosen.uid]), files
 
 
 def _values(ordered: Stack, datasets: dict[Path, Dataset]) -> tuple[NDArray[np.float32], list[str]]:
@@ -151,6 +164,38 @@ def _on_a_grid(
     return values, ordered.affine, instances, faults
 
 
+def _check_complete(
+    path: Path, ordered: Stack, datasets: Mapping[Path, Dataset], folder: Listing
+) -> None:
+    """Refuse a series from whose middle files of the folder were left out.
+
+    Uneven distances show it, or numbers that are missing between those of the slices, no more than
+    there are files left out.
+    """
+    note = folder.note()
+    if note is None or len(ordered.frames) != len(datasets):
+        return
+    numbers = [datasets[frame.path].get("InstanceNumber") for frame in ordered.frames]
+    present = sorted({int(n) for n in numbers if n is not None})
+    absent = sorted(set(range(present[0], present[-1])) - set(present)) if present else []
+    faults = [fault for fault in ordered.faults() if fault.startswith("missing")]
+    if 0 < len(absent) <= len(folder.left_out):
+        faults.append(f"InstanceNumber {', '.join(map(str, absent[:5]))} is missing")
+    if faults:
+        raise MedscoreError(
+            f"{'; '.join(faults)}; {note}", where=path,
+            hint="copy those files again, or remove them and use the slices one by one",
+        )  # fmt: skip
+
+
+def _replaced(datasets: Mapping[Path, Dataset]) -> Iterator[str]:
+    """A note for each kind of identifier that has no valid form."""
+    for keyword in (*_SERIES_UIDS, "SOPInstanceUID"):
+        values = (str(ds.get(keyword, "") or "").strip(" \0") for ds in datasets.values())
+        if any(value and not is_valid(value) for value in values):
+            yield f"{keyword} has no valid form and was replaced"
+
+
 def _pixels(dataset: Dataset) -> int:
     """Number of pixels that a file declares."""
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
@@ -158,7 +203,10 @@ def _pixels(dataset: Dataset) -> int:
 
 
 def _check_same(path: Path, first: Dataset, other: Dataset) -> None:
-    for keyword in ("Rows", "Columns", "Modality"):
+    keywords = ["Rows", "Columns", "Modality"]
+    if "MONOCHROME1" in {ds.get("PhotometricInterpretation") for ds in (first, other)}:
+        keywords += ["BitsStored", "PixelRepresentation"]  # which inversion depends on
+    for keyword in keywords:
         one, two = first.get(keyword), other.get(keyword)
         if one != two:
             raise MedscoreError(

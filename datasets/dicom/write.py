@@ -62,7 +62,7 @@ def write_dicom_series(
     series = generate_uid(entropy_srcs=["series", *seeds])
     slope, intercept, window = SLOPE, INTERCEPT, (40.0, 400.0)
     if modality == "MR":
-        largest = max(float(values.max()), 1e-6)
+        largest = float(values.max()) if values.max() > 0 else 1.0
         slope, intercept = float(f"{largest / (2**16 - 1):.9g}"), 0.0
         window = largest / 2, largest
     for index, image in enumerate(values):

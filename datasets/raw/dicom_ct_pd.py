@@ -26,6 +26,7 @@ from pydicom.dataset import Dataset
 
 from medscore.datasets.dicom.opening import read_file
 from medscore.datasets.raw.projections import Projections, checked_geometry
+from medscore.datasets.raw.units import check_unit
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 from medscore.hounsfield import MU_WATER
@@ -41,10 +42,13 @@ KIND = (0x7037, 0x1009)
 
 @dataclass(frozen=True)
 class _View:
-    """Angle in radians, table position in mm, and line integrals of the central detector row."""
+    """Angle in radians, table position in mm, the detector on the axis of rotation, counted from 0,
+    and line integrals of the central detector row.
+    """
 
     angle: float
     place: float
+    centre: float
     row: NDArray[np.float32]
 
     @property
@@ -98,6 +102,7 @@ def read_ct_pd(path: str | Path, *, size: int, spacing: float) -> Projections:
             where=path,
             hint="use a scan with a cylindrical detector",
         )
+    centre = float(np.median([view.centre for view in views]))
     water = _number(path, first, WATER) if WATER in first else MU_WATER
     fields = {
         "beam": "fan",
@@ -105,6 +110,7 @@ def read_ct_pd(path: str | Path, *, size: int, spacing: float) -> Projections:
         "spacing": spacing,
         "views": len(turns[0]),
         "detector_spacing": _number(path, first, TRANSVERSE),
+        "centre_of_rotation": centre,
         "source_distance": _number(path, first, RADIUS),
         "detector_distance": _number(path, first, TO_DETECTOR),
         "detector_shape": "curved",
@@ -113,7 +119,9 @@ def read_ct_pd(path: str | Path, *, size: int, spacing: float) -> Projections:
     }
     hint = "use DICOM-CT-PD in mm, and a valid `size` and `spacing`"
     geometry = checked_geometry(fields, path, hint=hint)
-    data = np.stack([np.stack([view.row for view in turn]) for turn in turns])
+    data = np.stack([np.stack([_about(view, centre) for view in turn]) for turn in turns])
+    if np.isfinite(data).all():
+        check_unit(data, "line-integrals", path)
     note = "only the central detector row is read"
     source = Source("projections", digest.hexdigest(), notes=(note,))
     return Projections(data.astype(np.float32), geometry, source)
@@ -122,17 +130,30 @@ def read_ct_pd(path: str | Path, *, size: int, spacing: float) -> Projections:
 def _view(file: Path, ds: Dataset) -> _View:
     pixels = ds.pixel_array.astype(np.float32)
     slope, intercept = float(ds.get("RescaleSlope", 1)), float(ds.get("RescaleIntercept", 0))
-    columns, rows = pixels.shape if pixels.ndim == 2 else (0, 0)
+    rows = pixels.shape[1] if pixels.ndim == 2 else 0
     if not rows:
         raise MedscoreError("is not a single view", where=file, hint="use one file per view")
     row = pixels[:, rows // 2] * slope + intercept
-    centre = _numbers(file, ds, CENTRAL)[0] - 1  # counted from 1
-    places = np.arange(columns) + centre - (columns - 1) / 2
     return _View(
         angle=_number(file, ds, ANGLE) % (2 * math.pi),
         place=_number(file, ds, AXIAL),
-        row=np.interp(places, np.arange(columns), row).astype(np.float32),
+        centre=_numbers(file, ds, CENTRAL)[0] - 1,  # counted from 1
+        row=row.astype(np.float32),
     )
+
+
+def _about(view: _View, centre: float) -> NDArray[np.float32]:
+    """The row of a view, moved so that the axis is on the detector ``centre``, as in all views.
+
+    A focal spot that moves between views (flying focal spot) moves the axis.
+    """
+    if abs(view.centre - centre) < 1e-4:
+        return view.row
+    places = np.arange(len(view.row))
+    moved: NDArray[np.float32] = np.interp(places + view.centre - centre, places, view.row).astype(
+        np.float32
+    )
+    return moved
 
 
 def _turns(path: Path, views: list[_View]) -> list[list[_View]]:

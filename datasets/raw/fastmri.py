@@ -2,19 +2,20 @@
 
 ``kspace`` is (slices, coils, readout, phase), or (slices, readout, phase) for emulated single
 coils. The readout is oversampled twice; the header's reconSpace gives the part that is kept.
-Columns that were not acquired (masks of the challenge, zero padding) are zero.
+Columns that were not acquired (masks of the challenge, zero padding) are zero, and so are samples
+at the ends of the readout that were not (partial echo).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medscore.datasets.raw.kspace import RawKspace, check_kspace
+from medscore.datasets.raw.encoding import geometry, read_encodings
+from medscore.datasets.raw.kspace import RawKspace, check_kspace, measured_samples, single_precision
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
 from medscore.io.hdf5 import array, has_member, member, open_hdf5
@@ -44,21 +45,27 @@ def read_fastmri(path: str | Path) -> RawKspace:
     """
     path = Path(path)
     with open_hdf5(path, "fastMRI", HINT) as file:
-        kspace = array(member(file, "kspace"), "c")
+        kspace = array(member(file, "kspace"), "c", single=False)
         header = _header(file)
     if kspace.ndim == 3:
         kspace = kspace[:, None]
     if kspace.ndim != 4:
         raise MedscoreError(f"kspace has shape {kspace.shape}", where=path, hint=HINT)
+    kspace = single_precision(kspace, path)
     check_kspace(kspace, path)
-    spacing, oversampling = None, 1.0
-    notes: tuple[str, ...] = ()
+    digest = file_sha256(path)
+    mask = measured_samples(kspace)
     if header is None:
         notes = ("no header: pixel spacing and readout oversampling are unknown",)
-    else:
-        spacing, oversampling = geometry(header, kspace.shape[-2:], path)
-    digest = file_sha256(path)
-    return RawKspace(kspace, spacing, oversampling, Source("kspace", digest, notes=notes))
+        return RawKspace(kspace, None, 1.0, Source("kspace", digest, notes=notes), mask)
+    encoding = read_encodings(header, path)[0]
+    if encoding.trajectory not in ("cartesian", ""):
+        raise MedscoreError(
+            f"the trajectory is {encoding.trajectory}", where=path, hint="use a Cartesian scan"
+        )
+    image = geometry(encoding, (kspace.shape[-2], kspace.shape[-1]))
+    source = Source("kspace", digest, notes=image.notes)
+    return RawKspace(kspace, image.spacing, image.oversampling, source, mask)
 
 
 def read_targets(path: str | Path) -> tuple[NDArray[np.float32], float]:
@@ -102,58 +109,11 @@ def _header(file: Any) -> bytes | str | None:
 
 def _pixel(header: bytes | str, where: Path) -> float:
     """Pixel spacing of the reconstructed image in mm."""
-    try:
-        encoding = ElementTree.fromstring(header).find("{*}encoding")
-        if encoding is None:
-            raise ValueError("no encoding")
-        field, *_ = _field_of_view(encoding, "reconSpace")
-        count = int(encoding.findtext("{*}reconSpace/{*}matrixSize/{*}x") or 0)
-        if count < 1:
-            raise ValueError("reconSpace has no matrixSize")
-    except (ElementTree.ParseError, ValueError) as error:
+    encoding = read_encodings(header, where)[0]
+    if encoding.recon_matrix[0] < 1:
         raise MedscoreError(
-            f"the XML header holds no geometry ({error})", where=where, hint="export it again"
-        ) from error
-    return field / count
-
-
-def geometry(
-    header: bytes | str, shape: tuple[int, ...], where: Path
-) -> tuple[tuple[float, float, float], float]:
-    """Read the geometry from an ISMRMRD XML header.
-
-    Args:
-        header: XML text.
-        shape: samples of k-space along readout and phase encoding.
-        where: file to name in the error.
-
-    Returns:
-        Distance between columns, rows and slices in mm of the image of all of k-space, and the
-        oversampling of the readout.
-
-    Raises:
-        MedscoreError: it is not XML, or has no positive fields of view.
-    """
-    try:
-        root = ElementTree.fromstring(header)
-        encoding = root.find("{*}encoding")
-        if encoding is None:
-            raise ValueError("no encoding")
-        fields = [_field_of_view(encoding, space) for space in ("encodedSpace", "reconSpace")]
-    except (ElementTree.ParseError, ValueError, TypeError) as error:
-        raise MedscoreError(
-            f"the XML header holds no geometry ({error})", where=where, hint="export it again"
-        ) from error
-    (readout, phase, thickness), (kept, *_) = fields
-    oversampling = max(1.0, readout / kept)
-    return (phase / shape[1], readout / shape[0], thickness), float(oversampling)
-
-
-def _field_of_view(encoding: ElementTree.Element, space: str) -> tuple[float, float, float]:
-    found = [encoding.findtext(f"{{*}}{space}/{{*}}fieldOfView_mm/{{*}}{axis}") for axis in "xyz"]
-    if None in found:
-        raise ValueError(f"{space} has no fieldOfView_mm")
-    x, y, z = (float(text) for text in found if text is not None)
-    if not all(0 < mm < 1e4 for mm in (x, y, z)):
-        raise ValueError(f"{space} has a field of view of {x:g} x {y:g} x {z:g} mm")
-    return x, y, z
+            "the XML header holds no geometry (reconSpace has no matrixSize)",
+            where=where,
+            hint="export it again",
+        )
+    return encoding.recon_field[0] / encoding.recon_matrix[0]

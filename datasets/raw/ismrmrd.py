@@ -1,27 +1,24 @@
 """ISMRMRD files (Inati et al. 2017), 2-D Cartesian, through the package ismrmrd (extra ``mri``).
 
-Lines are placed by the header's encoding limits; repetitions and averages are averaged. Where there
-are several contrasts, phases or sets, the first is read, which is noted.
+:mod:`~medscore.datasets.raw.acquisitions` tells which lines make up the image,
+:mod:`~medscore.datasets.raw.placement` puts them on the grid of the encoded matrix.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
-import numpy as np
-
-from medscore.datasets.raw.fastmri import geometry
-from medscore.datasets.raw.kspace import RawKspace, check_kspace
+from medscore.datasets.raw.acquisitions import Lines, select_lines
+from medscore.datasets.raw.encoding import Encoding, geometry, read_encodings
+from medscore.datasets.raw.kspace import RawKspace, check_kspace, single_precision
+from medscore.datasets.raw.placement import place
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 from medscore.io.hdf5 import INFLATES, has_member, member, open_hdf5
 from medscore.io.opening import file_sha256
-
-OTHER = ("contrast", "phase", "set")
-"""Counters of which only the first value is read."""
 
 
 def is_ismrmrd(file: Any) -> bool:
@@ -36,15 +33,21 @@ def is_ismrmrd(file: Any) -> bool:
     return has_member(group, "data") and has_member(group, "xml")
 
 
-def read_ismrmrd(path: str | Path) -> RawKspace:
+def read_ismrmrd(
+    path: str | Path, *, select: Mapping[str, int] | None = None, first: bool = False
+) -> RawKspace:
     """Read all slices of a 2-D Cartesian scan.
 
     Args:
         path: ISMRMRD file.
+        select: encoding space and values of counters, where the file holds several images; see
+            :data:`medscore.datasets.raw.acquisitions.CHOICES`.
+        first: take the first of several images and note it, instead of refusing the file.
 
     Raises:
         MedscoreError: ismrmrd is not installed, the file cannot be read, the scan is not 2-D
-            Cartesian, lines lie beyond the encoded matrix, or the values are invalid.
+            Cartesian or requires phase correction, it holds several images of which none is
+            selected, lines lie beyond the encoded matrix, or the values are invalid.
     """
     path = Path(path)
     if find_spec("ismrmrd") is None:
@@ -61,83 +64,57 @@ def read_ismrmrd(path: str | Path) -> RawKspace:
     with reading("ISMRMRD", path), ismrmrd.Dataset(str(path), mode="r") as file:
         header = file.read_xml_header()
         count = file.number_of_acquisitions()
-        lines = [file.read_acquisition(i) for i in range(count)]
-    ny, nx, centre = _encoding(header, path)
-    not_image = (
-        ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
-        ismrmrd.ACQ_IS_NAVIGATION_DATA,
-        ismrmrd.ACQ_IS_PHASECORR_DATA,
-        ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
-    )
-    lines = [line for line in lines if not any(line.is_flag_set(flag) for flag in not_image)]
-    kspace, notes = _assembled(path, lines, ny, nx, centre)
-    check_kspace(kspace, path)
-    spacing, oversampling = geometry(header, (ny, nx), path)
-    digest = file_sha256(path)
-    return RawKspace(kspace, spacing, oversampling, Source("kspace", digest, notes=notes))
-
-
-def _encoding(header: bytes | str, where: Path) -> tuple[int, int, int]:
-    """Readout samples, phase encodings, and the encoding step of the centre."""
-    try:
-        encoding = ElementTree.fromstring(header).find("{*}encoding")
-        if encoding is None:
-            raise ValueError("no encoding")
-        trajectory = encoding.findtext("{*}trajectory")
-        x, y, z = (
-            int(encoding.findtext(f"{{*}}encodedSpace/{{*}}matrixSize/{{*}}{axis}") or 0)
-            for axis in "xyz"
+        acquisitions = [file.read_acquisition(i) for i in range(count)]
+    encodings = read_encodings(header, path)
+    if not any(_is_plane(encoding) for encoding in encodings):
+        _matrix(encodings[0], path)
+    lines = select_lines(acquisitions, select, path, first=first)
+    if lines.encoding >= len(encodings):
+        raise MedscoreError(
+            f"the image lines refer to encoding space {lines.encoding}, the header has "
+            f"{len(encodings)}",
+            where=path,
+            hint="export it again",
         )
-        limits = "{*}encodingLimits/{*}kspace_encoding_step_1/{*}center"
-        centre = int(encoding.findtext(limits) or y // 2)
-    except (ElementTree.ParseError, ValueError) as error:
+    encoding = encodings[lines.encoding]
+    ny, nx = _matrix(encoding, path)
+    _check_size(lines, ny, nx, path)
+    placed = place(lines, encoding, path)
+    kspace = single_precision(placed.kspace, path)
+    check_kspace(kspace, path)
+    image = geometry(encoding, (ny, nx))
+    digest = file_sha256(path)
+    notes = (*lines.notes, *placed.notes, *image.notes)
+    source = Source("kspace", digest, notes=notes)
+    return RawKspace(kspace, image.spacing, image.oversampling, source, placed.sampled)
+
+
+def _is_plane(encoding: Encoding) -> bool:
+    return encoding.trajectory == "cartesian" and encoding.matrix[2] <= 1
+
+
+def _matrix(encoding: Encoding, where: Path) -> tuple[int, int]:
+    """Readout samples and phase encodings of a 2-D Cartesian scan."""
+    x, y, z = encoding.matrix
+    if not _is_plane(encoding):
         raise MedscoreError(
-            f"the XML header holds no encoding ({error})", where=where, hint="export it again"
-        ) from error
-    if trajectory != "cartesian" or z > 1:
-        raise MedscoreError(
-            f"the trajectory is {trajectory} with {max(z, 1)} partition(s)",
+            f"the trajectory is {encoding.trajectory or 'not stated'} with {max(z, 1)} "
+            "partition(s)",
             where=where,
             hint="use a 2-D Cartesian scan",
         )
     if not (8 <= x <= 2**14 and 8 <= y <= 2**14):
         raise MedscoreError(f"the encoded matrix is {x} x {y}", where=where, hint="export it again")
-    return x, y, centre
+    return x, y
 
 
-def _assembled(
-    path: Path, lines: list[Any], ny: int, nx: int, centre: int
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Place the lines on the grid, averaging those that were measured several times."""
-    if not lines:
-        raise MedscoreError("holds no image lines", where=path, hint="export it again")
-    first = {name: min(getattr(line.idx, name) for line in lines) for name in OTHER}
-    kept = [line for line in lines if all(getattr(line.idx, n) == v for n, v in first.items())]
-    notes = []
-    if len(kept) < len(lines):
-        notes.append(f"there are several {'s, '.join(OTHER)}s: only the first is read")
-    slices = 1 + max(line.idx.slice for line in kept)
-    coils = kept[0].active_channels
-    if slices * coils * ny * nx * 8 > INFLATES * path.stat().st_size:
+def _check_size(lines: Lines, ny: int, nx: int, where: Path) -> None:
+    slices = 1 + max(line.idx.slice for line in lines.image)
+    coils = len(lines.image[0].data)
+    if slices * coils * ny * nx * 8 > INFLATES * where.stat().st_size:
         raise MedscoreError(
             f"declares {slices} slices of {coils} coils, {ny} x {nx} samples, more than the file "
             "can hold",
-            where=path,
+            where=where,
             hint="export it again",
         )
-    total = np.zeros((slices, coils, ny, nx), dtype=np.complex64)
-    count = np.zeros((slices, 1, ny, nx), dtype=np.float32)
-    for line in kept:
-        data = line.data[:, line.discard_pre : line.number_of_samples - line.discard_post]
-        top = ny // 2 - (line.center_sample - line.discard_pre)
-        column = line.idx.kspace_encode_step_1 - centre + nx // 2
-        if len(data) != coils or not 0 <= column < nx or top < 0 or top + data.shape[1] > ny:
-            raise MedscoreError(
-                f"a line of {data.shape} samples at step {line.idx.kspace_encode_step_1} lies "
-                f"outside the encoded {ny} x {nx}",
-                where=path,
-                hint="export it again",
-            )
-        total[line.idx.slice, :, top : top + data.shape[1], column] += data
-        count[line.idx.slice, :, top : top + data.shape[1], column] += 1
-    return total / np.maximum(count, 1), tuple(notes)

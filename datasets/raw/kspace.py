@@ -1,12 +1,13 @@
 """Raw k-space as files hold it, and NumPy files of it.
 
 Readout lines run along ky, the first axis of the grid, so that a phase encoding is a column.
-Samples that were not measured are zero.
+Samples that were not measured are zero; :func:`measured_samples` tells them from measured zeros.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
 from medscore.io.numpy_files import read_npy
 from medscore.io.opening import file_sha256
+
+RANGE = (1e-30, 1e30)
+"""The largest modulus of k-space must lie within, so that sums stay in single precision."""
+
+RARE = 0.01
+"""Largest share of the samples of the lines that may be zeros by chance."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +36,23 @@ class RawKspace:
             ``None`` where the file does not record it.
         oversampling: field of view along the readout (the rows of the image) over the intended one.
         source: hash and notes, without identity.
+        sampled: mask of the measured samples, (slices, ky, kx).
     """
 
     kspace: NDArray[np.complex64]
     spacing: tuple[float, float, float] | None
     oversampling: float
     source: Source
+    sampled: NDArray[np.bool_]
 
-    @property
-    def sampled(self) -> NDArray[np.bool_]:
-        """Mask of the measured samples, (slices, ky, kx)."""
-        found: NDArray[np.bool_] = (self.kspace != 0).any(axis=1)
-        return found
+    def select(self, start: int, stop: int) -> RawKspace:
+        """Select a range of slices.
+
+        Args:
+            start: index of the first slice.
+            stop: index after the last slice.
+        """
+        return replace(self, kspace=self.kspace[start:stop], sampled=self.sampled[start:stop])
 
 
 def read_numpy(path: str | Path, *, spacing: tuple[float, float] | None = None) -> RawKspace:
@@ -69,12 +81,61 @@ def read_numpy(path: str | Path, *, spacing: tuple[float, float] | None = None) 
             where=path,
             hint="use (ky, kx), (coil, ky, kx) or (slice, coil, ky, kx)",
         )
-    kspace = stored.astype(np.complex64, copy=False).reshape(
-        (1,) * (4 - stored.ndim) + stored.shape
-    )
+    kspace = single_precision(stored, path).reshape((1,) * (4 - stored.ndim) + stored.shape)
     check_kspace(kspace, path)
     source = Source("kspace", file_sha256(path))
-    return RawKspace(kspace, None if spacing is None else (*spacing, spacing[0]), 1.0, source)
+    known = None if spacing is None else (*spacing, spacing[0])
+    return RawKspace(kspace, known, 1.0, source, measured_samples(kspace))
+
+
+def measured_samples(kspace: NDArray[np.complex64]) -> NDArray[np.bool_]:
+    """Mask (slices, ky, kx) of the samples that were measured, of files that hold only values.
+
+    A readout measures all samples between its first and its last one, so zeros between them are
+    values, and so are zeros at the ends if almost all lines have values there. Only where zeros are
+    frequent inside the lines, as in a plane of two phase encodings, is every zero a missing sample.
+
+    Args:
+        kspace: (slices, coils, ky, kx), zero where nothing was measured.
+    """
+    values: NDArray[np.bool_] = (kspace != 0).any(axis=1)
+    lines = _between(values)
+    if np.count_nonzero(lines & ~values) > RARE * np.count_nonzero(lines):
+        return values
+    whole = np.logical_and(lines.any(axis=1, keepdims=True), lines.any(axis=(0, 2), keepdims=True))
+    missing = np.count_nonzero(whole & ~lines)
+    return whole if missing <= RARE * np.count_nonzero(whole) else lines
+
+
+def _between(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """True from the first to the last true value of each line."""
+    begun = np.logical_or.accumulate(values, axis=1)
+    not_over = np.logical_or.accumulate(values[:, ::-1], axis=1)[:, ::-1]
+    found: NDArray[np.bool_] = begun & not_over
+    return found
+
+
+def single_precision(values: NDArray[Any], where: Path) -> NDArray[np.complex64]:
+    """Convert k-space to single precision, whose range it must not leave.
+
+    Args:
+        values: complex numbers of any precision.
+        where: file to name in the error.
+
+    Raises:
+        MedscoreError: values that are NaN, infinite, too large or all too small.
+    """
+    peak = float(np.abs(values).max(initial=0.0))
+    if not math.isfinite(peak):
+        raise MedscoreError("k-space holds NaN or infinity", where=where, hint="export it again")
+    if peak > 0 and not RANGE[0] <= peak <= RANGE[1]:
+        raise MedscoreError(
+            f"k-space reaches {peak:.3g}, outside of {RANGE[0]:g} to {RANGE[1]:g}, which single "
+            "precision can hold",
+            where=where,
+            hint="multiply it by a constant: magnitudes have no absolute unit",
+        )
+    return values.astype(np.complex64, copy=False)
 
 
 def check_kspace(kspace: NDArray[Any], where: Path) -> None:
@@ -85,14 +146,12 @@ def check_kspace(kspace: NDArray[Any], where: Path) -> None:
         where: file to name in the error.
 
     Raises:
-        MedscoreError: there are too few samples, NaN or infinite values, or an empty slice.
+        MedscoreError: there are too few samples, or an empty slice.
     """
     if kspace.size == 0 or min(kspace.shape[-2:]) < 8:
         raise MedscoreError(
             f"k-space has shape {kspace.shape}", where=where, hint="use 8 x 8 samples or more"
         )
-    if not np.isfinite(kspace).all():
-        raise MedscoreError("k-space holds NaN or infinity", where=where, hint="export it again")
     empty = [i for i, one in enumerate(kspace) if not one.any()]
     if empty:
         raise MedscoreError(

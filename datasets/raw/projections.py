@@ -6,8 +6,10 @@ The geometry file, lengths in mm, angles in degrees::
     size: 512                   # pixels per side of the image
     spacing: 0.7                # pixel spacing of the image
     views: 180                  # equally spaced over 180 degrees (fan: 360), the first at 0
-    angles: [0, 3, 7.5]         # parallel: instead of views, increasing, less than 180 apart
+    angles: [0, 3, 7.5]         # instead of views, in the order of the views in the file
     detector_spacing: 0.7       # along the arc if the detector is curved
+    centre_of_rotation: 255.5   # detector, from 0, onto which the axis of rotation is projected
+    detector_offset: 0.0        # or: the middle of the detector on its axis
     source_distance: 595        # fan: from the source to the centre of rotation
     detector_distance: 1085     # fan: from the source to the detector
     detector_shape: curved      # fan: curved or flat
@@ -33,6 +35,7 @@ import tifffile
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from medscore.datasets.raw.units import check_unit
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
 from medscore.hounsfield import MU_WATER
@@ -50,8 +53,12 @@ class ScanGeometry(BaseModel):
         size: pixels per side of the image.
         spacing: pixel spacing of the image.
         views: number of equally spaced views over 180 degrees (fan: 360), the first at 0.
-        angles: increasing angles of a parallel beam, less than 180 apart, instead of ``views``.
+        angles: angle of each view, in any order, instead of ``views``.
         detector_spacing: distance between detectors, along the arc if the detector is curved.
+        centre_of_rotation: detector onto which the axis of rotation is projected, counted from 0,
+            with fractions; by default the middle, (detectors - 1) / 2.
+        detector_offset: position of the middle of the detector on the detector axis (along the arc
+            if it is curved), instead of ``centre_of_rotation``.
         source_distance: distance from the source to the centre of rotation (fan).
         detector_distance: distance from the source to the detector (fan).
         detector_shape: "flat" or "curved" (fan).
@@ -70,6 +77,8 @@ class ScanGeometry(BaseModel):
     views: int | None = Field(default=None, ge=1, le=100_000)
     angles: tuple[float, ...] | None = None
     detector_spacing: float = Field(gt=0, le=100)
+    centre_of_rotation: float | None = Field(default=None, allow_inf_nan=False)
+    detector_offset: float | None = Field(default=None, allow_inf_nan=False)
     source_distance: float | None = Field(default=None, gt=0)
     detector_distance: float | None = Field(default=None, gt=0)
     detector_shape: Literal["flat", "curved"] = "flat"
@@ -83,8 +92,10 @@ class ScanGeometry(BaseModel):
     def _whole(self) -> ScanGeometry:
         if (self.views is None) == (self.angles is None):
             raise ValueError("set either views or angles")
-        if self.angles is not None and self.beam == "fan":
-            raise ValueError("views of a fan beam are equally spaced: set views")
+        if self.angles is not None:
+            check_degrees(self.angles)
+        if self.centre_of_rotation is not None and self.detector_offset is not None:
+            raise ValueError("set either centre_of_rotation or detector_offset")
         if self.beam == "fan" and None in (self.source_distance, self.detector_distance):
             raise ValueError("a fan beam requires source_distance and detector_distance")
         if sorted(self.axes) != ["detector", "slice", "view"]:
@@ -95,6 +106,36 @@ class ScanGeometry(BaseModel):
     def count(self) -> int:
         """Number of views."""
         return len(self.angles) if self.angles is not None else int(self.views or 0)
+
+    def offset(self, detectors: int) -> float:
+        """Position in mm of the middle of the detector on the detector axis.
+
+        Args:
+            detectors: number of detectors.
+        """
+        if self.centre_of_rotation is None:
+            return self.detector_offset or 0.0
+        return ((detectors - 1) / 2 - self.centre_of_rotation) * self.detector_spacing
+
+
+def check_degrees(angles: tuple[float, ...]) -> None:
+    """Reject lists that are no angles in degrees.
+
+    Args:
+        angles: the list of a geometry file.
+
+    Raises:
+        ValueError: it is empty, not finite, reaches beyond 100 turns, or looks like radians: eight
+            views or more that span between 2.5 and 2 pi.
+    """
+    if not angles or not all(abs(a) <= 36_000 for a in angles):
+        raise ValueError("angles must be a list of degrees, at least one")
+    low, high = min(angles), max(angles)
+    if len(angles) >= 8 and 2.5 <= high - low <= 6.3:
+        raise ValueError(
+            f"angles run from {low:g} to {high:g} degrees: they look like radians, multiply them "
+            "by 180 / pi"
+        )
 
 
 @dataclass(frozen=True)
@@ -172,10 +213,11 @@ def read_projections(path: str | Path, geometry: ScanGeometry) -> Projections:
             where=path,
             hint="correct views, angles or axes in the geometry file",
         )
-    if geometry.values == "transmission":
-        data = _logarithm(data, path)
     if not data.size or not np.isfinite(data).all() or not data.any():
         raise MedscoreError("holds NaN, infinity, or nothing", where=path, hint="export it again")
+    check_unit(data, geometry.values, path)
+    if geometry.values == "transmission":
+        data = _logarithm(data, path)
     return Projections(data, geometry, Source("projections", file_sha256(path)))
 
 
@@ -184,23 +226,38 @@ def _logarithm(data: NDArray[np.float32], where: Path) -> NDArray[np.float32]:
         raise MedscoreError(
             f"{int((~(data > 0)).sum())} transmissions are not greater than 0",
             where=where,
-            hint="correct for the dark field, or replace those values",
+            hint="correct for the dark field, replace those values, or set `values` to "
+            "line-integrals if they are logarithms",
         )
     made: NDArray[np.float32] = -np.log(data)
     return made
 
 
 def _tiff(path: Path) -> NDArray[Any]:
+    """The stack of a TIFF file; pages that were written one by one are put in their order."""
     with reading("TIFF", path), tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        declared = math.prod(series.shape) * series.dtype.itemsize
+        series = [s for s in file.series if not s.keyframe.is_reduced]
+        shapes = list(dict.fromkeys((s.shape, str(s.dtype)) for s in series))
+        if len(shapes) != 1 or (len(series) > 1 and len(series[0].shape) != 2):
+            raise MedscoreError(
+                f"holds {len(series)} images, of {' and '.join(map(_described, shapes[:3]))}",
+                where=path,
+                hint="save one stack, or pages of one size and type",
+            )
+        declared = len(series) * math.prod(series[0].shape) * series[0].dtype.itemsize
         if declared > INFLATES * path.stat().st_size:
             raise ValueError(f"declares {declared / 2**30:.2g} GiB that the file does not hold")
-        check_memory(4 * math.prod(series.shape), path, "pixels")
-        values: NDArray[Any] = series.asarray()
+        check_memory(4 * len(series) * math.prod(series[0].shape), path, "pixels")
+        pages: list[NDArray[Any]] = [s.asarray() for s in series]
+    values = pages[0] if len(pages) == 1 else np.stack(pages)
     if values.dtype.kind not in "iuf":
         raise MedscoreError(f"holds {values.dtype}", where=path, hint="use grey values")
     return values
+
+
+def _described(kind: tuple[tuple[int, ...], str]) -> str:
+    shape, dtype = kind
+    return f"{' x '.join(map(str, shape))} {dtype}"
 
 
 def _hdf5(path: Path, geometry: ScanGeometry) -> NDArray[Any]:

@@ -6,6 +6,9 @@ import sys
 def main() -> None:
     """:func:`medscore.cli.app.main`; Ctrl-C ends it while it is loaded, too."""
     try:
+        from medscore.cli.environment import prepare
+
+        prepare()  # before torch is imported
         from medscore.cli import app
     except KeyboardInterrupt:
         sys.exit(130)

@@ -11,6 +11,7 @@ import typer
 import medscore
 from medscore.cli.codes import decode_, encode_
 from medscore.cli.demo import demo
+from medscore.cli.doctor import doctor
 from medscore.cli.evaluate import evaluate
 from medscore.cli.generate import generate
 from medscore.cli.inspect import inspect
@@ -50,6 +51,7 @@ app.command("encode")(encode_)
 app.command("decode")(decode_)
 app.command()(quality)
 app.command()(methods)
+app.command()(doctor)
 app.add_typer(priors, name="priors")
 
 

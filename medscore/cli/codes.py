@@ -38,13 +38,15 @@ def encode_(
         int | None, typer.Option(help="Maximum number of images, equally spaced among all.")
     ] = None,
     spacing_mm: options.Spacing = None,
+    accept: options.Accept = None,
     device: options.Device = "auto",
+    keep_identity: options.Identity = False,
 ) -> None:
     """Encode images as latent codes by the probability flow, for `medscore decode`.
 
-    Writes `code` (n, channel, H, W), the images' names, the prior's hash and SDE, and the NFE.
-    After Ctrl-C the same command resumes with the next image. With --against it prints how closely
-    the codes of the same images under two priors agree.
+    Writes `code` (n, channel, H, W), hashes of the images' files, the prior's hash and SDE, and the
+    NFE. After Ctrl-C the same command resumes with the next image. With --against it prints how
+    closely the codes of the same images under two priors agree.
 
     Example: medscore encode scan.dcm --prior ct-128-vp -o codes.npz
     """
@@ -53,7 +55,8 @@ def encode_(
     with sampling_bar("encode") as show:
         codes = encode_images(
             images, prior, against=against, tolerance=tolerance, precision=precision, limit=limit,
-            spacing_mm=spacing_mm, device=device, output=output, on_step=show,
+            spacing_mm=spacing_mm, accept=tuple(accept or ()), device=device, output=output,
+            keep_identity=keep_identity, on_step=show,
         )  # fmt: skip
     console.print(f"{escape(str(output))}: {len(codes.code)} code(s), NFE {codes.nfe}")
     if codes.agreement is not None:
@@ -74,6 +77,7 @@ def decode_(
     tolerance: Tolerance = 1e-8,
     precision: Precision = "float64",
     device: options.Device = "auto",
+    keep_identity: options.Identity = False,
 ) -> None:
     """Decode latent codes to images by the probability flow.
 
@@ -89,6 +93,7 @@ def decode_(
     with sampling_bar("decode") as show:
         result = decode_codes(
             codes, prior, temperature=temperature, between=between, tolerance=tolerance,
-            precision=precision, device=device, output=output, on_step=show,
+            precision=precision, device=device, output=output,
+            keep_identity=keep_identity, on_step=show,
         )  # fmt: skip
     console.print(f"{escape(str(output))}: {len(result.images)} image(s), NFE {result.nfe}")

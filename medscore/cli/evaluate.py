@@ -27,7 +27,7 @@ def evaluate(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--processes", help="Number of processes. Default: one per core."),
+        typer.Option("--processes", help="Number of processes. Default: one per usable core."),
     ] = None,
     threads: Annotated[int, typer.Option(help="Number of threads of each process.")] = 1,
     ray: Annotated[
@@ -39,6 +39,7 @@ def evaluate(
         typer.Option(help="Compare only this method; repeatable. All by default."),
     ] = None,
     set_: options.Set = None,
+    keep_identity: options.Identity = False,
 ) -> None:
     """Compare methods on a cohort: tables, plots, comparison images with error maps.
 
@@ -66,6 +67,7 @@ def evaluate(
 
         written = run.evaluate(
             config, output, train=train, data=data, only=method or (), parameters=set_ or (),
+            keep_identity=keep_identity,
             run=run.EvaluationRun(workers, threads, ray, networks, on_cell),
         )  # fmt: skip
     for path in written:

@@ -77,10 +77,10 @@ def generate(
         str, typer.Option(help=f"With --known, one of: {', '.join(CONDITIONERS)}.")
     ] = CONDITIONER,
     spacing_mm: options.Spacing = None,
+    accept: options.Accept = None,
     device: options.Device = "auto",
-    precision: Annotated[
-        str, typer.Option(help="float32, or bf16 autocast where the hardware supports it.")
-    ] = "float32",
+    keep_identity: options.Identity = False,
+    precision: Annotated[str, typer.Option(help="Of the network: auto, float32 or bf16.")] = "auto",
 ) -> None:
     """Draw images from a prior, optionally of chosen classes or given a part of an image.
 
@@ -107,7 +107,8 @@ def generate(
             parameters=set_ or (), seed=seed,
             batch_size=batch_size, classifier=classifier, label=label, strength=strength,
             known=known, task=task, mask=mask, hidden=hidden, factor=factor,
-            conditioner=conditioner, spacing_mm=spacing_mm, device=device, precision=precision,
-            output=output, on_step=show,
+            conditioner=conditioner, spacing_mm=spacing_mm, accept=tuple(accept or ()),
+            device=device, precision=precision, output=output, keep_identity=keep_identity,
+            on_step=show,
         )  # fmt: skip
     console.print(f"{escape(str(output))}: {len(result.images)} image(s), NFE {result.nfe}")

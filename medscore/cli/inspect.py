@@ -43,7 +43,12 @@ def inspect(
 
     found = inspect_path(path, series=series, channel=channel)
     if isinstance(found, list):
+        from medscore.datasets.dicom.files import listing
+
         typer.echo(_listed(found, as_json))
+        note = listing(path).note()
+        if note is not None:
+            typer.echo(f"noticed: {note}", err=as_json)
         return
     shown = _in_options(found)
     typer.echo(json.dumps(asdict(shown), indent=2) if as_json else _text(path, shown))

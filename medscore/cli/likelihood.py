@@ -54,6 +54,7 @@ def likelihood(
         int | None, typer.Option(help="Maximum number of images, equally spaced among all.")
     ] = None,
     spacing_mm: options.Spacing = None,
+    accept: options.Accept = None,
     typical: Annotated[
         bool,
         typer.Option(
@@ -61,6 +62,7 @@ def likelihood(
         ),
     ] = False,
     device: options.Device = "auto",
+    keep_identity: options.Identity = False,
 ) -> None:
     """Log-likelihood of images under a prior, and how typical they are of its training data.
 
@@ -79,7 +81,8 @@ def likelihood(
         result = assess_images(
             images, prior, method=method, divergence=divergence, probes=probes, draws=draws,
             bits=bits, dequantizer=dequantizer, rtol=rtol, atol=atol, seed=seed, limit=limit,
-            spacing_mm=spacing_mm, typical=typical, device=device, output=output, on_step=show,
+            spacing_mm=spacing_mm, accept=tuple(accept or ()), typical=typical, device=device,
+            output=output, keep_identity=keep_identity, on_step=show,
         )  # fmt: skip
     text = f"{escape(str(output))}: {len(result.images)} slice(s), "
     text += f"log p / D {result.nats_per_dim:.4f} nats"

@@ -53,6 +53,18 @@ def measure(
         int, typer.Option(help="Detectors dropped on each side of the metal trace.")
     ] = 1,
     series: options.Series = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            help="Image of an ISMRMRD file with several, as contrast=1,repetition=0; also encoding "
+            "(space), phase, set and segment."
+        ),
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option(help="Interpolate uneven or tilted slices onto an even, upright grid.")
+    ] = False,
+    channel: options.Channel = None,
+    accept: options.Accept = None,
     target: Annotated[
         str | None,
         typer.Option(help=f"Image of the fully sampled scan: {', '.join(TARGETS)}."),
@@ -92,7 +104,8 @@ def measure(
     made, truth = read(
         path, geometry=geometry, size=size, spacing=None if spacing is None else _pair(spacing),
         slices=slices, maps=maps, acceleration=acceleration, mask=mask, seed=seed, metal=metal,
-        margin=margin, series=series, target=target,
+        margin=margin, series=series, resample=resample, channel=channel,
+        accept=tuple(accept or ()), target=target, select=select,
     )  # fmt: skip
     write_measurement(output, made)
     if truth is not None and target_output is not None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from medscore.cli.words import ACCEPTED
 from medscore.io.files import check_new as check_new
 
 Series = Annotated[
@@ -17,6 +18,20 @@ Spacing = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")]
 Channel = Annotated[int | None, typer.Option(help="Volume of a 4-D NIfTI file, from 0.")]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=f"Kind of image that is used all the same, repeatable: {', '.join(ACCEPTED)}."
+    ),
+]
+Identity = Annotated[
+    bool,
+    typer.Option(
+        "--keep-identity",
+        help="State the names of the input files and of their patients, not only hashes of the "
+        "files.",
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(

@@ -35,8 +35,14 @@ def quality(
     ] = False,
     inception: Annotated[
         Path | None,
-        typer.Option(help="TorchScript network that computes features, for FID and the others."),
+        typer.Option(
+            help="TorchScript network that computes features, for FID and the others. TorchScript "
+            "is a program, which can write files: it is only run with --trust."
+        ),
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run the program in the file of --inception.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="JSON file to write all results to.")
     ] = None,
@@ -45,6 +51,8 @@ def quality(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random directions.")] = 0,
     spacing_mm: options.Spacing = None,
+    accept: options.Accept = None,
+    keep_identity: options.Identity = False,
 ) -> None:
     """Distances of samples from real images; with --training also those of as many training images,
     which show what perfect samples would reach, and the nearest training image of each sample.
@@ -63,7 +71,8 @@ def quality(
 
     result = compare_images(
         samples, real, prior, training=training, features=features, inception=inception,
-        limit=limit, seed=seed, spacing_mm=spacing_mm, output=output,
+        trust=trust, limit=limit, seed=seed, spacing_mm=spacing_mm, accept=tuple(accept or ()),
+        output=output, keep_identity=keep_identity,
     )  # fmt: skip
     Console().print(_table(result))
 

@@ -49,8 +49,19 @@ def recon(
         float | None, typer.Option(help="Short for --set conditioner.lam, of proximal.")
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="Ground truth image; adds metrics.json.")
+        Path | None,
+        typer.Option(
+            help="Ground truth image; adds metrics.json. It is read as the image was that was "
+            "measured, unless --series, --resample, --channel or --accept say otherwise."
+        ),
     ] = None,
+    series: options.Series = None,
+    resample: Annotated[
+        bool | None,
+        typer.Option(help="Interpolate uneven or tilted slices of the reference."),
+    ] = None,
+    channel: options.Channel = None,
+    accept: options.Accept = None,
     device: options.Device = "auto",
     batch_size: Annotated[int, typer.Option(help="Samples that are processed together.")] = 8,
     noise: Annotated[
@@ -72,7 +83,8 @@ def recon(
         typer.Option(help="Source DICOM, whose patient tags are copied to the derived series."),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="float32 (the default), or bf16 autocast of the network.")
+        str | None,
+        typer.Option(help="Of the network: auto (the default), float32 or bf16."),
     ] = None,
 ) -> None:
     """Reconstruct a measurement; no ground truth is needed.
@@ -97,6 +109,7 @@ def recon(
 
     Example: medscore recon meas.h5 -o out --baseline fista-tv --set weight=1e-4
     """
+    from medscore.reconstruction.reference import ReferenceChoice
     from medscore.reconstruction.run import choose_method
     from medscore.reconstruction.saving import reconstruct_file
 
@@ -111,6 +124,7 @@ def recon(
             output,
             method,
             reference=reference,
+            choice=ReferenceChoice(series, resample, channel, tuple(accept or ())),
             window=None if window is None else _window(window),
             hdf5=hdf5,
             keep_identity=keep_identity,

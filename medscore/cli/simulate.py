@@ -92,6 +92,7 @@ def simulate(
         typer.Option(help="Interpolate uneven or tilted slices onto an even, upright grid."),
     ] = False,
     channel: options.Channel = None,
+    accept: options.Accept = None,
     noise: Annotated[
         str,
         typer.Option(help="none, gaussian:STD in the data's unit, or poisson:PHOTONS per ray."),
@@ -121,7 +122,7 @@ def simulate(
     }  # fmt: skip
     volume = load_image(
         image, modality=NEEDS.get(task), size=size, slices=slices, series=series,
-        resample=resample, channel=channel,
+        resample=resample, channel=channel, accept=tuple(accept or ()),
     )  # fmt: skip
     given = {name: value for name, value in chosen.items() if value is not None}
     try:

@@ -18,6 +18,9 @@ SCAN = {
 }  # fmt: skip
 """Defaults of simulated scans (:class:`medscore.measurements.choices.Choices`)."""
 
+ACCEPTED = ("localizer", "phase", "projection", "map", "mosaic", "capture", "derived")
+"""Kinds of images for ``accept`` (:data:`medscore.datasets.dicom.kinds.KINDS`)."""
+
 MASKS = ("equispaced", "random", "variable-density", "variable-density-2d")
 """Sampling patterns of k-space (:data:`medscore.measurements.kspace_mask.SHAPES`)."""
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.parameters import check_fields, check_value
+from medscore.parameters import NamedParameters, check_fields, check_value
 from medscore.priors.base import Prior
 from medscore.samplers.base import Memory, Sampler
 from medscore.sdes.base import expand
@@ -35,7 +35,7 @@ BATCH = ("operator", "y", "noise_std")
 """Fields of conditioners that are bound for each batch, and are no settings."""
 
 
-class Conditioner:
+class Conditioner(NamedParameters):
     """A data-consistency rule, k of Eq. 8.6, as a map of priors and a map of samplers."""
 
     def __post_init__(self) -> None:

@@ -126,6 +126,21 @@ def load_progress(path: Path, fingerprint: str) -> Progress:
         ) from error
 
 
+def saved_fingerprint(path: Path) -> str | None:
+    """The fingerprint of the run whose state a file holds; None if it cannot be read.
+
+    Args:
+        path: file that :func:`save_progress` wrote.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("fingerprint")
+    except (SafetensorError, OSError):  # load_progress refuses it
+        return None
+
+
 def _parse(header: dict[str, str], tensors: dict[str, Tensor]) -> Progress:
     finished = sum(name.startswith("done.") for name in tensors)
     prefix = "memory."

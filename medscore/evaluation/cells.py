@@ -32,14 +32,15 @@ class Cell:
     Attributes:
         task: name of the task.
         method: name of the method.
-        case: name of the slice.
-        patient: name of the patient.
+        case: what outputs call the slice (:class:`~medscore.datasets.collections.cohort.Case`).
+        patient: what outputs call its patient.
         qualities: quality by row of the table: of the method's image and, if the method draws
             several samples, of one sample.
         nfe: network evaluations per sample.
         operator_calls: batched applications of A, its adjoint and T_inv.
         residual: largest relative residual |y - A x| / |y|.
         seconds: wall time.
+        precision: precision of the network, of sampling methods.
     """
 
     task: str
@@ -51,6 +52,7 @@ class Cell:
     operator_calls: int
     residual: float
     seconds: float
+    precision: str = ""
 
 
 def key_of(*parts: Any) -> str:

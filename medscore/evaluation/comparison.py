@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medscore.datasets.collections.cohort import Case, read_cohort
+from medscore.datasets.selection import selection
 from medscore.errors import MedscoreError
 from medscore.evaluation import methods
 from medscore.evaluation.cells import Store, key_of
@@ -31,6 +32,7 @@ def cohort(spec: CohortSpec, data: Path, limit: int | None = None) -> list[Case]
         modality=spec.modality,
         size=spec.size,
         spacing_mm=spec.spacing_mm,
+        chosen=selection(spec.series, spec.resample, spec.channel, spec.accept),
         limit=limit or spec.limit,
     )
 

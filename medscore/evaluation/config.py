@@ -23,6 +23,11 @@ class CohortSpec(Strict):
         data: file patterns relative to the data folder.
         size: rows and columns that slices are reduced to.
         spacing_mm: pixel spacing in mm of files that do not state it.
+        channel: volume of 4-D NIfTI files, from 0.
+        series: DICOM series of folders with several: UID, description or a part of it.
+        resample: interpolate uneven or tilted DICOM slices onto an even, upright grid.
+        accept: kinds of images that are used all the same; see
+            :func:`medscore.datasets.load.load_image`.
         limit: largest number of slices; equally spaced slices are taken.
     """
 
@@ -30,6 +35,10 @@ class CohortSpec(Strict):
     data: tuple[str, ...] = Field(min_length=1)
     size: int = Field(default=128, ge=8, le=LARGEST_SIDE)
     spacing_mm: float | None = Field(default=None, gt=0)
+    channel: int | None = Field(default=None, ge=0)
+    series: str | None = None
+    resample: bool = False
+    accept: tuple[str, ...] = ()
     limit: int | None = Field(default=None, gt=0, lt=2**31)
 
 
@@ -60,7 +69,7 @@ class SamplingSpec(Strict):
         samples: number of posterior samples per slice.
         seed: seed of all random draws.
         noise: noise of the measurements.
-        precision: float32 or bf16.
+        precision: auto, float32 or bf16.
         set: parameters of the methods by dotted name.
     """
 
@@ -75,7 +84,7 @@ class SamplingSpec(Strict):
     samples: int = Field(default=8, ge=1, le=MOST_SAMPLES)
     seed: int = 0
     noise: str = "recorded"
-    precision: str = "bf16"
+    precision: str = "auto"
     set: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -64,7 +64,7 @@ class Work:
         chosen = method_of(self.method, self.task.name, self.network)
         return [
             medscore.__version__,
-            (self.case.name, self.case.patient, self.case.digest, self.number),
+            (self.case.label, self.case.group, self.case.digest, self.number),
             (self.task.name, self.task.scan.model_dump(mode="json")),
             (self.method.name, parameters(self.method, self.task.name)),
             chosen.identity(self.case.volume.modality),
@@ -106,13 +106,14 @@ def cell_of(work: Work) -> tuple[Cell, dict[str, NDArray[np.float32]] | None]:
     cell = Cell(
         task=work.task.name,
         method=work.method.name,
-        case=work.case.name,
-        patient=work.case.patient,
+        case=work.case.label,
+        patient=work.case.group,
         qualities=rows,
         nfe=found.nfe,
         operator_calls=found.operator_calls,
         residual=float(found.residual.max()),
         seconds=found.seconds,
+        precision=found.record.get("precision", {}).get("used", ""),
     )
     return cell, images if work.keep else None
 

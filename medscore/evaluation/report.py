@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,6 +14,7 @@ import torch
 
 import medscore
 from medscore.datasets.collections.cohort import Case
+from medscore.evaluation.checkout import commit
 from medscore.evaluation.config import EvaluationSpec
 from medscore.evaluation.figures import plot
 from medscore.evaluation.pictures import comparison
@@ -28,6 +28,8 @@ from medscore.evaluation.table import (
     wide_table,
 )
 from medscore.io.files import atomic_write
+from medscore.io.identity import without_folder
+from medscore.io.machine import processor
 from medscore.metrics.image_quality import Convention
 
 TARGET = "the image that was measured, reduced to the matrix of the comparison"
@@ -52,20 +54,24 @@ class Outcome:
     pictured: dict[str, list[tuple[Case, dict[str, object]]]]
 
 
-def write_report(folder: Path, outcome: Outcome, command: str) -> list[Path]:
+def write_report(
+    folder: Path, outcome: Outcome, command: str, *, keep_identity: bool = False
+) -> list[Path]:
     """Write table.csv, slices.csv, metrics.json, report.md, plots and figures.
 
     Args:
         folder: output folder.
         outcome: the finished comparison.
         command: command that reproduces the report, for its first lines.
+        keep_identity: whether slices.csv states the names of files and patients too.
 
     Returns:
         The paths of the files.
     """
+    names = {case.label: (case.file, case.patient) for case in outcome.cases}
     files = {
         "table.csv": table_csv(outcome.rows, outcome.convention, TARGET).encode(),
-        "slices.csv": slices_csv(outcome.rows).encode(),
+        "slices.csv": slices_csv(outcome.rows, names if keep_identity else None).encode(),
         "metrics.json": _cards(outcome),
     }
     pictures = _plots(outcome) | _pictures(outcome)
@@ -86,15 +92,16 @@ def markdown(outcome: Outcome, command: str, pictures: Sequence[str]) -> str:
     """
     spec, rows = outcome.spec, outcome.rows
     patients = len({case.patient for case in outcome.cases})
-    worse = losses(rows, spec.ours)
+    worse, own = losses(rows, spec.ours), commit()
+    origin = ", ".join(f"`{without_folder(pattern)}`" for pattern in spec.cohort.data)
     lines = [
         f"## {spec.title}",
         "",
         f"Written by `{command}` on {date.today().isoformat()}, medscore {medscore.__version__}"
-        f"{_commit()}; {machine()}.",
+        f"{'' if own is None else f', commit {own}'}; {machine()}.",
         "",
         f"Cohort: {len(outcome.cases)} slices of {patients} patients, {spec.cohort.size} x "
-        f"{spec.cohort.size} pixels, from {', '.join(f'`{p}`' for p in spec.cohort.data)}.",
+        f"{spec.cohort.size} pixels, from {origin}.",
         "",
         f"Metric: {outcome.convention}. Target: {TARGET}. Mean ± standard deviation over slices; "
         "the best mean of a column in bold.",
@@ -117,30 +124,9 @@ def markdown(outcome: Outcome, command: str, pictures: Sequence[str]) -> str:
 def machine() -> str:
     """The processor, the number of cores, and the versions of torch and Python."""
     return (
-        f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}, "
+        f"{processor()}, {os.cpu_count()} cores, torch {torch.__version__}, "
         f"Python {platform.python_version()}"
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    """The commit of the checkout that contains this code; empty without one."""
-    folder = Path(__file__).parent
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=folder, capture_output=True, text=True, check=True, timeout=10,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return f", commit {found.stdout.strip()}"
 
 
 def _cards(outcome: Outcome) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from medscore.evaluation.report import Outcome, write_report
 from medscore.evaluation.spread import Spread, cluster, processes
 from medscore.evaluation.table import rows_of
 from medscore.io.configs import config_path
+from medscore.io.machine import cores
 from medscore.registry.checks import check_counts
 
 OnCell = Callable[[int, int, Cell | None], None]
@@ -43,7 +43,7 @@ class EvaluationRun:
     """Execution settings of a comparison, which do not affect its results.
 
     Attributes:
-        workers: number of processes; by default one per core.
+        workers: number of processes; by default one per usable core.
         threads: number of threads per process.
         ray: address of a Ray cluster to use instead of processes: auto, local or an address.
         networks: folder of supervised networks; by default ``networks`` in the output folder.
@@ -60,7 +60,7 @@ class EvaluationRun:
         """The function that distributes the cells to processes or a cluster."""
         if self.ray is not None:
             return cluster(self.ray, self.threads)
-        return processes(self.workers or os.cpu_count() or 1, self.threads)
+        return processes(self.workers or cores(), self.threads)
 
 
 def evaluate(
@@ -71,6 +71,7 @@ def evaluate(
     data: str | Path = ".",
     only: Sequence[str] = (),
     parameters: Sequence[str] = (),
+    keep_identity: bool = False,
     run: EvaluationRun = EvaluationRun(),
 ) -> list[Path]:
     """Compare methods on a cohort.
@@ -85,6 +86,8 @@ def evaluate(
         only: names of the methods to compare; by default all.
         parameters: "[METHOD:]NAME=VALUE" each; without METHOD it applies to all sampling methods
             that have the parameter.
+        keep_identity: whether slices.csv states the names of files and patients too, not only
+            the starts of the files' hashes.
         run: execution settings.
 
     Returns:
@@ -108,19 +111,26 @@ def evaluate(
     work = pieces(spec, cases, path, networks)
     cells = fill(store, work, spread, run.on_cell)
     outcome = Outcome(spec, convention, cases, rows_of(cells), pictured(store, work))
-    return write_report(output, outcome, _command(config, output, only, parameters))
+    own = str(config) if path != Path(config) else f"{spec.name}.yaml"  # not the file's name
+    command = _command(own, output, only, parameters, keep_identity)
+    return write_report(output, outcome, command, keep_identity=keep_identity)
 
 
 def _command(
-    config: str | Path, output: Path, only: Sequence[str], parameters: Sequence[str]
+    config: str,
+    output: Path,
+    only: Sequence[str],
+    parameters: Sequence[str],
+    keep_identity: bool,
 ) -> str:
     """The command that reproduces the report, with DATA in place of the private data folder."""
     options = [part for name in only for part in ("--method", name)]
     options += [part for text in parameters for part in ("--set", text)]
+    options += ["--keep-identity"] if keep_identity else []
     words = [
         "medscore",
         "evaluate",
-        Path(config).name,
+        config,
         "--data",
         "DATA",
         *options,

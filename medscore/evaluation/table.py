@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,21 +139,23 @@ def table_csv(rows: Sequence[Row], convention: Convention, target: str) -> str:
     return out.getvalue()
 
 
-def slices_csv(rows: Sequence[Row]) -> str:
+def slices_csv(rows: Sequence[Row], names: Mapping[str, tuple[str, str]] | None = None) -> str:
     """The results as CSV with one line per slice and row.
 
     Args:
         rows: rows of the table.
+        names: names of file and patient by slice, for two more columns; by default there are none.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     head = ["task", "method", "slice", "patient", "psnr", "ssim", "nmse", "nfe", "residual"]
-    writer.writerow(head)
+    writer.writerow([*head, *(() if names is None else ("file", "name"))])
     for row in rows:
         for cell, q in zip(row.cells, row.qualities, strict=True):
             line = [row.task, row.name, cell.case, cell.patient]
             line += [_number(v) for v in (q.psnr, q.ssim, q.nmse)]
-            writer.writerow([*line, str(cell.nfe), f"{cell.residual:.3e}"])
+            named = () if names is None else names[cell.case]
+            writer.writerow([*line, str(cell.nfe), f"{cell.residual:.3e}", *named])
     return out.getvalue()
 
 

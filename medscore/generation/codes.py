@@ -23,7 +23,9 @@ class Codes:
 
     Attributes:
         code: (n, channel, H, W) on the CPU.
-        names: source file and position in it, for each image.
+        names: source file, without its folders, and position in it, for each image.
+        labels: what the file of codes calls each image: the start of its file's hash, and its
+            position in it.
         prior_sha256: hash of the prior's weights.
         sde: SDE of the prior, as JSON.
         nfe: network evaluations per image; the mean, rounded up.
@@ -32,6 +34,7 @@ class Codes:
 
     code: Tensor
     names: tuple[str, ...]
+    labels: tuple[str, ...]
     prior_sha256: str
     sde: str
     nfe: int
@@ -65,18 +68,21 @@ def check_same_latents(contract: DataContract, other: DataContract) -> None:
         )
 
 
-def write_codes(codes: Codes, file: Path) -> None:
+def write_codes(codes: Codes, file: Path, *, keep_identity: bool = False) -> None:
     """Write codes to a NumPy archive, atomically.
 
     Args:
         codes: the codes.
-        file: the archive (.npz) with ``code``, ``image`` (names), ``prior`` (hash), ``sde`` and
+        file: the archive (.npz) with ``code``, ``image`` (labels), ``prior`` (hash), ``sde`` and
             ``nfe``.
+        keep_identity: whether it states the names of the files too, as ``name``.
     """
+    names = {"name": np.array(codes.names)} if keep_identity else {}
     with atomic_path(file) as unfinished, unfinished.open("wb") as stream:
         np.savez_compressed(
-            stream, allow_pickle=False, code=codes.code.numpy(), image=np.array(codes.names),
+            stream, allow_pickle=False, code=codes.code.numpy(), image=np.array(codes.labels),
             prior=np.array(codes.prior_sha256), sde=np.array(codes.sde), nfe=np.array(codes.nfe),
+            **names,
         )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from medscore.generation.codes import (
 from medscore.generation.gallery import GeneratedImages, with_versions, write_gallery
 from medscore.generation.latent import compare_codes, decode, encode
 from medscore.io.files import atomic_folder, check_absent, check_new
+from medscore.io.opening import file_sha256
 from medscore.likelihood.inputs import Files, check_limit, read_images
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
@@ -75,8 +76,10 @@ def encode_images(
     precision: str = "float64",
     limit: int | None = None,
     spacing_mm: float | None = None,
+    accept: str | Sequence[str] = (),
     device: str = "auto",
     output: str | Path | None = None,
+    keep_identity: bool = False,
     on_step: Progress = lambda info: None,
 ) -> Codes:
     """Latent codes of images by the probability flow.
@@ -91,8 +94,12 @@ def encode_images(
         precision: float64, or float32, which is faster and less accurate.
         limit: maximum number of images, which are then equally spaced among all.
         spacing_mm: pixel size in mm, for archives that do not record it.
+        accept: kinds of images that are used all the same; see
+            :func:`~medscore.datasets.load.load_image`.
         device: auto, cpu or cuda.
         output: file to write (.npz), which must not exist; None writes nothing.
+        keep_identity: whether the file states the names of the image files too, not only the starts
+            of their hashes.
         on_step: called after every network evaluation with the number of finished images.
 
     Raises:
@@ -107,7 +114,7 @@ def encode_images(
         if file.suffix != ".npz":
             raise MedscoreError("is not named .npz", where=file, hint="end its name with .npz")
     own = read_checkpoint(prior_path(str(prior)))
-    found = read_images(images, own.contract, spacing_mm=spacing_mm, limit=limit)
+    found = read_images(images, own.contract, spacing_mm=spacing_mm, accept=accept, limit=limit)
     priors = [(str(prior), own, "encode")]
     if against is not None:
         other = read_checkpoint(prior_path(str(against)))
@@ -124,11 +131,11 @@ def encode_images(
     results = [run.each(_part_of(on_step, i, len(runs))) for i, run in enumerate(runs)]
     (code, nfe), *others = results
     codes = Codes(
-        code, found.names, own.sha256, sde_json(own.contract), nfe,
+        code, found.names, found.labels, own.sha256, sde_json(own.contract), nfe,
         compare_codes(code, others[0][0]) if others else None,
     )  # fmt: skip
     if file is not None:
-        write_codes(codes, file)
+        write_codes(codes, file, keep_identity=keep_identity)
     for run in runs:
         run.forget()
     return codes
@@ -144,6 +151,7 @@ def decode_codes(
     precision: str = "float64",
     device: str = "auto",
     output: str | Path | None = None,
+    keep_identity: bool = False,
     on_step: Progress = lambda info: None,
 ) -> GeneratedImages:
     """Images of latent codes by the probability flow.
@@ -160,6 +168,8 @@ def decode_codes(
         precision: float64, or float32, which is faster and less accurate.
         device: auto, cpu or cuda.
         output: folder to write, which must not exist; None writes nothing.
+        keep_identity: whether the provenance states the name of the file of codes too, not only
+            its hash.
         on_step: called after every network evaluation with the number of finished images.
 
     Raises:
@@ -185,7 +195,11 @@ def decode_codes(
         record = {
             "settings": {**asdict(flow), "temperature": temperature, "between": between},
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
-            "codes": {"file": source.name, "prior": sha256},
+            "codes": {
+                "sha256": file_sha256(source),
+                "prior": sha256,
+                **({"file": source.name} if keep_identity else {}),
+            },
             "nfe_per_sample": nfe,
             "seconds": round(time.perf_counter() - begin, 2),
         }

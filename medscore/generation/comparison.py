@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from medscore.datasets.collections.cohort import equally_spaced
 from medscore.errors import MedscoreError, reading
-from medscore.generation.inception import inception_features
+from medscore.generation.inception import check_trusted, inception_features
 from medscore.generation.quality import (
     NEIGHBOURS,
     Features,
@@ -23,7 +24,7 @@ from medscore.generation.quality import (
 )
 from medscore.io.files import atomic_write, check_new
 from medscore.io.numpy_files import read_npy
-from medscore.likelihood.inputs import check_limit, read_images
+from medscore.likelihood.inputs import check_limit, label_of, read_images
 from medscore.metrics.memorisation import nearest
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import read_checkpoint
@@ -59,7 +60,7 @@ class TrainingNeighbours:
         closest: smallest distance of a sample, divided by the smallest of a real image, among
             equally many of both; far below 1 indicates a copy. None if a training image is among
             the real images.
-        image: name of the nearest training image, for each sample.
+        image: what outputs call the nearest training image, for each sample.
         distance: distance to it, for each sample.
     """
 
@@ -102,10 +103,13 @@ def compare_images(
     training: str | Path | None = None,
     features: bool = False,
     inception: str | Path | None = None,
+    trust: bool = False,
     limit: int | None = None,
     seed: int = 0,
     spacing_mm: float | None = None,
+    accept: str | Sequence[str] = (),
     output: str | Path | None = None,
+    keep_identity: bool = False,
 ) -> Comparison:
     """Distances of samples from real images, and with ``training`` those of training images.
 
@@ -119,10 +123,15 @@ def compare_images(
         training: training images, compared like the samples and searched for copies.
         features: all files are .npy arrays of features (n, d) instead of images.
         inception: TorchScript network that computes features; pixels are compared if None.
+        trust: whether ``inception`` may be run: TorchScript is a program, which can write files.
         limit: maximum number of images of each set, which are then equally spaced.
         seed: seed of the random directions.
         spacing_mm: pixel size in mm, for archives that do not record it.
+        accept: kinds of images that are used all the same; see
+            :func:`~medscore.datasets.load.load_image`.
         output: JSON file to write, which must not exist; None writes nothing.
+        keep_identity: whether training images are called by the names of their files, not by the
+            starts of the files' hashes.
 
     Raises:
         MedscoreError: a parameter is invalid, a file does not fit, a set is too small, or the
@@ -135,6 +144,11 @@ def compare_images(
         check_new(file)
     if features and inception is not None:
         raise MedscoreError("`inception` beside `features`", hint="leave one of them out")
+    network = None if inception is None else Path(inception)
+    if network is not None:
+        check_trusted(network, trust)
+    elif trust:
+        raise MedscoreError("`trust` without `inception`", hint="leave it out")
     files = {"samples": Path(samples), "real": Path(real)}
     if training is not None:
         files["training"] = Path(training)
@@ -143,15 +157,19 @@ def compare_images(
         for name, path in files.items():
             rows = read_features(path)
             chosen = equally_spaced(len(rows), limit)
-            sets[name], names[name] = rows[chosen], [f"{path.name}#{i}" for i in chosen]
+            label = path.name if keep_identity else label_of(path)
+            sets[name], names[name] = rows[chosen], [f"{label}#{i}" for i in chosen]
     else:
         contract = read_checkpoint(prior_path(str(prior))).contract
-        found = {name: read_images(path, contract, spacing_mm=spacing_mm, limit=limit)
-                 for name, path in files.items()}  # fmt: skip
+        found = {
+            name: read_images(path, contract, spacing_mm=spacing_mm, accept=accept, limit=limit)
+            for name, path in files.items()
+        }
         x = torch.cat([its.x for its in found.values()])
-        rows = x.flatten(1) if inception is None else inception_features(Path(inception), x)
+        rows = x.flatten(1) if network is None else inception_features(network, x, trust=trust)
         sets = dict(zip(found, rows.split([len(its.x) for its in found.values()]), strict=True))
-        names = {name: list(its.names) for name, its in found.items()}
+        names = {name: list(its.names if keep_identity else its.labels)
+                 for name, its in found.items()}  # fmt: skip
     _check(sets, files)
     try:
         distances = {name: distances_from(x, sets, seed) for name, x in sets.items()
@@ -162,7 +180,7 @@ def compare_images(
             hint="give real images that differ",
         ) from error  # fmt: skip
     result = Comparison(
-        space="features" if features or inception is not None else "pixels",
+        space="features" if features or network is not None else "pixels",
         compared=min(len(x) for x in sets.values()),
         distances=distances,
         nearest=None if training is None else training_neighbours(sets, names["training"]),

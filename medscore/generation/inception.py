@@ -4,6 +4,9 @@ medscore ships no network and downloads none. It needs a TorchScript file that m
 (n, 3, H, W) uint8, 0 to 255, to features (n, d). The usual one is ``inception-2015-12-05.pt``,
 published with StyleGAN2-ADA (Karras et al. 2020), which resizes the images itself. Distances under
 different networks cannot be compared.
+
+TorchScript is a program: it can write files and use up memory and time. It is only run if the
+caller trusts it.
 """
 
 from __future__ import annotations
@@ -25,17 +28,19 @@ FEATURES = "return_features"
 
 
 @torch.no_grad()
-def inception_features(file: Path, x: Images, *, batch: int = 32) -> Features:
+def inception_features(file: Path, x: Images, *, trust: bool = False, batch: int = 32) -> Features:
     """Features (n, d) of images.
 
     Args:
         file: the TorchScript network.
         x: images (n, 1 or 3, H, W) from 0 to 1; a single channel is repeated three times.
+        trust: whether the file may be run; it is a program, which can write files.
         batch: images evaluated together.
 
     Raises:
-        MedscoreError: the file is not such a network.
+        MedscoreError: the file is not trusted, or is not such a network.
     """
+    check_trusted(file, trust)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript, since torch 2.13
@@ -51,6 +56,25 @@ def inception_features(file: Path, x: Images, *, batch: int = 32) -> Features:
             hint="give a TorchScript file that maps images (n, 3, H, W) uint8 to (n, d)",
         ) from error  # fmt: skip
     return features.float()
+
+
+def check_trusted(file: Path, trust: bool) -> None:
+    """Reject a network that does not exist or must not be run.
+
+    Args:
+        file: the TorchScript network.
+        trust: whether the file may be run.
+
+    Raises:
+        MedscoreError: there is no such file, or it is not trusted.
+    """
+    if not file.is_file():
+        raise MedscoreError("no such file", where=file, hint="give a TorchScript file")
+    if trust is not True:
+        raise MedscoreError(
+            "is TorchScript, a program that can write files, and was not run", where=file,
+            hint="if you made it, or have checked the hash that its publisher states, set `trust`",
+        )  # fmt: skip
 
 
 def _arguments(network: torch.jit.ScriptModule) -> list[str]:

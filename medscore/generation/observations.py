@@ -33,6 +33,7 @@ class ObservationSettings:
         hidden: for ``inpaint`` without a mask, the side of the box as a fraction of the image's.
         factor: for ``sr``, the side of a block in pixels.
         spacing_mm: pixel size in mm, for archives that do not record it.
+        accept: kinds of images that are used all the same.
     """
 
     files: tuple[Path, ...]
@@ -41,6 +42,7 @@ class ObservationSettings:
     hidden: float = 0.5
     factor: int = 2
     spacing_mm: float | None = None
+    accept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def inpaint(settings: ObservationSettings, contract: DataContract) -> Observatio
         operator: Operator = hide_centre(grid, Choices(hidden=settings.hidden)).operator
     else:
         operator = Inpainting(_read_mask(settings.mask, settings.files, contract))
-    images = read_images(settings.files, contract, spacing_mm=settings.spacing_mm)
+    images = _images(settings, contract, size)
     y = operator.forward(images.x)
     grey = torch.full_like(images.x, 0.5)
     return Observations(operator, y, torch.where(operator.mask(y).bool(), y, grey), images)
@@ -136,9 +138,7 @@ def sr(settings: ObservationSettings, contract: DataContract) -> Observations:
             hint="use a divisor of the side, 2 or more",
         )
     operator = SuperResolution(size, size, factor)
-    images = read_images(
-        settings.files, contract, size=size // factor, spacing_mm=settings.spacing_mm
-    )
+    images = _images(settings, contract, size // factor)
     y = operator.measurement(images.x)
     return Observations(operator, y, operator.zero_filled(y), images)
 
@@ -156,9 +156,15 @@ def colorize(settings: ObservationSettings, contract: DataContract) -> Observati
             hint="use a prior that was trained with `colour: true`",
         )
     operator = Colorization(contract.size, contract.size)
-    images = read_images(settings.files, contract)
+    images = _images(settings, contract, contract.size)
     y = operator.measurement(images.x.mean(1, keepdim=True))
     return Observations(operator, y, operator.zero_filled(y), images)
+
+
+def _images(settings: ObservationSettings, contract: DataContract, size: int) -> ImageSet:
+    return read_images(
+        settings.files, contract, size=size, spacing_mm=settings.spacing_mm, accept=settings.accept
+    )
 
 
 TASKS: dict[str, Callable[[ObservationSettings, DataContract], Observations]] = {

@@ -99,6 +99,8 @@ def conditional(
     observations: Observations,
     make: ConditionerFactory,
     device: str,
+    *,
+    keep_identity: bool = False,
 ) -> Request:
     """Draw ``count`` samples for each observed image; every sample fits its observation exactly.
 
@@ -109,6 +111,7 @@ def conditional(
         observations: noise-free measurements.
         make: makes the conditioner of a batch.
         device: device of the measurements.
+        keep_identity: whether the provenance states the names of the image files too.
 
     Raises:
         MedscoreError: the conditioner cannot use the operator.
@@ -121,17 +124,18 @@ def conditional(
     rule(operator, y[:1])  # an unsuitable conditioner is refused before sampling begins
     content = hashlib.sha256(observations.y.numpy().tobytes())
     content.update(operator.mask(observations.y).numpy().tobytes())
-    names = observations.images.names
+    labels = observations.images.labels
+    named = {"files": observations.images.names} if keep_identity else {}
 
     def sheet(x: Tensor) -> tuple[Tensor, int]:
-        rows = torch.cat([observations.shown[:, None], x.unflatten(0, (len(names), count))], 1)
+        rows = torch.cat([observations.shown[:, None], x.unflatten(0, (len(labels), count))], 1)
         return rows.flatten(0, 1), count + 1
 
     return Request(
-        [derive_seed(seed, i, k) for i in range(len(names)) for k in range(count)],
+        [derive_seed(seed, i, k) for i in range(len(labels)) for k in range(count)],
         Completion(operator, y, count, rule).batch,
-        {"known": {"task": task, "operator": str(operator), "images": names,
-                   "sha256": content.hexdigest()}},
+        {"known": {"task": task, "operator": str(operator), "images": labels,
+                   "sha256": content.hexdigest(), **named}},
         sheet,
     )  # fmt: skip
 

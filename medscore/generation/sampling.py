@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import medscore
 from medscore.conditioners.binding import ConditionerFactory
 from medscore.engine.items import fingerprint_of, state_path
 from medscore.engine.loop import Job, Samples, StepInfo, run
+from medscore.engine.precision import settle
 from medscore.engine.resume import resumable
 from medscore.errors import MedscoreError
 from medscore.generation.gallery import GeneratedImages, with_versions, write_gallery
@@ -24,7 +25,8 @@ from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
-from medscore.registry.build import build_conditioner, build_grid, build_sampler
+from medscore.priors.precision import Choice
+from medscore.registry.build import build_conditioner, build_grid, build_sampler, times_of
 from medscore.registry.checks import check_counts, check_precision, check_ranges, resolve_device
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.presets import parsed, split_parameters
@@ -45,7 +47,7 @@ class GenerationSettings:
         steps: steps of the time grid.
         parameters: parameters of sampler, grid and conditioner, by dotted name.
         seed: seed of all draws.
-        precision: float32 or bf16.
+        precision: auto, float32 or bf16.
         batch_size: images drawn together.
         label: names of classes, separated by commas; None for any class.
         strength: factor on the classifier's gradient.
@@ -117,9 +119,11 @@ def generate(
     factor: int = 2,
     conditioner: str = CONDITIONER,
     spacing_mm: float | None = None,
+    accept: str | Sequence[str] = (),
     device: str = "auto",
-    precision: str = "float32",
+    precision: str = "auto",
     output: str | Path | None = None,
+    keep_identity: bool = False,
     on_step: Callable[[StepInfo], None] = lambda info: None,
 ) -> GeneratedImages:
     """Draw images from a prior.
@@ -147,9 +151,13 @@ def generate(
         factor: for sr, side of a block in pixels.
         conditioner: name of the conditioner, with ``known``.
         spacing_mm: pixel size in mm, for archives of known images that do not record it.
+        accept: kinds of known images that are used all the same.
         device: auto, cpu or cuda.
-        precision: float32, or bf16 autocast where the hardware supports it.
+        precision: float32, bf16 autocast, or auto for the faster one if it changes the images
+            little; auto is float32 with a classifier.
         output: folder to write, which must not exist; None writes nothing.
+        keep_identity: whether the provenance states the names of the files of ``known`` too, not
+            only the starts of their hashes.
         on_step: called after every sampling step.
 
     Raises:
@@ -174,12 +182,12 @@ def generate(
         raise MedscoreError("`strength` without `classifier`", hint="give both, or neither")
     observed = ObservationSettings(
         tuple(as_paths(known or ())), task, None if mask is None else Path(mask), hidden, factor,
-        spacing_mm,
+        spacing_mm, (accept,) if isinstance(accept, str) else tuple(accept),
     )  # fmt: skip
     if known is None and (observed != ObservationSettings(()) or conditioner != CONDITIONER):
         raise MedscoreError(
-            "`task`, `mask`, `hidden`, `factor`, `conditioner` and `spacing_mm` apply only with "
-            "`known`",
+            "`task`, `mask`, `hidden`, `factor`, `conditioner`, `spacing_mm` and `accept` apply "
+            "only with `known`",
             hint="give `known`, or leave them out",
         )
     file = prior_path(str(prior))
@@ -189,23 +197,40 @@ def generate(
     request = unconditional(count, seed)
     if known is not None:
         observations = observe(observed, contract)
-        request = conditional(count, seed, task, observations, settings.rule(), chosen)
+        request = conditional(
+            count, seed, task, observations, settings.rule(), chosen, keep_identity=keep_identity
+        )
     if classifier is not None and label is not None:
         classes = choose_classes(Path(classifier), label, strength, contract, chosen)
         request = request.guided(classes)
     network = load_prior(file, device=chosen)
-    fingerprint = fingerprint_of(
-        medscore.__version__, checkpoint.sha256, request.origin, asdict(settings)
-    )
+
+    def its(precision: str) -> dict[str, Any]:
+        """The settings, without the path of the prior's file."""
+        return {**asdict(settings), "prior": contract.name, "precision": precision}
+
+    def fingerprint(precision: str) -> str:
+        run = its(precision)
+        return fingerprint_of(medscore.__version__, checkpoint.sha256, request.origin, run)
+
     state = None if folder is None else state_path(folder)
+    shape = contract.channels, contract.size, contract.size
+    if precision == "auto" and classifier is not None:  # its gradients were not compared
+        used = Choice("float32", "classifier")
+    else:
+        used = settle(precision, network, shape, chosen, state, fingerprint)
     begin = time.perf_counter()
     with nullcontext() if folder is None else atomic_folder(folder) as unfinished:
         with resumable(state):
-            found = draw(network, contract, settings, request, chosen, state, fingerprint, on_step)
+            found = draw(
+                network, contract, replace(settings, precision=used.name), request, chosen, state,
+                fingerprint(used.name), on_step,
+            )  # fmt: skip
         record = {
-            "settings": {**asdict(settings), "device": chosen},
+            "settings": {**its(used.name), "device": chosen},
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
             **request.origin,
+            "precision": used.record(),
             "nfe_per_sample": found.nfe,
             "seconds": round(time.perf_counter() - begin, 2),
         }
@@ -241,7 +266,7 @@ def draw(
         on_step: called after every sampling step.
     """
     own = split_parameters(settings.parameters)
-    times = build_grid(settings.grid, own["grid"])(prior.sde, settings.steps)
+    times = times_of(build_grid(settings.grid, own["grid"]), prior.sde, settings.steps)
     sampler = build_sampler(settings.sampler, own["sampler"])
     job = Job(
         seeds=request.seeds,

@@ -12,8 +12,9 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from numpy.lib import format as npy
 from numpy.typing import NDArray
@@ -117,7 +118,7 @@ def is_npz(path: str | os.PathLike[str]) -> bool:
         return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def read_array(stream: BinaryIO, held: int, where: Path) -> NDArray[Any]:
+def read_array(stream: BufferedIOBase, held: int, where: Path) -> NDArray[Any]:
     """Read an array in the format of .npy from an open stream after checking its header.
 
     Args:

@@ -135,10 +135,16 @@ def _hdf5(path: str) -> None:
 
 
 def _dicom(path: str) -> None:
+    import gzip
+    import io
+
     import pydicom
     from pydicom.pixels.utils import iter_pixels
 
-    for _ in iter_pixels(pydicom.dcmread(path)):
+    content = Path(path).read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    for _ in iter_pixels(pydicom.dcmread(io.BytesIO(content), force=True)):
         _progress()
 
 

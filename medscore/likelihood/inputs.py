@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medscore.datasets.collections.cohort import equally_spaced, read_cohort
+from medscore.datasets.collections.cohort import equally_spaced, read_cohort, short
 from medscore.datasets.collections.pictures import load_pictures
+from medscore.datasets.selection import selection
 from medscore.errors import MedscoreError
 from medscore.io.numpy_files import open_npz
-from medscore.io.opening import is_regular, is_there
+from medscore.io.opening import file_sha256, is_regular, is_there
 from medscore.likelihood.typicality import network_range
 from medscore.priors.contract import DataContract
 from medscore.registry.checks import check_ranges
@@ -34,18 +35,31 @@ class ImageSet:
 
     Attributes:
         x: images (n, channel, H, W).
-        names: source file and position in it, for each image.
+        names: source file, without its folders, and position in it, for each image.
         patients: patient of each image; empty where unknown.
+        labels: what outputs call each image: the start of its file's hash and its position in it.
+        groups: what outputs call the patient of each image; empty where unknown.
     """
 
     x: Tensor
     names: tuple[str, ...]
     patients: tuple[str, ...]
+    labels: tuple[str, ...]
+    groups: tuple[str, ...]
 
     @property
     def digests(self) -> list[str]:
         """SHA-256 of the values of each image."""
         return [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in self.x]
+
+    def select(self, chosen: Sequence[int]) -> ImageSet:
+        """Some of the images.
+
+        Args:
+            chosen: their indices.
+        """
+        texts = self.names, self.patients, self.labels, self.groups
+        return ImageSet(self.x[chosen], *(tuple(each[i] for i in chosen) for each in texts))
 
 
 def read_images(
@@ -54,6 +68,7 @@ def read_images(
     *,
     size: int | None = None,
     spacing_mm: float | None = None,
+    accept: str | Sequence[str] = (),
     limit: int | None = None,
 ) -> ImageSet:
     """Read images, reduce them to the prior's size and convert them to its range.
@@ -67,6 +82,8 @@ def read_images(
         contract: data contract of the prior.
         size: side of the images in pixels; the prior's by default.
         spacing_mm: pixel size in mm, for archives of CT or MR images that do not record it.
+        accept: kinds of images that are used all the same; see
+            :func:`~medscore.datasets.load.load_image`.
         limit: maximum number of images, which are then equally spaced among all.
 
     Raises:
@@ -85,14 +102,27 @@ def read_images(
     parts = [_samples(path / SAMPLES, contract, side) for path in paths if _is_generated(path)]
     rest = [path for path in paths if not _is_generated(path)]
     if rest and contract.modality == "picture":
+        if spacing_mm is not None or accept:
+            name = "accept" if spacing_mm is None else "spacing_mm"
+            raise MedscoreError(f"`{name}` applies to CT and MR images", hint="leave it out")
         parts.append(_pictures(rest, contract, side))
     elif rest:
-        parts.append(_slices(rest, contract, side, spacing_mm))
-    x = torch.cat([part.x for part in parts])
-    names = [name for part in parts for name in part.names]
-    patients = [patient for part in parts for patient in part.patients]
-    chosen = equally_spaced(len(x), limit)
-    return ImageSet(x[chosen], tuple(names[i] for i in chosen), tuple(patients[i] for i in chosen))
+        parts.append(_slices(rest, contract, side, spacing_mm, accept))
+    texts = (
+        tuple(text for part in parts for text in getattr(part, name))
+        for name in ("names", "patients", "labels", "groups")
+    )
+    found = ImageSet(torch.cat([part.x for part in parts]), *texts)
+    return found.select(equally_spaced(len(found.x), limit))
+
+
+def label_of(file: Path) -> str:
+    """What outputs call a file: the start of the hash of its content.
+
+    Args:
+        file: an existing file.
+    """
+    return short(file_sha256(file))
 
 
 def as_paths(files: Files) -> list[Path]:
@@ -135,17 +165,27 @@ def _pictures(files: Sequence[Path], contract: DataContract, side: int) -> Image
     white = None if contract.high == 1 else contract.high
     colour = contract.quantity == "colour"
     found = load_pictures(patterns, root=Path("/"), size=side, colour=colour, white=white)
-    return ImageSet(found.images, found.names, ("",) * len(found.names))
+    of_file = {file: label_of(file) for file in dict.fromkeys(found.files)}
+    labels = tuple(
+        f"{of_file[file]}#{name.rpartition('#')[2]}"
+        for file, name in zip(found.files, found.names, strict=True)
+    )
+    unknown = ("",) * len(labels)
+    return ImageSet(found.images, found.names, unknown, labels, unknown)
 
 
 def _slices(
-    files: Sequence[Path], contract: DataContract, side: int, spacing_mm: float | None
+    files: Sequence[Path],
+    contract: DataContract,
+    side: int,
+    spacing_mm: float | None,
+    accept: str | Sequence[str],
 ) -> ImageSet:
     if spacing_mm is not None:
         check_ranges(("spacing_mm", spacing_mm, 1e-3, 100))
     cases = read_cohort(
         [pattern_of(file) for file in files], root=Path.cwd(), modality=contract.modality,
-        size=side, spacing_mm=spacing_mm,
+        size=side, spacing_mm=spacing_mm, chosen=selection(accept=accept),
     )  # fmt: skip
     low, high = contract.spacing_mm
     for case in cases:
@@ -158,8 +198,10 @@ def _slices(
             )
     return ImageSet(
         torch.cat([network_range(case.volume.values, contract) for case in cases]),
-        tuple(case.name for case in cases),
+        tuple(case.file for case in cases),
         tuple(case.patient for case in cases),
+        tuple(case.label for case in cases),
+        tuple(case.group for case in cases),
     )
 
 
@@ -177,4 +219,6 @@ def _samples(file: Path, contract: DataContract, side: int) -> ImageSet:
     x = x[:, None] if contract.channels == 1 else x.permute(0, 3, 1, 2)
     x = torch.nn.functional.avg_pool2d(x, size // side)
     names = tuple(f"{file.parent.name}#{i}" for i in range(len(x)))
-    return ImageSet(x.contiguous(), names, ("",) * len(x))
+    label, unknown = label_of(file), ("",) * len(x)
+    labels = tuple(f"{label}#{i}" for i in range(len(x)))
+    return ImageSet(x.contiguous(), names, unknown, labels, unknown)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from medscore.errors import MedscoreError
 from medscore.io.files import atomic_folder, check_absent, check_new
 from medscore.io.weights import weights_hash
 from medscore.likelihood.assessment import ImageLikelihood, assess_image, make_dequantization
+from medscore.likelihood.dequantization import DequantizationFlow
+from medscore.likelihood.dequantizer import DEQUANTIZER
 from medscore.likelihood.inputs import Files, check_limit, read_images
 from medscore.likelihood.settings import METHODS, LikelihoodSettings
 from medscore.likelihood.typicality import (
@@ -37,6 +39,7 @@ from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.registry.checks import resolve_device
 from medscore.white_noise import derive_seed
 
+NAMES = ("file", "name")
 COLUMNS = ("image", "patient", "nats_per_dim", "standard_error", "bits_per_dim", "z", "nfe")
 
 
@@ -46,8 +49,10 @@ class Assessment:
 
     Attributes:
         images: the likelihood of each image.
-        names: source file and position in it, for each image.
+        names: source file, without its folders, and position in it, for each image.
         patients: patient of each image; empty where unknown.
+        labels: what likelihood.csv calls each image: the start of its file's hash and its position.
+        groups: what likelihood.csv calls the patient of each image; empty where unknown.
         z: standard deviations from the mean of the prior's validation images, (n,); None if the
             prior has no such statistics.
         provenance: what was computed, as JSON values.
@@ -58,6 +63,8 @@ class Assessment:
     images: tuple[ImageLikelihood, ...]
     names: tuple[str, ...]
     patients: tuple[str, ...]
+    labels: tuple[str, ...]
+    groups: tuple[str, ...]
     z: Tensor | None
     provenance: dict[str, Any]
     typical: Typical | None = None
@@ -95,9 +102,11 @@ def assess_images(
     seed: int = 0,
     limit: int | None = None,
     spacing_mm: float | None = None,
+    accept: str | Sequence[str] = (),
     typical: bool = False,
     device: str = "auto",
     output: str | Path | None = None,
+    keep_identity: bool = False,
     on_step: Callable[[StepInfo], None] = lambda info: None,
 ) -> Assessment:
     """Log-likelihoods of images under a prior, and how typical they are of its training data.
@@ -119,9 +128,13 @@ def assess_images(
         seed: seed of all draws.
         limit: maximum number of images, which are then equally spaced among all.
         spacing_mm: pixel size in mm, for archives that do not record it.
+        accept: kinds of images that are used all the same; see
+            :func:`~medscore.datasets.load.load_image`.
         typical: take these images as typical of the prior, and write their statistics beside it.
         device: auto, cpu or cuda.
         output: folder to write, which must not exist; None writes no folder.
+        keep_identity: whether likelihood.csv states the names of files and patients too, not only
+            the starts of the files' hashes.
         on_step: called after every image.
 
     Raises:
@@ -142,7 +155,7 @@ def assess_images(
     noise = make_dequantization(
         settings, None if dequantizer is None else Path(dequantizer), sha256
     )
-    found = read_images(images, contract, spacing_mm=spacing_mm, limit=limit)
+    found = read_images(images, contract, spacing_mm=spacing_mm, accept=accept, limit=limit)
     count = len(found.x)
     if typical and count < 2:
         raise MedscoreError(
@@ -171,7 +184,8 @@ def assess_images(
         rows = tuple(ImageLikelihood(**item.record) for item in items)
         bound = torch.tensor([row.typical or 0.0 for row in rows])
         result = Assessment(
-            images=rows, names=found.names, patients=found.patients,
+            images=rows, names=found.names, patients=found.patients, labels=found.labels,
+            groups=found.groups,
             z=None if known is None else known.z(bound),
             provenance={
                 **asdict(settings),
@@ -180,14 +194,14 @@ def assess_images(
                 "nats": "log p of the image in the prior's range, where "
                 f"{contract.low:g} to {contract.high:g} {contract.quantity} is 0 to 1",
                 "bits": None if noise is None else noise.levels.bits,
-                "dequantization": None if noise is None else str(dequantizer or "uniform"),
+                "dequantization": _dequantization(noise, dequantizer),
                 "seconds": sum(row.seconds for row in rows),
             },
             typical=_statistics(bound, sha256) if typical else None,
             typical_file=beside(file) if typical else None,
         )  # fmt: skip
         if unfinished is not None:
-            write_assessment(result, unfinished)
+            write_assessment(result, unfinished, keep_identity=keep_identity)
     if state is not None:
         state.remove()
     if result.typical is not None:
@@ -195,25 +209,34 @@ def assess_images(
     return result
 
 
-def write_assessment(result: Assessment, folder: Path) -> None:
+def write_assessment(result: Assessment, folder: Path, *, keep_identity: bool = False) -> None:
     """Write likelihood.csv, one line per image, and likelihood.json.
 
     Args:
         result: the likelihoods.
         folder: an existing folder.
+        keep_identity: whether to state the names of files and patients too.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow([*COLUMNS, *(NAMES if keep_identity else ())])
     for i, row in enumerate(result.images):
         writer.writerow([
-            result.names[i], result.patients[i], f"{row.nats_per_dim:.6g}",
+            result.labels[i], result.groups[i], f"{row.nats_per_dim:.6g}",
             "" if math.isnan(row.standard_error) else f"{row.standard_error:.3g}",
             "" if row.bits_per_dim is None else f"{row.bits_per_dim:.5g}",
             "" if result.z is None else f"{float(result.z[i]):.3g}", row.nfe,
+            *((result.names[i], result.patients[i]) if keep_identity else ()),
         ])  # fmt: skip
     (folder / "likelihood.csv").write_text(out.getvalue())
     (folder / "likelihood.json").write_text(json.dumps(result.provenance, indent=1) + "\n")
+
+
+def _dequantization(noise: DequantizationFlow | None, dequantizer: str | Path | None) -> str | None:
+    """The noise within grey levels: None, uniform, or the hash of the weights of a trained flow."""
+    if noise is None:
+        return None
+    return "uniform" if dequantizer is None else f"sha256 {DEQUANTIZER.read(dequantizer).sha256}"
 
 
 def _statistics(values: Tensor, sha256: str) -> Typical:

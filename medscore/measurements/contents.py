@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pydicom
 import torch
 from numpy.typing import NDArray
-from pydicom.uid import UID
 
+from medscore.datasets.dicom.uids import is_valid
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
@@ -117,8 +116,11 @@ def check_measurement(m: Measurement, fault: Fault) -> None:
         )
     _check_affine(m, fault)
     for name, uid in m.source.uids.items():
-        if not UID(uid, validation_mode=pydicom.config.IGNORE).is_valid:
+        if not is_valid(uid):
             raise fault(f"geometry/uids/{name} is {uid[:70]!r}, which is not a DICOM UID")
+    for uid in m.source.instances:
+        if uid and not is_valid(uid):
+            raise fault(f"geometry/instances holds {uid[:70]!r}, which is not a DICOM UID")
     if m.mu_water is not None and not 0.01 < m.mu_water < 0.05:
         raise fault(f"mu_water_per_mm is {m.mu_water:g}, water has 0.015 to 0.03 per mm")
 

@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medscore.datasets.raw.units import check_line_integrals
 from medscore.datasets.volume import Source, centred_affine
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER
 from medscore.measurements.contents import (
+    ATTENUATION,
     IMAGE_UNITS,
     Measurement,
     check_measurement,
@@ -21,6 +23,7 @@ from medscore.measurements.contents import (
 )
 from medscore.measurements.noise_model import noise_model
 from medscore.operators.base import Operator
+from medscore.operators.ct.radon import Radon
 
 NAMES = {"data": "`data`", "image_unit": "`image_unit`", "geometry/affine": "`affine`"}
 """Arguments by the names of the fields of a file."""
@@ -53,7 +56,7 @@ def make_measurement(
 
     Raises:
         MedscoreError: an unknown unit or noise model, or data, operator, unit and geometry that do
-            not fit each other.
+            not fit each other, or line integrals that look like counts.
     """
     _check_types(data, operator, image_unit, noise, task)
     modality = IMAGE_UNITS[image_unit]
@@ -70,6 +73,8 @@ def make_measurement(
         source=Source("array", hashlib.sha256(values.tobytes()).hexdigest()),
     )
     check_measurement(made, _fault)
+    if isinstance(operator, Radon) and image_unit == ATTENUATION:
+        check_line_integrals(values[..., operator.measured.numpy(), :])
     return made
 
 

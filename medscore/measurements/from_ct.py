@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from medscore.datasets.raw.projections import Projections, ScanGeometry
 from medscore.datasets.volume import Volume, centred_affine
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER, hu_to_mu
 from medscore.measurements.measurement import ATTENUATION, Measurement
-from medscore.operators.ct.geometry import FanBeam, ParallelAngles, ParallelBeam
 from medscore.operators.ct.metal import estimate_metal, metal_trace, without_metal
 from medscore.operators.ct.radon import Radon
-from medscore.operators.ct.scans import fan_sparse_view, full_grid, sparse_view, view_list
+from medscore.operators.ct.scans import (
+    fan_sparse_view,
+    fan_view_list,
+    full_grid,
+    sparse_view,
+    view_list,
+)
 
 
 def from_projections(projections: Projections, where: str | Path) -> Measurement:
@@ -27,16 +35,17 @@ def from_projections(projections: Projections, where: str | Path) -> Measurement
         where: file to name in errors: that of the geometry.
 
     Raises:
-        MedscoreError: the angles do not increase, or the source lies within the image.
+        MedscoreError: the source lies within the image, or the axis beside the detector.
     """
     slices, _, detectors = projections.data.shape
     geometry = projections.geometry
+    order, angles = _ordered(geometry)
     try:
-        operator = _operator(geometry, detectors)
+        operator = _operator(geometry, detectors, angles)
     except ValueError as error:
         raise MedscoreError(str(error), where=where, hint="correct the geometry file") from error
     data = np.zeros((slices, 1, *operator.grid_shape), dtype=np.float32)
-    data[:, 0, operator.measured.numpy()] = projections.data
+    data[:, 0, operator.measured.numpy()] = projections.data[:, order]
     return Measurement(
         data=data,
         operator=operator,
@@ -107,26 +116,42 @@ def from_metal_image(
     )
 
 
-def _operator(g: ScanGeometry, detectors: int) -> Radon:
+def _ordered(g: ScanGeometry) -> tuple[slice | NDArray[np.intp], list[float]]:
+    """The order in which the views of a list ascend, and their angles in radians, then.
+
+    Whole turns are subtracted: from the list where it spans less than one, otherwise view by view.
+    """
+    if g.angles is None:
+        return slice(None), []
+    degrees = np.asarray(g.angles, dtype=np.float64)
+    turns = (degrees.min() if np.ptp(degrees) < 360 else degrees) + 180
+    degrees = degrees - 360 * np.floor(turns / 360)
+    order = np.argsort(degrees, kind="stable")
+    return order, [math.radians(a) for a in degrees[order]]
+
+
+def _operator(g: ScanGeometry, detectors: int, angles: list[float]) -> Radon:
     """The full grid of views of the scan, with the detector of the file."""
     if g.beam == "fan":
         assert g.source_distance is not None
         assert g.detector_distance is not None
-        few = fan_sparse_view(
-            g.size, g.spacing, g.count, source_distance=g.source_distance,
-            detector_distance=g.detector_distance, detector_shape=g.detector_shape,
-        )  # fmt: skip
-        full: FanBeam | ParallelBeam | ParallelAngles = FanBeam(
-            g.size, g.spacing, few.geometry.views, g.source_distance, g.detector_distance,
-            detectors, g.detector_spacing, g.detector_shape,
-        )  # fmt: skip
-    elif g.angles is not None:
-        few = view_list(g.size, g.spacing, [math.radians(a) for a in g.angles])
-        assert isinstance(few.geometry, ParallelAngles)
-        full = ParallelAngles(
-            g.size, g.spacing, few.geometry.list_of_angles, detectors, g.detector_spacing
-        )
+        scan: dict[str, Any] = {
+            "source_distance": g.source_distance,
+            "detector_distance": g.detector_distance,
+            "detector_shape": g.detector_shape,
+        }
+        if angles:
+            few = fan_view_list(g.size, g.spacing, angles, **scan)
+        else:
+            few = fan_sparse_view(g.size, g.spacing, g.count, **scan)
+    elif angles:
+        few = view_list(g.size, g.spacing, angles)
     else:
         few = sparse_view(g.size, g.spacing, g.count)
-        full = ParallelBeam(g.size, g.spacing, few.geometry.views, detectors, g.detector_spacing)
+    full = replace(
+        few.geometry,
+        detectors=detectors,
+        detector_spacing=g.detector_spacing,
+        detector_offset=g.offset(detectors),
+    )
     return Radon(full, few.diagonal)

@@ -8,7 +8,8 @@ the rest (:func:`medscore.io.hdf5.sealed`)::
     data         (slices, channel or coil, *grid) float32 or complex64, zero where nothing was
                  measured
     operator     attribute kind, and its arguments (medscore.operators.store)
-    geometry     attribute kind; affine (4, 4); uids/ attributes; instances (slices,)
+    geometry     attribute kind; affine (4, 4); uids/ attributes; instances (slices,); taken/
+                 attributes resample, accept and perhaps channel: what was read of the file
 
 The operator acts on images in ``image_unit``: attenuation in 1/mm, HU, or a magnitude in the
 scanner's unit.
@@ -27,6 +28,7 @@ import h5py
 import numpy as np
 
 from medscore import __version__
+from medscore.datasets.selection import WHOLE, Selection, selection
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
 from medscore.io.budget import check_memory
@@ -97,6 +99,13 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
         geometry.attrs["kind"] = m.source.kind
         geometry.create_dataset("affine", data=m.affine)
         geometry.create_group("uids").attrs.update(m.source.uids)
+        taken = geometry.create_group("taken").attrs
+        taken["resample"], taken["accept"] = (
+            m.source.taken.resample,
+            ",".join(m.source.taken.accept),
+        )
+        if m.source.taken.channel is not None:
+            taken["channel"] = m.source.taken.channel
         geometry.create_dataset(
             "instances", data=list(m.source.instances), dtype=h5py.string_dtype()
         )
@@ -165,8 +174,17 @@ def _parse(path: Path, file: Any) -> Measurement:
             sha256=str(attrs["source_sha256"]),
             uids={k: str(v) for k, v in member(geometry, "uids").attrs.items()},
             instances=tuple(v.decode() for v in array(member(geometry, "instances"), "O")),
+            taken=_taken(member(geometry, "taken").attrs) if "taken" in geometry else WHOLE,
         ),
     )
+
+
+def _taken(attrs: Any) -> Selection:
+    channel = attrs.get("channel")
+    return selection(
+        resample=bool(attrs["resample"]), channel=None if channel is None else int(channel),
+        accept=tuple(filter(None, str(attrs["accept"]).split(","))),
+    )  # fmt: skip
 
 
 def _check_file(path: Path, m: Measurement) -> None:

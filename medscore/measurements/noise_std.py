@@ -29,7 +29,11 @@ def std_of(model: NoiseModel, y: Tensor) -> Tensor | None:
         ValueError: the model does not apply to ``y``, or its standard deviation is unknown.
     """
     if isinstance(model, GaussianNoise):
-        return torch.full_like(y.real if y.is_complex() else y, model.std)
+        real = y.real if y.is_complex() else y
+        limits = torch.finfo(real.dtype)
+        if not limits.tiny <= model.std <= limits.max:
+            raise ValueError(f"{model.std:g} is outside of the range of {real.dtype}")
+        return torch.full_like(real, model.std)
     if isinstance(model, PoissonNoise):
         if y.is_complex():
             raise ValueError("an MRI receiver counts no photons")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medscore.datasets.load import SMALLEST, is_image, load_image
+from medscore.datasets.raw.acquisitions import CHOICES
 from medscore.datasets.raw.dicom_ct_pd import is_ct_pd, read_ct_pd
 from medscore.datasets.raw.kspace_files import read_kspace
 from medscore.datasets.raw.projections import read_geometry, read_projections
@@ -18,12 +19,14 @@ from medscore.datasets.volume import slice_range
 from medscore.errors import MedscoreError
 from medscore.measurements.choices import check_seed
 from medscore.measurements.from_ct import from_metal_image, from_projections
-from medscore.measurements.from_kspace import MAPS, TARGETS, from_kspace, target_image, to_grid
+from medscore.measurements.from_kspace import MAPS, TARGETS, from_kspace, target_image
+from medscore.measurements.kspace_grid import to_grid
 from medscore.measurements.kspace_mask import SHAPES, kspace_mask
 from medscore.measurements.measurement import Measurement
 from medscore.operators.ct.metal import METAL_HU
 
 Spacing = float | Sequence[float]
+Select = str | Mapping[str, int]
 Target = NDArray[np.float32]
 
 
@@ -41,14 +44,28 @@ class _Options:
     metal: float = METAL_HU
     margin: int = 1
     series: str | None = None
+    resample: bool = False
+    channel: int | None = None
+    accept: tuple[str, ...] = ()
     target: str | None = None
+    select: Select | None = None
 
 
 USED = {
     "a stack of CT projections": (),
     "DICOM-CT-PD": ("size", "spacing"),
-    "a CT image": ("size", "slices", "metal", "margin", "series"),
-    "k-space": ("size", "spacing", "slices", "maps", "acceleration", "mask", "seed", "target"),
+    "a CT image": ("size", "slices", "metal", "margin", "series", "resample", "channel", "accept"),
+    "k-space": (
+        "size",
+        "spacing",
+        "slices",
+        "maps",
+        "acceleration",
+        "mask",
+        "seed",
+        "target",
+        "select",
+    ),
 }
 """The options that each kind of raw data uses."""
 
@@ -67,7 +84,11 @@ def measure(
     metal: float = METAL_HU,
     margin: int = 1,
     series: str | None = None,
+    resample: bool = False,
+    channel: int | None = None,
+    accept: str | Sequence[str] = (),
     target: str | None = None,
+    select: Select | None = None,
 ) -> tuple[Measurement, Target | None]:
     """Turn raw data, or a CT image with metal artifacts, into a measurement.
 
@@ -86,7 +107,13 @@ def measure(
         metal: CT number in HU above which a pixel of a CT image is metal.
         margin: detectors dropped on each side of the metal trace.
         series: DICOM series of a folder with several: UID, description or a part of it.
+        resample: interpolate uneven or tilted DICOM slices of a CT image.
+        channel: volume of a 4-D NIfTI file of CT images, from 0.
+        accept: kinds of CT images that are used all the same; see
+            :func:`~medscore.datasets.load.load_image`.
         target: image of the fully sampled scan to return: "rss", "mvue" or "magnitude".
+        select: the image of an ISMRMRD file with several: its encoding space, contrast, phase, set,
+            repetition or segment, as {"contrast": 1, "set": 0} or "contrast=1,set=0".
 
     Returns:
         The measurement, and the target image (slices, H, W) or ``None``.
@@ -100,8 +127,9 @@ def measure(
         )
     path = Path(path)
     options = _Options(
-        size, _pair(spacing), slices, maps, acceleration, mask, seed, metal, margin, series, target
-    )
+        size, _pair(spacing), slices, maps, acceleration, mask, seed, metal, margin, series,
+        resample, channel, (accept,) if isinstance(accept, str) else tuple(accept), target, select,
+    )  # fmt: skip
     _check(options)
     if geometry is not None:
         _check_used("a stack of CT projections", options, path)
@@ -111,7 +139,10 @@ def measure(
         return _from_ct_pd(path, options), None
     if path.is_dir() or is_image(path):
         _check_used("a CT image", options, path)
-        volume = load_image(path, modality="CT", size=size, slices=slices, series=series)
+        volume = load_image(
+            path, modality="CT", size=size, slices=slices, series=series, resample=resample,
+            channel=channel, accept=accept,
+        )  # fmt: skip
         return from_metal_image(volume, metal, margin, path), None
     return _from_kspace(path, options)
 
@@ -130,10 +161,10 @@ def _from_ct_pd(path: Path, options: _Options) -> Measurement:
 
 def _from_kspace(path: Path, options: _Options) -> tuple[Measurement, Target | None]:
     _check_used("k-space", options, path)
-    raw = read_kspace(path, spacing=options.spacing)
+    raw = read_kspace(path, spacing=options.spacing, select=_selected(options.select))
     if options.slices is not None:
         start, stop = slice_range(options.slices, len(raw.kspace), path)
-        raw = replace(raw, kspace=raw.kspace[start:stop])
+        raw = raw.select(start, stop)
     grid = to_grid(raw, options.size, path)
     mask = None
     if options.acceleration is not None:
@@ -153,6 +184,24 @@ def _pair(spacing: Spacing | None) -> tuple[float, float] | None:
             f"`spacing` is {spacing!r}", hint="use one or two numbers from 0.01 to 100 mm"
         )
     return float(numbers[0]), float(numbers[1])
+
+
+def _selected(select: Select | None) -> dict[str, int] | None:
+    """The image of a file with several, from NAME=NUMBER,... or a mapping."""
+    if select is None:
+        return None
+    pairs = select.items() if isinstance(select, Mapping) else [
+        tuple(part.partition("=")[::2]) for part in str(select).split(",")
+    ]  # fmt: skip
+    found = {}
+    for name, value in pairs:
+        if name not in CHOICES or not str(value).isdecimal():
+            raise MedscoreError(
+                f"`select` is {select!r}",
+                hint=f"use NAME=NUMBER of {', '.join(CHOICES)}, such as contrast=0",
+            )
+        found[name] = int(value)
+    return found
 
 
 def _check(options: _Options) -> None:

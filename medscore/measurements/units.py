@@ -19,6 +19,9 @@ from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
 from medscore.operators.mri.fourier import ifft2c
 from medscore.operators.mri.masks import calibration_region
+from medscore.operators.mri.modulus import root_sum_of_squares
+from medscore.operators.mri.sensitivity import unit_peak
+from medscore.operators.wrappers.padded import middle
 
 MAGNITUDE_TOL = 1e-2
 """Tolerance of the pseudoinverse for the image from which the brightness is taken."""
@@ -146,7 +149,7 @@ class NetworkUnits:
         if self.mu_water is not None:
             values = mu_to_hu(values, self.mu_water)
         if values.shape[1] == 2:
-            values = values.square().sum(1, keepdim=True).sqrt()
+            values = root_sum_of_squares(values, 1, keepdim=True)
         return values
 
     def _constant(self, operator: Operator, like: Tensor) -> Tensor:
@@ -168,7 +171,12 @@ def brightness(operator: Operator, y: Tensor) -> Tensor:
     if y.is_complex():
         mask = operator.mask(y).bool()
         mask = mask.reshape(-1, *mask.shape[-2:])[0].expand(y.shape[-2:])
-        image = ifft2c(y * _centre(mask)).abs().square().sum(1).sqrt()
+        rows, columns = (
+            min(n, m) for n, m in zip(operator.image_shape[-2:], y.shape[-2:], strict=True)
+        )
+        peak = y.abs().max()  # squares of extreme values leave single precision
+        images = middle(ifft2c(unit_peak(y) * _centre(mask)), (rows, columns))
+        image = peak * images.abs().square().sum(1).sqrt()
     else:
         image = operator.pinv(y, tol=MAGNITUDE_TOL).x.abs()
     full = torch.quantile(image.flatten(), FULL)

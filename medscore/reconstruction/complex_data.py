@@ -40,7 +40,11 @@ def as_the_prior_sees(
     """
     rule = domain.complex_data
     if rule == "phase-estimate":
-        return Phased(operator, estimate_phase(kspace, sensitivity))
+        rows, columns = operator.image_shape[-2:]
+        mask = operator.diagonal
+        mask = mask.expand(*mask.shape[:-2], *operator.grid_shape[-2:])
+        phase = estimate_phase(kspace, sensitivity, mask=mask, size=(rows, columns))
+        return Phased(operator, phase)
     if rule == "two-channel":
         return TwoChannels(operator)
     raise MedscoreError(

@@ -10,19 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscore.datasets.dicom.files import Series, list_series
+from medscore.datasets.dicom.kinds import KINDS
 from medscore.datasets.dicom.opening import read_file
-from medscore.datasets.load import read_volume
+from medscore.datasets.load import is_image, read_volume
 from medscore.datasets.raw.dicom_ct_pd import KIND, is_ct_pd
 from medscore.datasets.raw.kspace import RawKspace
 from medscore.datasets.raw.kspace_files import read_kspace
 from medscore.datasets.volume import Volume, guess
 from medscore.errors import MedscoreError, reading
 from medscore.io.opening import file_or_folder
+from medscore.measurements.kspace_grid import field_of_view
 from medscore.measurements.measurement import Measurement, is_measurement, read_measurement
 from medscore.priors.catalogue import shipped_priors
 from medscore.priors.checkpoint import read_checkpoint
 from medscore.priors.contract import DataContract
 from medscore.reconstruction.compatibility import measurement_misfits, misfits
+
+NOT_SQUARE = "no: slices are not square"
 
 Contracts = Mapping[str, DataContract]
 """Data contracts of priors by name."""
@@ -86,8 +90,12 @@ def inspect(
     Raises:
         MedscoreError: the file cannot be read.
     """
+    if path.is_file() and not is_image(path):
+        for name, value in (("series", series), ("channel", channel)):
+            if value is not None:
+                raise MedscoreError(f"`{name}` applies to images", where=path, hint="leave it out")
     if path.suffix == ".npy" or (path.suffix == ".h5" and not is_measurement(path)):
-        return of_kspace(read_kspace(path), contracts)
+        return of_kspace(read_kspace(path, first=True), contracts)
     if path.suffix == ".h5":
         return of_measurement(read_measurement(path), contracts)
     if path.is_dir() and is_ct_pd(path):
@@ -118,12 +126,15 @@ def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) 
     modality, noticed = guess(volume), [*volume.source.notes, *more]
     if volume.modality == "unknown":
         noticed.append(f"the file does not specify its modality; its values suggest {modality}")
+    if kinds := volume.source.kinds:
+        noticed.append(f"to use it set `accept` to {', '.join(kinds)}")
     square = rows == columns and abs(x - y) <= 1e-3 * x
     if not square:
         noticed.append(f"slices are not square: {columns} x {rows} pixels of {x:.4g} x {y:.4g} mm")
     quantity = "HU" if modality == "CT" else "magnitude"
     facts = {
         "modality": volume.modality,
+        **({"content": "; ".join(KINDS[kind] for kind in kinds)} if kinds else {}),
         "slices": f"{n} of {columns} x {rows}",
         "voxel": f"{x:.4g} x {y:.4g} x {z:.4g} mm",
         "field of view": f"{columns * x:.4g} x {rows * y:.4g} x {n * z:.4g} mm",
@@ -139,7 +150,7 @@ def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) 
             contract, modality=modality, quantity=quantity, size=size, spacing=x * columns / size
         )
         reduced = "" if size == rows else f", reduced to {size} x {size} (`size` {size})"
-        fits[name] = _verdict(found, reduced) if square else "no: slices are not square"
+        fits[name] = _verdict(found, reduced) if square else NOT_SQUARE
     return Report(f"{volume.source.kind} image", facts, tuple(noticed), fits)
 
 
@@ -192,10 +203,13 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
     side = column * nx
     facts["pixel"] = f"{column:.4g} x {row:.4g} mm, slices of {thickness:.4g} mm"
     facts["field of view"] = f"{side:.4g} x {row * ny:.4g} mm"
+    view = field_of_view(raw, "k-space")
     if raw.oversampling > 1:
-        noticed.append(
-            f"the readout is oversampled {raw.oversampling:.3g} times: measuring crops it"
-        )
+        how = "measuring crops it" if view.cropped else "the model of incomplete readouts keeps it"
+        noticed.append(f"the readout is oversampled {raw.oversampling:.3g} times: {how}")
+    if not view.square:
+        noticed.append("incomplete readouts cannot be cropped to a square field of view")
+        return Report("raw k-space", facts, tuple(noticed), dict.fromkeys(contracts, NOT_SQUARE))
     fits = {}
     for name, contract in contracts.items():
         size = min(contract.size, nx)

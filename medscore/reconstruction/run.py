@@ -18,7 +18,7 @@ from medscore.reconstruction.baselines.build import baseline
 from medscore.reconstruction.method import Method, Run
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.sampling import Sampling
-from medscore.registry.build import given_grid
+from medscore.registry.build import check_owners, given_grid
 from medscore.registry.checks import check_counts
 from medscore.registry.presets import choose, parsed
 from medscore.samplers.base import Sampler, sampler_object
@@ -64,7 +64,8 @@ def reconstruct(
             deviation itself.
         parameters: parameters of the methods, such as ``{"conditioner.zeta": 0.3}``, or for a
             baseline ``{"weight": 1e-4}``.
-        precision: "float32", or "bf16" for autocast of the network.
+        precision: "float32", "bf16" for autocast of the network, or "auto" for the faster one if
+            it changes the images little; by default the preset's.
         seed: seed of all random draws.
         batch_size: number of samples that are processed together; the result does not depend on it.
         device: auto, cpu or cuda.
@@ -158,7 +159,9 @@ def choose_method(
     if grid is not None and not isinstance(grid, str):
         given_grid(grid, {})
     objects = {"sampler": sampler, "conditioner": conditioner, "grid": grid}
-    _refuse_twice(parsed(parameters), {**objects, "snr": snr, "lam": lam})
+    short = {"sampler.snr": snr, "conditioner.lam": lam}
+    named = [name for name, value in short.items() if value is not None]
+    check_owners([*parsed(parameters), *named], objects)
     settings = choose(
         str(preset),
         parameters=parameters,
@@ -185,16 +188,3 @@ def _refuse(parameters: Mapping[str, Any], owner: str) -> None:
     for name, value in parameters.items():
         if value is not None:
             raise MedscoreError(f"`{name}` does not apply {owner}", hint="leave it out")
-
-
-def _refuse_twice(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Refuse parameters of a sampler, conditioner or grid that is given as an object."""
-    short = {"sampler.snr": given["snr"], "conditioner.lam": given["lam"]}
-    named = [*parameters, *(name for name, value in short.items() if value is not None)]
-    for dotted in named:
-        owner = dotted.partition(".")[0]
-        if not isinstance(given.get(owner), str | None):
-            raise MedscoreError(
-                f"`parameters` has {dotted}, but `{owner}` is an object",
-                hint=f"set it on the object, or use the name of a {owner}",
-            )

@@ -16,12 +16,13 @@ import medscore
 from medscore.conditioners.binding import ConditionerFactory, Unbound
 from medscore.domain import ImageDomain
 from medscore.engine.items import fingerprint_of
+from medscore.engine.precision import settle
 from medscore.engine.resume import resumable
 from medscore.errors import MedscoreError
 from medscore.likelihood.typicality import read_typical, warning, z_scores
 from medscore.measurements.measurement import Measurement
 from medscore.priors.base import Prior
-from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path, shipped_priors
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.compatibility import check_compatible
@@ -89,18 +90,26 @@ class Sampling(Method):
         device = resolve_device(self.device)
         noise_std = noise_std_of(self._noise(), measurement, run.where)
         prior = self._loaded(measurement.modality, device)
-        plan = self.plan(prior, noise_std, device)
+        shape = domain.channels, *measurement.operator.image_shape[-2:]
+        sha256 = getattr(prior, "sha256", "")
+
+        def fingerprint(precision: str) -> str:
+            return self._with(precision)._fingerprint(measurement, sha256)
+
+        asked = self.settings.precision
+        used = settle(asked, prior, shape, device, run.state, fingerprint)
+        plan = self._with(used.name).plan(prior, noise_std, device)
         if run.state is not None:
-            print_ = self._fingerprint(measurement, getattr(prior, "sha256", ""))
-            plan = replace(plan, state=run.state, fingerprint=print_)
+            plan = replace(plan, state=run.state, fingerprint=fingerprint(used.name))
         with resumable(run.state):
             found = sample_posterior(measurement, prior, domain, plan, run.on_step)
         z = _typicality(prior, domain, found)
         record = {
             "method": "posterior sampling",
-            "settings": {**self.record(), "device": device},
+            "settings": {**self._with(used.name).record(), "device": device},
+            "precision": used.record(),
             "operator": repr(measurement.operator),
-            "prior": {"name": domain.name, "sha256": getattr(prior, "sha256", "")},
+            "prior": {"name": domain.name, "sha256": sha256},
             "final_exact_step": noise_std is None,
             "z": None if z is None else [round(value, 2) for value in z.tolist()],
         }
@@ -114,6 +123,8 @@ class Sampling(Method):
             prior: the score model.
             noise_std: noise standard deviation of the measurements; None for noise-free data.
             device: device of the network and the operators.
+
+        The precision ``auto`` counts as float32 here; :meth:`reconstruct` chooses it beforehand.
 
         Raises:
             MedscoreError: an unknown name or parameter, or a value out of range.
@@ -133,8 +144,14 @@ class Sampling(Method):
         )
 
     def record(self) -> dict[str, Any]:
-        """The settings for provenance.json; objects are recorded by name or ``repr``."""
+        """The settings for provenance.json; objects are recorded by name or ``repr``.
+
+        A prior that was given as a file is recorded by its name and hash beside the settings, and
+        not by its path.
+        """
         parameters = self.settings.record()
+        if parameters["prior"] not in shipped_priors():
+            parameters["prior"] = None
         for name in ("sampler", "conditioner", "grid", "noise_std"):
             if (given := getattr(self, name)) is not None:
                 parameters["noise" if name == "noise_std" else name] = _described(given)
@@ -144,6 +161,10 @@ class Sampling(Method):
                     if not key.startswith(f"{name}.")
                 }
         return parameters
+
+    def _with(self, precision: str) -> Sampling:
+        """The method with a precision instead of ``auto``."""
+        return replace(self, settings=replace(self.settings, precision=precision))
 
     def _factory(self) -> ConditionerFactory:
         if self.conditioner is not None:
@@ -186,7 +207,7 @@ class Sampling(Method):
         own = self.sampler, self.conditioner, self.grid, self.noise_std, m.operator
         prior = prior_hash or self.prior
         parts = [identity_of(part) for part in (prior, *own)]
-        run = medscore.__version__, data, self.settings.record(), self.batch_size
+        run = medscore.__version__, data, self.record(), self.batch_size
         return fingerprint_of(*run, *parts)
 
 

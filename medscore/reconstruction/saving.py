@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from medscore.datasets.dicom.identity import read_identity
-from medscore.datasets.load import load_image
-from medscore.datasets.volume import Volume, align
 from medscore.engine.items import state_path
 from medscore.engine.loop import StepInfo
 from medscore.errors import MedscoreError
@@ -19,9 +14,13 @@ from medscore.measurements.measurement import Measurement, read_measurement
 from medscore.reconstruction.baselines.classical import classical
 from medscore.reconstruction.method import Method, Run
 from medscore.reconstruction.outputs import Outcome, write_outputs
+from medscore.reconstruction.reference import (
+    RECORDED,
+    Reference,
+    ReferenceChoice,
+    reference_values,
+)
 from medscore.reconstruction.result import Reconstruction
-
-Reference = Volume | NDArray[np.floating] | str | Path
 
 
 def save(
@@ -29,6 +28,7 @@ def save(
     folder: str | Path,
     *,
     reference: Reference | None = None,
+    choice: ReferenceChoice = RECORDED,
     window: tuple[float, float] | None = None,
     hdf5: bool = False,
     keep_identity: str | Path | None = None,
@@ -43,10 +43,11 @@ def save(
         folder: folder to create.
         reference: ground truth: a volume, an array (slices, H, W), or the path of an image, which
             is read, reduced to the size of the reconstruction and aligned with it.
+        choice: what is read of the file, where it differs from what the measurement was made of.
         window: values that preview.png shows black and white; by default by modality.
         hdf5: whether to write all samples to samples.h5 as well.
         keep_identity: path of the source DICOM whose patient attributes are copied to the derived
-            series; by default none are copied.
+            series; by default none are copied, and no output states the name of a file.
 
     Raises:
         MedscoreError: the folder exists, or the reference does not match the measurement.
@@ -60,7 +61,7 @@ def save(
     check_window(window)
     target, m = Path(folder), result.measurement
     check_absent(target)
-    truth = None if reference is None else reference_values(reference, m)
+    truth = reference_values(reference, m, choice)
     patient = None if keep_identity is None else patient_of(keep_identity, m)
     with atomic_folder(target) as unfinished:
         outcome = Outcome(result, classical(m), truth, window)
@@ -74,6 +75,7 @@ def reconstruct_file(
     method: Method,
     *,
     reference: str | Path | None = None,
+    choice: ReferenceChoice = RECORDED,
     window: tuple[float, float] | None = None,
     hdf5: bool = False,
     keep_identity: str | Path | None = None,
@@ -87,6 +89,7 @@ def reconstruct_file(
         folder: folder to create.
         method: the method, from :func:`~medscore.reconstruction.run.choose_method`.
         reference: path of the ground truth, as for :func:`save`.
+        choice: as for :func:`save`.
         window: as for :func:`save`.
         hdf5: as for :func:`save`.
         keep_identity: as for :func:`save`.
@@ -101,11 +104,14 @@ def reconstruct_file(
     check_absent(target)
     m = read_measurement(path)
     method.check(m, path)
-    truth = None if reference is None else reference_values(reference, m)
+    truth = reference_values(reference, m, choice)
     patient = None if keep_identity is None else patient_of(keep_identity, m)
     state = state_path(target) if keep_state else None
     run = Run(path, state=state) if on_step is None else Run(path, on_step, state)
     record: Mapping[str, str] = {"measurement_sha256": m.file_sha256}
+    if keep_identity is not None:
+        names = {"measurement_file": path.name, "source_file": Path(keep_identity).name}
+        record = {**record, **names}
     with atomic_folder(target) as unfinished:
         result = method.reconstruct(m, run)
         outcome = Outcome(result, classical(m), truth, window)
@@ -130,37 +136,6 @@ def check_window(window: tuple[float, float] | None) -> None:
         low = high = 0.0
     if not -1e9 < low < high < 1e9:
         raise MedscoreError(f"`window` is {window!r:.80}", hint="use (low, high) with low < high")
-
-
-def reference_values(reference: Reference, m: Measurement) -> NDArray[np.float32]:
-    """The ground truth of a measurement, (slices, H, W).
-
-    Args:
-        reference: as for :func:`save`.
-        m: the measurement.
-
-    Raises:
-        MedscoreError: an image that does not match, or an array of another shape.
-    """
-    if isinstance(reference, str | Path):
-        path = Path(reference)
-        volume = load_image(path, modality=m.modality, size=m.size[1])
-        return align(volume, m.affine, len(m.data), path).values
-    if isinstance(reference, Volume):
-        return align(reference, m.affine, len(m.data), Path("reference")).values
-    values = np.asarray(reference)
-    if values.dtype.kind not in "iuf":
-        raise MedscoreError(
-            f"`reference` is {reference!r:.80}", hint="use a path, a Volume or an array of numbers"
-        )
-    values = values.astype(np.float32)
-    expected = (len(m.data), *m.size)
-    if values.shape != expected:
-        raise MedscoreError(
-            f"`reference` has shape {values.shape}, the reconstruction {expected}",
-            hint="use an array of slices x rows x columns on the grid of the measurement",
-        )
-    return values
 
 
 def patient_of(path: str | Path, m: Measurement) -> dict[str, str]:

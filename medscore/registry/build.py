@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -83,6 +83,25 @@ def times_of(grid: Grid, sde: SDE, steps: int) -> Tensor:
             f"`grid` returned {times!r:.80}", hint="return a tensor of decreasing times"
         )
     return times
+
+
+def check_owners(parameters: Iterable[str], methods: Mapping[str, object]) -> None:
+    """Reject parameters of methods that are given as objects, which have parameters of their own.
+
+    Args:
+        parameters: dotted names of parameters, such as ``sampler.eta``.
+        methods: sampler, conditioner and grid as they are given; None for the default's name.
+
+    Raises:
+        MedscoreError: a parameter of a method that is no name.
+    """
+    for dotted in parameters:
+        owner = dotted.partition(".")[0]
+        if not isinstance(methods.get(owner), str | None):
+            raise MedscoreError(
+                f"`parameters` has {dotted}, but `{owner}` is an object",
+                hint=f"set it on the object, use the name of a {owner}, or leave it out",
+            )
 
 
 def build_conditioner(name: str, parameters: Mapping[str, Any]) -> ConditionerFactory:

@@ -41,13 +41,13 @@ def check_precision(precision: str) -> None:
     """Reject an unknown precision.
 
     Args:
-        precision: float32, or bf16 for autocast of the network.
+        precision: float32, bf16 for autocast of the network, or auto for the better one.
 
     Raises:
-        MedscoreError: it is neither.
+        MedscoreError: it is none of them.
     """
-    if precision not in ("float32", "bf16"):
-        raise MedscoreError(f"`precision` is {precision!r}", hint="use float32 or bf16")
+    if precision not in ("auto", "float32", "bf16"):
+        raise MedscoreError(f"`precision` is {precision!r}", hint="use auto, float32 or bf16")
 
 
 def resolve_device(name: str) -> str:

@@ -52,7 +52,10 @@ def noise_std_of(noise: Noise, measurement: Measurement, where: str | Path) -> T
         if measurement.image_unit == ATTENUATION:
             return ESTIMATES[text](y, mask)
         if y.is_complex():
-            return kspace_corners(y, mask)[:, None, None, None]
+            level = kspace_corners(y, mask)[:, None, None, None]
+            if not bool((level > 0).all()):
+                raise ValueError("the corners of k-space show no noise")
+            return level
         raise ValueError("pixel data do not determine it")
     except ValueError as error:
         raise MedscoreError(

@@ -54,7 +54,8 @@ class Settings:
         samples: number of posterior samples per slice.
         seed: seed of all random draws.
         noise: name of the noise of the measurements; see docs/measurement.md.
-        precision: float32, or bf16 for autocast of the network.
+        precision: float32, bf16 for autocast of the network, or auto for the faster one if it
+            changes the images little (:mod:`medscore.priors.precision`).
         parameters: parameters of the methods by dotted name.
     """
 
@@ -66,7 +67,7 @@ class Settings:
     samples: int = 1
     seed: int = 0
     noise: str = "recorded"
-    precision: str = "float32"
+    precision: str = "auto"
     parameters: Parameters = field(default_factory=dict)
 
     def check(self) -> None:

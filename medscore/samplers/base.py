@@ -13,7 +13,7 @@ from inspect import isclass
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.parameters import check_fields
+from medscore.parameters import NamedParameters, check_fields
 from medscore.priors.base import Prior
 from medscore.sdes.base import SDE
 from medscore.types import State, Times
@@ -22,7 +22,7 @@ from medscore.white_noise import Noise
 Memory = dict[str, Tensor]
 
 
-class Sampler(ABC):
+class Sampler(NamedParameters, ABC):
     """An iteration rule; each is a frozen dataclass whose fields are its settings."""
 
     def __post_init__(self) -> None:

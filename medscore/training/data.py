@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from medscore.datasets.selection import selection
 from medscore.errors import MedscoreError
+from medscore.io.identity import without_folder
 from medscore.io.opening import file_sha256
 from medscore.priors.contract import Provenance
 from medscore.training.loop import Batches
@@ -137,12 +139,12 @@ def provenance_of(
     Args:
         recipe: the recipe.
         path: its file.
-        patterns: patterns of the training files.
+        patterns: patterns of the training files; absolute ones are recorded without folders.
         patients: number of patients.
         images: number of training images.
     """
     return Provenance(
-        data=", ".join(patterns),
+        data=", ".join(without_folder(pattern) for pattern in patterns),
         patients=patients,
         slices=images,
         steps=recipe.plan.steps,
@@ -162,6 +164,7 @@ def _load(recipe: ImageRecipe, patterns: tuple[str, ...], root: Path, cache: Pat
         low=recipe.low,
         high=recipe.high,
         quantity=recipe.quantity,
+        chosen=selection(recipe.series, recipe.resample, recipe.channel, recipe.accept),
         cache=cache,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from medscore.io.files import atomic_write
 from medscore.io.opening import read_bytes
+from medscore.training.curves import Curves
 
 
 class Log:
@@ -23,13 +24,11 @@ class Log:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        from tensorboardX import SummaryWriter
-
         self.path = folder / "loss.jsonl"
         if self.path.exists():
             valid = [entry for entry in _entries(self.path) if entry["step"] <= step]
             atomic_write(self.path, "".join(json.dumps(e) + "\n" for e in valid).encode())
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self.curves = Curves(folder / "tensorboard", step + 1)
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """Write an entry.
@@ -41,7 +40,8 @@ class Log:
         with self.path.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
-            self.board.add_scalar(name, value, step)
+            self.curves.add(step, name, value)
+        self.curves.flush()
 
     def __enter__(self) -> Log:
         return self
@@ -52,7 +52,7 @@ class Log:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self.board.close()
+        self.curves.close()
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:

@@ -47,6 +47,11 @@ class ImageRecipe(TrainingRecipe):
         oversample: slices are loaded and augmented at this multiple of ``size``, then reduced.
         data: patterns of the training files, relative to the data folder.
         validation: patterns of the validation files, of other patients.
+        channel: volume of 4-D NIfTI files, from 0.
+        series: DICOM series of folders with several: UID, description or a part of it.
+        resample: interpolate uneven or tilted DICOM slices onto an even, upright grid.
+        accept: kinds of images that are used all the same; see
+            :func:`medscore.datasets.load.load_image`.
         augmentation: random turns, shifts and so on.
     """
 
@@ -58,6 +63,10 @@ class ImageRecipe(TrainingRecipe):
     oversample: Literal[1, 2] = 2
     data: tuple[str, ...] = Field(min_length=1)
     validation: tuple[str, ...] = ()
+    channel: int | None = Field(default=None, ge=0)
+    series: str | None = None
+    resample: bool = False
+    accept: tuple[str, ...] = ()
     augmentation: Augmentation = Augmentation()
 
     @model_validator(mode="after")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, Generic, Protocol, runtime_checkable
 from torch import nn
 
 from medscore.errors import MedscoreError
+from medscore.io.identity import without_folders
 from medscore.io.weights import WeightsFile
 from medscore.training.data import TrainingData
 from medscore.training.launch import processes
@@ -173,11 +172,12 @@ def execute(
 
 
 def _make(output: Path, recipe: Path) -> None:
-    """Make the output folder and copy the recipe into it."""
+    """Make the output folder and copy the recipe into it, without absolute paths."""
     try:
         (output / "samples").mkdir(parents=True, exist_ok=True)
-        with suppress(shutil.SameFileError):
-            shutil.copyfile(recipe, output / "recipe.yaml")
+        copy = output / "recipe.yaml"
+        if not (copy.exists() and copy.samefile(recipe)):
+            copy.write_text(without_folders(recipe))
     except OSError as error:
         raise MedscoreError(
             f"cannot be written ({error.strerror})", where=output, hint="choose another folder"

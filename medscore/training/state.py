@@ -14,6 +14,7 @@ from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
 from medscore.io.json_files import parse_json
 from medscore.io.opening import regular_file
+from medscore.io.weights import check_finite
 
 
 def save_state(
@@ -33,6 +34,9 @@ def save_state(
         average: the network with the averaged weights.
         optimiser: its state is saved.
         identity: identifies the run (recipe, data, ...), by name; see :func:`load_state`.
+
+    Raises:
+        MedscoreError: a number is NaN or infinite; nothing is written.
     """
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
@@ -40,6 +44,7 @@ def save_state(
         tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items()}
     # SGD stores None for a momentum that is not used
     cpu = {k: v.detach().cpu().contiguous() for k, v in tensors.items() if v is not None}
+    check_finite(cpu, path, "lower `learning_rate`; the state saved before is intact")
     atomic_write(path, save(cpu, metadata={"step": str(step), "identity": json.dumps(identity)}))
 
 
@@ -63,8 +68,9 @@ def load_state(
         The number of the last finished step.
 
     Raises:
-        MedscoreError: the file is not a training state, belongs to another network, or to a run
-            with another ``identity``; the message names the first entry that differs.
+        MedscoreError: the file is not a training state, holds numbers that are NaN or infinite,
+            belongs to another network, or to a run with another ``identity``; the message names the
+            first entry that differs.
     """
     step, theirs, tensors = _read(path)
     for name, ours in identity.items():
@@ -122,8 +128,10 @@ def _read(path: Path) -> tuple[int, dict[str, str], dict[str, Tensor]]:
         with safe_open(regular_file(path), framework="pt") as file:
             header = file.metadata() or {}
             step, identity = int(header["step"]), parse_json(header["identity"])
-            return step, identity, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise MedscoreError(
             f"not a training state ({error})", where=path, hint="remove the file to start again"
         ) from error
+    check_finite(tensors, path, "remove the file, and train again with a lower `learning_rate`")
+    return step, identity, tensors

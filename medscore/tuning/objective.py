@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -16,6 +17,7 @@ from medscore.evaluation.cells import key_of
 from medscore.evaluation.comparison import cohort as read, with_parameter
 from medscore.evaluation.config import MethodSpec
 from medscore.io.configs import config_path
+from medscore.io.opening import file_sha256
 from medscore.measurements.measurement import Measurement, read_measurement
 from medscore.registry.noise import noise_std_of
 from medscore.registry.presets import parse_parameters
@@ -88,11 +90,14 @@ class Search:
         fixed = tuple(parse_parameters(parameters).items())
         return cls(spec, config, data, measurements, chosen, trials or spec.trials, fixed)
 
-    @property
+    @cached_property
     def name(self) -> str:
-        """Name of the study, which depends on everything but the number of trials."""
+        """Name of the study, which depends on everything but the number of trials.
+
+        Measurements count by their content, wherever their files lie.
+        """
         fixed = self.spec.model_dump(mode="json", exclude={"trials"})
-        files = [str(path.resolve()) for path in self.measurements]
+        files = [file_sha256(path) for path in self.measurements]
         own = [list(pair) for pair in self.parameters]
         return f"{self.spec.name}-{key_of(fixed, files, self.score, *([own] if own else []))[:8]}"
 

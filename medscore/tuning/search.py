@@ -171,7 +171,8 @@ def optimise(
         try:
             value = score({name: r.suggest(trial, name) for name, r in space.items()})
         except MedscoreError as error:
-            trial.set_user_attr("error", str(error))
+            # without the file that it names
+            trial.set_user_attr("error", str(MedscoreError(error.what, hint=error.hint)))
             study.tell(trial, state=TrialState.PRUNED)
         else:
             study.tell(trial, value)

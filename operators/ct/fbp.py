@@ -1,28 +1,40 @@
-r"""Filtered back-projection of parallel and fan beams, from the projector's own adjoint.
+r"""Filtered back-projection of parallel and fan beams.
 
 The textbook formula for a flat detector (Kak and Slaney 1988, Eq. 3.81), with U the distance of the
 pixel from the source along the central ray in units of the source's distance R,
 
-.. math:: f(x) = \tfrac12 \int_0^{2\pi} U^{-2}
-                 \int p(\beta, u)\cos\gamma\, h(u_x - u)\, du\, d\beta,
+.. math:: f(x) = \int U^{-2}
+                 \int w(\beta, u)\,p(\beta, u)\cos\gamma\, h(u_x - u)\, du\, d\beta,
 
-and for a curved one with the distance from the source itself and :math:`h (\gamma/\sin\gamma)^2`.
-The adjoint of the projector weights a ray by (pixel area) / (ray spacing at the pixel), so it
-includes one factor :math:`U^{-1}`; the other one is replaced by its mean over a full rotation, a
-gain of the pixel. In a parallel beam U = 1 and cos gamma = 1.
+and for a curved one (Eq. 3.107) with the distance from the source itself and
+:math:`h (\gamma/\sin\gamma)^2`. The weight w is 1/2 on a full turn; see
+:mod:`~medscore.operators.ct.redundancy` for short scans and displaced detectors. The integral over
+the angle weights each view by its share (:mod:`~medscore.operators.ct.shares`).
+
+A parallel beam (U = 1, cos gamma = 1) is back-projected by the adjoint of the projector. Fan beams
+are back-projected pixel by pixel (:mod:`~medscore.operators.ct.backprojection`), and so are
+parallel beams with detectors wider than the pixels or with a displaced detector and opposite views.
+
+For ``T_inv`` fan beams use the adjoint as well. It weights a ray by (pixel area) / (ray spacing at
+the pixel), so it includes one factor :math:`U^{-1}`; the other one is replaced by its mean over a
+full turn, a gain of the pixel. The refinement of ``T_inv`` corrects what that leaves.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from medscore.operators.ct.geometry import FanBeam, Geometry, ParallelAngles, ParallelBeam
+from medscore.operators.ct.backprojection import weighted_backprojection
+from medscore.operators.ct.geometry import FanBeam, Geometry
+from medscore.operators.ct.projector import backproject
+from medscore.operators.ct.redundancy import arcs_of, check_detector, redundancy
+from medscore.operators.ct.shares import half_turn_shares, turn_arcs
 
 Window = Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"]
 """Apodisation windows of the ramp filter, from none to the smoothest."""
@@ -30,45 +42,53 @@ Window = Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"]
 
 @dataclass(frozen=True)
 class Filter:
-    """Filtered back-projection as gain * T^T (weights * after * ramp(before * z)), float64.
+    """The views as they are back-projected: scale * weights * after * ramp(before * z), float64.
+
+    A detector that is displaced and truncated is extended with zeros on its near side, where
+    filtered views are not zero.
 
     Attributes:
-        before: weights of the detectors before filtering, (detectors,).
+        before: weights before filtering, (detectors,) or (views, detectors).
         response: frequency response of the ramp filter, (length // 2 + 1,).
         length: length of the FFT.
+        margin: number of detectors by which the filtered views are extended on each side.
         after: weights of the detectors after filtering, (detectors,).
-        weights: weights of the views, (views,).
-        gain: factor of each pixel, (size, size), or () if it is 1.
+        weights: angle in radians that each view stands for, (views,); half of it where all rays are
+            measured twice.
+        scale: factor from the spacing of the detectors.
+        adjoint: whether the adjoint of the projector back-projects the views.
     """
 
     before: Tensor
     response: Tensor
     length: int
+    margin: tuple[int, int]
     after: Tensor
     weights: Tensor
-    gain: Tensor
+    scale: float
+    adjoint: bool
 
     def __call__(self, sinogram: Tensor) -> Tensor:
-        """Filtered and weighted views; their back-projection times ``gain`` is the image.
+        """Filtered and weighted views.
 
         Args:
             sinogram: (..., views, detectors).
         """
         response = _like(self.response, sinogram)
-        spectrum = torch.fft.rfft(_like(self.before, sinogram) * sinogram, n=self.length)
-        filtered: Tensor = torch.fft.irfft(spectrum * response, n=self.length)[
-            ..., : len(self.before)
-        ]
-        return _like(self.weights, sinogram)[:, None] * _like(self.after, sinogram) * filtered
-
-    def amplify(self, image: Tensor) -> Tensor:
-        """``image`` (..., size, size) times ``gain``."""
-        return _like(self.gain, image) * image if self.gain.ndim else image
+        rays = torch.nn.functional.pad(_like(self.before, sinogram) * sinogram, self.margin)
+        spectrum = torch.fft.rfft(rays, n=self.length) * response
+        filtered: Tensor = torch.fft.irfft(spectrum, n=self.length)[..., : rays.shape[-1]]
+        weights = _like(self.scale * self.weights, sinogram)
+        return weights[:, None] * _like(self.after, sinogram) * filtered
 
 
 @lru_cache(maxsize=16)
 def ramp_filter(
-    geometry: Geometry, views: tuple[int, ...] | None = None, *, window: Window = "ram-lak"
+    geometry: Geometry,
+    views: tuple[int, ...] | None = None,
+    *,
+    window: Window = "ram-lak",
+    partial: bool = False,
 ) -> Filter:
     """The filter for all views, or for some of them as if they were the whole scan.
 
@@ -76,29 +96,79 @@ def ramp_filter(
         geometry: the scan.
         views: indices of the views; all by default.
         window: apodisation window.
+        partial: whether the rays may be too few for filtered back-projection.
 
     Raises:
-        ValueError: a geometry for which there is no filtered back-projection.
+        ValueError: a geometry for which there is no filtered back-projection, or rays that are
+            missing in both directions.
     """
-    spacing, d = geometry.detector_spacing, geometry.detectors
     angles = geometry.angles if views is None else geometry.angles[list(views)]
-    if isinstance(geometry, ParallelBeam | ParallelAngles):
-        weights = _arc_shares(angles, math.pi)
-        ones = torch.ones(d, dtype=torch.float64)
-        response, length = _ramp(d, torch.zeros(d), window)
-        return Filter(ones, response, length, ones, weights / geometry.spacing**2, torch.ones(()))
-    if not isinstance(geometry, FanBeam):
-        raise ValueError(f"there is no filtered back-projection for {geometry}")
-    cosine = geometry.fan_angles.cos()
-    weights = _arc_shares(angles, 2 * math.pi) / 2 / geometry.spacing**2
-    if geometry.detector_shape == "flat":
-        response, length = _ramp(d, torch.zeros(d), window)
-        return Filter(cosine, response, length, cosine, weights, _gain(geometry, along=True))
-    step = torch.arange(d) * (spacing / geometry.detector_distance)
+    before = torch.ones(geometry.detectors, dtype=torch.float64)
+    if isinstance(geometry, FanBeam):
+        twice, weights = _fan_rays(geometry, angles, partial)
+        before = geometry.fan_angles.cos()
+    else:
+        twice, weights = _rays(geometry, angles, partial)
+    margin = (0, 0) if twice is None else _margin(geometry)
+    before = before if twice is None else 2 * twice * before
+    d, step = geometry.detectors + sum(margin), torch.zeros(1)
+    adjoint = not isinstance(geometry, FanBeam) and twice is None and not _coarse(geometry)
+    scale = geometry.spacing**-2 if adjoint else 1 / geometry.detector_spacing
+    if isinstance(geometry, FanBeam):
+        scale *= geometry.detector_distance / geometry.source_distance
+        if geometry.detector_shape == "curved":
+            step = torch.arange(d) * (geometry.detector_spacing / geometry.detector_distance)
     response, length = _ramp(d, step, window)
-    return Filter(
-        cosine, response, length, torch.ones_like(cosine), weights, _gain(geometry, along=False)
+    ones = torch.ones(d, dtype=torch.float64)
+    return Filter(before, response, length, margin, ones, weights, scale, adjoint)
+
+
+def filtered_backprojection(
+    sinogram: Tensor, geometry: Geometry, ramp: Filter, views: tuple[int, ...], **backend: Any
+) -> Tensor:
+    """The image (..., size, size) of some views, filtered by ``ramp`` and back-projected.
+
+    Args:
+        sinogram: these views, (..., views, detectors).
+        geometry: the scan.
+        ramp: the filter that :func:`ramp_filter` returns for them.
+        views: their indices.
+        backend: options of :func:`~medscore.operators.ct.projector.backproject`.
+    """
+    if ramp.adjoint:
+        return backproject(ramp(sinogram), geometry, views=views, **backend)
+    extended = _extended(geometry, ramp.margin)
+    return weighted_backprojection(ramp(sinogram), extended, geometry.angles[list(views)])
+
+
+@lru_cache(maxsize=8)
+def adjoint_filter(geometry: Geometry) -> tuple[Filter, Tensor]:
+    """The filter of all views for back-projection by the adjoint, and the gain of each pixel.
+
+    Args:
+        geometry: the scan.
+
+    Returns:
+        The filter, and the gain, (size, size) or () if it is 1.
+    """
+    ramp = replace(
+        ramp_filter(geometry, partial=True), margin=(0, 0), scale=geometry.spacing**-2, adjoint=True
     )
+    if not isinstance(geometry, FanBeam):
+        return replace(ramp, after=ramp.after[: geometry.detectors]), torch.ones(())
+    flat = geometry.detector_shape == "flat"
+    after = geometry.fan_angles.cos() if flat else ramp.after[: geometry.detectors]
+    return replace(ramp, after=after), _gain(geometry, along=flat)
+
+
+def amplified(image: Tensor, gain: Tensor) -> Tensor:
+    """``image`` (..., size, size) times a gain of :func:`adjoint_filter`.
+
+    Args:
+        image: images.
+        gain: the gain.
+    """
+    return _like(gain, image) * image if gain.ndim else image
 
 
 def taper(window: Window, f: Tensor) -> Tensor:
@@ -139,21 +209,46 @@ def _ramp(detectors: int, angle: Tensor, window: Window) -> tuple[Tensor, int]:
     return torch.fft.rfft(whole).real * taper(window, frequency), length
 
 
-def _arc_shares(angles: Tensor, turn: float) -> Tensor:
-    """The angle that each view represents: half the gaps to its neighbours, cyclic in ``turn``.
+def _fan_rays(geometry: FanBeam, angles: Tensor, partial: bool) -> tuple[Tensor | None, Tensor]:
+    """Weights of the rays of a fan beam (``None`` if they are 1/2), and those of its views."""
+    arcs = arcs_of(geometry, angles, partial=partial)
+    if not partial:
+        check_detector(geometry, whole_turn=not arcs.ends)
+    return redundancy(geometry, angles, arcs), arcs.shares / 2
 
-    A gap of more than three times the median is not part of the arc (limited-angle scans).
-    """
-    if len(angles) == 1:
-        return torch.full((1,), turn, dtype=torch.float64)
-    order = angles.argsort()
-    sorted_angles = angles[order]
-    gaps = torch.cat([sorted_angles[1:], sorted_angles[:1] + turn]) - sorted_angles
-    usual = gaps.median()
-    gaps = torch.where(gaps > 3 * usual, usual, gaps)
-    shares = torch.empty_like(gaps)
-    shares[order] = (gaps + gaps.roll(1)) / 2
-    return shares
+
+def _rays(geometry: Geometry, angles: Tensor, partial: bool) -> tuple[Tensor | None, Tensor]:
+    """The same of a parallel beam: rays count fully, unless opposite views complete each other."""
+    if float(angles.max() - angles.min()) > math.pi and geometry.detector_offset:
+        arcs = turn_arcs(angles)
+        twice = None if arcs.ends else redundancy(geometry, angles, arcs)
+        if twice is not None:
+            return twice, arcs.shares / 2
+    if not partial:
+        check_detector(geometry, whole_turn=False)
+    return None, half_turn_shares(angles)
+
+
+def _coarse(geometry: Geometry) -> bool:
+    """True if the detectors are wider than the pixels: the adjoint then leaves pixels out."""
+    return geometry.detector_spacing > (1 + 1e-9) * geometry.spacing
+
+
+def _margin(geometry: Geometry) -> tuple[int, int]:
+    """Detectors beyond each end that make both sides of a displaced detector equally long."""
+    lacking = math.ceil(2 * abs(geometry.detector_offset) / geometry.detector_spacing - 1e-9)
+    return (lacking, 0) if geometry.detector_offset > 0 else (0, lacking)
+
+
+def _extended(geometry: Geometry, margin: tuple[int, int]) -> Geometry:
+    """The scan with further detectors on each side."""
+    before, behind = margin
+    return replace(
+        geometry,
+        detectors=geometry.detectors + before + behind,
+        detector_offset=geometry.detector_offset
+        + (behind - before) * geometry.detector_spacing / 2,
+    )
 
 
 def _gain(geometry: FanBeam, *, along: bool) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from medscore.operators.ct.geometry import Geometry
 from medscore.operators.ct.projector import project
+from medscore.operators.grid import OperatorError
 from medscore.types import Images, Sinogram
 
 METAL_HU = 2500.0
@@ -48,10 +49,10 @@ def metal_trace(metal: Tensor, geometry: Geometry, *, margin: int = 0) -> Tensor
         margin: number of detectors by which the trace is widened on each side.
 
     Raises:
-        ValueError: ``margin`` is negative.
+        OperatorError: ``margin`` is negative.
     """
     if margin < 0:
-        raise ValueError(f"`margin` is {margin}, expected 0 or more detectors")
+        raise OperatorError(f"`margin` is {margin}, expected 0 or more detectors")
     trace = project(metal.to(torch.float32), geometry) > 0
     if not margin:
         return trace
@@ -69,11 +70,11 @@ def without_metal(measured: Tensor, trace: Tensor) -> Tensor:
         trace: mask of the rays through metal, (batch, 1, views, detectors).
 
     Raises:
-        ValueError: no measurement of some sample remains.
+        OperatorError: no measurement of some sample remains.
     """
     remaining = measured.bool().to(trace.device) & ~trace
     if not bool(remaining.flatten(1).any(1).all()):
-        raise ValueError("the metal trace covers all measured rays: nothing remains")
+        raise OperatorError("the metal trace covers all measured rays: nothing remains")
     return remaining
 
 

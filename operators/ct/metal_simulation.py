@@ -88,15 +88,15 @@ def simulate_metal(
         generator: a CPU generator for the whole batch, from which the photon noise is drawn.
 
     Raises:
-        ValueError: shares outside of 0 to 1, no photons, no thin rays, or an unknown material.
+        OperatorError: shares outside of 0 to 1, no photons, no thin rays, or an unknown material.
         MedscoreError: xraydb is not installed.
     """
     if not photons > 0 or thin_rays < 1:
-        raise ValueError(
+        raise OperatorError(
             f"`photons` is {photons} and `thin_rays` {thin_rays}, expected positive numbers"
         )
     if not bool(((metal >= 0) & (metal <= 1)).all()):
-        raise ValueError("`metal` must be the share of metal in each pixel, 0 to 1")
+        raise OperatorError("`metal` must be the share of metal in each pixel, 0 to 1")
     mu = hu_to_mu(hu.double())
     mu, share = torch.broadcast_tensors(mu, metal.to(mu))
     thin = replace(

@@ -19,6 +19,7 @@ from medscore.operators.ct.backends.matrix import Chunked, Stored, stored_bytes
 from medscore.operators.ct.backends.torch_radon import TorchRadon
 from medscore.operators.ct.backends.triton import Triton
 from medscore.operators.ct.geometry import Geometry, ParallelBeam
+from medscore.operators.grid import OperatorError
 from medscore.types import AnyFloat
 
 __all__ = ["BACKENDS", "ParallelBeam", "backproject", "choose", "project"]
@@ -55,7 +56,7 @@ def project(
         memory: largest size in bytes of a matrix that ``auto`` stores.
 
     Raises:
-        ValueError: there is no such backend.
+        OperatorError: there is no such backend.
         MedscoreError: the backend is not installed, or does not support the geometry or device.
     """
     chosen = choose(geometry, x.device.type, views, backend, memory)
@@ -80,7 +81,7 @@ def backproject(
         memory: largest size in bytes of a matrix that ``auto`` stores.
 
     Raises:
-        ValueError: as in :func:`project`.
+        OperatorError: as in :func:`project`.
         MedscoreError: as in :func:`project`.
     """
     chosen = choose(geometry, sinogram.device.type, views, backend, memory)
@@ -105,7 +106,7 @@ def choose(
         memory: largest size in bytes of a matrix that ``auto`` stores.
 
     Raises:
-        ValueError: there is no such backend.
+        OperatorError: there is no such backend.
         MedscoreError: the backend is not installed, or does not run on this device.
     """
     name = backend
@@ -115,7 +116,7 @@ def choose(
         name = "chunked" if name == "csr" and not fits else name
         log.info("projector backend %s on %s for %s", name, device, geometry)
     if name not in BACKENDS:
-        raise ValueError(f"`backend` is {name!r}, expected auto or one of {', '.join(BACKENDS)}")
+        raise OperatorError(f"`backend` is {name!r}, expected auto or one of {', '.join(BACKENDS)}")
     return BACKENDS[name]()
 
 

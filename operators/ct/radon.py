@@ -2,6 +2,7 @@ r"""CT: T is the Radon transform over a full grid of views, Lambda selects the m
 
 from __future__ import annotations
 
+import math
 import warnings
 from functools import lru_cache
 from typing import Any
@@ -12,7 +13,13 @@ from torch import Tensor
 from medscore.errors import MedscoreWarning
 from medscore.operators.autograd import outside
 from medscore.operators.base import Operator
-from medscore.operators.ct.fbp import Window, ramp_filter
+from medscore.operators.ct.fbp import (
+    Window,
+    adjoint_filter,
+    amplified,
+    filtered_backprojection,
+    ramp_filter,
+)
 from medscore.operators.ct.geometry import FanBeam, Geometry
 from medscore.operators.ct.projector import MEMORY, backproject, project
 from medscore.operators.linalg import chebyshev, largest_eigenvalue
@@ -83,13 +90,14 @@ class Radon(Operator):
                 f"fan beam from {g.source_distance:g} mm to a {g.detector_shape} detector at "
                 f"{g.detector_distance:g} mm"
             )
-        turn = 360 if isinstance(g, FanBeam) else 180
+        turn = 360 if isinstance(g, FanBeam) or float(g.angles[-1] - g.angles[0]) > math.pi else 180
+        away = f", {g.detector_offset:g} mm beside the axis" if g.detector_offset else ""
         share = float(self._mask.expand(*self._mask.shape[:-2], *self.grid_shape).float().mean())
         rest = f", {100 * share * g.views / few:.3g} % of their rays"
         noise = repr(self.noise_model)
         return (
             f"Radon({g.size}x{g.size} pixels of {g.spacing:g} mm, {beam}, {few} of {g.views} views "
-            f"over {turn} degrees, {g.detectors} detectors of {g.detector_spacing:g} mm"
+            f"over {turn} degrees, {g.detectors} detectors of {g.detector_spacing:g} mm{away}"
             f"{rest if share * g.views < few - 1e-6 else ''}"
             f"{'' if noise == 'Noiseless()' else f', {noise}'})"
         )
@@ -143,25 +151,41 @@ class Radon(Operator):
         Args:
             z: full sinograms (batch, channel, views, detectors).
         """
-        ramp = outside(lambda: ramp_filter(self.geometry))
-        return ramp.amplify(self.T_adjoint(ramp(z)))
+        ramp, gain = outside(lambda: adjoint_filter(self.geometry))
+        return amplified(self.T_adjoint(ramp(z)), gain)
 
     def fbp(self, y: Sinogram, window: Window = "ram-lak") -> Images:
         """Filtered back-projection of the measured views, the classical reconstruction.
 
-        Each view is weighted by the angle that it represents.
+        Each view is weighted by the angle that it represents, each ray of a fan beam by how often
+        it is measured. If the masks of the samples differ, each sample has its own views.
 
         Args:
             y: measurements (batch, channel, views, detectors).
             window: apodisation window of the ramp filter.
+
+        Raises:
+            MedscoreError: rays are missing that filtered back-projection needs: the arc of a fan
+                beam is shorter than half a turn and the fan angle, or a displaced detector leaves
+                out a part of the image that no opposite view shows.
         """
-        views = tuple(self._rows.tolist())
+        seen = self._mask.any(dim=-1).reshape(-1, self._mask.shape[-2])
+        if len(seen) == len(y) and bool((seen != seen[:1]).any()):
+            rows = (self.mask(y) * y).split(1)
+            return torch.cat(
+                [self._fbp(one, own, window) for one, own in zip(rows, seen, strict=True)]
+            )
+        return self._fbp(self.mask(y) * y, self.measured, window)
+
+    def _fbp(self, y: Sinogram, measured: Tensor, window: Window) -> Images:
+        rows = measured.expand(self.geometry.views).nonzero()[:, 0]
+        views = tuple(rows.tolist())
         ramp = outside(lambda: ramp_filter(self.geometry, views, window=window))
-        filtered = ramp((self.mask(y) * y).index_select(-2, self._rows.to(y.device)))
-        if self._few is not None:
-            return ramp.amplify(backproject(filtered, self.geometry, views=views, **self._backend))
-        rows = torch.zeros_like(y).index_copy(-2, self._rows.to(y.device), filtered)
-        return ramp.amplify(self.T_adjoint(rows))
+        taken = y.index_select(-2, rows.to(y.device))
+        if ramp.adjoint and 4 * len(rows) > self.geometry.views:
+            all_rows = torch.zeros_like(y).index_copy(-2, rows.to(y.device), ramp(taken))
+            return self.T_adjoint(all_rows)
+        return filtered_backprojection(taken, self.geometry, ramp, views, **self._backend)
 
 
 def _warn_if_truncated(geometry: Geometry) -> None:
@@ -182,8 +206,8 @@ def _warn_if_truncated(geometry: Geometry) -> None:
 @lru_cache(maxsize=8)
 def _largest_eigenvalue(geometry: Geometry) -> float:
     """lambda_max of M = T^T F T, by power iteration from a fixed start."""
-    ramp = ramp_filter(geometry)
+    ramp, gain = adjoint_filter(geometry)
     start = torch.randn(1, geometry.size, geometry.size, generator=torch.Generator().manual_seed(0))
     return largest_eigenvalue(
-        lambda v: ramp.amplify(backproject(ramp(project(v, geometry)), geometry)), start
+        lambda v: amplified(backproject(ramp(project(v, geometry)), geometry), gain), start
     )

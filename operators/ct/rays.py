@@ -23,20 +23,21 @@ class Rays:
 
 @dataclass(frozen=True)
 class Seeds:
-    """Rays that the 8 symmetries of the square map to all rays of a scan.
+    """Rays that symmetries of the square map to all rays of a scan.
 
     Attributes:
         views: view of each seed, (seeds,).
         detectors: detector of each seed, (seeds,).
-        image_views: view to which symmetry g maps each seed, (8, seeds); see
-            :func:`medscore.operators.ct.symmetry.octet` for the order of the symmetries.
-        image_detectors: detector to which symmetry g maps each seed, (8, seeds).
+        image_views: view to which symmetry g maps each seed, (symmetries, seeds).
+        image_detectors: detector to which symmetry g maps each seed, (symmetries, seeds).
+        symmetries: their places in :func:`medscore.operators.ct.symmetry.octet`; all by default.
     """
 
     views: Tensor
     detectors: Tensor
     image_views: Tensor
     image_detectors: Tensor
+    symmetries: tuple[int, ...] = tuple(range(8))
 
 
 def parallel_rays(theta: Tensor, s: Tensor) -> Rays:

@@ -1,4 +1,4 @@
-"""Common partial CT scans: sparse views, limited angle, a list of views, a sparse fan beam."""
+"""Common partial CT scans: sparse views, limited angle, lists of views, a sparse fan beam."""
 
 from __future__ import annotations
 
@@ -72,26 +72,21 @@ def view_list(
     """A parallel beam with views at arbitrary angles.
 
     The full grid consists of these views and of additional ones in every gap that is wider than the
-    spacing of :func:`full_grid`.
+    spacing of :func:`full_grid`: over half a turn, or over a full one if the views span more.
 
     Args:
         size: number of pixels per side.
         spacing: pixel spacing in mm.
-        angles: increasing angles in radians, within 180 degrees.
+        angles: angles in radians, in order, within 360 degrees; some may be equal.
         noise: noise of the scan.
 
     Raises:
-        ValueError: the angles do not increase, span too much, or look like degrees.
+        ValueError: the angles decrease, span too much, or look like degrees.
     """
-    check_angles(angles, span=math.pi)
-    step = math.pi / full_grid(1, size)
-    grid, measured = [], []
-    for a, b in pairwise([*angles, angles[0] + math.pi]):
-        parts = max(1, math.ceil((b - a) / step - 1e-9))
-        grid += [a + (b - a) * k / parts for k in range(parts)]
-        measured += [k == 0 for k in range(parts)]
-    geometry = ParallelAngles(size, spacing, tuple(float(a) for a in grid))
-    return Radon(geometry, torch.tensor(measured)[:, None], noise)
+    check_angles(angles, span=2 * math.pi)
+    turn = math.pi if angles[-1] - angles[0] < math.pi else 2 * math.pi
+    grid, measured = _filled(angles, turn, math.pi / full_grid(1, size))
+    return Radon(ParallelAngles(size, spacing, grid), measured, noise)
 
 
 def fan_sparse_view(
@@ -124,6 +119,62 @@ def fan_sparse_view(
         size, spacing, grid, source_distance, detector_distance, detector_shape=detector_shape
     )
     return Radon(geometry, _every(grid, grid // views), noise)
+
+
+def fan_view_list(
+    size: int,
+    spacing: float,
+    angles: Sequence[float],
+    *,
+    source_distance: float,
+    detector_distance: float,
+    detector_shape: str = "flat",
+    noise: NoiseModel | None = None,
+) -> Radon:
+    """A fan beam with views at arbitrary angles, such as those of a short scan.
+
+    The full grid consists of these views and of additional ones in every gap of the turn that is
+    wider than the spacing of :func:`fan_sparse_view`.
+
+    Args:
+        size: number of pixels per side.
+        spacing: pixel spacing in mm.
+        angles: angles in radians, in order, within 360 degrees; some may be equal.
+        source_distance: distance from the source to the centre of rotation in mm.
+        detector_distance: distance from the source to the detector in mm.
+        detector_shape: ``flat`` or ``curved``.
+        noise: noise of the scan.
+
+    Raises:
+        ValueError: the angles decrease, span too much, or look like degrees, a number is out of
+            range, or the source lies within the image.
+    """
+    check_angles(angles, span=2 * math.pi)
+    grid, measured = _filled(angles, 2 * math.pi, math.pi / max(180, size))
+    geometry = FanBeam(
+        size, spacing, len(grid), source_distance, detector_distance,
+        detector_shape=detector_shape, list_of_angles=grid,
+    )  # fmt: skip
+    return Radon(geometry, measured, noise)
+
+
+def _filled(
+    angles: Sequence[float], turn: float, step: float
+) -> tuple[tuple[float, ...], torch.Tensor]:
+    """The angles with further ones in gaps wider than ``step``, and the mask of the given ones."""
+    grid: list[float] = []
+    measured: list[bool] = []
+    for a, b in pairwise([*angles, angles[0] + turn]):
+        parts = max(1, math.ceil((b - a) / step - 1e-9))
+        grid += [float(a + (b - a) * k / parts) for k in range(parts)]
+        measured += [k == 0 for k in range(parts)]
+    return _within_turns(grid), torch.tensor(measured)[:, None]
+
+
+def _within_turns(grid: list[float]) -> tuple[float, ...]:
+    """The angles, a full turn less if they reach beyond 360 degrees."""
+    turn = 2 * math.pi
+    return tuple(a - turn for a in grid) if grid[-1] > turn and grid[0] >= 0 else tuple(grid)
 
 
 def _every(grid: int, step: int) -> torch.Tensor:

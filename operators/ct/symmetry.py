@@ -1,7 +1,10 @@
 """The symmetries of the square in a projector: an eighth of the matrix for eight images.
 
+Where the detector is displaced, the rotations remain: a quarter of the matrix for four images (half
+of it for two, where a parallel beam spans half a turn).
+
 The line integral of x along the image of a seed ray under symmetry g equals that of x o g along the
-seed ray. So the matrix is stored for the seed rays only, and one image becomes a batch of eight.
+seed ray. So the matrix is stored for the seed rays only, and one image becomes a small batch.
 This is done by index arrays, which are computed once per geometry.
 """
 
@@ -21,12 +24,12 @@ class Plan:
     """Index arrays between images, seed rays and sinograms.
 
     Attributes:
-        order: number of symmetries, 8 or 1.
+        order: number n of symmetries: 8, 4, 2 or 1.
         rays: the seed rays.
-        turn: (pixels * 8,): pixel q of x o g is pixel ``turn[q * 8 + g]`` of x.
-        unturn: (pixels, 8): the positions q * 8 + g of pixel p of x.
-        take: (views * detectors,): the seed and symmetry of each ray, as seed * 8 + g.
-        give: (seeds * 8,): the inverse of ``take``; views * detectors where a ray is not used.
+        turn: (pixels * n,): pixel q of x o g is pixel ``turn[q * n + g]`` of x.
+        unturn: (pixels, n): the positions q * n + g of pixel p of x.
+        take: (views * detectors,): the seed and symmetry of each ray, as seed * n + g.
+        give: (seeds * n,): the inverse of ``take``; views * detectors where a ray is not used.
     """
 
     order: int
@@ -59,22 +62,23 @@ def plan(geometry: Geometry, views: tuple[int, ...] | None = None) -> Plan:
         detector = torch.arange(geometry.detectors).repeat(len(chosen))
         none = torch.empty(0, dtype=torch.int64)
         return Plan(1, geometry.rays(view, detector), none, none, none, none)
-    pixels = geometry.size**2
+    pixels, n = geometry.size**2, len(seeds.symmetries)
     square = torch.arange(pixels).reshape(geometry.size, geometry.size)
-    turn = torch.stack([p.flatten() for p in octet(square)], 1)
+    images = octet(square)
+    turn = torch.stack([images[g].flatten() for g in seeds.symmetries], 1)
     unturn = torch.empty_like(turn)
-    for g in range(8):
-        unturn[turn[:, g], g] = torch.arange(pixels) * 8 + g
+    for g in range(n):
+        unturn[turn[:, g], g] = torch.arange(pixels) * n + g
     count, total = len(seeds.views), geometry.views * geometry.detectors
     image = seeds.image_views * geometry.detectors + seeds.image_detectors
     take = torch.full((total,), -1)
-    for g in range(8):
-        take[image[g]] = torch.arange(count) * 8 + g
+    for g in range(n):
+        take[image[g]] = torch.arange(count) * n + g
     if bool((take < 0).any()):
         raise ValueError(f"the seeds of {geometry} do not generate all of its rays")
-    give = torch.full((count * 8,), total)
+    give = torch.full((count * n,), total)
     give[take] = torch.arange(total)
-    return Plan(8, geometry.rays(seeds.views, seeds.detectors), turn.flatten(), unturn, take, give)
+    return Plan(n, geometry.rays(seeds.views, seeds.detectors), turn.flatten(), unturn, take, give)
 
 
 def octet(x: Tensor) -> list[Tensor]:

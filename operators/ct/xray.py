@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
+from medscore.operators.grid import OperatorError
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Spectrum:
         weights: share of the photons at each energy; they sum to 1.
 
     Raises:
-        ValueError: the numbers of energies and weights differ, an energy is not positive, a weight
-            is negative, or the sum is not 1.
+        OperatorError: the numbers of energies and weights differ, an energy is not positive, a
+            weight is negative, or the sum is not 1.
     """
 
     energies: tuple[float, ...]
@@ -38,11 +39,13 @@ class Spectrum:
 
     def __post_init__(self) -> None:
         if not self.energies or len(self.energies) != len(self.weights):
-            raise ValueError(f"{len(self.energies)} energies but {len(self.weights)} weights")
+            raise OperatorError(f"{len(self.energies)} energies but {len(self.weights)} weights")
         if not min(self.energies) > 0:
-            raise ValueError(f"an energy is {min(self.energies)} keV, expected a positive number")
+            raise OperatorError(
+                f"an energy is {min(self.energies)} keV, expected a positive number"
+            )
         if not (min(self.weights) >= 0 and math.isclose(sum(self.weights), 1, abs_tol=1e-6)):
-            raise ValueError(
+            raise OperatorError(
                 f"the weights sum to {sum(self.weights):g}, expected shares that sum to 1"
             )
 
@@ -111,11 +114,11 @@ def attenuation(material: str, energies: Sequence[float]) -> Tensor:
         energies: photon energies in keV.
 
     Raises:
-        ValueError: a material that is not in ``MATERIALS``.
+        OperatorError: a material that is not in ``MATERIALS``.
         MedscoreError: xraydb is not installed.
     """
     if material not in MATERIALS:
-        raise ValueError(f"`material` is {material!r}, expected one of {', '.join(MATERIALS)}")
+        raise OperatorError(f"`material` is {material!r}, expected one of {', '.join(MATERIALS)}")
     xraydb, m = _library("xraydb"), MATERIALS[material]
     electronvolts = 1000 * np.asarray(energies, dtype=np.float64)
     per_gram = sum(share * xraydb.mu_elam(e, electronvolts) for e, share in m.fractions)  # cm2/g

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
+from medscore.operators.grid import OperatorError
 from medscore.operators.noise import NoiseModel
 from medscore.types import Images
 
@@ -33,8 +34,8 @@ class Blur(Operator):
         noise: noise of the Hartley transform; white noise in the blurred image is the same there.
 
     Raises:
-        ValueError: a side of the kernel is even or too large, the kernel is not finite or is zero,
-            or ``threshold`` is not between 0 and 1.
+        OperatorError: a side of the kernel is even or too large, the kernel is not finite or is
+            zero, or ``threshold`` is not between 0 and 1.
     """
 
     surjective = True
@@ -50,13 +51,13 @@ class Blur(Operator):
     ) -> None:
         m, n = kernel.shape
         if not (m % 2 and n % 2) or m > height or n > width:
-            raise ValueError(
+            raise OperatorError(
                 f"the kernel has {m}x{n} pixels, expected odd sides of at most {height}x{width}"
             )
         if not bool(torch.isfinite(kernel).all()) or not bool(kernel.any()):
-            raise ValueError("the kernel must consist of finite numbers that are not all zero")
+            raise OperatorError("the kernel must consist of finite numbers that are not all zero")
         if not 0 < threshold < 1:
-            raise ValueError(f"`threshold` is {threshold}, expected a number between 0 and 1")
+            raise OperatorError(f"`threshold` is {threshold}, expected a number between 0 and 1")
         self.kernel, self.threshold = kernel, threshold
         placed = torch.zeros(height, width, dtype=torch.float64)
         placed[:m, :n] = kernel
@@ -115,7 +116,16 @@ def hartley(x: Tensor) -> Tensor:
 
 
 def gaussian_kernel(std: float) -> Tensor:
-    """A Gaussian kernel of standard deviation ``std`` pixels, truncated at 4 ``std``; sums to 1."""
+    """A Gaussian kernel, truncated at four standard deviations; sums to 1.
+
+    Args:
+        std: standard deviation in pixels.
+
+    Raises:
+        OperatorError: ``std`` is not a positive number.
+    """
+    if not 0 < std < math.inf:
+        raise OperatorError(f"`std` is {std}, expected a positive number")
     reach = math.ceil(4 * std)
     line = torch.arange(-reach, reach + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (line / std) ** 2)
@@ -131,7 +141,14 @@ def motion_kernel(length: float, angle: float) -> Tensor:
     Args:
         length: length of the motion in pixels.
         angle: its angle from the x axis in radians.
+
+    Raises:
+        OperatorError: ``length`` is negative, or either is not finite.
     """
+    if not (0 <= length < math.inf and math.isfinite(angle)):
+        raise OperatorError(
+            f"`length` is {length} and `angle` {angle}, expected 0 or more and a finite number"
+        )
     reach = math.ceil(length / 2) + 1
     n = 2 * reach + 1
     along = (torch.arange(256, dtype=torch.float64) + 0.5) / 256 - 0.5

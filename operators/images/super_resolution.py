@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
+from medscore.operators.grid import OperatorError
 from medscore.operators.noise import NoiseModel
 
 
@@ -26,7 +27,7 @@ class SuperResolution(Operator):
         noise: noise of the coefficients, which are ``factor`` times the means.
 
     Raises:
-        ValueError: ``factor`` does not divide the sides.
+        OperatorError: ``factor`` does not divide the sides.
     """
 
     surjective = True
@@ -36,7 +37,7 @@ class SuperResolution(Operator):
         self, height: int, width: int, factor: int, noise: NoiseModel | None = None
     ) -> None:
         if factor < 1 or height % factor or width % factor:
-            raise ValueError(
+            raise OperatorError(
                 f"`factor` {factor} does not divide {height}x{width}: pad the image, or use another"
             )
         self.factor = factor

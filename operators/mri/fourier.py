@@ -22,6 +22,7 @@ from torch import Tensor
 
 from medscore.operators.autograd import linear_map, remember
 from medscore.operators.base import Operator
+from medscore.operators.grid import OperatorError
 from medscore.operators.noise import NoiseModel
 from medscore.types import ComplexImages, Kspace
 
@@ -39,7 +40,7 @@ class Fourier(Operator):
         noise: noise of the receiver.
 
     Raises:
-        ValueError: the mask has only one axis, or an image is not complex.
+        OperatorError: the mask has only one axis, or an image is not complex.
     """
 
     surjective = True
@@ -160,10 +161,10 @@ def kspace_shape(mask: Tensor) -> tuple[int, int]:
         mask: (ky, kx), with or without batch axes in front.
 
     Raises:
-        ValueError: the mask has only one axis.
+        OperatorError: the mask has only one axis.
     """
     if mask.ndim < 2:
-        raise ValueError(
+        raise OperatorError(
             f"the mask has shape {tuple(mask.shape)}, expected (ky, kx): expand a mask of lines "
             "to both axes, as the functions of medscore.operators.mri.masks do"
         )
@@ -172,5 +173,5 @@ def kspace_shape(mask: Tensor) -> tuple[int, int]:
 
 def _complex(x: Tensor) -> Tensor:
     if not x.is_complex():
-        raise ValueError(f"the image is {x.dtype}, expected a complex type: use torch.complex")
+        raise OperatorError(f"the image is {x.dtype}, expected a complex type: use torch.complex")
     return x

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
+from medscore.operators.grid import OperatorError
 from medscore.operators.mri.fourier import fft2c, kspace_shape
 from medscore.operators.mri.masks import opposite
 from medscore.operators.noise import NoiseModel
@@ -33,7 +34,7 @@ class Hartley(Operator):
         noise: noise of the real coefficients.
 
     Raises:
-        ValueError: the mask has only one axis, or contains k without -k.
+        OperatorError: the mask has only one axis, or contains k without -k.
     """
 
     surjective = True
@@ -42,7 +43,7 @@ class Hartley(Operator):
     def __init__(self, mask: Tensor, noise: NoiseModel | None = None) -> None:
         shape = kspace_shape(mask)
         if not torch.equal(mask.bool(), opposite(mask.bool())):
-            raise ValueError(
+            raise OperatorError(
                 "the mask contains k without -k: use operators.mri.hartley.kspace_mask"
             )
         super().__init__(mask, image_shape=shape, grid_shape=shape, noise=noise)

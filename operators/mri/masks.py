@@ -12,6 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from medscore.operators.grid import OperatorError
+
 Shape = tuple[int, int]
 
 
@@ -43,7 +45,7 @@ def equispaced(shape: Shape, acceleration: float, *, centre: int | None = None) 
         centre: number of central lines; by default :func:`centre_fraction` of all, at least 2.
 
     Raises:
-        ValueError: an acceleration below 1, or one that leaves fewer lines than the centre has.
+        OperatorError: an acceleration below 1, or one that leaves fewer lines than the centre has.
     """
     outside, count, centre = _budget(shape[1], acceleration, centre)
     lines = _centre(shape[1], centre)
@@ -65,7 +67,7 @@ def random_cartesian(
         centre: number of central lines, as in :func:`equispaced`.
 
     Raises:
-        ValueError: as in :func:`equispaced`.
+        OperatorError: as in :func:`equispaced`.
     """
     outside, count, centre = _budget(shape[1], acceleration, centre)
     lines = _centre(shape[1], centre)
@@ -91,7 +93,7 @@ def variable_density_1d(
         power: exponent of the density; the distance from the centre is 1 at the edge of k-space.
 
     Raises:
-        ValueError: as in :func:`equispaced`.
+        OperatorError: as in :func:`equispaced`.
     """
     outside, count, centre = _budget(shape[1], acceleration, centre)
     lines = _centre(shape[1], centre)
@@ -124,7 +126,8 @@ def variable_density_2d(
         power: exponent of the density; the distance from the centre is 1 at the edge of k-space.
 
     Raises:
-        ValueError: an acceleration below 1, or one that leaves fewer samples than the centre has.
+        OperatorError: an acceleration below 1, or one that leaves fewer samples than the centre
+            has.
     """
     ny, nx = shape
     total = _total(ny * nx, acceleration)
@@ -172,10 +175,10 @@ def radial(shape: Shape, spokes: int) -> Tensor:
         spokes: number of lines, over 180 degrees.
 
     Raises:
-        ValueError: ``spokes`` is less than 1.
+        OperatorError: ``spokes`` is less than 1.
     """
     if spokes < 1:
-        raise ValueError(f"`spokes` is {spokes}, expected 1 or more")
+        raise OperatorError(f"`spokes` is {spokes}, expected 1 or more")
     reach = math.hypot(*shape) / 2
     r = torch.arange(-2 * math.ceil(reach), 2 * math.ceil(reach) + 1, dtype=torch.float64) / 2
     angle = torch.arange(spokes, dtype=torch.float64)[:, None] * (math.pi / spokes)
@@ -191,10 +194,10 @@ def spiral(shape: Shape, turns: float, *, arms: int = 1) -> Tensor:
         arms: number of spirals.
 
     Raises:
-        ValueError: ``turns`` or ``arms`` is not positive.
+        OperatorError: ``turns`` or ``arms`` is not positive.
     """
     if not turns > 0 or arms < 1:
-        raise ValueError(f"`turns` is {turns} and `arms` {arms}, expected positive numbers")
+        raise OperatorError(f"`turns` is {turns} and `arms` {arms}, expected positive numbers")
     reach = math.hypot(*shape) / 2
     steps = math.ceil(4 * math.pi * turns * reach)  # two samples per grid spacing on the last turn
     share = (torch.arange(steps + 1, dtype=torch.float64) / steps).sqrt()
@@ -217,7 +220,7 @@ def calibration_region(mask: Tensor) -> tuple[int, int]:
         mask: (ky, kx).
 
     Raises:
-        ValueError: fewer than 2 x 2 samples around the centre are measured.
+        OperatorError: fewer than 2 x 2 samples around the centre are measured.
     """
     whole = mask.bool()
     half = [0, 0]
@@ -229,7 +232,7 @@ def calibration_region(mask: Tensor) -> tuple[int, int]:
                 growing[axis] = _block_is_taken(whole, tried)
                 half[axis] += growing[axis]
     if min(half) < 1:
-        raise ValueError("the mask has no fully sampled centre, which calibration needs")
+        raise OperatorError("the mask has no fully sampled centre, which calibration needs")
     return 2 * half[0], 2 * half[1]
 
 
@@ -249,20 +252,20 @@ def _budget(lines: int, acceleration: float, centre: int | None) -> tuple[Tensor
     if centre is None:
         centre = min(max(2, round(lines * centre_fraction(acceleration))), total)
     if not 0 <= centre <= lines:
-        raise ValueError(f"`centre` is {centre}, expected 0 to {lines} lines")
+        raise OperatorError(f"`centre` is {centre}, expected 0 to {lines} lines")
     _enough(total - centre, total, centre, "lines")
     return (~_centre(lines, centre)).nonzero()[:, 0], total - centre, centre
 
 
 def _total(count: int, acceleration: float) -> int:
     if not 1 <= acceleration < math.inf:
-        raise ValueError(f"`acceleration` is {acceleration}, expected 1 or more")
+        raise OperatorError(f"`acceleration` is {acceleration}, expected 1 or more")
     return max(2, round(count / acceleration))
 
 
 def _enough(rest: int, total: int, centre: int, what: str) -> None:
     if rest < 0:
-        raise ValueError(
+        raise OperatorError(
             f"the acceleration leaves {total} {what}, fewer than the {centre} of the centre: use a "
             "lower `acceleration` or `centre`"
         )

@@ -15,14 +15,29 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
+from medscore.operators.grid import OperatorError
 from medscore.operators.mri.fourier import fft2c, ifft2c, kspace_shape
 from medscore.operators.noise import NoiseModel
+from medscore.operators.wrappers.padded import Padded, middle
+from medscore.operators.wrappers.restricted import Restricted
 from medscore.types import ComplexImages, Kspace
 
 
 def sensitivity_of(operator: Operator) -> Tensor | None:
-    """The sensitivity maps of ``operator``, or ``None`` if it has no coils."""
-    return operator.sensitivity if isinstance(operator, MulticoilFourier) else None
+    """The sensitivity maps of ``operator`` on its images, or ``None`` if it has no coils.
+
+    Args:
+        operator: an operator on complex images, possibly padded or restricted.
+    """
+    if isinstance(operator, MulticoilFourier):
+        return operator.sensitivity
+    if isinstance(operator, Restricted):
+        return sensitivity_of(operator.inner)
+    if isinstance(operator, Padded):
+        maps = sensitivity_of(operator.inner)
+        rows, columns = operator.image_shape[-2:]
+        return None if maps is None else middle(maps, (rows, columns))
+    return None
 
 
 class MulticoilFourier(Operator):
@@ -36,7 +51,7 @@ class MulticoilFourier(Operator):
         noise: noise of the receivers.
 
     Raises:
-        ValueError: maps that are not complex, not finite, zero everywhere or of another size.
+        OperatorError: maps that are not complex, not finite, zero everywhere or of another size.
     """
 
     surjective = False
@@ -44,17 +59,17 @@ class MulticoilFourier(Operator):
     def __init__(self, sensitivity: Tensor, mask: Tensor, noise: NoiseModel | None = None) -> None:
         shape = kspace_shape(mask)
         if not sensitivity.is_complex() or sensitivity.ndim not in (3, 4):
-            raise ValueError(
+            raise OperatorError(
                 f"the sensitivities are {sensitivity.dtype} of shape {tuple(sensitivity.shape)}, "
                 "expected complex (coil, H, W) or (batch, coil, H, W)"
             )
         if tuple(sensitivity.shape[-2:]) != shape:
-            raise ValueError(
+            raise OperatorError(
                 f"the sensitivities have {sensitivity.shape[-2]}x{sensitivity.shape[-1]} pixels, "
                 f"the mask {shape[0]}x{shape[1]}"
             )
         if not bool(torch.isfinite(sensitivity).all()) or not bool(sensitivity.any()):
-            raise ValueError("the sensitivities must be finite, and not zero everywhere")
+            raise OperatorError("the sensitivities must be finite, and not zero everywhere")
         coils = sensitivity.shape[-3]
         super().__init__(mask, image_shape=shape, grid_shape=(coils, *shape), noise=noise)
         self.sensitivity = sensitivity

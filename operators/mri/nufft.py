@@ -22,6 +22,7 @@ from torch import Tensor
 from medscore.errors import MedscoreError
 from medscore.operators.autograd import linear_map, outside
 from medscore.operators.base import Operator
+from medscore.operators.grid import OperatorError
 from medscore.operators.linalg import chebyshev, largest_eigenvalue
 from medscore.operators.noise import NoiseModel
 from medscore.types import ComplexImages
@@ -50,7 +51,7 @@ class NonuniformFourier(Operator):
 
     Raises:
         MedscoreError: torchkbnufft is not installed.
-        ValueError: a trajectory of another shape, or outside of [-pi, pi].
+        OperatorError: a trajectory of another shape, or outside of [-pi, pi].
     """
 
     surjective = False
@@ -69,11 +70,11 @@ class NonuniformFourier(Operator):
                 hint='pip install "medscore[nufft]"',
             )
         if trajectory.ndim != 2 or trajectory.shape[0] != 2:
-            raise ValueError(
+            raise OperatorError(
                 f"the trajectory has shape {tuple(trajectory.shape)}, expected (2, samples)"
             )
         if not bool((trajectory.abs() <= math.pi + 1e-6).all()):  # NaN too
-            raise ValueError("the trajectory leaves [-pi, pi]: give radians per pixel")
+            raise OperatorError("the trajectory leaves [-pi, pi]: give radians per pixel")
         super().__init__(
             mask, image_shape=(height, width), grid_shape=(trajectory.shape[1],), noise=noise
         )

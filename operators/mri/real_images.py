@@ -18,7 +18,10 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
+from medscore.operators.grid import OperatorError
+from medscore.operators.mri.masks import calibration_region
 from medscore.operators.mri.sensitivity import low_resolution
+from medscore.operators.wrappers.padded import middle
 from medscore.types import Kspace
 
 
@@ -30,16 +33,16 @@ class Phased(Operator):
         phase: e^{i phi}, complex of modulus 1, (H, W), or (1 or batch, 1, H, W).
 
     Raises:
-        ValueError: the phase is not complex of modulus 1, or of another size.
+        OperatorError: the phase is not complex of modulus 1, or of another size.
     """
 
     surjective = False
 
     def __init__(self, inner: Operator, phase: Tensor) -> None:
         if not phase.is_complex() or float((phase.abs() - 1).abs().max()) > 1e-4:
-            raise ValueError("the phase must consist of complex numbers of modulus 1")
+            raise OperatorError("the phase must consist of complex numbers of modulus 1")
         if tuple(phase.shape[-2:]) != inner.image_shape:
-            raise ValueError(
+            raise OperatorError(
                 f"the phase has shape {tuple(phase.shape)}, the image {inner.image_shape}"
             )
         self.inner, self.phase = inner, phase
@@ -124,7 +127,13 @@ def two_channels(image: Tensor) -> Tensor:
     return torch.cat([image.real, image.imag], dim=1)
 
 
-def estimate_phase(kspace: Kspace, sensitivity: Tensor | None = None) -> Tensor:
+def estimate_phase(
+    kspace: Kspace,
+    sensitivity: Tensor | None = None,
+    *,
+    mask: Tensor | None = None,
+    size: tuple[int, int] | None = None,
+) -> Tensor:
     """Phase e^{i phi} (batch, 1, H, W) of the image of the fully sampled centre of k-space.
 
     It is 1 where there is no signal.
@@ -132,15 +141,24 @@ def estimate_phase(kspace: Kspace, sensitivity: Tensor | None = None) -> Tensor:
     Args:
         kspace: (batch, coil, ky, kx), zero where nothing was measured.
         sensitivity: sensitivity maps (coil, H, W) or (batch, coil, H, W); ``None`` for one coil.
+        mask: samples that were measured, (..., ky, kx); by default those that are not zero.
+        size: rows and columns of the image, where it is the middle of the field of view.
 
     Raises:
-        ValueError: no fully sampled centre, or several coils without ``sensitivity``.
+        OperatorError: no fully sampled centre, or several coils without ``sensitivity``.
     """
     # low_resolution returns the image of each coil over their root sum of squares
-    image = low_resolution(kspace, threshold=0.0)
+    sides = (
+        None
+        if mask is None
+        else calibration_region(mask.bool().reshape(-1, *mask.shape[-2:]).all(0))
+    )
+    image = low_resolution(kspace, sides, threshold=0.0)
+    if size is not None:
+        image = middle(image, size)
     if sensitivity is not None:
         image = (sensitivity.conj() * image).sum(-3, keepdim=True)
     elif image.shape[-3] != 1:
-        raise ValueError(f"the data have {image.shape[-3]} coils: give `sensitivity`")
-    size = image.abs()
-    return torch.where(size > 0, image / size.clamp_min(1e-30), torch.ones_like(image))
+        raise OperatorError(f"the data have {image.shape[-3]} coils: give `sensitivity`")
+    modulus = image.abs()
+    return torch.where(modulus > 0, image / modulus.clamp_min(1e-30), torch.ones_like(image))

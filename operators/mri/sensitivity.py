@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
+from medscore.operators.grid import OperatorError
 from medscore.operators.mri.fourier import ifft2c
 from medscore.operators.mri.masks import calibration_region
 
@@ -32,15 +33,35 @@ def low_resolution(
         threshold: share of the largest root sum of squares below which there is no signal.
 
     Raises:
-        ValueError: no fully sampled centre, or one that does not fit the data.
+        OperatorError: no fully sampled centre, or one that does not fit the data.
     """
-    ny, nx = kspace.shape[-2:]
-    height, width = _calibration(kspace, calibration)
-    window = torch.outer(_hann(ny, height), _hann(nx, width)).to(kspace.device, kspace.real.dtype)
-    images = ifft2c(kspace * window)
+    images = ifft2c(tapered(unit_peak(kspace), _calibration(kspace, calibration)))
     size = images.abs().square().sum(-3, keepdim=True).sqrt()
     signal = size > threshold * size.amax(dim=(-2, -1), keepdim=True)
-    return torch.where(signal, images / size.clamp_min(1e-30), 0)
+    return torch.where(signal, images / torch.where(signal, size, 1), 0)
+
+
+def tapered(kspace: Tensor, sides: tuple[int, int]) -> Tensor:
+    """The centre of k-space, tapered by a Hann window; zero outside.
+
+    Args:
+        kspace: (..., ky, kx) complex.
+        sides: sides (ky, kx) of the centre.
+    """
+    ny, nx = kspace.shape[-2:]
+    window = torch.outer(_hann(ny, sides[0]), _hann(nx, sides[1]))
+    return kspace * window.to(kspace.device, kspace.real.dtype)
+
+
+def unit_peak(kspace: Tensor) -> Tensor:
+    """Each sample of a batch divided by its largest modulus, as squares of extreme values leave
+    the range of single precision; a sample of zeros stays.
+
+    Args:
+        kspace: (batch, coil, ky, kx) complex.
+    """
+    peak = kspace.abs().amax(dim=(-3, -2, -1), keepdim=True)
+    return kspace / torch.where(peak > 0, peak, 1.0)
 
 
 def espirit(
@@ -61,7 +82,7 @@ def espirit(
 
     Raises:
         MedscoreError: sigpy is not installed.
-        ValueError: no fully sampled centre.
+        OperatorError: no fully sampled centre.
     """
     if find_spec("sigpy") is None:
         raise MedscoreError(
@@ -71,7 +92,7 @@ def espirit(
 
     side = min(_calibration(kspace, calibration))
     maps: list[Any] = []
-    for sample in kspace.detach().cpu():
+    for sample in unit_peak(kspace.detach()).cpu():
         app = EspiritCalib(
             sample.numpy(), calib_width=side, thresh=threshold, crop=crop, show_pbar=False
         )
@@ -91,10 +112,10 @@ def birdcage(coils: int, height: int, width: int, *, radius: float = 1.2) -> Ten
         radius: radius of the circle, in units of half the image.
 
     Raises:
-        ValueError: ``coils`` is less than 1.
+        OperatorError: ``coils`` is less than 1.
     """
     if coils < 1:
-        raise ValueError(f"`coils` is {coils}, expected 1 or more")
+        raise OperatorError(f"`coils` is {coils}, expected 1 or more")
     y = torch.linspace(1, -1, height, dtype=torch.float64)[:, None]
     x = torch.linspace(-1, 1, width, dtype=torch.float64)
     maps = []
@@ -112,7 +133,7 @@ def _calibration(kspace: Tensor, given: tuple[int, int] | None) -> tuple[int, in
         taken = (kspace != 0).flatten(0, -3).any(0)
         return calibration_region(taken)
     if not all(2 <= g <= n for g, n in zip(given, kspace.shape[-2:], strict=True)):
-        raise ValueError(
+        raise OperatorError(
             f"`calibration` is {given}, expected sides from 2 to {tuple(kspace.shape[-2:])}"
         )
     return given

@@ -10,6 +10,19 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from medscore.operators.base import Operator
+from medscore.operators.grid import OperatorError
+
+
+def middle(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle of images, which :class:`Padded` surrounds with zeros.
+
+    Args:
+        images: (..., rows, columns).
+        size: rows and columns to keep.
+    """
+    rows, columns = images.shape[-2:]
+    top, left = (rows - size[0]) // 2, (columns - size[1]) // 2
+    return images[..., top : top + size[0], left : left + size[1]]
 
 
 class Padded(Operator):
@@ -24,7 +37,7 @@ class Padded(Operator):
         width: number of columns of the image before padding.
 
     Raises:
-        ValueError: the image is larger than those of ``inner``.
+        OperatorError: the image is larger than those of ``inner``.
     """
 
     surjective = False
@@ -32,7 +45,7 @@ class Padded(Operator):
     def __init__(self, inner: Operator, height: int, width: int) -> None:
         rows, columns = inner.image_shape[-2:]
         if not (1 <= height <= rows and 1 <= width <= columns):
-            raise ValueError(f"{height}x{width} does not fit into {rows}x{columns}")
+            raise OperatorError(f"{height}x{width} does not fit into {rows}x{columns}")
         top, left = (rows - height) // 2, (columns - width) // 2
         self.inner = inner
         self._rim = (left, columns - width - left, top, rows - height - top)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
+from medscore.operators.grid import OperatorError
 
 
 class Whitened(Operator):
@@ -26,7 +27,7 @@ class Whitened(Operator):
             nothing is measured are ignored.
 
     Raises:
-        ValueError: a standard deviation that is not positive where something is measured.
+        OperatorError: a standard deviation that is not positive where something is measured.
     """
 
     def __init__(self, inner: Operator, std: Tensor) -> None:
@@ -34,7 +35,7 @@ class Whitened(Operator):
         self.inner, self.std = inner, std
         self._safe = torch.where(taken, std, 1.0)
         if not bool(((self._safe > 0) & torch.isfinite(self._safe)).all()):
-            raise ValueError("`std` must be positive wherever something is measured")
+            raise OperatorError("`std` must be positive wherever something is measured")
         self.surjective = inner.surjective
         super().__init__(
             inner.diagonal,

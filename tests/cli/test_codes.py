@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from medscore.generation import coding as module
+from medscore.io.opening import file_sha256
 from medscore.likelihood.inputs import read_images
 from medscore.priors.checkpoint import read_checkpoint
 
@@ -47,11 +48,13 @@ def test_decoding_undoes_encoding(
     assert said["codes"]["prior"] == said["prior"]["sha256"]
 
 
-def test_codes_record_their_images_and_sde(codes: Path) -> None:
+def test_codes_record_their_images_by_hash_and_sde(codes: Path, pictures: Path) -> None:
     with np.load(codes, allow_pickle=False) as archive:
         assert archive["code"].shape == (3, 1, 8, 8)
         assert archive["code"].dtype == np.float64
-        assert list(archive["image"]) == ["0.png#0", "2.png#0", "5.png#0"]
+        hashes = [file_sha256(pictures / f"{i}.png")[:12] for i in (0, 2, 5)]
+        assert list(archive["image"]) == [f"{sha256}#0" for sha256 in hashes]
+        assert "name" not in archive
         assert str(archive["sde"]).startswith('{"kind":"ve"')
 
 

@@ -74,7 +74,12 @@ def _stamps(folder: Path) -> dict[str, int]:
 def test_a_comparison_leaves_tables_plots_pictures_and_a_report(
     evaluate: Callable[..., Path],
 ) -> None:
-    found = {path.name for path in evaluate("out").iterdir()}
+    folder = evaluate("out")
+    cells = [json.loads(path.read_text()) for path in (folder / "cells").glob("*.json")]
+    assert {(c["method"], c["precision"]) for c in cells} == {
+        ("FBP", ""), ("TV", ""), ("ours", "float32"),
+    }  # fmt: skip
+    found = {path.name for path in folder.iterdir()}
     assert found == {
         *TABLES, "report.md", "cells", "tiny-psnr.png", "tiny-ssim.png", "tiny-task1-slice1.png",
         "tiny-task2-slice1.png",

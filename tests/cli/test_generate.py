@@ -45,6 +45,8 @@ def test_images_pictures_and_their_origin_are_written(drawn: Path) -> None:
     said = json.loads((drawn / "provenance.json").read_text())
     assert said["prior"]["name"] == "tiny"
     assert said["nfe_per_sample"] == 4
+    assert said["precision"] == {"used": "float32", "source": "MEDSCORE_PRECISION"}
+    assert said["settings"]["precision"] == "float32"
 
 
 def test_the_library_returns_what_the_command_writes(

@@ -18,7 +18,7 @@ Command = Callable[..., Any]
 COMMANDS = [
     ("inspect",), ("simulate",), ("measure",), ("recon",), ("demo",), ("train",), ("evaluate",),
     ("tune",), ("likelihood",), ("generate",), ("encode",), ("decode",), ("quality",),
-    ("methods",),
+    ("methods",), ("doctor",),
     ("priors", "list"), ("priors", "info"), ("priors", "verify"), ("priors", "import"),
 ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medscore.io.opening import file_sha256
 from medscore.likelihood import report as module
 from medscore.likelihood.typicality import beside
 from medscore.priors.checkpoint import read_checkpoint
@@ -34,9 +35,14 @@ def run(done: Done, scan: Path, prior: Path, tmp_path: Path) -> Callable[..., li
     return call
 
 
-def test_every_slice_has_a_line(run: Callable[..., list[dict[str, str]]], tmp_path: Path) -> None:
-    found = run("a", "--divergence", "gaussian", "--probes", 2)
-    assert [row["image"][-13:] for row in found] == ["scan.nii.gz#0", "scan.nii.gz#1"]
+def test_every_slice_has_a_line(
+    run: Callable[..., list[dict[str, str]]], scan: Path, tmp_path: Path
+) -> None:
+    found = run("a", "--divergence", "gaussian", "--probes", 2, "--keep-identity")
+    assert [row["file"] for row in found] == ["scan.nii.gz#0", "scan.nii.gz#1"]
+    sha256 = file_sha256(scan)[:12]
+    assert [row["image"] for row in found] == [f"{sha256}#0", f"{sha256}#1"]
+    assert {(row["patient"], row["name"]) for row in found} == {(sha256, "scan")}
     for row in found:
         assert math.isfinite(float(row["nats_per_dim"]))
         assert float(row["standard_error"]) > 0

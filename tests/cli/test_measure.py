@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medscore.datasets.nifti import read_nifti
 from medscore.datasets.raw.fastmri import read_fastmri
 from medscore.datasets.raw.ismrmrd import read_ismrmrd
-from medscore.measurements.from_kspace import to_grid
+from medscore.measurements.kspace_grid import to_grid
 from medscore.measurements.measurement import read_measurement
 from medscore.operators.mri.fourier import fft2c, ifft2c
 from medscore.operators.mri.multicoil import MulticoilFourier
@@ -87,15 +87,15 @@ def ismrmrd_file(path: Path, scan: Scan, header: str = HEADER, **changes: Any) -
         noise.set_flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
         file.append_acquisition(noise)
         for index in rng.permutation(2 * 2 * PHASE):
-            slice_, repetition, step = index // (2 * PHASE), index // PHASE % 2, index % PHASE
+            slice_, average, step = index // (2 * PHASE), index // PHASE % 2, index % PHASE
             data = scan.kspace[slice_, :, :, step]
-            if repetition:
+            if average:
                 data = data + 2.0
             elif step % 2:
                 data = data - 2.0
             line = ismrmrd.Acquisition.from_array(np.ascontiguousarray(data))
             line.center_sample = READOUT // 2
-            line.idx.slice, line.idx.repetition = slice_, repetition
+            line.idx.slice, line.idx.average = slice_, average
             line.idx.kspace_encode_step_1 = step
             for name, value in changes.items():
                 setattr(line, name, value)
@@ -135,7 +135,7 @@ def test_noise_is_told_from_the_corners(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_ismrmrd_file_holds_the_same_kspace(tmp_path: Path) -> None:
-    """The mean of both repetitions is the k-space, with a known offset of 1 on even lines."""
+    """The mean of both averages is the k-space, with a known offset of 1 on even lines."""
     scan = scanned(COILS)
     raw = read_ismrmrd(ismrmrd_file(tmp_path / "i.h5", scan))
     expected = scan.kspace.copy()
@@ -316,3 +316,98 @@ def test_raw_files_are_looked_at(done: Command, tmp_path: Path) -> None:
     np.save(tmp_path / "k.npy", scanned(1).kspace[0])
     found = json.loads(done("inspect", tmp_path / "k.npy", "--json").out)
     assert "--spacing" in found["noticed"][0]
+
+
+def two_contrasts(path: Path) -> Path:
+    """A scan of one slice with a noise acquisition and a second contrast of inverse sign."""
+    ismrmrd = pytest.importorskip("ismrmrd")
+    kspace = scanned(1).kspace[0]
+    with ismrmrd.Dataset(str(path)) as file:
+        file.write_xml_header(HEADER.encode())
+        for index in range(2 * PHASE + 1):
+            contrast, step = divmod(index, PHASE)
+            sign = -1.0 if contrast == 1 else 1.0
+            line = ismrmrd.Acquisition.from_array(np.ascontiguousarray(sign * kspace[..., step]))
+            line.center_sample, line.idx.kspace_encode_step_1 = READOUT // 2, step
+            line.idx.contrast = contrast
+            if contrast == 2:
+                line.set_flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+            file.append_acquisition(line)
+    return path
+
+
+@pytest.mark.slow
+def test_the_image_of_a_file_with_several_is_selected(
+    done: Command, refused: Command, tmp_path: Path
+) -> None:
+    path, meas = two_contrasts(tmp_path / "i.h5"), tmp_path / "m.h5"
+    assert "set --select to one, such as contrast=0" in refused("measure", path, "-o", meas)
+    noticed = json.loads(done("inspect", path, "--json").out)["noticed"]
+    assert noticed[0] == "left out: 1 noise measurement"
+    assert "2 contrasts (0, 1)" in noticed[1]
+    expected = scanned(1)
+    for contrast, sign in ((0, 1.0), (1, -1.0)):
+        output = tmp_path / f"{contrast}.h5"
+        done("measure", path, "--select", f"contrast={contrast}", "-o", output)
+        image = ifft2c(torch.from_numpy(read_measurement(output).data))[0, 0]
+        np.testing.assert_allclose((sign * image).abs(), expected.image[0], atol=1e-3)
+    assert "contrast=7, the image lines have 0, 1" in refused(
+        "measure", path, "--select", "contrast=7", "-o", meas
+    )
+
+
+@pytest.mark.parametrize(
+    "select", ["contrast", "contrast=", "contrast=-1", "echo=1", "", "contrast=1,", "slice=0"]
+)
+def test_refuses_a_selection(refused: Command, tmp_path: Path, select: str) -> None:
+    np.save(tmp_path / "k.npy", scanned(1).kspace[0])
+    args = ("measure", tmp_path / "k.npy", "--spacing", 2, "--select", select)
+    assert "such as contrast=0" in refused(*args, "-o", tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize("make", ["npy", "fastmri"])
+def test_a_file_of_one_image_takes_no_selection(
+    refused: Command, tmp_path: Path, make: str
+) -> None:
+    path = tmp_path / f"k.{'npy' if make == 'npy' else 'h5'}"
+    if make == "npy":
+        np.save(path, scanned(1).kspace[0])
+    else:
+        fastmri(path, scanned(1))
+    args = ("measure", path, "--select", "contrast=0", "-o", tmp_path / "m.h5")
+    assert "--select applies to ISMRMRD files only" in refused(*args)
+
+
+@pytest.mark.slow
+def test_a_partial_echo_keeps_the_grid_of_the_whole_one(done: Command, tmp_path: Path) -> None:
+    """The header tells the oversampling, whatever is zero in the data."""
+    scan = scanned(COILS)
+    kspace = scan.kspace.copy()
+    kspace[:, :, :20] = 0
+    path = fastmri(tmp_path / "f.h5", Scan(scan.image, kspace))
+    noticed = json.loads(done("inspect", path, "--json").out)["noticed"]
+    assert "oversampled 2 times: the model of incomplete readouts keeps it" in noticed[0]
+    for size in (32, 16):
+        done("measure", path, "--size", size, "-o", tmp_path / f"{size}.h5")
+        found = read_measurement(tmp_path / f"{size}.h5")
+        assert found.size == (size, size)
+        assert found.spacing == pytest.approx((96 / size, 96 / size))
+    image = classical(read_measurement(tmp_path / "32.h5"))[1]
+    assert np.linalg.norm(image - scan.image) < 0.25 * np.linalg.norm(scan.image)
+
+
+@pytest.mark.parametrize("factor", [1e-40, 1e33])
+def test_units_beyond_single_precision_are_refused(
+    refused: Command, tmp_path: Path, factor: float
+) -> None:
+    """In either precision of the file, before values become zero or infinite."""
+    kspace = scanned(1).kspace[0].astype(complex) * factor
+    for dtype in (np.complex64, np.complex128):
+        np.save(tmp_path / "k.npy", kspace.astype(dtype))
+        args = ("measure", tmp_path / "k.npy", "--spacing", 2, "-o", tmp_path / "m.h5")
+        assert "single precision" in refused(*args)
+
+
+def test_a_trajectory_that_is_not_cartesian_is_refused(refused: Command, tmp_path: Path) -> None:
+    path = fastmri(tmp_path / "f.h5", scanned(1), HEADER.replace("cartesian", "radial"))
+    assert "trajectory is radial" in refused("measure", path, "-o", tmp_path / "m.h5")

@@ -1,5 +1,6 @@
 """Priors of any images: from a recipe and PNG files or arrays to generated images."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,8 @@ def test_a_classifier_is_trained_and_guides(
         assert result.code == 0, result.err
         with np.load(tmp_path / name / "samples.npz", allow_pickle=False) as archive:
             images[name] = archive["image"]
+    said = json.loads((tmp_path / "one" / "provenance.json").read_text())
+    assert said["precision"] == {"used": "float32", "source": "classifier"}
     assert np.allclose(images["free"], images["off"], atol=1e-5)
     assert not np.allclose(images["free"], images["one"], atol=1e-4)
     assert np.allclose(images["turns"][1::2], images["one"][1::2], atol=1e-5)

@@ -12,6 +12,7 @@ from support import network_of_features
 
 from medscore.generation.comparison import compare_images, training_neighbours
 from medscore.generation.quality import frechet, mmd
+from medscore.io.opening import file_sha256
 
 Done = Callable[..., Any]
 Refused = Callable[..., str]
@@ -56,8 +57,9 @@ def test_the_library_returns_what_the_command_writes(
 
 
 def test_the_copy_is_found(done: Done, sets: Path, tmp_path: Path) -> None:
-    its = run(done, sets, tmp_path, "--training", sets / "training.npy")["nearest"]
-    assert its["image"][0] == "training.npy#17"
+    options = ("--training", sets / "training.npy")
+    its = run(done, sets, tmp_path, *options)["nearest"]
+    assert its["image"][0] == f"{file_sha256(sets / 'training.npy')[:12]}#17"
     assert its["distance"][0] == its["closest"] == 0
     assert 0.5 < its["samples"] / its["real"] < 2
 
@@ -71,13 +73,18 @@ def test_samples_of_something_else_are_far(done: Done, sets: Path, tmp_path: Pat
 
 
 def test_images_are_compared_by_pixels_and_by_a_network(
-    done: Done, pictures: Path, colour_prior: Path, tmp_path: Path
+    medscore: Done, done: Done, pictures: Path, colour_prior: Path, tmp_path: Path
 ) -> None:
     done("generate", "--prior", colour_prior, "-n", 5, "--steps", 2, "-o", tmp_path / "out")
     network_of_features(tmp_path / "net.pt")
     args = ["quality", tmp_path / "out", pictures, "--prior", colour_prior]
     assert "precision" in done(*args, "-o", tmp_path / "pixels.json").out
-    done(*args, "--inception", tmp_path / "net.pt", "-o", tmp_path / "network.json")
+    named = [*args, "--inception", tmp_path / "net.pt"]
+    untrusted = medscore(*named, "-o", tmp_path / "network.json")
+    assert untrusted.code == 2
+    assert "set --trust" in untrusted.err
+    assert not (tmp_path / "network.json").exists()
+    done(*named, "--trust", "-o", tmp_path / "network.json")
     pixels, network = (json.loads((tmp_path / f"{name}.json").read_text())
                        for name in ("pixels", "network"))  # fmt: skip
     assert (pixels["of"], network["of"]) == ("pixels", "features")
@@ -93,6 +100,7 @@ def test_images_are_compared_by_pixels_and_by_a_network(
         (("--training", "FLAT"), "cannot be read as features"),
         (("--training", "OTHER"), "6 features of an image"),
         (("--inception", "x.pt"), "--inception beside --features"),
+        (("--trust",), "--trust without --inception"),
         (("-o", "OTHER"), "exists already"),
         (("-o", "nowhere/x.json"), "its folder does not exist"),
         (("--training", "TEXT"), "cannot be read as features"),

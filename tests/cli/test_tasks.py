@@ -129,7 +129,8 @@ def test_mr_from_dicom_comes_back_as_dicom(
     source = Path(pydicom.__file__).parent / "data" / "test_files" / "MR_small.dcm"
     magnitude = {"modality": "MR", "quantity": "magnitude", "low": 0.0, "high": 1.0}
     prior = make_prior(tmp_path / "p.safetensors", **magnitude, spacing_mm=(0.1, 9.0))
-    done("simulate", source, "--task", "mri", "--size", 32, "-o", tmp_path / "m.h5")
+    read = ("--accept", "derived", "--size", 32)
+    done("simulate", source, *read, "--task", "mri", "-o", tmp_path / "m.h5")
     args = ("--prior", prior, "--steps", 4, "--device", "cpu")
     done("recon", tmp_path / "m.h5", *args, "-o", tmp_path / "out")
     derived = read_dicom(tmp_path / "out" / "dicom")

@@ -8,6 +8,7 @@ import pytest
 
 from medscore.cli import words
 from medscore.cli.generate import CONDITIONER
+from medscore.datasets.dicom.kinds import KINDS
 from medscore.generation import observations, sampling
 from medscore.measurements import from_kspace, kspace_mask, tasks
 from medscore.measurements.choices import Choices
@@ -19,6 +20,7 @@ def test_the_words_are_those_of_the_tables() -> None:
     assert tuple(kspace_mask.SHAPES) == words.MASKS
     assert tuple(from_kspace.MAPS) == words.MAPS
     assert words.TARGETS == from_kspace.TARGETS
+    assert tuple(KINDS) == words.ACCEPTED
     assert words.METAL_HU == METAL_HU
     assert tuple(observations.TASKS) == words.OBSERVED
     assert CONDITIONER == sampling.CONDITIONER

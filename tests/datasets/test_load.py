@@ -7,14 +7,19 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
 
 from medscore.datasets.collections.cohort import read_cohort
 from medscore.datasets.collections.slices import load_slices
+from medscore.datasets.dicom.identity import read_identity
+from medscore.datasets.dicom.uids import is_valid
 from medscore.datasets.load import load_image, read_volume
 from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError
+from medscore.measurements.measurement import read_measurement, write_measurement
+from medscore.measurements.simulation import simulate
 
 WriteSlice = Callable[..., Path]
 SIDE, MM = 16, 0.75
@@ -194,8 +199,8 @@ def test_the_raw_reader_takes_what_is_not_square(tmp_path: Path) -> None:
     [
         ("dicom/0.dcm", {"channel": 5}, "`channel` is 5, which applies to 4-D NIfTI"),
         ("dicom/0.dcm", {"channel": "a"}, "`channel` is 'a' - use a whole number"),
-        ("dicom/0.dcm", {"series": "nope"}, "`series` is 'nope', which applies to a folder"),
-        ("one.nii.gz", {"series": "nope"}, "`series` is 'nope', which applies to a folder"),
+        ("dicom/0.dcm", {"series": "nope"}, "`series` is 'nope', which applies to folders"),
+        ("one.nii.gz", {"series": "nope"}, "`series` is 'nope', which applies to folders"),
         ("one.nii.gz", {"size": 8.5}, "`size` is 8.5 - use a whole number"),
         ("one.nii.gz", {"size": "8"}, "`size` is '8'"),
     ],
@@ -210,3 +215,54 @@ def test_options_that_do_not_apply_are_refused(
 def test_a_path_must_be_given() -> None:
     with pytest.raises(MedscoreError, match="`path` is None"):
         load_image(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "choice"),
+    [
+        ("series.nii.gz", {"channel": 0}),
+        ("series.nii.gz", {"resample": True}),
+        ("series.nii.gz", {"series": "x"}),
+        ("dicom", {"channel": 0}),
+        ("dicom/0.dcm", {"channel": 0}),
+        ("dicom/0.dcm", {"series": "x"}),
+    ],
+)
+def test_a_choice_that_a_file_does_not_have_is_refused(
+    scan: Path, name: str, choice: dict[str, Any]
+) -> None:
+    with pytest.raises(MedscoreError, match=f"`{next(iter(choice))}` is .*, which applies to"):
+        load_image(scan / name, **choice)
+
+
+@pytest.mark.parametrize("choice", [{"series": 3}, {"resample": "yes"}, {"channel": 1.5}])
+def test_a_choice_of_the_wrong_type_is_refused(scan: Path, choice: dict[str, Any]) -> None:
+    with pytest.raises(MedscoreError, match=f"`{next(iter(choice))}`"):
+        load_image(scan / "dicom", **choice)
+
+
+def test_a_spacing_that_no_file_needs_is_refused(scan: Path) -> None:
+    with pytest.raises(MedscoreError, match="every file states its pixel spacing"):
+        read_cohort(["dicom"], root=scan, modality="CT", size=SIDE, spacing_mm=0.5)
+
+
+@pytest.mark.parametrize(
+    "uid", ["1.02.3", "1." + "2" * 70, "1.2\0.3", "1.2.abc", "1..2", "1.2.3 \0"]
+)
+def test_identifiers_of_wrong_form_are_replaced_alike_everywhere(
+    tmp_path: Path, write_slice: WriteSlice, uid: str
+) -> None:
+    """They reach measurements and derived DICOM, which require valid ones (PS3.5 9.1)."""
+    with pydicom.config.disable_value_validation():
+        path = write_slice(
+            "a.dcm", hounsfield(1)[0], PixelSpacing=[MM, MM], StudyInstanceUID=uid,
+            SeriesInstanceUID=uid, FrameOfReferenceUID=uid, SOPInstanceUID=uid,
+        )  # fmt: skip
+    volume = load_image(path)
+    found = {*volume.source.uids.values(), *volume.source.instances}
+    assert len(found) == 1
+    assert all(is_valid(one) for one in found)
+    assert any("no valid form" in note for note in volume.source.notes) == (uid[:5] != "1.2.3")
+    write_measurement(tmp_path / "m.h5", simulate(volume, "sparse-ct", views=3))
+    read_measurement(tmp_path / "m.h5")
+    assert read_identity(path, volume.source)["PatientID"] == "Qponml-77"

@@ -30,7 +30,9 @@ def values() -> NDArray[np.float32]:
 
 
 def _save(path: Path, data: NDArray[np.generic], affine: NDArray[np.float64]) -> Path:
-    nib.save(nib.Nifti1Image(data, affine), path)
+    image = nib.Nifti1Image(data, affine)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
     return path
 
 
@@ -121,7 +123,7 @@ def test_one_volume_of_several_is_chosen(folder: Path, channel: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "channel"), [((2, 3, 4, 3), 3), ((2, 3, 4, 3), -1), ((2, 3, 4), 1)]
+    ("shape", "channel"), [((2, 3, 4, 3), 3), ((2, 3, 4, 3), -1), ((2, 3, 4), 1), ((2, 3, 4), 0)]
 )
 def test_a_volume_that_is_not_there_is_refused(
     folder: Path, refused: Refused, shape: tuple[int, ...], channel: int

@@ -128,6 +128,21 @@ INVERTIBLE: dict[str, Callable[[], Operator]] = {
     "fan beam, curved": lambda: Radon(
         FanBeam(16, 1.0, 64, 50.0, 80.0, detector_shape="curved"), views(64, 2)
     ),
+    "radon, displaced detector": lambda: Radon(
+        ParallelBeam(14, 1.0, 48, detector_offset=0.3), views(48, 3)
+    ),
+    "fan beam, listed views, displaced detector": lambda: Radon(
+        FanBeam(
+            12,
+            1.0,
+            60,
+            50.0,
+            80.0,
+            detector_offset=2.0,
+            list_of_angles=tuple(0.1 * k for k in range(60)),
+        ),
+        views(60, 2),
+    ),
     "fourier": lambda: Fourier(equispaced((12, 16), 2.5), ComplexGaussianNoise(0.1)),
     "fourier, odd sizes": lambda: Fourier(
         variable_density_2d((9, 11), 2.0, torch.Generator().manual_seed(0))

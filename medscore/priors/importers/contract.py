@@ -20,6 +20,7 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.io.specs import Strict, first_fault
+from medscore.io.weights import LARGEST
 from medscore.nets.spec import NetworkSpec
 from medscore.priors.contract import (
     DataContract,
@@ -30,9 +31,6 @@ from medscore.priors.contract import (
     SDESpec,
 )
 from medscore.priors.importers.read import Source, first_names, read_settings, sha256
-
-LARGEST = torch.finfo(torch.float16).max
-"""The largest number in float16, the data type that priors are stored in."""
 
 Value = TypeVar("Value")
 
@@ -255,7 +253,7 @@ def _check_equal(ours: object, theirs: object, key: str, other: str, where: Path
 
 def _provenance(contract: ImportContract, imported: ImportedNetwork, source: Source) -> Provenance:
     user = contract.provenance
-    origin = f"imported from {source.path.name}, sha256 {sha256(source.path)}"
+    origin = f"imported, sha256 {sha256(source.path)}"
     fields = user.model_dump() | {
         "data": f"{user.data} ({origin})",
         "steps": user.steps or imported.steps,

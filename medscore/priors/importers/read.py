@@ -52,7 +52,7 @@ def read_content(path: Path) -> object:
 
     Raises:
         MedscoreError: the file does not exist, is damaged, or is a pickle that holds more than
-            tensors and plain values.
+            tensors and plain values or that this version of torch does not read safely.
     """
     with open_file(path, hint="give a checkpoint file or a diffusers folder") as file:
         check_memory(os.fstat(file.fileno()).st_size, path, "weights")
@@ -64,6 +64,11 @@ def read_content(path: Path) -> object:
             raise MedscoreError(
                 f"a damaged safetensors file ({error})", where=path, hint="fetch it again"
             ) from error
+    if not _safe_unpickler():
+        raise MedscoreError(
+            f"is a pickle, which torch {torch.__version__} does not read safely", where=path,
+            hint="update torch to 2.6 or later, or save the weights as safetensors",
+        )  # fmt: skip
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -138,6 +143,12 @@ def first_names(names: Sequence[str]) -> str:
         names: the list.
     """
     return ", ".join(names[:3]) + (f", ... ({len(names)} in all)" if len(names) > 3 else "")
+
+
+def _safe_unpickler() -> bool:
+    """True from torch 2.6 on: before, weights-only files could execute code (CVE-2025-32434)."""
+    major, minor = torch.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (2, 6)
 
 
 def _are_tensors(value: object) -> bool:

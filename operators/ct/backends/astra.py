@@ -63,9 +63,10 @@ def _projector(geometry: Geometry, views: Views | None) -> Any:
         )
     theta = geometry.angles.numpy()
     theta = theta if views is None else theta[list(views)]
-    cos, sin, nought = np.cos(theta), np.sin(theta), np.zeros_like(theta)
+    cos, sin = np.cos(theta), np.sin(theta)
     width = geometry.detector_spacing / geometry.spacing  # the unit of length is the pixel
-    vectors = np.stack([-sin, cos, nought, nought, width * cos, width * sin], axis=1)
+    away = geometry.detector_offset / geometry.spacing
+    vectors = np.stack([-sin, cos, away * cos, away * sin, width * cos, width * sin], axis=1)
     scan = astra.create_proj_geom("parallel_vec", geometry.detectors, vectors)
     square = astra.create_vol_geom(geometry.size, geometry.size)
     return astra.OpTomo(astra.create_projector("linear", scan, square))

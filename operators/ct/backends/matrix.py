@@ -109,7 +109,7 @@ def _backproject(sinogram: Tensor, geometry: Geometry, p: Plan, matrix: Matrix) 
         if p.order == 1:
             return matrix.transposed_times(columns).t()
         with_none = torch.nn.functional.pad(columns, (0, 0, 0, 1))
-        seeds = with_none.index_select(0, p.give).reshape(len(p.give) // 8, -1)
+        seeds = with_none.index_select(0, p.give).reshape(len(p.give) // p.order, -1)
         turned = matrix.transposed_times(seeds).reshape(-1, len(rays))
         return _gathered_sum(p.unturn, turned).t()
 

@@ -57,6 +57,10 @@ def _projector(geometry: Geometry, views: Views | None) -> Any:
             f"has {geometry.size}",
             hint="pad the image, or use csr",
         )
+    if geometry.detector_offset:
+        raise MedscoreError(
+            "the projector backend torch-radon does not support `detector_offset`", hint="use csr"
+        )
     angles = (geometry.angles if views is None else geometry.angles[list(views)]).float()
     width = geometry.detector_spacing / geometry.spacing  # the unit of length is the pixel
     if isinstance(geometry, ParallelBeam | ParallelAngles):

@@ -101,7 +101,7 @@ def _lookup(geometry: Geometry, angles: Tensor) -> tuple[Tensor, float]:
     """``Scan.lookup``, and the largest magnification within the image."""
     one, nought = torch.ones_like(angles), torch.zeros_like(angles)
     h, width = geometry.spacing, geometry.detector_spacing
-    middle = (geometry.detectors - 1) / 2 * one
+    middle = ((geometry.detectors - 1) / 2 - geometry.detector_offset / width) * one
     across = h * torch.stack([angles.cos(), angles.sin()])
     if isinstance(geometry, ParallelBeam | ParallelAngles):
         rows = [*across, nought, nought, middle, nought, one / width]

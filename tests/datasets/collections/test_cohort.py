@@ -88,6 +88,7 @@ def test_a_case_is_known_by_its_values(data: Path) -> None:
         ("mr.npz", "MR", "pixel_spacing_mm"),
         ("p1.nii.gz", "MR", "magnitudes are not negative"),
         ("package:no_such_package/x.nii", "CT", "no package no_such_package"),
+        ("package:this.that/x.nii", "CT", "'this.that' is no package"),
     ],
 )
 def test_invalid_cohorts_are_refused(data: Path, pattern: str, modality: str, what: str) -> None:

@@ -9,7 +9,8 @@ import pydicom
 import pytest
 from pydicom.pixels import apply_rescale
 
-from medscore.datasets.dicom.files import is_dicom, list_series
+from medscore.datasets.dicom.files import list_series
+from medscore.datasets.dicom.form import is_dicom
 from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.volume import AIR
 from medscore.errors import MedscoreError

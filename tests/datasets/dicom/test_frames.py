@@ -88,16 +88,90 @@ def test_uneven_frames_are_refused(enhanced: Callable[..., Path], refused: Refus
     assert "mm apart" in refused(read_dicom, enhanced([0, 2, 5.1, 7.1]))
 
 
-def test_inverted_grey_values_are_turned_over_but_not_hu(
+def _stored(path: Path) -> NDArray[Any]:
+    return np.asarray(pydicom.dcmread(path).pixel_array, dtype=float)
+
+
+INVERTED = {"PhotometricInterpretation": "MONOCHROME1"}
+
+
+def test_hu_are_kept_however_they_are_displayed(
     write_slice: WriteSlice, ramp: NDArray[np.int64]
 ) -> None:
-    inverted = {"PhotometricInterpretation": "MONOCHROME1"}
-    ct = read_dicom(write_slice("ct.dcm", ramp, **inverted))
+    ct = read_dicom(write_slice("ct.dcm", ramp, **INVERTED))
     assert np.array_equal(ct.values[0], ramp)
-    mr = read_dicom(write_slice("mr.dcm", ramp, Modality="MR", **inverted))
-    assert np.array_equal(mr.values[0], ramp.max() + ramp.min() - ramp)
     assert "MONOCHROME1" in ct.source.notes[0]
-    assert "values were inverted" in mr.source.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("signed", "bits", "largest"), [(0, 16, 65535), (0, 12, 4095), (1, 16, 32767), (1, 12, 2047)]
+)
+def test_inverted_magnitudes_are_turned_over_alike_in_every_slice(
+    write_slice: WriteSlice, ramp: NDArray[np.int64], signed: int, bits: int, largest: int
+) -> None:
+    """DICOM PS3.3 C.7.6.3.1.2; the slices have other extremes, and equal tissue stays equal."""
+    elements = {"Modality": "MR", "PixelRepresentation": signed, "BitsStored": bits,
+                "HighBit": bits - 1, **INVERTED}  # fmt: skip
+    dim, bright = (
+        write_slice(f"{k}.dcm", hu, ImagePositionPatient=[0, 0, k], **elements)
+        for k, hu in enumerate((ramp, np.where(ramp > -500, 1000, ramp)))
+    )
+    expected = np.stack([2 * (largest - _stored(path)) - 1024 for path in (dim, bright)])
+    volume = read_dicom(dim.parent)
+    assert np.array_equal(volume.values, expected)
+    assert np.array_equal(read_dicom(bright).values[0], expected[1])  # alone as in its series
+    assert "values were inverted" in volume.source.notes[0]
+
+
+@pytest.mark.parametrize("keyword", ["BitsStored", "PixelRepresentation"])
+def test_slices_that_would_be_inverted_differently_are_refused(
+    write_slice: WriteSlice, refused: Refused, ramp: NDArray[np.int64], keyword: str
+) -> None:
+    for k, value in enumerate((0, 1)):
+        bits = {"BitsStored": 16 - value, "HighBit": 15 - value}
+        changed = bits if keyword == "BitsStored" else {"PixelRepresentation": value}
+        elements = {"Modality": "MR", "ImagePositionPatient": [0, 0, k], **INVERTED, **changed}
+        path = write_slice(f"{k}.dcm", ramp, **elements)
+    assert f"slices differ in {keyword}" in refused(read_dicom, path.parent)
+
+
+@pytest.mark.parametrize("photometric", ["PALETTE COLOR", "ARGB", "HSV", "CMYK"])
+def test_colours_with_one_sample_per_pixel_are_refused(
+    write_slice: WriteSlice, refused: Refused, ramp: NDArray[np.int64], photometric: str
+) -> None:
+    path = write_slice("a.dcm", ramp, PhotometricInterpretation=photometric)
+    assert f"colour image ({photometric})" in refused(read_dicom, path)
+
+
+@pytest.mark.parametrize("shared", ["empty", "absent"])
+def test_frames_may_hold_all_their_groups_themselves(
+    enhanced: Callable[..., Path], shared: str
+) -> None:
+    path = enhanced([4, 0, 2])
+    expected = read_dicom(path)
+    ds = pydicom.dcmread(path)
+    for item in ds.PerFrameFunctionalGroupsSequence:
+        for element in ds.SharedFunctionalGroupsSequence[0]:
+            item.add(element)
+    ds.SharedFunctionalGroupsSequence = Sequence([Dataset()])
+    if shared == "absent":
+        del ds.SharedFunctionalGroupsSequence
+    ds.save_as(path)
+    found = read_dicom(path)
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(found.affine, expected.affine)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.50"])
+def test_jpeg_of_12_bits_is_decoded(bundled: Bundled, tmp_path: Path, syntax: str) -> None:
+    """The two values were read in another viewer by pydicom's authors."""
+    ds = pydicom.dcmread(bundled("JPEG-lossy.dcm"))
+    ds.Modality, ds.PixelSpacing, ds.ImagePositionPatient = "MR", [1, 1], [0, 0, 0]
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.save_as(tmp_path / "a.dcm")
+    found = read_dicom(tmp_path / "a.dcm").values[0]
+    assert (found[420, 140], found[230, 120]) == (244, 95)
 
 
 def test_a_range_of_padding_becomes_air(write_slice: WriteSlice, ramp: NDArray[np.int64]) -> None:

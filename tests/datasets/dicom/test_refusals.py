@@ -39,7 +39,7 @@ def test_refuses_bundled(bundled: Bundled, refused: Refused, name: str, why: str
         ({"PixelSpacing": None}, "PixelSpacing"),
         ({"PixelSpacing": [0, 0.5]}, "PixelSpacing"),
         ({"PixelSpacing": [0.5, float("inf")]}, "PixelSpacing"),
-        ({"NumberOfFrames": 2}, "multi-frame"),
+        ({"NumberOfFrames": 2}, "NumberOfFrames is 2, but the pixel data hold 1"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "colour"),
         ({"Rows": None}, "cannot be decoded"),
         ({"Rows": 9}, "cannot be decoded"),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from medscore.errors import MedscoreError
 from medscore.io.specs import Strict
-from medscore.io.weights import WeightsFile, weights_hash
+from medscore.io.weights import WeightsFile, check_finite, weights_hash
 
 
 class Contract(Strict):
@@ -105,3 +105,42 @@ def test_weights_that_do_not_fit_the_contract_are_refused(tmp_path: Path) -> Non
     kind().save(tmp_path / "f", Contract(width=3), weights())
     with pytest.raises(MedscoreError, match="weights do not fit the network of the contract"):
         kind().load(tmp_path / "f", Model)
+
+
+BROKEN = {
+    "nan": float("nan"), "inf": float("inf"), "minus": -float("inf"), "beyond float16": 65520.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", BROKEN.values(), ids=BROKEN)
+def test_weights_that_a_file_cannot_hold_are_not_saved(tmp_path: Path, value: float) -> None:
+    wrong = {name: tensor.clone() for name, tensor in weights().items()}
+    wrong["weight"][1, 0, 2, 2] = value
+    path = tmp_path / "f.safetensors"
+    with pytest.raises(MedscoreError, match=r"f\.safetensors: .*NaN or infinite.*: weight - "):
+        kind().save(path, Contract(width=2), wrong)
+    assert not list(tmp_path.iterdir())
+    wrong["weight"][1, 0, 2, 2] = 65504.0
+    kind().save(path, Contract(width=2), wrong)
+    assert float(kind().verify(path).weights["weight"].max()) == 65504
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_files_with_weights_that_are_not_finite_are_refused(
+    tmp_path: Path, name: str, value: float
+) -> None:
+    stored = {k: v.half() if v.ndim > 1 else v.clone() for k, v in weights().items()}
+    stored[name].view(-1)[-1] = value
+    header = {"format": "test-1", "contract": '{"width": 2}', "sha256": weights_hash(stored)}
+    save_file(stored, tmp_path / "f", metadata=header)
+    for use in (kind().verify, lambda path: kind().load(path, Model)):
+        with pytest.raises(MedscoreError, match=rf"f: the weights are NaN or infinite: {name} - "):
+            use(tmp_path / "f")
+
+
+def test_integers_complex_and_empty_weights_are_checked_too() -> None:
+    sound = {"step": torch.tensor(3), "none": torch.zeros(0, 4), "z": torch.ones(2) + 1j}
+    check_finite(sound, "f", "hint")
+    with pytest.raises(MedscoreError, match=r"infinite: z, w - hint"):
+        check_finite({**sound, "z": sound["z"] / 0, "w": torch.ones(1) / 0}, "f", "hint")

@@ -104,3 +104,15 @@ def test_refuses_in_one_line(changes: dict[str, Any], why: str) -> None:
         make_measurement(**(valid | changes))
     assert "\n" not in str(refused.value)
     assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [(4e4 * torch.exp(-DATA), "look like counts"), (-10 * DATA, "not negative")],
+    ids=["counts", "the wrong sign"],
+)
+def test_line_integrals_that_look_like_something_else_are_refused(
+    data: torch.Tensor, why: str
+) -> None:
+    with pytest.raises(MedscoreError, match=why):
+        make_measurement(data * RADON.diagonal, RADON, image_unit="1/mm")

@@ -68,3 +68,9 @@ def test_data_without_noise_have_no_level(scan: tuple[Radon, Tensor]) -> None:
     for found in (photon_std, uniform_std):
         with pytest.raises(ValueError, match="no noise"):
             found(torch.zeros_like(y), operator.mask(y))
+
+
+@pytest.mark.parametrize("std", [1e-60, 1e60])
+def test_a_standard_deviation_beyond_single_precision_is_refused(std: float) -> None:
+    with pytest.raises(ValueError, match="outside of the range"):
+        std_of(GaussianNoise(std), torch.ones(1, 1, 8, 8))

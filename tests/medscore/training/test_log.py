@@ -1,7 +1,11 @@
 """The log is truncated to the last checkpoint, whatever a kill left in it."""
 
 import json
+import socket
 from pathlib import Path
+
+import numpy as np
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from medscore.training.log import Log
 
@@ -38,3 +42,30 @@ def test_an_empty_log_is_valid(tmp_path: Path) -> None:
     with Log(tmp_path, 0) as log:
         log.add(1, {"loss": 0.5})
     assert steps(tmp_path) == [1]
+
+
+def events(file: Path) -> list[Event]:
+    """The records of an event file: length, checksum, content, checksum."""
+    content, found = file.read_bytes(), []
+    while content:
+        size = int.from_bytes(content[:8], "little")
+        found.append(Event.FromString(content[12 : 12 + size]))
+        content = content[12 + size + 4 :]
+    return found
+
+
+def test_tensorboard_files_hold_the_curves_and_not_the_name_of_the_machine(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with Log(tmp_path, 40) as log:
+        log.add(60, {"loss": 2.0})
+    first, second = sorted((tmp_path / "tensorboard").iterdir(), key=lambda f: f.name[-7:])
+    version, start, *points = events(first)
+    assert version.file_version == "brain.Event:2"
+    assert (start.session_log.status, start.step) == (SessionLog.START, 1)
+    values = [(e.step, e.summary.value[0].tag, e.summary.value[0].simple_value) for e in points]
+    assert values == [(20, "loss", np.float32(1 / 20)), (40, "loss", np.float32(1 / 40)),
+                      (60, "loss", np.float32(1 / 60))]  # fmt: skip
+    assert [e.step for e in events(second)] == [0, 41, 60]
+    for file in (first, second):
+        assert socket.gethostname() not in file.name
+        assert socket.gethostname().encode() not in file.read_bytes()

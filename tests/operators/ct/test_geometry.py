@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -56,6 +57,8 @@ def test_a_parallel_ray_is_where_the_module_says() -> None:
         FanBeam(**FAN),
         FanBeam(**FAN, detector_shape="curved"),
         FanBeam(16, 1.0, 12, 12.0, 30.0),
+        ParallelBeam(16, 1.5, 12, detector_offset=3.3),
+        FanBeam(**FAN, detector_offset=-7.0),
     ],
     ids=repr,
 )
@@ -88,9 +91,13 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: ParallelBeam(8, 1.0, 0), "`views` is 0"),
     (lambda: ParallelBeam(8, 1.0, 8, -2), "`detectors` is -2"),
     (lambda: ParallelBeam(8, 1.0, 8, 8, -1.0), "`detector_spacing` is -1"),
-    (lambda: ParallelAngles(8, 1.0, (0.0, 0.2, 0.2)), "must increase, but number 2 is 0.2"),
+    (lambda: ParallelBeam(8, 1.0, 8, 8, 1.0, float("inf")), "`detector_offset` is inf"),
+    (lambda: ParallelBeam(8, 1.0, 8, 8, 1.0, -4.0), "`detector_offset` is -4 mm.*beside"),
+    (lambda: ParallelAngles(8, 1.0, (0.0, 0.2, 0.1)), "must not decrease, but number 2 is 0.1"),
     (lambda: ParallelAngles(8, 1.0, (0.0, 60.0, 120.0)), "look like degrees.*math.radians"),
-    (lambda: ParallelAngles(8, 1.0, (0.0, 3.2)), "span 3.2"),
+    (lambda: ParallelAngles(8, 1.0, (-1.0, 5.2832)), "span 6.2832"),
+    (lambda: ParallelAngles(8, 1.0, (3.5, 5.0, 6.5)), "subtract full turns"),
+    (lambda: view_list(8, 1.0, [math.radians(a) for a in range(200, 376)]), "subtract full turns"),
     (lambda: ParallelAngles(8, 1.0, (0.0, float("nan"))), "finite"),
     (lambda: ParallelAngles(8, 1.0, ()), "at least one"),
     (lambda: view_list(8, 1.0, [0.0, 45.0, 90.0]), "look like degrees"),
@@ -99,6 +106,11 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: FanBeam(**{**FAN, "source_distance": 10.0}), "within the image"),
     (lambda: FanBeam(**{**FAN, "detector_distance": 0.0}), "`detector_distance` is 0"),
     (lambda: FanBeam(**FAN, detector_shape="round"), "expected flat or curved"),
+    (
+        lambda: FanBeam(**FAN, list_of_angles=(0.0, 1.0)),
+        "`views` is 12, but `list_of_angles` has 2",
+    ),
+    (lambda: FanBeam(**FAN, detectors=8, detector_spacing=1.0, detector_offset=5.0), "beside"),
 ]
 
 
@@ -106,3 +118,34 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
 def test_invalid_scans_are_refused_with_a_hint(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "wide",
+    [
+        ParallelBeam(16, 1.0, 12, 60),
+        ParallelAngles(16, 1.0, (0.0, 0.3, 4.0), 60),
+        FanBeam(**FAN, detectors=60),
+        FanBeam(**FAN, detectors=60, detector_shape="curved"),
+    ],
+    ids=lambda g: type(g).__name__,
+)
+@pytest.mark.parametrize("first", [0, 7, 20])
+def test_a_displaced_detector_is_a_part_of_a_wider_one(wide: Geometry, first: int) -> None:
+    """The middle of detectors ``first`` to ``first`` + 39 of 60 lies first - 10 detectors aside."""
+    offset = (first - 10) * wide.detector_spacing
+    part = replace(wide, detectors=40, detector_offset=offset)
+    point, direction = all_rays(part)
+    rows = torch.arange(wide.views * 60).reshape(wide.views, 60)[:, first : first + 40].flatten()
+    torch.testing.assert_close(point, all_rays(wide)[0][rows])
+    torch.testing.assert_close(direction, all_rays(wide)[1][rows])
+    assert part.field_of_view < wide.field_of_view
+
+
+def test_listed_views_of_a_fan_beam_are_those_of_the_full_turn() -> None:
+    whole = FanBeam(**FAN)
+    taken = [1, 2, 5, 5, 9]
+    listed = FanBeam(**{**FAN, "views": 5}, list_of_angles=tuple(whole.angles[taken].tolist()))
+    rows = torch.arange(12 * whole.detectors).reshape(12, -1)[taken].flatten()
+    torch.testing.assert_close(all_rays(listed)[1], all_rays(whole)[1][rows])
+    assert listed.seeds() is None

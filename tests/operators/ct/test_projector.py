@@ -34,6 +34,14 @@ GEOMETRIES: dict[str, Geometry] = {
     "flat fan, views not divisible by 4": FanBeam(16, 1.0, 10, 40.0, 60.0, 27),
     "curved fan": FanBeam(16, 1.0, 20, 40.0, 60.0, detector_shape="curved"),
     "fan with the source close by": FanBeam(16, 1.0, 8, 14.0, 30.0),
+    "parallel, displaced": ParallelBeam(16, 1.5, 16, detector_offset=0.4),
+    "parallel, displaced to one side": ParallelBeam(15, 1.0, 6, 14, 1.1, -5.0),
+    "list of angles over a turn, displaced": ParallelAngles(
+        16, 1.0, (0.1, 0.5, 2.9, 4.1), detector_offset=2.25
+    ),
+    "flat fan, displaced": FanBeam(16, 1.0, 16, 40.0, 60.0, detector_offset=0.4),
+    "curved fan, displaced to one side": FanBeam(17, 1.0, 12, 40.0, 60.0, 20, 1.5, "curved", -9.0),
+    "fan with listed views": FanBeam(16, 1.0, 3, 40.0, 60.0, list_of_angles=(0.2, 0.2, 3.0)),
 }
 geometries = pytest.mark.parametrize("g", GEOMETRIES.values(), ids=GEOMETRIES)
 
@@ -80,6 +88,7 @@ EXACT = {
     "list of angles": ParallelAngles(512, 300 / 512, (0.05, 0.8, 1.7, 2.9)),
     "flat fan": FanBeam(512, 300 / 512, 12, 540.0, 950.0),
     "curved fan": FanBeam(512, 300 / 512, 12, 540.0, 950.0, detector_shape="curved"),
+    "half fan": FanBeam(512, 300 / 512, 4, 540.0, 950.0, 300, 1.0, detector_offset=120.0),
 }
 
 
@@ -128,6 +137,9 @@ SMALL: dict[str, Geometry] = {
     "fine detectors": ParallelBeam(6, 1.0, 3, 20, 0.4),
     "flat fan": FanBeam(6, 1.0, 5, 6.0, 9.0),
     "curved fan": FanBeam(6, 1.0, 5, 30.0, 50.0, detector_shape="curved"),
+    "parallel, displaced": ParallelBeam(6, 1.0, 3, 9, 1.0, 1.3),
+    "flat fan, displaced": FanBeam(6, 1.0, 5, 30.0, 50.0, 8, 1.5, detector_offset=-2.5),
+    "curved fan, displaced": FanBeam(6, 1.0, 5, 30.0, 50.0, 8, 1.5, "curved", 2.5, (0, 1, 1, 2, 4)),
 }
 
 
@@ -178,6 +190,13 @@ class FakeTorchRadon(types.ModuleType):
 
         def backprojection(self, y: torch.Tensor) -> torch.Tensor:
             return backproject(y, self.geometry, backend="csr")
+
+
+def test_torch_radon_refuses_a_displaced_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_radon.TorchRadon, "is_at_hand", staticmethod(lambda: True))
+    monkeypatch.setitem(sys.modules, "torch_radon", FakeTorchRadon("torch_radon"))
+    with pytest.raises(MedscoreError, match="`detector_offset`"):
+        project(draw(1, 16, 16), GEOMETRIES["parallel, displaced"], backend="torch-radon")
 
 
 @pytest.mark.parametrize("name", ["parallel", "list of angles", "flat fan"])

@@ -68,7 +68,7 @@ def test_the_source_and_the_user_complete_each_other(tmp_path: Path) -> None:
     assert of_source.prediction == of_user.prediction
     assert (of_source.provenance.steps, of_user.provenance.steps) == (5, 0)
     assert of_source.data_mean == 0
-    assert "imported from w.pt, sha256 e3b0c44298fc1c149afbf4c8996fb" in of_source.provenance.data
+    assert "imported, sha256 e3b0c44298fc1c149afbf4c8996fb" in of_source.provenance.data
 
 
 @pytest.mark.parametrize(

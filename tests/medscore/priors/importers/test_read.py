@@ -119,3 +119,13 @@ def test_other_settings_are_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(MedscoreError, match=r"docs/import\.md"):
         read_settings(path)
+
+
+def test_pickles_are_refused_where_torch_reads_them_unsafely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"w": torch.zeros(2)}, tmp_path / "w.pt")
+    read_content(tmp_path / "w.pt")
+    monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
+    with pytest.raises(MedscoreError, match=r"w\.pt: is a pickle, which torch 2\.5\.1.*2\.6"):
+        read_content(tmp_path / "w.pt")

@@ -1,0 +1,1 @@
+"""Structure-aware attacks on the files that medscore's commands read, for benchmarks/attack.py."""
