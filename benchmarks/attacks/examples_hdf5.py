@@ -81,7 +81,7 @@ def hdf5_examples(variants: Kinds) -> Iterator[tuple[str, Case]]:
     for variant in variants["measurement"]:
         if variant.target.endswith("coils.h5"):
             for value in (np.nan, np.inf):
-                edit = changed(filled("operator/sensitivities", value))
+                edit = changed(filled("operator/sensitivity", value))
                 yield f"sensitivities {variant.argv[0]} {value}", edited(variant, edit)
         if variant.target.endswith("noisy.h5"):
             for value in (
