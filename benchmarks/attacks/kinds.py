@@ -45,7 +45,7 @@ def kinds(files: Files) -> dict[str, list[Variant]]:
 def _images(make: Make) -> dict[str, list[Variant]]:
     dicom = [
         make(f"{name}.dcm", DICOM, *words, f"in/{name}.dcm", *rest,
-            honest=2 * (name == "extended"), weight=w)
+            weight=w)
         for name in SYNTAXES
         for words, rest, w in ((("inspect",), (), 3), (("simulate",), ("-o", "out/m.h5"), 1))
     ]  # fmt: skip
