@@ -229,12 +229,13 @@ def _specs(make: Make) -> dict[str, list[Variant]]:
 
 def _states(make: Make) -> dict[str, list[Variant]]:
     state = ".run.resume"
+    saved = tuple(in_folder(change, "*.safetensors") for change in WEIGHTS)
     resumed = {
         "recon": ("recon", "in/ct.h5", *RECON),
         "generate": GENERATE,
         "likelihood": LIKELIHOOD,
     }
-    states = [make(state, WEIGHTS, *argv, out={state: f"{name}.state"}, weight=3)
+    states = [make(state, saved, *argv, out={state: f"{name}.state"}, weight=3)
               for name, argv in resumed.items()]  # fmt: skip
     states += [
         make("run", WEIGHTS, *TRAIN, "--steps", "3", out={"run": "trained"},
