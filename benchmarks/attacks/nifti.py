@@ -145,7 +145,7 @@ def stream(path: Path, rng: np.random.Generator) -> None:
     elif kind == 3:
         raw += rng.bytes(int(rng.integers(1, 200)))
     elif kind == 4:
-        raw += raw
+        raw = raw + raw
     else:
         raw[3] = int(rng.integers(256))
     path.write_bytes(raw)
