@@ -25,6 +25,7 @@ from medscore.engine.resume import (
     Spent,
     compute_kept,
     load_progress,
+    restore_noise,
     save_batch,
     save_point,
 )
@@ -222,7 +223,7 @@ class _Walk:
         else:
             x, first = point.x.to(job.device), point.step
             memory = {k: v.to(job.device) for k, v in point.memory.items()}
-            noise.restore(point.noise)
+            restore_noise(noise, point, job.state)
             if first == len(self.grid) - 1:
                 yield point
         for step in range(first, len(self.grid) - 1):
