@@ -60,7 +60,10 @@ class ItemFile:
             with safe_open(regular_file(self.path), framework="pt") as file:
                 header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            fingerprint, records = header["fingerprint"], parse_json(header["records"])
+            fingerprint, records = (
+                header["fingerprint"],
+                parse_json(header["records"], finite=False),
+            )
             items = [Item(dict(record)) for record in records]
             for key, tensor in tensors.items():
                 number, _, name = key.partition(".")

@@ -155,7 +155,7 @@ def _parse(header: dict[str, str], tensors: dict[str, Tensor]) -> Progress:
         )
     return Progress(
         done=tuple(tensors[f"done.{i}"] for i in range(finished)),
-        history=tuple(Residual(**entry) for entry in parse_json(header["history"])),
+        history=tuple(Residual(**entry) for entry in parse_json(header["history"], finite=False)),
         point=point,
         evaluations=int(header["finished"]),
     )
