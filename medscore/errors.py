@@ -27,6 +27,27 @@ class MedscoreError(Exception):
         super().__init__(" ".join(f"{place}{what}{remedy}".split()))
 
 
+class WriteError(MedscoreError):
+    """A file or folder that cannot be written, such as on a full disk; what was saved before stays.
+
+    Args:
+        where: the file or folder.
+        error: what the operating system says.
+    """
+
+    def __init__(self, where: str | Path, error: Exception) -> None:
+        self.error = error
+        cause = getattr(error, "strerror", None) or reason(error)
+        super().__init__(
+            f"cannot be written ({cause})",
+            where=where,
+            hint="check that the folder exists, its permissions, and the free disk space",
+        )
+
+    def __reduce__(self) -> tuple[type[WriteError], tuple[str | Path, Exception]]:
+        return WriteError, (self.where or "", self.error)
+
+
 class MedscoreWarning(UserWarning):
     """Something about the input or the result that the user should know."""
 

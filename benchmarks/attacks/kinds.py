@@ -278,7 +278,7 @@ def _specs(make: Make) -> dict[str, list[Variant]]:
 
 
 def _states(make: Make) -> dict[str, list[Variant]]:
-    state = ".run.resume.safetensors"
+    state = ".run.resume"
     resumed = {
         "recon": ("recon", "in/ct.h5", *RECON),
         "generate": GENERATE,

@@ -119,8 +119,8 @@ def _run(
 
 
 def _state(folder: Path) -> Path:
-    """The one file that an interrupted command left."""
-    (state,) = (path for path in folder.iterdir() if path.is_file() and "lock" not in path.name)
+    """The folder that an interrupted command left."""
+    (state,) = folder.glob(".*.resume")
     return state
 
 

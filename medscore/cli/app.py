@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
+from contextlib import suppress
 
 import typer
 
@@ -88,12 +90,16 @@ def main() -> None:
             signal.signal(kind, signal.default_int_handler)
     with only_ours():
         try:
-            app()
+            try:
+                app()
+            finally:
+                sys.stdout.flush()
         except MedscoreError as error:
             _fail(error)
         except OSError as error:  # a path too long, a full disk
-            where = error.filename or "a file"
-            hint = "check path and disk"
+            # every file is written under an error that names it, but not what is printed
+            stream = "standard output" if error.errno == errno.ENOSPC else "a file"
+            where, hint = error.filename or stream, "check path and disk"
             _fail(MedscoreError(error.strerror or str(error), where=where, hint=hint))
         except MemoryError as error:
             hint = "use a smaller size or fewer slices at a time"
@@ -111,5 +117,8 @@ def _fail(error: MedscoreError) -> None:
     for word in sys.argv[1:]:
         command = getattr(command, "commands", {}).get(word, command)
     text = in_options(in_options(str(error), command), root)
-    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"error: {text}", style="red"))
+    with suppress(OSError):  # standard error cannot be written either
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            Text(f"error: {text}", style="red")
+        )
     sys.exit(2)

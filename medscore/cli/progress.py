@@ -1,12 +1,16 @@
-"""A progress bar with the number of network evaluations and the time left."""
+"""Progress of long commands: a bar on a terminal, and lines of text elsewhere, such as in a log."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from threading import Timer
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,35 +29,33 @@ if TYPE_CHECKING:
 console = Console(stderr=True)
 """Everything that is not a result goes to standard error."""
 
+FIRST = 1.0
+"""Seconds after which progress is shown, also before the first step is finished."""
+
+PAUSES = (4.0, 10.0, 30.0, 60.0)
+"""Seconds between lines of text; the last is repeated."""
+
 
 @contextmanager
 def sampling_bar(title: str) -> Iterator[Callable[[StepInfo], None]]:
     """Show sampling steps, NFE and ETA; yields the callback for the engine."""
-    bar = _bar("NFE {task.fields[info]}")
-    task = bar.add_task(title, total=None, info=0)
     with ExitStack() as stack, _resume_note(stack):
-
-        def show(info: StepInfo) -> None:
-            if not bar.live.is_started:  # invalid input is rejected before the first step
-                notes.show()
-                stack.enter_context(bar)
-            bar.update(task, completed=info.done, total=info.total, info=info.nfe)
-
-        yield show
+        view = _View(title, "NFE ", stack)
+        yield lambda info: view.show(info.done, info.total, str(info.nfe))
 
 
 @contextmanager
 def training_bar(title: str, total: int) -> Iterator[Callable[[int, float], None]]:
     """Show training steps, a running loss and ETA; yields a callback (step, loss)."""
     notes.show()
-    with _bar("loss {task.fields[info]}") as bar:
-        task = bar.add_task(title, total=total, info="-")
+    with ExitStack() as stack:
+        view = _View(title, "loss ", stack)
         smooth: list[float] = []
 
         def show(step: int, loss: float) -> None:
             smooth.append(loss)
             del smooth[:-100]
-            bar.update(task, completed=step, info=f"{sum(smooth) / len(smooth):.4f}")
+            view.show(step, total, f"{sum(smooth) / len(smooth):.4f}")
 
         yield show
 
@@ -65,17 +67,71 @@ def work_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
     Args:
         title: name of the bar.
     """
-    bar = _bar("{task.fields[info]}")
-    task = bar.add_task(title, total=None, info="")
     with ExitStack() as stack, _resume_note(stack):
+        yield _View(title, "", stack).show
 
-        def show(done: int, total: int, what: str) -> None:
-            if not bar.live.is_started:
-                notes.show()
-                stack.enter_context(bar)
-            bar.update(task, completed=done, total=total, info=what)
 
-        yield show
+class _View:
+    """Shows done and total, on a terminal as a bar that moves from the first second."""
+
+    def __init__(self, title: str, label: str, stack: ExitStack) -> None:
+        self.title, self.label, self.stack = title, label, stack
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(f"{label}{{task.fields[info]}}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self.task = self.bar.add_task(escape(title), total=None, info="-")
+        self.begin = time.monotonic()
+        self.first: tuple[int, float] | None = None
+        self.next, self.lines = FIRST, 0
+        self.live = console.is_interactive
+        if self.live:
+            stack.callback(self.bar.stop)
+            timer = Timer(FIRST, self.bar.start)
+            timer.daemon = True
+            timer.start()
+            stack.callback(timer.cancel)
+
+    def show(self, done: int, total: int, info: str) -> None:
+        """Show the state of the work.
+
+        Args:
+            done: finished pieces.
+            total: all pieces.
+            info: further text.
+        """
+        if self.first is None:
+            notes.show()
+        resumed = self.first is None and done > 1
+        if self.first is None:  # what was finished before a resumption says nothing about speed
+            self.first = (done, time.monotonic()) if resumed else (0, self.begin)
+        if not self.live:
+            self._line(done, total, info)
+        elif resumed:
+            self.bar.reset(self.task, total=total, completed=done, info=info)
+            self.bar.start()
+        else:
+            self.bar.update(self.task, completed=done, total=total, info=info)
+            self.bar.start()
+
+    def _line(self, done: int, total: int, info: str) -> None:
+        now = time.monotonic()
+        elapsed = now - self.begin
+        if elapsed < self.next or done >= total:
+            return
+        self.next = elapsed + PAUSES[min(self.lines, len(PAUSES) - 1)]
+        self.lines += 1
+        text = f"{self.title}: {done} of {total}, {self.label}{info}".rstrip(", ")
+        before, since = self.first or (done, now)
+        if done > before:
+            left = (now - since) / (done - before) * (total - done)
+            text += f", about {timedelta(seconds=round(left))} left"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -87,15 +143,3 @@ def _resume_note(stack: ExitStack) -> Iterator[None]:
         stack.close()
         console.print("interrupted: repeat the same command to resume where it stopped")
         raise
-
-
-def _bar(text: str) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(text),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )

@@ -9,6 +9,7 @@ measurements with noise of the same level,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import final
 
 from torch import Tensor
@@ -36,6 +37,10 @@ class MCG(Conditioner):
     y: Tensor
     zeta: NonNegative = 0.5
 
+    @cached_property
+    def descent(self) -> DPS:
+        """The gradient step, before the projection."""
+        return DPS(self.operator, self.y, self.zeta)
+
     def sampler(self, sampler: Sampler) -> Sampler:
-        descended = DPS(self.operator, self.y, self.zeta).sampler(sampler)
-        return after(descended, Proximal(self.operator, self.y).project)
+        return after(self.descent.sampler(sampler), Proximal(self.operator, self.y).project)

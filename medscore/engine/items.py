@@ -1,14 +1,15 @@
 """Sequential work on items whose results are saved, so that an interrupted run can be resumed.
 
-The state is a safetensors file: the tensors of item i are named ``i.NAME``, and the header holds
-the fingerprint of the run and the items' records as JSON.
+The state is a folder. Every finished item is a safetensors file in it, named by its number and
+written once; its header holds the fingerprint of the run and the item's record as JSON. A further
+file, ``point``, may hold the state of an unfinished item.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from medscore.errors import Interrupted, MedscoreError
-from medscore.io.files import atomic_write
+from medscore.errors import Interrupted, MedscoreError, WriteError
+from medscore.io.files import atomic_write, forget, remove_empty
 from medscore.io.json_files import parse_json
-from medscore.io.opening import is_there, regular_file
+from medscore.io.opening import is_regular, is_there, regular_file
+
+POINT = "point"
+"""Name of the state of an unfinished item."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,11 @@ class Item:
 
 
 @dataclass(frozen=True)
-class ItemFile:
-    """The file with the finished items of a run.
+class ItemFolder:
+    """The folder with the finished items of a run.
 
     Attributes:
-        path: the file; it exists only while the run is unfinished.
+        path: the folder; it exists only while the run is unfinished.
         fingerprint: identifies the run; items of another run are refused.
     """
 
@@ -49,86 +53,140 @@ class ItemFile:
     fingerprint: str
 
     def load(self) -> list[Item]:
-        """The finished items; an empty list if there is no file.
+        """The finished items; an empty list if there is no folder.
+
+        Raises:
+            MedscoreError: a file is damaged or belongs to another run.
+        """
+        if is_there(self.path) and not self.path.is_dir():
+            raise self._damaged("it is no folder")
+        items: list[Item] = []
+        while (item := self._read(_name(len(items)))) is not None:
+            items.append(item)
+        return items
+
+    def save(self, number: int, item: Item) -> None:
+        """Write a finished item, atomically; the state of an unfinished one is removed.
+
+        Args:
+            number: number of the item, from 0.
+            item: its result.
+
+        Raises:
+            WriteError: the folder cannot be written; the items before are kept.
+        """
+        self._write(_name(number), item)
+        self._file(POINT).unlink(missing_ok=True)
+
+    def saved_fingerprint(self) -> str | None:
+        """The fingerprint of the run whose items are saved; None if there are none to read."""
+        for path in (self._file(_name(0)), self._file(POINT)):
+            if not is_regular(path):
+                continue
+            try:
+                with safe_open(path, framework="pt") as file:
+                    return (file.metadata() or {}).get("fingerprint")
+            except (SafetensorError, OSError):  # load refuses it
+                return None
+        return None
+
+    def load_point(self) -> Item | None:
+        """The state of the unfinished item; None if there is none.
 
         Raises:
             MedscoreError: the file is damaged or belongs to another run.
         """
-        if not is_there(self.path):
-            return []
-        try:
-            with safe_open(regular_file(self.path), framework="pt") as file:
-                header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            fingerprint, records = (
-                header["fingerprint"],
-                parse_json(header["records"], finite=False),
-            )
-            items = [Item(dict(record)) for record in records]
-            for key, tensor in tensors.items():
-                number, _, name = key.partition(".")
-                items[int(number)].tensors[name] = tensor
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise MedscoreError(
-                f"cannot be read as the state of an interrupted run ({error})",
-                where=self.path, hint="remove it",
-            ) from error  # fmt: skip
-        if fingerprint != self.fingerprint:
-            raise MedscoreError(
-                "is the state of another run, with other settings or input", where=self.path,
-                hint="repeat that run to finish it, or remove the file",
-            )  # fmt: skip
-        return items
+        return self._read(POINT)
 
-    def save(self, items: Sequence[Item]) -> None:
-        """Write the finished items atomically.
+    def save_point(self, item: Item) -> None:
+        """Write the state of the unfinished item, atomically.
 
         Args:
-            items: all finished items in order.
+            item: the state.
+
+        Raises:
+            WriteError: the folder cannot be written; the last saved state is kept.
         """
-        tensors = {
-            f"{number}.{name}": tensor.detach().cpu().contiguous()
-            for number, item in enumerate(items)
-            for name, tensor in item.tensors.items()
-        }
-        records = json.dumps([item.record for item in items])
-        header = {"fingerprint": self.fingerprint, "records": records}
-        atomic_write(self.path, save(tensors, metadata=header))
+        self._write(POINT, item)
 
     def remove(self) -> None:
-        """Delete the file after the results of the run were written."""
-        self.path.unlink(missing_ok=True)
+        """Delete the folder after the results of the run were written."""
+        forget([self.path])
+
+    def _file(self, name: str) -> Path:
+        return self.path / f"{name}.safetensors"
+
+    def _write(self, name: str, item: Item) -> None:
+        tensors = {key: x.detach().cpu().contiguous() for key, x in item.tensors.items()}
+        header = {"fingerprint": self.fingerprint, "record": json.dumps(item.record)}
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            atomic_write(self._file(name), save(tensors, metadata=header))
+        except OSError as error:
+            raise WriteError(self.path, error) from error
+        except WriteError:
+            remove_empty([self.path])
+            raise
+
+    def _read(self, name: str) -> Item | None:
+        path = self._file(name)
+        if not is_there(path):
+            return None
+        try:
+            with safe_open(regular_file(path), framework="pt") as file:
+                header = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            fingerprint = header["fingerprint"]
+            record = dict(parse_json(header["record"], finite=False))
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damaged(f"{path.name}: {error}") from error
+        if fingerprint != self.fingerprint:
+            raise MedscoreError(
+                "is the saved state of another run, with other settings or input", where=self.path,
+                hint="repeat that run to finish it, or remove the folder",
+            )  # fmt: skip
+        return Item(record, tensors)
+
+    def _damaged(self, what: str) -> MedscoreError:
+        return MedscoreError(
+            f"cannot be read as the saved state of an interrupted run ({what})",
+            where=self.path, hint="remove it",
+        )  # fmt: skip
+
+
+def _name(number: int) -> str:
+    return f"{number:07d}"
 
 
 def run_items(
     count: int,
     work: Callable[[int], Item],
-    file: ItemFile | None = None,
+    folder: ItemFolder | None = None,
     on_item: Callable[[int, Item], None] = lambda done, item: None,
 ) -> list[Item]:
     """Compute the items 0 to ``count`` - 1 in order; an interrupted run resumes at the next item.
 
-    The file is left in place: call :meth:`ItemFile.remove` after the results were written.
+    The folder is left in place: call :meth:`ItemFolder.remove` after the results were written.
 
     Args:
         count: number of items.
         work: computes the result of the item with the given index.
-        file: file for finished items; None to save nothing.
+        folder: folder for finished items; None to save nothing.
         on_item: called after every item with the number of finished items and its result.
 
     Raises:
-        MedscoreError: the file is damaged or belongs to another run.
+        MedscoreError: a saved item is damaged or belongs to another run.
         Interrupted: Ctrl-C during a run that saves its items.
     """
-    items = [] if file is None else file.load()
+    items = [] if folder is None else folder.load()
     try:
         for index in range(len(items), count):
             items.append(work(index))
-            if file is not None:
-                file.save(items)
+            if folder is not None:
+                folder.save(index, items[-1])
             on_item(index + 1, items[-1])
     except KeyboardInterrupt as stop:
-        if file is None:
+        if folder is None:
             raise
         raise Interrupted from stop
     return items
@@ -144,11 +202,11 @@ def fingerprint_of(*parts: Any) -> str:
 
 
 def state_path(output: Path, title: str = "") -> Path:
-    """The state file of an interrupted run: a hidden file beside its output.
+    """The saved state of an interrupted run: a hidden folder beside its output.
 
     Args:
         output: file or folder that the run writes.
-        title: distinguishes several state files of the same output.
+        title: distinguishes several states of the same output.
     """
     name = f"{output.name}.{title}" if title else output.name
-    return output.parent / f".{name}.resume.safetensors"
+    return output.parent / f".{name}.resume"

@@ -6,15 +6,28 @@ batches only for speed, so results do not depend on the batch size.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
-from medscore.engine.resume import Point, Progress, Residual, load_progress, save_progress
+from medscore.engine.items import ItemFolder
+from medscore.engine.resume import (
+    Finished,
+    Point,
+    Progress,
+    Residual,
+    Spent,
+    compute_kept,
+    load_progress,
+    save_batch,
+    save_point,
+)
 from medscore.errors import MedscoreError
 from medscore.priors.base import Prior
 from medscore.priors.counted import Counted, _per_sample
@@ -33,6 +46,11 @@ def _unchanged(x: State) -> State:
         x: finished items, (batch, ...).
     """
     return x
+
+
+def _no_calls() -> int:
+    """No operator, no calls."""
+    return 0
 
 
 @dataclass(frozen=True)
@@ -81,12 +99,13 @@ class Job:
         batch_size: number of items that are processed together.
         device: device of the state.
         bf16: whether the network runs in bf16 autocast.
-        state: file that keeps an interrupted run; None to keep none.
+        state: folder that keeps an interrupted run; None to keep none.
         fingerprint: identifies the job; a state of another job is refused.
         save_every: number of steps between saves of the state, and between entries of the history.
         denoise: whether to end with Tweedie's denoised image, which takes one more evaluation
             (Song 2022, B.5.7); otherwise the result is the state at the last time, which still
             contains the noise of that time.
+        calls: the number of operator calls so far in this process.
     """
 
     seeds: Sequence[int]
@@ -100,6 +119,7 @@ class Job:
     fingerprint: str = ""
     save_every: int = 20
     denoise: bool = True
+    calls: Callable[[], int] = _no_calls
 
 
 @dataclass(frozen=True)
@@ -110,18 +130,23 @@ class Samples:
         x: finished items in order, (n, *shape).
         nfe: network evaluations per item; the mean, rounded up, if they differ.
         history: residuals of the noisy states during sampling.
+        calls: operator calls, over all parts of an interrupted run.
+        seconds: wall time, over all parts of an interrupted run.
     """
 
     x: Tensor
     nfe: int
     history: tuple[Residual, ...]
+    calls: int = 0
+    seconds: float = 0.0
 
 
 def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Samples:
     """Sample every item of the job.
 
-    The progress is saved every ``save_every`` steps and on an interrupt (Ctrl-C). The same job
-    resumes it with identical results, and removes the file at its end.
+    Every finished batch is saved, and every ``save_every`` steps and on an interrupt (Ctrl-C) the
+    state of the unfinished one. The same job resumes with identical results. The state is left in
+    place, to be removed after the results were written.
 
     Args:
         job: the sampling run.
@@ -130,52 +155,65 @@ def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Sa
     Raises:
         MedscoreError: a sample became NaN or diverged, or the saved state belongs to another job.
     """
-    progress = load_progress(job.state, job.fingerprint) if job.state else Progress()
+    state = ItemFolder(job.state, job.fingerprint) if job.state else None
+    progress = load_progress(state) if state else Progress()
     _check_fits(job, progress)
     items = list(range(len(job.seeds)))
     chunks = [items[i : i + job.batch_size] for i in range(0, len(items), job.batch_size)]
-    steps = len(job.times) - 1
+    done, point, steps = list(progress.done), progress.point, len(job.times) - 1
     try:
         with torch.no_grad():
-            for number in range(len(progress.done), len(chunks)):
-                walk = _Walk(job, chunks[number], progress)
-                for progress in walk.steps():
-                    assert progress.point is not None
-                    done = number * steps + progress.point.step
-                    on_step(StepInfo(done, len(chunks) * steps, walk.counted.nfe))
-                    if progress.point.step % job.save_every == 0:
-                        _save(job, progress)
-                result, spent = walk.end(progress)
-                spent += progress.evaluations
-                progress = Progress((*progress.done, result), progress.history, None, spent)
-                if number + 1 < len(chunks):
-                    _save(job, progress)
+            for number in range(len(done), len(chunks)):
+                walk = _Walk(job, number, chunks[number], point)
+                for point in walk.steps():
+                    on_step(
+                        StepInfo(number * steps + point.step, len(chunks) * steps, walk.counted.nfe)
+                    )
+                    if state and point.step % job.save_every == 0:
+                        save_point(state, point)
+                assert point is not None
+                done.append(walk.end(point))
+                point = None
+                if state:
+                    save_batch(state, number, done[-1])
     except KeyboardInterrupt:
-        _save(job, progress)
+        if state and point is not None:
+            save_point(state, point)
         raise
-    if job.state is not None:
-        job.state.unlink(missing_ok=True)
-    nfe = _per_sample(progress.evaluations, len(items))
-    return Samples(torch.cat(progress.done), nfe, progress.history)
+    spent = [batch.spent for batch in done]
+    return Samples(
+        x=torch.cat([batch.x for batch in done]),
+        nfe=_per_sample(sum(each.evaluations for each in spent), len(items)),
+        history=tuple(chain.from_iterable(each.history for each in spent)),
+        calls=sum(each.calls for each in spent),
+        seconds=sum(each.seconds for each in spent),
+    )
 
 
 class _Walk:
-    """The steps of one batch along the time grid; each step yields the complete progress."""
+    """The steps of one batch along the time grid; each step yields the state of the batch."""
 
-    def __init__(self, job: Job, items: Sequence[int], start: Progress) -> None:
-        self.job, self.items, self.start = job, items, start
+    def __init__(self, job: Job, number: int, items: Sequence[int], start: Point | None) -> None:
+        self.job, self.number, self.items, self.start = job, number, items, start
+        self.before = Spent() if start is None else start.spent
+        self.since, self.calls = time.perf_counter(), job.calls()
         self.batch = job.batches(items)
         self.counted = Counted(self.batch.prior, items=len(items), bf16=job.bf16)
         self.prior = self.batch.conditioner.prior(self.counted)
         sampler = self.batch.sampler.prepared(self.batch.prior.sde, job.times)
         self.sampler = self.batch.conditioner.sampler(sampler)
         self.grid = job.times.to(job.device)
+        if start is not None:
+            compute_kept(self.batch.conditioner)
+            self.calls = job.calls()  # those of the preparation were counted before
+            self.counted.evaluations = start.spent.evaluations
 
-    def steps(self) -> Iterator[Progress]:
+    def steps(self) -> Iterator[Point]:
         """Step from the saved point, or from a draw of noise, to the end of the time grid."""
-        job, progress, sampler = self.job, self.start, self.sampler
+        job, sampler = self.job, self.sampler
         noise = Noise([job.seeds[i] for i in self.items])
-        if (point := progress.point) is None:
+        history = self.before.history
+        if (point := self.start) is None:
             blank = torch.zeros(len(self.items), *job.shape, device=job.device)
             x = self.prior.sde.prior_sample(noise(blank))
             memory, first = sampler.init(x), 0
@@ -183,39 +221,46 @@ class _Walk:
             x, first = point.x.to(job.device), point.step
             memory = {k: v.to(job.device) for k, v in point.memory.items()}
             noise.restore(point.noise)
-            self.counted.evaluations = point.evaluations
             if first == len(self.grid) - 1:
-                yield progress
+                yield point
         for step in range(first, len(self.grid) - 1):
             t, s = (self.grid[i].expand(len(self.items)) for i in (step, step + 1))
             x, memory = sampler.step(self.prior, x, t, s, noise, memory)
-            history = progress.history
             _watch(self.prior.sde, x, s, step + 1, self.items, history)
             if (step + 1) % job.save_every == 0 and self.batch.residual is not None:
                 worst = float(self.batch.residual(x).max())
-                history = (*history, Residual(len(progress.done), step + 1, worst))
-            at = Point(x, memory, noise.state(), step + 1, self.counted.evaluations)
-            progress = replace(progress, history=history, point=at)
-            yield progress
+                history = (*history, Residual(self.number, step + 1, worst))
+            spent = self.spent(history)
+            yield Point(self.number, x, memory, noise.state(), step + 1, spent)
 
-    def end(self, progress: Progress) -> tuple[Tensor, int]:
-        """Denoise and finish the batch; returns the result on the CPU and the evaluations spent."""
-        assert progress.point is not None
-        x = progress.point.x.to(self.job.device)
+    def end(self, point: Point) -> Finished:
+        """Denoise and finish the batch; its result is on the CPU."""
+        x = point.x.to(self.job.device)
         if self.job.denoise:
             x = self.prior.denoise(x, self.grid[-1].expand(len(self.items)))
-        return self.batch.finish(x).cpu(), self.counted.evaluations
+        return Finished(self.batch.finish(x).cpu(), self.spent(point.spent.history))
+
+    def spent(self, history: tuple[Residual, ...]) -> Spent:
+        """The cost of the batch so far."""
+        return Spent(
+            self.counted.evaluations,
+            self.before.calls + self.job.calls() - self.calls,
+            self.before.seconds + time.perf_counter() - self.since,
+            history,
+        )
 
 
 def _check_fits(job: Job, progress: Progress) -> None:
     """Reject saved progress whose arrays do not fit the job."""
-    todo = len(job.seeds) - sum(len(done) for done in progress.done)
-    shapes = [done.shape[1:] for done in progress.done]
+    done = [batch.x for batch in progress.done]
+    todo = len(job.seeds) - sum(len(x) for x in done)
+    shapes = [x.shape[1:] for x in done]
     fits = todo >= 0
     if (point := progress.point) is not None:
         shapes.append(point.x.shape[1:])
         expected = min(job.batch_size, todo)
         generator = torch.Generator().get_state()
+        fits &= point.batch == len(done)
         fits &= len(point.x) == expected and point.noise.dtype == generator.dtype
         fits &= point.noise.shape == (expected, len(generator))
         fits &= 0 < point.step < len(job.times)
@@ -223,11 +268,6 @@ def _check_fits(job: Job, progress: Progress) -> None:
         raise MedscoreError(
             "the saved state does not fit the run", where=job.state or "memory", hint="remove it"
         )
-
-
-def _save(job: Job, progress: Progress) -> None:
-    if job.state is not None:
-        save_progress(job.state, job.fingerprint, progress)
 
 
 def _watch(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from medscore.engine.resume import saved_fingerprint
+from medscore.engine.items import ItemFolder
 from medscore.priors.base import Prior
 from medscore.priors.precision import PRECISIONS, Choice, choose_precision
 
@@ -32,7 +32,9 @@ def settle(
         state: file that keeps the interrupted run; None if none is kept.
         fingerprint: the fingerprint of the run in a given precision.
     """
-    saved = saved_fingerprint(state) if asked == "auto" and state is not None else None
+    saved = (
+        ItemFolder(state, "").saved_fingerprint() if asked == "auto" and state is not None else None
+    )
     began = [name for name in PRECISIONS if saved is not None and fingerprint(name) == saved]
     chosen = Choice(began[0], "state") if began else None
     return chosen or choose_precision(asked, prior, shape, device)

@@ -1,21 +1,20 @@
-"""The state of an interrupted sampling run, and its safetensors file."""
+"""The saved state of an interrupted sampling run: finished batches, and a point of the next one."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from medscore.errors import Interrupted, MedscoreError
-from medscore.io.files import atomic_write
-from medscore.io.json_files import parse_json
-from medscore.io.opening import is_there, regular_file
+from medscore.conditioners.base import Conditioner
+from medscore.engine.items import Item, ItemFolder
+from medscore.errors import Interrupted, MedscoreError, WriteError
+from medscore.io.files import forget
 from medscore.samplers.base import Memory
 
 
@@ -35,22 +34,71 @@ class Residual:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What a batch has cost so far, over all parts of an interrupted run.
+
+    Work that is lost in a kill, and done again, counts once.
+
+    Attributes:
+        evaluations: number of network evaluations, summed over the samples of the batch.
+        calls: number of operator calls.
+        seconds: wall time.
+        history: residuals so far.
+    """
+
+    evaluations: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+    history: tuple[Residual, ...] = ()
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Spent:
+        """The costs that :meth:`record` described.
+
+        Args:
+            record: values that JSON can hold.
+        """
+        history = tuple(Residual(**entry) for entry in record["history"])
+        counts = int(record["evaluations"]), int(record["calls"])
+        return cls(*counts, float(record["seconds"]), history)
+
+    def record(self) -> dict[str, Any]:
+        """The costs as values that JSON can hold."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Point:
     """The state of an unfinished batch.
 
     Attributes:
+        batch: number of the batch, from 0.
         x: the state after ``step`` steps, (batch, ...).
         memory: memory of the sampler.
         noise: states of the noise generators, (batch, bytes).
         step: number of finished steps.
-        evaluations: number of network evaluations, summed over the samples of the batch.
+        spent: cost of the batch so far.
     """
 
+    batch: int
     x: Tensor
     memory: Memory
     noise: Tensor
     step: int
-    evaluations: int
+    spent: Spent
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished batch.
+
+    Attributes:
+        x: its results.
+        spent: its cost.
+    """
+
+    x: Tensor
+    spent: Spent
 
 
 @dataclass(frozen=True)
@@ -58,118 +106,97 @@ class Progress:
     """The state of a sampling run.
 
     Attributes:
-        done: results of the finished batches.
-        history: residuals so far.
+        done: the finished batches.
         point: state of the unfinished batch; None between batches.
-        evaluations: number of network evaluations, summed over the samples of finished batches.
     """
 
-    done: tuple[Tensor, ...] = ()
-    history: tuple[Residual, ...] = ()
+    done: tuple[Finished, ...] = ()
     point: Point | None = None
-    evaluations: int = 0
 
 
-def save_progress(path: Path, fingerprint: str, progress: Progress) -> None:
-    """Write the state of a run, atomically.
+def save_batch(folder: ItemFolder, number: int, batch: Finished) -> None:
+    """Write a finished batch, atomically.
 
     Args:
-        path: file to write.
-        fingerprint: identifies the run.
-        progress: state of the run.
+        folder: folder of the run's state.
+        number: number of the batch, from 0.
+        batch: the batch.
     """
-    tensors = {f"done.{i}": value for i, value in enumerate(progress.done)}
-    header = {
-        "fingerprint": fingerprint,
-        "history": json.dumps([asdict(entry) for entry in progress.history]),
-        "finished": str(progress.evaluations),
-    }
-    if (point := progress.point) is not None:
-        tensors |= {"x": point.x, "noise": point.noise}
-        tensors |= {f"memory.{k}": v for k, v in point.memory.items()}
-        header |= {"step": str(point.step), "evaluations": str(point.evaluations)}
-    cpu = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    atomic_write(path, save(cpu, metadata=header))
+    folder.save(number, Item(batch.spent.record(), {"x": batch.x}))
 
 
-def load_progress(path: Path, fingerprint: str) -> Progress:
-    """Read the state of a run; it is empty if there is no file.
+def save_point(folder: ItemFolder, point: Point) -> None:
+    """Write the state of the unfinished batch, atomically.
 
     Args:
-        path: file that :func:`save_progress` wrote.
-        fingerprint: identifies the run.
+        folder: folder of the run's state.
+        point: state of the batch.
+    """
+    memory = {f"memory.{name}": value for name, value in point.memory.items()}
+    record = {**point.spent.record(), "batch": point.batch, "step": point.step}
+    folder.save_point(Item(record, {"x": point.x, "noise": point.noise, **memory}))
+
+
+def load_progress(folder: ItemFolder) -> Progress:
+    """Read the state of a run; it is empty if there is no folder.
+
+    Args:
+        folder: folder of the run's state.
 
     Raises:
-        MedscoreError: the file cannot be read, or belongs to a run with another fingerprint.
+        MedscoreError: a file cannot be read, or belongs to a run with another fingerprint.
     """
-    if not is_there(path):
-        return Progress()
+    done, point = folder.load(), folder.load_point()
     try:
-        with safe_open(regular_file(path), framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise MedscoreError(
-            f"the saved state cannot be read ({error})", where=path, hint="remove it"
-        ) from error
-    if header.get("fingerprint") != fingerprint:
-        raise MedscoreError(
-            "the saved state is of a run with other settings or input",
-            where=path,
-            hint="repeat that run to finish it, or remove the file",
-        )
-    try:
-        return _parse(header, tensors)
+        finished = tuple(Finished(item.tensors["x"], Spent.of(item.record)) for item in done)
+        if point is None or int(point.record["batch"]) < len(finished):
+            return Progress(finished)
+        return Progress(finished, _point(point))
     except (KeyError, TypeError, ValueError) as error:
         raise MedscoreError(
-            f"the saved state is incomplete ({error})", where=path, hint="remove it"
+            f"the saved state is incomplete ({error})", where=folder.path, hint="remove it"
         ) from error
 
 
-def saved_fingerprint(path: Path) -> str | None:
-    """The fingerprint of the run whose state a file holds; None if it cannot be read.
+def _point(item: Item) -> Point:
+    prefix = "memory."
+    return Point(
+        batch=int(item.record["batch"]),
+        x=item.tensors["x"],
+        memory={k.removeprefix(prefix): v for k, v in item.tensors.items() if k.startswith(prefix)},
+        noise=item.tensors["noise"],
+        step=int(item.record["step"]),
+        spent=Spent.of(item.record),
+    )
+
+
+def compute_kept(conditioner: Conditioner) -> None:
+    """Compute what a conditioner computes at its first step and keeps, such as the norm of A.
+
+    A resumed run does so before it counts operator calls, because the first part counted them.
 
     Args:
-        path: file that :func:`save_progress` wrote.
+        conditioner: its cached properties are computed, and those of its parts.
     """
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("fingerprint")
-    except (SafetensorError, OSError):  # load_progress refuses it
-        return None
-
-
-def _parse(header: dict[str, str], tensors: dict[str, Tensor]) -> Progress:
-    finished = sum(name.startswith("done.") for name in tensors)
-    prefix = "memory."
-    point = None
-    if "x" in tensors:
-        point = Point(
-            x=tensors["x"],
-            memory={k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)},
-            noise=tensors["noise"],
-            step=int(header["step"]),
-            evaluations=int(header["evaluations"]),
-        )
-    return Progress(
-        done=tuple(tensors[f"done.{i}"] for i in range(finished)),
-        history=tuple(Residual(**entry) for entry in parse_json(header["history"], finite=False)),
-        point=point,
-        evaluations=int(header["finished"]),
-    )
+    kind = type(conditioner)
+    for name in dir(kind):
+        if isinstance(getattr(kind, name, None), cached_property):
+            getattr(conditioner, name)
+    for part in vars(conditioner).values():
+        if isinstance(part, Conditioner):
+            compute_kept(part)
 
 
 @contextmanager
 def resumable(state: Path | None) -> Iterator[None]:
-    """Guard work that saves its state in a file.
+    """Guard work that saves its state in a folder.
 
     Ctrl-C becomes :class:`~medscore.errors.Interrupted`. After an error, a state that this run
-    created is removed, because it would refuse a run with corrected settings.
+    created is removed, because it would refuse a run with corrected settings; but not after a full
+    disk, which is no fault of the settings.
 
     Args:
-        state: the file; None if no state is kept.
+        state: the folder; None if no state is kept.
     """
     continued = state is not None and state.exists()
     try:
@@ -178,7 +205,9 @@ def resumable(state: Path | None) -> Iterator[None]:
         if state is None:
             raise
         raise Interrupted from stop
+    except WriteError:
+        raise
     except MedscoreError:
         if state is not None and not continued:
-            state.unlink(missing_ok=True)
+            forget([state])
         raise

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medscore.errors import MedscoreError, reading
-from medscore.io.files import atomic_write
+from medscore.errors import WriteError, reading
+from medscore.io.files import PART, atomic_write
 from medscore.io.json_files import read_json
 from medscore.io.numpy_files import open_npz
 from medscore.io.opening import is_there
@@ -139,19 +139,17 @@ class Store:
             return {name: archive[name] for name in archive}
 
     def make(self) -> None:
-        """Create the folder.
+        """Create the folder, and remove what a killed run left unfinished in it.
 
         Raises:
-            MedscoreError: the folder cannot be created.
+            WriteError: the folder cannot be created.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for left in self.folder.glob(f"{PART}*"):
+                left.unlink()
         except OSError as error:
-            raise MedscoreError(
-                f"cannot be written ({error.strerror})",
-                where=self.folder,
-                hint="choose another folder",
-            ) from error
+            raise WriteError(self.folder, error) from error
 
     def _file(self, key: str) -> Path:
         return self.folder / f"{key}.json"

@@ -17,6 +17,7 @@ from medscore.evaluation.report import Outcome, write_report
 from medscore.evaluation.spread import Spread, cluster, processes
 from medscore.evaluation.table import rows_of
 from medscore.io.configs import config_path
+from medscore.io.files import working_folder
 from medscore.io.machine import cores
 from medscore.registry.checks import check_counts
 
@@ -105,15 +106,17 @@ def evaluate(
     cases = cohort(spec.cohort, data)
     check(spec, cases, path)
     spread = run.spread()
-    networks = _networks(spec, run.networks or output / "networks", train)
-    store = Store(output / "cells")
-    store.make()
-    work = pieces(spec, cases, path, networks)
-    cells = fill(store, work, spread, run.on_cell)
-    outcome = Outcome(spec, convention, cases, rows_of(cells), pictured(store, work))
     own = str(config) if path != Path(config) else f"{spec.name}.yaml"  # not the file's name
     command = _command(own, output, only, parameters, keep_identity)
-    return write_report(output, outcome, command, keep_identity=keep_identity)
+    results = "cells/*.json", "networks/*/state.safetensors"
+    with working_folder(output, lambda: any(any(output.glob(each)) for each in results)):
+        networks = _networks(spec, run.networks or output / "networks", train)
+        store = Store(output / "cells")
+        store.make()
+        work = pieces(spec, cases, path, networks)
+        cells = fill(store, work, spread, run.on_cell)
+        outcome = Outcome(spec, convention, cases, rows_of(cells), pictured(store, work))
+        return write_report(output, outcome, command, keep_identity=keep_identity)
 
 
 def _command(

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Any, TypeVar
@@ -61,12 +63,29 @@ def processes(count: int, threads: int) -> Spread:
         workers = pool(min(count, max(1, len(pieces))), threads)
         try:
             futures = {workers.submit(work, piece): place for place, piece in enumerate(pieces)}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            with whole():
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
         finally:
             workers.shutdown(wait=True, cancel_futures=True)
 
     return run
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """State what to do after the operating system ended a worker process.
+
+    Raises:
+        MedscoreError: a worker ended before its work did.
+    """
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise MedscoreError(
+            "a worker process was killed, often because memory ran out",
+            hint="repeat the command, which resumes, with fewer processes",
+        ) from error
 
 
 def pool(count: int, threads: int) -> ProcessPoolExecutor:

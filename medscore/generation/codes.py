@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,17 +69,20 @@ def check_same_latents(contract: DataContract, other: DataContract) -> None:
         )
 
 
-def write_codes(codes: Codes, file: Path, *, keep_identity: bool = False) -> None:
+def write_codes(
+    codes: Codes, file: Path, states: Sequence[Path] = (), *, keep_identity: bool = False
+) -> None:
     """Write codes to a NumPy archive, atomically.
 
     Args:
         codes: the codes.
         file: the archive (.npz) with ``code``, ``image`` (labels), ``prior`` (hash), ``sde`` and
             ``nfe``.
+        states: saved states of the run, which are removed afterwards.
         keep_identity: whether it states the names of the files too, as ``name``.
     """
     names = {"name": np.array(codes.names)} if keep_identity else {}
-    with atomic_path(file) as unfinished, unfinished.open("wb") as stream:
+    with atomic_path(file, states) as unfinished, unfinished.open("wb") as stream:
         np.savez_compressed(
             stream, allow_pickle=False, code=codes.code.numpy(), image=np.array(codes.labels),
             prior=np.array(codes.prior_sha256), sde=np.array(codes.sde), nfe=np.array(codes.nfe),

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 import medscore
-from medscore.engine.items import Item, ItemFile, fingerprint_of, run_items, state_path
+from medscore.engine.items import Item, ItemFolder, fingerprint_of, run_items, state_path
 from medscore.engine.loop import StepInfo
 from medscore.errors import MedscoreError
 from medscore.generation.codes import (
@@ -27,6 +28,7 @@ from medscore.generation.codes import (
 from medscore.generation.gallery import GeneratedImages, with_versions, write_gallery
 from medscore.generation.latent import compare_codes, decode, encode
 from medscore.io.files import atomic_folder, check_absent, check_new
+from medscore.io.locks import lock_beside, run_lock
 from medscore.io.opening import file_sha256
 from medscore.likelihood.inputs import Files, check_limit, read_images
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
@@ -109,35 +111,36 @@ def encode_images(
     flow.check()
     check_limit(limit)
     file = None if output is None else Path(output)
+    states = () if file is None else tuple(state_path(file, t) for t in ("encode", "against"))
     if file is not None:
-        check_new(file)
+        check_new(file, states)
         if file.suffix != ".npz":
             raise MedscoreError("is not named .npz", where=file, hint="end its name with .npz")
     own = read_checkpoint(prior_path(str(prior)))
     found = read_images(images, own.contract, spacing_mm=spacing_mm, accept=accept, limit=limit)
-    priors = [(str(prior), own, "encode")]
+    priors = [(str(prior), own)]
     if against is not None:
         other = read_checkpoint(prior_path(str(against)))
         check_same_latents(own.contract, other.contract)
         if len(found.x) < 2:
             raise MedscoreError("`against` with a single image", hint="give two images or more")
-        priors.append((str(against), other, "against"))
+        priors.append((str(against), other))
     chosen = resolve_device(device)
     runs = [
-        _Run(encode, flow, name, checkpoint.sha256, chosen, found.x,
-             None if file is None else state_path(file, title))
-        for name, checkpoint, title in priors
-    ]  # fmt: skip
-    results = [run.each(_part_of(on_step, i, len(runs))) for i, run in enumerate(runs)]
-    (code, nfe), *others = results
-    codes = Codes(
-        code, found.names, found.labels, own.sha256, sde_json(own.contract), nfe,
-        compare_codes(code, others[0][0]) if others else None,
-    )  # fmt: skip
-    if file is not None:
-        write_codes(codes, file, keep_identity=keep_identity)
-    for run in runs:
-        run.forget()
+        _Run(encode, flow, name, checkpoint.sha256, chosen, found.x, state)
+        for (name, checkpoint), state in zip_longest(priors, states[: len(priors)])
+    ]
+    with nullcontext() if file is None else run_lock(lock_beside(file), file):
+        if file is not None:
+            check_new(file)  # another run may have written it since
+        results = [run.each(_part_of(on_step, i, len(runs))) for i, run in enumerate(runs)]
+        (code, nfe, _), *others = results
+        codes = Codes(
+            code, found.names, found.labels, own.sha256, sde_json(own.contract), nfe,
+            compare_codes(code, others[0][0]) if others else None,
+        )  # fmt: skip
+        if file is not None:
+            write_codes(codes, file, states, keep_identity=keep_identity)
     return codes
 
 
@@ -180,18 +183,19 @@ def decode_codes(
     check_ranges(("temperature", temperature, 0, 100))
     check_counts(("between", between, 0, 10_000))
     folder, source = None if output is None else Path(output), Path(codes)
+    state = None if folder is None else state_path(folder, "decode")
+    states = () if state is None else (state,)
     if folder is not None:
-        check_absent(folder)
+        check_absent(folder, states)
     checkpoint = read_checkpoint(prior_path(str(prior)))
     contract = checkpoint.contract
     code, sha256 = read_codes(source, contract)
     if between:
         code = between_codes(code, between, source)
-    begin, state = time.perf_counter(), None if folder is None else state_path(folder, "decode")
     code = code * temperature
     run = _Run(decode, flow, str(prior), checkpoint.sha256, resolve_device(device), code, state)
-    with nullcontext() if folder is None else atomic_folder(folder) as unfinished:
-        x, nfe = run.each(on_step)
+    with nullcontext() if folder is None else atomic_folder(folder, states) as unfinished:
+        x, nfe, seconds = run.each(on_step)
         record = {
             "settings": {**asdict(flow), "temperature": temperature, "between": between},
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
@@ -201,12 +205,11 @@ def decode_codes(
                 **({"file": source.name} if keep_identity else {}),
             },
             "nfe_per_sample": nfe,
-            "seconds": round(time.perf_counter() - begin, 2),
+            "seconds": round(seconds, 2),
         }
         result = GeneratedImages(x, nfe, with_versions(record), contract, x, between or None)
         if unfinished is not None:
             write_gallery(result, unfinished)
-    run.forget()
     return result
 
 
@@ -214,7 +217,7 @@ def decode_codes(
 class _Run:
     """Images ``x``, encoded or decoded one after another under a prior.
 
-    ``sha256`` is the hash of the prior's weights, ``state`` the file that keeps finished images.
+    ``sha256`` is the hash of the prior's weights, ``state`` the folder that keeps finished images.
     """
 
     solve: Callable[..., Tensor]
@@ -226,36 +229,34 @@ class _Run:
     state: Path | None
 
     @property
-    def file(self) -> ItemFile | None:
+    def folder(self) -> ItemFolder | None:
         """The finished images of an interrupted run."""
         if self.state is None:
             return None
         content = hashlib.sha256(self.x.numpy().tobytes()).hexdigest()
         parts = (medscore.__version__, self.sha256, asdict(self.flow), content)
-        return ItemFile(self.state, fingerprint_of(*parts))
+        return ItemFolder(self.state, fingerprint_of(*parts))
 
-    def each(self, on_step: Progress) -> tuple[Tensor, int]:
-        """Results (n, channel, H, W) on the CPU, and their mean NFE, rounded up."""
+    def each(self, on_step: Progress) -> tuple[Tensor, int, float]:
+        """Results (n, channel, H, W) on the CPU, their mean NFE, rounded up, and the seconds."""
         network = load_prior(prior_path(self.prior), device=self.device).to(self.flow.dtype)
         count, tolerance = len(self.x), self.flow.tolerance
 
         def work(index: int) -> Item:
+            begin = time.perf_counter()
             counted = Counted(network, tell=lambda nfe: on_step(StepInfo(index, count, nfe)))
             one = self.x[index : index + 1].to(self.device, self.flow.dtype)
             found = self.solve(counted, one, rtol=tolerance, atol=tolerance).cpu()
-            return Item({"nfe": counted.nfe}, {"x": found})
+            record = {"nfe": counted.nfe, "seconds": time.perf_counter() - begin}
+            return Item(record, {"x": found})
 
         def show(done: int, item: Item) -> None:
             on_step(StepInfo(done, count, item.record["nfe"]))
 
-        items = run_items(count, work, self.file, show)
+        items = run_items(count, work, self.folder, show)
         nfe = -(-sum(item.record["nfe"] for item in items) // count)
-        return torch.cat([item.tensors["x"] for item in items]), nfe
-
-    def forget(self) -> None:
-        """Remove the finished images of the run, once its results are written."""
-        if (file := self.file) is not None:
-            file.remove()
+        seconds = sum(item.record["seconds"] for item in items)
+        return torch.cat([item.tensors["x"] for item in items]), nfe, seconds
 
 
 def _part_of(on_step: Progress, number: int, runs: int) -> Progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -174,8 +173,10 @@ def generate(
     )  # fmt: skip
     settings.check()
     folder = None if output is None else Path(output)
+    state = None if folder is None else state_path(folder)
+    states = () if state is None else (state,)
     if folder is not None:
-        check_absent(folder)
+        check_absent(folder, states)
     if (classifier is None) != (label is None):
         raise MedscoreError("`classifier` and `label` go together", hint="give both, or neither")
     if classifier is None and strength != 1.0:
@@ -213,14 +214,12 @@ def generate(
         run = its(precision)
         return fingerprint_of(medscore.__version__, checkpoint.sha256, request.origin, run)
 
-    state = None if folder is None else state_path(folder)
     shape = contract.channels, contract.size, contract.size
     if precision == "auto" and classifier is not None:  # its gradients were not compared
         used = Choice("float32", "classifier")
     else:
         used = settle(precision, network, shape, chosen, state, fingerprint)
-    begin = time.perf_counter()
-    with nullcontext() if folder is None else atomic_folder(folder) as unfinished:
+    with nullcontext() if folder is None else atomic_folder(folder, states) as unfinished:
         with resumable(state):
             found = draw(
                 network, contract, replace(settings, precision=used.name), request, chosen, state,
@@ -232,7 +231,7 @@ def generate(
             **request.origin,
             "precision": used.record(),
             "nfe_per_sample": found.nfe,
-            "seconds": round(time.perf_counter() - begin, 2),
+            "seconds": round(found.seconds, 2),
         }
         shown, columns = request.sheet(found.x)
         result = GeneratedImages(
@@ -261,7 +260,7 @@ def draw(
         settings: sampler, time grid, precision and batch size.
         request: the images to draw.
         device: device to draw on.
-        state: file with the state of an interrupted run; None keeps none.
+        state: folder with the state of an interrupted run; None keeps none.
         fingerprint: identifies the run.
         on_step: called after every sampling step.
     """

@@ -1,15 +1,30 @@
-"""Atomic writes: a file or folder is there completely, or not at all."""
+"""Atomic writes: a file or folder is there completely, or not at all, also after a power failure.
+
+What is being written has the name of its output with the prefix ``.part-``, so that the next run
+with the same output takes over what a killed one left behind. It is synced before it gets its name,
+and the folder afterwards. The saved state of a run is removed last.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, WriteError
+from medscore.io.locks import lock_beside, open_locked, run_lock
+
+PART = ".part-"
+"""Prefix of the names of unfinished files and folders."""
+
+WRITTEN = "written"
+"""File in a saved state that names the inode of the finished output."""
+
+MANY = 100
+"""Number of files above which they are not synced one by one."""
 
 
 def atomic_write(path: str | Path, content: bytes) -> None:
@@ -20,79 +35,134 @@ def atomic_write(path: str | Path, content: bytes) -> None:
         content: its bytes.
 
     Raises:
-        MedscoreError: the folder does not exist or cannot be written.
+        WriteError: the folder does not exist or cannot be written.
     """
     with atomic_path(path) as partial:
         partial.write_bytes(content)
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, states: Sequence[Path] = ()) -> Iterator[Path]:
     """Give a temporary path that replaces ``path`` on success, and is removed otherwise.
+
+    The temporary file is locked, so that another process that writes the same file waits. HDF5
+    locks its files as well: write those to memory first.
 
     Args:
         path: file to write.
+        states: saved states of the run, which are removed afterwards.
 
     Raises:
-        MedscoreError: the folder does not exist or cannot be written.
+        WriteError: the folder does not exist or cannot be written.
     """
     path = Path(path)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=_suffix(path))
+        handle, partial = _part_file(path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
-    os.close(handle)
-    partial = Path(name)
+        raise WriteError(path, error) from error
     try:
         yield partial
         partial.chmod(0o666 & ~_umask())
+        nested = any(parent.name.startswith(PART) for parent in path.absolute().parents)
+        if not nested:  # an unfinished folder is synced as a whole
+            sync(partial)
+        _mark(states, partial)
         partial.replace(path)
+        if not nested:
+            sync(path.parent)
+        forget(states)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise WriteError(path, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder was removed
+            partial.unlink(missing_ok=True)
+        os.close(handle)
 
 
 @contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
+def atomic_folder(path: str | Path, states: Sequence[Path] = ()) -> Iterator[Path]:
     """Give a temporary folder that becomes ``path`` on success, and is removed otherwise.
 
     Args:
         path: folder to create.
+        states: saved states of the run, which are removed afterwards.
 
     Raises:
-        MedscoreError: ``path`` exists already, or its parent cannot be written.
+        MedscoreError: ``path`` exists already, another run is writing it, or its parent cannot be
+            written.
     """
     path = Path(path)
-    check_absent(path)
+    check_absent(path, states)
     made = [parent for parent in path.parents if not parent.exists()]
+    partial = path.parent / f"{PART}{path.name}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".part-{path.name}-"))
+        with run_lock(lock_beside(path), path):
+            check_absent(path)
+            shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+            partial.mkdir()
+            try:
+                yield partial
+                sync_tree(partial)
+                _mark(states, partial)
+                partial.rename(path)
+                sync(path.parent)
+                forget(states)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    except WriteError as error:
+        if partial not in Path(error.where or "").parents:
+            raise
+        raise WriteError(path, error.error) from error
     except OSError as error:
-        raise _cannot_write(path, error) from error
-    try:
-        yield partial
-        partial.chmod(0o777 & ~_umask())
-        partial.rename(path)
+        if _names_another(error, partial):
+            raise
+        raise WriteError(path, error) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
         if not path.exists():
-            for parent in made:
-                with suppress(OSError):  # not empty: holds the state of an interrupted run
-                    parent.rmdir()
+            remove_empty(made)
 
 
-def check_absent(path: str | Path) -> None:
+@contextmanager
+def working_folder(folder: Path, has_results: Callable[[], bool]) -> Iterator[None]:
+    """Make an output folder that runs continue in, and keep other runs out of it.
+
+    If this run made the folder, and a write fails before there is any result, it is removed again.
+
+    Args:
+        folder: the folder.
+        has_results: whether the folder holds anything that a later run can use.
+
+    Raises:
+        MedscoreError: another run is writing the folder, or it cannot be written.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with run_lock(folder / ".lock", folder):
+            yield
+    except (OSError, WriteError) as error:
+        if folder in made and not has_results():
+            shutil.rmtree(folder, ignore_errors=True)
+            remove_empty(made)
+        if isinstance(error, WriteError) or _names_another(error, folder):
+            raise
+        raise WriteError(folder, error) from error
+
+
+def check_absent(path: str | Path, states: Sequence[Path] = ()) -> None:
     """Reject an output folder that exists already.
 
     Args:
         path: folder to create.
+        states: saved states of the run; those of a run that was killed after it had finished the
+            folder are removed.
 
     Raises:
         MedscoreError: it exists.
     """
     if os.path.lexists(path):
+        _tidy(Path(path), states)
         raise MedscoreError(
             "the output folder exists already",
             where=path,
@@ -100,11 +170,12 @@ def check_absent(path: str | Path) -> None:
         )
 
 
-def check_new(file: Path) -> None:
+def check_new(file: Path, states: Sequence[Path] = ()) -> None:
     """Refuse to overwrite a file, or to write where it is impossible.
 
     Args:
         file: the file to be written.
+        states: saved states of the run, as for :func:`check_absent`.
 
     Raises:
         MedscoreError: it exists, or its folder is missing or not writable.
@@ -114,24 +185,112 @@ def check_new(file: Path) -> None:
             "its folder does not exist or is not writable", where=file, hint="choose another"
         )
     if file.exists():
+        _tidy(file, states)
         raise MedscoreError(
             "the output file exists already", where=file, hint="choose a new one or remove it"
         )
 
 
-def _suffix(path: Path) -> str:
-    return ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk.
+
+    Args:
+        path: file or folder.
+    """
+    if path.is_dir() and os.name != "posix":
+        return  # Windows cannot open folders
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until a folder and everything in it are on the disk.
+
+    Args:
+        folder: the folder.
+    """
+    inside = list(folder.rglob("*"))
+    if len(inside) > MANY:
+        os.sync()  # of all files at once, because one by one takes long
+        return
+    for path in (*inside, folder):
+        sync(path)
+
+
+def forget(states: Sequence[Path]) -> None:
+    """Remove saved states, their mark last, so that a kill meanwhile leaves one that is known.
+
+    Args:
+        states: folders; they need not exist.
+    """
+    for state in states:
+        for file in state.glob("*"):
+            if file.name != WRITTEN:
+                file.unlink(missing_ok=True)
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders that are empty, such as those that a failed run made.
+
+    Args:
+        folders: the innermost first.
+    """
+    for folder in folders:
+        with suppress(OSError):  # not empty: holds the state of an interrupted run
+            folder.rmdir()
+
+
+def _part_file(path: Path) -> tuple[int, Path]:
+    """An empty file to write, and a descriptor that locks it."""
+    partial = path.parent / f"{PART}{path.name}"
+    handle, locked = open_locked(partial, wait=True)
+    if locked:
+        os.truncate(handle, 0)
+        return handle, partial
+    os.close(handle)
+    partial.unlink(missing_ok=True)
+    suffix = ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
+    handle, name = tempfile.mkstemp(suffix, f"{partial.name}-", path.parent)
+    return handle, Path(name)
+
+
+def _mark(states: Sequence[Path], output: Path) -> None:
+    """Note in the states which output is about to be complete."""
+    for state in states:
+        if state.is_dir():
+            atomic_write(state / WRITTEN, str(output.stat().st_ino).encode())
+
+
+def _tidy(output: Path, states: Sequence[Path]) -> None:
+    """Remove what a run left that was killed right after it had finished this output."""
+    done = [state for state in states if _is_done(state, output)]
+    lock = lock_beside(output)
+    if done or lock.exists():
+        with suppress(MedscoreError), run_lock(lock, output):  # another run may be at it
+            forget(done)
+
+
+def _is_done(state: Path, output: Path) -> bool:
+    """Whether a state is that of the run that wrote an output, or nothing is left of it."""
+    left = [file.name for file in state.glob("*")]
+    if WRITTEN not in left:
+        return state.is_dir() and not left
+    return (state / WRITTEN).read_text() == str(output.lstat().st_ino)
+
+
+def _names_another(error: OSError, folder: Path) -> bool:
+    """Whether an error is about a file outside a folder, such as an input."""
+    if not isinstance(error.filename, str | os.PathLike):
+        return False
+    named = Path(error.filename)
+    return named != folder and folder not in named.parents
 
 
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _cannot_write(path: Path, error: OSError) -> MedscoreError:
-    return MedscoreError(
-        f"cannot be written ({error.strerror or error})",
-        where=path,
-        hint="check that the folder exists, its permissions, and the free disk space",
-    )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import medscore
-from medscore.engine.items import Item, ItemFile, fingerprint_of, run_items, state_path
+from medscore.engine.items import Item, ItemFolder, fingerprint_of, run_items, state_path
 from medscore.engine.loop import StepInfo
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_folder, check_absent, check_new
@@ -144,12 +144,13 @@ def assess_images(
     settings.check()
     check_limit(limit)
     folder = None if output is None else Path(output)
+    states = () if folder is None else (state_path(folder),)
     if folder is not None:
-        check_absent(folder)
+        check_absent(folder, states)
     file = prior_path(str(prior))
     checkpoint = read_checkpoint(file)
     contract, sha256 = checkpoint.contract, checkpoint.sha256
-    if typical:
+    if typical and not any(state.exists() for state in states):
         check_new(beside(file))
     known = None if typical else read_typical(file, sha256)
     noise = make_dequantization(
@@ -175,8 +176,8 @@ def assess_images(
         medscore.__version__, asdict(settings), sha256, with_z,
         None if noise is None else weights_hash(noise.state_dict()), found.digests,
     )  # fmt: skip
-    state = None if folder is None else ItemFile(state_path(folder), fingerprint)
-    with nullcontext() if folder is None else atomic_folder(folder) as unfinished:
+    state = ItemFolder(states[0], fingerprint) if states else None
+    with nullcontext() if folder is None else atomic_folder(folder, states) as unfinished:
         items = run_items(
             count, work, state,
             lambda done, item: on_step(StepInfo(done, count, item.record["nfe"])),
@@ -202,10 +203,9 @@ def assess_images(
         )  # fmt: skip
         if unfinished is not None:
             write_assessment(result, unfinished, keep_identity=keep_identity)
-    if state is not None:
-        state.remove()
-    if result.typical is not None:
-        write_typical(file, result.typical)
+        if result.typical is not None and result.typical != read_typical(file, sha256):
+            check_new(beside(file))
+            write_typical(file, result.typical)
     return result
 
 

@@ -27,7 +27,7 @@ class Run:
     Attributes:
         where: name or path of the measurement in error messages.
         on_step: called after every sampling step.
-        state: file that keeps an interrupted run; None to keep none.
+        state: folder that keeps an interrupted run, also after its end; None to keep none.
     """
 
     where: str | Path = "measurement"

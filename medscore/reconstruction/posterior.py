@@ -49,7 +49,7 @@ class Plan:
         batch_size: number of samples that are processed together; the result does not depend on it.
         device: device of the network and the operators.
         bf16: whether the network runs in bf16 autocast.
-        state: file that keeps an interrupted run; None to keep none.
+        state: folder that keeps an interrupted run; None to keep none.
         fingerprint: identifies the run that a state belongs to.
     """
 
@@ -88,9 +88,7 @@ def sample_posterior(
     Raises:
         MedscoreError: complex data that the prior cannot represent, or a sample that diverged.
     """
-    start = time.perf_counter()
     operator = seen_by(domain, measurement)
-    calls = operator.calls
     scaled = _Scaled(measurement, operator, NetworkUnits.of(domain, measurement), plan)
     slices, k = len(measurement.data), plan.samples
     *channels, height, width = operator.image_shape
@@ -115,8 +113,10 @@ def sample_posterior(
         bf16=plan.bf16,
         state=plan.state,
         fingerprint=plan.fingerprint,
+        calls=lambda: operator.calls,
     )
     result = run(job, on_step)
+    start, calls = time.perf_counter(), operator.calls
     residual = np.empty(slices * k)
     for i, x in enumerate(result.x.split(1)):
         chosen, rows = scaled.plain([i // k])
@@ -126,9 +126,9 @@ def sample_posterior(
         samples=result.x[:, 0].reshape(slices, k, height, width).numpy(),
         residual=residual.reshape(slices, k),
         nfe=result.nfe,
-        operator_calls=operator.calls - calls,
+        operator_calls=result.calls + operator.calls - calls,
         history=result.history,
-        seconds=time.perf_counter() - start,
+        seconds=result.seconds + time.perf_counter() - start,
         measurement=measurement,
     )
 

@@ -22,9 +22,10 @@ class Reconstruction:
         samples: posterior samples (slices, samples, H, W), float32.
         residual: relative residual |y - A x| / |y| of each sample (slices, samples).
         nfe: network evaluations per sample.
-        operator_calls: batched applications of A, its adjoint and T_inv.
+        operator_calls: batched applications of A, its adjoint and T_inv, over all parts of an
+            interrupted run.
         history: residuals of the noisy states during sampling.
-        seconds: wall time.
+        seconds: wall time, over all parts of an interrupted run.
         measurement: the data that were reconstructed.
         record: method, settings and prior, for provenance.json.
         warnings: warnings about the result.

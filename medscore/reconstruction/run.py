@@ -12,6 +12,8 @@ from torch import Tensor
 from medscore.conditioners.binding import Unbound
 from medscore.engine.loop import StepInfo
 from medscore.errors import MedscoreError
+from medscore.io.files import forget
+from medscore.io.locks import lock_beside, run_lock
 from medscore.measurements.measurement import Measurement, read_measurement
 from medscore.priors.base import Prior
 from medscore.reconstruction.baselines.build import baseline
@@ -69,7 +71,8 @@ def reconstruct(
         seed: seed of all random draws.
         batch_size: number of samples that are processed together; the result does not depend on it.
         device: auto, cpu or cuda.
-        state: file that keeps an interrupted run, which the same call resumes.
+        state: folder that keeps an interrupted run, which the same call resumes; it is removed at
+            the end.
         on_step: called after every sampling step.
 
     Raises:
@@ -84,10 +87,14 @@ def reconstruct(
         conditioner=conditioner, steps=steps, grid=grid, noise=noise, parameters=parameters,
         precision=precision, seed=seed, batch_size=batch_size, device=device,
     )  # fmt: skip
-    run = Run(where, state=None if state is None else Path(state))
-    if on_step is not None:
-        run = replace(run, on_step=on_step)
-    return chosen.reconstruct(measurement, run)
+    run = Run(where) if on_step is None else Run(where, on_step)
+    if state is None:
+        return chosen.reconstruct(measurement, run)
+    folder = Path(state)
+    with run_lock(lock_beside(folder), folder):
+        found = chosen.reconstruct(measurement, replace(run, state=folder))
+        forget([folder])
+    return found
 
 
 def choose_method(

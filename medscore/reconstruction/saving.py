@@ -100,19 +100,20 @@ def reconstruct_file(
         MedscoreError: invalid input or settings, or an output folder that exists.
     """
     path, target = Path(path), Path(folder)
+    state = state_path(target) if keep_state else None
+    states = () if state is None else (state,)
     check_window(window)
-    check_absent(target)
+    check_absent(target, states)
     m = read_measurement(path)
     method.check(m, path)
     truth = reference_values(reference, m, choice)
     patient = None if keep_identity is None else patient_of(keep_identity, m)
-    state = state_path(target) if keep_state else None
     run = Run(path, state=state) if on_step is None else Run(path, on_step, state)
     record: Mapping[str, str] = {"measurement_sha256": m.file_sha256}
     if keep_identity is not None:
         names = {"measurement_file": path.name, "source_file": Path(keep_identity).name}
         record = {**record, **names}
-    with atomic_folder(target) as unfinished:
+    with atomic_folder(target, states) as unfinished:
         result = method.reconstruct(m, run)
         outcome = Outcome(result, classical(m), truth, window)
         write_outputs(unfinished, outcome, record, hdf5=hdf5, identity=patient)

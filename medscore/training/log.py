@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from medscore.io.files import atomic_write
+from medscore.errors import WriteError, reading
+from medscore.io.files import atomic_write, sync
+from medscore.io.json_files import parse_json
 from medscore.io.opening import read_bytes
 from medscore.training.curves import Curves
 
@@ -21,6 +24,9 @@ class Log:
     Args:
         folder: output folder of the run.
         step: step of the checkpoint that the run resumes from; 0 for a new run.
+
+    Raises:
+        WriteError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -28,7 +34,10 @@ class Log:
         if self.path.exists():
             valid = [entry for entry in _entries(self.path) if entry["step"] <= step]
             atomic_write(self.path, "".join(json.dumps(e) + "\n" for e in valid).encode())
-        self.curves = Curves(folder / "tensorboard", step + 1)
+        try:
+            self.curves = Curves(folder / "tensorboard", step + 1)
+        except OSError as error:
+            raise WriteError(folder, error) from error
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """Write an entry.
@@ -36,11 +45,22 @@ class Log:
         Args:
             step: number of the step.
             values: what is logged, by name; each name is a curve in TensorBoard.
+
+        Raises:
+            WriteError: the folder cannot be written.
         """
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self.curves.add(step, name, value)
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+            for name, value in values.items():
+                self.curves.add(step, name, value)
+        except OSError as error:
+            raise WriteError(self.path.parent, error) from error
+
+    def sync(self) -> None:
+        """Wait until all entries are on the disk, before a checkpoint that counts on them."""
+        if self.path.exists():
+            sync(self.path)
         self.curves.flush()
 
     def __enter__(self) -> Log:
@@ -57,9 +77,17 @@ class Log:
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     """The complete lines of a log; only the last can be incomplete after a kill."""
-    lines = read_bytes(path).decode().splitlines()
-    entries = [json.loads(line) for line in lines[:-1]]
-    try:
-        return [*entries, *(json.loads(line) for line in lines[-1:])]
-    except json.JSONDecodeError:
-        return entries
+    content = read_bytes(path)
+    with reading("a training log", path, "remove it, or use a new output folder"):
+        lines = content.decode().splitlines()
+        entries = [_entry(line) for line in lines[:-1]]
+        with suppress(ValueError):
+            entries += [_entry(line) for line in lines[-1:]]
+    return entries
+
+
+def _entry(line: str) -> dict[str, Any]:
+    entry = parse_json(line, finite=False)
+    if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+        raise ValueError("a line without a step")
+    return entry

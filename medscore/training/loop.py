@@ -22,7 +22,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from medscore.errors import MedscoreError
 from medscore.priors.base import Prior
 from medscore.training.log import Log
-from medscore.training.monitor import Monitor, StepReport
+from medscore.training.monitor import NOTHING, Monitor, StepReport
 from medscore.training.plan import TrainingPlan
 from medscore.training.state import load_state, save_state
 
@@ -108,9 +108,9 @@ def train_steps(
     averaged = _network(average)
     optimiser = plan.optimiser_for(network)
     wrapped, stepper = fabric.setup(_Loss(model, objective, plan.precision == "bf16"), optimiser)
-    state, first = folder / "state.safetensors", 0
+    state, first, memory = folder / "state.safetensors", 0, NOTHING
     if state.exists():
-        first = load_state(state, network, averaged, optimiser, hooks.identity)
+        first, memory = load_state(state, network, averaged, optimiser, hooks.identity)
     if first > plan.steps:
         raise MedscoreError(
             f"the saved state is of step {first}, beyond the last step {plan.steps}",
@@ -120,7 +120,7 @@ def train_steps(
     fabric.barrier()
     model.train()
     dtype = torch.float64 if plan.precision == "float64" else torch.float32
-    leads, monitor = fabric.is_global_zero, Monitor(folder)
+    leads, monitor = fabric.is_global_zero, Monitor(folder, memory)
     with ExitStack() as stack:
         log = stack.enter_context(Log(folder, first)) if leads else None
         steps = range(first + 1, plan.steps + 1)
@@ -143,11 +143,13 @@ def train_steps(
                 validation = hooks.validation(average)
             if leads and hooks.samples and _due(plan.sample_every, step, plan):
                 hooks.samples(average, step)
-            if leads and _due(plan.save_every, step, plan):
-                save_state(state, step, network, averaged, optimiser, hooks.identity)
             report = StepReport(step, loss, norm, plan.rate(step), validation, warning)
-            if log:
+            if log:  # before the state: a resumed run drops entries that are ahead of it
                 monitor.write(log, report, plan.log_every)
+            if log and _due(plan.save_every, step, plan):
+                log.sync()
+                identity = hooks.identity
+                save_state(state, step, network, averaged, optimiser, identity, monitor.memory)
             yield report
     fabric.barrier()
     network.load_state_dict(averaged.state_dict())

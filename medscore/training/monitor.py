@@ -5,12 +5,29 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from medscore.errors import MedscoreError
 from medscore.training.log import Log
 
 SPIKE = 20.0
 """A gradient whose norm exceeds its running mean by this factor is reported."""
+
+
+class Memory(TypedDict):
+    """What a monitor remembers of earlier steps.
+
+    Attributes:
+        losses: losses since the last entry of the log.
+        mean_norm: running mean of the gradient's norm; NaN before the first step.
+    """
+
+    losses: list[float]
+    mean_norm: float
+
+
+NOTHING: Memory = {"losses": [], "mean_norm": math.nan}
+"""The memory before the first step."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +56,17 @@ class Monitor:
 
     Args:
         folder: output folder of the run, for error messages.
+        memory: what the monitor of an interrupted run remembered (:attr:`memory`).
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.losses, self.mean_norm = folder, list[float](), math.nan
+    def __init__(self, folder: Path, memory: Memory = NOTHING) -> None:
+        self.folder = folder
+        self.losses, self.mean_norm = list(memory["losses"]), memory["mean_norm"]
+
+    @property
+    def memory(self) -> Memory:
+        """What a resumed run needs for the same log and warnings, as values that JSON can hold."""
+        return {"losses": self.losses, "mean_norm": self.mean_norm}
 
     def check(self, step: int, loss: float, norm: float) -> str:
         """A warning about a step, or an empty text.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any, Generic, Protocol, runtime_checkable
 
 from torch import nn
 
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, WriteError
+from medscore.io.files import atomic_write, working_folder
 from medscore.io.identity import without_folders
 from medscore.io.weights import WeightsFile
 from medscore.training.data import TrainingData
@@ -145,9 +147,9 @@ def execute(
             :func:`medscore.training.loop.train_steps`.
     """
     path, warnings = output / f"{run.contract.name}.safetensors", list[str]()
-    with processes(device, devices) as engine:
+    with processes(device, devices) as engine, ExitStack() as stack:
         first = engine.is_global_zero
-        _make(output, run.recipe)
+        _claim(output, run.recipe, engine, stack)
         reports = train_steps(
             run.model,
             run.data.batch,
@@ -171,14 +173,21 @@ def execute(
     return TrainingResult(path, run.model, run.plan.steps, remark, tuple(warnings), first)
 
 
-def _make(output: Path, recipe: Path) -> None:
-    """Make the output folder and copy the recipe into it, without absolute paths."""
-    try:
-        (output / "samples").mkdir(parents=True, exist_ok=True)
-        copy = output / "recipe.yaml"
-        if not (copy.exists() and copy.samefile(recipe)):
-            copy.write_text(without_folders(recipe))
-    except OSError as error:
-        raise MedscoreError(
-            f"cannot be written ({error.strerror})", where=output, hint="choose another folder"
-        ) from error
+def _claim(output: Path, recipe: Path, engine: Any, stack: ExitStack) -> None:
+    """Make and lock the output folder in the first process, and copy the recipe into it."""
+    refusal: MedscoreError | None = None
+    if engine.is_global_zero:
+        try:
+            content, state = without_folders(recipe), output / "state.safetensors"
+            stack.enter_context(working_folder(output, state.exists))
+            (output / "samples").mkdir(exist_ok=True)
+            copy = output / "recipe.yaml"
+            if not (copy.exists() and copy.samefile(recipe)):
+                atomic_write(copy, content.encode())
+        except OSError as error:
+            refusal = WriteError(output, error)
+        except MedscoreError as error:
+            refusal = error
+    refusal = engine.broadcast(refusal)
+    if refusal is not None:
+        raise refusal

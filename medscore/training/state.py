@@ -15,6 +15,7 @@ from medscore.io.files import atomic_write
 from medscore.io.json_files import parse_json
 from medscore.io.opening import regular_file
 from medscore.io.weights import check_finite
+from medscore.training.monitor import NOTHING, Memory
 
 
 def save_state(
@@ -24,6 +25,7 @@ def save_state(
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
     identity: dict[str, str],
+    memory: Memory = NOTHING,
 ) -> None:
     """Write the last step, the weights, their moving average and the state of the optimiser.
 
@@ -34,6 +36,7 @@ def save_state(
         average: the network with the averaged weights.
         optimiser: its state is saved.
         identity: identifies the run (recipe, data, ...), by name; see :func:`load_state`.
+        memory: what the monitor of the run remembers.
 
     Raises:
         MedscoreError: a number is NaN or infinite; nothing is written.
@@ -45,7 +48,12 @@ def save_state(
     # SGD stores None for a momentum that is not used
     cpu = {k: v.detach().cpu().contiguous() for k, v in tensors.items() if v is not None}
     check_finite(cpu, path, "lower `learning_rate`; the state saved before is intact")
-    atomic_write(path, save(cpu, metadata={"step": str(step), "identity": json.dumps(identity)}))
+    header = {
+        "step": str(step),
+        "identity": json.dumps(identity),
+        "monitor": json.dumps(memory),
+    }
+    atomic_write(path, save(cpu, metadata=header))
 
 
 def load_state(
@@ -54,7 +62,7 @@ def load_state(
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
     identity: dict[str, str],
-) -> int:
+) -> tuple[int, Memory]:
     """Restore a state in place.
 
     Args:
@@ -65,14 +73,14 @@ def load_state(
         identity: entries that the saved state must have too.
 
     Returns:
-        The number of the last finished step.
+        The number of the last finished step, and what the monitor of the run remembered.
 
     Raises:
         MedscoreError: the file is not a training state, holds numbers that are NaN or infinite,
             belongs to another network, or to a run with another ``identity``; the message names the
             first entry that differs.
     """
-    step, theirs, tensors = _read(path)
+    step, theirs, memory, tensors = _read(path)
     for name, ours in identity.items():
         if theirs.get(name) != ours:
             raise MedscoreError(
@@ -103,7 +111,7 @@ def load_state(
             where=path,
             hint="use a new output folder",
         ) from error
-    return step
+    return step, memory
 
 
 def averaged_weights(folder: Path) -> tuple[int, dict[str, Tensor]]:
@@ -118,20 +126,30 @@ def averaged_weights(folder: Path) -> tuple[int, dict[str, Tensor]]:
     Raises:
         MedscoreError: the folder holds no readable state.
     """
-    step, _, tensors = _read(folder / "state.safetensors")
+    step, _, _, tensors = _read(folder / "state.safetensors")
     prefix = "average."
     return step, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _read(path: Path) -> tuple[int, dict[str, str], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[int, dict[str, str], Memory, dict[str, Tensor]]:
     try:
         with safe_open(regular_file(path), framework="pt") as file:
             header = file.metadata() or {}
             step, identity = int(header["step"]), parse_json(header["identity"])
+            memory = _memory(header)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise MedscoreError(
             f"not a training state ({error})", where=path, hint="remove the file to start again"
         ) from error
     check_finite(tensors, path, "remove the file, and train again with a lower `learning_rate`")
-    return step, identity, tensors
+    return step, identity, memory, tensors
+
+
+def _memory(header: dict[str, str]) -> Memory:
+    """What the monitor remembered; nothing in a state of an earlier version."""
+    if "monitor" not in header:
+        return NOTHING
+    found = parse_json(header["monitor"], finite=False)
+    losses = [float(loss) for loss in found["losses"]]
+    return {"losses": losses, "mean_norm": float(found["mean_norm"])}

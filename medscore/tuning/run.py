@@ -14,19 +14,21 @@ import optuna
 import yaml
 
 from medscore.errors import Interrupted, MedscoreError
-from medscore.evaluation.spread import pool
-from medscore.io.files import atomic_write
+from medscore.evaluation.spread import pool, whole
+from medscore.io.files import atomic_write, working_folder
 from medscore.registry.checks import check_counts
 from medscore.registry.presets import choose
 from medscore.tuning.objective import Search
 from medscore.tuning.search import (
     FINISHED,
-    bury,
     finished,
+    has_trials,
     lock_of,
     open_study,
     optimise,
     queue_grid,
+    storing,
+    unfinished,
 )
 from medscore.tuning.space import grid_size, is_grid
 
@@ -93,46 +95,44 @@ def tune(
     )
     search.objective()  # refuses invalid input before anything is written
     try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MedscoreError(
-            f"cannot be written ({error.strerror})", where=output, hint="choose another folder"
-        ) from error
-    study = _study(search, output, 0)
-    lost = bury(study)
+        with working_folder(output, lambda: has_trials(output)), storing(output):
+            return _tune(search, output, workers, on_trial)
+    except KeyboardInterrupt as stop:
+        raise Interrupted from stop
+
+
+def _tune(search: Search, output: Path, workers: int, on_trial: OnTrial) -> Tuned:
+    study = open_study(output, search.name)
+    left = unfinished(study)
     space, total = search.spec.search, search.trials
     if is_grid(space):
         queue_grid(study, space, search.spec.seed)
         total = min(total, grid_size(space))
     on_trial(finished(study), total)
-    try:
-        if workers == 1:
-            _work(search, output, 0, lambda done: on_trial(done, total))
-        else:
-            with pool(workers, threads=1) as many:
-                running = [many.submit(_work, search, output, w) for w in range(workers)]
-                while any(not f.done() for f in running):
-                    on_trial(finished(study), total)
-                    _wait(running)
-                for future in running:
-                    future.result()
-    except KeyboardInterrupt as stop:
-        raise Interrupted from stop
-    return write_results(output, study, search, lost)
-
-
-def _study(search: Search, folder: Path, worker: int) -> optuna.Study:
-    return open_study(folder, search.name, search.spec.search, seed=search.spec.seed, worker=worker)
+    if workers == 1:
+        _work(search, output, left, lambda done: on_trial(done, total))
+    else:
+        with whole(), pool(workers, threads=1) as many:
+            parts = [left[w::workers] for w in range(workers)]
+            running = [many.submit(_work, search, output, part) for part in parts]
+            while any(not f.done() for f in running):
+                on_trial(finished(study), total)
+                _wait(running)
+            for future in running:
+                future.result()
+    return write_results(output, study, search, len(left))
 
 
 def _work(
-    search: Search, folder: Path, worker: int, after: Callable[[int], None] = lambda done: None
-) -> None:
+    search: Search, folder: Path, first: Sequence[int],
+    after: Callable[[int], None] = lambda done: None,
+) -> None:  # fmt: skip
     """Try settings until the search has enough trials."""
-    optimise(
-        _study(search, folder, worker), lock_of(folder), search.spec.search, search.objective(),
-        search.trials, after,
-    )  # fmt: skip
+    with storing(folder):
+        optimise(
+            open_study(folder, search.name), lock_of(folder), search.spec.search,
+            search.objective(), search.trials, seed=search.spec.seed, first=first, after=after,
+        )  # fmt: skip
 
 
 def _wait(running: Sequence[Future[None]]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -14,14 +14,16 @@ import optuna
 from filelock import FileLock
 from optuna.trial import Trial, TrialState
 
-from medscore.errors import MedscoreError, reading
+from medscore.errors import MedscoreError, WriteError, reading, reason
 from medscore.io.opening import is_there, regular_file
 from medscore.tuning.space import Space, is_grid
+from medscore.white_noise import derive_seed
 
 MOST_OPERATIONS = 1_000_000
 """Thousands of operations of SQLite that the check of a study may take, some tens of seconds."""
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+TRIED = (*FINISHED, TrialState.WAITING, TrialState.RUNNING)
 
 
 def lock_of(folder: Path) -> FileLock:
@@ -33,24 +35,82 @@ def lock_of(folder: Path) -> FileLock:
     return FileLock(folder / "study.lock")
 
 
-def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int) -> optuna.Study:
+@contextmanager
+def storing(folder: Path, *, opening: bool = False) -> Iterator[None]:
+    """Turn the errors of the study's storage into errors that name its folder.
+
+    Args:
+        folder: folder of the study.
+        opening: whether all other errors mean that the file is not a study, too.
+
+    Raises:
+        WriteError: the study cannot be written, because the disk is full or the folder was removed.
+        MedscoreError: the file is not a study, or is damaged.
+    """
+    try:
+        yield
+    except MedscoreError:
+        raise
+    except OSError as error:
+        raise WriteError(folder, error) from error
+    except Exception as error:  # of sqlalchemy, optuna, or what they make of damaged values
+        cause = _sqlite_error(error)
+        if cause is None and not opening:
+            raise
+        name = getattr(cause, "sqlite_errorname", "")
+        if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")):
+            raise WriteError(folder, cause or error) from error
+        raise MedscoreError(
+            f"the study cannot be opened ({reason(cause or error)[:120]})",
+            where=_study_file(folder),
+            hint="remove it, or choose another folder",
+        ) from error
+
+
+def _sqlite_error(error: BaseException | None) -> sqlite3.Error | None:
+    """The error of SQLite that another one wraps."""
+    while error is not None:
+        if isinstance(original := getattr(error, "orig", error), sqlite3.Error):
+            return original
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _study_file(folder: Path) -> Path:
+    return folder / "study.db"
+
+
+def has_trials(folder: Path) -> bool:
+    """Whether a folder holds finished trials.
+
+    Args:
+        folder: folder of a study.
+    """
+    path, names = _study_file(folder), [state.name for state in FINISHED]
+    if not path.is_file():
+        return False
+    with closing(sqlite3.connect(path)) as file:
+        if not file.execute("SELECT 1 FROM sqlite_master WHERE name = 'trials'").fetchone():
+            return False
+        query = "SELECT 1 FROM trials WHERE state IN (?, ?)"
+        return file.execute(query, names).fetchone() is not None
+
+
+def open_study(folder: Path, name: str) -> optuna.Study:
     """Open the study in ``folder/study.db``, or create it.
 
     Args:
         folder: folder of the study.
         name: name of the study.
-        space: ranges by parameter.
-        seed: seed of the search; the proposals also depend on the number of trials.
-        worker: number of the worker, which makes its proposals differ from the others'.
 
     Raises:
         MedscoreError: the file is not a study, or holds a study with another name.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path = folder / "study.db"
+    path = _study_file(folder)
     if is_there(path):
         _check_database(regular_file(path, "study"))
-    try:
+    with storing(folder, opening=True):
         with lock_of(folder):
             study = optuna.create_study(
                 storage=f"sqlite:///{path}",
@@ -59,12 +119,7 @@ def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int)
                 load_if_exists=True,
             )
         others = optuna.get_all_study_names(f"sqlite:///{path}")
-    except Exception as error:  # raised by sqlalchemy if the file is not a database
-        raise MedscoreError(
-            f"the study cannot be opened ({str(error).splitlines()[0][:120]})",
-            where=path,
-            hint="remove it, or choose another folder",
-        ) from error
+        study.get_trials(deepcopy=False)
     if others != [name]:
         other = next(n for n in others if n != name)
         raise MedscoreError(
@@ -72,8 +127,6 @@ def open_study(folder: Path, name: str, space: Space, *, seed: int, worker: int)
             where=path,
             hint="choose another folder, or remove it",
         )
-    drawn = seed + 1_000_003 * (len(study.trials) + 1) + worker
-    study.sampler = optuna.samplers.TPESampler(seed=drawn % 2**32)
     return study
 
 
@@ -97,21 +150,14 @@ def _check_database(path: Path) -> None:
             raise ValueError(f"{others[0][0]} is no table" if others else str(state))
 
 
-def bury(study: optuna.Study) -> int:
-    """Mark the trials that a killed run left unfinished as failed, and queue their settings again.
+def unfinished(study: optuna.Study) -> list[int]:
+    """The ids of the trials that a killed run left unfinished, in their order.
 
     Args:
         study: the study.
-
-    Returns:
-        The number of such trials.
     """
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    for trial in running:
-        study.tell(trial.number, state=TrialState.FAIL)
-        if trial.params:
-            study.enqueue_trial(trial.params)
-    return len(running)
+    return [trial._trial_id for trial in running]
 
 
 def queue_grid(study: optuna.Study, space: Space, seed: int) -> None:
@@ -122,10 +168,7 @@ def queue_grid(study: optuna.Study, space: Space, seed: int) -> None:
         space: ranges by parameter, all with a list of values.
         seed: seed of the order.
     """
-    tried = [
-        _settings(trial)
-        for trial in study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.WAITING))
-    ]
+    tried = [_settings(trial) for trial in study.get_trials(deepcopy=False, states=TRIED)]
     combinations = [
         dict(zip(space, values, strict=True))
         for values in product(*(r.values or () for r in space.values()))
@@ -137,8 +180,8 @@ def queue_grid(study: optuna.Study, space: Space, seed: int) -> None:
 
 
 def _settings(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    """The settings of a finished or a queued trial."""
-    return trial.params or dict(trial.system_attrs.get("fixed_params", {}))
+    """The settings of a trial, also of one that is queued or was killed while it chose them."""
+    return dict(trial.system_attrs.get("fixed_params", {})) or trial.params
 
 
 def optimise(
@@ -147,11 +190,16 @@ def optimise(
     space: Space,
     score: Callable[[dict[str, Any]], float],
     trials: int,
+    *,
+    seed: int = 0,
+    first: Sequence[int] = (),
     after: Callable[[int], None] = lambda done: None,
 ) -> None:
     """Try settings until the study has enough finished or running trials.
 
-    Trials of other workers and earlier runs count. A grid is searched until its queue is empty.
+    Trials of other workers and earlier runs count. A grid is searched until its queue is empty. The
+    proposals of a trial depend on the seed, the trial's number and the trials finished before, so
+    that a search by one worker has the same trials however often it is killed.
 
     Args:
         study: the study.
@@ -161,15 +209,24 @@ def optimise(
         score: maps settings to a score, higher is better; after a MedscoreError, such as a diverged
             sampler, the trial has no score and keeps the message.
         trials: number of trials.
+        seed: seed of the search.
+        first: ids of the trials of a killed run that are finished before new ones.
         after: called after every trial with the number of finished trials.
     """
+    left = list(first)
     while True:
         with lock:
-            trial = _next(study, space, trials)
+            trial = Trial(study, left.pop(0)) if left else _next(study, space, trials)
         if trial is None:
             return
+        settings = {}
+        for place, (name, r) in enumerate(space.items()):
+            study.sampler = _proposer(seed, trial.number, place)
+            settings[name] = r.suggest(trial, name)
         try:
-            value = score({name: r.suggest(trial, name) for name, r in space.items()})
+            value = score(settings)
+        except WriteError:
+            raise
         except MedscoreError as error:
             # without the file that it names
             trial.set_user_attr("error", str(MedscoreError(error.what, hint=error.hint)))
@@ -177,6 +234,11 @@ def optimise(
         else:
             study.tell(trial, value)
         after(finished(study))
+
+
+def _proposer(seed: int, number: int, place: int) -> optuna.samplers.TPESampler:
+    """The sampler of a parameter of a trial, whatever the process proposed before."""
+    return optuna.samplers.TPESampler(seed=derive_seed(seed, number, place) % 2**32)
 
 
 def _next(study: optuna.Study, space: Space, trials: int) -> Trial | None:

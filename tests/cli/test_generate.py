@@ -154,7 +154,8 @@ def test_a_run_that_diverges_leaves_nothing(
     """In particular it leaves no state, which would refuse a run with other settings."""
 
     def diverging(job: Any, on_step: Any) -> Any:
-        Path(job.state).write_bytes(b"one image")
+        Path(job.state).mkdir()
+        (Path(job.state) / "0000000.safetensors").write_bytes(b"one image")
         raise MedscoreError("diverged", hint="take more steps")
 
     monkeypatch.setattr("medscore.generation.sampling.run", diverging)

@@ -121,10 +121,10 @@ def test_an_interrupted_run_goes_on_slice_by_slice(
     monkeypatch.setattr(module, "assess_image", real)
     assert run("out") == whole
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "whole"]
-    (tmp_path / ".broken.resume.safetensors").write_text("{}")
+    (tmp_path / ".broken.resume").write_text("{}")
     broken = medscore(*args[:4], "-o", tmp_path / "broken", *FAST)
     assert broken.code == 2
-    assert "cannot be read as the state of an interrupted run" in " ".join(broken.err.split())
+    assert "cannot be read as the saved state of an interrupted run" in " ".join(broken.err.split())
 
 
 def test_typical_images_are_kept_beside_the_prior(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from medscore.engine.items import Item, ItemFile, fingerprint_of, run_items, state_path
+from medscore.engine.items import Item, ItemFolder, fingerprint_of, run_items, state_path
 from medscore.errors import Interrupted, MedscoreError
 
 
@@ -27,7 +27,7 @@ def stopping(at: int) -> Callable[[int], Item]:
 
 
 def test_an_interrupted_run_resumes_with_the_same_results(tmp_path: Path) -> None:
-    file, worked = ItemFile(tmp_path / "state", "a"), []
+    file, worked = ItemFolder(tmp_path / "state", "a"), []
     with pytest.raises(Interrupted):
         run_items(4, stopping(2), file)
 
@@ -49,7 +49,7 @@ def test_an_interrupted_run_resumes_with_the_same_results(tmp_path: Path) -> Non
 
 
 def test_items_are_saved_before_they_are_reported(tmp_path: Path) -> None:
-    file, seen = ItemFile(tmp_path / "state", "a"), []
+    file, seen = ItemFolder(tmp_path / "state", "a"), []
 
     def report(done: int, item: Item) -> None:
         seen.append((done, len(file.load()), item.record["value"]))
@@ -66,29 +66,54 @@ def test_without_a_file_nothing_is_saved_and_ctrl_c_passes() -> None:
 
 
 def test_items_of_another_run_are_refused(tmp_path: Path) -> None:
-    ItemFile(tmp_path / "state", "a").save([result(0)])
-    with pytest.raises(MedscoreError, match="state of another run"):
-        run_items(2, result, ItemFile(tmp_path / "state", "b"))
+    ItemFolder(tmp_path / "state", "a").save(0, result(0))
+    with pytest.raises(MedscoreError, match="saved state of another run"):
+        run_items(2, result, ItemFolder(tmp_path / "state", "b"))
 
 
-@pytest.mark.parametrize("damage", ["text", "half", "record", "number"])
-def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["text", "half", "record", "no record", "file"])
+def test_a_damaged_state_is_refused(tmp_path: Path, damage: str) -> None:
     from safetensors.torch import save
 
-    path = tmp_path / "state"
-    file = ItemFile(path, "a")
-    file.save([result(0), result(1)])
+    folder = ItemFolder(tmp_path / "state", "a")
+    folder.save(0, result(0))
+    path = folder.path / "0000000.safetensors"
     if damage == "text":
         path.write_text("{}")
     elif damage == "half":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     elif damage == "record":
-        path.write_bytes(save({}, metadata={"fingerprint": "a", "records": "[1]"}))
+        path.write_bytes(save({}, metadata={"fingerprint": "a", "record": "[1]"}))
+    elif damage == "no record":
+        path.write_bytes(save({}, metadata={"fingerprint": "a"}))
     else:
-        header = {"fingerprint": "a", "records": "[{}]"}
-        path.write_bytes(save({"1.x": torch.zeros(1)}, metadata=header))
-    with pytest.raises(MedscoreError, match="cannot be read as the state of an interrupted run"):
-        run_items(2, result, file)
+        folder = ItemFolder(path, "a")
+    with pytest.raises(MedscoreError, match="cannot be read as the saved state of an interrupted"):
+        run_items(2, result, folder)
+
+
+def test_finished_items_are_written_once(tmp_path: Path) -> None:
+    folder, times = ItemFolder(tmp_path / "state", "a"), []
+
+    def note(done: int, item: Item) -> None:
+        files = sorted(folder.path.iterdir())
+        times.append([file.stat().st_mtime_ns for file in files])
+
+    run_items(3, result, folder, note)
+    assert [len(each) for each in times] == [1, 2, 3]
+    assert times[2][:1] == times[0]
+    assert times[2][:2] == times[1]
+
+
+def test_a_finished_item_replaces_the_state_of_the_unfinished_one(tmp_path: Path) -> None:
+    folder = ItemFolder(tmp_path / "state", "a")
+    folder.save_point(result(7))
+    found = folder.load_point()
+    assert found is not None
+    assert found.record["value"] == 7 / 3
+    folder.save(0, result(0))
+    assert folder.load_point() is None
+    assert len(folder.load()) == 1
 
 
 def test_a_fingerprint_depends_on_every_part_and_not_on_the_order_of_keys() -> None:
@@ -99,5 +124,5 @@ def test_a_fingerprint_depends_on_every_part_and_not_on_the_order_of_keys() -> N
 
 
 def test_the_state_lies_hidden_beside_the_output() -> None:
-    assert state_path(Path("a/out")) == Path("a/.out.resume.safetensors")
-    assert state_path(Path("a/c.npz"), "encode") == Path("a/.c.npz.encode.resume.safetensors")
+    assert state_path(Path("a/out")) == Path("a/.out.resume")
+    assert state_path(Path("a/c.npz"), "encode") == Path("a/.c.npz.encode.resume")

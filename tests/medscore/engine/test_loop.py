@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from medscore.engine.items import Item, ItemFolder
 from medscore.engine.loop import Batch, Job, Samples, StepInfo, run
 from medscore.errors import MedscoreError
 from medscore.priors.analytic import GaussianPrior
@@ -88,17 +88,19 @@ def test_the_same_seeds_give_the_same_bits() -> None:
 )
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path, sampler: Sampler, at: int) -> None:
     whole = run(job(sampler))
-    state = tmp_path / "state.safetensors"
+    state = tmp_path / "state"
     interrupted(job(sampler, state=state), at)
     assert state.exists()
     resumed = run(job(sampler, state=state))
     assert torch.equal(resumed.x, whole.x)
     assert (resumed.nfe, resumed.history) == (whole.nfe, whole.history)
-    assert not state.exists()
+    assert state.exists()  # until the results are written
+    again = run(job(sampler, state=state), lambda info: pytest.fail("steps again"))
+    assert torch.equal(again.x, whole.x)
 
 
 def test_a_resumed_run_does_not_repeat_steps(tmp_path: Path) -> None:
-    state, steps = tmp_path / "state.safetensors", []
+    state, steps = tmp_path / "state", []
     interrupted(job(state=state), 40)
     run(job(state=state), lambda info: steps.append(info.done))
     assert steps == list(range(41, 91))
@@ -114,7 +116,7 @@ def test_a_killed_run_loses_at_most_the_last_interval(tmp_path: Path) -> None:
         if info.done == 23:
             raise Killed
 
-    state, steps = tmp_path / "state.safetensors", []
+    state, steps = tmp_path / "state", []
     with pytest.raises(Killed):
         run(job(state=state), die)
     resumed = run(job(state=state), lambda info: steps.append(info.done))
@@ -123,15 +125,16 @@ def test_a_killed_run_loses_at_most_the_last_interval(tmp_path: Path) -> None:
 
 
 def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
-    state = tmp_path / "state.safetensors"
+    state = tmp_path / "state"
     interrupted(job(state=state, fingerprint="a"), 5)
-    with pytest.raises(MedscoreError, match="other settings"):
+    with pytest.raises(MedscoreError, match="another run, with other settings"):
         run(job(state=state, fingerprint="b"))
 
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
-    state = tmp_path / "state.safetensors"
-    state.write_bytes(b"not a state")
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "0000000.safetensors").write_bytes(b"not a state")
     with pytest.raises(MedscoreError, match="cannot be read"):
         run(job(state=state))
 
@@ -139,32 +142,77 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda header, tensors: header.pop("step"),
-        lambda header, tensors: header.update(step="x"),
-        lambda header, tensors: header.update(step="0"),
-        lambda header, tensors: header.update(step="1000"),
-        lambda header, tensors: header.pop("history"),
-        lambda header, tensors: header.update(history="{"),
-        lambda header, tensors: header.update(history='[{"a": 1}]'),
-        lambda header, tensors: tensors.pop("noise"),
-        lambda header, tensors: tensors.update(noise=tensors["noise"][:, :-1].clone()),
-        lambda header, tensors: tensors.update(x=tensors["x"][:1].clone()),
-        lambda header, tensors: tensors.update(x=tensors["x"][..., None].clone()),
-        lambda header, tensors: tensors.update({"done.7": tensors["x"].clone()}),
+        lambda record, tensors: record.pop("step"),
+        lambda record, tensors: record.update(step="x"),
+        lambda record, tensors: record.update(step=0),
+        lambda record, tensors: record.update(step=1000),
+        lambda record, tensors: record.update(batch=1),
+        lambda record, tensors: record.pop("history"),
+        lambda record, tensors: record.update(history=None),
+        lambda record, tensors: record.update(history=[{"a": 1}]),
+        lambda record, tensors: record.pop("calls"),
+        lambda record, tensors: tensors.pop("noise"),
+        lambda record, tensors: tensors.update(noise=tensors["noise"][:, :-1].clone()),
+        lambda record, tensors: tensors.update(x=tensors["x"][:1].clone()),
+        lambda record, tensors: tensors.update(x=tensors["x"][..., None].clone()),
+        lambda record, tensors: tensors.pop("x"),
     ],
 )
 def test_a_state_with_something_missing_is_refused(
-    tmp_path: Path, change: Callable[[dict[str, str], dict[str, Tensor]], object]
+    tmp_path: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], object]
 ) -> None:
-    state = tmp_path / "state.safetensors"
-    interrupted(job(state=state), 5)
-    with safe_open(state, framework="pt") as file:
-        header = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    change(header, tensors)
-    save_file(tensors, state, metadata=header)
-    with pytest.raises(MedscoreError, match=r"state\.safetensors: the saved state"):
-        run(job(state=state))
+    folder = ItemFolder(tmp_path / "state", "")
+    interrupted(job(state=folder.path), 5)
+    point = folder.load_point()
+    assert point is not None
+    change(point.record, point.tensors)
+    folder.save_point(point)
+    with pytest.raises(MedscoreError, match=r"state: the saved state"):
+        run(job(state=folder.path))
+
+
+def test_a_finished_batch_of_another_shape_is_refused(tmp_path: Path) -> None:
+    folder = ItemFolder(tmp_path / "state", "")
+    interrupted(job(state=folder.path), 35)
+    (batch,) = folder.load()
+    folder.save(0, Item(batch.record, {"x": batch.tensors["x"][:, :, :1]}))
+    with pytest.raises(MedscoreError, match=r"state: the saved state does not fit"):
+        run(job(state=folder.path))
+
+
+@pytest.mark.parametrize("at", [3, 29, 30, 31, 75])
+def test_operator_calls_are_counted_over_all_parts(tmp_path: Path, at: int) -> None:
+    """Those of the preparation of a batch, which a resumed run repeats, count once."""
+    calls = [0]
+
+    def batches(items: Sequence[int]) -> Batch:
+        def residual(x: Tensor) -> Tensor:
+            calls[0] += 1
+            return x.flatten(1).norm(dim=1)
+
+        calls[0] += 10
+        return Batch(PRIOR, PC, residual=residual)
+
+    counted = job(batches=batches, calls=lambda: calls[0])
+    whole = run(counted)
+    assert whole.calls == 3 * (10 + 7)
+    interrupted(replace(counted, state=tmp_path / "state"), at)
+    calls[0] = 1000  # whatever the next process has counted
+    resumed = run(replace(counted, state=tmp_path / "state"))
+    assert resumed.calls == whole.calls
+    assert resumed.seconds > 0
+
+
+def test_a_finished_batch_is_written_once(tmp_path: Path) -> None:
+    state, times = tmp_path / "state", []
+
+    def note(info: StepInfo) -> None:
+        files = sorted(state.glob("0*")) if state.exists() else []
+        times.append([file.stat().st_mtime_ns for file in files])
+
+    run(job(state=state), note)
+    assert [len(times[i]) for i in (0, 30, 60)] == [0, 1, 2]
+    assert times[89][:1] == times[30]
 
 
 class Exploding(Sampler):

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from medscore.engine.items import Item, ItemFolder
 from medscore.engine.precision import settle
-from medscore.engine.resume import Progress, load_progress, save_progress
+from medscore.engine.resume import load_progress
 from medscore.errors import MedscoreError
 from medscore.priors import precision
 from medscore.priors.base import Prior
@@ -205,7 +206,8 @@ def test_a_resumed_run_keeps_the_precision_of_its_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     state, other = tmp_path / "state", {"float32": "bf16", "bf16": "float32"}[name]
-    save_progress(state, f"run in {name}", Progress())
+    saved = ItemFolder(state, f"run in {name}")
+    saved.save_point(Item())
     monkeypatch.setenv(VARIABLE, other)
 
     def settled(asked: str, title: str = "run") -> Choice:
@@ -214,16 +216,19 @@ def test_a_resumed_run_keeps_the_precision_of_its_state(
     assert settled("auto") == Choice(name, "state")
     assert settled(other).name == other  # refused by load_progress
     assert settled("auto", "another run").name == other
-    state.unlink()
+    saved.remove()
     assert settled("auto").name == other
+    saved.save(0, Item())
+    assert settled("auto") == Choice(name, "state")
 
 
 def test_a_damaged_state_is_left_to_its_reader(tmp_path: Path) -> None:
-    (tmp_path / "state").write_bytes(b"no state")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "0000000.safetensors").write_bytes(b"no state")
     found = settle("auto", Gaussian(), SHAPE, "cpu", tmp_path / "state", lambda p: p)
     assert found.name == "float32"
     with pytest.raises(MedscoreError, match="cannot be read"):
-        load_progress(tmp_path / "state", "float32")
+        load_progress(ItemFolder(tmp_path / "state", "float32"))
 
 
 def test_the_record_is_plain_json() -> None:

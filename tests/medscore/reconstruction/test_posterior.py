@@ -8,10 +8,13 @@ import torch
 from numpy.typing import NDArray
 
 from medscore.conditioners.proximal import Proximal
-from medscore.datasets.volume import Source
-from medscore.errors import MedscoreError
+from medscore.datasets.volume import Source, Volume
+from medscore.domain import ImageDomain
+from medscore.engine.loop import StepInfo
+from medscore.errors import Interrupted, MedscoreError
 from medscore.hounsfield import MU_WATER, hu_to_mu
 from medscore.measurements.measurement import ATTENUATION, Measurement
+from medscore.measurements.simulation import simulate
 from medscore.nets.monai_unet import MonaiUNetSpec
 from medscore.nets.unet import UNetSpec
 from medscore.operators.ct.geometry import ParallelBeam
@@ -21,6 +24,8 @@ from medscore.priors.contract import DataContract, Provenance, VESpec
 from medscore.reconstruction.compatibility import check_compatible
 from medscore.reconstruction.posterior import Plan, sample_posterior
 from medscore.reconstruction.result import Reconstruction
+from medscore.reconstruction.run import reconstruct
+from medscore.registry.methods import CONDITIONERS
 from medscore.samplers.grids import uniform
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
 from medscore.sdes.linear import VE
@@ -83,3 +88,40 @@ def test_a_prior_of_volumes_is_refused_for_slices() -> None:
     measurement = measured(np.zeros((1, 1, 16, 12), np.float32), Radon(GEOMETRY, torch.ones(16, 1)))
     with pytest.raises(MedscoreError, match="dimension is 2, prior rows has 3"):
         check_compatible(of_network(network), measurement, where=Path("m.h5"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONDITIONERS)
+def test_a_resumed_run_counts_the_operator_calls_of_an_uninterrupted_one(
+    tmp_path: Path, name: str
+) -> None:
+    """Also those of conditioners that compute the norm of A at their first step and keep it."""
+    image = np.linspace(-900, 900, 2 * SIZE**2, dtype=np.float32).reshape(2, SIZE, SIZE)
+    volume = Volume(image, np.eye(4), "CT", Source("array", "00" * 32))
+    noise = "none" if name == "ddrm" else "gaussian:20"  # whitening would not keep T orthogonal
+    measurement = simulate(volume, "inpaint", noise=noise)
+    sde = VE(0.01, 5.0)
+    prior = GaussianPrior(sde, torch.full((SIZE**2,), 0.4), 0.04 * torch.eye(SIZE**2))
+    prior.domain = ImageDomain(modality="CT", quantity="HU", low=-1000.0, high=1500.0)
+    seen: list[int] = []
+
+    def found(steps: int | None = None) -> Reconstruction:
+        def stop(info: StepInfo) -> None:
+            seen.append(info.done)
+            if info.done == steps:
+                raise KeyboardInterrupt
+
+        return reconstruct(
+            measurement, prior, conditioner=name, sampler="ddim", grid="uniform", steps=12,
+            batch_size=1, state=tmp_path / "state", on_step=stop,
+        )  # fmt: skip
+
+    whole = found()
+    seen.clear()
+    with pytest.raises(Interrupted):
+        found(17)
+    resumed = found()
+    assert seen == list(range(1, 25))
+    assert resumed.operator_calls == whole.operator_calls
+    assert (resumed.samples == whole.samples).all()
+    assert not list(tmp_path.iterdir())

@@ -5,8 +5,10 @@ import socket
 from pathlib import Path
 
 import numpy as np
+import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from medscore.errors import WriteError
 from medscore.training.log import Log
 
 
@@ -69,3 +71,19 @@ def test_tensorboard_files_hold_the_curves_and_not_the_name_of_the_machine(tmp_p
     for file in (first, second):
         assert socket.gethostname() not in file.name
         assert socket.gethostname().encode() not in file.read_bytes()
+
+
+def test_curves_that_a_killed_run_wrote_beyond_its_state_are_dropped(tmp_path: Path) -> None:
+    fill(tmp_path)
+    for value in (2.0, 3.0):
+        with Log(tmp_path, 40) as log:
+            log.add(60, {"loss": value})
+    first, second = sorted((tmp_path / "tensorboard").iterdir())
+    assert len(events(first)) == 5
+    assert [v.simple_value for e in events(second) for v in e.summary.value] == [3.0]
+
+
+def test_a_full_disk_is_an_error_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "tensorboard").write_text("no folder")
+    with pytest.raises(WriteError, match="cannot be written"):
+        Log(tmp_path, 0)

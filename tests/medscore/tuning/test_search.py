@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from medscore.tuning.search import finished, lock_of, open_study, optimise, queue_grid
-from medscore.tuning.space import Range, Space
+from medscore.errors import WriteError
+from medscore.tuning.search import (
+    _proposer,
+    finished,
+    has_trials,
+    lock_of,
+    open_study,
+    optimise,
+    queue_grid,
+    storing,
+    unfinished,
+)
+from medscore.tuning.space import Range, Space, is_grid
 
 WORKERS = 6
 GRID = {"a": Range(values=tuple(range(6))), "b": Range(values=("x", "y", "z"))}
@@ -21,7 +34,7 @@ def _search(folder: Path, space: Space, trials: int) -> list[dict[str, Any]]:
     tried: list[dict[str, Any]] = []
 
     def work(worker: int) -> None:
-        study = open_study(folder, "s", space, seed=0, worker=worker)
+        study = open_study(folder, "s")
         optimise(study, lock_of(folder), space, lambda at: tried.append(at) or 1.0, trials)
 
     with ThreadPoolExecutor(WORKERS) as threads:
@@ -31,7 +44,7 @@ def _search(folder: Path, space: Space, trials: int) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_workers_try_each_combination_once(tmp_path: Path) -> None:
-    study = open_study(tmp_path, "s", GRID, seed=0, worker=0)
+    study = open_study(tmp_path, "s")
     queue_grid(study, GRID, seed=0)
     tried = _search(tmp_path, GRID, 18)
     assert set(Counter(tuple(at.items()) for at in tried).values()) == {1}
@@ -42,3 +55,91 @@ def test_workers_try_each_combination_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("trials", [1, 13])
 def test_workers_make_as_many_trials_as_were_asked(tmp_path: Path, trials: int) -> None:
     assert len(_search(tmp_path, {"a": Range(low=0.0, high=1.0)}, trials)) == trials
+
+
+SPACE: Space = {"a": Range(low=0.0, high=1.0), "b": Range(low=1, high=9, integer=True)}
+
+
+class Killed(BaseException):
+    pass
+
+
+def _searched(folder: Path, space: Space, trials: int, kills: Sequence[int] = ()) -> list[Any]:
+    """Numbers, settings and values of a search by one worker that is killed at some evaluations."""
+    left = list(kills)
+    folder.mkdir()
+
+    def score(settings: dict[str, Any]) -> float:
+        seen.append(settings)
+        if left and len(seen) == left[0]:
+            left.pop(0)
+            raise Killed
+        return -abs(float(settings["a"]) - 0.4)
+
+    seen: list[Any] = []
+    while True:
+        study = open_study(folder, "s")
+        first = unfinished(study)
+        if is_grid(space):
+            queue_grid(study, space, seed=3)
+        try:
+            optimise(study, lock_of(folder), space, score, trials, seed=3, first=first)
+        except Killed:
+            continue
+        assert len(seen) == trials + len(kills)
+        return [(t.number, t.params, t.value) for t in study.get_trials()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("space", "trials"), [(SPACE, 12), (GRID, 5)], ids=["sampled", "grid"])
+def test_a_killed_search_has_the_trials_of_an_uninterrupted_one(
+    tmp_path: Path, space: Space, trials: int
+) -> None:
+    """Beyond the tenth trial, from which on proposals depend on the trials before."""
+    whole = _searched(tmp_path / "whole", space, trials)
+    assert _searched(tmp_path / "killed", space, trials, kills=(1, 4, trials)) == whole
+
+
+@pytest.mark.slow
+def test_a_search_killed_between_two_settings_goes_on_with_the_same(tmp_path: Path) -> None:
+    whole = _searched(tmp_path / "whole", SPACE, 3)
+    (tmp_path / "killed").mkdir()
+    study = open_study(tmp_path / "killed", "s")
+    trial = study.ask()
+    study.sampler = _proposer(3, 0, 0)
+    SPACE["a"].suggest(trial, "a")
+    optimise(
+        study, lock_of(tmp_path / "killed"), SPACE, lambda at: -abs(at["a"] - 0.4), 3, seed=3,
+        first=unfinished(study),
+    )  # fmt: skip
+    assert [(t.number, t.params, t.value) for t in study.get_trials()] == whole
+
+
+@pytest.mark.slow
+def test_a_study_whose_folder_was_removed_is_an_error_of_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    def removed(settings: dict[str, Any]) -> float:
+        shutil.rmtree(folder)
+        return 1.0
+
+    def search() -> None:
+        with storing(folder):
+            study = open_study(folder, "s")
+            optimise(study, lock_of(folder), SPACE, removed, 3)
+
+    with pytest.raises(WriteError, match="out: cannot be written"):
+        search()
+    assert not folder.exists()
+
+
+@pytest.mark.slow
+def test_only_finished_trials_are_results(tmp_path: Path) -> None:
+    assert not has_trials(tmp_path)
+    study = open_study(tmp_path, "s")
+    assert not has_trials(tmp_path)
+    trial = study.ask()
+    assert not has_trials(tmp_path)
+    study.tell(trial, 1.0)
+    assert has_trials(tmp_path)
