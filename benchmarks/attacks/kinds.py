@@ -234,7 +234,9 @@ def _states(make: Make) -> dict[str, list[Variant]]:
         "generate": GENERATE,
         "likelihood": LIKELIHOOD,
     }
-    states = [make(state, WEIGHTS, *argv, out={state: f"{name}.state"}, weight=3)
+    inside = {"recon": "point", "generate": "point", "likelihood": "0000000"}
+    states = [make(state, WEIGHTS, *argv, out={state: f"{name}.state"}, weight=3,
+                   inside=f"{inside[name]}.safetensors")
               for name, argv in resumed.items()]  # fmt: skip
     states += [
         make("run", WEIGHTS, *TRAIN, "--steps", "3", out={"run": "trained"},

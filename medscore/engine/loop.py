@@ -101,6 +101,7 @@ class Job:
         bf16: whether the network runs in bf16 autocast.
         state: folder that keeps an interrupted run; None to keep none.
         fingerprint: identifies the job; a state of another job is refused.
+        note: a text that is kept with the state.
         save_every: number of steps between saves of the state, and between entries of the history.
         denoise: whether to end with Tweedie's denoised image, which takes one more evaluation
             (Song 2022, B.5.7); otherwise the result is the state at the last time, which still
@@ -117,6 +118,7 @@ class Job:
     bf16: bool = False
     state: Path | None = None
     fingerprint: str = ""
+    note: str = ""
     save_every: int = 20
     denoise: bool = True
     calls: Callable[[], int] = _no_calls
@@ -155,7 +157,7 @@ def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Sa
     Raises:
         MedscoreError: a sample became NaN or diverged, or the saved state belongs to another job.
     """
-    state = ItemFolder(job.state, job.fingerprint) if job.state else None
+    state = ItemFolder(job.state, job.fingerprint, job.note) if job.state else None
     progress = load_progress(state) if state else Progress()
     _check_fits(job, progress)
     items = list(range(len(job.seeds)))

@@ -227,10 +227,11 @@ def forget(states: Sequence[Path]) -> None:
         states: folders; they need not exist.
     """
     for state in states:
-        for file in state.glob("*"):
-            if file.name != WRITTEN:
+        files = sorted(state.glob("*"), key=lambda file: file.name == WRITTEN)
+        with suppress(OSError):  # what stays is refused or removed by the next run
+            for file in files:
                 file.unlink(missing_ok=True)
-        shutil.rmtree(state, ignore_errors=True)
+            state.rmdir()
 
 
 def remove_empty(folders: Sequence[Path]) -> None:

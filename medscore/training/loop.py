@@ -119,41 +119,45 @@ def train_steps(
         )
     fabric.barrier()
     model.train()
-    dtype = torch.float64 if plan.precision == "float64" else torch.float32
-    leads, monitor = fabric.is_global_zero, Monitor(folder, memory)
-    with ExitStack() as stack:
-        log = stack.enter_context(Log(folder, first)) if leads else None
-        steps = range(first + 1, plan.steps + 1)
-        drawn: Iterator[Draws] = (draw(batches, plan, step, share) for step in steps)
-        if fabric.device.type != "cpu":  # the CPU is free to prepare the next batch
-            drawn = prefetch(drawn)
-        for step, parts in zip(steps, drawn, strict=True):
-            batch = [part.to(fabric.device, dtype) for part in parts]
-            torch.manual_seed(plan.step_seed(step))  # dropout takes no generator
-            stepper.zero_grad()
-            loss = _gradient(fabric, wrapped, batch, plan.accumulate)
-            norm = _clip(fabric, wrapped, stepper, plan.clip)
-            warning = monitor.check(step, loss, norm)
-            for group in optimiser.param_groups:
-                group["lr"] = plan.rate(step)
-            stepper.step()
-            _move_average(averaged, network, plan.ema_decay(step))
-            validation = None
-            if leads and hooks.validation and _due(plan.validate_every, step, plan):
-                validation = hooks.validation(average)
-            if leads and hooks.samples and _due(plan.sample_every, step, plan):
-                hooks.samples(average, step)
-            report = StepReport(step, loss, norm, plan.rate(step), validation, warning)
-            if log:  # before the state: a resumed run drops entries that are ahead of it
-                monitor.write(log, report, plan.log_every)
-            if log and _due(plan.save_every, step, plan):
-                log.sync()
-                identity = hooks.identity
-                save_state(state, step, network, averaged, optimiser, identity, monitor.memory)
-            yield report
-    fabric.barrier()
-    network.load_state_dict(averaged.state_dict())
-    model.eval()
+
+    def reports() -> Iterator[StepReport]:
+        dtype = torch.float64 if plan.precision == "float64" else torch.float32
+        leads, monitor = fabric.is_global_zero, Monitor(folder, memory)
+        with ExitStack() as stack:
+            log = stack.enter_context(Log(folder, first)) if leads else None
+            steps = range(first + 1, plan.steps + 1)
+            drawn: Iterator[Draws] = (draw(batches, plan, step, share) for step in steps)
+            if fabric.device.type != "cpu":  # the CPU is free to prepare the next batch
+                drawn = prefetch(drawn)
+            for step, parts in zip(steps, drawn, strict=True):
+                batch = [part.to(fabric.device, dtype) for part in parts]
+                torch.manual_seed(plan.step_seed(step))  # dropout takes no generator
+                stepper.zero_grad()
+                loss = _gradient(fabric, wrapped, batch, plan.accumulate)
+                norm = _clip(fabric, wrapped, stepper, plan.clip)
+                warning = monitor.check(step, loss, norm)
+                for group in optimiser.param_groups:
+                    group["lr"] = plan.rate(step)
+                stepper.step()
+                _move_average(averaged, network, plan.ema_decay(step))
+                validation = None
+                if leads and hooks.validation and _due(plan.validate_every, step, plan):
+                    validation = hooks.validation(average)
+                if leads and hooks.samples and _due(plan.sample_every, step, plan):
+                    hooks.samples(average, step)
+                report = StepReport(step, loss, norm, plan.rate(step), validation, warning)
+                if log:  # before the state: a resumed run drops entries that are ahead of it
+                    monitor.write(log, report, plan.log_every)
+                if log and _due(plan.save_every, step, plan):
+                    log.sync()
+                    identity = hooks.identity
+                    save_state(state, step, network, averaged, optimiser, identity, monitor.memory)
+                yield report
+        fabric.barrier()
+        network.load_state_dict(averaged.state_dict())
+        model.eval()
+
+    return reports()
 
 
 def draw(batches: Batches, plan: TrainingPlan, step: int, share: slice) -> Draws:

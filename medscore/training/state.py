@@ -103,6 +103,8 @@ def load_state(
             # a fused optimiser needs its state in the memory layout of the weights
             same = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
             slots.setdefault(int(index), {})[slot] = same
+        if len({frozenset(kept) for kept in slots.values()}) > 1:
+            raise ValueError("a part of the state of the optimiser is missing")
         full = optimiser.state_dict()
         optimiser.load_state_dict({"state": slots, "param_groups": full["param_groups"]})
     except (RuntimeError, KeyError, IndexError, ValueError) as error:
