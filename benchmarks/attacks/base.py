@@ -140,6 +140,24 @@ def reader(kinds: Kinds, kind: str, target: str, command: str = "") -> Variant:
     )
 
 
+def in_folder(change: Mutator, pattern: str = "*") -> Mutator:
+    """A change of a file, or of a random file if it is given a folder.
+
+    Args:
+        change: changes a file.
+        pattern: files of the folder that it can change.
+    """
+
+    def mutate(path: Path, rng: np.random.Generator) -> str | None:
+        if path.is_dir():
+            files = sorted(path.glob(pattern))
+            path = files[int(rng.integers(len(files)))]
+        return change(path, rng)
+
+    mutate.__name__ = change.__name__
+    return mutate
+
+
 def choose(variants: Sequence[Variant], rng: np.random.Generator) -> Variant:
     """One of several variants, drawn by their weights.
 

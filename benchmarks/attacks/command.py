@@ -8,6 +8,7 @@ in memory, and the parent watches its time and its memory.
 from __future__ import annotations
 
 import os
+import re
 import resource
 import select
 import signal
@@ -19,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rich.progress
-
 from attacks.clock import Clock
 from attacks.forked import fork_scripts
 
@@ -31,6 +30,9 @@ PATIENCE = 3.0
 """Seconds after which a command that has shown its progress is stopped by Ctrl-C, as a user would
 who did not mean to start so much work."""
 
+PROGRESS = re.compile(rb": \d+ of \d+")
+"""How a command says how far it is."""
+
 TIMES, SLACK = 4, 2**30
 """Memory that a command may take: this multiple of the honest size, and bytes in addition."""
 
@@ -40,6 +42,9 @@ WRITES = frozenset({
 })  # fmt: skip
 STARTS = frozenset({"subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "socket.connect"})
 """Audited events that change files, and that start programs or connections."""
+
+IN_FOLDER = frozenset({"os.remove", "os.rmdir"})
+"""Events whose second value is the open folder that their path is in."""
 
 GIT = "git"
 """The one program that a command may start: reports name the commit of medscore's own checkout."""
@@ -91,14 +96,14 @@ def run(
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     before = _listing(folder)
-    out, err, log, shown = (os.memfd_create(name) for name in ("out", "err", "log", "shown"))
+    out, err, log = (os.memfd_create(name) for name in ("out", "err", "log"))
     child = os.fork()
     if child == 0:
-        _child(list(argv), folder, (out, err, log, shown), prepare, modules)
-    found, asked, status, usage = _watch(child, TIMES * size + SLACK, shown)
+        _child(list(argv), folder, (out, err, log), prepare, modules)
+    found, asked, status, usage = _watch(child, TIMES * size + SLACK, err)
     seconds = usage.ru_utime + usage.ru_stime
     said, notes = _content(err), _content(log).splitlines()
-    for handle in (out, err, log, shown):
+    for handle in (out, err, log):
         os.close(handle)
     base = next((int(n[5:]) for n in notes if n.startswith("base ")), 0)
     memory = max(0, usage.ru_maxrss * 1024 - base)
@@ -133,7 +138,7 @@ def _fault(
     return ""
 
 
-def _watch(child: int, allowed: int, shown: int) -> tuple[str, bool, int, Any]:
+def _watch(child: int, allowed: int, err: int) -> tuple[str, bool, int, Any]:
     """Wait for a child; stop it when it takes too much time or memory.
 
     Its time is that of the processors, so that other programs of the machine do not matter, or the
@@ -147,7 +152,7 @@ def _watch(child: int, allowed: int, shown: int) -> tuple[str, bool, int, Any]:
         clock.look()
         if clock.seconds > SECONDS:
             found = "hang"
-        elif clock.seconds > PATIENCE and not asked and os.fstat(shown).st_size:
+        elif clock.seconds > PATIENCE and not asked and PROGRESS.search(os.pread(err, 2**16, 0)):
             os.kill(child, signal.SIGINT)
             asked = True
     if found:
@@ -186,12 +191,12 @@ def _content(handle: int) -> str:
 def _child(
     argv: list[str],
     folder: Path,
-    handles: tuple[int, int, int, int],
+    handles: tuple[int, int, int],
     prepare: Callable[[], None],
     modules: bool,
 ) -> None:
     """Run the command and end the process."""
-    out, err, log, shown = handles
+    out, err, log = handles
     code = 1
     try:
         os.setpgid(0, 0)
@@ -206,7 +211,6 @@ def _child(
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**31, 2**31))
         _note(log, f"base {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}")
         fork_scripts()
-        _note_progress(shown)
         prepare()
         sys.addaudithook(_hook(folder, log))
         code = _main(argv)
@@ -238,7 +242,8 @@ def _note(log: int, text: str) -> None:
 
 def _hook(folder: Path, log: int) -> Callable[[str, tuple[Any, ...]], None]:
     """An audit hook that notes changes outside ``out`` and ``tmp``, and programs that start."""
-    allowed = (f"{folder}/out", f"{folder}/tmp", "/dev/null", "/proc/")
+    cache = os.environ.get("MEDSCORE_CACHE", f"{folder}/tmp")
+    allowed = (f"{folder}/out", f"{folder}/tmp", cache, "/dev/null", "/proc/")
     writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
@@ -248,7 +253,9 @@ def _hook(folder: Path, log: int) -> Callable[[str, tuple[Any, ...]], None]:
             if changes and isinstance(path, str | bytes) and not _within(path, allowed):
                 _note(log, f"open {path!r} {mode}")
         elif event in WRITES and isinstance(args[0], str | bytes | Path):
-            if not _within(args[0], allowed):
+            place = next((n for n in args[1:] if event in IN_FOLDER and n not in (-1, None)), None)
+            path = args[0] if place is None else f"/proc/self/fd/{place}/{os.fsdecode(args[0])}"
+            if not _within(path, allowed):
                 _note(log, f"{event} {args[0]!r}")
         elif event in STARTS and args[0] != GIT:
             _note(log, f"{event} {args[0]!r} {args[1]!r}"[:200])
@@ -257,16 +264,5 @@ def _hook(folder: Path, log: int) -> Callable[[str, tuple[Any, ...]], None]:
 
 
 def _within(path: str | bytes | Path, allowed: tuple[str, ...]) -> bool:
-    return os.path.abspath(os.fsdecode(path)).startswith(allowed)  # noqa: PTH100
-
-
-def _note_progress(shown: int) -> None:
-    """Write a byte to a file whenever a progress bar moves."""
-    original = rich.progress.Progress.update
-
-    def update(self: Any, task: Any, **options: Any) -> None:
-        if options.get("completed") is not None:
-            os.write(shown, b".")
-        original(self, task, **options)
-
-    rich.progress.Progress.update = update  # type: ignore[method-assign]
+    place, name = os.path.split(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100
+    return os.path.join(os.path.realpath(place), name).startswith(allowed)  # noqa: PTH118

@@ -12,7 +12,7 @@ import numpy as np
 from pydicom.filereader import dcmread
 from pydicom.uid import AllTransferSyntaxes
 
-from attacks.base import Mutator
+from attacks.base import Mutator, in_folder
 from attacks.dicom_elements import PIXELS, UNDEFINED, Element, Parsed, build, parse, set_element
 from attacks.raw import BYTES
 from attacks.values import TEXTS
@@ -75,14 +75,11 @@ def _edits(change: Callable[[Parsed, np.random.Generator], Parsed | None]) -> Mu
     """A change to the parts of a file; of a random file, if it is given a folder."""
 
     def mutate(path: Path, rng: np.random.Generator) -> None:
-        if path.is_dir():
-            files = sorted(path.iterdir())
-            path = files[int(rng.integers(len(files)))]
         parsed = parse(path.read_bytes())
         path.write_bytes(build(change(parsed, rng) or parsed))
 
     mutate.__name__ = change.__name__
-    return mutate
+    return in_folder(mutate)
 
 
 def _any(parsed: Parsed, rng: np.random.Generator) -> int:
@@ -241,22 +238,9 @@ def meta_information(parsed: Parsed, rng: np.random.Generator) -> Parsed:
     return replace(parsed, head=bytes(head))
 
 
-def _folder_bytes(change: Mutator) -> Mutator:
-    """A change to the bytes of a random file, if it is given a folder."""
-
-    def mutate(path: Path, rng: np.random.Generator) -> None:
-        if path.is_dir():
-            files = sorted(path.iterdir())
-            path = files[int(rng.integers(len(files)))]
-        change(path, rng)
-
-    mutate.__name__ = change.__name__
-    return mutate
-
-
 DICOM = (
     lengths, representations, texts, texts, embedded_nuls, matrix, matrix, frames, geometry,
     geometry,
-    order, nesting, pixels, syntax, meta_information, *map(_folder_bytes, BYTES),
+    order, nesting, pixels, syntax, meta_information, *map(in_folder, BYTES),
 )  # fmt: skip
 """All changes to DICOM files, or to a file of a folder."""

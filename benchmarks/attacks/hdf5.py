@@ -24,7 +24,15 @@ def _edits(change: Callable[[Any, np.random.Generator], None]) -> Mutator:
         with h5py.File(path, "r+") as file:
             try:
                 change(file, rng)
-            except (TypeError, ValueError, OSError, RuntimeError, OverflowError, KeyError):
+            except (
+                TypeError,
+                ValueError,
+                OSError,
+                RuntimeError,
+                OverflowError,
+                KeyError,
+                IndexError,
+            ):
                 file.attrs["changed"] = 1  # HDF5 does not hold everything
         if had_seal and rng.random() < 0.9:
             seal(path)

@@ -2,81 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
 from attacks.arrays import NPY, NPZ
-from attacks.base import Mutator, Variant
+from attacks.base import Variant, in_folder
 from attacks.database import SQLITE
 from attacks.dicom import DICOM
 from attacks.dicom_files import SYNTAXES
 from attacks.hdf5 import FASTMRI, HDF5, ISMRMRD
 from attacks.made import EVALUATE, GENERATE, LIKELIHOOD, RECON, TRAIN, TUNE
+from attacks.make import Files, Make
 from attacks.nifti import NIFTI
 from attacks.pictures import JPEG, OTHER, PNG, TIFF
 from attacks.raw import BYTES
 from attacks.texts import JSON, YAML
 from attacks.weights import WEIGHTS
 
-Files = Mapping[str, Path]
 MEASURED = ("--device", "cpu", "-o", "out/run")
 ONE = ("--steps", "1", *MEASURED)
 BOUND = ("--method", "bound", "--draws", "1", *MEASURED)
+CELLS = (
+    *(in_folder(change, "*.json") for change in JSON),
+    *(in_folder(change, "*.npz") for change in NPZ),
+)
+"""Changes to the finished cells of a comparison."""
+
 CLEAN = ("--method", "clean-bound", "--draws", "1", *MEASURED)
 FILL = ("--baseline", "fbp", "-o", "out/run")
-
-
-class Make:
-    """Makes variants from the words of their commands.
-
-    Args:
-        files: all valid files by name.
-    """
-
-    def __init__(self, files: Files) -> None:
-        self.files = files
-
-    def __call__(
-        self,
-        target: str,
-        mutators: Sequence[Mutator],
-        *argv: str,
-        weight: int = 1,
-        arrays: int = 2**16,
-        honest: int = 0,
-        out: Mapping[str, str] = {},
-        inside: str = "",
-    ) -> Variant:
-        """A variant; ``in/NAME`` in the words brings the file NAME, and what it refers to.
-
-        Args:
-            target: file to change.
-            mutators: the changes.
-            argv: the words.
-            weight: relative number of inputs.
-            arrays: bytes of the arrays in the files.
-            honest: exit code for the valid files; None for any.
-            out: files below ``out`` by their name there.
-            inside: path of the file to change in the folder ``target``.
-        """
-        names = [target, *(word[3:] for word in argv if word.startswith("in/"))]
-        for name in list(names):
-            names += REFERS.get(name, ())
-        brought = {f"in/{name}": self.files[name] for name in names if name in self.files}
-        brought |= {f"out/{place}": self.files[name] for place, name in out.items()}
-        whole = f"out/{target}" if out else f"in/{target}"
-        return Variant(
-            argv, brought, f"{whole}/{inside}" if inside else whole, tuple(mutators), weight,
-            arrays,
-            honest,
-        )  # fmt: skip
-
-
-REFERS = {
-    "classifier.yaml": ("colour.safetensors",), "dequantizer.yaml": ("ct.safetensors",),
-    "evaluation.yaml": ("ct.safetensors",),
-}  # fmt: skip
-"""Files that a file refers to by name."""
 
 
 def kinds(files: Files) -> dict[str, list[Variant]]:
@@ -95,7 +45,7 @@ def kinds(files: Files) -> dict[str, list[Variant]]:
 def _images(make: Make) -> dict[str, list[Variant]]:
     dicom = [
         make(f"{name}.dcm", DICOM, *words, f"in/{name}.dcm", *rest,
-            honest=2 * (name == "extended"), weight=w)
+            weight=w)
         for name in SYNTAXES
         for words, rest, w in ((("inspect",), (), 3), (("simulate",), ("-o", "out/m.h5"), 1))
     ]  # fmt: skip
@@ -239,7 +189,7 @@ def _networks(make: Make) -> dict[str, list[Variant]]:
             make("monai.safetensors", WEIGHTS, "priors", "import", "in/monai.safetensors",
                 *importing, weight=2),
             make("monai.pt", BYTES, "priors", "import", "in/monai.pt", *importing, weight=2),
-            make("monai.json", (*JSON, *YAML), "priors", "import", "in/monai.safetensors",
+            make("monai.json", JSON, "priors", "import", "in/monai.safetensors",
                 *importing, weight=2),
         ],
     }  # fmt: skip
@@ -293,7 +243,7 @@ def _states(make: Make) -> dict[str, list[Variant]]:
             inside="state.safetensors", weight=3),
         make("run", (*JSON, *BYTES), *TRAIN, "--steps", "3", out={"run": "trained"},
             inside="loss.jsonl"),
-        make("run", JSON, *EVALUATE, out={"run": "compared"}, inside="cells", weight=2),
+        make("run", CELLS, *EVALUATE, out={"run": "compared"}, inside="cells", weight=2),
         make("generated", NPZ, "quality", "in/generated", "in/slices.npz", "--prior",
             "in/ct.safetensors",
              "--spacing-mm", "3", inside="samples.npz"),

@@ -16,7 +16,7 @@ from attacks.base import Mutator, Variant
 NAMES = (
     "a\nb", "x" * 240, "a b", " ", "-x", "--help", "[x]", "*", "?", "{0}", "%s", "ä☃\U0001f600",
     "\udcff",
-    "\x1b[31m", "[red]x[/red]", "[/]", "a\\b", "package:x", "~", "$HOME", "'", '"', ";", "\t", ".",
+    "\x1b[31m", "[red]x[/red]", "a\\b", "package:x", "~", "$HOME", "'", '"', ";", "\t", ".",
     "nul\u0085x",
 )  # fmt: skip
 """Beginnings of file names."""
@@ -25,7 +25,7 @@ WORDS = (
     "/dev/zero", "/dev/null", "/dev/full", "/dev/stdin", "/dev/fd/0", "/proc/self/mem",
     "/proc/kmsg",
     "x" * 300, "x/" * 2000, "", ".", "..", "/", "in/none", "in/none/none", "in", "\udcff", "https://x.y/z",
-    "file:in/ct.h5", "~", "in/../in", "package:pydicom/data", "package:x/y", "package:",
+    "file:in/ct.h5", "~", "in/../in", "package:pydicom/data", "package:x/y", "package:", "[/]",
 )  # fmt: skip
 """Words given in place of a path."""
 

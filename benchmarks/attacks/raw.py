@@ -20,7 +20,7 @@ def flip_bits(path: Path, rng: np.random.Generator) -> None:
 def truncate(path: Path, rng: np.random.Generator) -> None:
     """Cut the file at a random length."""
     content = path.read_bytes()
-    path.write_bytes(content[: int(rng.integers(0, len(content)))])
+    path.write_bytes(content[: int(rng.integers(0, max(1, len(content))))])
 
 
 def extreme_bytes(path: Path, rng: np.random.Generator) -> None:

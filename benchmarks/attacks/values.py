@@ -72,7 +72,7 @@ def changed(tree: Tree, rng: np.random.Generator, *, times: int = 1) -> Tree:
         places = nodes(root)
         container, key = places[int(rng.integers(len(places)))]
         _change(container, key, rng)
-    return root[0]
+    return root[0] if root else None
 
 
 def _change(container: Any, key: Any, rng: np.random.Generator) -> None:

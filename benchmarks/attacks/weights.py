@@ -83,10 +83,11 @@ def values(path: Path, rng: np.random.Generator) -> None:
     header, _ = _taken_apart(path)
     weights = load(path.read_bytes())
     name = list(weights)[int(rng.integers(len(weights)))]
-    number = float(NUMBERS[int(rng.integers(len(NUMBERS)))])
+    number: float | torch.Tensor = float(NUMBERS[int(rng.integers(len(NUMBERS)))])
     filled = weights[name].clone()
     whole = rng.random() < 0.5
     if filled.is_floating_point():
+        number = torch.tensor(number, dtype=torch.float64).to(filled.dtype)
         filled.view(-1)[: None if whole else 1] = number
     else:
         filled.zero_()

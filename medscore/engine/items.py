@@ -20,6 +20,7 @@ from torch import Tensor
 
 from medscore.errors import Interrupted, MedscoreError, WriteError
 from medscore.io.files import atomic_write, forget, remove_empty
+from medscore.io.json_files import parse_json
 from medscore.io.opening import is_regular, is_there, regular_file
 
 POINT = "point"
@@ -139,10 +140,9 @@ class ItemFolder:
             with safe_open(regular_file(path), framework="pt") as file:
                 header = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            fingerprint, record = header["fingerprint"], dict(json.loads(header["record"]))
-        except (
-            SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError,
-        ) as error:  # fmt: skip
+            fingerprint = header["fingerprint"]
+            record = dict(parse_json(header["record"], finite=False))
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(f"{path.name}: {error}") from error
         if fingerprint != self.fingerprint:
             raise MedscoreError(

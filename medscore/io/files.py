@@ -145,9 +145,9 @@ def working_folder(folder: Path, has_results: Callable[[], bool]) -> Iterator[No
         if folder in made and not has_results():
             shutil.rmtree(folder, ignore_errors=True)
             remove_empty(made)
-        if isinstance(error, WriteError) or _names_another(error, folder):
-            raise
-        raise WriteError(folder, error) from error
+        if isinstance(error, OSError) and not _names_another(error, folder):
+            raise WriteError(folder, error) from error
+        raise
 
 
 def check_absent(path: str | Path, states: Sequence[Path] = ()) -> None:

@@ -8,6 +8,8 @@ this file as a script and imports nothing of medscore.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import signal
 import subprocess
 import sys
@@ -23,6 +25,12 @@ where a read waits without using CPU time; a loop in a library is stopped after 
 
 PIECE = 2**24
 """Bytes of an array that the child reads at once."""
+
+SPARE, TIMES = 2**29, 4
+"""Memory that the child may take: bytes, and in addition this multiple of the file's size."""
+
+GREEDY = 3
+"""Exit code of the child if a library asks for more memory than that."""
 
 State = tuple[str, str, int, int, int]
 _seen: dict[State, str | None] = {}
@@ -63,6 +71,8 @@ def probe(kind: str, paths: Sequence[Path]) -> tuple[Path, str] | None:
     stopped = -getattr(signal, "SIGPROF", 0)
     if stopped and child.returncode == stopped:
         return _at(paths, output), f"the {kind} library does not finish reading it"
+    if child.returncode == GREEDY:
+        return _at(paths, output), f"the {kind} library takes more memory than its size can need"
     if child.returncode < 0:
         return _at(paths, output), f"the {kind} library crashes on it"
     return None
@@ -111,6 +121,28 @@ def _progress() -> None:
         signal.setitimer(signal.ITIMER_PROF, STALL)
 
 
+def _limit_memory(path: str, more: int = 0) -> None:
+    """Limit the memory of the child, where the system can (not on macOS and Windows).
+
+    Args:
+        path: the file that it reads.
+        more: bytes of the largest piece that it reads.
+    """
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        used = pages * resource.getpagesize()
+        allowed = used + SPARE + TIMES * Path(path).stat().st_size + 2 * more
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, hard))
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """True if an exception says that memory could not be allocated."""
+    return isinstance(error, MemoryError) or "memory allocation failed" in str(error)
+
+
 def _hdf5(path: str) -> None:
     import h5py
 
@@ -124,6 +156,8 @@ def _hdf5(path: str) -> None:
                 return
             step = max(1, PIECE // row)
             if item.chunks:
+                chunk = math.prod(item.chunks) * item.dtype.itemsize
+                _limit_memory(path, min(chunk, row * item.shape[0]))
                 step = max(item.chunks[0], step // item.chunks[0] * item.chunks[0])
             for start in range(0, item.shape[0], step):
                 _ = item[start : start + step]
@@ -154,9 +188,10 @@ def main() -> int:
     for path in paths:
         _progress()
         try:
+            _limit_memory(path)
             {"hdf5": _hdf5, "dicom": _dicom}[kind](path)
-        except Exception:  # the parent raises the same error and reports it
-            return 0
+        except Exception as error:  # the parent raises the same error and reports it
+            return GREEDY if _lacks_memory(error) else 0
         sys.stdout.write(".")
         sys.stdout.flush()
     return 0

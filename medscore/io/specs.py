@@ -31,6 +31,8 @@ def first_fault(error: ValidationError, whole: str = "") -> str:
     fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"]) or whole
     what = fault["msg"].removeprefix("Value error, ")
+    if fault["type"].startswith(("greater_than", "less_than")):
+        what += f", not {fault['input']!r:.40}"
     return f"{key}: {what}" if key else what
 
 

@@ -249,4 +249,4 @@ def test_what_is_no_study_is_refused(
     result = medscore("tune", tmp_path / "search.yaml", "--data", scan.parent,
                       "-o", tmp_path / "out")  # fmt: skip
     assert result.code == 2
-    assert "the study cannot be opened" in result.err
+    assert "cannot be read as a study" in result.err

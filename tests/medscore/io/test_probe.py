@@ -1,5 +1,6 @@
 """Files that crash or hang a library are distinguished from valid and merely damaged ones."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,21 @@ def test_a_hang_is_refused(
     _child(monkeypatch, tmp_path, "import time; time.sleep(60)")
     monkeypatch.setattr(probe, "SECONDS", 0.5)
     assert "did not finish" in refused(read_kspace, kspace)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory is limited on Linux only")
+def test_a_file_that_makes_the_library_take_memory_is_refused(
+    refused: Refused, tmp_path: Path
+) -> None:
+    """The index of the chunks says that one has 3.75 GiB."""
+    path = tmp_path / "k.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("kspace", data=np.ones((1, 16, 16), np.complex64), compression="gzip")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"TREE\x01") + 24  # the size of the first chunk in bytes
+    content[place : place + 4] = (0xF0000000).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert "more memory than its size" in refused(read_kspace, path)
 
 
 LOOP = f"""
