@@ -229,14 +229,13 @@ def _specs(make: Make) -> dict[str, list[Variant]]:
 
 def _states(make: Make) -> dict[str, list[Variant]]:
     state = ".run.resume"
+    saved = tuple(in_folder(change, "*.safetensors") for change in WEIGHTS)
     resumed = {
         "recon": ("recon", "in/ct.h5", *RECON),
         "generate": GENERATE,
         "likelihood": LIKELIHOOD,
     }
-    inside = {"recon": "point", "generate": "point", "likelihood": "0000000"}
-    states = [make(state, WEIGHTS, *argv, out={state: f"{name}.state"}, weight=3,
-                   inside=f"{inside[name]}.safetensors")
+    states = [make(state, saved, *argv, out={state: f"{name}.state"}, weight=3)
               for name, argv in resumed.items()]  # fmt: skip
     states += [
         make("run", WEIGHTS, *TRAIN, "--steps", "3", out={"run": "trained"},

@@ -30,6 +30,11 @@ WORDS = (
 """Words given in place of a path."""
 
 
+PLACES = ("/dev/null", "/dev/full", "/dev/stdin", "/proc/x", "/", ".", "..", "", "in", "out",
+          "in/none/x/y.h5", "x" * 300, "x/" * 2000)  # fmt: skip
+"""Words given in place of an output, where nothing can be written."""
+
+
 def _gone(path: Path) -> None:
     """Remove a file or folder."""
     if path.is_dir() and not path.is_symlink():
@@ -140,7 +145,8 @@ def renamed(path: Path, rng: np.random.Generator) -> str:
 
 def another_word(path: Path, rng: np.random.Generator) -> str:
     """A word that names no file, a device, or the folder itself."""
-    return WORDS[int(rng.integers(len(WORDS)))]
+    words = PLACES if path.parent.name == "out" else WORDS
+    return words[int(rng.integers(len(words)))]
 
 
 PATHS: tuple[Mutator, ...] = (

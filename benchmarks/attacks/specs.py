@@ -7,7 +7,14 @@ from typing import Any
 Spec = dict[str, Any]
 
 UNET: Spec = {"kind": "unet", "channels": [8, 8], "blocks": 1, "fold": 2, "groups": 8}
-PLAN: Spec = {"steps": 2, "batch": 2, "learning_rate": 1e-3, "warmup": 1, "save_every": 1}
+PLAN: Spec = {
+    "steps": 2,
+    "batch": 2,
+    "learning_rate": 1e-3,
+    "warmup": 1,
+    "save_every": 1,
+    "log_every": 1,
+}
 IMAGES: Spec = {
     "modality": "CT", "quantity": "HU", "low": -1000, "high": 1500, "size": 32,
     "data": ["ct.nii.gz", "*.npz"], "licence": "CC0",

@@ -70,6 +70,8 @@ def changed(tree: Tree, rng: np.random.Generator, *, times: int = 1) -> Tree:
     root = [copy.deepcopy(tree)]
     for _ in range(times):
         places = nodes(root)
+        if not places:
+            break
         container, key = places[int(rng.integers(len(places)))]
         _change(container, key, rng)
     return root[0] if root else None

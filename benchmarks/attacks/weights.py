@@ -66,6 +66,9 @@ def metadata(path: Path, rng: np.random.Generator) -> None:
     """Change the metadata: the contract or another entry that holds JSON, or a text."""
     header, data = _taken_apart(path)
     said = header.get("__metadata__", {})
+    if not said:  # of another library
+        tensors(path, rng)
+        return
     name = list(said)[int(rng.integers(len(said)))]
     try:
         inner = json.loads(said[name])

@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from medscore.errors import WriteError, reading
 from medscore.io.files import PART, atomic_write
 from medscore.io.json_files import read_json
 from medscore.io.numpy_files import open_npz
 from medscore.io.opening import is_there
+from medscore.io.specs import first_fault
 from medscore.metrics.image_quality import Quality
 
 
@@ -64,6 +66,10 @@ def key_of(*parts: Any) -> str:
     """
     text = json.dumps(parts, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+CELL = TypeAdapter(Cell)
+"""Checks the types of what a cell holds."""
 
 
 class Store:
@@ -120,9 +126,11 @@ class Store:
                     row: Quality(**{k: math.inf if v is None else v for k, v in q.items()})
                     for row, q in record.pop("qualities").items()
                 }
-                return Cell(**record, qualities=found)
+                return CELL.validate_python(asdict(Cell(**record, qualities=found)))
             except (KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f"a field is missing or unknown: {error}") from error
+            except ValidationError as error:
+                raise ValueError(first_fault(error)) from error
 
     def images(self, key: str) -> dict[str, NDArray[np.float32]]:
         """The images (H, W) of a cell by name.

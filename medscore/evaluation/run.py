@@ -162,21 +162,28 @@ def fill(
         All cells in the order of ``work``.
 
     Raises:
-        MedscoreError: a cell cannot be computed; finished cells are kept.
+        MedscoreError: a stored cell is damaged, or one cannot be computed; finished cells are kept.
         Interrupted: Ctrl-C; finished cells are kept.
     """
     keys = [key_of(*piece.fixed) for piece in work]
-    todo = [i for i, piece in enumerate(work) if not store.has(keys[i], images=piece.keep)]
-    present = len(work) - len(todo)
+    cells: dict[int, Cell] = {}
+    for i, piece in enumerate(work):
+        if store.has(keys[i], images=piece.keep):
+            cells[i] = store.get(keys[i])
+            if piece.keep:
+                store.images(keys[i])  # read later; damaged ones are refused before any work
+    todo = [i for i in range(len(work)) if i not in cells]
+    present = len(cells)
     on_cell(present, len(work), None)
     try:
         found = spread(methods.cell_of, [work[i] for i in todo])
         for done, (place, (cell, images)) in enumerate(found, start=1):
             store.put(keys[todo[place]], cell, images)
+            cells[todo[place]] = cell
             on_cell(present + done, len(work), cell)
     except KeyboardInterrupt as stop:
         raise Interrupted from stop
-    return [store.get(key) for key in keys]
+    return [cells[i] for i in range(len(work))]
 
 
 def _recipes(spec: EvaluationSpec) -> dict[str, Path]:

@@ -100,11 +100,13 @@ def load_state(
         for name, value in groups["optimiser"].items():
             index, slot = name.split(".")
             like = weights[int(index)]
+            if value.shape not in (like.shape, torch.Size([])):
+                raise ValueError(f"optimiser.{name} has shape {tuple(value.shape)}")
             # a fused optimiser needs its state in the memory layout of the weights
             same = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
             slots.setdefault(int(index), {})[slot] = same
-        if len({frozenset(kept) for kept in slots.values()}) > 1:
-            raise ValueError("a part of the state of the optimiser is missing")
+        if len({frozenset(found) for found in slots.values()}) > 1:
+            raise ValueError("a part of the optimiser's state is missing")
         full = optimiser.state_dict()
         optimiser.load_state_dict({"state": slots, "param_groups": full["param_groups"]})
     except (RuntimeError, KeyError, IndexError, ValueError) as error:

@@ -108,7 +108,8 @@ def _tune(search: Search, output: Path, workers: int, on_trial: OnTrial) -> Tune
     if is_grid(space):
         queue_grid(study, space, search.spec.seed)
         total = min(total, grid_size(space))
-    on_trial(finished(study), total)
+    if finished(study) < total:
+        on_trial(finished(study), total)
     if workers == 1:
         _work(search, output, left, lambda done: on_trial(done, total))
     else:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from training import OBJECTIVE, PLAN, Tiny, prior, stripes, weights
 
@@ -280,10 +282,31 @@ def test_a_state_of_another_run_is_refused_and_says_what_differs(tmp_path: Path)
         run(prior(), tmp_path, PLAN, Hooks(identity={"seed": "4"}))
 
 
-def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "state.safetensors").write_bytes(b"junk")
+def test_a_damaged_state_is_refused_before_the_first_step_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "state.safetensors").write_bytes(b"no state")
     with pytest.raises(MedscoreError, match="not a training state"):
-        next(train_steps(prior(), stripes, OBJECTIVE, PLAN, tmp_path))
+        train_steps(prior(), stripes, OBJECTIVE, PLAN, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("optimiser.0.exp_avg_sq", None, "a part of the optimiser's state is missing"),
+        ("optimiser.0.exp_avg", torch.zeros(2), r"optimiser.0.exp_avg has shape \(2,\)"),
+    ],
+)
+def test_a_state_whose_optimiser_is_incomplete_is_refused(
+    tmp_path: Path, old: str, new: Tensor | None, why: str
+) -> None:
+    run(prior(), tmp_path, replace(PLAN, steps=2))
+    path = tmp_path / "state.safetensors"
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del tensors[old]
+    save_file(tensors | ({} if new is None else {old: new}), path, metadata=header)
+    with pytest.raises(MedscoreError, match=why):
+        train_steps(prior(), stripes, OBJECTIVE, PLAN, tmp_path)
 
 
 def test_a_state_beyond_the_last_step_is_refused(tmp_path: Path) -> None:
