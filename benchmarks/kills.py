@@ -39,7 +39,7 @@ class Tally:
         runs: number of runs that were struck.
         struck: number of runs that did not end by themselves before.
         different: runs whose results differ from those of an uninterrupted run.
-        lost: largest number of pieces of work that were done again.
+        lost: largest number of pieces of work that were done again because of one kill.
         over: runs that did more work again than the interval between two saves.
         left: runs after which anything but the results is left.
         wrong: runs that ended in another way than they should, with what they printed.
@@ -98,7 +98,7 @@ def struck(case: Case, whole: Whole, folder: Path, fates: list[Fate], tally: Tal
         parts.append(case.run(folder, said, fate=fate))
         _judge_end(case, fate, parts[-1], folder, tally)
     parts.append(case.run(folder, said))
-    _judge_result(case, whole, folder, parts, tally)
+    _judge_result(case, whole, folder, parts, tally, fates)
 
 
 def _judge_end(case: Case, fate: Fate, ended: Ended, folder: Path, tally: Tally) -> None:
@@ -126,21 +126,24 @@ def _unfinished(case: Case, folder: Path) -> list[str]:
     return bad
 
 
-def _judge_result(case: Case, whole: Whole, folder: Path, parts: list[Ended], tally: Tally) -> None:
+def _judge_result(
+    case: Case, whole: Whole, folder: Path, parts: list[Ended], tally: Tally, fates: list[Fate]
+) -> None:
     last = parts[-1]
     if last.code != 0 and "exists already" not in last.said:
         tally.wrong.append(f"{case.name}: the repeated run ends with {last.code}: {last.said}")
     found = results(folder)
     if extra := sorted(set(found) - set(whole.results)):
         tally.left += 1
-        tally.wrong.append(f"{case.name}: left {extra}")
+        tally.wrong.append(f"{case.name}, {fates}: left {extra}")
     same = {name for name, value in whole.results.items() if found.get(name) == value}
     if differing := sorted(set(whole.results) - same):
         tally.different += 1
-        tally.wrong.append(f"{case.name}: differs in {differing}")
+        tally.wrong.append(f"{case.name}, {fates}: differs in {differing}")
     again = sum(part.units for part in parts) - whole.ended.units
-    tally.lost = max(tally.lost, again)
-    tally.over += again > case.lost * (len(parts) - 1)
+    each = -(-again // len(fates))
+    tally.lost = max(tally.lost, each)
+    tally.over += each > case.lost
 
 
 def kills(case: Case, whole: Whole, folder: Path, count: int, draw: random.Random) -> Tally:
@@ -200,10 +203,11 @@ def small_disks(case: Case, whole: Whole, folder: Path, count: int, draw: random
         size = PAGE * draw.randint(1, max(1, enough // PAGE - 1))
         with _disk(folder / "small", size) as (place, enlarge):
             first = case.run(place, said)
-            _judge_end(case, Fate(full=True), first, place, tally)
+            fate = Fate(full=True)
+            _judge_end(case, fate, first, place, tally)
             enlarge()
             last = case.run(place, said)
-            _judge_result(case, whole, place, [first, last], tally)
+            _judge_result(case, whole, place, [first, last], tally, [fate])
     return tally
 
 

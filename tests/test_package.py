@@ -9,6 +9,7 @@ import tomllib
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -111,6 +112,15 @@ def test_the_readme_shows_the_two_commands() -> None:
     assert 'pip install -c constraints.txt ".[test]" && pytest' in readme
 
 
+def _without_global_options(root: Any, words: list[str]) -> list[str]:
+    """The words from the command on; each option before it takes a value."""
+    known = {name for parameter in root.params for name in parameter.opts}
+    while words[0].startswith("--"):
+        assert words[0] in known, words
+        words = words[2:]
+    return words
+
+
 def test_every_command_in_the_docs_exists_with_its_options() -> None:
     """``medscore X --option`` in README and docs against the command line's own help."""
     import typer
@@ -125,7 +135,7 @@ def test_every_command_in_the_docs_exists_with_its_options() -> None:
     for page in pages:
         blocks = re.findall(r"^```(?:bash)?\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
         for line in re.findall(r"^\s*(?:\$ )?medscore (.+)$", "\n".join(blocks), re.MULTILINE):
-            words = line.split()
+            words = _without_global_options(root, line.split())
             command = root.get_command(context, words[0])  # type: ignore[attr-defined]
             assert command is not None, line
             if hasattr(command, "get_command"):

@@ -80,7 +80,9 @@ def generate(
     accept: options.Accept = None,
     device: options.Device = "auto",
     keep_identity: options.Identity = False,
-    precision: Annotated[str, typer.Option(help="Of the network: auto, float32 or bf16.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Network precision: auto, float32 or bf16.")
+    ] = "auto",
 ) -> None:
     """Draw images from a prior, optionally of chosen classes or given a part of an image.
 

@@ -84,7 +84,7 @@ def recon(
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="Of the network: auto (the default), float32 or bf16."),
+        typer.Option(help="Precision of the network: auto (the default), float32 or bf16."),
     ] = None,
 ) -> None:
     """Reconstruct a measurement; no ground truth is needed.

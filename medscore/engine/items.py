@@ -20,6 +20,7 @@ from torch import Tensor
 
 from medscore.errors import Interrupted, MedscoreError, WriteError
 from medscore.io.files import atomic_write, forget, remove_empty
+from medscore.io.json_files import parse_json
 from medscore.io.opening import is_regular, is_there, regular_file
 
 POINT = "point"
@@ -46,10 +47,12 @@ class ItemFolder:
     Attributes:
         path: the folder; it exists only while the run is unfinished.
         fingerprint: identifies the run; items of another run are refused.
+        note: a text that is kept with every item, and that any run can read.
     """
 
     path: Path
     fingerprint: str
+    note: str = ""
 
     def load(self) -> list[Item]:
         """The finished items; an empty list if there is no folder.
@@ -77,14 +80,15 @@ class ItemFolder:
         self._write(_name(number), item)
         self._file(POINT).unlink(missing_ok=True)
 
-    def saved_fingerprint(self) -> str | None:
-        """The fingerprint of the run whose items are saved; None if there are none to read."""
+    def saved(self) -> tuple[str, str] | None:
+        """Fingerprint and note of the run whose items are saved; None if there are none to read."""
         for path in (self._file(_name(0)), self._file(POINT)):
             if not is_regular(path):
                 continue
             try:
                 with safe_open(path, framework="pt") as file:
-                    return (file.metadata() or {}).get("fingerprint")
+                    header = file.metadata() or {}
+                return header.get("fingerprint", ""), header.get("note", "")
             except (SafetensorError, OSError):  # load refuses it
                 return None
         return None
@@ -117,7 +121,8 @@ class ItemFolder:
 
     def _write(self, name: str, item: Item) -> None:
         tensors = {key: x.detach().cpu().contiguous() for key, x in item.tensors.items()}
-        header = {"fingerprint": self.fingerprint, "record": json.dumps(item.record)}
+        header = {"fingerprint": self.fingerprint, "note": self.note}
+        header["record"] = json.dumps(item.record)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             atomic_write(self._file(name), save(tensors, metadata=header))
@@ -135,10 +140,9 @@ class ItemFolder:
             with safe_open(regular_file(path), framework="pt") as file:
                 header = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            fingerprint, record = header["fingerprint"], dict(json.loads(header["record"]))
-        except (
-            SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError,
-        ) as error:  # fmt: skip
+            fingerprint = header["fingerprint"]
+            record = dict(parse_json(header["record"], finite=False))
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(f"{path.name}: {error}") from error
         if fingerprint != self.fingerprint:
             raise MedscoreError(

@@ -25,6 +25,7 @@ from medscore.engine.resume import (
     Spent,
     compute_kept,
     load_progress,
+    restore_noise,
     save_batch,
     save_point,
 )
@@ -101,6 +102,7 @@ class Job:
         bf16: whether the network runs in bf16 autocast.
         state: folder that keeps an interrupted run; None to keep none.
         fingerprint: identifies the job; a state of another job is refused.
+        note: a text that is kept with the state.
         save_every: number of steps between saves of the state, and between entries of the history.
         denoise: whether to end with Tweedie's denoised image, which takes one more evaluation
             (Song 2022, B.5.7); otherwise the result is the state at the last time, which still
@@ -117,6 +119,7 @@ class Job:
     bf16: bool = False
     state: Path | None = None
     fingerprint: str = ""
+    note: str = ""
     save_every: int = 20
     denoise: bool = True
     calls: Callable[[], int] = _no_calls
@@ -155,7 +158,7 @@ def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Sa
     Raises:
         MedscoreError: a sample became NaN or diverged, or the saved state belongs to another job.
     """
-    state = ItemFolder(job.state, job.fingerprint) if job.state else None
+    state = ItemFolder(job.state, job.fingerprint, job.note) if job.state else None
     progress = load_progress(state) if state else Progress()
     _check_fits(job, progress)
     items = list(range(len(job.seeds)))
@@ -220,7 +223,7 @@ class _Walk:
         else:
             x, first = point.x.to(job.device), point.step
             memory = {k: v.to(job.device) for k, v in point.memory.items()}
-            noise.restore(point.noise)
+            restore_noise(noise, point, job.state)
             if first == len(self.grid) - 1:
                 yield point
         for step in range(first, len(self.grid) - 1):

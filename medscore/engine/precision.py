@@ -32,9 +32,8 @@ def settle(
         state: file that keeps the interrupted run; None if none is kept.
         fingerprint: the fingerprint of the run in a given precision.
     """
-    saved = (
-        ItemFolder(state, "").saved_fingerprint() if asked == "auto" and state is not None else None
-    )
-    began = [name for name in PRECISIONS if saved is not None and fingerprint(name) == saved]
-    chosen = Choice(began[0], "state") if began else None
-    return chosen or choose_precision(asked, prior, shape, device)
+    saved = ItemFolder(state, "").saved() if asked == "auto" and state is not None else None
+    for name in PRECISIONS:
+        if saved is not None and fingerprint(name) == saved[0]:
+            return Choice(name, "state", began=saved[1])
+    return choose_precision(asked, prior, shape, device)

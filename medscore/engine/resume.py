@@ -16,6 +16,7 @@ from medscore.engine.items import Item, ItemFolder
 from medscore.errors import Interrupted, MedscoreError, WriteError
 from medscore.io.files import forget
 from medscore.samplers.base import Memory
+from medscore.white_noise import Noise
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,25 @@ def _point(item: Item) -> Point:
         step=int(item.record["step"]),
         spent=Spent.of(item.record),
     )
+
+
+def restore_noise(noise: Noise, point: Point, where: Path | None) -> None:
+    """Set noise generators to their saved states.
+
+    Args:
+        noise: the generators.
+        point: state of the unfinished batch.
+        where: folder of the run's state, for error messages.
+
+    Raises:
+        MedscoreError: the bytes are no states of generators.
+    """
+    try:
+        noise.restore(point.noise)
+    except RuntimeError as error:
+        raise MedscoreError(
+            f"the saved state does not fit the run ({error})", where=where, hint="remove it"
+        ) from error
 
 
 def compute_kept(conditioner: Conditioner) -> None:

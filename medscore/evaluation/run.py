@@ -108,9 +108,10 @@ def evaluate(
     spread = run.spread()
     own = str(config) if path != Path(config) else f"{spec.name}.yaml"  # not the file's name
     command = _command(own, output, only, parameters, keep_identity)
+    recipes = _recipes(spec)
     results = "cells/*.json", "networks/*/state.safetensors"
     with working_folder(output, lambda: any(any(output.glob(each)) for each in results)):
-        networks = _networks(spec, run.networks or output / "networks", train)
+        networks = _networks(recipes, run.networks or output / "networks", train)
         store = Store(output / "cells")
         store.make()
         work = pieces(spec, cases, path, networks)
@@ -185,17 +186,23 @@ def fill(
     return [cells[i] for i in range(len(work))]
 
 
-def _networks(spec: EvaluationSpec, folder: Path, train: Train) -> dict[str, Path]:
+def _recipes(spec: EvaluationSpec) -> dict[str, Path]:
+    """The recipes of the supervised methods by method name."""
+    return {
+        method.name: config_path(method.supervised, "supervised")
+        for method in spec.methods
+        if method.supervised is not None
+    }
+
+
+def _networks(recipes: dict[str, Path], folder: Path, train: Train) -> dict[str, Path]:
     """The networks of the supervised methods by method name; missing ones are trained."""
     found = {}
-    for method in spec.methods:
-        if method.supervised is None:
-            continue
-        recipe = config_path(method.supervised, "supervised")
+    for name, recipe in recipes.items():
         path = folder / recipe.stem / f"{recipe.stem}.safetensors"
         if not path.is_file():
-            train(method.name, recipe, path.parent)
-        found[method.name] = path.resolve()
+            train(name, recipe, path.parent)
+        found[name] = path.resolve()
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -223,7 +224,7 @@ def generate(
         with resumable(state):
             found = draw(
                 network, contract, replace(settings, precision=used.name), request, chosen, state,
-                fingerprint(used.name), on_step,
+                fingerprint(used.name), on_step, json.dumps(used.record()),
             )  # fmt: skip
         record = {
             "settings": {**its(used.name), "device": chosen},
@@ -251,6 +252,7 @@ def draw(
     state: Path | None = None,
     fingerprint: str = "",
     on_step: Callable[[StepInfo], None] = lambda info: None,
+    note: str = "",
 ) -> Samples:
     """Run the engine for a request; the samples are in the prior's range.
 
@@ -263,6 +265,7 @@ def draw(
         state: folder with the state of an interrupted run; None keeps none.
         fingerprint: identifies the run.
         on_step: called after every sampling step.
+        note: a text that is kept with the state.
     """
     own = split_parameters(settings.parameters)
     times = times_of(build_grid(settings.grid, own["grid"]), prior.sde, settings.steps)
@@ -277,5 +280,6 @@ def draw(
         bf16=settings.precision == "bf16",
         state=state,
         fingerprint=fingerprint,
+        note=note,
     )
     return run(job, on_step)

@@ -145,9 +145,9 @@ def working_folder(folder: Path, has_results: Callable[[], bool]) -> Iterator[No
         if folder in made and not has_results():
             shutil.rmtree(folder, ignore_errors=True)
             remove_empty(made)
-        if isinstance(error, WriteError) or _names_another(error, folder):
-            raise
-        raise WriteError(folder, error) from error
+        if isinstance(error, OSError) and not _names_another(error, folder):
+            raise WriteError(folder, error) from error
+        raise
 
 
 def check_absent(path: str | Path, states: Sequence[Path] = ()) -> None:
@@ -227,10 +227,11 @@ def forget(states: Sequence[Path]) -> None:
         states: folders; they need not exist.
     """
     for state in states:
-        for file in state.glob("*"):
-            if file.name != WRITTEN:
+        files = sorted(state.glob("*"), key=lambda file: file.name == WRITTEN)
+        with suppress(OSError):  # what stays is refused or removed by the next run
+            for file in files:
                 file.unlink(missing_ok=True)
-        shutil.rmtree(state, ignore_errors=True)
+            state.rmdir()
 
 
 def remove_empty(folders: Sequence[Path]) -> None:

@@ -31,11 +31,12 @@ def read_json(path: str | os.PathLike[str], *, hint: str = "", most: int = SIZE)
         return parse_json(content.decode())
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
     """The value of a JSON text.
 
     Args:
         text: the text, such as the header of a file.
+        finite: whether to refuse NaN and infinity, which Python writes and JSON does not have.
 
     Raises:
         ValueError: it is not JSON, is nested too deeply, or holds NaN, infinity, an integer of more
@@ -43,8 +44,9 @@ def parse_json(text: str | bytes) -> Any:
     """
     try:
         return json.loads(
-            text, parse_constant=_constant, parse_int=_integer, object_pairs_hook=_mapping
-        )
+            text, parse_constant=_constant if finite else None, parse_int=_integer,
+            object_pairs_hook=_mapping,
+        )  # fmt: skip
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -35,7 +35,7 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
-from medscore.io.json_files import read_json
+from medscore.io.json_files import parse_json, read_json
 from medscore.io.machine import processor
 from medscore.operators.ct.backends.cache import folder
 from medscore.priors.base import Prior
@@ -99,14 +99,18 @@ class Choice:
         name: float32 or bf16.
         source: what determined it, for provenance.json.
         timing: the test, if it was used.
+        began: the record, as JSON, of the run that this one continues; empty if it is not known.
     """
 
     name: str
     source: str
     timing: Timing | None = None
+    began: str = ""
 
     def record(self) -> dict[str, Any]:
-        """The choice for JSON."""
+        """The choice for JSON; that of the first part of an interrupted run."""
+        if self.began:
+            return dict(parse_json(self.began))
         found: dict[str, Any] = {"used": self.name, "source": self.source}
         if self.timing is not None:
             found["ms"] = {p: _finite(1000 * getattr(self.timing, p)) for p in PRECISIONS}

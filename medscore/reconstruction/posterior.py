@@ -51,6 +51,7 @@ class Plan:
         bf16: whether the network runs in bf16 autocast.
         state: folder that keeps an interrupted run; None to keep none.
         fingerprint: identifies the run that a state belongs to.
+        note: a text that is kept with the state.
     """
 
     sampler: Sampler
@@ -64,6 +65,7 @@ class Plan:
     bf16: bool = False
     state: Path | None = None
     fingerprint: str = ""
+    note: str = ""
 
 
 def sample_posterior(
@@ -113,6 +115,7 @@ def sample_posterior(
         bf16=plan.bf16,
         state=plan.state,
         fingerprint=plan.fingerprint,
+        note=plan.note,
         calls=lambda: operator.calls,
     )
     result = run(job, on_step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -100,7 +101,8 @@ class Sampling(Method):
         used = settle(asked, prior, shape, device, run.state, fingerprint)
         plan = self._with(used.name).plan(prior, noise_std, device)
         if run.state is not None:
-            plan = replace(plan, state=run.state, fingerprint=fingerprint(used.name))
+            own, note = fingerprint(used.name), json.dumps(used.record())
+            plan = replace(plan, state=run.state, fingerprint=own, note=note)
         with resumable(run.state):
             found = sample_posterior(measurement, prior, domain, plan, run.on_step)
         z = _typicality(prior, domain, found)

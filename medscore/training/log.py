@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from medscore.errors import WriteError
+from medscore.errors import WriteError, reading
 from medscore.io.files import atomic_write, sync
+from medscore.io.json_files import parse_json
 from medscore.io.opening import read_bytes
 from medscore.training.curves import Curves
 
@@ -75,9 +77,17 @@ class Log:
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     """The complete lines of a log; only the last can be incomplete after a kill."""
-    lines = read_bytes(path).decode().splitlines()
-    entries = [json.loads(line) for line in lines[:-1]]
-    try:
-        return [*entries, *(json.loads(line) for line in lines[-1:])]
-    except json.JSONDecodeError:
-        return entries
+    content = read_bytes(path)
+    with reading("a training log", path, "remove it, or use a new output folder"):
+        lines = content.decode().splitlines()
+        entries = [_entry(line) for line in lines[:-1]]
+        with suppress(ValueError):
+            entries += [_entry(line) for line in lines[-1:]]
+    return entries
+
+
+def _entry(line: str) -> dict[str, Any]:
+    entry = parse_json(line, finite=False)
+    if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+        raise ValueError("a line without a step")
+    return entry

@@ -80,8 +80,6 @@ def train_steps(
 ) -> Iterator[StepReport]:
     """Train ``model.network`` in place, one step for each report that is taken.
 
-    A saved state is read at once, before the first report is asked for.
-
     ``folder/state.safetensors`` is replaced atomically every ``plan.save_every`` steps and at the
     end, and the same call resumes from it; ``folder/loss.jsonl`` has a line for every
     ``plan.log_every`` steps. At the end ``model`` holds the averaged weights.
@@ -119,19 +117,19 @@ def train_steps(
             where=state,
             hint="train more steps or use another output folder",
         )
+    fabric.barrier()
+    model.train()
 
-    def steps() -> Iterator[StepReport]:
-        fabric.barrier()
-        model.train()
+    def reports() -> Iterator[StepReport]:
         dtype = torch.float64 if plan.precision == "float64" else torch.float32
         leads, monitor = fabric.is_global_zero, Monitor(folder, memory)
         with ExitStack() as stack:
             log = stack.enter_context(Log(folder, first)) if leads else None
-            numbers = range(first + 1, plan.steps + 1)
-            drawn: Iterator[Draws] = (draw(batches, plan, step, share) for step in numbers)
+            steps = range(first + 1, plan.steps + 1)
+            drawn: Iterator[Draws] = (draw(batches, plan, step, share) for step in steps)
             if fabric.device.type != "cpu":  # the CPU is free to prepare the next batch
                 drawn = prefetch(drawn)
-            for step, parts in zip(numbers, drawn, strict=True):
+            for step, parts in zip(steps, drawn, strict=True):
                 batch = [part.to(fabric.device, dtype) for part in parts]
                 torch.manual_seed(plan.step_seed(step))  # dropout takes no generator
                 stepper.zero_grad()
@@ -159,7 +157,7 @@ def train_steps(
         network.load_state_dict(averaged.state_dict())
         model.eval()
 
-    return steps()
+    return reports()
 
 
 def draw(batches: Batches, plan: TrainingPlan, step: int, share: slice) -> Draws:

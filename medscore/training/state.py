@@ -154,6 +154,6 @@ def _memory(header: dict[str, str]) -> Memory:
     """What the monitor remembered; nothing in a state of an earlier version."""
     if "monitor" not in header:
         return NOTHING
-    found = parse_json(header["monitor"])
+    found = parse_json(header["monitor"], finite=False)
     losses = [float(loss) for loss in found["losses"]]
     return {"losses": losses, "mean_norm": float(found["mean_norm"])}

@@ -219,12 +219,8 @@ def optimise(
             trial = Trial(study, left.pop(0)) if left else _next(study, space, trials)
         if trial is None:
             return
-        settings = {}
-        for place, (name, r) in enumerate(space.items()):
-            study.sampler = _proposer(seed, trial.number, place)
-            settings[name] = r.suggest(trial, name)
         try:
-            value = score(settings)
+            value = score(propose(study, trial, space, seed))
         except WriteError:
             raise
         except MedscoreError as error:
@@ -236,9 +232,27 @@ def optimise(
         after(finished(study))
 
 
-def _proposer(seed: int, number: int, place: int) -> optuna.samplers.TPESampler:
-    """The sampler of a parameter of a trial, whatever the process proposed before."""
-    return optuna.samplers.TPESampler(seed=derive_seed(seed, number, place) % 2**32)
+def propose(study: optuna.Study, trial: Trial, space: Space, seed: int) -> dict[str, Any]:
+    """The settings of a trial; those that a killed run proposed already stay.
+
+    Args:
+        study: the study.
+        trial: the trial.
+        space: ranges by parameter.
+        seed: seed of the search.
+    """
+
+    def reseed(place: int) -> None:
+        drawn = derive_seed(seed, trial.number, place) % 2**32
+        study.sampler = optuna.samplers.TPESampler(seed=drawn)
+
+    reseed(0)
+    _ = trial.relative_params  # what is proposed for all parameters together, and kept
+    found = {}
+    for place, (name, r) in enumerate(space.items(), start=1):
+        reseed(place)
+        found[name] = r.suggest(trial, name)
+    return found
 
 
 def _next(study: optuna.Study, space: Space, trials: int) -> Trial | None:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medscore.io.opening import file_sha256
+
 Done = Callable[..., Any]
 Refused = Callable[..., str]
 FAST = ("--steps", 3, "-n", 2, "--device", "cpu")
@@ -39,7 +41,8 @@ def test_known_pixels_stay_and_hidden_ones_differ(
     assert np.array_equal(x[:, :, 4:], true[:, :, 4:])
     assert np.abs(x[0] - x[1])[:, :4].max() > 1e-3
     said = json.loads((tmp_path / "out" / "provenance.json").read_text())
-    assert said["known"]["images"] == ["1.png#0", "4.png#0"]
+    labels = [f"{file_sha256(pictures / name)[:12]}#0" for name in ("1.png", "4.png")]
+    assert said["known"]["images"] == labels
     with Image.open(tmp_path / "out" / "sheet.png") as sheet:
         shown = np.asarray(sheet)
     assert shown.shape == (8 * (2 * 10 - 2), 8 * (3 * 10 - 2), 3)

@@ -153,6 +153,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
         lambda record, tensors: record.pop("calls"),
         lambda record, tensors: tensors.pop("noise"),
         lambda record, tensors: tensors.update(noise=tensors["noise"][:, :-1].clone()),
+        lambda record, tensors: tensors["noise"].fill_(255),
         lambda record, tensors: tensors.update(x=tensors["x"][:1].clone()),
         lambda record, tensors: tensors.update(x=tensors["x"][..., None].clone()),
         lambda record, tensors: tensors.pop("x"),

@@ -135,3 +135,8 @@ def test_bad_json_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
         read_json(path)
     assert str(caught.value).startswith(f"{path}: cannot be read as JSON (")
     assert "\n" not in str(caught.value)
+
+
+def test_json_of_python_is_read_on_request() -> None:
+    """Records of unfinished work may hold infinity."""
+    assert parse_json("[Infinity, -Infinity, 1]", finite=False) == [float("inf"), -float("inf"), 1]

@@ -50,7 +50,7 @@ def test_a_reconstruction_scales_with_its_image(
         np.testing.assert_allclose(reconstructed(scale, task), expected, atol=1e-4 * 900)
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", [1e-33, 1e-21, 1e20, 1e25])  # k-space reaches 1e4 times more
 def test_measured_kspace_keeps_its_maps_and_targets_at_any_scale(
     tmp_path: Path, head: np.ndarray[tuple[int, ...], np.dtype[np.float64]], scale: float
 ) -> None:

@@ -86,7 +86,7 @@ def test_an_option_of_another_task_is_refused(task: str, option: str) -> None:
         ("inpaint", {"hidden": 1e-9}, "`hidden` is 1e-09, which hides no pixel"),
         ("inpaint", {"hidden": 0.999}, "`hidden` is 0.999, which hides every pixel"),
         ("deblur", {"blur": 0}, "`blur` is 0 pixels"),
-        ("sr", {"factor": 0}, "`factor` is 0, which does not divide 32x32"),
+        ("sr", {"factor": 0}, "`factor` is 0 - use 1 to 8192"),
         ("limited-angle", {"arc": float("nan")}, "`arc` is nan"),
         ("mar", {"noise": "gaussian:1"}, "photons"),
         ("mar", {"implants": [(1, 2)]}, "`implants` is"),

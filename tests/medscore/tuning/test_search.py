@@ -13,12 +13,12 @@ import pytest
 
 from medscore.errors import WriteError
 from medscore.tuning.search import (
-    _proposer,
     finished,
     has_trials,
     lock_of,
     open_study,
     optimise,
+    propose,
     queue_grid,
     storing,
     unfinished,
@@ -101,16 +101,22 @@ def test_a_killed_search_has_the_trials_of_an_uninterrupted_one(
 
 
 @pytest.mark.slow
-def test_a_search_killed_between_two_settings_goes_on_with_the_same(tmp_path: Path) -> None:
-    whole = _searched(tmp_path / "whole", SPACE, 3)
-    (tmp_path / "killed").mkdir()
+@pytest.mark.parametrize("finished_before", [0, 10])
+def test_a_search_killed_between_two_settings_goes_on_with_the_same(
+    tmp_path: Path, finished_before: int
+) -> None:
+    """In the first trials each setting is drawn on its own, after ten perhaps all together."""
+    trials = finished_before + 2
+    whole = _searched(tmp_path / "whole", SPACE, trials)
+    if finished_before:
+        _searched(tmp_path / "killed", SPACE, finished_before)
+    else:
+        (tmp_path / "killed").mkdir()
     study = open_study(tmp_path / "killed", "s")
-    trial = study.ask()
-    study.sampler = _proposer(3, 0, 0)
-    SPACE["a"].suggest(trial, "a")
+    propose(study, study.ask(), {"a": SPACE["a"]}, seed=3)
     optimise(
-        study, lock_of(tmp_path / "killed"), SPACE, lambda at: -abs(at["a"] - 0.4), 3, seed=3,
-        first=unfinished(study),
+        study, lock_of(tmp_path / "killed"), SPACE, lambda at: -abs(at["a"] - 0.4), trials,
+        seed=3, first=unfinished(study),
     )  # fmt: skip
     assert [(t.number, t.params, t.value) for t in study.get_trials()] == whole
 
