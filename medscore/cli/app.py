@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -88,6 +89,8 @@ def main() -> None:
         kind = getattr(signal, name, None)  # Windows has no SIGHUP
         if kind is not None and signal.getsignal(kind) == signal.SIG_DFL:
             signal.signal(kind, signal.default_int_handler)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
     with only_ours():
         try:
             try:

@@ -1,15 +1,15 @@
 """Sequential work on items whose results are saved, so that an interrupted run can be resumed.
 
 The state is a folder. Every finished item is a safetensors file in it, named by its number and
-written once; its header holds the fingerprint of the run and the item's record as JSON. A further
-file, ``point``, may hold the state of an unfinished item.
+written once; its header holds the fingerprint of the run, the item's record as JSON, and a hash of
+record and tensors. A further file, ``point``, may hold the state of an unfinished item.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from medscore.errors import Interrupted, MedscoreError, WriteError
 from medscore.io.files import atomic_write, forget, remove_empty
 from medscore.io.json_files import parse_json
 from medscore.io.opening import is_regular, is_there, regular_file
+from medscore.io.weights import weights_hash
 
 POINT = "point"
 """Name of the state of an unfinished item."""
@@ -123,6 +124,7 @@ class ItemFolder:
         tensors = {key: x.detach().cpu().contiguous() for key, x in item.tensors.items()}
         header = {"fingerprint": self.fingerprint, "note": self.note}
         header["record"] = json.dumps(item.record)
+        header["sha256"] = _hash(header["record"], tensors)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             atomic_write(self._file(name), save(tensors, metadata=header))
@@ -142,6 +144,8 @@ class ItemFolder:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             fingerprint = header["fingerprint"]
             record = dict(parse_json(header["record"], finite=False))
+            if header["sha256"] != _hash(header["record"], tensors):
+                raise ValueError("its hash differs")
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(f"{path.name}: {error}") from error
         if fingerprint != self.fingerprint:
@@ -156,6 +160,11 @@ class ItemFolder:
             f"cannot be read as the saved state of an interrupted run ({what})",
             where=self.path, hint="remove it",
         )  # fmt: skip
+
+
+def _hash(record: str, tensors: Mapping[str, Tensor]) -> str:
+    """A hash of what a file holds: nothing else can tell that a number in it is wrong."""
+    return hashlib.sha256((record + weights_hash(tensors)).encode()).hexdigest()
 
 
 def _name(number: int) -> str:

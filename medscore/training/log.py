@@ -11,8 +11,11 @@ from typing import Any
 from medscore.errors import WriteError, reading
 from medscore.io.files import atomic_write, sync
 from medscore.io.json_files import parse_json
-from medscore.io.opening import read_bytes
+from medscore.io.opening import is_there, read_bytes
 from medscore.training.curves import Curves
+
+NAME = "loss.jsonl"
+"""Name of the log."""
 
 
 class Log:
@@ -26,13 +29,14 @@ class Log:
         step: step of the checkpoint that the run resumes from; 0 for a new run.
 
     Raises:
+        MedscoreError: there is a log that is damaged.
         WriteError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        self.path = folder / "loss.jsonl"
+        self.path = folder / NAME
         if self.path.exists():
-            valid = [entry for entry in _entries(self.path) if entry["step"] <= step]
+            valid = [entry for entry in logged(folder) if entry["step"] <= step]
             atomic_write(self.path, "".join(json.dumps(e) + "\n" for e in valid).encode())
         try:
             self.curves = Curves(folder / "tensorboard", step + 1)
@@ -75,9 +79,17 @@ class Log:
         self.curves.close()
 
 
-def _entries(path: Path) -> list[dict[str, Any]]:
-    """The complete lines of a log; only the last can be incomplete after a kill."""
-    content = read_bytes(path)
+def logged(folder: Path) -> list[dict[str, Any]]:
+    """The entries of a folder's log; only the last line can be incomplete after a kill.
+
+    Args:
+        folder: output folder of a run.
+
+    Raises:
+        MedscoreError: the log is damaged.
+    """
+    path = folder / NAME
+    content = read_bytes(path) if is_there(path) else b""
     with reading("a training log", path, "remove it, or use a new output folder"):
         lines = content.decode().splitlines()
         entries = [_entry(line) for line in lines[:-1]]

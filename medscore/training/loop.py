@@ -21,7 +21,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from medscore.errors import MedscoreError
 from medscore.priors.base import Prior
-from medscore.training.log import Log
+from medscore.training.log import Log, logged
 from medscore.training.monitor import NOTHING, Monitor, StepReport
 from medscore.training.plan import TrainingPlan
 from medscore.training.state import load_state, save_state
@@ -117,6 +117,7 @@ def train_steps(
             where=state,
             hint="train more steps or use another output folder",
         )
+    logged(folder)  # a damaged log is refused now
     fabric.barrier()
     model.train()
 

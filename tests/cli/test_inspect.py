@@ -1,7 +1,9 @@
 """``medscore inspect``: the content of a file, notes about it, and the priors that fit."""
 
+import io
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from medscore.cli import main
 from medscore.measurements.measurement import read_measurement
 
 Command = Callable[..., Any]
@@ -29,6 +32,20 @@ def look(done: Command) -> Callable[..., dict[str, Any]]:
         return found
 
     return call
+
+
+def test_a_file_whose_name_is_no_text_is_described(
+    scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shutil.copy(scan, tmp_path / "a\udcff.nii.gz")
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "argv", ["medscore", "inspect", str(path)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out.seek(0)
+    assert stop.value.code in (None, 0)
+    assert r"a\udcff.nii.gz: nifti image" in out.read()
 
 
 @pytest.fixture

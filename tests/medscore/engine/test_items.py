@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from medscore.engine.items import Item, ItemFolder, fingerprint_of, run_items, state_path
 from medscore.errors import Interrupted, MedscoreError
@@ -90,6 +92,24 @@ def test_a_damaged_state_is_refused(tmp_path: Path, damage: str) -> None:
         folder = ItemFolder(path, "a")
     with pytest.raises(MedscoreError, match="cannot be read as the saved state of an interrupted"):
         run_items(2, result, folder)
+
+
+@pytest.mark.parametrize("part", ["tensor", "record", "hash"])
+def test_a_state_with_another_number_is_refused(tmp_path: Path, part: str) -> None:
+    folder = ItemFolder(tmp_path / "state", "a")
+    folder.save(0, result(1))
+    (path,) = folder.path.iterdir()
+    with safe_open(path, framework="pt") as file:
+        header, tensors = file.metadata(), {"x": file.get_tensor("x")}
+    if part == "tensor":
+        tensors["x"][0, 1] = 0.25
+    elif part == "record":
+        header["record"] = header["record"].replace("0.333", "0.334")
+    else:
+        del header["sha256"]
+    save_file(tensors, path, metadata=header)
+    with pytest.raises(MedscoreError, match=r"state: cannot be read as the saved state.*remove it"):
+        folder.load()
 
 
 def test_finished_items_are_written_once(tmp_path: Path) -> None:
