@@ -39,8 +39,8 @@ def read_dicom(path: str | Path, *, series: str | None = None, resample: bool = 
     """Read a DICOM file, or one series of a folder and the folders in it.
 
     Values are in the scanner's unit, HU for CT. Enhanced multi-frame objects are stacks in one
-    file. Slices are sorted along their normal. Pixels with the padding value become air in CT.
-    Gantry tilt is kept as shear in the affine. What the reader noticed is in the source's notes.
+    file. Slices are sorted along their normal. Pixels with the padding value become air in CT, 0 in
+    MR. Gantry tilt is kept as shear in the affine. What the reader noticed is in the notes.
 
     Args:
         path: file or folder.
