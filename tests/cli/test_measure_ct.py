@@ -27,6 +27,7 @@ from medscore.operators.ct.geometry import FanBeam
 from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.scans import fan_sparse_view, fan_view_list, sparse_view, view_list
 from medscore.reconstruction.baselines.classical import classical
+from medscore.reconstruction.run import reconstruct
 
 Command = Callable[..., Any]
 SIZE, SPACING, ANGLES = 32, 3.0, [2.0, 40.0, 41.5, 100.0, 171.0]
@@ -311,6 +312,15 @@ def test_real_noise_and_calibration_pass(done: Command, tmp_path: Path, name: st
     operator, fields = SCANS["parallel"]
     described(tmp_path / "g.yaml", operator, **fields, values=unit)
     done("measure", tmp_path / "p.tif", "--geometry", tmp_path / "g.yaml", "-o", tmp_path / "m.h5")
+
+
+def test_back_projection_needs_no_noise_level(done: Command, tmp_path: Path) -> None:
+    """The projections are free of noise, so its level cannot be estimated."""
+    written(tmp_path / "p.tif", water().astype(np.float32))
+    described(tmp_path / "g.yaml", *SCANS["parallel"][:1], **SCANS["parallel"][1])
+    done("measure", tmp_path / "p.tif", "--geometry", tmp_path / "g.yaml", "-o", tmp_path / "m.h5")
+    found = reconstruct(read_measurement(tmp_path / "m.h5"), method="fbp")
+    assert found.mean.shape == (1, SIZE, SIZE)
 
 
 def test_a_short_arc_is_previewed_by_the_adjoint(done: Command, tmp_path: Path) -> None:
