@@ -124,7 +124,9 @@ def decode(
 ) -> tuple[NDArray[np.float32], list[str]]:
     """Decode the frames of a file.
 
-    Padding becomes air in CT. Grey values that are displayed inverted (MONOCHROME1, DICOM PS3.3
+    Padding becomes air in CT, and 0 in MR.
+
+    Grey values that are displayed inverted (MONOCHROME1, DICOM PS3.3
     C.7.6.3.1.2) are inverted, except in CT, whose numbers are HU however they are displayed. The
     stored number v becomes 2^b - 1 - v, with b bits without that of the sign, whatever a slice
     holds, so that slices of a series stay comparable.
@@ -150,7 +152,7 @@ def decode(
             stored = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
         raw = stored.reshape(count, *stored.shape[-2:])[[frame.number for frame in chosen]]
         ct = dataset.get("Modality") == "CT"
-        padded = _padded(dataset, raw) if ct else None
+        padded = _padded(dataset, raw)
         inverted = str(dataset.get("PhotometricInterpretation", "")).strip() == "MONOCHROME1"
         if inverted and not ct:
             bits = int(dataset.BitsStored) - int(dataset.PixelRepresentation)
@@ -170,8 +172,8 @@ def decode(
         ) from error
     notes: list[str] = []
     if padded is not None and padded.any():
-        values[padded] = AIR
-        notes.append("pixels with the padding value were set to air")
+        values[padded] = AIR if ct else 0
+        notes.append(f"pixels with the padding value were set to {'air' if ct else '0'}")
     if inverted:
         notes.append(
             "displayed inverted (MONOCHROME1): "

@@ -37,7 +37,9 @@ _TOKENS: Mapping[str, str] = {
 
 _MR_ONLY = ("phase",)
 _CAPTURE, _LOSSY = "1.2.840.10008.5.1.4.1.1.7", "113040"
-_HU = ("", "HU", "HU_MOD", "US", "UNSPECIFIED")
+_HU = r"|HU.*|HOUN.*|US|UNSPECIFIED"
+"""Rescale types of CT numbers; some files spell the unit out."""
+
 _FRAME_TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence")
 
 
@@ -91,7 +93,8 @@ def _kind(dataset: Dataset, types: tuple[str, ...]) -> str | None:
             return kind
     if str(dataset.get("SOPClassUID", "")).startswith(_CAPTURE):
         return "capture"
-    if ct and str(dataset.get("RescaleType", "") or "").strip().upper() not in _HU:
+    unit = str(dataset.get("RescaleType", "") or "").strip(" \0").upper()
+    if ct and not re.fullmatch(_HU, unit):
         return "map"
     return (
         "derived" if types[:1] in (("DERIVED",), ("MIXED",)) and not _only_lossy(dataset) else None

@@ -39,8 +39,8 @@ def read_dicom(path: str | Path, *, series: str | None = None, resample: bool = 
     """Read a DICOM file, or one series of a folder and the folders in it.
 
     Values are in the scanner's unit, HU for CT. Enhanced multi-frame objects are stacks in one
-    file. Slices are sorted along their normal. Pixels with the padding value become air in CT.
-    Gantry tilt is kept as shear in the affine. What the reader noticed is in the source's notes.
+    file. Slices are sorted along their normal. Pixels with the padding value become air in CT, 0 in
+    MR. Gantry tilt is kept as shear in the affine. What the reader noticed is in the notes.
 
     Args:
         path: file or folder.
@@ -170,7 +170,8 @@ def _check_complete(
     """Refuse a series from whose middle files of the folder were left out.
 
     Uneven distances show it, or numbers that are missing between those of the slices, no more than
-    there are files left out.
+    there are files left out. Slices without numbers of their own may be even and still have lost
+    one in every gap, if that many files were left out.
     """
     note = folder.note()
     if note is None or len(ordered.frames) != len(datasets):
@@ -181,6 +182,11 @@ def _check_complete(
     faults = [fault for fault in ordered.faults() if fault.startswith("missing")]
     if 0 < len(absent) <= len(folder.left_out):
         faults.append(f"InstanceNumber {', '.join(map(str, absent[:5]))} is missing")
+    gaps = len(ordered.frames) - 1
+    if not faults and len(present) <= gaps and 0 < gaps <= len(folder.left_out):
+        faults.append(
+            "the slices have no InstanceNumber of their own and may have lost every other"
+        )
     if faults:
         raise MedscoreError(
             f"{'; '.join(faults)}; {note}", where=path,

@@ -98,6 +98,13 @@ class ScanGeometry(BaseModel):
             raise ValueError("set either centre_of_rotation or detector_offset")
         if self.beam == "fan" and None in (self.source_distance, self.detector_distance):
             raise ValueError("a fan beam requires source_distance and detector_distance")
+        if self.beam == "parallel" and (self.source_distance or self.detector_distance):
+            raise ValueError("source_distance and detector_distance are those of a fan beam")
+        if (self.detector_distance or math.inf) < (self.source_distance or 0):
+            raise ValueError(
+                f"detector_distance is {self.detector_distance:g}, less than source_distance: it "
+                "counts from the source, not from the centre of rotation"
+            )
         if sorted(self.axes) != ["detector", "slice", "view"]:
             raise ValueError("axes must be slice, view and detector in some order")
         return self
@@ -126,12 +133,15 @@ def check_degrees(angles: tuple[float, ...]) -> None:
 
     Raises:
         ValueError: it is empty, not finite, reaches beyond 100 turns, or looks like radians: eight
-            views or more that span between 2.5 and 2 pi.
+            views or more that span between 0.5 and 2 pi, or up to four turns of 2 pi each.
     """
     if not angles or not all(abs(a) <= 36_000 for a in angles):
         raise ValueError("angles must be a list of degrees, at least one")
     low, high = min(angles), max(angles)
-    if len(angles) >= 8 and 2.5 <= high - low <= 6.3:
+    span, views = high - low, len(angles)
+    halves = np.array([span, span * views / max(views - 1, 1)]) / math.pi
+    turns = np.abs(halves - np.rint(halves)).min() < 5e-4 and span <= 8.01 * math.pi
+    if views >= 8 and span >= 0.5 and (span <= 6.3 or turns):
         raise ValueError(
             f"angles run from {low:g} to {high:g} degrees: they look like radians, multiply them "
             "by 180 / pi"

@@ -10,9 +10,10 @@ pixels, zingers and rays through metal are not judged, and they leave room for c
 - The mean over many rays of a line integral is not negative. Noise around zero is symmetric, so the
   values are refused only where the negative ones outweigh the positive ones four times.
 - Air at both ends of the detector reads 1 as a transmission and 0 as a line integral. Line
-  integrals that are 1 (up to a tenth, in every view) at both ends and less in the middle are
-  transmissions; transmissions that are about 0 at both ends and more in the middle are line
-  integrals.
+  integrals whose largest values are the same at both ends in every view (up to a tenth), and less
+  in the middle, are transmissions, scaled counts or logarithms of counts; transmissions that are
+  about 0 at both ends and more in the middle are line integrals, and those that are above 1.25 at
+  both ends in every view were not divided by the flat field.
 """
 
 from __future__ import annotations
@@ -62,13 +63,29 @@ def check_unit(data: NDArray[Any], unit: Unit, where: str | Path) -> None:
                 where=where,
                 hint="set `values` to line-integrals",
             )
-    elif ends.size and high < 1.5 and np.abs(ends - 1).max() < 0.1 and middle < 0.8:
-        raise MedscoreError(
-            f"the ends of the detector read 1 in every view and its middle {middle:.2g}: these "
-            "look like transmissions",
-            where=where,
-            hint="set `values` to transmission",
-        )
+        if ends.size and ends.min() > 1.25:
+            raise MedscoreError(
+                f"transmissions are at most 1, and the ends of the detector read {ends.min():.4g} "
+                "or more in every view",
+                where=where,
+                hint="divide them by the flat field",
+            )
+    elif ends.size:
+        air = float(np.median(ends))
+        spread = float(np.abs(ends - air).max())
+        scaled = air > 0.1 and spread < 0.1 * air and middle < 0.8 * air
+        logarithmic = air > 1.5 and spread < 0.1 and middle < air - 0.3
+        if (scaled or logarithmic) and high < 1.5 * air:
+            one = abs(air - 1) < 0.1
+            raise MedscoreError(
+                f"the ends of the detector read {air:.3g} in every view and its middle "
+                f"{middle:.2g}: these look like {'transmissions' if one else 'counts'}"
+                f"{'' if one else ', scaled or logarithmic'}",
+                where=where,
+                hint="set `values` to transmission"
+                if one
+                else "use -log(counts / flat field), or counts / flat field as transmission",
+            )
 
 
 def check_line_integrals(data: NDArray[Any], where: str | Path | None = None) -> None:

@@ -119,13 +119,15 @@ def from_metal_image(
 def _ordered(g: ScanGeometry) -> tuple[slice | NDArray[np.intp], list[float]]:
     """The order in which the views of a list ascend, and their angles in radians, then.
 
-    Whole turns are subtracted: from the list where it spans less than one, otherwise view by view.
+    Whole turns are subtracted: from the list where it spans less than one, so that it lies within
+    a turn of 0, otherwise view by view.
     """
     if g.angles is None:
         return slice(None), []
     degrees = np.asarray(g.angles, dtype=np.float64)
     turns = (degrees.min() if np.ptp(degrees) < 360 else degrees) + 180
     degrees = degrees - 360 * np.floor(turns / 360)
+    degrees = degrees - (360 if degrees.max() > 360 else 0)
     order = np.argsort(degrees, kind="stable")
     return order, [math.radians(a) for a in degrees[order]]
 

@@ -27,6 +27,7 @@ from medscore.operators.ct.geometry import FanBeam
 from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.scans import fan_sparse_view, fan_view_list, sparse_view, view_list
 from medscore.reconstruction.baselines.classical import classical
+from medscore.reconstruction.run import reconstruct
 
 Command = Callable[..., Any]
 SIZE, SPACING, ANGLES = 32, 3.0, [2.0, 40.0, 41.5, 100.0, 171.0]
@@ -158,7 +159,11 @@ def test_measured_projections_are_reconstructed(
         ({"beam": "fan"}, "source_distance"),
         ({"beam": "fan", "source_distance": 10.0, "detector_distance": 20.0}, "within the image"),
         ({"views": None, "angles": [0.05 * a for a in range(60)]}, "they look like radians"),
+        ({"views": None, "angles": [0.0355 * a for a in range(60)]}, "they look like radians"),
+        ({"views": None, "angles": [math.pi * a / 15 for a in range(60)]}, "look like radians"),
         ({"views": None, "angles": [math.nan] * 60}, "angles"),
+        ({"beam": "fan", "source_distance": 400.0, "detector_distance": 300.0}, "counts from the"),
+        ({"source_distance": 400.0, "detector_distance": 700.0}, "those of a fan beam"),
         ({"views": None, "angles": []}, "angles"),
         ({"detector_offset": 1.0, "centre_of_rotation": 20.0}, "either centre_of_rotation or"),
         ({"detector_offset": math.inf}, "detector_offset"),
@@ -193,6 +198,7 @@ LISTS = {
     "several turns later": (np.arange(720.0, 900.0, 3.0), np.arange(0.0, 180.0, 3.0)),
     "in any order": (np.array([90.0, 3.0, 171.0, 45.0]), np.array([3.0, 45.0, 90.0, 171.0])),
     "descending": (np.arange(0.0, -180.0, -3.0), np.arange(-177.0, 1.0, 3.0)),
+    "descending through zero": (77.0 - np.arange(0.0, 360.0, 6.0), np.arange(5.0, 360.0, 6.0)),
     "both ends of a turn": (np.arange(0.0, 361.0, 6.0), np.r_[0.0, np.arange(0.0, 360.0, 6.0)]),
     "golden angle": (111.246 * np.arange(40), np.sort(111.246 * np.arange(40) % 360)),
 }
@@ -263,6 +269,9 @@ WRONG: dict[str, tuple[NDArray[np.float64], str, str]] = {
     "logarithms as transmission": (2 * water() + 1e-3, "transmission", "line-integrals"),
     "weak logarithms as transmission": (water() + 1e-3, "transmission", "line-integrals"),
     "transmission as line integrals": (np.exp(-water()), "line-integrals", "to transmission"),
+    "scaled counts as line integrals": (0.3 * np.exp(-water()), "line-integrals", "flat field"),
+    "logarithms of many counts": (np.log(2e4 * np.exp(-water())), "line-integrals", "flat field"),
+    "air at 2 as transmission": (2 * np.exp(-water()) - 0.02, "transmission", "flat field"),
     "the wrong sign": (-water(), "line-integrals", "sign"),
     "logarithms of counts": (np.log(4e4 * np.exp(-water())) - 25, "line-integrals", "sign"),
 }
@@ -303,6 +312,15 @@ def test_real_noise_and_calibration_pass(done: Command, tmp_path: Path, name: st
     operator, fields = SCANS["parallel"]
     described(tmp_path / "g.yaml", operator, **fields, values=unit)
     done("measure", tmp_path / "p.tif", "--geometry", tmp_path / "g.yaml", "-o", tmp_path / "m.h5")
+
+
+def test_back_projection_needs_no_noise_level(done: Command, tmp_path: Path) -> None:
+    """The projections are free of noise, so its level cannot be estimated."""
+    written(tmp_path / "p.tif", water().astype(np.float32))
+    described(tmp_path / "g.yaml", *SCANS["parallel"][:1], **SCANS["parallel"][1])
+    done("measure", tmp_path / "p.tif", "--geometry", tmp_path / "g.yaml", "-o", tmp_path / "m.h5")
+    found = reconstruct(read_measurement(tmp_path / "m.h5"), method="fbp")
+    assert found.mean.shape == (1, SIZE, SIZE)
 
 
 def test_a_short_arc_is_previewed_by_the_adjoint(done: Command, tmp_path: Path) -> None:

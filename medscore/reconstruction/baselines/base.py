@@ -24,7 +24,7 @@ from medscore.measurements.units import UNIT_RANGE, NetworkUnits
 from medscore.operators.base import Operator
 from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.result import Reconstruction
-from medscore.registry.noise import noise_std_of
+from medscore.registry.noise import ESTIMATES, noise_std_of
 
 
 class Baseline(Strict):
@@ -119,13 +119,21 @@ class BaselineMethod(Method):
 
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
         self.solver.check_measurement(measurement)
-        noise_std_of(self.noise, measurement, where)
+        self._noise_std(measurement, where)
+
+    def _noise_std(self, measurement: Measurement, where: str | Path) -> Tensor | None:
+        """The noise, which is not estimated for a solver that does not use it."""
+        if isinstance(self.noise, str) and not self.solver.weighted:
+            named = measurement.noise if self.noise == "recorded" else self.noise
+            if named == "unknown" or named in ESTIMATES:
+                return None
+        return noise_std_of(self.noise, measurement, where)
 
     def identity(self, modality: str) -> str:
         return self.weights
 
     def reconstruct(self, measurement: Measurement, run: Run = QUIET) -> Reconstruction:
-        noise_std = noise_std_of(self.noise, measurement, run.where)
+        noise_std = self._noise_std(measurement, run.where)
         try:
             found = self.solver.reconstruct(measurement, noise_std)
         except ValueError as error:  # an operator without an inverse

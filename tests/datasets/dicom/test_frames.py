@@ -123,6 +123,20 @@ def test_inverted_magnitudes_are_turned_over_alike_in_every_slice(
     assert "values were inverted" in volume.source.notes[0]
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_of_magnitudes_is_0_however_they_are_displayed(
+    write_slice: WriteSlice, ramp: NDArray[np.int64], photometric: str
+) -> None:
+    padded = np.where(np.arange(ramp.shape[1]) < 2, -2048, ramp)
+    elements = {"Modality": "MR", "PhotometricInterpretation": photometric}
+    plain = read_dicom(write_slice("plain.dcm", padded, **elements))
+    stored = int(_stored(write_slice("plain.dcm", padded, **elements))[0, 0])
+    found = read_dicom(write_slice("a.dcm", padded, PixelPaddingValue=stored, **elements))
+    assert not found.values[0][:, :2].any()
+    np.testing.assert_array_equal(found.values[0][:, 2:], plain.values[0][:, 2:])
+    assert "pixels with the padding value were set to 0" in found.source.notes
+
+
 @pytest.mark.parametrize("keyword", ["BitsStored", "PixelRepresentation"])
 def test_slices_that_would_be_inverted_differently_are_refused(
     write_slice: WriteSlice, refused: Refused, ramp: NDArray[np.int64], keyword: str

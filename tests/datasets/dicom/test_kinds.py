@@ -78,6 +78,8 @@ def test_slices_of_the_patient_have_no_kind(modality: str, image_type: str) -> N
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.2"}, "capture"),
         ({"Modality": "CT", "RescaleType": "MGML"}, "map"),
         ({"Modality": "CT", "RescaleType": "HU"}, None),
+        ({"Modality": "CT", "RescaleType": "Houndsfield Unit"}, None),
+        ({"Modality": "CT", "RescaleType": "Hounsfield"}, None),
     ],
 )
 def test_other_elements_state_the_kind_too(elements: dict[str, str], kind: str | None) -> None:

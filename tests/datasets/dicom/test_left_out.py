@@ -70,6 +70,20 @@ def test_a_series_without_its_middle_is_refused(
     assert f"IM{lost[0]} ({why}" in message
 
 
+@pytest.mark.parametrize("number", [{}, {"InstanceNumber": 1}])
+def test_even_slices_without_numbers_are_refused_if_each_gap_may_have_lost_one(
+    write_slice: WriteSlice, refused: Refused, ramp: NDArray[np.int64], number: dict[str, int]
+) -> None:
+    for k in range(COUNT):
+        path = write_slice(f"IM{k}", ramp + 2 * k, ImagePositionPatient=[0, 0, 2 * k], **number)
+        if k == COUNT - 1:
+            _emptied(path)
+    assert len(read_dicom(path.parent).values) == COUNT - 1
+    for k in (1, 3):
+        _emptied(path.with_name(f"IM{k}"))
+    assert "may have lost every other" in refused(read_dicom, path.parent)
+
+
 def _without_preamble(path: Path) -> None:
     path.write_bytes(path.read_bytes()[132:])
 
