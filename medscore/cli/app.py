@@ -23,7 +23,7 @@ from medscore.cli.measure import measure
 from medscore.cli.methods import methods
 from medscore.cli.priors import priors
 from medscore.cli.quality import quality
-from medscore.cli.quiet import notes, only_ours
+from medscore.cli.quiet import notes, only_ours, open_streams
 from medscore.cli.recon import recon
 from medscore.cli.simulate import simulate
 from medscore.cli.spelling import in_options
@@ -88,6 +88,7 @@ def main() -> None:
 
     A termination signal or a closed terminal stops it as Ctrl-C does: resumable, tidy.
     """
+    open_streams()
     for name in ("SIGTERM", "SIGHUP"):
         kind = getattr(signal, name, None)  # Windows has no SIGHUP
         if kind is not None and signal.getsignal(kind) == signal.SIG_DFL:
