@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from typing import Any
 
 import typer
 
@@ -23,7 +24,7 @@ from medscore.cli.measure import measure
 from medscore.cli.methods import methods
 from medscore.cli.priors import priors
 from medscore.cli.quality import quality
-from medscore.cli.quiet import notes, only_ours
+from medscore.cli.quiet import notes, only_ours, open_streams
 from medscore.cli.recon import recon
 from medscore.cli.simulate import simulate
 from medscore.cli.spelling import in_options
@@ -31,6 +32,9 @@ from medscore.cli.train import train
 from medscore.cli.tune import tune
 from medscore.errors import MedscoreError, reason
 from medscore.io.budget import VARIABLE, parse_size
+
+USAGE_ERROR: Any = typer.BadParameter.__base__
+"""What typer raises for a wrong command line; it does not export the class itself."""
 
 app = typer.Typer(
     name="medscore",
@@ -85,6 +89,7 @@ def main() -> None:
 
     A termination signal or a closed terminal stops it as Ctrl-C does: resumable, tidy.
     """
+    open_streams()
     for name in ("SIGTERM", "SIGHUP"):
         kind = getattr(signal, name, None)  # Windows has no SIGHUP
         if kind is not None and signal.getsignal(kind) == signal.SIG_DFL:
@@ -94,9 +99,13 @@ def main() -> None:
     with only_ours():
         try:
             try:
-                app()
+                code = app(prog_name="medscore", standalone_mode=False)
             finally:
                 sys.stdout.flush()
+            if isinstance(code, int) and code:
+                sys.exit(code)
+        except USAGE_ERROR as error:
+            _fail_usage(error)
         except MedscoreError as error:
             _fail(error)
         except OSError as error:  # a path too long, a full disk
@@ -107,8 +116,17 @@ def main() -> None:
         except MemoryError as error:
             hint = "use a smaller size or fewer slices at a time"
             _fail(MedscoreError(f"the memory does not suffice ({reason(error)})", hint=hint))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, typer.Abort):
             sys.exit(130)
+
+
+def _fail_usage(error: Any) -> None:
+    """One line on a wrong command line."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    if not message:  # nothing was given, and typer has printed the help
+        sys.exit(2)
+    command = error.ctx.command_path if error.ctx else "medscore"
+    _fail(MedscoreError(message, hint=f"see `{command} --help`"))
 
 
 def _fail(error: MedscoreError) -> None:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any
 
 from medscore.errors import MedscoreWarning
@@ -66,6 +67,21 @@ class Notes(logging.Handler):
 
 
 notes = Notes()
+
+
+def open_streams() -> None:
+    """Lead standard streams that are closed to nowhere.
+
+    Python has None for them then, and the next file that is opened gets their descriptor, so that
+    what a library prints would be written into it.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(descriptor)
+            except OSError:  # closed: files get the lowest free descriptor
+                os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))
 
 
 @contextlib.contextmanager

@@ -184,7 +184,7 @@ def check_new(file: Path, states: Sequence[Path] = ()) -> None:
         raise MedscoreError(
             "its folder does not exist or is not writable", where=file, hint="choose another"
         )
-    if file.exists():
+    if os.path.lexists(file):  # a symbolic link that leads nowhere would be replaced
         _tidy(file, states)
         raise MedscoreError(
             "the output file exists already", where=file, hint="choose a new one or remove it"
@@ -248,6 +248,8 @@ def remove_empty(folders: Sequence[Path]) -> None:
 def _part_file(path: Path) -> tuple[int, Path]:
     """An empty file to write, and a descriptor that locks it."""
     partial = path.parent / f"{PART}{path.name}"
+    if partial.is_symlink():  # what it leads to is nobody's part
+        partial.unlink()
     handle, locked = open_locked(partial, wait=True)
     if locked:
         os.truncate(handle, 0)

@@ -24,6 +24,9 @@ except ImportError:  # Windows
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 """Errors of file systems without flock."""
 
+FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+"""No symbolic link is followed: one by the name of a lock could lead to any file."""
+
 
 def lock_beside(output: Path) -> Path:
     """The lock file of an output that appears at the end of its run: a hidden file beside it.
@@ -76,7 +79,7 @@ def open_locked(file: Path, *, wait: bool) -> tuple[int, bool]:
         OSError: the file cannot be opened.
     """
     while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(file, FLAGS, 0o666)
         try:
             locked = _lock(handle, wait)
             if not locked or _is_at(handle, file):

@@ -250,3 +250,29 @@ def test_a_file_name_is_printed_as_it_is(refused: Refused, tmp_path: Path, name:
 @pytest.mark.parametrize("option", ["--steps=0", "--samples=0", "--views=0", "--seed=-1"])
 def test_demo_refuses_an_option(refused: Refused, tmp_path: Path, option: str) -> None:
     assert option.partition("=")[0] in refused("demo", option, "-o", tmp_path / "demo")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["recon"], "Missing argument 'measurement' - see `medscore recon --help`"),
+        (["priors", "nope"], "No such command 'nope' - see `medscore priors --help`"),
+        (["inspect", "--nope", 1], "No such option: --nope"),
+        (["recon", "m.h5", "-o", "out", "--steps", "a\nb"], "Invalid value for '--steps'"),
+        (["recon", "m.h5", "-o"], "Option '-o' requires an argument - see"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_with_one_line(
+    medscore: Callable[..., Any], words: list[object], says: str
+) -> None:
+    result = medscore(*words)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert result.err.startswith(f"error: {says}")
+
+
+@pytest.mark.parametrize("words", [[], ["priors"]])
+def test_a_command_without_words_prints_its_help_once(
+    medscore: Callable[..., Any], words: list[object]
+) -> None:
+    result = medscore(*words)
+    assert (result.code, (result.out + result.err).count("Usage:")) == (2, 1)

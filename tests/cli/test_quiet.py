@@ -96,3 +96,17 @@ def test_the_budget_bounds_what_commands_read(
 ) -> None:
     monkeypatch.setitem(os.environ, "MEDSCORE_MEMORY", "1T")  # restored afterwards
     assert "memory budget" in refused("--memory", "1K", "inspect", scan)
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_standard_streams_lead_nowhere(closed: tuple[int, ...]) -> None:
+    code = (
+        "import os, sys; from medscore.cli.quiet import open_streams; open_streams();"
+        "print('out'); print('err', file=sys.stderr); sys.stdin.read();"
+        "sys.exit(os.open(os.devnull, os.O_RDWR) < 3)"
+    )
+    shell = " ".join(f"{descriptor}>&-" for descriptor in closed)
+    command = ["sh", "-c", f'exec "$0" -c "$1" {shell}', sys.executable, code]
+    done = subprocess.run(command, capture_output=True, text=True, input="", check=False)
+    said = "" if 1 in closed else "out\n", "" if 2 in closed else "err\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, *said)

@@ -16,6 +16,7 @@ from medscore.io.files import (
     atomic_path,
     atomic_write,
     check_absent,
+    check_new,
     forget,
     working_folder,
 )
@@ -239,3 +240,27 @@ def test_without_flock_files_are_written_all_the_same(
         atomic_write(part / "a.nii.gz", b"a")
     assert names(tmp_path) == ["out"]
     assert names(tmp_path / "out") == ["a.nii.gz"]
+
+
+def test_a_link_that_leads_nowhere_is_not_replaced(tmp_path: Path) -> None:
+    link = tmp_path / "meas.h5"
+    link.symlink_to(tmp_path / "nothing")
+    with pytest.raises(MedscoreError, match="exists already"):
+        check_new(link)
+
+
+@pytest.mark.parametrize("name", [".part-out", ".out.lock"])
+def test_a_link_by_the_name_of_a_part_or_a_lock_leads_to_no_write(
+    tmp_path: Path, name: str
+) -> None:
+    other = tmp_path / "precious"
+    other.write_bytes(b"content")
+    (tmp_path / name).symlink_to(other)
+    if name == ".part-out":
+        atomic_write(tmp_path / "out", b"new")
+        assert not (tmp_path / "out").is_symlink()
+        assert (tmp_path / "out").read_bytes() == b"new"
+    else:
+        with pytest.raises(WriteError), atomic_folder(tmp_path / "out"):
+            pass
+    assert other.read_bytes() == b"content"
