@@ -81,7 +81,7 @@ def open_streams() -> None:
                 os.fstat(descriptor)
             except OSError:  # closed: files get the lowest free descriptor
                 os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115
 
 
 @contextlib.contextmanager
