@@ -83,9 +83,11 @@ def layout(path: Path, rng: np.random.Generator) -> None:
 
 
 def json_tree(path: Path, rng: np.random.Generator) -> None:
-    """Change one or two places of a JSON file's tree."""
-    new = changed(json.loads(path.read_text()), rng, times=int(rng.integers(1, 3)))
-    path.write_text(json.dumps(new))
+    """Change one or two places of the tree of a JSON file, or of one of its lines."""
+    lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+    k = int(rng.integers(len(lines)))
+    lines[k] = json.dumps(changed(json.loads(lines[k]), rng, times=int(rng.integers(1, 3))))
+    path.write_text("\n".join(lines) + "\n")
 
 
 def json_text(path: Path, rng: np.random.Generator) -> None:

@@ -116,6 +116,9 @@ def main() -> None:
         except MemoryError as error:
             hint = "use a smaller size or fewer slices at a time"
             _fail(MedscoreError(f"the memory does not suffice ({reason(error)})", hint=hint))
+        except RecursionError:  # a path of thousands of folders
+            hint = "use shorter paths, and files with fewer levels"
+            _fail(MedscoreError("a path or a file has too many levels", hint=hint))
         except (KeyboardInterrupt, typer.Abort):
             sys.exit(130)
 

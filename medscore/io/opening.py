@@ -27,6 +27,9 @@ KINDS = {
 }
 """What a path leads to if it is no regular file, by the type bits of its mode."""
 
+KERNEL = ("/proc/", "/sys/")
+"""Folders of what Linux calls regular files, though reading some of them waits for ever."""
+
 TEXT = 2**24
 """Largest size in bytes of a file that is read as text."""
 
@@ -176,6 +179,11 @@ def _mode(path: str | os.PathLike[str], what: str, hint: str) -> int:
 
 
 def _readable(path: str | os.PathLike[str]) -> Path:
+    if os.path.realpath(path).startswith(KERNEL):
+        raise MedscoreError(
+            "is made by the kernel, expected a file on a disk", where=Path(path),
+            hint="copy the content to a file",
+        )  # fmt: skip
     if not os.access(path, os.R_OK):
         raise _closed(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
     return Path(path)

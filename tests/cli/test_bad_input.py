@@ -144,6 +144,13 @@ def test_recon_refuses_an_output(
     assert str(tmp_path / name) in refused(*recon_args, "-o", tmp_path / name)
 
 
+def test_recon_refuses_an_output_below_thousands_of_folders(
+    refused: Refused, recon_args: list[object], tmp_path: Path
+) -> None:
+    why = refused(*recon_args, "-o", tmp_path.joinpath(*["x"] * 1900))
+    assert "too many levels" in why
+
+
 def test_recon_refuses_a_link_to_nowhere_as_output(
     refused: Refused, recon_args: list[object], tmp_path: Path
 ) -> None:

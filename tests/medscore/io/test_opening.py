@@ -40,6 +40,18 @@ KINDS: dict[str, Callable[[Path], object]] = {
 READERS: list[Callable[[Path], object]] = [regular_file, read_bytes, file_sha256]
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
+@pytest.mark.parametrize("read", READERS)
+def test_a_file_that_the_kernel_makes_is_refused(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    """Reading some of them, such as /proc/kmsg, waits for ever."""
+    (tmp_path / "link").symlink_to("/proc/self/stat")
+    for path in (Path("/proc/self/stat"), tmp_path / "link"):
+        with pytest.raises(MedscoreError, match="is made by the kernel"):
+            read(path)
+
+
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_file_is_named(
