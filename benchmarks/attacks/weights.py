@@ -32,6 +32,9 @@ def tensors(path: Path, rng: np.random.Generator) -> None:
     """Change the stated type, shape or place of tensors."""
     header, data = _taken_apart(path)
     names = [name for name in header if name != "__metadata__"]
+    if not names:
+        length(path, rng)
+        return
     name, kind = names[int(rng.integers(len(names)))], int(rng.integers(6))
     if kind == 0:
         types = ("F64", "F32", "F16", "BF16", "I64", "U8", "BOOL", "F8_E4M3", "X", "", None, 3)
@@ -85,6 +88,9 @@ def values(path: Path, rng: np.random.Generator) -> None:
     """Fill weights with extreme values, and renew their hash."""
     header, _ = _taken_apart(path)
     weights = load(path.read_bytes())
+    if not weights:
+        length(path, rng)
+        return
     name = list(weights)[int(rng.integers(len(weights)))]
     number: float | torch.Tensor = float(NUMBERS[int(rng.integers(len(NUMBERS)))])
     filled = weights[name].clone()
@@ -101,6 +107,9 @@ def reshaped(path: Path, rng: np.random.Generator) -> None:
     """Drop, add, cut or convert tensors, and renew their hash."""
     header, _ = _taken_apart(path)
     weights = load(path.read_bytes())
+    if not weights:
+        length(path, rng)
+        return
     name, kind = list(weights)[int(rng.integers(len(weights)))], int(rng.integers(6))
     value = weights[name]
     if kind == 0:

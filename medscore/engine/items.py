@@ -28,6 +28,10 @@ POINT = "point"
 """Name of the state of an unfinished item."""
 
 
+DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError)
+"""What reading a damaged file raises."""
+
+
 @dataclass(frozen=True)
 class Item:
     """The result for one item.
@@ -87,11 +91,10 @@ class ItemFolder:
             if not is_regular(path):
                 continue
             try:
-                with safe_open(path, framework="pt") as file:
-                    header = file.metadata() or {}
-                return header.get("fingerprint", ""), header.get("note", "")
-            except (SafetensorError, OSError):  # load refuses it
+                header, _ = _content(path)
+            except DAMAGE:  # load refuses it
                 return None
+            return header["fingerprint"], header["note"]
         return None
 
     def load_point(self) -> Item | None:
@@ -124,7 +127,7 @@ class ItemFolder:
         tensors = {key: x.detach().cpu().contiguous() for key, x in item.tensors.items()}
         header = {"fingerprint": self.fingerprint, "note": self.note}
         header["record"] = json.dumps(item.record)
-        header["sha256"] = _hash(header["record"], tensors)
+        header["sha256"] = _hash(header, tensors)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             atomic_write(self._file(name), save(tensors, metadata=header))
@@ -139,16 +142,11 @@ class ItemFolder:
         if not is_there(path):
             return None
         try:
-            with safe_open(regular_file(path), framework="pt") as file:
-                header = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            fingerprint = header["fingerprint"]
+            header, tensors = _content(regular_file(path))
             record = dict(parse_json(header["record"], finite=False))
-            if header["sha256"] != _hash(header["record"], tensors):
-                raise ValueError("its hash differs")
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        except DAMAGE as error:
             raise self._damaged(f"{path.name}: {error}") from error
-        if fingerprint != self.fingerprint:
+        if header["fingerprint"] != self.fingerprint:
             raise MedscoreError(
                 "is the saved state of another run, with other settings or input", where=self.path,
                 hint="repeat that run to finish it, or remove the folder",
@@ -162,9 +160,21 @@ class ItemFolder:
         )  # fmt: skip
 
 
-def _hash(record: str, tensors: Mapping[str, Tensor]) -> str:
+def _content(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a file, whose hash must fit."""
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata() or {}
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    if header["sha256"] != _hash(header, tensors):
+        raise ValueError("its hash differs")
+    return header, tensors
+
+
+def _hash(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
     """A hash of what a file holds: nothing else can tell that a number in it is wrong."""
-    return hashlib.sha256((record + weights_hash(tensors)).encode()).hexdigest()
+    parts = (header["fingerprint"], header["note"], header["record"], weights_hash(tensors))
+    text = "\n".join(parts)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _name(number: int) -> str:

@@ -22,7 +22,7 @@ from medscore.errors import WriteError, reading
 from medscore.io.files import PART, atomic_write
 from medscore.io.json_files import read_json
 from medscore.io.numpy_files import open_npz
-from medscore.io.opening import is_there
+from medscore.io.opening import is_there, read_bytes
 from medscore.io.specs import first_fault
 from medscore.metrics.image_quality import Quality
 
@@ -68,6 +68,9 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
+IMAGES = "images_sha256"
+"""Key of the hash of a cell's images."""
+
 CELL = TypeAdapter(Cell)
 """Checks the types of what a cell holds."""
 
@@ -99,11 +102,12 @@ class Store:
             cell: the cell.
             images: images (H, W) by name; None to store none.
         """
+        record = asdict(cell)
         if images is not None:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **images)  # type: ignore[arg-type]
             atomic_write(self._images(key), buffer.getvalue())
-        record = asdict(cell)
+            record[IMAGES] = hashlib.sha256(buffer.getvalue()).hexdigest()
         for quality in record["qualities"].values():
             quality |= {k: v if math.isfinite(v) else None for k, v in quality.items()}
         atomic_write(self._file(key), (json.dumps(record, indent=1) + "\n").encode())
@@ -122,6 +126,7 @@ class Store:
         with reading("a finished cell", path, hint):
             record = read_json(path, hint=hint)
             try:
+                record.pop(IMAGES, None)
                 found = {
                     row: Quality(**{k: math.inf if v is None else v for k, v in q.items()})
                     for row, q in record.pop("qualities").items()
@@ -143,6 +148,10 @@ class Store:
         """
         path = self._images(key)
         hint = "remove it, and it is computed again"
+        with reading("images", path, hint):
+            stated = read_json(self._file(key), hint=hint).get(IMAGES)
+            if stated != hashlib.sha256(read_bytes(path)).hexdigest():
+                raise ValueError("their hash differs")
         with open_npz(path, "images", hint) as archive:
             return {name: archive[name] for name in archive}
 

@@ -94,7 +94,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path, damage: str) -> None:
         run_items(2, result, folder)
 
 
-@pytest.mark.parametrize("part", ["tensor", "record", "hash"])
+@pytest.mark.parametrize("part", ["tensor", "record", "note", "hash"])
 def test_a_state_with_another_number_is_refused(tmp_path: Path, part: str) -> None:
     folder = ItemFolder(tmp_path / "state", "a")
     folder.save(0, result(1))
@@ -105,9 +105,12 @@ def test_a_state_with_another_number_is_refused(tmp_path: Path, part: str) -> No
         tensors["x"][0, 1] = 0.25
     elif part == "record":
         header["record"] = header["record"].replace("0.333", "0.334")
+    elif part == "note":
+        header["note"] = "another"
     else:
         del header["sha256"]
     save_file(tensors, path, metadata=header)
+    assert folder.saved() is None
     with pytest.raises(MedscoreError, match=r"state: cannot be read as the saved state.*remove it"):
         folder.load()
 

@@ -71,6 +71,14 @@ def test_a_quality_that_is_no_number_is_refused(tmp_path: Path) -> None:
         store.get("k")
 
 
+def test_other_images_than_the_cells_are_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put("k", cell(), {"FBP": np.zeros((2, 2), np.float32)})
+    np.savez(tmp_path / "k.npz", FBP=np.zeros((3, 3), np.float32))
+    with pytest.raises(MedscoreError, match=r"k\.npz: .*their hash differs.*remove it"):
+        store.images("k")
+
+
 def test_damaged_images_are_refused_before_any_work(tmp_path: Path) -> None:
     store, work = Store(tmp_path), SimpleNamespace(fixed=("a",), keep=True)
     store.put(key_of("a"), cell(), {"FBP": np.zeros((2, 2), np.float32)})
