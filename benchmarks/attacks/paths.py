@@ -30,7 +30,7 @@ WORDS = (
 """Words given in place of a path."""
 
 PLACES = ("/dev/null", "/dev/full", "/dev/stdin", "/proc/x", "",
-          "in/none/x/y.h5", "x" * 300, "x/" * 2000)  # fmt: skip
+          "in/none/x/y.h5", "out/" + "x" * 300, "out/" + "x/" * 2000)  # fmt: skip
 """Words given in place of an output, where nothing can be written."""
 
 
