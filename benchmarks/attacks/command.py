@@ -145,16 +145,16 @@ def _watch(child: int, allowed: int, err: int) -> tuple[str, bool, int, Any]:
     time in which it slept.
     """
     handle, base, found, asked = os.pidfd_open(child), _resident(child), "", False
-    clock = Clock(child)
+    clock, limit = Clock(child), SECONDS
     while not found and not select.select([handle], [], [], 0.02)[0]:
         if _resident(child) - base > allowed:
             found = f"memory: more than {allowed / 2**20:.0f} MiB"
         clock.look()
-        if clock.seconds > SECONDS:
+        if clock.seconds > limit:
             found = "hang"
         elif clock.seconds > PATIENCE and not asked and PROGRESS.search(os.pread(err, 2**16, 0)):
             os.kill(child, signal.SIGINT)
-            asked = True
+            asked, limit = True, clock.seconds + SECONDS
     if found:
         os.killpg(child, signal.SIGKILL)
     os.close(handle)
@@ -205,6 +205,7 @@ def _child(
         os.dup2(err, 2)
         sys.stdout, sys.stderr = (open(n, "w", closefd=False) for n in (1, 2))  # noqa: SIM115
         os.chdir(folder)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
         os.environ.update(TMPDIR=str(folder / "tmp"), HOME=str(folder / "tmp"), COLUMNS="80")
         tempfile.tempdir = None  # the parent's
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -243,7 +244,8 @@ def _note(log: int, text: str) -> None:
 def _hook(folder: Path, log: int) -> Callable[[str, tuple[Any, ...]], None]:
     """An audit hook that notes changes outside ``out`` and ``tmp``, and programs that start."""
     cache = os.environ.get("MEDSCORE_CACHE", f"{folder}/tmp")
-    allowed = (f"{folder}/out", f"{folder}/tmp", cache, "/dev/null", "/proc/")
+    torch_cache = f"{tempfile.gettempdir()}/torchinductor_"
+    allowed = (f"{folder}/out", f"{folder}/tmp", cache, torch_cache, "/dev/null", "/proc/")
     writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
     def hook(event: str, args: tuple[Any, ...]) -> None:

@@ -286,11 +286,11 @@ def _is_done(state: Path, output: Path) -> bool:
 
 
 def _names_another(error: OSError, folder: Path) -> bool:
-    """Whether an error is about a file outside a folder, such as an input."""
+    """Whether an error is about neither a folder, nor its content, nor the folders above it."""
     if not isinstance(error.filename, str | os.PathLike):
         return False
     named = Path(error.filename)
-    return named != folder and folder not in named.parents
+    return named != folder and folder not in named.parents and named not in folder.parents
 
 
 def _umask() -> int:

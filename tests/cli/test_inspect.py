@@ -41,10 +41,8 @@ def test_a_file_whose_name_is_no_text_is_described(
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "argv", ["medscore", "inspect", str(path)])
-    with pytest.raises(SystemExit) as stop:
-        main()
+    main()
     out.seek(0)
-    assert stop.value.code in (None, 0)
     assert r"a\udcff.nii.gz: nifti image" in out.read()
 
 

@@ -73,7 +73,7 @@ def test_a_resumed_run_keeps_its_precision(
     monkeypatch.undo()  # now auto is float32
     done(*recon_args, "-o", tmp_path / "out")
     assert _image(tmp_path / "out") == _image(low)
-    assert _said(tmp_path / "out")["precision"] == {"used": "bf16", "source": "state"}
+    assert _said(tmp_path / "out")["precision"] == {"used": "bf16", "source": VARIABLE}
 
 
 def test_a_run_is_not_resumed_in_another_precision_than_its_own(
@@ -117,4 +117,4 @@ def test_generated_images_keep_their_precision_too(
     monkeypatch.undo()  # now auto is float32
     found = generate(prior, **given)
     assert torch.equal(found.images, whole.images)
-    assert found.provenance["precision"] == {"used": "bf16", "source": "state"}
+    assert found.provenance["precision"] == {"used": "bf16", "source": VARIABLE}

@@ -111,9 +111,7 @@ def test_refusals(refused: Refused, tmp_path: Path) -> None:
     assert "--config: not used with a folder, which has its own" in why(
         tmp_path, *source[1:], "-o", output, *last
     )
-    assert "cannot be read as JSON or YAML" in why(
-        *source, "-o", output, "--contract", tmp_path / "none.yaml"
-    )
+    assert "no such file" in why(*source, "-o", output, "--contract", tmp_path / "none.yaml")
     contract_file(contract, **changes | {"network_range": None})
     assert "network_range: Field required" in why(*source, "-o", output, *last)
     contract_file(contract)
