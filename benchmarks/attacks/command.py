@@ -30,6 +30,9 @@ PATIENCE = 3.0
 """Seconds after which a command that has shown its progress is stopped by Ctrl-C, as a user would
 who did not mean to start so much work."""
 
+TORCH_CACHE = f"{tempfile.gettempdir()}/torchinductor_"
+"""Beginning of the folder in which torch keeps compiled programs."""
+
 PROGRESS = re.compile(rb": \d+ of \d+")
 """How a command says how far it is."""
 
@@ -244,8 +247,7 @@ def _note(log: int, text: str) -> None:
 def _hook(folder: Path, log: int) -> Callable[[str, tuple[Any, ...]], None]:
     """An audit hook that notes changes outside ``out`` and ``tmp``, and programs that start."""
     cache = os.environ.get("MEDSCORE_CACHE", f"{folder}/tmp")
-    torch_cache = f"{tempfile.gettempdir()}/torchinductor_"
-    allowed = (f"{folder}/out", f"{folder}/tmp", cache, torch_cache, "/dev/null", "/proc/")
+    allowed = (f"{folder}/out", f"{folder}/tmp", cache, TORCH_CACHE, "/dev/null", "/proc/")
     writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
