@@ -29,7 +29,7 @@ WORDS = (
 )  # fmt: skip
 """Words given in place of a path."""
 
-PLACES = ("out/none/x/y.h5", "out/" + "x" * 300, "out/" + "x/" * 2000, "/dev/full/x", "out/\udcff")
+PLACES = ("out/none/x/y.h5", "out/" + "x" * 300, "out/" + "x/" * 2000, "out/\udcff")
 """Words given in place of an output."""
 
 

@@ -3,7 +3,8 @@
 The HDF5 library can loop forever, or ask for gigabytes, on a file with a few flipped bits. So a
 file that medscore writes carries a checksum in the user block that HDF5 leaves free at the
 beginning, and the checksum is verified before the library sees the file. Files of other programs,
-which have none, are read by a child process first (:mod:`medscore.io.probe`).
+which have none, are read by a child process first (:mod:`medscore.io.probe`), and so are files
+with a seal that hold what medscore does not write.
 
 A link or an array may lead to another file, which the writer of the file chose. Such files are
 refused.
@@ -92,6 +93,8 @@ def open_hashed(
             look(Path(path))
         with h5py.File(opened, "r") as file:
             check_self_contained(file)
+            if not without_seal and has_other_filters(file):
+                look(Path(path))
             yield file, sha256
 
 
@@ -116,6 +119,26 @@ def check_self_contained(file: Any) -> None:
     fault = file.id.links.visit(link, info=True) or file.visititems(item)
     if fault is not None:
         raise ValueError(fault)
+
+
+def has_other_filters(file: Any) -> bool:
+    """True if an array is stored with filters that medscore does not write.
+
+    A seal is no signature: anybody can make one. Damaged chunks crash the library through some of
+    its filters, but not through these.
+
+    Args:
+        file: open HDF5 file.
+    """
+
+    def item(name: str, found: Any) -> bool | None:
+        if not isinstance(found, h5py.Dataset):
+            return None
+        stored = found.id.get_create_plist()
+        filters = {stored.get_filter(k)[0] for k in range(stored.get_nfilters())}
+        return True if filters - {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE} else None
+
+    return bool(file.visititems(item))
 
 
 def member(group: Any, name: str) -> Any:

@@ -119,7 +119,9 @@ def open_study(folder: Path, name: str) -> optuna.Study:
                 load_if_exists=True,
             )
         others = optuna.get_all_study_names(f"sqlite:///{path}")
-        study.get_trials(deepcopy=False)
+        for trial in study.get_trials(deepcopy=False):
+            if not isinstance(trial.value, int | float | None):
+                raise ValueError(f"the value of trial {trial.number} is {trial.value!r:.40}")
     if others != [name]:
         other = next(n for n in others if n != name)
         raise MedscoreError(

@@ -10,10 +10,27 @@ import pytest
 
 from medscore.datasets.raw.kspace_files import read_kspace
 from medscore.io.budget import VARIABLE
-from medscore.io.hdf5 import array, open_hdf5
+from medscore.io.hdf5 import SEAL_SIZE, array, open_hdf5, seal
 
 Refused = Callable[..., str]
 K = np.ones((1, 16, 16), np.complex64)
+
+
+def test_a_forged_seal_does_not_bring_other_filters_to_the_library(
+    refused: Refused, tmp_path: Path
+) -> None:
+    """A chunk of one byte whose checksum should have four crashes HDF5."""
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w", userblock_size=SEAL_SIZE) as file:
+        made = file.create_dataset("data", data=K, chunks=K.shape, fletcher32=True)
+        made.id.write_direct_chunk((0, 0, 0), b"a")
+    seal(path)
+
+    def read(path: Path) -> None:
+        with open_hdf5(path) as file:
+            array(file["data"], "c")
+
+    assert "crashes on it" in refused(read, path)
 
 
 @pytest.fixture

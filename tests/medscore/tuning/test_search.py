@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from medscore.errors import WriteError
+from medscore.errors import MedscoreError, WriteError
 from medscore.tuning.search import (
     finished,
     has_trials,
@@ -141,6 +142,18 @@ def test_a_study_whose_folder_was_removed_is_an_error_of_the_folder(tmp_path: Pa
 
 
 @pytest.mark.slow
+def test_a_trial_whose_value_is_no_number_is_refused(tmp_path: Path) -> None:
+    optimise(
+        open_study(tmp_path, "s"), lock_of(tmp_path), {"a": Range(low=0.0, high=1.0)},
+        lambda at: 1.0, 1,
+    )  # fmt: skip
+    with sqlite3.connect(tmp_path / "study.db") as file:
+        file.execute("UPDATE trial_values SET value = 'many'")
+    file.close()
+    with pytest.raises(MedscoreError, match=r"study\.db.*the value of trial 0 is 'many'"):
+        open_study(tmp_path, "s")
+
+
 def test_only_finished_trials_are_results(tmp_path: Path) -> None:
     assert not has_trials(tmp_path)
     study = open_study(tmp_path, "s")
