@@ -119,7 +119,7 @@ def _judge_end(case: Case, fate: Fate, ended: Ended, folder: Path, tally: Tally)
 def _unfinished(case: Case, folder: Path) -> list[str]:
     """What a failed run should not have left behind: parts, locks, folders without a result."""
     names = [str(p.relative_to(folder)) for p in folder.rglob("*")]
-    bad = [n for n in names if ".part-" in n or (n.endswith(".lock") and n != "out/study.lock")]
+    bad = [n for n in names if ".part-" in n or n.endswith(".lock")]
     useful = ("state.safetensors", "cells/", "study.db", ".resume/")
     if names and not any(word in name for name in names for word in useful):
         bad += [] if (folder / case.output).exists() and not case.keeps else names

@@ -96,7 +96,10 @@ def tune(
     search.objective()  # refuses invalid input before anything is written
     try:
         with working_folder(output, lambda: has_trials(output)), storing(output):
-            return _tune(search, output, workers, on_trial)
+            try:
+                return _tune(search, output, workers, on_trial)
+            finally:  # the folder itself is still locked
+                Path(lock_of(output).lock_file).unlink(missing_ok=True)
     except KeyboardInterrupt as stop:
         raise Interrupted from stop
 
@@ -111,7 +114,7 @@ def _tune(search: Search, output: Path, workers: int, on_trial: OnTrial) -> Tune
     if finished(study) < total:
         on_trial(finished(study), total)
     if workers == 1:
-        _work(search, output, left, lambda done: on_trial(done, total))
+        _try(search, output, study, left, lambda done: on_trial(done, total))
     else:
         with whole(), pool(workers, threads=1) as many:
             parts = [left[w::workers] for w in range(workers)]
@@ -124,16 +127,20 @@ def _tune(search: Search, output: Path, workers: int, on_trial: OnTrial) -> Tune
     return write_results(output, study, search, len(left))
 
 
-def _work(
-    search: Search, folder: Path, first: Sequence[int],
+def _work(search: Search, folder: Path, first: Sequence[int]) -> None:
+    """Try settings in a process of its own until the search has enough trials."""
+    with storing(folder):
+        _try(search, folder, open_study(folder, search.name), first)
+
+
+def _try(
+    search: Search, folder: Path, study: optuna.Study, first: Sequence[int],
     after: Callable[[int], None] = lambda done: None,
 ) -> None:  # fmt: skip
-    """Try settings until the search has enough trials."""
-    with storing(folder):
-        optimise(
-            open_study(folder, search.name), lock_of(folder), search.spec.search,
-            search.objective(), search.trials, seed=search.spec.seed, first=first, after=after,
-        )  # fmt: skip
+    optimise(
+        study, lock_of(folder), search.spec.search, search.objective(), search.trials,
+        seed=search.spec.seed, first=first, after=after,
+    )  # fmt: skip
 
 
 def _wait(running: Sequence[Future[None]]) -> None:

@@ -15,6 +15,7 @@ from filelock import FileLock
 from optuna.trial import Trial, TrialState
 
 from medscore.errors import MedscoreError, WriteError, reading, reason
+from medscore.io.files import atomic_path
 from medscore.io.opening import is_there, regular_file
 from medscore.tuning.space import Space, is_grid
 from medscore.white_noise import derive_seed
@@ -61,7 +62,7 @@ def storing(folder: Path, *, opening: bool = False) -> Iterator[None]:
         if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")):
             raise WriteError(folder, cause or error) from error
         raise MedscoreError(
-            f"the study cannot be opened ({reason(cause or error)[:120]})",
+            f"the study cannot be opened ({reason(cause or _first_cause(error))[:120]})",
             where=_study_file(folder),
             hint="remove it, or choose another folder",
         ) from error
@@ -74,6 +75,11 @@ def _sqlite_error(error: BaseException | None) -> sqlite3.Error | None:
             return original
         error = error.__cause__ or error.__context__
     return None
+
+
+def _first_cause(error: Exception) -> Exception:
+    """The error that another one was raised from, such as optuna's from one of sqlalchemy."""
+    return error.__cause__ if isinstance(error.__cause__, Exception) else error
 
 
 def _study_file(folder: Path) -> Path:
@@ -112,13 +118,12 @@ def open_study(folder: Path, name: str) -> optuna.Study:
         _check_database(regular_file(path, "study"))
     with storing(folder, opening=True):
         with lock_of(folder):
-            study = optuna.create_study(
-                storage=f"sqlite:///{path}",
-                study_name=name,
-                direction="maximize",
-                load_if_exists=True,
-            )
+            if not path.exists():
+                _create(path, name)
         others = optuna.get_all_study_names(f"sqlite:///{path}")
+        if not others:
+            raise ValueError("it holds no study")
+        study = optuna.load_study(storage=f"sqlite:///{path}", study_name=others[0])
         for trial in study.get_trials(deepcopy=False):
             if not isinstance(trial.value, int | float | None):
                 raise ValueError(f"the value of trial {trial.number} is {trial.value!r:.40}")
@@ -130,6 +135,15 @@ def open_study(folder: Path, name: str) -> optuna.Study:
             hint="choose another folder, or remove it",
         )
     return study
+
+
+def _create(path: Path, name: str) -> None:
+    """Create a study, completely or not at all."""
+    with atomic_path(path) as partial:
+        partial.with_name(f"{partial.name}-journal").unlink(missing_ok=True)  # of a killed run
+        storage = optuna.storages.RDBStorage(f"sqlite:///{partial}")
+        optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        storage.engine.dispose()
 
 
 def _check_database(path: Path) -> None:

@@ -58,6 +58,7 @@ def test_the_best_trial_is_written(tune: Tune, tmp_path: Path) -> None:
     top = max(trials, key=lambda t: float(t["psnr"]))
     assert _best(tmp_path / "out")["weight"] == pytest.approx(float(top["weight"]))
     assert _best(tmp_path / "out")["kind"] == "fista-tv"
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"study.db", "trials.csv", "best.yaml"}
 
 
 @pytest.mark.slow

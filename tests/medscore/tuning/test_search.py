@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from medscore.errors import MedscoreError, WriteError
@@ -162,3 +163,19 @@ def test_only_finished_trials_are_results(tmp_path: Path) -> None:
     assert not has_trials(tmp_path)
     study.tell(trial, 1.0)
     assert has_trials(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_study_that_a_kill_left_unfinished_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / ".part-study.db").write_bytes(b"half a study")
+    (tmp_path / ".part-study.db-journal").write_bytes(b"half a journal")
+    assert open_study(tmp_path, "s").trials == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.db", "study.lock"]
+
+
+@pytest.mark.slow
+def test_a_database_without_a_study_is_refused(tmp_path: Path) -> None:
+    open_study(tmp_path, "s")
+    optuna.delete_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    with pytest.raises(MedscoreError, match="it holds no study"):
+        open_study(tmp_path, "s")
