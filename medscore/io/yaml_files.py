@@ -103,6 +103,8 @@ def parse_yaml(content: bytes, where: str | os.PathLike[str], *, hint: str) -> A
         check_plain(value)
     except yaml.YAMLError as error:
         raise _refusal(_described(error), where, hint) from error
+    except UnicodeDecodeError as error:
+        raise _refusal("it is no UTF-8 text", where, "save it as UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise _refusal(str(error), where, hint) from error
     return value

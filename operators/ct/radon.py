@@ -193,7 +193,7 @@ def _warn_if_truncated(geometry: Geometry) -> None:
     y = (torch.arange(geometry.size) - (geometry.size - 1) / 2) * geometry.spacing
     lost = (y[:, None] ** 2 + y**2).sqrt() > geometry.field_of_view + geometry.spacing / 2
     share = float(lost.double().mean())
-    if share > 0:
+    if share >= 5e-4:  # less is printed as 0.0 %
         warnings.warn(
             f"the detector covers a circle of radius {geometry.field_of_view:g} mm: "
             f"{100 * share:.1f} % of the image's pixels lie outside it, and their attenuation "
