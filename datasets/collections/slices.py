@@ -235,6 +235,13 @@ def _square_pixels(volume: Volume) -> tuple[NDArray[np.float32], float]:
     return values, column
 
 
+def _one_of_each(spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One spacing for each slice, from those between rows and between columns (n, 2)."""
+    if spacing.shape[1] != 2 or not (np.abs(spacing[:, 0] / spacing[:, 1] - 1) < 0.05).all():
+        raise ValueError("pixels are not square")
+    return spacing[:, 1]
+
+
 def read_archive(
     path: str | Path,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
@@ -257,6 +264,7 @@ def read_archive(
         spacing = np.full(len(values), np.nan)
         if "pixel_spacing_mm" in archive:
             spacing = np.asarray(archive["pixel_spacing_mm"], dtype=np.float64)
+            spacing = _one_of_each(spacing) if spacing.ndim == 2 else spacing
         if values.ndim != 3 or spacing.shape != (len(values),) or len(names) != len(values):
             raise ValueError("images, spacings and patients differ in number")
         if not np.isfinite(values).all():

@@ -22,7 +22,9 @@ from medscore.errors import MedscoreError
 PACKAGE = "package:"
 """Prefix of the path of an image inside an installed Python package."""
 
-NOT_DICOM = (".nii", ".nii.gz", ".npz", ".h5")
+NOT_DICOM = (
+    ".nii", ".nii.gz", ".npz", ".h5", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy", ".mat", ".zip",
+)  # fmt: skip
 """Endings of the other files that the loaders read."""
 
 log = logging.getLogger(__name__)
@@ -114,6 +116,12 @@ def _identified(images: Images) -> Images:
     return images if origin is None else replace(images, patient=origin.patient)
 
 
+def _stem(name: str) -> str:
+    """A file name without the ending of a format of volumes."""
+    stem, dot, ending = name.rpartition(".")
+    return stem if stem and f"{dot}{ending}".lower() in NOT_DICOM else name
+
+
 def _grouped(paths: Sequence[Path]) -> list[Images]:
     """One entry for each folder, series and other file."""
     found: dict[Hashable, Images] = {}
@@ -124,6 +132,7 @@ def _grouped(paths: Sequence[Path]) -> list[Images]:
         origin = None if path.name.endswith(NOT_DICOM) else dicom_origin(path)
         if origin is None:
             name = path.name.removesuffix(".gz").removesuffix(".nii")
+            name = name if path.suffix in (".npz", ".zip") else _stem(name)
             found[path] = Images(name, (path,), name)
         elif path.is_dir():
             found[path] = Images(origin.patient, (path,), path.name)

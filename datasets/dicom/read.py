@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from medscore.datasets.dicom.archive import unpacked
+from medscore.datasets.dicom.dicomdir import is_dicomdir
 from medscore.datasets.dicom.files import Listing, choose, described, listing, scan
 from medscore.datasets.dicom.form import read_dataset
 from medscore.datasets.dicom.frames import FRAGILE, Frame, decode, frames
@@ -36,14 +38,14 @@ _SERIES_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
 
 def read_dicom(path: str | Path, *, series: str | None = None, resample: bool = False) -> Volume:
-    """Read a DICOM file, or one series of a folder and the folders in it.
+    """Read a DICOM file, or one series of a folder, of a zip archive or of an index (DICOMDIR).
 
     Values are in the scanner's unit, HU for CT. Enhanced multi-frame objects are stacks in one
     file. Slices are sorted along their normal. Pixels with the padding value become air in CT, 0 in
     MR. Gantry tilt is kept as shear in the affine. What the reader noticed is in the notes.
 
     Args:
-        path: file or folder.
+        path: file, folder, zip archive or DICOMDIR.
         series: UID, description, or a part of the description; required if there are several.
         resample: interpolate linearly onto an even, upright grid where the slices are uneven or
             tilted.
@@ -54,9 +56,12 @@ def read_dicom(path: str | Path, *, series: str | None = None, resample: bool = 
             spacing, coincide, or are uneven without ``resample``.
     """
     path = Path(path)
-    with reading("DICOM", path), warnings.catch_warnings(record=True) as caught:
+    with (
+        unpacked(path) as place, reading("DICOM", path),
+        warnings.catch_warnings(record=True) as caught,
+    ):  # fmt: skip
         warnings.simplefilter("always")
-        volume = _read(path, series, resample)
+        volume = _read(place, series, resample)
     warned = [text for w in caught if "VR UI" not in (text := " ".join(str(w.message).split()))]
     notes = tuple(dict.fromkeys([*volume.source.notes, *warned]))
     return replace(volume, source=replace(volume.source, notes=notes))
@@ -107,7 +112,7 @@ def _datasets(path: Path, series: str | None) -> tuple[dict[Path, Dataset], List
     """One file, or the chosen series of a folder and the folder's files; large elements stay on
     disk for now.
     """
-    if not path.is_dir():
+    if not path.is_dir() and not is_dicomdir(path):
         return {path: read_dataset(path)}, None
     files = listing(path)
     members = scan(path, files, defer_size=LARGE)

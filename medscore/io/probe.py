@@ -1,9 +1,9 @@
 """A trial read in a child process, for libraries that damaged files crash or hang.
 
-HDF5 and gdcm are native code: on a few damaged files in ten thousand they end the interpreter or
-never return, which no exception handler can catch. So a child process reads the file first, and it
-is read here only if the child survives. Each file is looked at once in a process. The child runs
-this file as a script and imports nothing of medscore.
+HDF5, gdcm, ITK and SciPy's reader of MATLAB files are native code: on a few damaged files in ten
+thousand they end the interpreter or never return, which no exception handler can catch. So a child
+process reads the file first, and it is read here only if the child survives. Each file is looked at
+once in a process. The child runs this file as a script and imports nothing of medscore.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ where a read waits without using CPU time; a loop in a library is stopped after 
 PIECE = 2**24
 """Bytes of an array that the child reads at once."""
 
+BYTES_READ_PER_SECOND = 2e7
+"""Lowest speed in CPU time at which a library that reads a file at once inflates it."""
+
 SPARE, TIMES = 2**29, 4
 """Memory that the child may take: bytes, and in addition this multiple of the file's size."""
 
@@ -40,17 +43,20 @@ def probe(kind: str, paths: Sequence[Path]) -> tuple[Path, str] | None:
     """Read files in a child process, and tell on which one it failed, and how.
 
     Args:
-        kind: ``hdf5`` (reads all arrays and attributes) or ``dicom`` (reads all pixels).
+        kind: ``hdf5`` (reads all arrays and attributes), ``dicom`` (all pixels), ``itk`` (all
+            voxels) or ``mat`` (all variables).
         paths: files to read.
 
     Returns:
         The file and its failure in words; ``None`` if there was none, or only an exception, which
         the caller will meet as well.
     """
+    from medscore.io.budget import memory_budget  # the child does not need it
+
     if not sys.executable or not paths:
         return None
     seconds = SECONDS + sum(path.stat().st_size for path in paths) / BYTES_PER_SECOND
-    command = [sys.executable, "-P", str(Path(__file__).resolve()), kind]
+    command = [sys.executable, "-P", str(Path(__file__).resolve()), kind, str(memory_budget())]
     try:
         child = subprocess.Popen(
             [*command, *map(str, paths)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -115,10 +121,10 @@ def _at(paths: Sequence[Path], output: bytes) -> Path:
     return paths[min(len(output), len(paths) - 1)]
 
 
-def _progress() -> None:
-    """Give the child ``STALL`` seconds of CPU time from now on; the signal ends it."""
+def _progress(seconds: float = STALL) -> None:
+    """Give the child so many seconds of CPU time from now on; the signal ends it."""
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_PROF, STALL)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _limit_memory(path: str, more: int = 0) -> None:
@@ -182,14 +188,39 @@ def _dicom(path: str) -> None:
         _progress()
 
 
+def _itk(path: str) -> None:
+    import SimpleITK
+
+    SimpleITK.ProcessObject.GlobalWarningDisplayOff()
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(path)
+    reader.ReadImageInformation()
+    _allow(path, 8 * math.prod(reader.GetSize()) * reader.GetNumberOfComponents())
+    reader.Execute()
+
+
+def _mat(path: str) -> None:
+    from scipy.io import loadmat, whosmat
+
+    _allow(path, 8 * sum(math.prod(shape) for _, shape, _ in whosmat(path)))
+    loadmat(path)
+
+
+def _allow(path: str, declared: int) -> None:
+    """Allow the child what it needs to read that many bytes at once, within the budget."""
+    budget = int(sys.argv[2])
+    _limit_memory(path, min(declared, budget))
+    _progress(STALL + min(declared, budget) / BYTES_READ_PER_SECOND)
+
+
 def main() -> int:
     """Entry point of the child process."""
-    kind, *paths = sys.argv[1:]
+    kind, _, *paths = sys.argv[1:]
     for path in paths:
         _progress()
         try:
             _limit_memory(path)
-            {"hdf5": _hdf5, "dicom": _dicom}[kind](path)
+            {"hdf5": _hdf5, "dicom": _dicom, "itk": _itk, "mat": _mat}[kind](path)
         except Exception as error:  # the parent raises the same error and reports it
             return GREEDY if _lacks_memory(error) else 0
         sys.stdout.write(".")

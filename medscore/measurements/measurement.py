@@ -9,7 +9,8 @@ the rest (:func:`medscore.io.hdf5.sealed`)::
                  measured
     operator     attribute kind, and its arguments (medscore.operators.store)
     geometry     attribute kind; affine (4, 4); uids/ attributes; instances (slices,); taken/
-                 attributes resample, accept and perhaps channel: what was read of the file
+                 attributes resample, accept and perhaps channel, and of arrays spacing, slices and
+                 array: what was read of the file
 
 The operator acts on images in ``image_unit``: attenuation in 1/mm, HU, or a magnitude in the
 scanner's unit.
@@ -53,6 +54,9 @@ __all__ = [
 ]  # fmt: skip
 
 FORMAT = "medscore-measurement-2"
+
+TAKEN = ("channel", "spacing", "slices", "array")
+"""Attributes of what was read of the file that are only there where they are set."""
 
 AGAIN = "make it again with `medscore simulate` or `medscore measure`"
 
@@ -104,8 +108,10 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
             m.source.taken.resample,
             ",".join(m.source.taken.accept),
         )
-        if m.source.taken.channel is not None:
-            taken["channel"] = m.source.taken.channel
+        for name in TAKEN:
+            value = getattr(m.source.taken, name)
+            if value is not None:
+                taken[name] = value
         geometry.create_dataset(
             "instances", data=list(m.source.instances), dtype=h5py.string_dtype()
         )
@@ -180,10 +186,13 @@ def _parse(path: Path, file: Any) -> Measurement:
 
 
 def _taken(attrs: Any) -> Selection:
-    channel = attrs.get("channel")
+    channel, spacing, slices, array = (attrs.get(name) for name in TAKEN)
     return selection(
         resample=bool(attrs["resample"]), channel=None if channel is None else int(channel),
         accept=tuple(filter(None, str(attrs["accept"]).split(","))),
+        array=None if array is None else str(array),
+        spacing=None if spacing is None else tuple(map(float, spacing)),
+        slices=None if slices is None else tuple(map(int, slices)),
     )  # fmt: skip
 
 

@@ -54,7 +54,17 @@ class _Options:
 USED = {
     "a stack of CT projections": (),
     "DICOM-CT-PD": ("size", "spacing"),
-    "a CT image": ("size", "slices", "metal", "margin", "series", "resample", "channel", "accept"),
+    "a CT image": (
+        "size",
+        "spacing",
+        "slices",
+        "metal",
+        "margin",
+        "series",
+        "resample",
+        "channel",
+        "accept",
+    ),
     "k-space": (
         "size",
         "spacing",
@@ -108,7 +118,7 @@ def measure(
         margin: detectors dropped on each side of the metal trace.
         series: DICOM series of a folder with several: UID, description or a part of it.
         resample: interpolate uneven or tilted DICOM slices of a CT image.
-        channel: volume of a 4-D NIfTI file of CT images, from 0.
+        channel: volume of a 4-D file of CT images, from 0.
         accept: kinds of CT images that are used all the same; see
             :func:`~medscore.datasets.load.load_image`.
         target: image of the fully sampled scan to return: "rss", "mvue" or "magnitude".
@@ -141,7 +151,7 @@ def measure(
         _check_used("a CT image", options, path)
         volume = load_image(
             path, modality="CT", size=size, slices=slices, series=series, resample=resample,
-            channel=channel, accept=accept,
+            channel=channel, accept=accept, spacing=options.spacing,
         )  # fmt: skip
         return from_metal_image(volume, metal, margin, path), None
     return _from_kspace(path, options)

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from medscore.datasets.dicom.files import Series, list_series
 from medscore.datasets.dicom.kinds import KINDS
 from medscore.datasets.dicom.opening import read_file
-from medscore.datasets.load import is_image, read_volume
+from medscore.datasets.load import array_slices, is_image, read_volume
 from medscore.datasets.raw.dicom_ct_pd import KIND, is_ct_pd
 from medscore.datasets.raw.kspace import RawKspace
 from medscore.datasets.raw.kspace_files import read_kspace
-from medscore.datasets.volume import Volume, guess
+from medscore.datasets.recognise import holds_series
+from medscore.datasets.selection import Spacing
+from medscore.datasets.volume import Volume, guess, slice_range
 from medscore.errors import MedscoreError, reading
 from medscore.io.opening import file_or_folder
 from medscore.measurements.kspace_grid import field_of_view
@@ -50,14 +52,23 @@ class Report:
 
 
 def inspect_path(
-    path: str | Path, *, series: str | None = None, channel: int | None = None
+    path: str | Path,
+    *,
+    series: str | None = None,
+    channel: int | None = None,
+    array: str | None = None,
+    spacing: Spacing | None = None,
+    slices: str | tuple[int, int] | None = None,
 ) -> Report | list[Series]:
     """Describe a file and compare it with all shipped priors.
 
     Args:
         path: the file or folder.
         series: UID or description of a series, or a part of it.
-        channel: volume of a 4-D NIfTI file, from 0.
+        channel: volume of a 4-D file, from 0.
+        array: name of the array, in a .npz or .mat file with several.
+        spacing: spacing in mm, for arrays whose file does not state it.
+        slices: range of slices of an archive of arrays.
 
     Returns:
         The description, or the series of a folder that has more or less than one.
@@ -66,18 +77,28 @@ def inspect_path(
         MedscoreError: the file does not exist or cannot be read.
     """
     path = file_or_folder(path)
-    if path.is_dir() and series is None and not is_ct_pd(path):
+    if holds_series(path) and series is None and not is_ct_pd(path):
         found: list[Series] = list_series(path)
         if sum(s.image for s in found) != 1:
             return found
     contracts = {name: read_checkpoint(file).contract for name, file in shipped_priors().items()}
-    return inspect(path, contracts, series=series, channel=channel)
+    return inspect(
+        path, contracts, series=series, channel=channel, array=array, spacing=spacing,
+        slices=slices,
+    )  # fmt: skip
 
 
 def inspect(
-    path: Path, contracts: Contracts, *, series: str | None = None, channel: int | None = None
+    path: Path,
+    contracts: Contracts,
+    *,
+    series: str | None = None,
+    channel: int | None = None,
+    array: str | None = None,
+    spacing: Spacing | None = None,
+    slices: str | tuple[int, int] | None = None,
 ) -> Report:
-    """Describe a measurement file or raw k-space, a DICOM file or folder, or a NIfTI file.
+    """Describe a measurement file, raw k-space, or an image of any format.
 
     Slices on an irregular grid are noted rather than refused.
 
@@ -85,30 +106,43 @@ def inspect(
         path: the file or folder.
         contracts: priors to compare with, by name.
         series: UID or description of a series, or a part of it.
-        channel: volume of a 4-D NIfTI file, from 0.
+        channel: volume of a 4-D file, from 0.
+        array: name of the array, in a .npz or .mat file with several.
+        spacing: spacing in mm, for arrays whose file does not state it.
+        slices: range of slices of an archive of arrays.
 
     Raises:
         MedscoreError: the file cannot be read.
     """
     if path.is_file() and not is_image(path):
-        for name, value in (("series", series), ("channel", channel)):
+        chosen = {"series": series, "channel": channel, "array": array, "spacing": spacing}
+        for name, value in {**chosen, "slices": slices}.items():
             if value is not None:
                 raise MedscoreError(f"`{name}` applies to images", where=path, hint="leave it out")
-    if path.suffix == ".npy" or (path.suffix == ".h5" and not is_measurement(path)):
+    if (
+        (path.suffix == ".npy"
+        and not is_image(path))
+        or (path.suffix == ".h5" and not is_measurement(path))
+    ):
         return of_kspace(read_kspace(path, first=True), contracts)
     if path.suffix == ".h5":
         return of_measurement(read_measurement(path), contracts)
     if path.is_dir() and is_ct_pd(path):
         return of_projections(path)
     noticed: tuple[str, ...] = ()
+    slices, part = array_slices(path, slices, series, array)
     try:
-        volume = read_volume(path, series=series, channel=channel)
+        volume = read_volume(
+            path, series=series, channel=channel, array=array, spacing=spacing, slices=part
+        )
     except MedscoreError as refused:
         try:
             volume = read_volume(path, series=series, resample=True, channel=channel)
         except MedscoreError:
             raise refused from None
         noticed = ("the slices are not on a regular grid: read them with `resample`",)
+    if slices is not None:
+        volume = volume.select(*slice_range(slices, len(volume.values), path))
     return of_volume(volume, contracts, noticed)
 
 
