@@ -22,7 +22,7 @@ from medscore.datasets.dicom.kinds import kinds_of
 from medscore.datasets.dicom.stack import Stack, affine_of, stack
 from medscore.datasets.dicom.straighten import straighten
 from medscore.datasets.dicom.uids import is_valid, valid
-from medscore.datasets.volume import AIR, Source, Volume, check_values
+from medscore.datasets.volume import AIR, POSITIONS, Source, Volume, check_values
 from medscore.errors import MedscoreError, reading
 from medscore.io.budget import check_memory
 from medscore.io.opening import read_bytes
@@ -100,12 +100,19 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
         source=Source(
             kind="dicom",
             sha256=digest.hexdigest(),
-            uids={k: valid(first[k].value) for k in _SERIES_UIDS if first.get(k)},
+            uids={k: valid(first[k].value) for k in (*_SERIES_UIDS, "SOPClassUID") if first.get(k)},
+            position=_position(first),
             instances=instances,
             notes=(*about, *kinds.values(), *_replaced(datasets), *notes, *faults),
             kinds=tuple(kinds),
         ),
     )
+
+
+def _position(dataset: Dataset) -> str:
+    """PatientPosition, if it is one of those of the standard."""
+    stated = str(dataset.get("PatientPosition", "") or "").strip(" \0")
+    return stated if stated in POSITIONS else ""
 
 
 def _datasets(path: Path, series: str | None) -> tuple[dict[Path, Dataset], Listing | None]:

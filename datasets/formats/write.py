@@ -51,8 +51,8 @@ def write_image(
 ) -> None:
     """Write slices in the format of the file's ending, atomically.
 
-    ``.npy`` holds the values alone. ``.npz`` holds ``hu`` (CT) or ``image``, ``affine``, ``spacing``
-    (between columns, rows and slices, in mm) and ``modality``.
+    ``.npy`` holds the values alone. ``.npz`` holds ``hu`` (CT) or ``image``, ``affine``,
+    ``spacing`` (between columns, rows and slices, in mm) and ``modality``.
 
     Args:
         path: file to write: ``.nii.gz``, ``.nii``, ``.nrrd``, ``.mha``, ``.npy`` or ``.npz``.

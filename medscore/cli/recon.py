@@ -82,6 +82,13 @@ def recon(
         Path | None,
         typer.Option(help="Source DICOM, whose patient tags are copied to the derived series."),
     ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a further image file in the folder, beside recon.nii.gz: .nrrd, .mha, "
+            ".npy, .npz, .nii or .nii.gz, as recon.nrrd."
+        ),
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(help="Precision of the network: auto (the default), float32 or bf16."),
@@ -90,8 +97,8 @@ def recon(
     """Reconstruct a measurement; no ground truth is needed.
 
     Writes recon.nii.gz (posterior mean, HU or magnitudes), std.nii.gz and samples/ (with --samples
-    2 or more), preview.png, provenance.json, a DICOM series when the source was DICOM, and
-    metrics.json with --reference. No output identifies the patient, except the DICOM series with
+    2 or more), an image in another format (with --image), preview.png, provenance.json, a DICOM
+    series when the source was DICOM, and metrics.json with --reference. No output identifies the patient, except the DICOM series with
     --keep-identity. After Ctrl-C the same command resumes where it stopped.
 
     Example: medscore recon meas.h5 -o out --samples 8
@@ -128,6 +135,7 @@ def recon(
             window=None if window is None else _window(window),
             hdf5=hdf5,
             keep_identity=keep_identity,
+            image=image,
             on_step=show,
         )
     r = outcome.reconstruction

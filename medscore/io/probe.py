@@ -121,10 +121,10 @@ def _at(paths: Sequence[Path], output: bytes) -> Path:
     return paths[min(len(output), len(paths) - 1)]
 
 
-def _progress(seconds: float = STALL) -> None:
-    """Give the child so many seconds of CPU time from now on; the signal ends it."""
+def _progress(more: float = 0.0) -> None:
+    """Give the child ``STALL`` and so many more seconds of CPU time; the signal ends it then."""
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_PROF, STALL + more)
 
 
 def _limit_memory(path: str, more: int = 0) -> None:
@@ -210,7 +210,7 @@ def _allow(path: str, declared: int) -> None:
     """Allow the child what it needs to read that many bytes at once, within the budget."""
     budget = int(sys.argv[2])
     _limit_memory(path, min(declared, budget))
-    _progress(STALL + min(declared, budget) / BYTES_READ_PER_SECOND)
+    _progress(min(declared, budget) / BYTES_READ_PER_SECOND)
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from medscore.datasets.dicom.uids import is_valid
-from medscore.datasets.volume import Source
+from medscore.datasets.volume import POSITIONS, Source
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
@@ -115,6 +115,8 @@ def check_measurement(m: Measurement, fault: Fault) -> None:
             f"data are {m.data.dtype} of shape {m.data.shape}, which {m.operator} does not measure"
         )
     _check_affine(m, fault)
+    if m.source.position not in ("", *POSITIONS):
+        raise fault(f"geometry@position is {m.source.position[:20]!r}, which is no position")
     for name, uid in m.source.uids.items():
         if not is_valid(uid):
             raise fault(f"geometry/uids/{name} is {uid[:70]!r}, which is not a DICOM UID")

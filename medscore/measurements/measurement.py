@@ -8,9 +8,10 @@ the rest (:func:`medscore.io.hdf5.sealed`)::
     data         (slices, channel or coil, *grid) float32 or complex64, zero where nothing was
                  measured
     operator     attribute kind, and its arguments (medscore.operators.store)
-    geometry     attribute kind; affine (4, 4); uids/ attributes; instances (slices,); taken/
-                 attributes resample, accept and perhaps channel, and of arrays spacing, slices and
-                 array: what was read of the file
+    geometry     attribute kind, and perhaps position (of the patient in the scanner); affine
+                 (4, 4); uids/ attributes; instances (slices,); taken/ attributes resample, accept
+                 and perhaps channel, and of arrays spacing, slices and array: what was read of the
+                 file
 
 The operator acts on images in ``image_unit``: attenuation in 1/mm, HU, or a magnitude in the
 scanner's unit.
@@ -101,6 +102,8 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
             ) from error
         geometry = file.create_group("geometry")
         geometry.attrs["kind"] = m.source.kind
+        if m.source.position:
+            geometry.attrs["position"] = m.source.position
         geometry.create_dataset("affine", data=m.affine)
         geometry.create_group("uids").attrs.update(m.source.uids)
         taken = geometry.create_group("taken").attrs
@@ -174,12 +177,13 @@ def _parse(path: Path, file: Any) -> Measurement:
         image_unit=image_unit,
         mu_water=float(attrs["mu_water_per_mm"]) if IMAGE_UNITS.get(image_unit) == "CT" else None,
         noise=str(attrs["noise"]),
-        affine=np.asarray(array(member(geometry, "affine"), "iuf"), dtype=np.float64),
+        affine=np.asarray(array(member(geometry, "affine"), "iuf", single=False), np.float64),
         source=Source(
             kind=str(geometry.attrs["kind"]),
             sha256=str(attrs["source_sha256"]),
             uids={k: str(v) for k, v in member(geometry, "uids").attrs.items()},
             instances=tuple(v.decode() for v in array(member(geometry, "instances"), "O")),
+            position=str(geometry.attrs.get("position", "")),
             taken=_taken(member(geometry, "taken").attrs) if "taken" in geometry else WHOLE,
         ),
     )

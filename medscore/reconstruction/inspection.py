@@ -119,10 +119,8 @@ def inspect(
         for name, value in {**chosen, "slices": slices}.items():
             if value is not None:
                 raise MedscoreError(f"`{name}` applies to images", where=path, hint="leave it out")
-    if (
-        (path.suffix == ".npy"
-        and not is_image(path))
-        or (path.suffix == ".h5" and not is_measurement(path))
+    if (path.suffix == ".npy" and not is_image(path)) or (
+        path.suffix == ".h5" and not is_measurement(path)
     ):
         return of_kspace(read_kspace(path, first=True), contracts)
     if path.suffix == ".h5":
