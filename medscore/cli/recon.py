@@ -98,8 +98,9 @@ def recon(
 
     Writes recon.nii.gz (posterior mean, HU or magnitudes), std.nii.gz and samples/ (with --samples
     2 or more), an image in another format (with --image), preview.png, provenance.json, a DICOM
-    series when the source was DICOM, and metrics.json with --reference. No output identifies the patient, except the DICOM series with
-    --keep-identity. After Ctrl-C the same command resumes where it stopped.
+    series when the source was DICOM, and metrics.json with --reference. No output identifies the
+    patient, except the DICOM series with --keep-identity. After Ctrl-C the same command resumes
+    where it stopped.
 
     Example: medscore recon meas.h5 -o out --samples 8
 
