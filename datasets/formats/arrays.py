@@ -8,6 +8,7 @@ between columns; also one of each slice), ``spacing`` (between columns, rows and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ def read_array_image(path: str | Path, chosen: Selection) -> Volume:
         kept = _of_series(path, arrays, name, chosen.series)
         if chosen.slices is not None:
             kept = kept[slice(*chosen.slices)]
-        check_memory(4 * int(np.prod(arrays.shapes[name])), path, "values")
+        if not len(kept) or not all(arrays.shapes[name]):
+            raise MedscoreError("the image has no pixels", where=path, hint="export it again")
+        check_memory(4 * math.prod(arrays.shapes[name]), path, "values")
         values, notes = _stack(path, arrays, name)
         patients = _labels(arrays, "patient", len(values))
         if patients is not None and chosen.series is None and chosen.slices is None:
@@ -133,7 +136,8 @@ def _name(path: Path, arrays: Arrays, wanted: str | None) -> str:
             )  # fmt: skip
         return wanted
     images = [name for name, shape in shapes.items() if _is_image(shape)]
-    low = {name.lower(): name for name in reversed(images)}
+    named = [name for name, shape in shapes.items() if len(shape) in (2, 3)]
+    low = {name.lower(): name for name in reversed(named)}
     for name in NAMES:
         if name in low:
             return low[name]
@@ -151,7 +155,7 @@ def _name(path: Path, arrays: Arrays, wanted: str | None) -> str:
 
 
 def _is_image(shape: Sequence[int]) -> bool:
-    return len(shape) in (2, 3) and min(shape[-2:]) >= SIDE
+    return len(shape) in (2, 3) and min(shape) > 0 and sorted(shape)[-2] >= SIDE
 
 
 def _listed(arrays: Arrays) -> str:

@@ -28,6 +28,12 @@ from medscore.io.probe import look
 ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
 """Endings of the names of these files."""
 
+SMALLEST, LARGEST, FLAT = 1e-6, 1e6, 1e-3
+"""Bounds of the spacing in mm, and the least volume that unit vectors along the axes span."""
+
+PLACES = ("offset", "position", "origin", "transformmatrix", "rotation", "spaceorigin")
+"""Fields of numbers that must all be finite; ITK takes others in place of NaN."""
+
 NO_SPACE = "the file states no space of its directions: left-posterior-superior (LPS) is assumed"
 
 _MODALITIES = {"MET_MOD_CT": "CT", "MET_MOD_MR": "MR"}
@@ -214,8 +220,14 @@ def _affine(
         notes.append("the file states no slice thickness: 1 mm is used")
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = directions * steps, origin
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-12:
-        raise ValueError("the directions or the spacing of the axes are not valid")
+    placed = " ".join(header.fields.get(name, "") for name in PLACES).lower()
+    if re.search("nan|inf", placed) or not np.isfinite(affine).all():
+        raise ValueError("the place of the image is not finite")
+    if not (steps > SMALLEST).all() or not (steps < LARGEST).all():
+        raise ValueError(f"the spacing is {', '.join(f'{mm:g}' for mm in steps)} mm")
+    lengths = np.linalg.norm(directions, axis=0)
+    if not (lengths > 0.5).all() or abs(np.linalg.det(directions / lengths)) < FLAT:
+        raise ValueError("the directions of the axes are not independent")
     nrrd = header.fields.get("objecttype") is None and "dimsize" not in header.fields
     if nrrd and not _ANATOMICAL.fullmatch(header.fields.get("space", "")):
         notes.append(NO_SPACE)
