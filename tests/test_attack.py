@@ -13,7 +13,8 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "attack.py"
 GROUPS = {
     "images and settings": (
         "dicom", "dicom-folder", "nifti", "nrrd", "metaimage", "arrays", "zip", "pictures", "npy",
-        "npz", "projections", "recipe", "evaluation", "tuning", "preset", "geometry", "contract", "paths",
+        "npz", "projections", "recipe", "evaluation", "tuning", "preset", "geometry", "contract",
+        "paths",
     ),
     "raw data, networks and states": (
         "measurement", "fastmri", "ismrmrd", "prior", "network", "state", "study", "examples",

@@ -273,7 +273,8 @@ def zip_names(path: Path, rng: np.random.Generator) -> None:
         members = [(info.filename, archive.read(info)) for info in archive.infolist()]
     others = (
         "../../out/escaped.dcm", "/tmp/medscore-escaped.dcm", "a/../../b.dcm", "C:\\x.dcm",
-        "x\0y.dcm", "a" * 300 + ".dcm", "a/" * 200 + "b.dcm", members[0][0], "..", ".", "CON", "ä.dcm", " ",
+        "x\0y.dcm", "a" * 300 + ".dcm", "a/" * 200 + "b.dcm", members[0][0], "..", ".", "CON",
+        "ä.dcm", " ",
     )  # fmt: skip
     k = int(rng.integers(len(members)))
     name, kind = others[int(rng.integers(len(others)))], int(rng.integers(6))

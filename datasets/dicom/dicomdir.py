@@ -5,7 +5,6 @@ The names (ReferencedFileID) are relative to the folder of the index.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from medscore.io.opening import is_regular, open_file
 CLASS = "1.2.840.10008.1.3.10"
 """Media Storage Directory Storage."""
 
-_META, _INDEX = 1024, re.compile(rb"UI\x14\0" + re.escape(CLASS.encode()))
+_META, _INDEX = 1024, b"UI\x14\0" + CLASS.encode()
 
 
 def is_dicomdir(path: Path) -> bool:
@@ -29,7 +28,7 @@ def is_dicomdir(path: Path) -> bool:
     """
     with open_file(path) as file:
         head = file.read(_META)
-    return head[128:132] == b"DICM" and _INDEX.search(head) is not None
+    return head[128:132] == b"DICM" and _INDEX in head
 
 
 def indexed_files(path: Path) -> tuple[list[Path], dict[Path, str]]:
