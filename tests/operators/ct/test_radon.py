@@ -159,4 +159,5 @@ def test_measured_views_must_match_the_grid() -> None:
 
 def test_the_description_takes_no_memory() -> None:
     """Errors about damaged files describe operators that no machine could apply."""
-    assert "1000000000000 detectors" in repr(Radon(ParallelBeam(16, 1.0, 8, detectors=10**12)))
+    geometry = ParallelBeam(16, 1.0, 8, detectors=10**12)
+    assert "1000000000000 detectors" in repr(Radon(geometry, torch.ones(8, 1)))
