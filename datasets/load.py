@@ -17,7 +17,7 @@ from medscore.datasets.formats.arrays import read_array_image, slice_count
 from medscore.datasets.formats.itk import read_itk
 from medscore.datasets.nifti import read_nifti
 from medscore.datasets.recognise import FORMATS, format_of, holds_series, is_image as is_image
-from medscore.datasets.selection import Spacing, selection
+from medscore.datasets.selection import Selection, Spacing, selection
 from medscore.datasets.volume import (
     AIR,
     Volume,
@@ -28,6 +28,7 @@ from medscore.datasets.volume import (
     reduce,
     slice_range,
 )
+from medscore.datasets.voxel_grid import check_grid
 from medscore.errors import MedscoreError
 from medscore.io.opening import file_or_folder
 from medscore.numeric import is_whole
@@ -222,14 +223,21 @@ def read_volume(
     if found == "dicom":
         if not holds_series(path):
             _refuse(path, "folders of DICOM files", series=series)
-        return read_dicom(path, series=series, resample=resample)
-    _refuse(path, "DICOM files", resample=chosen.resample or None)
-    if found == "array":
+        volume = read_dicom(path, series=series, resample=resample)
+    else:
+        _refuse(path, "DICOM files", resample=chosen.resample or None)
+        volume = _not_dicom(path, found, chosen)
+    check_grid(volume.affine, path)
+    return volume
+
+
+def _not_dicom(path: Path, kind: str, chosen: Selection) -> Volume:
+    if kind == "array":
         return read_array_image(path, chosen)
-    _refuse(path, "folders of DICOM files", series=series)
-    if found == "nifti":
-        return read_nifti(path, channel=channel)
-    return read_itk(path, channel=channel, spacing=chosen.spacing)
+    _refuse(path, "folders of DICOM files", series=chosen.series)
+    if kind == "nifti":
+        return read_nifti(path, channel=chosen.channel)
+    return read_itk(path, channel=chosen.channel, spacing=chosen.spacing)
 
 
 def _path(path: object) -> Path:

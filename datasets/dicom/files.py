@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from medscore.datasets.dicom.archive import unpacked
 from medscore.datasets.dicom.dicomdir import CLASS as INDEX, indexed_files
 from medscore.datasets.dicom.form import is_dicom, left_out, quiet, read_dataset
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 from medscore.io.opening import is_regular
 
 _IDENTITY = (
@@ -142,9 +142,11 @@ def scan(folder: Path, files: Listing, **options: Any) -> dict[str, list[tuple[P
     found: dict[str, list[tuple[Path, Dataset]]] = {}
     for path in files.dicom:
         header = read_dataset(path, **options)
-        if header.file_meta.get("MediaStorageSOPClassUID") == INDEX:
+        with reading("DICOM", path):
+            kind = header.file_meta.get("MediaStorageSOPClassUID")
+            uid = str(header.get("SeriesInstanceUID", "") or "")
+        if kind == INDEX:
             continue
-        uid = str(header.get("SeriesInstanceUID", "") or "")
         if not uid:
             raise MedscoreError(
                 "has no SeriesInstanceUID, or is truncated", where=path, hint="export it again"
@@ -192,16 +194,17 @@ def choose(series: Sequence[Series], wanted: str | None, folder: Path) -> Series
 
 
 def _series(uid: str, members: Sequence[tuple[Path, Dataset]]) -> Series:
-    first = members[0][1]
-    number = first.get("SeriesNumber")
-    return Series(
-        uid=uid,
-        description=str(first.get("SeriesDescription", "") or ""),
-        modality=str(first.get("Modality", "unknown") or "unknown"),
-        number=-1 if number is None else int(number),
-        files=tuple(path for path, _ in members),
-        image=any("Rows" in header for _, header in members),
-    )
+    path, first = members[0]
+    with reading("DICOM", path):
+        number = first.get("SeriesNumber")
+        return Series(
+            uid=uid,
+            description=str(first.get("SeriesDescription", "") or ""),
+            modality=str(first.get("Modality", "unknown") or "unknown"),
+            number=-1 if number is None else int(number),
+            files=tuple(path for path, _ in members),
+            image=any("Rows" in header for _, header in members),
+        )
 
 
 def _files(folder: Path) -> Iterator[Path]:

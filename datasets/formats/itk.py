@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from medscore.datasets.formats.orientation import to_display
 from medscore.datasets.formats.text_headers import Header, read_header
 from medscore.datasets.volume import Source, Volume, check_values
+from medscore.datasets.voxel_grid import check_grid
 from medscore.errors import MedscoreError, reading
 from medscore.io.budget import check_memory
 from medscore.io.opening import file_sha256, open_file
@@ -27,9 +28,6 @@ from medscore.io.probe import look
 
 ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
 """Endings of the names of these files."""
-
-SMALLEST, LARGEST, FLAT = 1e-6, 1e6, 1e-3
-"""Bounds of the spacing in mm, and the least volume that unit vectors along the axes span."""
 
 PLACES = ("offset", "position", "origin", "transformmatrix", "rotation", "spaceorigin")
 """Fields of numbers that must all be finite; ITK takes others in place of NaN."""
@@ -223,11 +221,7 @@ def _affine(
     placed = " ".join(header.fields.get(name, "") for name in PLACES).lower()
     if re.search("nan|inf", placed) or not np.isfinite(affine).all():
         raise ValueError("the place of the image is not finite")
-    if not (steps > SMALLEST).all() or not (steps < LARGEST).all():
-        raise ValueError(f"the spacing is {', '.join(f'{mm:g}' for mm in steps)} mm")
-    lengths = np.linalg.norm(directions, axis=0)
-    if not (lengths > 0.5).all() or abs(np.linalg.det(directions / lengths)) < FLAT:
-        raise ValueError("the directions of the axes are not independent")
+    check_grid(affine, path)
     nrrd = header.fields.get("objecttype") is None and "dimsize" not in header.fields
     if nrrd and not _ANATOMICAL.fullmatch(header.fields.get("space", "")):
         notes.append(NO_SPACE)
