@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 from nibabel.spm99analyze import Spm99AnalyzeImage
+from numpy.typing import NDArray
 
 from medscore.errors import MedscoreError
 from medscore.io.opening import file_sha256, is_regular, open_file, regular_file
@@ -21,6 +23,7 @@ PAIRS = ((".hdr", ".img"), (".hdr.gz", ".img.gz"))
 
 _HEADERS = {(348).to_bytes(4, "little"), (348).to_bytes(4, "big"), (540).to_bytes(4, "little"),
             (540).to_bytes(4, "big")}  # fmt: skip
+_LONGEST = 4096
 _UNORIENTED = (
     "Analyze files state no orientation: axial slices with the patient's right at the left of the "
     "image are assumed"
@@ -97,8 +100,7 @@ class NiftiFiles:
         """
         if "magic" in image.header or "xyzt_units" in image.header:  # type: ignore[operator]
             return []
-        zooms = np.asarray(image.header.get_zooms()[:3])
-        if not (zooms > 0).all():
+        if not (self._stored_spacing() > 0).all():
             raise MedscoreError(
                 "is an Analyze image without the size of its voxels", where=self.header,
                 hint="convert it to NIfTI with its geometry",
@@ -107,6 +109,15 @@ class NiftiFiles:
             self.header.with_suffix(".mat").exists() or np.any(image.header["origin"][:3])
         )
         return [] if oriented else [_UNORIENTED]
+
+    def _stored_spacing(self) -> NDArray[np.float32]:
+        """Field pixdim of an Analyze header as it is stored; nibabel puts 1 in the place of 0."""
+        with open_file(self.header) as file:
+            head = file.read(_LONGEST)
+        if self.header.name.lower().endswith(".gz"):
+            head = zlib.decompressobj(wbits=31).decompress(head, 348)
+        order = "<" if head.startswith((348).to_bytes(4, "little")) else ">"
+        return np.frombuffer(head[80:92], f"{order}f4")
 
 
 def _pair(path: Path) -> tuple[Path, Path] | None:

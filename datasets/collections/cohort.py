@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from medscore.datasets.collections.public import Images
-from medscore.datasets.collections.slices import CONTENT, read_archive
+from medscore.datasets.collections.slices import CONTENT, is_archive, read_archive
 from medscore.datasets.collections.sources import find_images, log_notes
+from medscore.datasets.formats.arrays import is_array_file
 from medscore.datasets.load import read_scan, valid_image
 from medscore.datasets.selection import WHOLE, Selection, refuse_choices
 from medscore.datasets.volume import (
@@ -144,7 +145,10 @@ def _check_spacing(found: Sequence[Images], spacing_mm: float | None) -> None:
     """Refuse a spacing that no file needs."""
     if spacing_mm is None:
         return
-    archives = [images.files[0] for images in found if images.files[0].suffix == ".npz"]
+    first = [images.files[0] for images in found]
+    if any(is_array_file(path) and not is_archive(path) for path in first):
+        return  # their reader says if it is not needed
+    archives = [path for path in first if is_archive(path)]
     if not any(np.isnan(read_archive(path)[1]).any() for path in archives):
         raise MedscoreError(
             f"`spacing_mm` is {spacing_mm:g}, but every file states its pixel spacing",
@@ -156,9 +160,11 @@ def _parts(
     images: Images, modality: str, spacing_mm: float | None, chosen: Selection
 ) -> list[tuple[Path, _Part]]:
     path = images.files[0]
-    if path.suffix == ".npz":
+    if is_archive(path):
         refuse_choices(chosen, path)
         return [(path, part) for part in _archived(path, modality, spacing_mm)]
+    if spacing_mm is not None and is_array_file(path):
+        chosen = replace(chosen, spacing=(spacing_mm,) * 3)
     volumes = read_scan(images.files, modality=modality, **asdict(chosen))
     found = []
     for path, volume in zip(images.files, volumes, strict=True):

@@ -53,7 +53,8 @@ def load_slices(
     """Load every axial slice of the matching files, reduced to ``side`` x ``side`` by area mean.
 
     DICOM and NIfTI files are read by :func:`medscore.datasets.load.read_scan`. ``.npz`` archives
-    hold ``hu`` or ``image`` (n, H, W), ``patient`` (n,) and, if known, ``pixel_spacing_mm`` (n,).
+    of slices hold ``hu`` or ``image`` (n, H, W), ``patient`` (n,) and, if known,
+    ``pixel_spacing_mm`` (n,) or (n, 2).
     Values are mapped from [low, high] to [0, 1], and HU are clipped to it. Slices are padded to a
     square whose side is a multiple of ``side``; pixels that are not square are resampled. Slices
     with next to no content are left out. Files are read in parallel by MONAI's CacheDataset.
@@ -177,9 +178,10 @@ class _RawSlices:
 
 def _raw_slices(source: Images, modality: str, chosen: Selection) -> _RawSlices:
     path = source.files[0]
-    if path.suffix in (".npz", ".h5"):
+    archive = is_archive(path)
+    if archive or path.suffix == ".h5":
         refuse_choices(chosen, path)
-    if path.suffix == ".npz":
+    if archive:
         return _RawSlices(*read_archive(path))
     if path.suffix == ".h5":
         values, spacing = read_targets(path)
@@ -240,6 +242,21 @@ def _one_of_each(spacing: NDArray[np.float64]) -> NDArray[np.float64]:
     if spacing.shape[1] != 2 or not (np.abs(spacing[:, 0] / spacing[:, 1] - 1) < 0.05).all():
         raise ValueError("pixels are not square")
     return spacing[:, 1]
+
+
+def is_archive(path: Path) -> bool:
+    """True for an archive of slices, which states their patients; others are single images.
+
+    Args:
+        path: any file.
+
+    Raises:
+        MedscoreError: it is called .npz and is damaged.
+    """
+    if path.suffix != ".npz":
+        return False
+    with open_npz(path, "slices") as archive:
+        return "patient" in archive or not {"affine", "spacing"} & set(archive)
 
 
 def read_archive(
