@@ -22,8 +22,7 @@ from medscore.datasets.selection import Selection
 from medscore.datasets.volume import Source, Volume, check_values
 from medscore.errors import MedscoreError
 from medscore.io.budget import check_memory
-from medscore.io.numpy_files import npy_header
-from medscore.io.opening import file_sha256, is_regular, open_file
+from medscore.io.opening import file_sha256, is_regular
 
 NAMES = ("hu", "image", "images", "volume", "vol", "img", "recon", "reconstruction", "data")
 """Names under which the image is looked for, in this order."""
@@ -42,21 +41,22 @@ def is_array_file(path: Path) -> bool:
 
 
 def holds_image(path: Path) -> bool:
-    """True if a file of arrays may hold an image: any archive, and .npy of 2 or 3 axes if real.
+    """True if a file of arrays holds one of an image: of real numbers, with 2 or 3 axes.
+
+    Damaged archives count as images, whose reader says what is wrong.
 
     Args:
         path: any file.
     """
     if not (is_regular(path) and is_array_file(path)):
         return False
-    if not path.name.lower().endswith(".npy"):
-        return True
     try:
-        with open_file(path) as file:
-            shape, dtype = npy_header(file)
-    except ValueError:
-        return False  # the reader of k-space says what is wrong
-    return dtype.kind in "iuf" and len(shape) in (2, 3)
+        with open_arrays(path) as arrays:
+            shapes = arrays.shapes
+    except MedscoreError:
+        return not path.name.lower().endswith(".npy")  # whose other reader is that of k-space
+    low = {name.lower() for name, shape in shapes.items() if len(shape) in (2, 3)}
+    return bool(low & {*NAMES, ONLY}) or any(map(_is_image, shapes.values()))
 
 
 def slice_count(path: Path, chosen: Selection) -> int:

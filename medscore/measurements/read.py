@@ -147,7 +147,7 @@ def measure(
         return from_projections(projections, geometry), None
     if path.is_dir() and is_ct_pd(path):
         return _from_ct_pd(path, options), None
-    if path.is_dir() or is_image(path):
+    if path.is_dir() or (is_image(path) and path.suffix.lower() != ".npy"):
         _check_used("a CT image", options, path)
         volume = load_image(
             path, modality="CT", size=size, slices=slices, series=series, resample=resample,

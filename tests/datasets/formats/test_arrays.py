@@ -233,3 +233,12 @@ def test_real_arrays_of_two_or_three_axes_are_images(
     """Others are k-space, which is measured."""
     np.save(tmp_path / "a.npy", values)
     assert holds_image(tmp_path / "a.npy") is image
+    assert holds_image(save(tmp_path / "a.npz", any=values)) is image
+    if not np.iscomplexobj(values):  # which MATLAB 5 states behind the header only
+        assert holds_image(save(tmp_path / "a.mat", any=values)) is image
+
+
+def test_a_damaged_archive_is_for_the_reader_of_images(tmp_path: Path, refused: Refused) -> None:
+    (tmp_path / "a.npz").write_bytes(b"PK")
+    assert holds_image(tmp_path / "a.npz")
+    assert "cannot be read as NumPy arrays" in refused(read_volume, tmp_path / "a.npz")
