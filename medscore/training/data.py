@@ -65,7 +65,9 @@ def load_slice_data(
         MedscoreError: as :func:`~medscore.datasets.collections.slices.load_slices`, or a patient is
             among both the training and the validation slices.
     """
-    slices = _load(recipe, recipe.data, root, cache)
+    from medscore.datasets.collections.patients import pseudonym
+
+    slices = _load(recipe, recipe.data, root, cache, beside=recipe.validation)
     data = TrainingData(
         batch=_augmented(recipe, slices.images),
         validation=_validation(recipe, path, slices, root, cache),
@@ -73,7 +75,7 @@ def load_slice_data(
             recipe,
             path,
             recipe.data,
-            patients=len(set(slices.patients)),
+            patients=len(set(map(pseudonym, slices.patients))),
             images=len(slices.images),
         ),
         identity=identity_of(recipe, slices.images),
@@ -154,7 +156,13 @@ def provenance_of(
     )
 
 
-def _load(recipe: ImageRecipe, patterns: tuple[str, ...], root: Path, cache: Path | None) -> Slices:
+def _load(
+    recipe: ImageRecipe,
+    patterns: tuple[str, ...],
+    root: Path,
+    cache: Path | None,
+    beside: tuple[str, ...],
+) -> Slices:
     from medscore.datasets.collections.slices import load_slices
 
     return load_slices(
@@ -166,6 +174,7 @@ def _load(recipe: ImageRecipe, patterns: tuple[str, ...], root: Path, cache: Pat
         quantity=recipe.quantity,
         chosen=selection(recipe.series, recipe.resample, recipe.channel, recipe.accept),
         cache=cache,
+        beside=beside,
     )
 
 
@@ -191,14 +200,35 @@ def _validation(
     """At most ``VALIDATION_COUNT`` validation images (n, 1, size, size), of other patients."""
     if not recipe.validation:
         return None
-    found = _load(recipe, recipe.validation, root, cache)
-    if both := sorted(set(slices.patients) & set(found.patients)):
-        raise MedscoreError(
-            f"patient {both[0]} is in data and in validation ({len(both)} are): in "
-            f"{slices.scan_of(both[0])} and {found.scan_of(both[0])}",
-            where=path,
-            hint="split the data by patient",
-        )
+    found = _load(recipe, recipe.validation, root, cache, beside=recipe.data)
+    _refuse_shared(slices, found, path)
     count = min(VALIDATION_COUNT, len(found.images))
     chosen = np.linspace(0, len(found.images) - 1, count).round()
     return reduced(found.images[torch.from_numpy(chosen).long()], recipe.oversample)
+
+
+def _refuse_shared(training: Slices, validation: Slices, path: Path) -> None:
+    """Refuse a patient, or an equal slice, on both sides of the split."""
+    from medscore.datasets.collections.patients import digest_of, pseudonym
+
+    ours, theirs = ({pseudonym(p): p for p in s.patients} for s in (training, validation))
+    if both := sorted(ours.keys() & theirs.keys(), key=lambda key: ours[key]):
+        one, other = ours[both[0]], theirs[both[0]]
+        raise MedscoreError(
+            f"patient {one} is in data and in validation ({len(both)} are): in "
+            f"{training.scan_of(one)} and {validation.scan_of(other)}",
+            where=path,
+            hint="split the data by patient",
+        )
+    first = {
+        digest_of(image): patient
+        for image, patient in zip(training.images, training.patients, strict=True)
+    }
+    for image, patient in zip(validation.images, validation.patients, strict=True):
+        if (copied := first.get(digest_of(image))) is not None:
+            raise MedscoreError(
+                f"a slice of {training.scan_of(copied)} in data is equal to one of "
+                f"{validation.scan_of(patient)} in validation",
+                where=path,
+                hint="split the data by patient: a copy under another name is the same patient",
+            )
