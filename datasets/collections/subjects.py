@@ -32,11 +32,12 @@ _STATE = (
 )
 _VISIT = (
     r"ses|session|visit|timepoint|tp|day|week|month|year|scan|series|study|exam|run|echo|acq|rec|"
-    r"part|slice|im|img|image|vol|volume|mri?|ct|follow-?up|copy"
+    r"part|slice|im|img|image|vol|volume|follow-?up|copy"
 )
+_SLICE = re.compile(r"(slice|im|img|image)\W*", re.IGNORECASE)
 _DATE = r"(19|20)\d\d[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])"
 _TAIL = re.compile(
-    rf"(^|[\s_.\-]+)({_CONTRAST}|{_STATE}|({_VISIT})[\s_.\-]*[0-9]+|({_VISIT})|{_DATE}|\d+mm)$",
+    rf"(^|[\s_.\-]+)({_CONTRAST}|(ct|mri?|t1w?|t2w?)\d{{1,2}}|{_STATE}|({_VISIT})[\s_.\-]*[0-9]+|({_VISIT})|{_DATE}|\d+mm)$",
     re.IGNORECASE,
 )
 _PASSED_OVER = re.compile(
@@ -124,11 +125,11 @@ def _named(path: Path, root: Path, inside: bool) -> str:
 
 
 def _is_patients(path: Path, folder: Path) -> bool:
-    """False for a folder of many files that are named alike, unless its neighbours are too."""
+    """False for a folder of many files that are named alike, unless they are single slices."""
     like = (re.match(r"\D*", stem_of(path.name)) or [""])[0] or stem_of(path.name)
     pattern = f"{glob.escape(like)}*"
     few = len(list(islice(path.parent.glob(pattern), MANY + 1))) <= MANY
-    return few or _elsewhere(path, folder, pattern)
+    return few or (_SLICE.fullmatch(like) is not None and _elsewhere(path, folder, pattern))
 
 
 def _elsewhere(path: Path, folder: Path, pattern: str) -> bool:

@@ -43,6 +43,7 @@ ONE = [
     ("train/p1", "test/p1"),
     ("imagesTr/case7_0000", "imagesTr/case7_0001"),
     ("p1/head", "p1/neck"),
+    ("p1_CT1", "p1_MR2"),
 ]
 
 TWO = [
@@ -57,6 +58,8 @@ TWO = [
     ("train/case_001", "train/case_002"),
     ("imagesTr/case7_0000", "imagesTr/case8_0000"),
     ("cohort/001", "cohort/002"),
+    ("CRLM-CT-1004", "CRLM-CT-1006"),
+    ("ACRIN-FLT-Breast_001", "ACRIN-FLT-Breast_013"),
 ]
 
 
