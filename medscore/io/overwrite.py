@@ -24,8 +24,16 @@ MARKS = (
 OLD = ".part-old-"
 """Prefix of the name of an output that is being replaced."""
 
+SIGNS = (
+    (b"medscore",),
+    (b"code.npy", b"sde.npy", b"nfe.npy"),
+    (b'"of": ', b'"compared": '),
+    (b'"prior": ', b'"deviation": ', b'"count": '),
+)
+"""What files of medscore hold: its name; codes; a comparison of images; typical likelihoods."""
+
 ENDS = 2**20
-"""Bytes at each end of a file that are searched for the name of its writer."""
+"""Bytes at each end of a file that are searched for signs."""
 
 _allowed: ContextVar[bool] = ContextVar("overwrite", default=False)
 
@@ -59,7 +67,7 @@ def check_replaceable(path: Path) -> None:
         here = Path.cwd()
         if path.resolve() in (here, *here.parents, Path.home()):
             raise _refusal(path, "is the working folder, or one above it")
-        if any(path.iterdir()) and not any((path / mark).exists() for mark in MARKS):
+        if any(path.iterdir()) and not _holds_results(path):
             raise _refusal(path, "holds no output of medscore")
     elif not (path.is_file() and _is_ours(path)):
         raise _refusal(path, "is no output of medscore")
@@ -116,13 +124,19 @@ def aside(folder: Path) -> Iterator[None]:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _holds_results(folder: Path) -> bool:
+    inside = (folder / mark for mark in MARKS)
+    return any(one.exists() for one in inside) or any(folder.glob(f"*/{MARKS[0]}"))
+
+
 def _is_ours(file: Path) -> bool:
-    """True if the first or last bytes of a file name medscore."""
+    """True if the first or last bytes of a file hold the signs of one that medscore writes."""
     with file.open("rb") as stream:
         size = file.stat().st_size
         found = stream.read(ENDS)
         stream.seek(max(0, size - ENDS))
-        return b"medscore" in found + stream.read(ENDS)
+        found += stream.read(ENDS)
+    return any(all(sign in found for sign in signs) for signs in SIGNS)
 
 
 def _refusal(path: Path, why: str) -> MedscoreError:

@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from medscore.cli.manners import in_front
+from medscore.errors import Interrupted, MedscoreError
+from medscore.io.overwrite import MARKS, allow, aside, check_replaceable
 
 Command = Callable[..., Any]
 Refused = Callable[..., str]
@@ -68,6 +72,73 @@ def test_what_medscore_has_not_written_is_never_replaced(
 ) -> None:
     make(tmp_path / "out")
     assert "is not replaced" in refused(*recon_args, "-o", tmp_path / "out", "--overwrite")
+
+
+def _codes(path: Path) -> None:
+    np.savez_compressed(path, code=np.zeros(1), prior="x", sde="y", nfe=1)
+
+
+def _demo(path: Path) -> None:
+    (path / "case").mkdir(parents=True)
+    (path / "case" / "provenance.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("codes.npz", _codes),
+        ("demo", _demo),
+        ("empty", lambda path: path.mkdir()),
+        ("quality.json", lambda path: path.write_text('{"of": 1, "compared": 2}') and None),
+        ("recipe.yaml", lambda path: path.write_text("# written by medscore train") and None),
+    ],
+)
+def test_every_kind_of_output_can_be_replaced(
+    tmp_path: Path, name: str, write: Callable[[Path], None]
+) -> None:
+    write(tmp_path / name)
+    check_replaceable(tmp_path / name)
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_a_folder_with_results_can_be_replaced_and_the_working_folder_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: str
+) -> None:
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    (tmp_path / "out" / mark).write_text("")
+    check_replaceable(tmp_path / "out")
+    for here in ("out", "out/deep"):
+        monkeypatch.chdir(tmp_path / here)
+        with pytest.raises(MedscoreError, match="working folder"):
+            check_replaceable(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("error", "left"), [(MedscoreError("x"), "old"), (Interrupted(), "new"), (None, "new")]
+)
+def test_a_failed_run_brings_the_older_folder_back(
+    tmp_path: Path, error: BaseException | None, left: str
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "study.db").write_text("old")
+    allow(True)
+    try:
+        with suppress(MedscoreError, Interrupted), aside(out):
+            assert not out.exists()
+            out.mkdir()
+            (out / "study.db").write_text("new")
+            if error is not None:
+                raise error
+        assert (out / "study.db").read_text() == left
+        kept = tmp_path / ".part-old-out"
+        assert kept.exists() == isinstance(error, Interrupted)
+        if kept.exists():  # the same call resumes
+            with aside(out):
+                assert (out / "study.db").read_text() == "new"
+            assert not kept.exists()
+    finally:
+        allow(False)
 
 
 def test_the_input_is_not_replaced(refused: Refused, scan: Path) -> None:
