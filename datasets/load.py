@@ -14,16 +14,15 @@ from pathlib import Path
 from medscore.datasets.dicom.form import is_dicom
 from medscore.datasets.dicom.kinds import KINDS
 from medscore.datasets.dicom.read import read_dicom
+from medscore.datasets.fit import reduced
 from medscore.datasets.nifti import read_nifti
 from medscore.datasets.selection import selection
 from medscore.datasets.volume import (
     AIR,
     Volume,
     check_modality,
-    check_square,
     check_values,
     guess,
-    reduce,
     slice_range,
 )
 from medscore.errors import MedscoreError
@@ -64,11 +63,12 @@ def load_image(
     accept: str | Sequence[str] = (),
     slices: str | tuple[int, int] | None = None,
 ) -> Volume:
-    """Load a CT image in HU or an MR magnitude image with square slices.
+    """Load a CT image in HU or an MR magnitude image.
 
     Args:
         path: DICOM file, folder of DICOM files, or NIfTI file.
-        size: reduce the slices to ``size`` x ``size`` pixels by area mean; at least 8.
+        size: reduce the slices to ``size`` x ``size`` square pixels by area mean; at least 8.
+            Slices that are not square are surrounded by air, or by zeros for MR.
         modality: required modality, "CT" or "MR"; by default the recorded one, or a guess from
             the values where none is recorded.
         series: DICOM series to read from a folder with several: its UID, description, or a part
@@ -80,8 +80,8 @@ def load_image(
         slices: range "START:STOP" or (start, stop) of slices to keep; all by default.
 
     Raises:
-        MedscoreError: the file is missing, unreadable or of another modality, its slices or pixels
-            are not square, or ``size`` or ``slices`` do not fit it.
+        MedscoreError: the file is missing, unreadable or of another modality, or ``size`` or
+            ``slices`` do not fit it.
     """
     path = _path(path)
     if size is not None and (not is_whole(size) or size < SMALLEST):
@@ -89,11 +89,10 @@ def load_image(
     (volume,) = read_scan(
         [path], modality=modality, series=series, resample=resample, channel=channel, accept=accept
     )
-    check_square(volume, path)
     if slices is not None:
         volume = volume.select(*slice_range(slices, len(volume.values), path))
         check_values(volume.values, path)
-    return volume if size is None else reduce(volume, size, path)
+    return volume if size is None else reduced(volume, size, path)
 
 
 def read_scan(

@@ -153,6 +153,9 @@ def write_outputs(
         (folder / "samples").mkdir()
         for k in range(r.samples.shape[1]):
             write_nifti(folder / "samples" / f"{k:03d}.nii.gz", r.samples[:, k], m.affine)
+    if r.field is not None:
+        field = np.broadcast_to(r.field, r.mean.shape).astype(np.float32)
+        write_nifti(folder / "field.nii.gz", field, m.affine)
     if m.source.kind == "dicom":
         (folder / "dicom").mkdir()
         write_dicom_series(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ class Reconstruction:
         measurement: the data that were reconstructed.
         record: method, settings and prior, for provenance.json.
         warnings: warnings about the result.
+        notes: what was done to the grid, one sentence each.
+        field: pixels (H, W) that the prior's grid shows, where it does not show all; the others are
+            air or zero.
 
     Raises:
         MedscoreError: samples or residuals are not finite.
@@ -41,8 +45,10 @@ class Reconstruction:
     history: tuple[Residual, ...]
     seconds: float
     measurement: Measurement
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    field: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.residual).all() or not np.isfinite(self.samples).all():
