@@ -5,10 +5,9 @@ all of the image. The map is separable,
 
 .. math:: f = D_y\, x\, D_x^T, \qquad x' = U_y\, f\, U_x^T.
 
-Towards larger pixels, D takes means over the area of the new pixels, and U is the cubic spline with
-these means, :math:`U = S (D S)^{-1}` with the interpolating spline S, so that D U = I (consistent
-sampling, Unser and Aldroubi 1994, Eq. 10). Towards smaller pixels the two change places: nothing is
-lost. Where the pixels are equal, both only pad and crop, in whole pixels, so the values stay exact.
+Towards larger pixels D takes area means; towards smaller ones U does, and nothing is lost. Where
+the pixels are equal, both only pad and crop, in whole pixels, so the values stay exact. The
+matrices of an axis are made in :mod:`medscore.datasets.fit_axis`.
 """
 
 from __future__ import annotations
@@ -19,48 +18,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import make_interp_spline
 
+from medscore.datasets.fit_axis import Axis, axis
 from medscore.datasets.volume import AIR, Volume, guess
 from medscore.errors import MedscoreError
 
-EQUAL = 1e-9
-"""Relative difference below which two pixel spacings are equal."""
-
-SINGULAR = 0.1
-"""Singular values of D S below this share of the largest are not inverted."""
-
 SQUARE = 1e-3
 """Relative difference of the sides up to which pixels count as square."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """The map along one axis: n pixels of the source, m of the new grid.
-
-    Attributes:
-        down: D, (m, n) float64.
-        up: U, (n, m) float64; zero for pixels outside the field.
-        inside: pixels of the source whose centre lies in the field of the new grid, (n,) bool.
-        start: position of the first new pixel's centre, in pixels of the source.
-        step: new pixel spacing over the old one.
-    """
-
-    down: NDArray[np.float64]
-    up: NDArray[np.float64]
-    inside: NDArray[np.bool_]
-    start: float
-    step: float
-
-    @property
-    def lossless(self) -> bool:
-        """True if ``up`` undoes ``down``: all pixels lie in the field, and none grow."""
-        return bool(self.inside.all()) and self.step <= 1
-
-    @property
-    def shift(self) -> int | None:
-        """Position of the first source pixel on the new grid; ``None`` if pixels are resampled."""
-        return -round(self.start) if self.step == 1 else None
 
 
 @dataclass(frozen=True)
@@ -89,14 +53,6 @@ class Fit:
     def lossless(self) -> bool:
         """True if undoing the fit gives all values back."""
         return self.rows.lossless and self.columns.lossless
-
-    @property
-    def concentric(self) -> bool:
-        """True if both grids have the same centre, which padding by an odd number moves."""
-        return all(
-            abs(axis.start - (len(axis.up) - len(axis.down) * axis.step + axis.step - 1) / 2) < 1e-9
-            for axis in (self.rows, self.columns)
-        )
 
     @property
     def trivial(self) -> bool:
@@ -174,7 +130,7 @@ def fitted(volume: Volume, to: Fit) -> Volume:
     return replace(volume, values=values, affine=to.affine(volume.affine))
 
 
-def reduced(volume: Volume, size: int, where: str | Path | None = None) -> Volume:
+def reduce(volume: Volume, size: int, where: str | Path | None = None) -> Volume:
     """Slices on a square grid of fewer pixels, which shows the whole image.
 
     Args:
@@ -240,58 +196,6 @@ def square_pixels(shape: tuple[int, ...], spacing: tuple[float, float]) -> Fit:
         spacing = (fine, fine)
     sides = [n * mm / fine for n, mm in zip(shape, spacing, strict=True)]
     return fit_grid(shape, spacing, math.ceil(max(sides) - 1e-6), (fine, fine))
-
-
-def axis(n: int, old: float, m: int, new: float) -> Axis:
-    """The map along one axis.
-
-    Args:
-        n: number of pixels of the source.
-        old: their spacing in mm.
-        m: number of pixels of the new grid.
-        new: their spacing in mm.
-    """
-    step = new / old
-    if abs(step - 1) <= EQUAL:
-        shift = (m - n) // 2
-        down = np.eye(m, n, -shift)
-        return Axis(down, down.T.copy(), down.any(axis=0), -float(shift), 1.0)
-    start = (n - m * step) / 2 + (step - 1) / 2
-    centres = np.arange(n) + 0.5 - n / 2
-    inside: NDArray[np.bool_] = np.abs(centres) <= m * step / 2 + 1e-9
-    if step > 1:
-        down, up = _pair(n, m, step, 0)
-    else:
-        beyond = math.ceil(max(0.0, (m * step - n) / 2))
-        up, down = _pair(m, n, 1 / step, beyond)
-    return Axis(down, np.where(inside[:, None], up, 0.0), inside, start, step)
-
-
-def _pair(
-    fine: int, coarse: int, ratio: float, more: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Area means (coarse, fine) and the splines with these means (fine, coarse).
-
-    Args:
-        fine: number of small pixels.
-        coarse: number of large pixels.
-        ratio: large over small spacing.
-        more: number of large pixels that are added at each end, so that they cover the small ones.
-    """
-    count = coarse + 2 * more
-    first = (fine - count * ratio) / 2  # edge of the first large pixel, in small ones
-    low = math.floor(min(0.0, first) + 1e-9)
-    pixels = np.arange(low, math.ceil(max(fine, first + count * ratio) - 1e-9))
-    edges = first + np.arange(count + 1) * ratio
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    means = np.clip(overlap, 0, None) / ratio
-    at = np.clip((pixels + 0.5 - first) / ratio - 0.5, 0, count - 1)
-    degree = min(3, count - 1)
-    spline = make_interp_spline(np.arange(count), np.eye(count), degree)(at) if degree else 1.0
-    spline = np.broadcast_to(spline, (len(pixels), count))
-    spline = spline @ np.linalg.pinv(means @ spline, rcond=SINGULAR)
-    own, kept = slice(-low, fine - low), slice(more, more + coarse)
-    return means[kept, own], spline[own, kept]
 
 
 def _mapped(

@@ -14,7 +14,7 @@ from pathlib import Path
 from medscore.datasets.dicom.form import is_dicom
 from medscore.datasets.dicom.kinds import KINDS
 from medscore.datasets.dicom.read import read_dicom
-from medscore.datasets.fit import reduced
+from medscore.datasets.fit import reduce
 from medscore.datasets.nifti import read_nifti
 from medscore.datasets.selection import selection
 from medscore.datasets.volume import (
@@ -92,7 +92,7 @@ def load_image(
     if slices is not None:
         volume = volume.select(*slice_range(slices, len(volume.values), path))
         check_values(volume.values, path)
-    return volume if size is None else reduced(volume, size, path)
+    return volume if size is None else reduce(volume, size, path)
 
 
 def read_scan(

@@ -84,6 +84,8 @@ def likelihood(
             spacing_mm=spacing_mm, accept=tuple(accept or ()), typical=typical, device=device,
             output=output, keep_identity=keep_identity, on_step=show,
         )  # fmt: skip
+    for note in result.notes:
+        console.print(f"note: {escape(note)}")
     text = f"{escape(str(output))}: {len(result.images)} slice(s), "
     text += f"log p / D {result.nats_per_dim:.4f} nats"
     if result.bits_per_dim is not None:

@@ -14,11 +14,14 @@ from torch import Tensor
 
 from medscore.datasets.collections.cohort import equally_spaced, read_cohort, short
 from medscore.datasets.collections.pictures import load_pictures
+from medscore.datasets.fit import Fit
 from medscore.datasets.selection import selection
+from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError
 from medscore.io.numpy_files import open_npz
 from medscore.io.opening import file_sha256, is_regular, is_there
 from medscore.likelihood.typicality import network_range
+from medscore.measurements.fitting import fit_note
 from medscore.priors.contract import DataContract
 from medscore.registry.checks import check_ranges
 
@@ -39,6 +42,7 @@ class ImageSet:
         patients: patient of each image; empty where unknown.
         labels: what outputs call each image: the start of its file's hash and its position in it.
         groups: what outputs call the patient of each image; empty where unknown.
+        notes: what was done to fit the images to the prior's grid, one sentence each.
     """
 
     x: Tensor
@@ -46,6 +50,7 @@ class ImageSet:
     patients: tuple[str, ...]
     labels: tuple[str, ...]
     groups: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def digests(self) -> list[str]:
@@ -59,7 +64,9 @@ class ImageSet:
             chosen: their indices.
         """
         texts = self.names, self.patients, self.labels, self.groups
-        return ImageSet(self.x[chosen], *(tuple(each[i] for i in chosen) for each in texts))
+        return ImageSet(
+            self.x[chosen], *(tuple(each[i] for i in chosen) for each in texts), self.notes
+        )
 
 
 def read_images(
@@ -71,7 +78,7 @@ def read_images(
     accept: str | Sequence[str] = (),
     limit: int | None = None,
 ) -> ImageSet:
-    """Read images, reduce them to the prior's size and convert them to its range.
+    """Read images, fit them to the prior's grid and convert them to its range.
 
     CT and MR images are DICOM files or folders, NIfTI files and NumPy archives; others are files
     that PIL reads, folders of them, and NumPy arrays. A folder written by ``medscore generate``
@@ -112,7 +119,8 @@ def read_images(
         tuple(text for part in parts for text in getattr(part, name))
         for name in ("names", "patients", "labels", "groups")
     )
-    found = ImageSet(torch.cat([part.x for part in parts]), *texts)
+    notes = tuple(note for part in parts for note in part.notes)
+    found = ImageSet(torch.cat([part.x for part in parts]), *texts, notes)
     return found.select(equally_spaced(len(found.x), limit))
 
 
@@ -183,25 +191,23 @@ def _slices(
 ) -> ImageSet:
     if spacing_mm is not None:
         check_ranges(("spacing_mm", spacing_mm, 1e-3, 100))
+    (low, high), notes = contract.spacing_mm, list[str]()
+
+    def on_fit(volume: Volume, fit: Fit) -> None:
+        notes.append(fit_note(volume, fit, contract.name))
+
     cases = read_cohort(
         [pattern_of(file) for file in files], root=Path.cwd(), modality=contract.modality,
         size=side, spacing_mm=spacing_mm, chosen=selection(accept=accept),
+        pixel_mm=(low * contract.size / side, high * contract.size / side), on_fit=on_fit,
     )  # fmt: skip
-    low, high = contract.spacing_mm
-    for case in cases:
-        pixel = case.volume.spacing[0] * side / contract.size
-        if not low <= pixel <= high:
-            raise MedscoreError(
-                f"{case.name}: pixels of {pixel:.4g} mm at {contract.size}x{contract.size}, prior "
-                f"{contract.name} covers {low:g} to {high:g} mm",
-                hint="choose a prior that fits (`medscore priors list`)",
-            )
     return ImageSet(
         torch.cat([network_range(case.volume.values, contract) for case in cases]),
         tuple(case.file for case in cases),
         tuple(case.patient for case in cases),
         tuple(case.label for case in cases),
         tuple(case.group for case in cases),
+        tuple(dict.fromkeys(notes)),
     )
 
 

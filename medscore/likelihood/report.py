@@ -56,6 +56,7 @@ class Assessment:
         z: standard deviations from the mean of the prior's validation images, (n,); None if the
             prior has no such statistics.
         provenance: what was computed, as JSON values.
+        notes: what was done to fit the images to the prior's grid, one sentence each.
         typical: statistics of these images, where they were requested.
         typical_file: the file they were written to.
     """
@@ -67,6 +68,7 @@ class Assessment:
     groups: tuple[str, ...]
     z: Tensor | None
     provenance: dict[str, Any]
+    notes: tuple[str, ...] = ()
     typical: Typical | None = None
     typical_file: Path | None = None
 
@@ -196,8 +198,10 @@ def assess_images(
                 f"{contract.low:g} to {contract.high:g} {contract.quantity} is 0 to 1",
                 "bits": None if noise is None else noise.levels.bits,
                 "dequantization": _dequantization(noise, dequantizer),
+                "fitted": list(found.notes),
                 "seconds": sum(row.seconds for row in rows),
             },
+            notes=found.notes,
             typical=_statistics(bound, sha256) if typical else None,
             typical_file=beside(file) if typical else None,
         )  # fmt: skip

@@ -10,8 +10,6 @@ grid cannot show is the resampling error :math:`x - U D x`, which is measured on
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,7 +22,6 @@ from medscore.domain import ImageDomain
 from medscore.measurements.measurement import HU, Measurement
 from medscore.metrics.convention import CT_CONVENTION
 from medscore.operators.base import Operator
-from medscore.operators.ct.radon import Radon
 from medscore.operators.wrappers.padded import Padded
 from medscore.operators.wrappers.resampled import Resampled
 
@@ -36,6 +33,9 @@ WINDOW = 15
 
 LEAST = 0.1
 """Smallest local discretisation error, relative to the root mean square of all."""
+
+LEAST_OF_DATA = 1e-4
+"""Smallest discretisation error, relative to the root mean square of the data."""
 
 
 def fit_to(domain: ImageDomain, shape: tuple[int, ...], spacing: tuple[float, float]) -> Fit | None:
@@ -81,17 +81,10 @@ def through(operator: Operator, fit: Fit) -> Operator:
 def on_new_grid(operator: Operator, fit: Fit) -> Operator:
     """An operator on the grid of the source of a fit, as one on the new grid: A U.
 
-    A projector takes the pixels of the new grid themselves, which is faster: its rays stay where
-    they are, as both grids have the same centre.
-
     Args:
         operator: the operator A on the grid of the source.
         fit: the fit.
     """
-    if isinstance(operator, Radon) and fit.concentric and fit.rows.step == fit.columns.step:
-        beam = operator.geometry
-        beam = replace(beam, size=fit.shape[0], spacing=beam.spacing * fit.rows.step)
-        return Radon(beam, operator.diagonal, operator.noise_model)
     matrices = fit.rows.up, fit.columns.up, fit.rows.down, fit.columns.down
     return Resampled(operator, *map(torch.from_numpy, matrices))
 
@@ -116,25 +109,31 @@ def inside_data(m: Measurement, fit: Fit) -> Data:
 def discretization_std(
     m: Measurement, operator: Operator, fit: Fit, images: NDArray[np.float32]
 ) -> Tensor:
-    """Local standard deviation of what the prior's grid leaves out of the data, as noise.
+    """Standard deviation of what the prior's grid leaves out of the data, taken as noise.
 
-    It is A x - A' D x of a reconstruction x without a prior, with the operator A' on the prior's
-    grid, squared and averaged over a window.
+    It is that of A (x - U D x) for a reconstruction x without a prior. In k-space it is local,
+    because the frequencies that the grid cannot show are lost altogether. Rays and pixels have one
+    for the whole slice: there most is lost at contours, which local weights would leave to the
+    prior.
 
     Args:
         m: the measurement.
-        operator: its operator A on real or complex images of the source's grid.
+        operator: its operator A on real images of the source's grid.
         fit: the fit of its image to the prior's grid.
         images: reconstruction of the slices (slices, H, W), in the unit of A's images.
     """
-    found, on_grid = [], on_new_grid(operator, fit)
+    found = []
     for i, image in enumerate(images):
-        chosen, coarse = operator.select([i]), on_grid.select([i])
-        x, fitted = (torch.from_numpy(v)[None, None] for v in (image, fit.apply(image)))
-        error = chosen.forward(_channels(chosen, x)) - coarse.forward(_channels(coarse, fitted))
-        mask = chosen.mask(error)
+        chosen = operator.select([i])
+        lost = torch.from_numpy(image - fit.undo(fit.apply(image)))[None, None]
+        error = chosen.forward(_channels(chosen, lost))
+        mask = chosen.mask(error).expand(error.shape)
         power = error.abs().square() / (2 if error.is_complex() else 1)
-        found.append(_averaged(power, mask.expand(power.shape)).sqrt())
+        mean = (power * mask).sum() / mask.sum()
+        local = _averaged(power, mask) if error.is_complex() else mean.expand(1, 1, 1, 1)
+        data = float(np.square(np.abs(m.data[i])).sum(dtype=np.float64) / float(mask.sum()))
+        least = max(float(mean) * LEAST**2, data * LEAST_OF_DATA**2)
+        found.append(local.clamp_min(least or 1.0).sqrt())
     return torch.cat(found)
 
 
@@ -146,16 +145,14 @@ def _channels(operator: Operator, images: Tensor) -> Tensor:
 
 
 def _averaged(power: Tensor, mask: Tensor) -> Tensor:
-    """Means over the measured neighbours, at least a small share of the mean of all."""
-    flat, seen = power.reshape(-1, 1, *power.shape[-2:]), mask.reshape(-1, 1, *mask.shape[-2:])
+    """Means over the measured neighbours; zero where there are none."""
+    flat, seen = (x.reshape(-1, 1, *x.shape[-2:]) for x in (power * mask, mask))
 
     def pooled(x: Tensor) -> Tensor:
         return avg_pool2d(x, WINDOW, stride=1, padding=WINDOW // 2)
 
-    near, count = pooled(flat * seen), pooled(seen)
-    mean = (flat * seen).sum() / seen.sum()
-    local = torch.where(count > 0, near / count.clamp_min(1e-6), mean)
-    return local.clamp_min(float(mean) * LEAST**2 + 1e-30).reshape(power.shape)
+    near: Tensor = pooled(flat) / pooled(seen).clamp_min(1e-6)
+    return near.reshape(power.shape)
 
 
 def resampling_psnr(volume: Volume, fit: Fit) -> float:
@@ -182,3 +179,61 @@ def resampling_psnr(volume: Volume, fit: Fit) -> float:
     return (
         float("inf") if error <= tiny * count else float(-10 * np.log10(error / count / width**2))
     )
+
+
+def fit_note(volume: Volume, fit: Fit, prior: str) -> str:
+    """What the fit of an image to a prior's grid does and loses, in one sentence.
+
+    Args:
+        volume: the image on the grid of the source.
+        fit: its fit.
+        prior: name of the prior.
+    """
+    (rows, columns), (x, y, _) = fit.source_shape, volume.spacing
+    return (
+        f"{columns} x {rows} pixels of {pixel_text(x, y)} on the grid of prior {prior}, "
+        f"{grid_text(fit, x)}: {psnr_text(resampling_psnr(volume, fit))}{share_text(fit)}"
+    )
+
+
+def grid_text(fit: Fit, column: float) -> str:
+    """The new grid of a fit, for messages.
+
+    Args:
+        fit: the fit.
+        column: distance between the columns of the source in mm.
+    """
+    rows, columns = fit.shape
+    pixel = column * fit.columns.step
+    return f"{columns} x {rows} of {pixel_text(pixel, pixel)}"
+
+
+def pixel_text(x: float, y: float) -> str:
+    """A pixel spacing, for messages.
+
+    Args:
+        x: distance between the columns in mm.
+        y: distance between the rows in mm.
+    """
+    return f"{x:.4g} mm" if abs(x - y) <= 1e-3 * x else f"{x:.4g} x {y:.4g} mm"
+
+
+def psnr_text(psnr: float) -> str:
+    """What resampling loses, for messages.
+
+    Args:
+        psnr: from :func:`resampling_psnr`.
+    """
+    if psnr == float("inf"):
+        return "nothing is lost"
+    return f"there and back the image keeps a PSNR of {psnr:.1f} dB"
+
+
+def share_text(fit: Fit) -> str:
+    """The share of pixels outside the field, for messages; empty if there are none.
+
+    Args:
+        fit: the fit.
+    """
+    share = 100 * float((~fit.inside).mean())
+    return f", {share:.1f} % of the pixels lie outside its field" if share else ""

@@ -14,7 +14,7 @@ from torch import Tensor
 from medscore.datasets.fit import Fit, fill_of
 from medscore.domain import ImageDomain
 from medscore.hounsfield import hu_to_mu
-from medscore.measurements.fitting import discretization_std, fit_to
+from medscore.measurements.fitting import discretization_std, fit_to, grid_text, pixel_text
 from medscore.measurements.measurement import ATTENUATION, HU, Measurement
 from medscore.measurements.units import UNIT_RANGE
 from medscore.priors.any_size import any_size
@@ -94,11 +94,9 @@ class PriorGrid:
         """
         assert self.fit is not None
         (rows, columns), (x, y) = m.size, m.spacing
-        side, pixel = self.shape[1], x * self.fit.columns.step
         return (
-            f"prior {self.domain.name} works at {side} x {side} pixels of {_pixel(pixel, pixel)}; "
-            f"the result is put back onto the {columns} x {rows} pixels of {_pixel(x, y)} of the "
-            "image"
+            f"prior {self.domain.name} works at {grid_text(self.fit, x)}; the result is put back "
+            f"onto the {columns} x {rows} pixels of {pixel_text(x, y)} of the image"
         )
 
     def record(self, m: Measurement) -> Mapping[str, Any]:
@@ -151,7 +149,3 @@ def _outside(m: Measurement, inside: NDArray[np.bool_]) -> str:
         f"{share:.1f} % of the pixels lie outside the field of the prior and are "
         f"{'air' if m.modality == 'CT' else 'zero'}; field.nii.gz marks the others"
     )
-
-
-def _pixel(x: float, y: float) -> str:
-    return f"{x:.4g} mm" if abs(x - y) <= 1e-3 * x else f"{x:.4g} x {y:.4g} mm"
