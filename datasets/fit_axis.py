@@ -64,7 +64,8 @@ def axis(n: int, old: float, m: int, new: float) -> Axis:
     if abs(step - 1) <= EQUAL:
         shift = (m - n) // 2
         down = np.eye(m, n, -shift)
-        return Axis(down, down.T.copy(), down.any(axis=0), -float(shift), 1.0)
+        seen = np.array(down.any(axis=0), dtype=np.bool_)
+        return Axis(down, down.T.copy(), seen, -float(shift), 1.0)
     start = (n - m * step) / 2 + (step - 1) / 2
     centres = np.arange(n) + 0.5 - n / 2
     inside: NDArray[np.bool_] = np.array(np.abs(centres) <= m * step / 2 + 1e-9, dtype=np.bool_)

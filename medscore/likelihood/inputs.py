@@ -65,7 +65,7 @@ class ImageSet:
         """
         texts = self.names, self.patients, self.labels, self.groups
         return ImageSet(
-            self.x[chosen], *(tuple(each[i] for i in chosen) for each in texts), self.notes
+            self.x[chosen], *(tuple(each[i] for i in chosen) for each in texts), notes=self.notes
         )
 
 
@@ -120,7 +120,7 @@ def read_images(
         for name in ("names", "patients", "labels", "groups")
     )
     notes = tuple(note for part in parts for note in part.notes)
-    found = ImageSet(torch.cat([part.x for part in parts]), *texts, notes)
+    found = ImageSet(torch.cat([part.x for part in parts]), *texts, notes=notes)
     return found.select(equally_spaced(len(found.x), limit))
 
 
