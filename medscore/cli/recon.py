@@ -86,6 +86,14 @@ def recon(
         str | None,
         typer.Option(help="Precision of the network: auto (the default), float32 or bf16."),
     ] = None,
+    allow_mismatch: Annotated[
+        bool,
+        typer.Option(
+            "--allow-mismatch",
+            help="Use the prior on the grid of the measurement, even if matrix, pixel spacing or "
+            "modality are not its own. By default the image is fitted to the prior's grid.",
+        ),
+    ] = False,
 ) -> None:
     """Reconstruct a measurement; no ground truth is needed.
 
@@ -117,6 +125,7 @@ def recon(
         prior, method=baseline, samples=samples, preset=preset, sampler=sampler,
         conditioner=conditioner, steps=steps, grid=grid, noise=noise, parameters=set_ or (),
         precision=precision, snr=snr, lam=lam, seed=seed, batch_size=batch_size, device=device,
+        allow_mismatch=allow_mismatch,
     )  # fmt: skip
     with sampling_bar(output.name) as show:
         outcome = reconstruct_file(
@@ -131,8 +140,10 @@ def recon(
             on_step=show,
         )
     r = outcome.reconstruction
+    for note in r.notes:
+        console.print(f"note: {escape(note)}")
     for warning in r.warnings:
-        console.print(f"warning: {warning}")
+        console.print(f"warning: {escape(warning)}")
     console.print(
         f"{escape(str(output))}: {len(r.mean)} slice(s), {r.samples.shape[1]} sample(s), "
         f"NFE {r.nfe}, residual {r.residual.max():.1e}, {r.seconds:.0f} s"

@@ -63,10 +63,11 @@ class ImageSet:
         Args:
             chosen: their indices.
         """
-        texts = self.names, self.patients, self.labels, self.groups
-        return ImageSet(
-            self.x[chosen], *(tuple(each[i] for i in chosen) for each in texts), notes=self.notes
+        names, patients, labels, groups = (
+            tuple(each[i] for i in chosen)
+            for each in (self.names, self.patients, self.labels, self.groups)
         )
+        return ImageSet(self.x[chosen], names, patients, labels, groups, self.notes)
 
 
 def read_images(
@@ -115,12 +116,11 @@ def read_images(
         parts.append(_pictures(rest, contract, side))
     elif rest:
         parts.append(_slices(rest, contract, side, spacing_mm, accept))
-    texts = (
+    names, patients, labels, groups, notes = (
         tuple(text for part in parts for text in getattr(part, name))
-        for name in ("names", "patients", "labels", "groups")
+        for name in ("names", "patients", "labels", "groups", "notes")
     )
-    notes = tuple(note for part in parts for note in part.notes)
-    found = ImageSet(torch.cat([part.x for part in parts]), *texts, notes=notes)
+    found = ImageSet(torch.cat([part.x for part in parts]), names, patients, labels, groups, notes)
     return found.select(equally_spaced(len(found.x), limit))
 
 

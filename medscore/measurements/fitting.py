@@ -191,7 +191,7 @@ def fit_note(volume: Volume, fit: Fit, prior: str) -> str:
     """
     (rows, columns), (x, y, _) = fit.source_shape, volume.spacing
     return (
-        f"{columns} x {rows} pixels of {pixel_text(x, y)} on the grid of prior {prior}, "
+        f"{columns} x {rows} pixels of {pixel_text(x, y)} are fitted to those of prior {prior}, "
         f"{grid_text(fit, x)}: {psnr_text(resampling_psnr(volume, fit))}{share_text(fit)}"
     )
 
@@ -205,7 +205,7 @@ def grid_text(fit: Fit, column: float) -> str:
     """
     rows, columns = fit.shape
     pixel = column * fit.columns.step
-    return f"{columns} x {rows} of {pixel_text(pixel, pixel)}"
+    return f"{columns} x {rows} pixels of {pixel_text(pixel, pixel)}"
 
 
 def pixel_text(x: float, y: float) -> str:
@@ -226,7 +226,7 @@ def psnr_text(psnr: float) -> str:
     """
     if psnr == float("inf"):
         return "nothing is lost"
-    return f"there and back the image keeps a PSNR of {psnr:.1f} dB"
+    return f"{psnr:.1f} dB remain after resampling and back"
 
 
 def share_text(fit: Fit) -> str:

@@ -12,13 +12,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medscore.datasets.fit import Fit, fill_of
+from medscore.datasets.volume import Volume
 from medscore.domain import ImageDomain
 from medscore.hounsfield import hu_to_mu
-from medscore.measurements.fitting import discretization_std, fit_to, grid_text, pixel_text
+from medscore.measurements.fitting import (
+    discretization_std,
+    fit_note,
+    fit_to,
+    grid_text,
+    pixel_text,
+)
 from medscore.measurements.measurement import ATTENUATION, HU, Measurement
 from medscore.measurements.units import UNIT_RANGE
 from medscore.priors.any_size import any_size
 from medscore.priors.base import Prior
+from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.checkpoint import read_checkpoint
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.baselines.classical import classical
 from medscore.reconstruction.compatibility import measurement_misfits
@@ -80,9 +89,9 @@ class PriorGrid:
             return replace(found, warnings=(*found.warnings, *self.warnings))
         m, inside = found.measurement, self.fit.inside
         samples = self.fit.undo(found.samples, fill_of(m.modality))
-        field, warnings = (None, ()) if inside.all() else (inside, (_outside(m, inside),))
+        warnings = () if inside.all() else (_outside(m, inside),)
         return replace(
-            found, samples=samples, field=field, notes=(*found.notes, self.note(m)),
+            found, samples=samples, fit=self.fit, notes=(*found.notes, self.note(m)),
             warnings=(*found.warnings, *self.warnings, *warnings),
         )  # fmt: skip
 
@@ -141,6 +150,19 @@ def grid_of(domain: ImageDomain, m: Measurement, *, allow_mismatch: bool = False
             low=unit.low, high=unit.high, quantity="HU" if m.modality == "CT" else "magnitude",
         )  # fmt: skip
     return PriorGrid(domain, m.size, None, warnings)
+
+
+def default_prior_note(volume: Volume, modality: str) -> str | None:
+    """What the grid of the default prior of a modality loses of an image; ``None`` if it fits.
+
+    Args:
+        volume: the image that is measured.
+        modality: "CT" or "MR".
+    """
+    name = DEFAULT_PRIORS[modality]
+    domain = read_checkpoint(prior_path(name)).contract
+    fit = fit_to(domain, volume.values.shape[1:], volume.spacing[:2])
+    return None if fit is None else fit_note(volume, fit, name)
 
 
 def _outside(m: Measurement, inside: NDArray[np.bool_]) -> str:

@@ -18,6 +18,7 @@ from PIL import Image
 
 import medscore
 from medscore.datasets.dicom.write import write_dicom_series
+from medscore.datasets.fit import fill_of
 from medscore.datasets.nifti import write_nifti
 from medscore.measurements.measurement import Measurement
 from medscore.metrics.card import Card, card
@@ -27,6 +28,9 @@ from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.samples_file import write_samples
 
 TARGET = "the image given as reference, on the measurement's grid"
+
+BOUND = "reference on the prior's grid"
+"""Row of a results table: the most that the resampling to the prior's grid and back leaves."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,9 @@ class Outcome:
             images[str(r.record.get("method", "reconstruction"))] = r.mean
         if k > 1:
             images[f"mean of {k}"] = r.mean
+        if r.fit is not None:
+            fill = fill_of(self.measurement.modality)
+            images[BOUND] = r.fit.undo(r.fit.apply(self.reference, fill), fill)
         return {
             method: qualities(image, self.reference, self.convention)
             for method, image in images.items()
@@ -116,7 +123,7 @@ class Outcome:
         """The rows of the results table; empty without a reference."""
         r, rows = self.reconstruction, []
         for method, values in self.compared.items():
-            q, own = average(values), method != self.classical[0]
+            q, own = average(values), method not in (self.classical[0], BOUND)
             rows.append(Row(method, q.psnr, q.ssim, r.nfe if own else 0, r.seconds if own else 0.0))
         return rows
 
