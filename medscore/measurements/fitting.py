@@ -34,6 +34,9 @@ WINDOW = 15
 LEAST = 0.1
 """Smallest local discretisation error, relative to the root mean square of all."""
 
+ROUNDING = 1e-6
+"""Root mean square, relative to the range, of errors that are rounding."""
+
 LEAST_OF_DATA = 1e-4
 """Smallest discretisation error, relative to the root mean square of the data."""
 
@@ -165,20 +168,17 @@ def resampling_psnr(volume: Volume, fit: Fit) -> float:
         volume: the image on the grid of the source.
         fit: its fit to the prior's grid.
     """
-    modality = guess(volume)
-    fill, inside = fill_of(modality), fit.inside
+    modality, inside = guess(volume), fit.inside
+    fill, low, high = fill_of(modality), CT_CONVENTION.low, CT_CONVENTION.high
+    if modality != "CT":
+        low, high = 0.0, float(volume.values.max())
     error, count = 0.0, 0
     for image in volume.values:
-        image = image.clip(CT_CONVENTION.low, CT_CONVENTION.high) if modality == "CT" else image
-        lost = (fit.undo(fit.apply(image, fill), fill) - image)[inside].astype(np.float64)
-        error, count = error + float((lost**2).sum()), count + lost.size
-    width = CT_CONVENTION.high - CT_CONVENTION.low
-    if modality != "CT":
-        width = float(volume.values.max())
-    tiny = (1e-6 * width) ** 2  # rounding
-    return (
-        float("inf") if error <= tiny * count else float(-10 * np.log10(error / count / width**2))
-    )
+        lost = fit.undo(fit.apply(image, fill), fill).clip(low, high) - image.clip(low, high)
+        error += float((lost[inside].astype(np.float64) ** 2).sum())
+        count += int(inside.sum())
+    relative = error / count / (high - low) ** 2
+    return float("inf") if relative < ROUNDING**2 else float(-10 * np.log10(relative))
 
 
 def fit_note(volume: Volume, fit: Fit, prior: str) -> str:

@@ -168,7 +168,7 @@ def _parse(path: Path, file: Any) -> Measurement:
         image_unit=image_unit,
         mu_water=float(attrs["mu_water_per_mm"]) if IMAGE_UNITS.get(image_unit) == "CT" else None,
         noise=str(attrs["noise"]),
-        affine=np.asarray(array(member(geometry, "affine"), "iuf"), dtype=np.float64),
+        affine=np.asarray(array(member(geometry, "affine"), "iuf", single=False), np.float64),
         source=Source(
             kind=str(geometry.attrs["kind"]),
             sha256=str(attrs["source_sha256"]),
