@@ -65,7 +65,7 @@ def read_cohort(
     *,
     root: str | Path,
     modality: str,
-    size: int,
+    size: int | None,
     spacing_mm: float | None = None,
     chosen: Selection = WHOLE,
     limit: int | None = None,
@@ -82,7 +82,7 @@ def read_cohort(
         patterns: see :func:`medscore.datasets.collections.sources.find_images`.
         root: data folder.
         modality: required modality, "CT" or "MR".
-        size: pixels per side.
+        size: pixels per side; ``None`` to leave the slices as they are.
         spacing_mm: pixel spacing in the files, for archives that do not record it.
         chosen: what is read of files that hold more than one image, and the kinds that are used.
         limit: largest number of slices, equally spaced among all.
@@ -215,11 +215,13 @@ def _archived(path: Path, modality: str, spacing_mm: float | None) -> list[_Part
 
 def _on_grid(
     volume: Volume,
-    size: int,
+    size: int | None,
     pixel_mm: tuple[float, float] | None,
     where: Path,
     on_fit: Callable[[Volume, Fit], None],
 ) -> Volume:
+    if size is None:
+        return volume
     if pixel_mm is None:
         return reduce(volume, size, where)
     on_grid, found = fit(volume, size, pixel_mm)

@@ -21,7 +21,7 @@ from medscore.errors import MedscoreError
 from medscore.io.numpy_files import open_npz
 from medscore.io.opening import file_sha256, is_regular, is_there
 from medscore.likelihood.typicality import network_range
-from medscore.measurements.fitting import fit_note
+from medscore.measurements.fitting import fit_note, fit_to, pixel_text
 from medscore.priors.contract import DataContract
 from medscore.registry.checks import check_ranges
 
@@ -78,6 +78,7 @@ def read_images(
     spacing_mm: float | None = None,
     accept: str | Sequence[str] = (),
     limit: int | None = None,
+    own_grid: bool = False,
 ) -> ImageSet:
     """Read images, fit them to the prior's grid and convert them to its range.
 
@@ -93,6 +94,7 @@ def read_images(
         accept: kinds of images that are used all the same; see
             :func:`~medscore.datasets.load.load_image`.
         limit: maximum number of images, which are then equally spaced among all.
+        own_grid: whether CT and MR images keep their matrix and pixel spacing.
 
     Raises:
         MedscoreError: a parameter is out of range, the prior's quantity cannot be read from files,
@@ -115,7 +117,7 @@ def read_images(
             raise MedscoreError(f"`{name}` applies to CT and MR images", hint="leave it out")
         parts.append(_pictures(rest, contract, side))
     elif rest:
-        parts.append(_slices(rest, contract, side, spacing_mm, accept))
+        parts.append(_slices(rest, contract, None if own_grid else side, spacing_mm, accept))
     names, patients, labels, groups, notes = (
         tuple(text for part in parts for text in getattr(part, name))
         for name in ("names", "patients", "labels", "groups", "notes")
@@ -185,7 +187,7 @@ def _pictures(files: Sequence[Path], contract: DataContract, side: int) -> Image
 def _slices(
     files: Sequence[Path],
     contract: DataContract,
-    side: int,
+    side: int | None,
     spacing_mm: float | None,
     accept: str | Sequence[str],
 ) -> ImageSet:
@@ -196,11 +198,20 @@ def _slices(
     def on_fit(volume: Volume, fit: Fit) -> None:
         notes.append(fit_note(volume, fit, contract.name))
 
+    scale = contract.size / (side or contract.size)
     cases = read_cohort(
         [pattern_of(file) for file in files], root=Path.cwd(), modality=contract.modality,
         size=side, spacing_mm=spacing_mm, chosen=selection(accept=accept),
-        pixel_mm=(low * contract.size / side, high * contract.size / side), on_fit=on_fit,
+        pixel_mm=(low * scale, high * scale), on_fit=on_fit,
     )  # fmt: skip
+    shapes = sorted({case.volume.values.shape[1:] for case in cases})
+    if len(shapes) > 1:
+        raise MedscoreError(
+            f"`allow_mismatch`: the images have {shapes[0]} and {shapes[-1]} pixels",
+            hint="give images of one matrix size, or leave it out",
+        )
+    if side is None:
+        notes += [note for case in cases for note in _outside(case.volume, contract)]
     return ImageSet(
         torch.cat([network_range(case.volume.values, contract) for case in cases]),
         tuple(case.file for case in cases),
@@ -209,6 +220,17 @@ def _slices(
         tuple(case.group for case in cases),
         tuple(dict.fromkeys(notes)),
     )
+
+
+def _outside(volume: Volume, contract: DataContract) -> list[str]:
+    """That an image is not on a grid of the prior's domain, if so."""
+    (rows, columns), (x, y, _) = volume.values.shape[1:], volume.spacing
+    if fit_to(contract, (rows, columns), (x, y)) is None:
+        return []
+    return [
+        f"{columns} x {rows} pixels of {pixel_text(x, y)} are outside the domain of prior "
+        f"{contract.name}: it is used all the same"
+    ]
 
 
 def _samples(file: Path, contract: DataContract, side: int) -> ImageSet:

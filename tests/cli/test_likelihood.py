@@ -206,7 +206,9 @@ def test_pixels_of_another_size_are_fitted_and_said(
     said = " ".join(done(*args, "-o", tmp_path / "out").err.split())
     assert "32 x 32 pixels of 3 mm are fitted to those of prior tiny" in said
     assert "75.0 % of the pixels lie outside its field" in said
-    assert "fitted" in json.loads((tmp_path / "out" / "likelihood.json").read_text())
+    assert json.loads((tmp_path / "out" / "likelihood.json").read_text())["notes"]
+    said = " ".join(done(*args, "--allow-mismatch", "-o", tmp_path / "own").err.split())
+    assert "32 x 32 pixels of 3 mm are outside the domain of prior tiny" in said
 
 
 def test_refuses_images_of_another_modality(
