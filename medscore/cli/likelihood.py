@@ -67,8 +67,8 @@ def likelihood(
         bool,
         typer.Option(
             "--allow-mismatch",
-            help="Use the prior on the grid of the images, even outside its domain. By default they "
-            "are fitted to the prior's grid.",
+            help="Use the prior on the grid of the images, even outside its domain. By default "
+            "they are fitted to the prior's grid.",
         ),
     ] = False,
 ) -> None:
