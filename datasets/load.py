@@ -14,6 +14,7 @@ from pathlib import Path
 
 from medscore.datasets.dicom.kinds import KINDS
 from medscore.datasets.dicom.read import read_dicom
+from medscore.datasets.fit import reduce
 from medscore.datasets.formats.arrays import read_array_image, slice_count
 from medscore.datasets.formats.itk import read_itk
 from medscore.datasets.nifti import read_nifti
@@ -23,10 +24,8 @@ from medscore.datasets.volume import (
     AIR,
     Volume,
     check_modality,
-    check_square,
     check_values,
     guess,
-    reduce,
     slice_range,
 )
 from medscore.datasets.voxel_grid import check_grid
@@ -53,12 +52,13 @@ def load_image(
     array: str | None = None,
     spacing: Spacing | None = None,
 ) -> Volume:
-    """Load a CT image in HU or an MR magnitude image with square slices.
+    """Load a CT image in HU or an MR magnitude image.
 
     Args:
         path: DICOM file, folder, DICOMDIR or zip archive of DICOM files, NIfTI, NRRD or MetaImage
             file, or array (.npy, .npz, .mat).
-        size: reduce the slices to ``size`` x ``size`` pixels by area mean; at least 8.
+        size: reduce the slices to ``size`` x ``size`` square pixels by area mean; at least 8.
+            Slices that are not square are surrounded by air, or by zeros for MR.
         modality: required modality, "CT" or "MR"; by default the recorded one, or a guess from
             the values where none is recorded.
         series: DICOM series to read from a folder with several: its UID, description, or a part
@@ -73,8 +73,8 @@ def load_image(
             number, or those between columns, rows and slices.
 
     Raises:
-        MedscoreError: the file is missing, unreadable or of another modality, its slices or pixels
-            are not square, or ``size`` or ``slices`` do not fit it.
+        MedscoreError: the file is missing, unreadable or of another modality, or ``size`` or
+            ``slices`` do not fit it.
     """
     path = _path(path)
     if size is not None and (not is_whole(size) or size < SMALLEST):
@@ -84,7 +84,6 @@ def load_image(
         [path], modality=modality, series=series, resample=resample, channel=channel, accept=accept,
         array=array, spacing=spacing, slices=part,
     )  # fmt: skip
-    check_square(volume, path)
     if slices is not None:
         volume = volume.select(*slice_range(slices, len(volume.values), path))
         check_values(volume.values, path)

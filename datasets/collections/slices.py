@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from medscore.datasets.collections.public import Images
 from medscore.datasets.collections.slice_cache import SliceCache, Slices
 from medscore.datasets.collections.sources import find_images, log_notes
+from medscore.datasets.fit import SQUARE, Fit, fit_grid
 from medscore.datasets.load import read_scan
 from medscore.datasets.raw.fastmri import read_targets
 from medscore.datasets.selection import WHOLE, Selection, refuse_choices
@@ -52,14 +53,15 @@ def load_slices(
     beside: Sequence[str] = (),
     skip: bool = False,
 ) -> Slices:
-    """Load every axial slice of the matching files, reduced to ``side`` x ``side`` by area mean.
+    """Load every axial slice of the matching files, on a grid of ``side`` x ``side`` pixels.
 
     DICOM and NIfTI files are read by :func:`medscore.datasets.load.read_scan`. ``.npz`` archives
     of slices hold ``hu`` or ``image`` (n, H, W), ``patient`` (n,) and, if known,
     ``pixel_spacing_mm`` (n,) or (n, 2).
-    Values are mapped from [low, high] to [0, 1], and HU are clipped to it. Slices are padded to a
-    square whose side is a multiple of ``side``; pixels that are not square are resampled. Slices
-    with next to no content are left out. Files are read in parallel by MONAI's CacheDataset.
+    Values are mapped from [low, high] to [0, 1], and HU are clipped to it. The grid shows the whole
+    slice in square pixels by area mean, with zeros around a slice that is not square or has fewer
+    pixels (:mod:`medscore.datasets.fit`). Slices with next to no content are left out. Files are
+    read in parallel by MONAI's CacheDataset.
 
     Args:
         patterns: see :func:`medscore.datasets.collections.sources.find_images`.
@@ -164,15 +166,14 @@ class _Read:
         scaled = (torch.from_numpy(values) - self.low) / (self.high - self.low)
         if self.quantity == "HU":
             scaled = scaled.clamp(0, 1)
-        square = _padded(scaled, self.side)
-        factor = square.shape[-1] // self.side
-        images = functional.avg_pool2d(square[:, None], factor)[:, 0]
+        grid = _grid(values.shape[1:], scan.ratio, self.side)
+        images = torch.from_numpy(grid.apply(scaled.numpy()))
         if self.quantity == "magnitude":
             images = _in_own_units(images, scan.patients)
         kept = [i for i in range(len(images)) if float(images[i].std()) >= CONTENT]
         return Slices(
             images[kept].half(),
-            scan.spacing_mm[kept] * factor,
+            scan.spacing_mm[kept] * grid.columns.step,
             tuple(scan.patients[i] for i in kept),
             notes=scan.notes,
         )
@@ -180,12 +181,14 @@ class _Read:
 
 @dataclass(frozen=True)
 class _RawSlices:
-    """Slices (n, H, W) in the unit of the file, their pixel spacings (n,), patients and notes."""
+    """Slices (n, H, W) in the unit of the file, their pixel spacings (n,), patients and notes, and
+    the ratio of the spacings of rows and columns."""
 
     values: NDArray[np.float32]
     spacing_mm: NDArray[np.float64]
     patients: list[str]
     notes: tuple[str, ...] = ()
+    ratio: float = 1.0
 
 
 def _raw_slices(source: Images, modality: str, chosen: Selection) -> _RawSlices:
@@ -200,30 +203,33 @@ def _raw_slices(source: Images, modality: str, chosen: Selection) -> _RawSlices:
         n = len(values)
         return _RawSlices(values, np.full(n, spacing), [source.patient] * n)
     volumes = read_scan(source.files, modality=modality, **asdict(chosen))
-    parts = [_square_pixels(volume) for volume in volumes]
-    shapes = sorted({part.shape[1:] for part, _ in parts})
+    shapes = sorted({_shape(volume) for volume in volumes})
     if len(shapes) > 1:
         raise MedscoreError(
-            f"slices differ in size: {shapes[0]} and {shapes[-1]}",
+            f"slices differ in size: {shapes[0][:2]} and {shapes[-1][:2]}, of pixels "
+            f"{shapes[0][2]:g} and {shapes[-1][2]:g} times as high as wide",
             where=path.parent,
             hint="leave out the scout image, or put one series in a folder",
         )
-    values = np.concatenate([part for part, _ in parts])
+    values = np.concatenate([volume.values for volume in volumes])
     return _RawSlices(
         values,
-        np.concatenate([np.full(len(part), mm) for part, mm in parts]),
+        np.concatenate([np.full(len(v.values), v.spacing[0]) for v in volumes]),
         [source.patient] * len(values),
         tuple(dict.fromkeys(note for volume in volumes for note in volume.source.notes)),
+        shapes[0][2],
     )
 
 
-def _padded(images: Tensor, side: int) -> Tensor:
-    """Zeros around the slices, to the next square whose side is a multiple of ``side``."""
-    height, width = images.shape[1:]
-    target = -(-max(height, width) // side) * side
-    top, left = (target - height) // 2, (target - width) // 2
-    around = (left, target - width - left, top, target - height - top)
-    return functional.pad(images, around)
+def _shape(volume: Volume) -> tuple[int, int, float]:
+    """Rows, columns, and the ratio of their spacings."""
+    (_, rows, columns), (x, y, _) = volume.values.shape, volume.spacing
+    return rows, columns, 1.0 if abs(y / x - 1) <= SQUARE else round(y / x, 4)
+
+
+def _grid(shape: tuple[int, ...], ratio: float, side: int) -> Fit:
+    """The fit that shows all of a slice, in pixels that are not finer than its own."""
+    return fit_grid(shape, (ratio, 1.0), side, (min(ratio, 1.0), math.inf))
 
 
 def _in_own_units(images: Tensor, names: Sequence[str]) -> Tensor:
@@ -235,18 +241,6 @@ def _in_own_units(images: Tensor, names: Sequence[str]) -> Tensor:
     faint = full <= FAINT * torch.tensor([strongest[name] for name in names])
     unit = torch.where(faint, torch.inf, full)
     return images / unit[:, None, None]
-
-
-def _square_pixels(volume: Volume) -> tuple[NDArray[np.float32], float]:
-    """Slices with square pixels, resampled bilinearly if needed, and the pixel spacing in mm."""
-    column, row, _ = volume.spacing
-    values = volume.values
-    if not abs(column / row - 1) < 0.05:
-        fine = min(column, row)
-        shape = (round(values.shape[1] * row / fine), round(values.shape[2] * column / fine))
-        made = functional.interpolate(torch.from_numpy(values)[:, None], shape, mode="bilinear")
-        values, column = made[:, 0].numpy(), fine
-    return values, column
 
 
 def _one_of_each(spacing: NDArray[np.float64]) -> NDArray[np.float64]:

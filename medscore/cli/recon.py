@@ -117,6 +117,14 @@ def recon(
         str | None,
         typer.Option(help="Ray cluster to use instead of processes: its address, auto, or local."),
     ] = None,
+    allow_mismatch: Annotated[
+        bool,
+        typer.Option(
+            "--allow-mismatch",
+            help="Use the prior on the grid of the measurement, even if matrix, pixel spacing or "
+            "modality are not its own. By default the image is fitted to the prior's grid.",
+        ),
+    ] = False,
 ) -> None:
     """Reconstruct a measurement; no ground truth is needed.
 
@@ -154,7 +162,7 @@ def recon(
         "prior": prior, "method": baseline, "samples": samples, "preset": preset,
         "sampler": sampler, "conditioner": conditioner, "steps": steps, "grid": grid,
         "noise": noise, "parameters": set_ or (), "precision": precision, "snr": snr, "lam": lam,
-        "seed": seed, "batch_size": batch_size, "device": device,
+        "seed": seed, "batch_size": batch_size, "device": device, "allow_mismatch": allow_mismatch,
     }  # fmt: skip
     choice = ReferenceChoice(series, resample, channel, tuple(accept or ()))
     shown = None if window is None else _window(window)
@@ -191,8 +199,10 @@ def _one(
             hdf5=hdf5, keep_identity=keep_identity, image=image, on_step=show,
         )  # fmt: skip
     r = outcome.reconstruction
+    for note in r.notes:
+        console.print(f"note: {escape(note)}")
     for warning in r.warnings:
-        console.print(f"warning: {warning}")
+        console.print(f"warning: {escape(warning)}")
     console.print(
         f"{escape(str(output))}: {len(r.mean)} slice(s), {r.samples.shape[1]} sample(s), "
         f"NFE {r.nfe}, residual {r.residual.max():.1e}, {r.seconds:.0f} s"

@@ -86,7 +86,7 @@ def simulate(
         ),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Reduce slices to SIZE x SIZE by area mean.")
+        int | None, typer.Option(help="Reduce slices to SIZE x SIZE square pixels by area mean.")
     ] = None,
     slices: Annotated[
         str | None, typer.Option(help="Slices START:STOP to measure; all by default.")
@@ -123,6 +123,7 @@ def simulate(
     from medscore.datasets.load import load_image
     from medscore.measurements.measurement import write_measurement
     from medscore.measurements.simulation import simulate as scan
+    from medscore.reconstruction.grid import default_prior_note
 
     options.check_new(output)
     chosen: dict[str, Any] = {
@@ -142,6 +143,9 @@ def simulate(
         raise MedscoreError(error.what, where=error.where or image, hint=error.hint) from error
     write_measurement(output, measurement)
     tell(output, measurement)
+    note = default_prior_note(volume, measurement.modality)
+    if note is not None:
+        console.print(f"note: {escape(note)}")
 
 
 def _modality(modality: str | None, task: str) -> str | None:

@@ -34,6 +34,7 @@ from medscore.likelihood.typicality import (
     warning,
     write_typical,
 )
+from medscore.priors.any_size import any_size
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.registry.checks import resolve_device
@@ -56,6 +57,7 @@ class Assessment:
         z: standard deviations from the mean of the prior's validation images, (n,); None if the
             prior has no such statistics.
         provenance: what was computed, as JSON values.
+        notes: what was done to fit the images to the prior's grid, one sentence each.
         typical: statistics of these images, where they were requested.
         typical_file: the file they were written to.
     """
@@ -67,6 +69,7 @@ class Assessment:
     groups: tuple[str, ...]
     z: Tensor | None
     provenance: dict[str, Any]
+    notes: tuple[str, ...] = ()
     typical: Typical | None = None
     typical_file: Path | None = None
 
@@ -107,6 +110,7 @@ def assess_images(
     device: str = "auto",
     output: str | Path | None = None,
     keep_identity: bool = False,
+    allow_mismatch: bool = False,
     on_step: Callable[[StepInfo], None] = lambda info: None,
 ) -> Assessment:
     """Log-likelihoods of images under a prior, and how typical they are of its training data.
@@ -135,6 +139,8 @@ def assess_images(
         output: folder to write, which must not exist; None writes no folder.
         keep_identity: whether likelihood.csv states the names of files and patients too, not only
             the starts of the files' hashes.
+        allow_mismatch: whether the prior is used on the grid of the images, even outside its image
+            domain; by default they are fitted to its grid.
         on_step: called after every image.
 
     Raises:
@@ -156,7 +162,10 @@ def assess_images(
     noise = make_dequantization(
         settings, None if dequantizer is None else Path(dequantizer), sha256
     )
-    found = read_images(images, contract, spacing_mm=spacing_mm, accept=accept, limit=limit)
+    found = read_images(
+        images, contract, spacing_mm=spacing_mm, accept=accept, limit=limit,
+        own_grid=allow_mismatch,
+    )  # fmt: skip
     count = len(found.x)
     if typical and count < 2:
         raise MedscoreError(
@@ -164,7 +173,7 @@ def assess_images(
             hint="give many different images",
         )
     chosen = resolve_device(device)
-    network = load_prior(file, device=chosen)
+    network = any_size(load_prior(file, device=chosen), (found.x.shape[-2], found.x.shape[-1]))
     with_z = typical or known is not None
 
     def work(index: int) -> Item:
@@ -196,8 +205,11 @@ def assess_images(
                 f"{contract.low:g} to {contract.high:g} {contract.quantity} is 0 to 1",
                 "bits": None if noise is None else noise.levels.bits,
                 "dequantization": _dequantization(noise, dequantizer),
+                "allow_mismatch": allow_mismatch,
+                "notes": list(found.notes),
                 "seconds": sum(row.seconds for row in rows),
             },
+            notes=found.notes,
             typical=_statistics(bound, sha256) if typical else None,
             typical_file=beside(file) if typical else None,
         )  # fmt: skip

@@ -15,6 +15,7 @@ from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
 from medscore.operators.linear import LinearOperator
+from medscore.operators.wrappers.padded import Padded
 
 LARGEST = 1e6
 """Largest line integral that a scan can have; a metre of lead has some 10^4."""
@@ -91,6 +92,8 @@ def pixel_of(operator: Operator) -> float | None:
     """
     size = operator.image_shape[-2:]
     for part in parts(operator):
+        if isinstance(part, Padded) and part.image_shape[-2:] == size:
+            size = part.inner.image_shape[-2:]
         if isinstance(part, Radon) and part.image_shape == size:
             return float(part.geometry.spacing)
     return None

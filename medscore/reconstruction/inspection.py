@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,19 @@ from medscore.datasets.selection import Spacing
 from medscore.datasets.volume import Volume, guess, slice_range
 from medscore.errors import MedscoreError, reading
 from medscore.io.opening import file_or_folder
+from medscore.measurements.fitting import (
+    fit_to,
+    grid_text,
+    psnr_text,
+    resampling_psnr,
+    share_text,
+)
 from medscore.measurements.kspace_grid import field_of_view
 from medscore.measurements.measurement import Measurement, is_measurement, read_measurement
 from medscore.priors.catalogue import shipped_priors
 from medscore.priors.checkpoint import read_checkpoint
 from medscore.priors.contract import DataContract
-from medscore.reconstruction.compatibility import measurement_misfits, misfits
+from medscore.reconstruction.compatibility import OF_THE_GRID, measurement_misfits, misfits
 
 NOT_SQUARE = "no: slices are not square"
 
@@ -42,7 +49,7 @@ class Report:
         what: kind of file.
         facts: values by name, in the order to show them.
         noticed: notes for the user.
-        priors: for each prior, whether it fits, with the reduced size or the differences.
+        priors: for each prior, whether it fits, and on which grid, or the differences.
     """
 
     what: str
@@ -83,9 +90,8 @@ def inspect_path(
             return found
     contracts = {name: read_checkpoint(file).contract for name, file in shipped_priors().items()}
     return inspect(
-        path, contracts, series=series, channel=channel, array=array, spacing=spacing,
-        slices=slices,
-    )  # fmt: skip
+        path, contracts, series=series, channel=channel, array=array, spacing=spacing, slices=slices
+    )
 
 
 def inspect(
@@ -145,7 +151,7 @@ def inspect(
 
 
 def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) -> Report:
-    """Describe an image; priors are compared at their own size, to which the slices can be reduced.
+    """Describe an image; priors are compared on their own grid, to which the slices are fitted.
 
     Args:
         volume: the image.
@@ -160,9 +166,6 @@ def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) 
         noticed.append(f"the file does not specify its modality; its values suggest {modality}")
     if kinds := volume.source.kinds:
         noticed.append(f"to use it set `accept` to {', '.join(kinds)}")
-    square = rows == columns and abs(x - y) <= 1e-3 * x
-    if not square:
-        noticed.append(f"slices are not square: {columns} x {rows} pixels of {x:.4g} x {y:.4g} mm")
     quantity = "HU" if modality == "CT" else "magnitude"
     facts = {
         "modality": volume.modality,
@@ -175,15 +178,24 @@ def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) 
         "slice normal": ", ".join(f"{v:.3g}" for v in _normal(volume)) + " (RAS)",
         "sha256": volume.source.sha256,
     }
-    fits = {}
-    for name, contract in contracts.items():
-        size = min(contract.size, rows)
-        found = misfits(
-            contract, modality=modality, quantity=quantity, size=size, spacing=x * columns / size
-        )
-        reduced = "" if size == rows else f", reduced to {size} x {size} (`size` {size})"
-        fits[name] = _verdict(found, reduced) if square else NOT_SQUARE
+    fits = {
+        name: _fitted(contract, volume, modality, quantity) for name, contract in contracts.items()
+    }
     return Report(f"{volume.source.kind} image", facts, tuple(noticed), fits)
+
+
+def _fitted(contract: DataContract, volume: Volume, modality: str, quantity: str) -> str:
+    """Whether a prior takes an image, on which grid, and what is lost on it."""
+    found = misfits(
+        contract, modality=modality, quantity=quantity, size=contract.size,
+        spacing=contract.spacing_mm[0],
+    )  # fmt: skip
+    fit = fit_to(contract, volume.values.shape[1:], volume.spacing[:2])
+    if found or fit is None:
+        return _verdict(found)
+    known = replace(volume, modality=modality)
+    lost = psnr_text(resampling_psnr(known, fit)) + share_text(fit)
+    return f"fits on its grid of {grid_text(fit, volume.spacing[0])}: {lost}"
 
 
 def of_measurement(m: Measurement, contracts: Contracts) -> Report:
@@ -205,9 +217,12 @@ def of_measurement(m: Measurement, contracts: Contracts) -> Report:
         "noise": m.noise,
         "source sha256": m.source.sha256,
     }
-    fits = {
-        name: _verdict(measurement_misfits(contract, m)) for name, contract in contracts.items()
-    }
+    fits = {}
+    for name, contract in contracts.items():
+        found = [f for f in measurement_misfits(contract, m) if f[0] not in OF_THE_GRID]
+        fit = fit_to(contract, m.size, m.spacing)
+        on_grid = "" if fit is None else f", on its grid of {grid_text(fit, x)}{share_text(fit)}"
+        fits[name] = _verdict(found, on_grid)
     return Report("measurement file", facts, (), fits)
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 import medscore
 from medscore.datasets.dicom.write import write_dicom_series
+from medscore.datasets.fit import fill_of
 from medscore.datasets.formats.write import check_output_name, write_image
 from medscore.datasets.nifti import write_nifti
 from medscore.errors import MedscoreError
@@ -35,6 +36,9 @@ LONGEST_NAME = 200
 """Characters of the longest name of an output file."""
 
 TARGET = "the image given as reference, on the measurement's grid"
+
+BOUND = "reference on the prior's grid"
+"""Row of a results table: the most that the resampling to the prior's grid and back leaves."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,9 @@ class Outcome:
             images[str(r.record.get("method", "reconstruction"))] = r.mean
         if k > 1:
             images[f"mean of {k}"] = r.mean
+        if r.fit is not None:
+            fill = fill_of(self.measurement.modality)
+            images[BOUND] = r.fit.undo(r.fit.apply(self.reference, fill), fill)
         return {
             method: qualities(image, self.reference, self.convention)
             for method, image in images.items()
@@ -124,7 +131,7 @@ class Outcome:
         """The rows of the results table; empty without a reference."""
         r, rows = self.reconstruction, []
         for method, values in self.compared.items():
-            q, own = average(values), method != self.classical[0]
+            q, own = average(values), method not in (self.classical[0], BOUND)
             rows.append(Row(method, q.psnr, q.ssim, r.nfe if own else 0, r.seconds if own else 0.0))
         return rows
 
@@ -165,6 +172,9 @@ def write_outputs(
         (folder / "samples").mkdir()
         for k in range(r.samples.shape[1]):
             write_nifti(folder / "samples" / f"{k:03d}.nii.gz", r.samples[:, k], m.affine)
+    if r.field is not None:
+        field = np.broadcast_to(r.field, r.mean.shape).astype(np.float32)
+        write_nifti(folder / "field.nii.gz", field, m.affine)
     if m.source.kind == "dicom":
         (folder / "dicom").mkdir()
         write_dicom_series(

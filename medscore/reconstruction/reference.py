@@ -49,7 +49,7 @@ def reference_values(
 
     Args:
         reference: a volume, an array (slices, H, W), or the path of an image, which is read,
-            reduced to the size of the measurement's image and aligned with it.
+            reduced to the measurement's image where that is square, and aligned with it.
         m: the measurement.
         choice: what is read of the file, where it differs from what the measurement records.
 
@@ -115,8 +115,10 @@ def _read(path: Path, m: Measurement, choice: ReferenceChoice) -> Volume:
     if resample is None:
         resample = taken.resample and kind == "dicom"
     of_array = taken if kind == "array" else WHOLE
+    rows, columns = m.size
     return load_image(
-        path, modality=m.modality, size=m.size[1], series=series, resample=resample,
-        channel=channel, accept=choice.accept or taken.accept, array=of_array.array,
-        spacing=of_array.spacing, slices=of_array.slices if series is None else None,
+        path, modality=m.modality, size=columns if rows == columns else None, series=series,
+        resample=resample, channel=channel, accept=choice.accept or taken.accept,
+        array=of_array.array, spacing=of_array.spacing,
+        slices=of_array.slices if series is None else None,
     )  # fmt: skip

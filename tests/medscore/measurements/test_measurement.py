@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 import medscore
 from medscore.datasets.dicom.read import read_dicom
-from medscore.datasets.volume import AIR, Source, Volume, reduce
+from medscore.datasets.fit import reduce
+from medscore.datasets.volume import AIR, Source, Volume
 from medscore.errors import MedscoreError
 from medscore.measurements.contents import check_measurement
 from medscore.measurements.measurement import Measurement, read_measurement, write_measurement

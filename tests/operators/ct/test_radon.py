@@ -11,8 +11,8 @@ from hypothesis import given, strategies as st
 from skimage.transform import radon as skimage_radon
 from torch import Tensor
 
+from medscore.datasets.fit import reduce
 from medscore.datasets.load import load_image
-from medscore.datasets.volume import reduce
 from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.phantoms import (
     SHEPP_LOGAN,
