@@ -61,6 +61,18 @@ class Archive(Mapping[str, NDArray[Any]]):
         with self._file.open(info) as stream:
             return read_array(stream, info.file_size, self._where)  # type: ignore[arg-type]
 
+    def header(self, name: str) -> tuple[tuple[int, ...], str]:
+        """Shape of an array, and NumPy's letter of the kind of its values, without reading it.
+
+        Args:
+            name: name of the array.
+
+        Raises:
+            ValueError: it has no valid header.
+        """
+        with self._file.open(self._members[name]) as stream:
+            return read_header(stream)  # type: ignore[arg-type]
+
     def __iter__(self) -> Iterator[str]:
         """Names of the arrays."""
         return iter(self._members)
@@ -130,11 +142,7 @@ def read_array(stream: BufferedIOBase, held: int, where: Path) -> NDArray[Any]:
         ValueError: the header is not valid, or declares more than the stream holds.
         MedscoreError: the array exceeds the memory budget.
     """
-    version = npy.read_magic(stream)
-    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f"format version {version} is not supported")
-    shape, _, dtype = readers[version](stream)
+    shape, dtype = _header(stream)
     if dtype.kind not in KINDS or not dtype.itemsize:
         raise ValueError(f"an array of {dtype}")
     if any(isinstance(n, bool) or n < 0 for n in shape):
@@ -146,3 +154,25 @@ def read_array(stream: BufferedIOBase, held: int, where: Path) -> NDArray[Any]:
     stream.seek(0)
     values: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
     return values
+
+
+def read_header(stream: BufferedIOBase) -> tuple[tuple[int, ...], str]:
+    """Shape of an array in the format of .npy, and NumPy's letter of the kind of its values.
+
+    Args:
+        stream: the stream, at its beginning.
+
+    Raises:
+        ValueError: the header is not valid.
+    """
+    shape, dtype = _header(stream)
+    return shape, dtype.kind
+
+
+def _header(stream: BufferedIOBase) -> tuple[tuple[int, ...], Any]:
+    version = npy.read_magic(stream)
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"format version {version} is not supported")
+    shape, _, dtype = readers[version](stream)
+    return shape, dtype

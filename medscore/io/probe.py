@@ -1,8 +1,9 @@
 """A trial read in a child process, for libraries that damaged files crash or hang.
 
-HDF5 and gdcm are native code: on a few damaged files in ten thousand they end the interpreter or
-never return, which no exception handler can catch. So a child process reads the file first, and it
-is read here only if the child survives. Each file is looked at once in a process. The child runs
+HDF5, gdcm and the readers of MATLAB and twix files are code that, on a few damaged files in ten
+thousand, ends the interpreter or never returns, which no exception handler can catch. So a child
+process reads the file first, and it is read here only if the child survives. Each file is looked at
+once in a process. The child runs
 this file as a script and imports nothing of medscore.
 """
 
@@ -11,10 +12,13 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 STALL = 4.0
 """CPU time in seconds that the child may use without reading a further piece of a file."""
@@ -29,6 +33,12 @@ PIECE = 2**24
 SPARE, TIMES = 2**29, 4
 """Memory that the child may take: bytes, and in addition this multiple of the file's size."""
 
+COMPRESSED, MAT_PER_SECOND = 15, 2e7
+"""Type of the compressed elements of a MATLAB file, and the bytes that SciPy reads in a second."""
+
+TWIX_MEMORY, TWIX_PER_SECOND = 2**28, 2e7
+"""Bytes that twixtools takes beside the file's, and the bytes that it reads in a second."""
+
 GREEDY = 3
 """Exit code of the child if a library asks for more memory than that."""
 
@@ -40,7 +50,8 @@ def probe(kind: str, paths: Sequence[Path]) -> tuple[Path, str] | None:
     """Read files in a child process, and tell on which one it failed, and how.
 
     Args:
-        kind: ``hdf5`` (reads all arrays and attributes) or ``dicom`` (reads all pixels).
+        kind: ``hdf5`` (reads all arrays and attributes), ``dicom`` (reads all pixels), ``mat``
+            (all variables of a MATLAB file of version 5) or ``twix`` (all lines).
         paths: files to read.
 
     Returns:
@@ -115,10 +126,46 @@ def _at(paths: Sequence[Path], output: bytes) -> Path:
     return paths[min(len(output), len(paths) - 1)]
 
 
-def _progress() -> None:
-    """Give the child ``STALL`` seconds of CPU time from now on; the signal ends it."""
+def _progress(more: float = 0.0) -> None:
+    """Give the child ``STALL`` seconds of CPU time from now on; the signal ends it.
+
+    Args:
+        more: seconds in addition.
+    """
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_PROF, STALL)
+        signal.setitimer(signal.ITIMER_PROF, STALL + more)
+
+
+def inflated(file: BinaryIO) -> int:
+    """Bytes of all elements of a MATLAB file of version 5, decompressed, which are not kept.
+
+    Args:
+        file: the open file.
+
+    Raises:
+        ValueError: the file is cut short, or its order of bytes is not stated.
+    """
+    size = file.seek(0, 2)
+    file.seek(126)
+    mark = file.read(2)
+    if mark not in (b"IM", b"MI"):
+        raise ValueError("the header does not state the order of bytes")
+    total, place = size, 128
+    while place + 8 <= size:
+        file.seek(place)
+        kind, length = struct.unpack("<II" if mark == b"IM" else ">II", file.read(8))
+        if length > size - place - 8:
+            raise ValueError(f"cut short: an element declares {length:,} bytes")
+        if kind == COMPRESSED:
+            unpack, left, data = zlib.decompressobj(), length, b""
+            while not unpack.eof and (data or left):
+                if not data:
+                    data = file.read(min(PIECE, left))
+                    left -= len(data)
+                total += len(unpack.decompress(data, PIECE))
+                data = unpack.unconsumed_tail
+        place += 8 + length
+    return total
 
 
 def _limit_memory(path: str, more: int = 0) -> None:
@@ -182,6 +229,31 @@ def _dicom(path: str) -> None:
         _progress()
 
 
+def _mat(path: str) -> None:
+    from scipy.io import loadmat
+
+    with Path(path).open("rb") as file:
+        total = inflated(file)
+        _limit_memory(path, total)
+        _progress(total / MAT_PER_SECOND)
+        file.seek(0)
+        loadmat(file, verify_compressed_data_integrity=True)
+
+
+def _twix(path: str) -> None:
+    import twixtools
+
+    size = Path(path).stat().st_size
+    _limit_memory(path, TWIX_MEMORY)
+    _progress(size / TWIX_PER_SECOND)
+    with contextlib.redirect_stdout(None):  # it warns there, without end on some files
+        scans = twixtools.read_twix(path, verbose=False, parse_pmu=False, parse_geometry=False)
+    for block in (block for scan in scans for block in scan["mdb"]):
+        if not (block.is_flag_set("ACQEND") or block.is_flag_set("SYNCDATA")):
+            _ = block.data
+            _progress()
+
+
 def main() -> int:
     """Entry point of the child process."""
     kind, *paths = sys.argv[1:]
@@ -189,7 +261,7 @@ def main() -> int:
         _progress()
         try:
             _limit_memory(path)
-            {"hdf5": _hdf5, "dicom": _dicom}[kind](path)
+            {"hdf5": _hdf5, "dicom": _dicom, "mat": _mat, "twix": _twix}[kind](path)
         except Exception as error:  # the parent raises the same error and reports it
             return GREEDY if _lacks_memory(error) else 0
         sys.stdout.write(".")
