@@ -128,8 +128,8 @@ def read_bart(
     kspace = averaged(single_precision(kspace, path), axis=1)
     partitions = kspace.shape[1]
     flat = kspace.reshape(-1, *kspace.shape[2:])
-    check_kspace(flat, path)
     kspace, sampled = in_slices(flat, measured_samples(flat), partitions, path)
+    check_kspace(kspace, path)
     if partitions > 1:
         notes.append(f"{partitions} partitions became slices")
     maps = None

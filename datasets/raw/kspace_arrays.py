@@ -54,8 +54,8 @@ def read_array(path: str | Path, *, layout: KspaceLayout) -> RawKspace:
     kspace = averaged(kspace, axis=1)
     partitions = kspace.shape[1]
     flat = kspace.reshape(-1, *kspace.shape[2:])
-    check_kspace(flat, path)
     flat, sampled = in_slices(flat, measured_samples(flat), partitions, path)
+    check_kspace(flat, path)
     if partitions > 1:
         notes.append(f"{partitions} partitions became slices")
     maps = None

@@ -6,9 +6,10 @@ With the covariance of the noise of n samples of all coils and its Cholesky fact
 
 the coils become :math:`\sigma_C L^{-1} s` with :math:`\sigma_C^2 = \mathrm{tr}\,C / c` of c coils,
 which keeps their scale (Kellman and McVeigh 2005; Hansen and Kellman 2015). The receiver's
-bandwidth makes the noise of the image lines differ from that of the noise scan, by :math:`r = b\,T / T_\eta`
-with the dwell times T and the relative bandwidth b of the receiver's noise, so the standard
-deviation of their real and imaginary part each is :math:`\sigma_C / \sqrt{2 r}`.
+bandwidth makes the noise of the image lines differ from that of the noise scan, by
+:math:`r = b\,T / T_\eta` with the dwell times T and the relative bandwidth b of the receiver's
+noise, so the standard deviation of their real and imaginary part each is
+:math:`\sigma_C / \sqrt{2 r}`.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -125,10 +126,14 @@ def _scans(path: Path) -> list[dict[str, Any]]:
         warnings.simplefilter("ignore")
         import twixtools
 
-        with contextlib.redirect_stdout(io.StringIO()):
-            found: list[dict[str, Any]] = twixtools.read_twix(
-                str(path), verbose=False, parse_pmu=False, parse_geometry=False
-            )
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                found: list[dict[str, Any]] = twixtools.read_twix(
+                    str(path), verbose=False, parse_pmu=False, parse_geometry=False
+                )
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)  # closes the file, which it leaves open
+            raise
         if not found:
             raise ValueError("no measurement")
         return found

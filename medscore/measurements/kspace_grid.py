@@ -102,13 +102,16 @@ def field_of_view(raw: RawKspace, where: str | Path) -> FieldOfView:
     return FieldOfView(min(ny, round(max(least, square))), cropped=False, square=False)
 
 
-def to_grid(raw: RawKspace, size: int | None, where: str | Path) -> GridKspace:
+def to_grid(
+    raw: RawKspace, size: int | None, where: str | Path, *, given: bool = False
+) -> GridKspace:
     """Choose the field of view, and reduce the resolution to ``size`` x ``size`` pixels.
 
     Args:
         raw: k-space as the scanner wrote it.
         size: pixels per side; by default the resolution is kept.
         where: file to name in errors.
+        given: whether the user gave the pixel spacing, so that it may be mistaken.
 
     Raises:
         MedscoreError: the pixel spacing is unknown, ``size`` exceeds the samples, the field of view
@@ -117,6 +120,9 @@ def to_grid(raw: RawKspace, size: int | None, where: str | Path) -> GridKspace:
     view = field_of_view(raw, where)
     assert raw.spacing is not None
     column, row, thickness = raw.spacing
+    square = (
+        f"`spacing` {column:g},{column * raw.kspace.shape[-1] / view.rows:.4g}" if given else ""
+    )
     kspace, sampled = torch.from_numpy(raw.kspace), torch.from_numpy(raw.sampled)[:, None]
     noise_std, notes = _noise(raw, kspace, sampled)
     maps = _maps(raw, view, size, where)
@@ -126,7 +132,7 @@ def to_grid(raw: RawKspace, size: int | None, where: str | Path) -> GridKspace:
     ny, nx = kspace.shape[-2:]
     height, width, scale = view.rows, nx, 1.0
     if size is not None:
-        _check_size(size, view, (ny, nx), (row * view.rows, column * nx), where)
+        _check_size(size, view, (ny, nx), (row * view.rows, column * nx), where, square)
         taken = round(size * ny / view.rows)
         kspace, sampled = _middle(kspace, taken, size), _middle(sampled, taken, size)
         column, row = column * nx / size, row * ny / taken
@@ -136,7 +142,8 @@ def to_grid(raw: RawKspace, size: int | None, where: str | Path) -> GridKspace:
     if not view.square:
         across = f"{row * height:.4g} x {column * width:.4g} mm"
         notes += (
-            f"the field of view of {across} is not square: incomplete readouts are not cropped",
+            f"the field of view of {across} is not square: incomplete readouts are not cropped"
+            + (f"; if it is square, set {square}" if square else ""),
         )
     if height < kspace.shape[-2]:
         _check_inside(kspace, sampled, height, where)
@@ -183,13 +190,16 @@ def _check_size(
     samples: tuple[int, int],
     lengths: tuple[float, float],
     where: str | Path,
+    square: str,
 ) -> None:
+    """Reject a size that the samples do not give; ``square`` is the spacing of a square image."""
     if not view.square:
         raise MedscoreError(
             f"`size` is {size}, and the field of view of {lengths[0]:.4g} x {lengths[1]:.4g} mm is "
             "not square, because incomplete readouts cannot be cropped",
             where=where,
-            hint="leave `size` out",
+            hint="leave `size` out"
+            + (f", or set {square} if the image is square" if square else ""),
         )
     most = min(view.rows, *samples)
     if size > most:

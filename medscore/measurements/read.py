@@ -171,7 +171,8 @@ def _from_kspace(
     if options.slices is not None:
         start, stop = slice_range(options.slices, len(raw.kspace), path)
         raw = raw.select(start, stop)
-    grid = to_grid(raw, options.size, path)
+    given = options.spacing is not None or layout.spacing is not None
+    grid = to_grid(raw, options.size, path, given=given)
     mask = None
     if options.acceleration is not None:
         shape = (int(grid.kspace.shape[-2]), int(grid.kspace.shape[-1]))

@@ -304,7 +304,8 @@ def test_files_of_helsinki_state_their_geometry(tmp_path: Path, version: str, un
     ("key", "near"),
     [
         ("center_of_rotation", "centre_of_rotation"), ("detector_spaceing", "detector_spacing"),
-        ("theta", "angles"), ("Source-Distance", "source_distance"), ("slice_thickness", "slice_spacing"),
+        ("theta", "angles"), ("Source-Distance", "source_distance"),
+        ("slice_thickness", "slice_spacing"),
     ],
 )  # fmt: skip
 def test_an_unknown_key_gets_the_nearest_as_advice(tmp_path: Path, key: str, near: str) -> None:
