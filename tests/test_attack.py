@@ -16,7 +16,8 @@ GROUPS = {
         "evaluation", "tuning", "preset", "geometry", "contract", "paths",
     ),
     "raw data, networks and states": (
-        "measurement", "fastmri", "ismrmrd", "prior", "network", "state", "study", "examples",
+        "measurement", "fastmri", "ismrmrd", "cfl", "mat", "twix", "prior", "network",
+        "state", "study", "examples",
     ),
 }  # fmt: skip
 """Kinds of files, in two groups of similar duration."""

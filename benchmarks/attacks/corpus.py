@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from attacks.dicom_files import dicom_files
+from attacks.measured import measured_files
 from attacks.scanner_files import fastmri_file, ismrmrd_file, projection_files
 from attacks.specs import MONAI, SPECS
 from medscore.nets.unet import UNetSpec
@@ -46,7 +47,7 @@ def make(folder: Path) -> Files:
         files |= part(folder, rng)
     files |= dicom_files(folder)
     files |= {"fastmri.h5": fastmri_file(folder), "ismrmrd.h5": ismrmrd_file(folder)}
-    return files | projection_files(folder)
+    return files | projection_files(folder) | measured_files(folder)
 
 
 def phantom() -> NDArray[np.float32]:

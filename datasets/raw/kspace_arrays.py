@@ -76,6 +76,10 @@ def _ordered(arrays: Arrays, name: str, layout: KspaceLayout) -> NDArray[np.comp
             where=where,
             hint="use a complex .npy array",
         )
+    if not stored.size:
+        raise MedscoreError(
+            f"k-space has shape {stored.shape}", where=where, hint="use 8 x 8 samples or more"
+        )
     axes = layout.axes
     if axes is None:
         if not 2 <= stored.ndim <= 4:

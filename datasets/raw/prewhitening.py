@@ -83,5 +83,5 @@ def whitening(noise: NoiseScan, coils: int) -> tuple[Whitening | None, str]:
     if powers[0] <= powers[-1] / CONDITION:
         return None, "coils that are not independent"
     sigma = float(np.sqrt(np.trace(covariance).real / coils))
-    matrix = sigma * np.linalg.inv(np.linalg.cholesky(covariance))
+    matrix = np.asarray(sigma * np.linalg.inv(np.linalg.cholesky(covariance)), np.complex128)
     return Whitening(matrix, scale * sigma / float(np.sqrt(2 * noise.ratio))), ""

@@ -153,7 +153,10 @@ def _lines(scan: Mapping[str, Any]) -> list[_Line]:
 
 def _line(block: Any, names: Sequence[str]) -> _Line:
     header, counter = block.mdh, block.mdh.Counter
-    data = np.ascontiguousarray(block.data, dtype=np.complex64)
+    try:
+        data = np.ascontiguousarray(block.data, dtype=np.complex64)
+    finally:
+        block.fid.close()  # it stays open after an error
     return _Line(
         data=data,
         idx=_Counters(

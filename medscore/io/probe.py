@@ -33,10 +33,11 @@ PIECE = 2**24
 SPARE, TIMES = 2**29, 4
 """Memory that the child may take: bytes, and in addition this multiple of the file's size."""
 
-COMPRESSED, MAT_PER_SECOND = 15, 2e7
-"""Type of the compressed elements of a MATLAB file, and the bytes that SciPy reads in a second."""
+COMPRESSED, INFLATES, MAT_PER_SECOND = 15, 1100, 5e7
+"""Type of the compressed elements of a MATLAB file, the largest ratio of their compression, and the
+bytes that SciPy reads in a second."""
 
-TWIX_MEMORY, TWIX_PER_SECOND = 2**28, 2e7
+TWIX_MEMORY, TWIX_PER_SECOND = 2**25, 2e7
 """Bytes that twixtools takes beside the file's, and the bytes that it reads in a second."""
 
 GREEDY = 3
@@ -137,33 +138,35 @@ def _progress(more: float = 0.0) -> None:
 
 
 def inflated(file: BinaryIO) -> int:
-    """Bytes of all elements of a MATLAB file of version 5, decompressed, which are not kept.
+    """Bytes of all elements of a MATLAB file of version 5, decompressed, as they declare it.
 
     Args:
         file: the open file.
 
     Raises:
-        ValueError: the file is cut short, or its order of bytes is not stated.
+        ValueError: the file is cut short, its order of bytes is not stated, or an element declares
+            more than its compressed bytes can hold.
     """
     size = file.seek(0, 2)
     file.seek(126)
     mark = file.read(2)
     if mark not in (b"IM", b"MI"):
         raise ValueError("the header does not state the order of bytes")
+    tag = "<II" if mark == b"IM" else ">II"
     total, place = size, 128
     while place + 8 <= size:
         file.seek(place)
-        kind, length = struct.unpack("<II" if mark == b"IM" else ">II", file.read(8))
+        kind, length = struct.unpack(tag, file.read(8))
         if length > size - place - 8:
             raise ValueError(f"cut short: an element declares {length:,} bytes")
         if kind == COMPRESSED:
-            unpack, left, data = zlib.decompressobj(), length, b""
-            while not unpack.eof and (data or left):
-                if not data:
-                    data = file.read(min(PIECE, left))
-                    left -= len(data)
-                total += len(unpack.decompress(data, PIECE))
-                data = unpack.unconsumed_tail
+            begins = zlib.decompressobj().decompress(file.read(min(length, 256)), 8)
+            if len(begins) < 8:
+                raise ValueError("cut short: a compressed element is empty")
+            declared = struct.unpack(tag, begins)[1]
+            if declared > 2**16 + INFLATES * length:
+                raise ValueError(f"an element declares {declared:,} bytes that it does not hold")
+            total += declared
         place += 8 + length
     return total
 

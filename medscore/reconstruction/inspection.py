@@ -13,9 +13,12 @@ from medscore.datasets.dicom.files import Series, list_series
 from medscore.datasets.dicom.kinds import KINDS
 from medscore.datasets.dicom.opening import read_file
 from medscore.datasets.load import is_image, read_volume
+from medscore.datasets.raw.bart import is_bart
 from medscore.datasets.raw.dicom_ct_pd import KIND, is_ct_pd
+from medscore.datasets.raw.kinds import raw_kind
 from medscore.datasets.raw.kspace import RawKspace
 from medscore.datasets.raw.kspace_files import read_kspace
+from medscore.datasets.raw.projections import read_projections
 from medscore.datasets.volume import Volume, guess
 from medscore.errors import MedscoreError, reading
 from medscore.io.opening import file_or_folder
@@ -25,6 +28,9 @@ from medscore.priors.catalogue import shipped_priors
 from medscore.priors.checkpoint import read_checkpoint
 from medscore.priors.contract import DataContract
 from medscore.reconstruction.compatibility import measurement_misfits, misfits
+
+RAW = (".dat", ".npz", ".mat")
+"""Ends of the names of files that may hold raw data, beside .h5, .npy and BART's."""
 
 NOT_SQUARE = "no: slices are not square"
 
@@ -94,7 +100,14 @@ def inspect(
         for name, value in (("series", series), ("channel", channel)):
             if value is not None:
                 raise MedscoreError(f"`{name}` applies to images", where=path, hint="leave it out")
-    if path.suffix == ".npy" or (path.suffix == ".h5" and not is_measurement(path)):
+    kind = raw_kind(path, None) if is_bart(path) or path.suffix in RAW else None
+    if kind == "projections":
+        return of_stack(path)
+    if (
+        kind == "k-space"
+        or path.suffix == ".npy"
+        or (path.suffix == ".h5" and not is_measurement(path))
+    ):
         return of_kspace(read_kspace(path, first=True), contracts)
     if path.suffix == ".h5":
         return of_measurement(read_measurement(path), contracts)
@@ -218,6 +231,31 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
         )
         fits[name] = _verdict(found, f", at {size} x {size} (measure it with `size` {size})")
     return Report("raw k-space", facts, tuple(noticed), fits)
+
+
+def of_stack(path: Path) -> Report:
+    """Describe projections whose file states the geometry.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MedscoreError: it states a part of it only.
+    """
+    projections = read_projections(path, {})
+    geometry = projections.geometry
+    slices, views, detectors = projections.data.shape
+    size, spacing = geometry.grid(detectors)
+    degrees = geometry.degrees or (0.0,)
+    facts = {
+        "modality": "CT",
+        "projections": f"{slices} slice(s) of {views} views, {detectors} detectors",
+        "beam": geometry.beam,
+        "angles": f"{min(degrees):g} to {max(degrees):g} degrees",
+        "image": f"{size} x {size} pixels of {spacing:.4g} mm, unless `size` or `spacing` is set",
+        "sha256": projections.source.sha256,
+    }
+    return Report("CT projections", facts, projections.source.notes, {})
 
 
 def of_projections(path: Path) -> Report:
