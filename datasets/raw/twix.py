@@ -104,13 +104,13 @@ def read_twix(
         )
     scans = _scans(path)
     with reading("Siemens raw data", path, HINT):
-        lines = [_lines(scan) for scan in scans]
+        lines = [_lines(scan, path) for scan in scans]
         noise = [line.data for some in lines for line in some if _is_noise(line)]
         images = [n for n, some in enumerate(lines) if any(not _is_noise(x) for x in some)]
         if not images:
             raise ValueError("no image lines")
         last = images[-1]
-        made = encoding_of(scans[last]["hdr"], lines[last])
+        made = encoding_of(scans[last]["hdr"], lines[last], path)
         measured = dwell_time(scans[last]["hdr"])
         owners = [n for n, some in enumerate(lines) if any(map(_is_noise, some))]
         dwell = dwell_time(scans[owners[-1]]["hdr"]) if owners else measured
@@ -139,14 +139,18 @@ def _scans(path: Path) -> list[dict[str, Any]]:
         return found
 
 
-def _lines(scan: Mapping[str, Any]) -> list[_Line]:
+def _lines(scan: Mapping[str, Any], where: Path) -> list[_Line]:
     found = []
     for block in scan["mdb"]:
         names = block.get_active_flags()
         if "SYNCDATA" in names or "ACQEND" in names:
             continue
         if several := [name for name in SEVERAL if name in names]:
-            raise ValueError(f"several slices are excited at once ({several[0]})")
+            raise MedscoreError(
+                f"several slices are excited at once ({several[0]})",
+                where=where,
+                hint="use a scan without simultaneous multi-slice",
+            )
         found.append(_line(block, names))
     return found
 

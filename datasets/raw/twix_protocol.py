@@ -8,61 +8,74 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from medscore.datasets.raw.encoding import Encoding
+from medscore.errors import MedscoreError
 
-CARTESIAN = 1
+CARTESIAN = 1.0
 """Value of ucTrajectory."""
 
 Header = Mapping[str, Mapping[str, Any]]
 
 
-def encoding_of(header: Header, lines: Sequence[Any]) -> Encoding:
+def encoding_of(header: Header, lines: Sequence[Any], where: Path) -> Encoding:
     """The encoding space of a measurement.
 
     Args:
         header: parsed protocol by section.
         lines: the lines of the measurement.
+        where: file to name in errors.
 
     Raises:
-        ValueError: the trajectory is not Cartesian, or a length is missing.
+        MedscoreError: the trajectory is not Cartesian, or readouts need regridding.
+        ValueError: a length is missing.
     """
     protocol, meas = header.get("MeasYaps", {}), header.get("Meas", {})
     space = protocol.get("sKSpace", {})
     trajectory = _number(space.get("ucTrajectory"), CARTESIAN)
     if trajectory != CARTESIAN:
-        raise ValueError(f"the trajectory is not Cartesian (ucTrajectory {trajectory:g})")
-    grid = _number(_first(meas.get("alRegridMode")), 1)
+        raise MedscoreError(
+            f"the trajectory is not Cartesian (ucTrajectory {trajectory:g})",
+            where=where,
+            hint="use a Cartesian scan",
+        )
+    grid = _number(_first(meas.get("alRegridMode")), 1.0)
     if grid not in (0, 1):
-        raise ValueError(f"readouts during ramps need regridding (alRegridMode {grid:g})")
+        raise MedscoreError(
+            f"the readouts were sampled during gradient ramps, as EPI's are (alRegridMode {grid:g}): "
+            "regridding is not implemented",
+            where=where,
+            hint="use a scan with one line for each excitation, such as GRE or spin echo",
+        )
     images = [x for x in lines if not x.flags] or list(lines)
     centre, planes = _centre(images)
-    base = int(_number(space.get("lBaseResolution"), 0))
+    base = int(_number(space.get("lBaseResolution"), 0.0))
     over = max(1.0, _number(meas.get("flReadoutOSFactor"), 2.0))
     x = int(
         max(_number(meas.get("iRoFTLength"), over * base), *(n.number_of_samples for n in images))
     )
     y = max(
-        int(_number(meas.get("iPEFTLength"), 0)),
+        int(_number(meas.get("iPEFTLength"), 0.0)),
         2 * max(centre, 1 + max(n.idx.kspace_encode_step_1 for n in images) - centre),
     )
-    is_volume = _number(space.get("ucDimension"), 2) == 4
+    is_volume = _number(space.get("ucDimension"), 2.0) == 4
     z = 1
     if is_volume:
         last = 1 + max(n.idx.kspace_encode_step_2 for n in images)
-        z = max(int(_number(meas.get("i3DFTLength"), 0)), 2 * max(planes, last - planes))
+        z = max(int(_number(meas.get("i3DFTLength"), 0.0)), 2 * max(planes, last - planes))
     first = _first(protocol.get("sSliceArray", {}).get("asSlice"))
     if not isinstance(first, Mapping):
         raise ValueError("the protocol states no slice")
     read, phase, thick = (
-        _number(first.get(n), 0) for n in ("dReadoutFOV", "dPhaseFOV", "dThickness")
+        _number(first.get(n), 0.0) for n in ("dReadoutFOV", "dPhaseFOV", "dThickness")
     )
     if not (0 < read < 1e4 and 0 < phase < 1e4 and 0 < thick < 1e4):
         raise ValueError(f"the field of view is {read:g} x {phase:g} x {thick:g} mm")
     wide = 1 + max(0.0, _number(space.get("dPhaseOversamplingForDialog"), 0.0))
     deep = 1 + max(0.0, _number(space.get("dSliceOversamplingForDialog"), 0.0))
-    slices = max(1, int(_number(space.get("lImagesPerSlab"), z))) if is_volume else 1
+    slices = max(1, int(_number(space.get("lImagesPerSlab"), float(z)))) if is_volume else 1
     between = thick * deep if is_volume else _distance(protocol, thick)
     return Encoding(
         trajectory="cartesian",
