@@ -26,6 +26,7 @@ from medscore.datasets.volume import (
     reduce,
     slice_range,
 )
+from medscore.datasets.voxel_grid import check_grid
 from medscore.errors import MedscoreError
 from medscore.io.opening import file_or_folder, is_regular
 from medscore.numeric import is_whole
@@ -181,16 +182,19 @@ def read_volume(
         _refuse(path, "4-D NIfTI files", channel=channel)
         if path.is_file():
             _refuse(path, "folders of DICOM files", series=series)
-        return read_dicom(path, series=series, resample=resample)
-    if is_nifti(path):
+        volume = read_dicom(path, series=series, resample=resample)
+    elif is_nifti(path):
         _refuse(path, "folders of DICOM files", series=series)
         _refuse(path, "DICOM files", resample=chosen.resample or None)
-        return read_nifti(path, channel=channel)
-    raise MedscoreError(
-        "is not an image that can be read",
-        where=path,
-        hint="use a DICOM file, a folder of DICOM files, or a .nii or .nii.gz file",
-    )
+        volume = read_nifti(path, channel=channel)
+    else:
+        raise MedscoreError(
+            "is not an image that can be read",
+            where=path,
+            hint="use a DICOM file, a folder of DICOM files, or a .nii or .nii.gz file",
+        )
+    check_grid(volume.affine, path)
+    return volume
 
 
 def _path(path: object) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from medscore.datasets.dicom.form import is_dicom, left_out, quiet, read_dataset
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 from medscore.io.opening import is_regular
 
 _IDENTITY = (
@@ -134,9 +134,11 @@ def scan(folder: Path, files: Listing, **options: Any) -> dict[str, list[tuple[P
     found: dict[str, list[tuple[Path, Dataset]]] = {}
     for path in files.dicom:
         header = read_dataset(path, **options)
-        if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
+        with reading("DICOM", path):
+            kind = header.file_meta.get("MediaStorageSOPClassUID")
+            uid = str(header.get("SeriesInstanceUID", "") or "")
+        if kind == "1.2.840.10008.1.3.10":
             continue  # a DICOMDIR
-        uid = str(header.get("SeriesInstanceUID", "") or "")
         if not uid:
             raise MedscoreError(
                 "has no SeriesInstanceUID, or is truncated", where=path, hint="export it again"
@@ -184,16 +186,17 @@ def choose(series: Sequence[Series], wanted: str | None, folder: Path) -> Series
 
 
 def _series(uid: str, members: Sequence[tuple[Path, Dataset]]) -> Series:
-    first = members[0][1]
-    number = first.get("SeriesNumber")
-    return Series(
-        uid=uid,
-        description=str(first.get("SeriesDescription", "") or ""),
-        modality=str(first.get("Modality", "unknown") or "unknown"),
-        number=-1 if number is None else int(number),
-        files=tuple(path for path, _ in members),
-        image=any("Rows" in header for _, header in members),
-    )
+    path, first = members[0]
+    with reading("DICOM", path):
+        number = first.get("SeriesNumber")
+        return Series(
+            uid=uid,
+            description=str(first.get("SeriesDescription", "") or ""),
+            modality=str(first.get("Modality", "unknown") or "unknown"),
+            number=-1 if number is None else int(number),
+            files=tuple(path for path, _ in members),
+            image=any("Rows" in header for _, header in members),
+        )
 
 
 def _files(folder: Path) -> Iterator[Path]:

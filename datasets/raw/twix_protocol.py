@@ -44,7 +44,7 @@ def encoding_of(header: Header, lines: Sequence[Any], where: Path) -> Encoding:
     grid = _number(_first(meas.get("alRegridMode")), 1.0)
     if grid not in (0, 1):
         raise MedscoreError(
-            f"the readouts were sampled during gradient ramps, as EPI's are (alRegridMode {grid:g}): "
+            f"readouts were sampled during gradient ramps, as EPI's are (alRegridMode {grid:g}): "
             "regridding is not implemented",
             where=where,
             hint="use a scan with one line for each excitation, such as GRE or spin echo",

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medscore.engine.spread import Spread, cluster, processes
 from medscore.errors import Interrupted, MedscoreError
 from medscore.evaluation import methods
 from medscore.evaluation.cells import Cell, Store, key_of
 from medscore.evaluation.comparison import check, cohort, overridden, pictured, pieces
 from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluation
 from medscore.evaluation.report import Outcome, write_report
-from medscore.evaluation.spread import Spread, cluster, processes
 from medscore.evaluation.table import rows_of
 from medscore.io.configs import config_path
 from medscore.io.files import working_folder

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medscore.errors import MedscoreError, WriteError
+from medscore.io.disk import sync, sync_tree
 from medscore.io.locks import lock_beside, open_locked, run_lock
 
 PART = ".part-"
@@ -22,9 +23,6 @@ PART = ".part-"
 
 WRITTEN = "written"
 """File in a saved state that names the inode of the finished output."""
-
-MANY = 100
-"""Number of files above which they are not synced one by one."""
 
 
 def atomic_write(path: str | Path, content: bytes) -> None:
@@ -162,7 +160,7 @@ def check_absent(path: str | Path, states: Sequence[Path] = ()) -> None:
         MedscoreError: it exists.
     """
     if os.path.lexists(path):
-        _tidy(Path(path), states)
+        tidy(Path(path), states)
         raise MedscoreError(
             "the output folder exists already",
             where=path,
@@ -185,39 +183,10 @@ def check_new(file: Path, states: Sequence[Path] = ()) -> None:
             "its folder does not exist or is not writable", where=file, hint="choose another"
         )
     if os.path.lexists(file):  # a symbolic link that leads nowhere would be replaced
-        _tidy(file, states)
+        tidy(file, states)
         raise MedscoreError(
             "the output file exists already", where=file, hint="choose a new one or remove it"
         )
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk.
-
-    Args:
-        path: file or folder.
-    """
-    if path.is_dir() and os.name != "posix":
-        return  # Windows cannot open folders
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sync_tree(folder: Path) -> None:
-    """Wait until a folder and everything in it are on the disk.
-
-    Args:
-        folder: the folder.
-    """
-    inside = list(folder.rglob("*"))
-    if len(inside) > MANY:
-        os.sync()  # of all files at once, because one by one takes long
-        return
-    for path in (*inside, folder):
-        sync(path)
 
 
 def forget(states: Sequence[Path]) -> None:
@@ -268,8 +237,13 @@ def _mark(states: Sequence[Path], output: Path) -> None:
             atomic_write(state / WRITTEN, str(output.stat().st_ino).encode())
 
 
-def _tidy(output: Path, states: Sequence[Path]) -> None:
-    """Remove what a run left that was killed right after it had finished this output."""
+def tidy(output: Path, states: Sequence[Path]) -> None:
+    """Remove what a run left that was killed right after it had finished this output.
+
+    Args:
+        output: the finished file or folder.
+        states: saved states of the run.
+    """
     done = [state for state in states if _is_done(state, output)]
     lock = lock_beside(output)
     if done or lock.exists():

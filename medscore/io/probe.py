@@ -197,9 +197,16 @@ def _hdf5(path: str) -> None:
     import h5py
 
     def visit(name: str, item: object) -> None:
+        try:
+            read(item)
+        except Exception as error:  # the others are read all the same
+            if _lacks_memory(error):
+                raise
+
+    def read(item: object) -> None:
         _progress()
         _ = dict(item.attrs)  # type: ignore[attr-defined]
-        if isinstance(item, h5py.Dataset) and item.shape and not item.external:
+        if isinstance(item, h5py.Dataset) and item.size and item.shape and not item.external:
             stored, row = item.id.get_storage_size(), item.size // item.shape[0]
             row = max(1, row * item.dtype.itemsize)
             if item.is_virtual or row * item.shape[0] > max(2**16, 1100 * stored):

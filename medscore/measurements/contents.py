@@ -156,11 +156,10 @@ def _check_affine(m: Measurement, fault: Fault) -> None:
 
 def _check_data(m: Measurement, fault: Fault) -> None:
     """Slice by slice, so that no copy of all data is made."""
-    masks = m.operator.diagonal
-    each = masks.ndim > len(m.operator.grid_shape) and len(masks) > 1
-    if each and len(masks) != len(m.data):
-        raise fault(f"masks of {len(masks)} slices do not fit data of {len(m.data)} slices")
-    if not bool(masks.any()):
+    for what, slices in _of_slices(m.operator):
+        if slices != len(m.data):
+            raise fault(f"{what} of {slices} slices do not fit data of {len(m.data)} slices")
+    if not bool(m.operator.diagonal.any()):
         raise fault("the mask is zero everywhere: nothing was measured")
     largest = 0.0
     for index, slice_ in enumerate(m.data):
@@ -173,6 +172,20 @@ def _check_data(m: Measurement, fault: Fault) -> None:
         raise fault("data are zero everywhere")
     if m.image_unit == ATTENUATION and largest > LARGEST:
         raise fault(f"data reach {largest:g}, which no line integral does")
+
+
+def _of_slices(operator: Operator) -> Iterator[tuple[str, int]]:
+    """What differs between slices in an operator and its parts, and for how many slices."""
+    for part in parts(operator):
+        grid = len(part.grid_shape)
+        axes = {
+            "diagonal": ("masks", grid), "sensitivity": ("coil sensitivities", 3),
+            "phase": ("phases", 2), "std": ("standard deviations", grid),
+        }  # fmt: skip
+        for name, (what, shared) in axes.items():
+            value = getattr(part, name, None)
+            if isinstance(value, torch.Tensor) and value.ndim > shared and len(value) > 1:
+                yield what, len(value)
 
 
 def _of_a_kind(m: Measurement) -> bool:

@@ -55,12 +55,7 @@ def reference_values(
         MedscoreError: an image that does not match, an array of another shape, or a choice without
             a file.
     """
-    if not isinstance(reference, str | Path) and choice != RECORDED:
-        (name,) = [n for n, v in vars(choice).items() if v != getattr(RECORDED, n)][:1]
-        raise MedscoreError(
-            f"`{name}` applies to the file of a `reference`",
-            hint="set `reference`, or leave it out",
-        )
+    check_choice(reference, choice)
     if reference is None:
         return None
     if isinstance(reference, str | Path):
@@ -81,6 +76,24 @@ def reference_values(
             hint="use an array of slices x rows x columns on the grid of the measurement",
         )
     return values
+
+
+def check_choice(reference: Reference | None, choice: ReferenceChoice) -> None:
+    """Reject a choice without a file that it applies to.
+
+    Args:
+        reference: as for :func:`reference_values`.
+        choice: what is read of the file.
+
+    Raises:
+        MedscoreError: something is chosen, but the reference is no file.
+    """
+    if not isinstance(reference, str | Path) and choice != RECORDED:
+        (name,) = [n for n, v in vars(choice).items() if v != getattr(RECORDED, n)][:1]
+        raise MedscoreError(
+            f"`{name}` applies to the file of a `reference`",
+            hint="set `reference`, or leave it out",
+        )
 
 
 def _read(path: Path, m: Measurement, choice: ReferenceChoice) -> Volume:

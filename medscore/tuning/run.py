@@ -13,8 +13,8 @@ from typing import Any
 import optuna
 import yaml
 
+from medscore.engine.spread import pool, whole
 from medscore.errors import Interrupted, MedscoreError
-from medscore.evaluation.spread import pool, whole
 from medscore.io.files import atomic_write, working_folder
 from medscore.registry.checks import check_counts
 from medscore.registry.presets import choose
