@@ -76,7 +76,7 @@ class Arrays:
                 f"holds {len(fitting)} arrays that may be the data: {shown}", where=self.where,
                 hint=f"set array in the geometry to one, such as {next(iter(fitting))}",
             )  # fmt: skip
-        wanted = " or ".join(map(str, axes))
+        wanted = f"{axes[0]} to {axes[-1]}" if len(axes) > 2 else " or ".join(map(str, axes))
         every = ", ".join(f"{n or 'one array'} {shape}" for n, (shape, _) in self.shapes.items())
         raise MedscoreError(
             f"holds no array of {wanted} axes of {'complex' if kinds == 'c' else 'real'} numbers, "
