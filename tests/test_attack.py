@@ -17,7 +17,8 @@ GROUPS = {
         "paths",
     ),
     "raw data, networks and states": (
-        "measurement", "fastmri", "ismrmrd", "prior", "network", "state", "study", "examples",
+        "measurement", "fastmri", "ismrmrd", "cfl", "mat", "twix", "prior", "network",
+        "state", "study", "examples",
     ),
 }  # fmt: skip
 """Kinds of files, in two groups of similar duration."""

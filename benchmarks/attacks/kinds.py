@@ -10,6 +10,7 @@ from attacks.dicom_files import SYNTAXES
 from attacks.hdf5 import FASTMRI, HDF5, ISMRMRD
 from attacks.made import EVALUATE, GENERATE, LIKELIHOOD, RECON, TRAIN, TUNE
 from attacks.make import Files, Make
+from attacks.measured import measured_kinds
 from attacks.nifti import NIFTI
 from attacks.pictures import JPEG, OTHER, PNG, TIFF
 from attacks.raw import BYTES
@@ -38,8 +39,8 @@ def kinds(files: Files) -> dict[str, list[Variant]]:
     """
     make = Make(files)
     return {
-        **_images(make), **_arrays(make), **_scanners(make), **_networks(make), **_specs(make),
-        **_states(make),
+        **_images(make), **_arrays(make), **_scanners(make), **measured_kinds(make),
+        **_networks(make), **_specs(make), **_states(make),
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from medscore.cli.spelling import command_of, in_options
 
 if TYPE_CHECKING:
     from medscore.datasets.dicom.files import Series
-    from medscore.reconstruction.inspection import Report
+    from medscore.reconstruction.file_report import Report
 
 
 def inspect(

@@ -36,11 +36,29 @@ stored bytes is not in the file."""
 SEAL, SEAL_SIZE = b"medscore sha256 ", 512
 """Beginning of the user block, and its size."""
 
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""First bytes of an HDF5 file, or of what follows its user block."""
+
 CHUNK = 2**20
 """Bytes hashed at a time."""
 
 SLAB = 2**24
 """Bytes of an array that are converted at a time."""
+
+
+def is_hdf5(path: str | os.PathLike[str]) -> bool:
+    """True if a regular file is HDF5 by its signature, or by its name.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MedscoreError: it is no regular file.
+    """
+    with open_file(path) as file:
+        begins = file.read(SEAL_SIZE + len(SIGNATURE))
+    found = begins.startswith(SIGNATURE) or begins[SEAL_SIZE:] == SIGNATURE
+    return found or os.fspath(path).lower().endswith((".h5", ".hdf5", ".hdf"))
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """A trial read in a child process, for libraries that damaged files crash or hang.
 
-HDF5, gdcm, ITK and SciPy's reader of MATLAB files are native code: on a few damaged files in ten
-thousand they end the interpreter or never return, which no exception handler can catch. So a child
-process reads the file first, and it is read here only if the child survives. Each file is looked at
-once in a process. The child runs this file as a script and imports nothing of medscore.
+HDF5, gdcm, ITK and the readers of MATLAB and twix files are code that, on a few damaged files in
+ten thousand, ends the interpreter or never returns, which no exception handler can catch. So a
+child process reads the file first, and it is read here only if the child survives. Each file is
+looked at once in a process. The child runs this file as a script and imports nothing of medscore.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 STALL = 4.0
 """CPU time in seconds that the child may use without reading a further piece of a file."""
@@ -32,6 +35,13 @@ BYTES_READ_PER_SECOND = 2e7
 SPARE, TIMES = 2**29, 4
 """Memory that the child may take: bytes, and in addition this multiple of the file's size."""
 
+COMPRESSED, INFLATES, MAT_PER_SECOND = 15, 1100, 5e7
+"""Type of the compressed elements of a MATLAB file, the largest ratio of their compression, and the
+bytes that SciPy reads in a second."""
+
+TWIX_MEMORY, TWIX_PER_SECOND = 2**25, 2e7
+"""Bytes that twixtools takes beside the file's, and the bytes that it reads in a second."""
+
 GREEDY = 3
 """Exit code of the child if a library asks for more memory than that."""
 
@@ -44,7 +54,7 @@ def probe(kind: str, paths: Sequence[Path]) -> tuple[Path, str] | None:
 
     Args:
         kind: ``hdf5`` (reads all arrays and attributes), ``dicom`` (all pixels), ``itk`` (all
-            voxels) or ``mat`` (all variables).
+            voxels), ``mat`` (all variables of a MATLAB file of version 5) or ``twix`` (all lines).
         paths: files to read.
 
     Returns:
@@ -127,6 +137,40 @@ def _progress(more: float = 0.0) -> None:
         signal.setitimer(signal.ITIMER_PROF, STALL + more)
 
 
+def inflated(file: BinaryIO) -> int:
+    """Bytes of all elements of a MATLAB file of version 5, decompressed, as they declare it.
+
+    Args:
+        file: the open file.
+
+    Raises:
+        ValueError: the file is cut short, its order of bytes is not stated, or an element declares
+            more than its compressed bytes can hold.
+    """
+    size = file.seek(0, 2)
+    file.seek(126)
+    mark = file.read(2)
+    if mark not in (b"IM", b"MI"):
+        raise ValueError("the header does not state the order of bytes")
+    tag = "<II" if mark == b"IM" else ">II"
+    total, place = size, 128
+    while place + 8 <= size:
+        file.seek(place)
+        kind, length = struct.unpack(tag, file.read(8))
+        if length > size - place - 8:
+            raise ValueError(f"cut short: an element declares {length:,} bytes")
+        if kind == COMPRESSED:
+            begins = zlib.decompressobj().decompress(file.read(min(length, 256)), 8)
+            if len(begins) < 8:
+                raise ValueError("cut short: a compressed element is empty")
+            declared = struct.unpack(tag, begins)[1]
+            if declared > 2**16 + INFLATES * length:
+                raise ValueError(f"an element declares {declared:,} bytes that it does not hold")
+            total += declared
+        place += 8 + length
+    return total
+
+
 def _limit_memory(path: str, more: int = 0) -> None:
     """Limit the memory of the child, where the system can (not on macOS and Windows).
 
@@ -207,10 +251,27 @@ def _itk(path: str) -> None:
 
 
 def _mat(path: str) -> None:
-    from scipy.io import loadmat, whosmat
+    from scipy.io import loadmat
 
-    _allow(path, 8 * sum(math.prod(shape) for _, shape, _ in whosmat(path)))
-    loadmat(path)
+    with Path(path).open("rb") as file:
+        total = inflated(file)
+        _allow(path, total)
+        file.seek(0)
+        loadmat(file, verify_compressed_data_integrity=True)
+
+
+def _twix(path: str) -> None:
+    import twixtools
+
+    size = Path(path).stat().st_size
+    _limit_memory(path, TWIX_MEMORY)
+    _progress(size / TWIX_PER_SECOND)
+    with contextlib.redirect_stdout(None):  # it warns there, without end on some files
+        scans = twixtools.read_twix(path, verbose=False, parse_pmu=False, parse_geometry=False)
+    for block in (block for scan in scans for block in scan["mdb"]):
+        if not (block.is_flag_set("ACQEND") or block.is_flag_set("SYNCDATA")):
+            _ = block.data
+            _progress()
 
 
 def _allow(path: str, declared: int) -> None:
@@ -227,7 +288,7 @@ def main() -> int:
         _progress()
         try:
             _limit_memory(path)
-            {"hdf5": _hdf5, "dicom": _dicom, "itk": _itk, "mat": _mat}[kind](path)
+            {"hdf5": _hdf5, "dicom": _dicom, "itk": _itk, "mat": _mat, "twix": _twix}[kind](path)
         except Exception as error:  # the parent raises the same error and reports it
             return GREEDY if _lacks_memory(error) else 0
         sys.stdout.write(".")
