@@ -6,6 +6,7 @@ file gives them the same values, the same refusals and the same notes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
@@ -32,6 +33,8 @@ from medscore.datasets.voxel_grid import check_grid
 from medscore.errors import MedscoreError
 from medscore.io.opening import file_or_folder
 from medscore.numeric import is_whole
+
+log = logging.getLogger(__name__)
 
 SMALLEST = 8
 """Pixels per side of the smallest image that is reconstructed."""
@@ -150,6 +153,8 @@ def read_scan(
         )
         for p in paths
     ]  # fmt: skip
+    for path, volume in zip(paths, volumes, strict=True):
+        log.info("%s: %s of %s", path, volume.modality, "x".join(map(str, volume.values.shape)))
     lowest = min(float(volume.values.min()) for volume in volumes)
     found = []
     for volume, path in zip(volumes, paths, strict=True):

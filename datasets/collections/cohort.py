@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from medscore.datasets.collections.patients import pseudonym
 from medscore.datasets.collections.public import Images
 from medscore.datasets.collections.slices import CONTENT, is_archive, read_archive
 from medscore.datasets.collections.sources import find_images, log_notes
@@ -93,27 +94,41 @@ def read_cohort(
     """
     root = Path(root)
     cases: list[Case] = []
-    names, labels, groups = dict[str, str](), dict[str, str](), dict[str, str]()
+    patients: list[str] = []
+    labels = dict[str, str]()
     noted: list[tuple[str, str]] = []
-    found = find_images(patterns, root)
+    found = find_images(patterns, root, series=chosen.series)
     _check_spacing(found, spacing_mm)
     for images in found:
         for path, part in _parts(images, modality, spacing_mm, chosen):
             noted += [(images.name, note) for note in part.volume.source.notes]
             reduced = reduce(_square(part.volume, modality, path), size, path)
-            patient = _readable(names, part.patient, part.name)
             label = _readable(labels, str(path), part.label)
-            group = _readable(groups, part.patient, part.group)
             for number in range(len(reduced.values)):
                 one = reduced.select(number, number + 1)
                 if _has_content(one):
                     place = f"#{part.first + number}"
                     name = _relative(path, root) + place
-                    cases.append(Case(name, patient, one, label + place, group))
+                    cases.append(Case(name, part.name, one, label + place, part.group))
+                    patients.append(pseudonym(part.patient))
+    cases = _with_patients(cases, patients)
     log_notes(dict.fromkeys(noted))
     if not cases:
         raise MedscoreError("no slice has content", where=root, hint="check the data")
     return [cases[i] for i in equally_spaced(len(cases), limit)]
+
+
+def _with_patients(cases: Sequence[Case], patients: Sequence[str]) -> list[Case]:
+    """The slices with one name and one group for each patient, those of the first slice."""
+    names, groups = dict[str, str](), dict[str, str]()
+    return [
+        replace(
+            case,
+            patient=_readable(names, patient, case.patient),
+            group=_readable(groups, patient, case.group),
+        )
+        for case, patient in zip(cases, patients, strict=True)
+    ]
 
 
 def equally_spaced(count: int, limit: int | None) -> list[int]:

@@ -49,6 +49,8 @@ def load_slices(
     quantity: Quantity = "HU",
     chosen: Selection = WHOLE,
     cache: str | Path | None = None,
+    beside: Sequence[str] = (),
+    skip: bool = False,
 ) -> Slices:
     """Load every axial slice of the matching files, reduced to ``side`` x ``side`` by area mean.
 
@@ -68,6 +70,9 @@ def load_slices(
         quantity: "HU" for CT, "magnitude" for MR.
         chosen: what is read of files that hold more than one image, and the kinds that are used.
         cache: folder that keeps the slices (:mod:`medscore.datasets.collections.slice_cache`).
+        beside: patterns of other files that tell patients apart, see
+            :func:`medscore.datasets.collections.sources.find_images`.
+        skip: leave out what cannot be used, and log it, instead of refusing it.
 
     Raises:
         MedscoreError: no file matches, a file is unreadable, of another modality or smaller than
@@ -83,8 +88,8 @@ def load_slices(
         if cache is None
         else SliceCache(Path(cache), f"{side} {low} {high} {quantity} {chosen}")
     )
-    read = Lambda(_Read(side, low, high, quantity, chosen, kept), track_meta=False)
-    found = find_images(patterns, root)
+    read = Lambda(_Read(side, low, high, quantity, chosen, kept, skip), track_meta=False)
+    found = find_images(patterns, root, beside=beside, series=chosen.series, skip=skip)
     try:
         files = CacheDataset(found, read, num_workers=cores(), progress=False)
     except RuntimeError as error:
@@ -123,12 +128,19 @@ class _Read:
     quantity: Quantity
     chosen: Selection = WHOLE
     cache: SliceCache | None = None
+    skip: bool = False
 
     def __call__(self, images: Images) -> Slices:
-        if self.cache is None:
-            found = self.read(images)
-        else:
-            found = self.cache.get(images.patient, images.files, lambda: self.read(images))
+        try:
+            if self.cache is None:
+                found = self.read(images)
+            else:
+                found = self.cache.get(images.patient, images.files, lambda: self.read(images))
+        except MedscoreError as error:
+            if not self.skip:
+                raise
+            nothing = torch.zeros((0, self.side, self.side), dtype=torch.float16)
+            found = Slices(nothing, np.zeros(0), (), notes=(f"left out: {error.what}",))
         return replace(found, scans=(images.name,) * len(found.images))
 
     def read(self, source: Images) -> Slices:

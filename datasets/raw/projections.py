@@ -42,6 +42,7 @@ from medscore.hounsfield import MU_WATER
 from medscore.io.budget import check_memory
 from medscore.io.hdf5 import INFLATES, array, member, open_hdf5
 from medscore.io.opening import file_sha256, regular_file
+from medscore.io.specs import faults
 from medscore.io.yaml_files import read_yaml
 
 
@@ -190,11 +191,7 @@ def checked_geometry(content: Any, where: str | Path, *, hint: str) -> ScanGeome
     try:
         return ScanGeometry.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise MedscoreError(
-            f"{field + ': ' if field else ''}{first['msg']}", where=where, hint=hint
-        ) from None
+        raise MedscoreError(faults(error, ScanGeometry), where=where, hint=hint) from None
 
 
 def read_projections(path: str | Path, geometry: ScanGeometry) -> Projections:

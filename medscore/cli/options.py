@@ -46,6 +46,14 @@ Identity = Annotated[
         "files.",
     ),
 ]
+Pattern = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pattern",
+        help="Pattern of the files below the data folder, as '*/*.dcm', instead of those in the "
+        "YAML file; repeatable.",
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
