@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from medscore.errors import reading
 from medscore.io.budget import check_memory
 from medscore.io.hdf5 import array, member, open_hdf5
-from medscore.io.numpy_files import Archive, npy_header, open_npz, read_npy
+from medscore.io.numpy_files import npy_header, open_npz, read_npy
 from medscore.io.opening import open_file, regular_file
 from medscore.io.probe import look
 
@@ -82,7 +82,7 @@ def open_arrays(path: Path) -> Iterator[Arrays]:
             yield _of_matlab(path)
 
 
-def _kind(archive: Archive, name: str) -> tuple[tuple[int, ...], str, str]:
+def _kind(archive: Any, name: str) -> tuple[tuple[int, ...], str, str]:
     """Shape, type and NumPy's letter of an array; pickled objects and other members are passed."""
     try:
         shape, dtype = archive.header(name)

@@ -108,7 +108,7 @@ def test_uneven_slices_are_read_with_a_note(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spacing", "found"),
-    [(0.5, (0.5, 0.5, 0.5)), ((0.5, 0.7), (0.5, 0.7, 0.5)), ((0.5, 0.7, 3), (0.5, 0.7, 3.0))],
+    [(0.5, (0.5, 0.5, 0.5)), ((0.5, 0.7), (0.5, 0.7, 0.5)), ((0.5, 0.7, 3.0), (0.5, 0.7, 3.0))],
 )
 def test_npy_takes_its_spacing_from_the_caller(
     spacing: Any, found: tuple[float, ...], tmp_path: Path, refused: Refused
@@ -122,7 +122,7 @@ def test_npy_takes_its_spacing_from_the_caller(
 
 def test_one_slice_is_a_volume_of_one(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", HU[0])
-    assert read_volume(tmp_path / "a.npy", spacing=1).values.shape == (1, 8, 10)
+    assert read_volume(tmp_path / "a.npy", spacing=1.0).values.shape == (1, 8, 10)
 
 
 def test_matlab_slices_along_the_last_axis_are_recognised(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_what_is_no_image_with_its_geometry_is_refused(
 
 def test_a_spacing_is_not_stated_twice(tmp_path: Path, refused: Refused) -> None:
     path = save(tmp_path / "a.npz", hu=HU, spacing=1.0)
-    assert "the file states spacing" in refused(read_volume, path, spacing=1)
+    assert "the file states spacing" in refused(read_volume, path, spacing=1.0)
 
 
 def test_pickled_objects_are_passed_over(tmp_path: Path, refused: Refused) -> None:
@@ -210,7 +210,7 @@ def test_pickled_objects_are_passed_over(tmp_path: Path, refused: Refused) -> No
     np.savez(tmp_path / "b.npz", hu=trap)
     refused(read_volume, tmp_path / "b.npz")
     np.save(tmp_path / "c.npy", trap, allow_pickle=True)
-    refused(read_volume, tmp_path / "c.npy", spacing=1)
+    refused(read_volume, tmp_path / "c.npy", spacing=1.0)
     assert not (tmp_path / "trapped").exists()
 
 

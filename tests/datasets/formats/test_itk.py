@@ -106,8 +106,8 @@ def test_a_spacing_that_is_not_stated_must_be_given(
     else:
         meta(bare, ElementSpacing=None), meta(stated)
     assert "set `spacing`" in refused(read_volume, bare)
-    assert read_volume(bare, spacing=(2, 3, 5)).spacing == (2.0, 3.0, 5.0)
-    assert "`spacing` applies to files that do not" in refused(read_volume, stated, spacing=2)
+    assert read_volume(bare, spacing=(2.0, 3.0, 5.0)).spacing == (2.0, 3.0, 5.0)
+    assert "`spacing` applies to files that do not" in refused(read_volume, stated, spacing=2.0)
 
 
 def test_a_metaimage_by_hand(tmp_path: Path) -> None:
