@@ -89,7 +89,8 @@ def _is_loop(parent: Path, name: str) -> bool:
     """True for a hidden folder, and for a link to a folder that it lies in."""
     path = parent / name
     return name.startswith(".") or (
-        path.is_symlink() and path.resolve() in (parent.resolve(), *parent.resolve().parents)
+        path.is_symlink()
+        and f"{os.path.realpath(parent)}/".startswith(f"{os.path.realpath(path)}/")
     )
 
 

@@ -175,7 +175,8 @@ def _grouped(paths: Sequence[Path], root: Path, wanted: str | None) -> list[Imag
         series: Hashable = origin if origin.series else (origin, path.parent)
         key = path if path.is_dir() else series
         if key not in found:
-            name = path.name if path.is_dir() else path.parent.name
+            working = os.path.realpath(path.parent) == str(Path.cwd())  # which names nobody
+            name = stem_of(path.name) if path.is_dir() or working else path.parent.name
             found[key] = _of_series(origin, path, name, root)
         else:
             found[key] = replace(found[key], files=(*found[key].files, path))
@@ -185,7 +186,9 @@ def _grouped(paths: Sequence[Path], root: Path, wanted: str | None) -> list[Imag
 def _keys(found: Sequence[Images]) -> list[tuple[str, ...]]:
     """What tells the patient of each scan; for files that may be copies of others, their hash."""
     own = [images.files[0] for images in found if images.copies and is_regular(images.files[0])]
-    sizes = Counter(file.stat().st_size for file in {file.resolve() for file in own})
+    sizes = Counter(
+        file.stat().st_size for file in {os.path.realpath(file): file for file in own}.values()
+    )
     twice = {file: file_sha256(file) for file in set(own) if sizes[file.stat().st_size] > 1}
     return [
         (
@@ -209,13 +212,13 @@ def _of_series(origin: Origin, path: Path, name: str, root: Path) -> Images:
 
 def _once(found: Sequence[Images]) -> list[Images]:
     """Every file once, by what its path leads to; scans that lose all their files are left out."""
-    seen: set[Path] = set()
+    seen: set[str] = set()
     kept = []
     for images in found:
-        new = dict.fromkeys(f for f in images.files if f.resolve() not in seen)
-        own: dict[Path, Path] = {}
-        for file in new:
-            own.setdefault(file.resolve(), file)
+        own: dict[str, Path] = {}
+        for file in images.files:
+            if (real := os.path.realpath(file)) not in seen:  # of a loop too
+                own.setdefault(real, file)
         seen |= own.keys()
         if own:
             kept.append(replace(images, files=tuple(own.values())))

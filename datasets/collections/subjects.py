@@ -14,6 +14,7 @@ In the order of their use:
 from __future__ import annotations
 
 import glob
+import os
 import re
 from itertools import islice
 from pathlib import Path
@@ -75,7 +76,7 @@ def subject_of(path: Path, root: Path) -> str:
     bids = _bids(path, root)
     if bids:
         return bids
-    real = path.resolve()
+    real = Path(os.path.realpath(path))  # a loop of links stays as it is
     if real.suffix == path.suffix and "annex" not in real.parts:
         path, root = real, root.resolve()
     inside = path.is_relative_to(root)

@@ -25,7 +25,7 @@ FLAGS = ("--overwrite", "--quiet", "-q", "--verbose")
 VALUED = ("--log-file", "--memory")
 """Options of all commands without and with a value."""
 
-about = logging.getLogger("medscore.cli")
+about = logging.getLogger(__name__)
 
 _CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

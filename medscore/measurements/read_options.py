@@ -52,7 +52,7 @@ USED = {
         "resample",
         "channel",
         "accept",
-    ),  # fmt: skip
+    ),
     "k-space": (
         "size",
         "spacing",

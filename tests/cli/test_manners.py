@@ -178,7 +178,7 @@ def test_verbose_shows_what_was_read_with_times(done: Command, scan: Path, tmp_p
     args = ["simulate", scan, "--views", 5]
     said = done(*args, "-o", tmp_path / "m.h5", "--verbose").err
     assert re.search(r"^\d\d:\d\d:\d\d info medscore\.datasets\.load: .*scan\.nii\.gz", said, re.M)
-    assert re.search(r"^\d\d:\d\d:\d\d info medscore\.cli: finished in", said, re.M)
+    assert re.search(r"^\d\d:\d\d:\d\d info medscore\.cli\.manners: finished in", said, re.M)
     assert "info" not in done(*args, "-o", tmp_path / "n.h5").err
 
 

@@ -158,6 +158,16 @@ def test_the_series_that_is_read_of_a_folder_tells_its_patient(
     assert images.patient == pseudonym("B")
 
 
+def test_the_working_folder_names_nobody(
+    tmp_path: Path, write_slice: WriteSlice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = write_slice("scan.dcm", np.random.default_rng(0).integers(-500, 750, (8, 8)) * 2)
+    for here, name in ((made.parent, "scan"), (tmp_path, "series")):
+        monkeypatch.chdir(here)
+        (images,) = find_images([str(made)], here)
+        assert images.name == name
+
+
 def test_what_belongs_together_through_others_has_one_name() -> None:
     keys = [("c", "x"), ("b", "y"), ("d",), ("a", "x", "y"), ("d", "z")]
     assert merged(keys) == ["a", "a", "d", "a", "d"]
