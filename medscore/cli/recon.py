@@ -82,6 +82,12 @@ def recon(
         Path | None,
         typer.Option(help="Source DICOM, whose patient tags are copied to the derived series."),
     ] = None,
+    without_metal: Annotated[
+        bool,
+        typer.Option(
+            "--without-metal", help="Leave metal out of the result of metal artifact removal."
+        ),
+    ] = False,
     precision: Annotated[
         str | None,
         typer.Option(help="Precision of the network: auto (the default), float32 or bf16."),
@@ -91,8 +97,9 @@ def recon(
 
     Writes recon.nii.gz (posterior mean, HU or magnitudes), std.nii.gz and samples/ (with --samples
     2 or more), preview.png, provenance.json, a DICOM series when the source was DICOM, and
-    metrics.json with --reference. No output identifies the patient, except the DICOM series with
-    --keep-identity. After Ctrl-C the same command resumes where it stopped.
+    metrics.json with --reference. Metal whose rays are left out keeps the HU of the scanner's
+    own image, and metal.nii.gz is its mask. No output identifies the patient, except the DICOM
+    series with --keep-identity. After Ctrl-C the same command resumes where it stopped.
 
     Example: medscore recon meas.h5 -o out --samples 8
 
@@ -128,11 +135,14 @@ def recon(
             window=None if window is None else _window(window),
             hdf5=hdf5,
             keep_identity=keep_identity,
+            metal=not without_metal,
             on_step=show,
         )
     r = outcome.reconstruction
     for warning in r.warnings:
         console.print(f"warning: {warning}")
+    for note in r.notes:
+        console.print(f"note: {note}")
     console.print(
         f"{escape(str(output))}: {len(r.mean)} slice(s), {r.samples.shape[1]} sample(s), "
         f"NFE {r.nfe}, residual {r.residual.max():.1e}, {r.seconds:.0f} s"
