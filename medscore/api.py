@@ -14,6 +14,7 @@ The command line calls the same functions::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from inspect import isclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -143,12 +144,16 @@ def quality(image: Image, reference: Image, convention: str | Convention | None 
             or as magnitudes.
         reference: ground truth on the same grid.
         convention: name of a convention ("ct", "mr", "fastmri", ...), or a convention; by default
-            that of the modality of a volume or reconstruction, else "ct".
+            that of the modality of a volume or reconstruction, else "ct", and without the metal of
+            a reconstruction with implants.
 
     Raises:
         MedscoreError: no such convention, or images of other kinds or of different shapes.
     """
     x, r = _values(image, "image"), _values(reference, "reference")
+    metal = image.measurement.metal_mask if isinstance(image, Reconstruction) else None
+    if convention is None and metal is not None:
+        convention = replace(CONVENTIONS["ct"], without_metal=True)
     if convention is None:
         modalities = [m for m in (_modality(image), _modality(reference)) if m is not None]
         convention = "mr" if modalities and modalities[0] == "MR" else "ct"
@@ -167,7 +172,7 @@ def quality(image: Image, reference: Image, convention: str | Convention | None 
             f"`image` has shape {x.shape}, `reference` {r.shape}",
             hint="use arrays of slices x rows x columns on the same grid",
         )
-    return compare(x, r, convention)
+    return compare(x, r, convention, metal)
 
 
 def _device(device: object) -> str:

@@ -18,9 +18,9 @@ from pydicom.uid import (
 
 from medscore.datasets.volume import Source
 
-INTERCEPT, SLOPES = -1024.0, (0.1, 0.2, 0.5, 1.0)
-"""HU are stored in 16 bits from -1024 upwards, in the smallest of these steps that reaches the
-largest value: 5529.5 HU with the first, as metal has more. Values beyond are clipped."""
+SLOPES, INTERCEPT = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0), -1024.0
+"""HU are stored in 16 bits from -1024 on, in the finest of these steps with which the largest fits:
+up to 5529.5 in steps of 0.1, up to 64511 in steps of 1."""
 
 CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage}
 
@@ -63,8 +63,7 @@ def write_dicom_series(
     content = hashlib.sha256(values.tobytes() + affine.tobytes()).hexdigest()
     seeds = [source.sha256, description, content]
     series = generate_uid(entropy_srcs=["series", *seeds])
-    reached = [s for s in SLOPES if INTERCEPT + s * (2**16 - 1) >= float(values.max())]
-    slope, intercept, window = (*reached, SLOPES[-1])[0], INTERCEPT, (40.0, 400.0)
+    slope, intercept, window = _slope(values), INTERCEPT, (40.0, 400.0)
     if modality == "MR":
         largest = float(values.max()) if values.max() > 0 else 1.0
         slope, intercept = float(f"{largest / (2**16 - 1):.9g}"), 0.0
@@ -130,6 +129,12 @@ def _header(source: Source, series: str, index: int, version: str, modality: str
         ds.MRAcquisitionType, ds.EchoTrainLength = "2D", None
         ds.EchoTime = ds.RepetitionTime = None
     return ds
+
+
+def _slope(hu: NDArray[np.float32]) -> float:
+    """The finest step in which 16 bits hold all HU; the coarsest where none does."""
+    top = float(hu.max()) - INTERCEPT
+    return next((step for step in SLOPES if top <= step * (2**16 - 1)), SLOPES[-1])
 
 
 def _ds(numbers: NDArray[np.float64] | list[float] | tuple[float, ...]) -> list[str]:

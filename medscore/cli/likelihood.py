@@ -102,6 +102,8 @@ def likelihood(
     console.print(text)
     if result.warning is not None:
         console.print(f"warning: {result.warning}")
+    for warning in result.unusual:
+        console.print(f"warning: {escape(warning)}")
     if result.typical is not None:
         where = escape(str(result.typical_file))
         console.print(f"{where}: statistics of {result.typical.count} typical images")

@@ -16,7 +16,7 @@ from medscore.reconstruction.baselines.methods import BASELINES
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 
 if TYPE_CHECKING:
-    from medscore.reconstruction.reference import ReferenceChoice
+    from medscore.reconstruction.cohort import Outputs
 
 
 def recon(
@@ -100,6 +100,12 @@ def recon(
             ".npy, .npz, .nii or .nii.gz, as recon.nrrd."
         ),
     ] = None,
+    without_metal: Annotated[
+        bool,
+        typer.Option(
+            "--without-metal", help="Leave metal out of the result of metal artifact removal."
+        ),
+    ] = False,
     precision: Annotated[
         str | None,
         typer.Option(help="Precision of the network: auto (the default), float32 or bf16."),
@@ -130,8 +136,9 @@ def recon(
 
     Writes recon.nii.gz (posterior mean, HU or magnitudes), std.nii.gz and samples/ (with --samples
     2 or more), an image in another format (with --image), preview.png, provenance.json, a DICOM
-    series when the source was DICOM, and metrics.json with --reference. No output identifies the
-    patient, except the DICOM series with --keep-identity. After Ctrl-C the same command resumes
+    series when the source was DICOM, and metrics.json with --reference. Metal whose rays are left
+    out keeps the HU of the scanner's own image, and metal.nii.gz is its mask. No output identifies
+    the patient, except the DICOM series with --keep-identity. After Ctrl-C the same command resumes
     where it stopped.
 
     Example: medscore recon meas.h5 -o out --samples 8
@@ -166,27 +173,25 @@ def recon(
     }  # fmt: skip
     choice = ReferenceChoice(series, resample, channel, tuple(accept or ()))
     shown = None if window is None else _window(window)
+    outputs = Outputs(choice, shown, hdf5, image, not without_metal)
     spread = {"workers": workers, "threads": threads, "ray": ray}
     if len(measurements) > 1 or measurements[0].is_dir():
         if keep_identity is not None:
             what = "`keep_identity` is the source of one measurement, but this is a cohort"
             raise MedscoreError(what, hint="leave it out")
-        recon_cohort(
-            measurements, output, settings, reference, Outputs(choice, shown, hdf5, image), spread
-        )
+        recon_cohort(measurements, output, settings, reference, outputs, spread)
         return
     for name, value in spread.items():
         if value is not None:
             raise MedscoreError(
                 f"`{name}` is {value}, which applies to several measurements", hint="leave it out"
             )
-    _one(measurements[0], output, settings, reference, choice, shown, hdf5, keep_identity, image)
+    _one(measurements[0], output, settings, reference, outputs, keep_identity)
 
 
 def _one(
     measurement: Path, output: Path, settings: Mapping[str, Any], reference: Path | None,
-    choice: ReferenceChoice, window: tuple[float, float] | None, hdf5: bool,
-    keep_identity: Path | None, image: str | None,
+    outputs: Outputs, keep_identity: Path | None,
 ) -> None:  # fmt: skip
     """Reconstruct a measurement, and print a summary of the result."""
     from medscore.reconstruction.run import choose_method
@@ -195,8 +200,9 @@ def _one(
     method = choose_method(**settings)
     with sampling_bar(output.name) as show:
         outcome = reconstruct_file(
-            measurement, output, method, reference=reference, choice=choice, window=window,
-            hdf5=hdf5, keep_identity=keep_identity, image=image, on_step=show,
+            measurement, output, method, reference=reference, choice=outputs.choice,
+            window=outputs.window, hdf5=outputs.hdf5, keep_identity=keep_identity,
+            image=outputs.image, metal=outputs.metal, on_step=show,
         )  # fmt: skip
     r = outcome.reconstruction
     for note in r.notes:

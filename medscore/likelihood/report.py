@@ -24,7 +24,8 @@ from medscore.io.weights import weights_hash
 from medscore.likelihood.assessment import ImageLikelihood, assess_image, make_dequantization
 from medscore.likelihood.dequantization import DequantizationFlow
 from medscore.likelihood.dequantizer import DEQUANTIZER
-from medscore.likelihood.inputs import Files, check_limit, read_images
+from medscore.likelihood.fitting import fit_tests
+from medscore.likelihood.inputs import Files, ImageSet, check_limit, read_images
 from medscore.likelihood.settings import METHODS, LikelihoodSettings
 from medscore.likelihood.typicality import (
     Typical,
@@ -34,9 +35,11 @@ from medscore.likelihood.typicality import (
     warning,
     write_typical,
 )
+from medscore.likelihood.unusual import ImageTest, Judgement, judge, words_of
 from medscore.priors.any_size import any_size
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.priors.network import NetworkPrior
 from medscore.registry.checks import resolve_device
 from medscore.white_noise import derive_seed
 
@@ -58,6 +61,7 @@ class Assessment:
             prior has no such statistics.
         provenance: what was computed, as JSON values.
         notes: what was done to fit the images to the prior's grid, one sentence each.
+        unusual: what the tests of contrast and residuals warn of, patient by patient.
         typical: statistics of these images, where they were requested.
         typical_file: the file they were written to.
     """
@@ -70,6 +74,7 @@ class Assessment:
     z: Tensor | None
     provenance: dict[str, Any]
     notes: tuple[str, ...] = ()
+    unusual: tuple[str, ...] = ()
     typical: Typical | None = None
     typical_file: Path | None = None
 
@@ -175,6 +180,10 @@ def assess_images(
     chosen = resolve_device(device)
     network = any_size(load_prior(file, device=chosen), (found.x.shape[-2], found.x.shape[-1]))
     with_z = typical or known is not None
+    tests: tuple[ImageTest, ...] = ()
+    if typical and contract.channels == 1:
+        patients = [group or label for group, label in zip(found.groups, found.labels, strict=True)]
+        tests = fit_tests(network, contract.quantity, found.x.to(chosen), patients)
 
     def work(index: int) -> Item:
         x = found.x[index : index + 1].to(chosen)
@@ -193,6 +202,7 @@ def assess_images(
         )  # fmt: skip
         rows = tuple(ImageLikelihood(**item.record) for item in items)
         bound = torch.tensor([row.typical or 0.0 for row in rows])
+        judgements = {} if known is None else _by_patient(known.tests, network, found, chosen)
         result = Assessment(
             images=rows, names=found.names, patients=found.patients, labels=found.labels,
             groups=found.groups,
@@ -207,10 +217,19 @@ def assess_images(
                 "dequantization": _dequantization(noise, dequantizer),
                 "allow_mismatch": allow_mismatch,
                 "notes": list(found.notes),
+                "typicality": {
+                    name: [judgement.record() for judgement in of_patient]
+                    for name, of_patient in judgements.items()
+                },
                 "seconds": sum(row.seconds for row in rows),
             },
             notes=found.notes,
-            typical=_statistics(bound, sha256) if typical else None,
+            unusual=tuple(
+                f"{name or 'images'}: {word}"
+                for name, of_patient in judgements.items()
+                for word in words_of(of_patient)
+            ),
+            typical=_statistics(bound, sha256, tests) if typical else None,
             typical_file=beside(file) if typical else None,
         )  # fmt: skip
         if unfinished is not None:
@@ -251,8 +270,21 @@ def _dequantization(noise: DequantizationFlow | None, dequantizer: str | Path | 
     return "uniform" if dequantizer is None else f"sha256 {DEQUANTIZER.read(dequantizer).sha256}"
 
 
-def _statistics(values: Tensor, sha256: str) -> Typical:
+def _by_patient(
+    tests: Sequence[ImageTest], prior: NetworkPrior, found: ImageSet, device: str
+) -> dict[str, tuple[Judgement, ...]]:
+    """What the tests say about the images of each patient, by what outputs call the patient."""
+    contract = prior.contract
+    if not tests or contract is None:
+        return {}
+    of = {name: [i for i, g in enumerate(found.groups) if g == name] for name in found.groups}
+    return {
+        name: judge(tests, prior, contract, found.x[rows].to(device)) for name, rows in of.items()
+    }
+
+
+def _statistics(values: Tensor, sha256: str, tests: tuple[ImageTest, ...]) -> Typical:
     try:
-        return Typical.of(values, sha256)
+        return Typical.of(values, sha256).model_copy(update={"tests": tests})
     except ValueError as error:
         raise MedscoreError(f"`typical`: {error}", hint="give many different images") from error

@@ -30,6 +30,7 @@ from medscore.io.json_files import read_json
 from medscore.io.opening import is_there
 from medscore.io.specs import Strict, validated
 from medscore.likelihood.bound import denoising_draw
+from medscore.likelihood.unusual import ImageTest, Judgement, judge
 from medscore.priors.base import Prior
 from medscore.priors.network import NetworkPrior
 from medscore.types import Images, Times
@@ -50,12 +51,14 @@ class Typical(Strict):
         mean: mean over the images.
         deviation: standard deviation over the images.
         count: number of images.
+        tests: further tests (:mod:`medscore.likelihood.unusual`), fitted to training images.
     """
 
     prior: str
     mean: float
     deviation: float = Field(gt=0)
     count: int = Field(ge=2)
+    tests: tuple[ImageTest, ...] = ()
 
     @staticmethod
     def of(values: Times, prior: str) -> Typical:
@@ -131,6 +134,21 @@ def z_scores(
     """
     x = network_range(values, contract).to(next(prior.parameters()).device)
     return typical.z(nats_per_dim(prior, x).cpu())
+
+
+def judged(
+    typical: Typical, prior: NetworkPrior, contract: ImageDomain, values: NDArray[np.float32]
+) -> tuple[Judgement, ...]:
+    """What the further tests say about the slices of one scan.
+
+    Args:
+        typical: statistics of the prior.
+        prior: the prior.
+        contract: its data contract.
+        values: slices (n, H, W) in HU or as magnitudes.
+    """
+    x = network_range(values, contract).to(next(prior.parameters()).device)
+    return judge(typical.tests, prior, contract, x)
 
 
 def warning(z: Times) -> str | None:

@@ -45,6 +45,8 @@ class Measurement:
         affine: (4, 4) map from voxel (column, row, slice) to RAS mm, of the image to reconstruct.
         source: provenance of the image or raw data.
         file_sha256: hash of the measurement file that it was read from, else empty.
+        metal: HU (slices, H, W) of the scanner's own image in metal implants whose rays are left
+            out, NaN elsewhere; ``None`` without implants.
     """
 
     data: NDArray[np.float32] | NDArray[np.complex64]
@@ -57,6 +59,7 @@ class Measurement:
     affine: NDArray[np.float64]
     source: Source
     file_sha256: str = ""
+    metal: NDArray[np.float32] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -69,6 +72,11 @@ class Measurement:
         """Distance between columns and between rows of the image in mm."""
         column, row = np.linalg.norm(self.affine[:3, :2], axis=0)
         return float(column), float(row)
+
+    @property
+    def metal_mask(self) -> NDArray[np.bool_] | None:
+        """The pixels (slices, H, W) of metal implants; ``None`` without implants."""
+        return None if self.metal is None else ~np.isnan(self.metal)
 
 
 def parts(operator: Operator) -> Iterator[Operator]:
@@ -120,6 +128,7 @@ def check_measurement(m: Measurement, fault: Fault) -> None:
     _check_affine(m, fault)
     if m.source.position not in ("", *POSITIONS):
         raise fault(f"geometry@position is {m.source.position[:20]!r}, which is no position")
+    _check_metal(m, fault)
     for name, uid in m.source.uids.items():
         if not is_valid(uid):
             raise fault(f"geometry/uids/{name} is {uid[:70]!r}, which is not a DICOM UID")
@@ -157,6 +166,22 @@ def _check_affine(m: Measurement, fault: Fault) -> None:
     pixel = pixel_of(m.operator)
     if pixel is not None and not np.allclose(m.spacing, pixel, 2e-3):
         raise fault(f"geometry/affine does not have pixels of {pixel:g} mm")
+
+
+def _check_metal(m: Measurement, fault: Fault) -> None:
+    if m.metal is None:
+        return
+    if m.modality != "CT":
+        raise fault(f"metal holds HU, but the modality is {m.modality}")
+    if m.metal.shape != (len(m.data), *m.size) or m.metal.dtype != np.float32:
+        raise fault(
+            f"metal is {m.metal.dtype} of shape {m.metal.shape}, expected float32 of shape "
+            f"{(len(m.data), *m.size)}"
+        )
+    if np.isinf(m.metal).any():
+        raise fault("metal holds infinity")
+    if np.isnan(m.metal).all():
+        raise fault("metal is NaN in every pixel: there is none")
 
 
 def _check_data(m: Measurement, fault: Fault) -> None:

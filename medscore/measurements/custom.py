@@ -25,7 +25,12 @@ from medscore.measurements.noise_model import noise_model
 from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
 
-NAMES = {"data": "`data`", "image_unit": "`image_unit`", "geometry/affine": "`affine`"}
+NAMES = {
+    "data": "`data`",
+    "metal": "`metal`",
+    "image_unit": "`image_unit`",
+    "geometry/affine": "`affine`",
+}
 """Arguments by the names of the fields of a file."""
 
 
@@ -38,6 +43,7 @@ def make_measurement(
     affine: NDArray[np.float64] | None = None,
     noise: str = "none",
     task: str = "custom",
+    metal: NDArray[np.floating] | None = None,
 ) -> Measurement:
     """Combine data with the operator that measured them, for :func:`medscore.reconstruct`.
 
@@ -53,6 +59,8 @@ def make_measurement(
         noise: noise of the data: "none", "gaussian:STD", "poisson:PHOTONS", or "unknown" to
             estimate it.
         task: name for the provenance.
+        metal: HU (slices, H, W) of the scanner's own image in metal implants, NaN elsewhere; they
+            are put back into the reconstruction.
 
     Raises:
         MedscoreError: an unknown unit or noise model, or data, operator, unit and geometry that do
@@ -71,6 +79,7 @@ def make_measurement(
         noise=noise,
         affine=_affine(operator, spacing_mm, affine),
         source=Source("array", hashlib.sha256(values.tobytes()).hexdigest()),
+        metal=None if metal is None else np.asarray(metal, dtype=np.float32),
     )
     check_measurement(made, _fault)
     if isinstance(operator, Radon) and image_unit == ATTENUATION:

@@ -87,18 +87,18 @@ def from_metal_image(
     full = sparse_view(size, volume.spacing[0], full_grid(1, size))
     data = np.zeros((len(volume.values), 1, *full.grid_shape), dtype=np.float32)
     masks = torch.zeros(data.shape, dtype=torch.bool)
-    found = 0
+    shown = np.full(volume.values.shape, math.nan, dtype=np.float32)
     for index, image in enumerate(volume.values):
         hu = torch.from_numpy(image).float()[None, None]
         metal = estimate_metal(hu, threshold=threshold)
-        found += int(metal.sum())
+        shown[index] = torch.where(metal, hu, math.nan)[0, 0].numpy()
         try:
             trace = metal_trace(metal, full.geometry, margin=margin)
             masks[index] = without_metal(full.diagonal, trace)[0]
         except ValueError as error:
             raise MedscoreError(str(error), where=where, hint="increase `metal`") from error
         data[index] = (full.forward(hu_to_mu(hu)) * masks[index])[0].numpy()
-    if not found:
+    if np.isnan(shown).all():
         raise MedscoreError(
             f"no pixel is brighter than {threshold:g} HU: there is no metal",
             where=where,
@@ -114,6 +114,7 @@ def from_metal_image(
         noise="estimate:uniform",
         affine=volume.affine,
         source=volume.source,
+        metal=shown,
     )
 
 

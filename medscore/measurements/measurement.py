@@ -8,6 +8,8 @@ the rest (:func:`medscore.io.hdf5.sealed`)::
     data         (slices, channel or coil, *grid) float32 or complex64, zero where nothing was
                  measured
     operator     attribute kind, and its arguments (medscore.operators.store)
+    metal        (slices, H, W) float32, of patients with implants: HU of the scanner's own image
+                 in the metal, NaN elsewhere
     geometry     attribute kind, and perhaps position (of the patient in the scanner); affine
                  (4, 4); uids/ attributes; instances (slices,); taken/ attributes resample, accept
                  and perhaps channel, and of arrays spacing, slices and array: what was read of the
@@ -94,6 +96,8 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
         if m.mu_water is not None:
             file.attrs["mu_water_per_mm"] = m.mu_water
         file.create_dataset("data", data=m.data, compression="gzip", shuffle=True)
+        if m.metal is not None:
+            file.create_dataset("metal", data=m.metal, compression="gzip", shuffle=True)
         try:
             store.write(file.create_group("operator"), m.operator)
         except ValueError as error:  # an operator made of functions
@@ -186,6 +190,7 @@ def _parse(path: Path, file: Any) -> Measurement:
             position=str(geometry.attrs.get("position", "")),
             taken=_taken(member(geometry, "taken").attrs) if "taken" in geometry else WHOLE,
         ),
+        metal=array(member(file, "metal"), "f") if "metal" in file else None,
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreError
+from medscore.hounsfield import mu_to_hu
 from medscore.measurements.choices import Choices, Grid, Scan
 from medscore.measurements.measurement import ATTENUATION
 from medscore.operators.ct.geometry import ParallelBeam
@@ -69,7 +70,12 @@ def metal_scan(full: Radon, c: Choices) -> Scan:
         y, _ = scan(hu, generator, photons)
         return operator.mask(y) * y
 
-    return Scan(operator, ATTENUATION, measure, noise="estimate:uniform")
+    def with_metal(hu: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        y, _ = scan(hu, generator, photons)
+        affected = mu_to_hu(full.fbp(full.mask(y) * y))
+        return operator.mask(y) * y, torch.where(shares > 0, affected, math.nan)
+
+    return Scan(operator, ATTENUATION, measure, "estimate:uniform", with_metal)
 
 
 def implants(size: int, spacing: float, c: Choices) -> Tensor:

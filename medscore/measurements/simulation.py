@@ -70,9 +70,15 @@ def simulate_scan(
     column, row, _ = image.spacing
     scan = TASKS[task](Grid(rows, columns, column, image.modality, row), chosen)
     data: NDArray[Any] | None = None
+    metal = None if scan.with_metal is None else np.empty(image.values.shape, np.float32)
     for index, slice_ in enumerate(image.values):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
-        y = scan.measure(torch.from_numpy(slice_).float()[None, None], generator)
+        truth = torch.from_numpy(slice_).float()[None, None]
+        if metal is None or scan.with_metal is None:
+            y = scan.measure(truth, generator)
+        else:
+            y, shown = scan.with_metal(truth, generator)
+            metal[index] = shown[0, 0].numpy()
         if data is None:
             data = np.empty((len(image.values), *y.shape[1:]), dtype=y.numpy().dtype)
         data[index] = y[0].numpy()
@@ -89,6 +95,7 @@ def simulate_scan(
         noise=scan.noise or noise_name,
         affine=image.affine,
         source=image.source,
+        metal=metal,
     )
 
 

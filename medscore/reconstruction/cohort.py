@@ -105,12 +105,14 @@ class Outputs:
         window: values that preview.png shows black and white; by default by modality.
         hdf5: whether to write all samples to samples.h5 as well.
         image: name of a further file with the reconstruction, in the format of its ending.
+        metal: whether metal whose rays are left out is put back.
     """
 
     choice: ReferenceChoice = RECORDED
     window: tuple[float, float] | None = None
     hdf5: bool = False
     image: str | None = None
+    metal: bool = True
 
 
 PLAIN: Outputs = Outputs()
@@ -195,7 +197,7 @@ def solve_case(case: Case, folder: Path, settings: Mapping[str, Any], outputs: O
             reconstruct_file(
                 case.path, target, choose_method(**settings), reference=case.reference,
                 choice=outputs.choice, window=outputs.window, hdf5=outputs.hdf5,
-                image=outputs.image,
+                image=outputs.image, metal=outputs.metal,
             )  # fmt: skip
         return _line(case.name, target)
     except WriteError:

@@ -200,6 +200,7 @@ def of_measurement(m: Measurement, contracts: Contracts) -> Report:
         "data": f"{' x '.join(map(str, m.data.shape))} {m.data.dtype}",
         "values": f"magnitudes up to {size.max():g}, of images in {m.image_unit}",
         "image": f"{columns} x {rows} pixels of {x:.4g} x {y:.4g} mm",
+        **({} if m.metal_mask is None else {"metal": f"{int(m.metal_mask.sum())} pixels"}),
         "noise": m.noise,
         "source sha256": m.source.sha256,
     }

@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
 from medscore.metrics.card import Card, card
 from medscore.metrics.image_quality import CT_CONVENTION, Convention, Quality, average, qualities
+from medscore.reconstruction.metal import in_place
 from medscore.reconstruction.preview import picture
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.samples_file import write_samples
@@ -87,7 +88,12 @@ class Outcome:
 
     @property
     def convention(self) -> Convention:
-        """The convention of the metrics: HU in a fixed range, magnitudes in the reference's."""
+        """The convention of the metrics: HU in a fixed range, magnitudes in the reference's.
+
+        Metal is left out, because the reference may be an image without it.
+        """
+        if self.measurement.metal is not None:
+            return replace(CT_CONVENTION, without_metal=True)
         if self.measurement.modality == "CT" or self.reference is None:
             return CT_CONVENTION
         return Convention(0.0, float(self.reference.max()), "(brightest of the reference)")
@@ -123,7 +129,7 @@ class Outcome:
             fill = fill_of(self.measurement.modality)
             images[BOUND] = r.fit.undo(r.fit.apply(self.reference, fill), fill)
         return {
-            method: qualities(image, self.reference, self.convention)
+            method: qualities(image, self.reference, self.convention, self.measurement.metal_mask)
             for method, image in images.items()
         }
 
@@ -167,6 +173,8 @@ def write_outputs(
     write_nifti(folder / DEFAULT, r.mean, m.affine)
     if image not in (None, DEFAULT):
         write_image(folder / str(image), r.mean, m.affine, m.modality)
+    if m.metal_mask is not None:
+        write_nifti(folder / "metal.nii.gz", m.metal_mask.astype(np.float32), m.affine)
     if r.samples.shape[1] > 1:
         write_nifti(folder / "std.nii.gz", r.std, m.affine)
         (folder / "samples").mkdir()
@@ -233,7 +241,7 @@ def preview(outcome: Outcome) -> Image.Image:
     """
     r, m = outcome.reconstruction, outcome.measurement
     name, image = outcome.classical
-    columns: dict[str, NDArray[np.floating]] = {name: image, "medscore": r.mean}
+    columns: dict[str, NDArray[np.floating]] = {name: in_place(image, r), "medscore": r.mean}
     if outcome.reference is not None:
         columns["reference"] = outcome.reference
     return picture(

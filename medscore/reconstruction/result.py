@@ -30,7 +30,7 @@ class Reconstruction:
         measurement: the data that were reconstructed.
         record: method, settings and prior, for provenance.json.
         warnings: warnings about the result.
-        notes: what was done to the grid, one sentence each.
+        notes: what was done to the grid or to the result, one sentence each.
         fit: fit of the image to the grid on which the samples were drawn, if it is another one.
 
     Raises:
@@ -66,13 +66,27 @@ class Reconstruction:
     def mean(self) -> NDArray[np.float32]:
         """The mean over the samples (slices, H, W), which is the reconstruction."""
         mean: NDArray[np.float32] = self.samples.mean(axis=1)
+        if (metal := self.measurement.metal_mask) is not None:
+            equal = metal & self._equal
+            mean[equal] = self.samples[:, 0][equal]  # exactly, which the mean is not
         return mean
 
     @property
     def std(self) -> NDArray[np.float32]:
-        """The standard deviation over the samples (slices, H, W); it needs at least two."""
+        """The standard deviation over the samples (slices, H, W); it needs at least two.
+
+        It is 0 in metal that was put back, of which the samples say nothing.
+        """
         deviation: NDArray[np.float32] = self.samples.std(axis=1, ddof=1)
+        if (metal := self.measurement.metal_mask) is not None:
+            deviation[metal & self._equal] = 0
         return deviation
+
+    @property
+    def _equal(self) -> NDArray[np.bool_]:
+        """Pixels (slices, H, W) in which all samples are equal."""
+        equal: NDArray[np.bool_] = (self.samples == self.samples[:, :1]).all(axis=1)
+        return equal
 
 
 Solve = Callable[[Measurement], Reconstruction]

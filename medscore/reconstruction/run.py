@@ -17,6 +17,7 @@ from medscore.io.locks import lock_beside, run_lock
 from medscore.measurements.measurement import Measurement, read_measurement
 from medscore.priors.base import Prior
 from medscore.reconstruction.baselines.build import baseline
+from medscore.reconstruction.metal import with_metal
 from medscore.reconstruction.method import Method, Run
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.sampling import Sampling
@@ -41,6 +42,7 @@ def reconstruct(
     noise: str | float | Tensor | None = None,
     parameters: Mapping[str, Any] | Sequence[str] = (),
     precision: str | None = None,
+    metal: bool = True,
     seed: int = 0,
     batch_size: int = 8,
     device: str = "cpu",
@@ -69,6 +71,8 @@ def reconstruct(
             baseline ``{"weight": 1e-4}``.
         precision: "float32", "bf16" for autocast of the network, or "auto" for the faster one if
             it changes the images little; by default the preset's.
+        metal: whether metal whose rays are left out is put back into the result, with the HU of
+            the scanner's own image.
         seed: seed of all random draws.
         batch_size: number of samples that are processed together; the result does not depend on it.
         device: auto, cpu or cuda.
@@ -94,12 +98,12 @@ def reconstruct(
     )  # fmt: skip
     run = Run(where) if on_step is None else Run(where, on_step)
     if state is None:
-        return chosen.reconstruct(measurement, run)
+        return with_metal(chosen.reconstruct(measurement, run), metal=metal)
     folder = Path(state)
     with run_lock(lock_beside(folder), folder):
         found = chosen.reconstruct(measurement, replace(run, state=folder))
         forget([folder])
-    return found
+    return with_metal(found, metal=metal)
 
 
 def choose_method(

@@ -3,6 +3,7 @@
 attributes   format, modality, unit, task, seed, medscore
 samples      (slices, samples, H, W) float32, a chunk for each image
 mean, std    (slices, H, W) float32; std from two samples on
+metal        (slices, H, W) uint8, of patients with implants: 1 in metal
 affine       (4, 4), voxel (column, row, slice) to RAS mm
 """
 
@@ -50,5 +51,7 @@ def write_samples(
         file.create_dataset("mean", data=r.mean)
         if r.samples.shape[1] > 1:
             file.create_dataset("std", data=r.std)
+        if m.metal_mask is not None:
+            file.create_dataset("metal", data=m.metal_mask.astype("u1"), compression="gzip")
         file.create_dataset("affine", data=m.affine)
     atomic_write(path, buffer.getvalue())

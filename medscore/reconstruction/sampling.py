@@ -20,7 +20,8 @@ from medscore.engine.items import fingerprint_of
 from medscore.engine.precision import settle
 from medscore.engine.resume import resumable
 from medscore.errors import MedscoreError
-from medscore.likelihood.typicality import read_typical, warning, z_scores
+from medscore.likelihood.typicality import judged, read_typical, warning, z_scores
+from medscore.likelihood.unusual import Judgement, words_of
 from medscore.measurements.measurement import Measurement
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path, shipped_priors
@@ -113,7 +114,7 @@ class Sampling(Method):
             plan = replace(plan, state=run.state, fingerprint=own, note=note)
         with resumable(run.state):
             found = sample_posterior(measurement, prior, domain, plan, run.on_step, grid.fit)
-        z = _typicality(prior, domain, found)
+        z, judgements = _typicality(prior, domain, found)
         record = {
             "method": "posterior sampling",
             "settings": {**self._with(used.name).record(), "device": device},
@@ -123,10 +124,11 @@ class Sampling(Method):
             "prior": {"name": domain.name, "sha256": sha256},
             "final_exact_step": noise_std is None,
             "z": None if z is None else [round(value, 2) for value in z.tolist()],
+            "typicality": [judgement.record() for judgement in judgements],
         }
         said = None if z is None else warning(z)
-        found = replace(found, record=record, warnings=() if said is None else (said,))
-        return grid.onto_measurement(found)
+        warnings = (*(() if said is None else (said,)), *words_of(judgements))
+        return grid.onto_measurement(replace(found, record=record, warnings=warnings))
 
     def plan(self, prior: Prior, noise_std: Tensor | None, device: str = "cpu") -> Plan:
         """The sampling plan on a prior.
@@ -230,12 +232,19 @@ def _described(given: Any) -> str | float | Mapping[str, Any]:
     return name if isinstance(name, str) else repr(given)
 
 
-def _typicality(prior: Prior, domain: ImageDomain, found: Reconstruction) -> Tensor | None:
-    """The z scores of the first samples relative to the prior's validation images, if known."""
+def _typicality(
+    prior: Prior, domain: ImageDomain, found: Reconstruction
+) -> tuple[Tensor | None, tuple[Judgement, ...]]:
+    """What is known of the first samples: z relative to the prior's validation images, and what
+    the tests of contrast and residuals say.
+    """
     if not isinstance(prior, NetworkPrior) or prior.file is None:
-        return None
+        return None, ()
     typical = read_typical(prior.file, prior.sha256)
-    return None if typical is None else z_scores(typical, prior, domain, found.samples[:, 0])
+    if typical is None:
+        return None, ()
+    first = found.samples[:, 0]
+    return z_scores(typical, prior, domain, first), judged(typical, prior, domain, first)
 
 
 @lru_cache(maxsize=4)

@@ -12,6 +12,7 @@ from medscore.errors import MedscoreError
 from medscore.io.files import atomic_folder, check_absent
 from medscore.measurements.measurement import Measurement, read_measurement
 from medscore.reconstruction.baselines.classical import classical
+from medscore.reconstruction.metal import with_metal
 from medscore.reconstruction.method import Method, Run
 from medscore.reconstruction.outputs import Outcome, check_image, write_outputs
 from medscore.reconstruction.reference import (
@@ -37,7 +38,8 @@ def save(
     """Write a reconstruction into a new folder, completely or not at all.
 
     The folder contains recon.nii.gz, preview.png and provenance.json; std.nii.gz and samples/ for
-    two or more samples; a DICOM series if the source was DICOM; and metrics.json with a reference.
+    two or more samples; metal.nii.gz, the mask of metal, if the patient has implants; a DICOM
+    series if the source was DICOM; and metrics.json with a reference.
 
     Args:
         result: the reconstruction.
@@ -84,6 +86,7 @@ def reconstruct_file(
     hdf5: bool = False,
     keep_identity: str | Path | None = None,
     image: str | None = None,
+    metal: bool = True,
     keep_state: bool = True,
     on_step: Callable[[StepInfo], None] | None = None,
 ) -> Outcome:
@@ -99,6 +102,7 @@ def reconstruct_file(
         hdf5: as for :func:`save`.
         keep_identity: as for :func:`save`.
         image: as for :func:`save`.
+        metal: whether metal whose rays are left out is put back, as :func:`reconstruct` does.
         keep_state: whether an interrupted run keeps its state beside ``folder``.
         on_step: called after every sampling step.
 
@@ -121,7 +125,7 @@ def reconstruct_file(
         names = {"measurement_file": path.name, "source_file": Path(keep_identity).name}
         record = {**record, **names}
     with atomic_folder(target, states) as unfinished:
-        result = method.reconstruct(m, run)
+        result = with_metal(method.reconstruct(m, run), metal=metal)
         outcome = Outcome(result, classical(m), truth, window)
         write_outputs(unfinished, outcome, record, hdf5=hdf5, identity=patient, image=image)
     return outcome

@@ -380,7 +380,22 @@ def test_an_image_with_metal_becomes_its_sinogram_without_the_trace(
     assert mask[1].all()
     assert found.noise == "estimate:uniform"
     args = ("--prior", prior, "--steps", 4, "--device", "cpu", "-o", tmp_path / "out")
-    done("recon", tmp_path / "m.h5", *args, "--noise", "gaussian:0.05")
+    said = done("recon", tmp_path / "m.h5", *args, "--noise", "gaussian:0.05").err
+    assert "note: metal: 4 pixels in 1 of 2 slice(s)" in " ".join(said.split())
+    recon = read_nifti(tmp_path / "out" / "recon.nii.gz").values
+    np.testing.assert_array_equal(recon > 2500, read_nifti(tmp_path / "out/metal.nii.gz").values)
+    np.testing.assert_array_equal(recon[hu > 2500], 6000)
+
+
+def test_the_option_without_metal_leaves_it_out(done: Command, scan: Path, tmp_path: Path) -> None:
+    loaded = nib.load(scan)
+    values = np.asarray(loaded.dataobj).copy()
+    values[20:22, 18:20] = 6000.0
+    nib.save(nib.Nifti1Image(values, loaded.affine), tmp_path / "metal.nii")
+    done("measure", tmp_path / "metal.nii", "-o", tmp_path / "m.h5")
+    args = ("--baseline", "li", "--without-metal", "-o", tmp_path / "out")
+    assert "filled in" in done("recon", tmp_path / "m.h5", *args).err
+    assert read_nifti(tmp_path / "out" / "recon.nii.gz").values.max() < 2500
 
 
 def test_an_image_without_metal_is_refused(refused: Command, scan: Path, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_every_task_is_measured_looked_at_and_reconstructed(
     assert record["final_exact_step"] == (task not in ("mar", "sparse-mar"))
     names = {"mar": "LI", "sparse-mar": "LI", "sparse-ct": "FBP", "limited-angle": "FBP"}
     rows = json.loads((out / "metrics.json").read_text())["rows"]
+    assert (out / "metal.nii.gz").is_file() == ("mar" in task)
     assert rows[0]["method"] == names.get(task, "zero-filled")
     assert read_nifti(out / "recon.nii.gz").values.shape == (2, 32, 32)
 

@@ -79,9 +79,9 @@ def test_one_slice_reads_back_in_place(values: NDArray[np.float32], tmp_path: Pa
 
 
 def test_values_beyond_the_stored_range_are_clipped_not_wrapped(tmp_path: Path) -> None:
-    extreme = np.array([[[-5000.0, 90000.0], [0.0, 1.0]]], np.float32)
+    extreme = np.array([[[-5000.0, 1e6], [0.0, 1.0]]], np.float32)
     found = read_dicom(_write(tmp_path / "clip", extreme)).values[0, 0]
-    np.testing.assert_allclose(found, (-1024, 64511), atol=1e-3)
+    np.testing.assert_allclose(found, (-1024, 326651), atol=1e-3)
 
 
 @pytest.mark.parametrize(("largest", "step"), [(5529, 0.1), (8000, 0.2), (31000, 0.5), (64000, 1)])
@@ -183,3 +183,15 @@ def test_no_patient_identity_gets_out(write_slice: Callable[..., Path], tmp_path
 def test_spacing_is_not_passed_off_as_thickness(headers: list[pydicom.Dataset]) -> None:
     assert headers[0].SliceThickness is None
     assert headers[0].SpacingBetweenSlices == pytest.approx(2.8)
+
+
+@pytest.mark.parametrize(
+    ("top", "step"), [(3000.0, 0.1), (5529.0, 0.1), (8000.0, 0.2), (20_000.0, 0.5), (6e4, 1.0)]
+)
+def test_metal_is_stored_in_the_finest_step_that_holds_it(
+    tmp_path: Path, top: float, step: float
+) -> None:
+    found = _write(tmp_path / "metal", np.array([[[-1000.0, top], [40.3, 1.0]]], np.float32))
+    assert pydicom.dcmread(found / "0001.dcm").RescaleSlope == step
+    written = read_dicom(found).values[0]
+    np.testing.assert_allclose(written, [[-1000, top], [40.3, 1]], atol=step / 2 + 1e-3)
