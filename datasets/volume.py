@@ -14,6 +14,9 @@ from medscore.errors import MedscoreError
 AIR = -1000.0
 """CT number of air in HU. Nothing attenuates less, so lower CT values are padding."""
 
+POSITIONS = ("HFP", "HFS", "HFDR", "HFDL", "FFDR", "FFDL", "FFP", "FFS")
+"""Head or feet first, and prone, supine or on the right or left side (DICOM PS3.3 C.7.3.1.1.2)."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -22,12 +25,13 @@ class Source:
     Attributes:
         kind: "dicom", "nifti", "kspace", "projections" or "array".
         sha256: hash of the file bytes.
-        uids: DICOM identifiers by keyword (study, series, frame of reference), if any.
+        uids: DICOM identifiers by keyword (study, series, frame of reference, class), if any.
         instances: SOPInstanceUID of each slice, if any.
         notes: what the reader noticed or changed, one sentence each.
         kinds: what the images are if not the magnitudes or CT numbers of slices
             (:data:`medscore.datasets.dicom.kinds.KINDS`).
         taken: what was read of the file; the series is among the identifiers.
+        position: how the patient lay in the scanner, one of ``POSITIONS``, if it is known.
     """
 
     kind: str
@@ -37,6 +41,7 @@ class Source:
     notes: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     taken: Selection = WHOLE
+    position: str = ""
 
 
 @dataclass(frozen=True)

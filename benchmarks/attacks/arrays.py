@@ -63,7 +63,7 @@ def altered(content: bytes, rng: np.random.Generator) -> bytes:
     if kind == 6:
         return _saved(_other_type(values, rng))
     if values.dtype.kind not in "fciu":
-        return _saved(values[:0])
+        return _saved(np.atleast_1d(values)[:0])
     filled = values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
     fill = rng.choice([np.nan, np.inf, 1e38, 1e-24, 1e20, 0.0, -1.0])
     places = rng.random(filled.shape) < rng.choice([0.01, 1.0])
@@ -75,10 +75,10 @@ def _other_type(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     flat = values.astype(str) if values.dtype.kind == "U" else values
     makers = (
         lambda: flat.astype(np.int8) if flat.dtype.kind in "fiu" else flat,
-        lambda: flat.astype(str), lambda: flat.astype(object), lambda: flat[:0],
+        lambda: flat.astype(str), lambda: flat.astype(object), lambda: np.atleast_1d(flat)[:0],
         lambda: flat.ravel(),
         lambda: flat[None, None], lambda: flat.T, lambda: np.asfortranarray(flat),
-        lambda: flat[..., :1],
+        lambda: np.atleast_1d(flat)[..., :1],
         lambda: np.zeros(flat.shape, "M8[s]"), lambda: np.zeros(flat.shape, "f2"),
         lambda: np.zeros(flat.shape, ">f8"), lambda: np.zeros(flat.shape, [("a", "f4")]),
         lambda: np.array(1.0), lambda: np.zeros((3, 0)), lambda: np.zeros((1, 1, 1), np.longdouble),

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from medscore.datasets.collections.patients import pseudonym
 from medscore.datasets.collections.public import Images
-from medscore.datasets.collections.slices import CONTENT, read_archive
+from medscore.datasets.collections.slices import CONTENT, is_archive, read_archive
 from medscore.datasets.collections.sources import find_images, log_notes
 from medscore.datasets.fit import Fit, fit, reduce
+from medscore.datasets.formats.arrays import is_array_file
 from medscore.datasets.load import read_scan, valid_image
 from medscore.datasets.selection import WHOLE, Selection, refuse_choices
 from medscore.datasets.volume import (
@@ -96,27 +98,41 @@ def read_cohort(
     """
     root = Path(root)
     cases: list[Case] = []
-    names, labels, groups = dict[str, str](), dict[str, str](), dict[str, str]()
+    patients: list[str] = []
+    labels = dict[str, str]()
     noted: list[tuple[str, str]] = []
-    found = find_images(patterns, root)
+    found = find_images(patterns, root, series=chosen.series)
     _check_spacing(found, spacing_mm)
     for images in found:
         for path, part in _parts(images, modality, spacing_mm, chosen):
             noted += [(images.name, note) for note in part.volume.source.notes]
             on_grid = _on_grid(part.volume, size, pixel_mm, path, on_fit)
-            patient = _readable(names, part.patient, part.name)
             label = _readable(labels, str(path), part.label)
-            group = _readable(groups, part.patient, part.group)
             for number in range(len(on_grid.values)):
                 one = on_grid.select(number, number + 1)
                 if _has_content(one):
                     place = f"#{part.first + number}"
                     name = _relative(path, root) + place
-                    cases.append(Case(name, patient, one, label + place, group))
+                    cases.append(Case(name, part.name, one, label + place, part.group))
+                    patients.append(pseudonym(part.patient))
+    cases = _with_patients(cases, patients)
     log_notes(dict.fromkeys(noted))
     if not cases:
         raise MedscoreError("no slice has content", where=root, hint="check the data")
     return [cases[i] for i in equally_spaced(len(cases), limit)]
+
+
+def _with_patients(cases: Sequence[Case], patients: Sequence[str]) -> list[Case]:
+    """The slices with one name and one group for each patient, those of the first slice."""
+    names, groups = dict[str, str](), dict[str, str]()
+    return [
+        replace(
+            case,
+            patient=_readable(names, patient, case.patient),
+            group=_readable(groups, patient, case.group),
+        )
+        for case, patient in zip(cases, patients, strict=True)
+    ]
 
 
 def equally_spaced(count: int, limit: int | None) -> list[int]:
@@ -148,7 +164,10 @@ def _check_spacing(found: Sequence[Images], spacing_mm: float | None) -> None:
     """Refuse a spacing that no file needs."""
     if spacing_mm is None:
         return
-    archives = [images.files[0] for images in found if images.files[0].suffix == ".npz"]
+    first = [images.files[0] for images in found]
+    if any(is_array_file(path) and not is_archive(path) for path in first):
+        return  # their reader says if it is not needed
+    archives = [path for path in first if is_archive(path)]
     if not any(np.isnan(read_archive(path)[1]).any() for path in archives):
         raise MedscoreError(
             f"`spacing_mm` is {spacing_mm:g}, but every file states its pixel spacing",
@@ -160,9 +179,11 @@ def _parts(
     images: Images, modality: str, spacing_mm: float | None, chosen: Selection
 ) -> list[tuple[Path, _Part]]:
     path = images.files[0]
-    if path.suffix == ".npz":
+    if is_archive(path):
         refuse_choices(chosen, path)
         return [(path, part) for part in _archived(path, modality, spacing_mm)]
+    if spacing_mm is not None and is_array_file(path):
+        chosen = replace(chosen, spacing=(spacing_mm,) * 3)
     volumes = read_scan(images.files, modality=modality, **asdict(chosen))
     found = []
     for path, volume in zip(images.files, volumes, strict=True):

@@ -50,11 +50,14 @@ def load_slices(
     quantity: Quantity = "HU",
     chosen: Selection = WHOLE,
     cache: str | Path | None = None,
+    beside: Sequence[str] = (),
+    skip: bool = False,
 ) -> Slices:
     """Load every axial slice of the matching files, on a grid of ``side`` x ``side`` pixels.
 
     DICOM and NIfTI files are read by :func:`medscore.datasets.load.read_scan`. ``.npz`` archives
-    hold ``hu`` or ``image`` (n, H, W), ``patient`` (n,) and, if known, ``pixel_spacing_mm`` (n,).
+    of slices hold ``hu`` or ``image`` (n, H, W), ``patient`` (n,) and, if known,
+    ``pixel_spacing_mm`` (n,) or (n, 2).
     Values are mapped from [low, high] to [0, 1], and HU are clipped to it. The grid shows the whole
     slice in square pixels by area mean, with zeros around a slice that is not square or has fewer
     pixels (:mod:`medscore.datasets.fit`). Slices with next to no content are left out. Files are
@@ -69,6 +72,9 @@ def load_slices(
         quantity: "HU" for CT, "magnitude" for MR.
         chosen: what is read of files that hold more than one image, and the kinds that are used.
         cache: folder that keeps the slices (:mod:`medscore.datasets.collections.slice_cache`).
+        beside: patterns of other files that tell patients apart, see
+            :func:`medscore.datasets.collections.sources.find_images`.
+        skip: leave out what cannot be used, and log it, instead of refusing it.
 
     Raises:
         MedscoreError: no file matches, a file is unreadable, of another modality or smaller than
@@ -84,8 +90,8 @@ def load_slices(
         if cache is None
         else SliceCache(Path(cache), f"{side} {low} {high} {quantity} {chosen}")
     )
-    read = Lambda(_Read(side, low, high, quantity, chosen, kept), track_meta=False)
-    found = find_images(patterns, root)
+    read = Lambda(_Read(side, low, high, quantity, chosen, kept, skip), track_meta=False)
+    found = find_images(patterns, root, beside=beside, series=chosen.series, skip=skip)
     try:
         files = CacheDataset(found, read, num_workers=cores(), progress=False)
     except RuntimeError as error:
@@ -124,12 +130,19 @@ class _Read:
     quantity: Quantity
     chosen: Selection = WHOLE
     cache: SliceCache | None = None
+    skip: bool = False
 
     def __call__(self, images: Images) -> Slices:
-        if self.cache is None:
-            found = self.read(images)
-        else:
-            found = self.cache.get(images.patient, images.files, lambda: self.read(images))
+        try:
+            if self.cache is None:
+                found = self.read(images)
+            else:
+                found = self.cache.get(images.patient, images.files, lambda: self.read(images))
+        except MedscoreError as error:
+            if not self.skip:
+                raise
+            nothing = torch.zeros((0, self.side, self.side), dtype=torch.float16)
+            found = Slices(nothing, np.zeros(0), (), notes=(f"left out: {error.what}",))
         return replace(found, scans=(images.name,) * len(found.images))
 
     def read(self, source: Images) -> Slices:
@@ -181,9 +194,10 @@ class _RawSlices:
 
 def _raw_slices(source: Images, modality: str, chosen: Selection) -> _RawSlices:
     path = source.files[0]
-    if path.suffix in (".npz", ".h5"):
+    archive = is_archive(path)
+    if archive or path.suffix == ".h5":
         refuse_choices(chosen, path)
-    if path.suffix == ".npz":
+    if archive:
         return _RawSlices(*read_archive(path))
     if path.suffix == ".h5":
         values, spacing = read_targets(path)
@@ -230,6 +244,28 @@ def _in_own_units(images: Tensor, names: Sequence[str]) -> Tensor:
     return images / unit[:, None, None]
 
 
+def _one_of_each(spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One spacing for each slice, from those between rows and between columns (n, 2)."""
+    if spacing.shape[1] != 2 or not (np.abs(spacing[:, 0] / spacing[:, 1] - 1) < 0.05).all():
+        raise ValueError("pixels are not square")
+    return spacing[:, 1]
+
+
+def is_archive(path: Path) -> bool:
+    """True for an archive of slices, which states their patients; others are single images.
+
+    Args:
+        path: any file.
+
+    Raises:
+        MedscoreError: it is called .npz and is damaged.
+    """
+    if path.suffix != ".npz":
+        return False
+    with open_npz(path, "slices") as archive:
+        return "patient" in archive or not {"affine", "spacing"} & set(archive)
+
+
 def read_archive(
     path: str | Path,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
@@ -252,6 +288,7 @@ def read_archive(
         spacing = np.full(len(values), np.nan)
         if "pixel_spacing_mm" in archive:
             spacing = np.asarray(archive["pixel_spacing_mm"], dtype=np.float64)
+            spacing = _one_of_each(spacing) if spacing.ndim == 2 else spacing
         if values.ndim != 3 or spacing.shape != (len(values),) or len(names) != len(values):
             raise ValueError("images, spacings and patients differ in number")
         if not np.isfinite(values).all():

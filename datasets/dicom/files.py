@@ -10,8 +10,10 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from medscore.datasets.dicom.archive import unpacked
+from medscore.datasets.dicom.dicomdir import CLASS as INDEX, indexed_files
 from medscore.datasets.dicom.form import is_dicom, left_out, quiet, read_dataset
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, reading
 from medscore.io.opening import is_regular
 
 _IDENTITY = (
@@ -70,8 +72,14 @@ def listing(folder: Path) -> Listing:
     """Sort the files of a folder into DICOM and files that may be slices but cannot be read.
 
     Args:
-        folder: an existing folder.
+        folder: an existing folder, or an index (DICOMDIR), whose files are listed.
+
+    Raises:
+        MedscoreError: the index is damaged or names no file that is there.
     """
+    if not folder.is_dir():
+        indexed, missing = indexed_files(folder)
+        return Listing(tuple(indexed), missing)
     dicom: list[Path] = []
     others: list[Path] = []
     for path in _files(folder):
@@ -96,15 +104,15 @@ def list_series(folder: str | Path) -> list[Series]:
     Indexes (DICOMDIR) and files that are not DICOM are skipped; :func:`listing` names the latter.
 
     Args:
-        folder: an existing folder.
+        folder: an existing folder, zip archive or DICOMDIR.
 
     Raises:
         MedscoreError: there is no DICOM file, or one is damaged.
     """
-    files = listing(Path(folder))
     tags = list(_IDENTITY)
-    with quiet():
-        return described(scan(Path(folder), files, stop_before_pixels=True, specific_tags=tags))
+    with unpacked(Path(folder)) as place, quiet():
+        files = listing(place)
+        return described(scan(place, files, stop_before_pixels=True, specific_tags=tags))
 
 
 def described(members: Mapping[str, Sequence[tuple[Path, Dataset]]]) -> list[Series]:
@@ -134,9 +142,11 @@ def scan(folder: Path, files: Listing, **options: Any) -> dict[str, list[tuple[P
     found: dict[str, list[tuple[Path, Dataset]]] = {}
     for path in files.dicom:
         header = read_dataset(path, **options)
-        if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
-            continue  # a DICOMDIR
-        uid = str(header.get("SeriesInstanceUID", "") or "")
+        with reading("DICOM", path):
+            kind = header.file_meta.get("MediaStorageSOPClassUID")
+            uid = str(header.get("SeriesInstanceUID", "") or "")
+        if kind == INDEX:
+            continue
         if not uid:
             raise MedscoreError(
                 "has no SeriesInstanceUID, or is truncated", where=path, hint="export it again"
@@ -184,16 +194,17 @@ def choose(series: Sequence[Series], wanted: str | None, folder: Path) -> Series
 
 
 def _series(uid: str, members: Sequence[tuple[Path, Dataset]]) -> Series:
-    first = members[0][1]
-    number = first.get("SeriesNumber")
-    return Series(
-        uid=uid,
-        description=str(first.get("SeriesDescription", "") or ""),
-        modality=str(first.get("Modality", "unknown") or "unknown"),
-        number=-1 if number is None else int(number),
-        files=tuple(path for path, _ in members),
-        image=any("Rows" in header for _, header in members),
-    )
+    path, first = members[0]
+    with reading("DICOM", path):
+        number = first.get("SeriesNumber")
+        return Series(
+            uid=uid,
+            description=str(first.get("SeriesDescription", "") or ""),
+            modality=str(first.get("Modality", "unknown") or "unknown"),
+            number=-1 if number is None else int(number),
+            files=tuple(path for path, _ in members),
+            image=any("Rows" in header for _, header in members),
+        )
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -18,8 +18,9 @@ from pydicom.uid import (
 
 from medscore.datasets.volume import Source
 
-SLOPE, INTERCEPT = 0.1, -1024.0
-"""HU are stored in 16 bits, from -1024 to 5529.5 in steps of 0.1, and clipped to that range."""
+INTERCEPT, SLOPES = -1024.0, (0.1, 0.2, 0.5, 1.0)
+"""HU are stored in 16 bits from -1024 upwards, in the smallest of these steps that reaches the
+largest value: 5529.5 HU with the first, as metal has more. Values beyond are clipped."""
 
 CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage}
 
@@ -37,10 +38,12 @@ def write_dicom_series(
 ) -> None:
     """Write slices as ``0001.dcm``, ``0002.dcm``, ... into a folder.
 
-    Study and frame of reference are those of the source. Series and instances are new, derived
-    from the source's hash and the content, so that equal content gets equal identifiers. Each slice
-    refers to the instance from which it was made. Magnitudes are stored in 65535 steps up to the
-    largest.
+    The frame of reference is that of the source. So is the study if the identity is kept; otherwise
+    the series has no patient, and must not claim to be of the source's study, so that its study is
+    new, one for all series that are derived from the source's. Series and instances are new,
+    derived from the source's hash and the content, so that equal content gets equal identifiers.
+    Each slice refers to the instance from which it was made. Magnitudes are stored in 65535 steps
+    up to the largest.
 
     Args:
         folder: an existing folder.
@@ -60,7 +63,8 @@ def write_dicom_series(
     content = hashlib.sha256(values.tobytes() + affine.tobytes()).hexdigest()
     seeds = [source.sha256, description, content]
     series = generate_uid(entropy_srcs=["series", *seeds])
-    slope, intercept, window = SLOPE, INTERCEPT, (40.0, 400.0)
+    reached = [s for s in SLOPES if INTERCEPT + s * (2**16 - 1) >= float(values.max())]
+    slope, intercept, window = (*reached, SLOPES[-1])[0], INTERCEPT, (40.0, 400.0)
     if modality == "MR":
         largest = float(values.max()) if values.max() > 0 else 1.0
         slope, intercept = float(f"{largest / (2**16 - 1):.9g}"), 0.0
@@ -73,6 +77,7 @@ def write_dicom_series(
         for tag, value in (identity or {}).items():
             setattr(ds, tag, value)
         if identity:
+            ds.StudyInstanceUID = source.uids.get("StudyInstanceUID") or ds.StudyInstanceUID
             ds.PatientIdentityRemoved = "NO"
             del ds.DeidentificationMethod
         ds.SOPInstanceUID = generate_uid(entropy_srcs=["instance", str(index), *seeds])
@@ -95,16 +100,16 @@ def _header(source: Source, series: str, index: int, version: str, modality: str
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = CLASSES[modality]
     ds.Modality = modality
     ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if modality == "CT" else "OTHER"]
-    ds.StudyInstanceUID = source.uids.get("StudyInstanceUID") or generate_uid(
-        entropy_srcs=["study", source.sha256]
-    )
+    of_study = source.uids.get("StudyInstanceUID") or source.sha256
+    ds.StudyInstanceUID = generate_uid(entropy_srcs=["study", of_study])
     ds.SeriesInstanceUID = series
     frame = source.uids.get("FrameOfReferenceUID")
     ds.FrameOfReferenceUID = frame or generate_uid(entropy_srcs=["frame", source.sha256])
-    ds.PositionReferenceIndicator = ""
+    ds.PositionReferenceIndicator = ds.Laterality = ""
+    ds.PatientPosition = source.position
     if index < len(source.instances) and source.instances[index]:
         reference = Dataset()
-        reference.ReferencedSOPClassUID = CLASSES[modality]
+        reference.ReferencedSOPClassUID = source.uids.get("SOPClassUID") or CLASSES[modality]
         reference.ReferencedSOPInstanceUID = source.instances[index]
         ds.SourceImageSequence = [reference]
     ds.DerivationDescription = "reconstructed from partial measurements"

@@ -95,7 +95,8 @@ def read_ct_pd(path: str | Path, *, size: int, spacing: float) -> Projections:
     if first is None:
         raise MedscoreError("holds no .dcm file", where=path, hint="check the folder")
     turns = _turns(path, views)
-    shape = str(first[SHAPE].value).strip() if SHAPE in first else ""
+    with reading("DICOM", path):
+        shape = str(first[SHAPE].value).strip() if SHAPE in first else ""
     if shape and shape.upper() != "CYLINDRICAL":
         raise MedscoreError(
             f"the detector is {shape.lower()}",
@@ -190,10 +191,11 @@ def _numbers(where: Path, ds: Dataset, tag: tuple[int, int]) -> tuple[float, ...
         raise MedscoreError(
             f"lacks the tag ({tag[0]:04X},{tag[1]:04X})", where=where, hint="use DICOM-CT-PD"
         )
-    value: Any = ds[tag].value
-    if isinstance(value, bytes):
-        value = struct.unpack(f"<{len(value) // 4}f", value[: len(value) // 4 * 4])
-    found = tuple(float(v) for v in (value if hasattr(value, "__len__") else (value,)))
+    with reading("DICOM", where):
+        value: Any = ds[tag].value
+        if isinstance(value, bytes):
+            value = struct.unpack(f"<{len(value) // 4}f", value[: len(value) // 4 * 4])
+        found = tuple(float(v) for v in (value if hasattr(value, "__len__") else (value,)))
     if not found or not all(math.isfinite(v) for v in found):
         raise MedscoreError(
             f"({tag[0]:04X},{tag[1]:04X}) is {value!r}", where=where, hint="export it again"

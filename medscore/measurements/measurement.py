@@ -8,8 +8,10 @@ the rest (:func:`medscore.io.hdf5.sealed`)::
     data         (slices, channel or coil, *grid) float32 or complex64, zero where nothing was
                  measured
     operator     attribute kind, and its arguments (medscore.operators.store)
-    geometry     attribute kind; affine (4, 4); uids/ attributes; instances (slices,); taken/
-                 attributes resample, accept and perhaps channel: what was read of the file
+    geometry     attribute kind, and perhaps position (of the patient in the scanner); affine
+                 (4, 4); uids/ attributes; instances (slices,); taken/ attributes resample, accept
+                 and perhaps channel, and of arrays spacing, slices and array: what was read of the
+                 file
 
 The operator acts on images in ``image_unit``: attenuation in 1/mm, HU, or a magnitude in the
 scanner's unit.
@@ -54,6 +56,9 @@ __all__ = [
 
 FORMAT = "medscore-measurement-2"
 
+TAKEN = ("channel", "spacing", "slices", "array")
+"""Attributes of what was read of the file that are only there where they are set."""
+
 AGAIN = "make it again with `medscore simulate` or `medscore measure`"
 
 
@@ -97,6 +102,8 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
             ) from error
         geometry = file.create_group("geometry")
         geometry.attrs["kind"] = m.source.kind
+        if m.source.position:
+            geometry.attrs["position"] = m.source.position
         geometry.create_dataset("affine", data=m.affine)
         geometry.create_group("uids").attrs.update(m.source.uids)
         taken = geometry.create_group("taken").attrs
@@ -104,8 +111,10 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
             m.source.taken.resample,
             ",".join(m.source.taken.accept),
         )
-        if m.source.taken.channel is not None:
-            taken["channel"] = m.source.taken.channel
+        for name in TAKEN:
+            value = getattr(m.source.taken, name)
+            if value is not None:
+                taken[name] = value
         geometry.create_dataset(
             "instances", data=list(m.source.instances), dtype=h5py.string_dtype()
         )
@@ -174,16 +183,20 @@ def _parse(path: Path, file: Any) -> Measurement:
             sha256=str(attrs["source_sha256"]),
             uids={k: str(v) for k, v in member(geometry, "uids").attrs.items()},
             instances=tuple(v.decode() for v in array(member(geometry, "instances"), "O")),
+            position=str(geometry.attrs.get("position", "")),
             taken=_taken(member(geometry, "taken").attrs) if "taken" in geometry else WHOLE,
         ),
     )
 
 
 def _taken(attrs: Any) -> Selection:
-    channel = attrs.get("channel")
+    channel, spacing, slices, array = (attrs.get(name) for name in TAKEN)
     return selection(
         resample=bool(attrs["resample"]), channel=None if channel is None else int(channel),
         accept=tuple(filter(None, str(attrs["accept"]).split(","))),
+        array=None if array is None else str(array),
+        spacing=None if spacing is None else tuple(map(float, spacing)),
+        slices=None if slices is None else tuple(map(int, slices)),
     )  # fmt: skip
 
 

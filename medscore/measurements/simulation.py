@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from medscore.datasets.volume import Volume, check_modality, check_values, guess
+from medscore.datasets.voxel_grid import check_grid
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER
 from medscore.measurements.choices import Choices, Grid, check_seed
@@ -44,6 +45,7 @@ def simulate(
     spec = scan_spec(task, noise, seed, options)
     chosen = choices(spec)
     check_values(image.values)
+    check_grid(image.affine)
     image = check_modality(image, NEEDS.get(task) or guess(image))
     return simulate_scan(image, task, chosen, noise_name=noise, seed=seed)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from medscore.datasets.dicom.files import list_series
 from medscore.datasets.dicom.read import read_dicom
 from medscore.errors import MedscoreError
 
@@ -157,3 +158,17 @@ def test_a_damaged_file_in_a_folder_is_named(
     broken = path.with_name("b.dcm")
     broken.write_bytes(path.read_bytes()[:200])
     assert str(broken) in refused(read_dicom, path.parent)
+
+
+@pytest.mark.parametrize(
+    "tag", [b"\x20\x00\x0e\x00UI", b"\x20\x00\x11\x00IS", b"\x08\x00\x60\x00CS"]
+)
+def test_an_element_of_an_unknown_kind_in_a_folder_is_refused(
+    write_slice: WriteSlice, refused: Refused, ramp: NDArray[np.int64], tag: bytes
+) -> None:
+    path = write_slice("a.dcm", ramp, SeriesNumber=3)
+    content = path.read_bytes()
+    assert tag in content
+    path.write_bytes(content.replace(tag, tag[:4] + b"UM"))
+    assert str(path) in refused(list_series, path.parent)
+    assert str(path) in refused(read_dicom, path.parent)
