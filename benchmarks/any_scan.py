@@ -123,12 +123,12 @@ def cases(data: Path) -> Iterator[Case]:
         for series in list_series(folder):
             if series.modality not in ("CT", "MR"):
                 continue
-            if len(series.files) > 1:
+            if len(series.files) > 1 and series.uid:
                 text = series.description or series.modality
                 yield Case(f"{name}: {text}", folder, series.uid)
                 continue
-            file = folder / series.files[0]
-            yield Case(str(file.relative_to(data)), file)
+            for file in series.files:
+                yield Case(str((folder / file).relative_to(data)), folder / file)
     for path in sorted(p for p in data.rglob("*") if p.is_file()):
         if path.parent not in folders and (is_image(path) or path.suffix in RAW):
             yield Case(str(path.relative_to(data)), path)
