@@ -121,8 +121,14 @@ def cases(data: Path) -> Iterator[Case]:
     for folder in folders:
         name = str(folder.relative_to(data))
         for series in list_series(folder):
-            if series.modality in ("CT", "MR"):
-                yield Case(f"{name}: {series.description or series.modality}", folder, series.uid)
+            if series.modality not in ("CT", "MR"):
+                continue
+            if len(series.files) > 1 and series.uid:
+                text = series.description or series.modality
+                yield Case(f"{name}: {text}", folder, series.uid)
+                continue
+            for file in series.files:
+                yield Case(str((folder / file).relative_to(data)), folder / file)
     for path in sorted(p for p in data.rglob("*") if p.is_file()):
         if path.parent not in folders and (is_image(path) or path.suffix in RAW):
             yield Case(str(path.relative_to(data)), path)

@@ -168,6 +168,7 @@ class _Read:
             scaled = scaled.clamp(0, 1)
         grid = _grid(values.shape[1:], scan.ratio, self.side)
         images = torch.from_numpy(grid.apply(scaled.numpy()))
+        images = images.clamp(0, 1) if self.quantity == "HU" else images.clamp_min(0)
         if self.quantity == "magnitude":
             images = _in_own_units(images, scan.patients)
         kept = [i for i in range(len(images)) if float(images[i].std()) >= CONTENT]

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from medscore.datasets.raw.scan_geometry import check_keys
 from medscore.errors import MedscoreError
+from medscore.io.specs import faults
 
 USUAL = ("slice", "coil", "readout", "phase")
 """Order of an array of four axes whose axes are not stated; shorter ones lack the first."""
@@ -92,10 +93,6 @@ def checked_layout(content: Mapping[str, Any] | None, where: str | Path) -> Kspa
     try:
         return KspaceLayout.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
         raise MedscoreError(
-            f"{field + ': ' if field else ''}{first['msg'].removeprefix('Value error, ')}",
-            where=where,
-            hint="see docs/measurement.md",
+            faults(error, KspaceLayout), where=where, hint="see docs/measurement.md"
         ) from None

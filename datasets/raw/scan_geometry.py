@@ -44,6 +44,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from medscore.datasets.raw.angles import check_angles
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER
+from medscore.io.specs import MOST_FAULTS, faults
 from medscore.io.yaml_files import read_yaml
 
 AXES = ("slice", "view", "detector")
@@ -237,17 +238,11 @@ def checked_geometry(content: Any, where: str | Path, *, hint: str) -> ScanGeome
     try:
         return ScanGeometry.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise MedscoreError(
-            f"{field + ': ' if field else ''}{first['msg'].removeprefix('Value error, ')}",
-            where=where,
-            hint=hint,
-        ) from None
+        raise MedscoreError(faults(error, ScanGeometry), where=where, hint=hint) from None
 
 
 def check_keys(content: Any, known: tuple[str, ...], where: str | Path) -> None:
-    """Reject unknown keys, with the nearest known one as advice.
+    """Reject unknown keys, each with the nearest known one as advice.
 
     Args:
         content: fields by name.
@@ -257,14 +252,19 @@ def check_keys(content: Any, known: tuple[str, ...], where: str | Path) -> None:
     Raises:
         MedscoreError: there is an unknown key.
     """
-    for key in content if isinstance(content, Mapping) else ():
-        if key in known:
-            continue
-        plain = str(key).lower().replace("-", "_").replace(" ", "_")
-        near = SPELLINGS.get(plain, "")
-        if near not in known:
-            near = (get_close_matches(plain, known, 1, 0.6) or [""])[0]
+    unknown = [key for key in content if key not in known] if isinstance(content, Mapping) else []
+    if unknown:
+        told = [_advice(str(key), known) for key in unknown[:MOST_FAULTS]]
+        more = [f"and {len(unknown) - MOST_FAULTS} more"] if len(unknown) > MOST_FAULTS else []
         raise MedscoreError(
-            f"{str(key)[:60]}: there is no such key", where=where,
-            hint=f"did you mean {near}?" if near else f"use some of: {', '.join(known)}",
-        )  # fmt: skip
+            "; ".join([*told, *more]), where=where, hint=f"use some of: {', '.join(known)}"
+        )
+
+
+def _advice(key: str, known: tuple[str, ...]) -> str:
+    """What is wrong with an unknown key, and which one may be meant."""
+    plain = key.lower().replace("-", "_").replace(" ", "_")
+    near = SPELLINGS.get(plain, "")
+    if near not in known:
+        near = (get_close_matches(plain, known, 1, 0.6) or [""])[0]
+    return f"{key[:60]}: there is no such key" + (f", did you mean {near!r}?" if near else "")

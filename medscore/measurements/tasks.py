@@ -57,10 +57,14 @@ def _on_a_square(task: Task) -> Task:
         side, spacing = fit.shape[0], min(grid.spacing, grid.row_spacing or grid.spacing)
         scan = task(Grid(side, side, spacing, grid.modality), c)
 
+        operator = through(scan.operator, fit)
+        if scan.noise is None:
+            return _ct(operator, c)
+
         def measure(image: Tensor, generator: torch.Generator) -> Tensor:
             return scan.measure(torch.from_numpy(fit.apply(image.numpy(), AIR)), generator)
 
-        return replace(scan, operator=through(scan.operator, fit), measure=measure)
+        return replace(scan, operator=operator, measure=measure)
 
     return on_any_grid
 
@@ -261,7 +265,7 @@ def _few_views(grid: Grid, c: Choices) -> Radon:
     return sparse_view(grid.rows, grid.spacing, c.views)
 
 
-def _ct(operator: Radon, c: Choices) -> Scan:
+def _ct(operator: Operator, c: Choices) -> Scan:
     return Scan(operator, ATTENUATION, _plain(operator, c.noise, hu_to_mu))
 
 

@@ -276,7 +276,7 @@ def test_demo_refuses_an_option(refused: Refused, tmp_path: Path, option: str) -
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["recon"], "Missing argument 'measurement' - see `medscore recon --help`"),
+        (["recon"], "Missing argument 'MEASUREMENT...' - see `medscore recon --help`"),
         (["priors", "nope"], "No such command 'nope' - see `medscore priors --help`"),
         (["inspect", "--nope", 1], "No such option: --nope"),
         (["recon", "m.h5", "-o", "out", "--steps", "a\nb"], "Invalid value for '--steps'"),

@@ -69,6 +69,7 @@ def test_training_leaves_recipe_state_and_prior(train: Command, tmp_path: Path) 
     found = {path.name for path in (tmp_path / "run").iterdir()}
     assert found == {
         "recipe.yaml", "state.safetensors", "tiny-trained.safetensors", "samples", "tensorboard",
+        "loss.jsonl",
     }  # fmt: skip
 
 

@@ -112,7 +112,7 @@ def test_single_images_of_arrays_and_volumes_are_scans(tmp_path: Path) -> None:
     for name in ("a.nrrd", "b.mha", "c.npz", "d.npy"):
         write_image(tmp_path / name, hu, affine, "CT")
     known = read_cohort(["[abc].*"], root=tmp_path, modality="CT", size=8)
-    assert [case.patient for case in known] == ["a", "a", "b", "b", "c.npz", "c.npz"]
+    assert [case.patient for case in known] == ["a", "a", "b", "b", "c", "c"]
     (one, _) = read_cohort(["d.npy"], root=tmp_path, modality="CT", size=8, spacing_mm=2.0)
     for case in (*known, one):
         assert case.volume.spacing[:2] == pytest.approx((4.0, 4.0))

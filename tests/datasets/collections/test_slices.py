@@ -150,7 +150,8 @@ def test_slices_are_padded_with_air_to_a_square(tmp_path: Path, shape: tuple[int
 def test_pixels_that_are_not_square_are_made_so(tmp_path: Path) -> None:
     """A disc stored as an ellipse, in pixels twice as long as wide, is resampled to a circle."""
     y, x = np.mgrid[-7.5:8, -15.5:16]
-    disc = np.where(np.hypot(2 * y, x) < 12, 1000, -1000).astype(np.int16)[None]
+    edge = np.clip((12 - np.hypot(2 * y, x)) / 4 + 0.5, 0, 1)  # over 4 mm, 2 of the long pixels
+    disc = (2000 * edge - 1000).astype(np.int16)[None]
     affine = np.diag([-1.0, -2.0, 5.0, 1.0])
     nib.save(nib.Nifti1Image(disc.transpose(2, 1, 0).copy(), affine), tmp_path / "p.nii")
     found = _load(tmp_path, "p.nii", side=32)

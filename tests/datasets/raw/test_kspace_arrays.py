@@ -140,7 +140,7 @@ def test_reference_lines_fill_what_was_not_measured(tmp_path: Path, start: int) 
         ({"array": "kspace", "axes": ["readout", "phase"]}, "and axes names 2"),
         (
             {"array": "kspace", "axis": ["readout"]},
-            "axis: there is no such key - did you mean axes",
+            "axis: there is no such key, did you mean 'axes'?",
         ),
         ({"array": "kspace", "spacing": [0.0, 1.0]}, "spacing must be two numbers"),
         ({"array": "kspace", "spacing": "wide"}, "spacing"),

@@ -309,7 +309,7 @@ def test_files_of_helsinki_state_their_geometry(tmp_path: Path, version: str, un
     ],
 )  # fmt: skip
 def test_an_unknown_key_gets_the_nearest_as_advice(tmp_path: Path, key: str, near: str) -> None:
-    with pytest.raises(MedscoreError, match=f"{key}: there is no such key - did you mean {near}"):
+    with pytest.raises(MedscoreError, match=f"{key}: there is no such key, did you mean '{near}'"):
         read_projections(npy(tmp_path, STACK), {**FIELDS, key: 1.0})
 
 

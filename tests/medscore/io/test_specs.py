@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from medscore.datasets.raw.projections import ScanGeometry, read_geometry
+from medscore.datasets.raw.projections import ScanGeometry, checked_geometry, read_geometry
 from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
 from medscore.evaluation.config import EvaluationSpec, read_evaluation
@@ -23,7 +23,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "comparison": read_evaluation,
     "search": read_tuning,
     "preset": lambda path: preset(str(path)),
-    "geometry": read_geometry,
+    "geometry": lambda path: checked_geometry(read_geometry(path), path, hint="correct them"),
     "import": read_contract,
 }
 UNKNOWN: dict[str, dict[str, tuple[Any, str]]] = {
