@@ -21,11 +21,11 @@ from pathlib import Path
 from development_data import DATA
 from number import Number, exit_code, show
 
+from medscore.engine.spread import processes
 from medscore.evaluation.cells import Cell, Store
 from medscore.evaluation.comparison import cohort, pieces
 from medscore.evaluation.config import read_evaluation
 from medscore.evaluation.run import fill
-from medscore.evaluation.spread import processes
 
 COMPARISONS = Path(__file__).resolve().parents[1] / "configs" / "eval"
 

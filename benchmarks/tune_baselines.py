@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from development_data import DATA
 
+from medscore.engine.spread import processes
 from medscore.evaluation.cells import Store
 from medscore.evaluation.comparison import cohort
 from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluation
 from medscore.evaluation.methods import Work, parameters
 from medscore.evaluation.run import fill
-from medscore.evaluation.spread import processes
 
 WEIGHTS = [float(f"{a}e-{b}") for b in (6, 5, 4, 3) for a in (1, 3)]
 GRIDS: dict[str, tuple[str, list[float] | list[int]]] = {

@@ -1,4 +1,4 @@
-"""The one entry for reading images: a DICOM file, a DICOM folder or a NIfTI file.
+"""The one entry for reading images of any format.
 
 Simulation, reconstruction, training and evaluation all read through :func:`read_scan`, so that one
 file gives them the same values, the same refusals and the same notes.
@@ -6,52 +6,37 @@ file gives them the same values, the same refusals and the same notes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
-from medscore.datasets.dicom.form import is_dicom
 from medscore.datasets.dicom.kinds import KINDS
 from medscore.datasets.dicom.read import read_dicom
+from medscore.datasets.fit import reduce
+from medscore.datasets.formats.arrays import read_array_image, slice_count
+from medscore.datasets.formats.itk import read_itk
 from medscore.datasets.nifti import read_nifti
-from medscore.datasets.selection import selection
+from medscore.datasets.recognise import FORMATS, format_of, holds_series, is_image as is_image
+from medscore.datasets.selection import Selection, Spacing, selection
 from medscore.datasets.volume import (
     AIR,
     Volume,
     check_modality,
-    check_square,
     check_values,
     guess,
-    reduce,
     slice_range,
 )
 from medscore.datasets.voxel_grid import check_grid
 from medscore.errors import MedscoreError
-from medscore.io.opening import file_or_folder, is_regular
+from medscore.io.opening import file_or_folder
 from medscore.numeric import is_whole
+
+log = logging.getLogger(__name__)
 
 SMALLEST = 8
 """Pixels per side of the smallest image that is reconstructed."""
-
-
-def is_image(path: str | Path) -> bool:
-    """True if an existing file is DICOM by its content or NIfTI by its name.
-
-    Args:
-        path: any file.
-    """
-    path = Path(path)
-    return is_regular(path) and (is_nifti(path) or is_dicom(path))
-
-
-def is_nifti(path: Path) -> bool:
-    """True if a file is NIfTI by its name.
-
-    Args:
-        path: any file.
-    """
-    return path.name.endswith((".nii", ".nii.gz"))
 
 
 def load_image(
@@ -64,37 +49,68 @@ def load_image(
     channel: int | None = None,
     accept: str | Sequence[str] = (),
     slices: str | tuple[int, int] | None = None,
+    array: str | None = None,
+    spacing: Spacing | None = None,
 ) -> Volume:
-    """Load a CT image in HU or an MR magnitude image with square slices.
+    """Load a CT image in HU or an MR magnitude image.
 
     Args:
-        path: DICOM file, folder of DICOM files, or NIfTI file.
-        size: reduce the slices to ``size`` x ``size`` pixels by area mean; at least 8.
+        path: DICOM file, folder, DICOMDIR or zip archive of DICOM files, NIfTI, NRRD or MetaImage
+            file, or array (.npy, .npz, .mat).
+        size: reduce the slices to ``size`` x ``size`` square pixels by area mean; at least 8.
+            Slices that are not square are surrounded by air, or by zeros for MR.
         modality: required modality, "CT" or "MR"; by default the recorded one, or a guess from
             the values where none is recorded.
         series: DICOM series to read from a folder with several: its UID, description, or a part
-            of the description.
+            of the description; of an archive of arrays, the patient.
         resample: interpolate uneven or tilted DICOM slices onto an even, upright grid.
-        channel: volume of a 4-D NIfTI file, from 0.
+        channel: volume of a 4-D file, from 0.
         accept: kinds of images that are used although they are not the magnitudes or CT numbers of
             slices: "localizer", "phase", "projection", "map", "mosaic", "capture", "derived".
         slices: range "START:STOP" or (start, stop) of slices to keep; all by default.
+        array: name of the array, in a .npz or .mat file with several.
+        spacing: distance between pixels in mm, for arrays whose file does not state it: one
+            number, or those between columns, rows and slices.
 
     Raises:
-        MedscoreError: the file is missing, unreadable or of another modality, its slices or pixels
-            are not square, or ``size`` or ``slices`` do not fit it.
+        MedscoreError: the file is missing, unreadable or of another modality, or ``size`` or
+            ``slices`` do not fit it.
     """
     path = _path(path)
     if size is not None and (not is_whole(size) or size < SMALLEST):
         raise MedscoreError(f"`size` is {size!r:.80}", hint=f"use a whole number from {SMALLEST}")
+    slices, part = array_slices(path, slices, series, array)
     (volume,) = read_scan(
-        [path], modality=modality, series=series, resample=resample, channel=channel, accept=accept
-    )
-    check_square(volume, path)
+        [path], modality=modality, series=series, resample=resample, channel=channel, accept=accept,
+        array=array, spacing=spacing, slices=part,
+    )  # fmt: skip
     if slices is not None:
         volume = volume.select(*slice_range(slices, len(volume.values), path))
         check_values(volume.values, path)
     return volume if size is None else reduce(volume, size, path)
+
+
+def array_slices(
+    path: Path, slices: str | tuple[int, int] | None, series: str | None, array: str | None
+) -> tuple[str | tuple[int, int] | None, tuple[int, int] | None]:
+    """A range of slices, as one of a volume that is read whole or of an array of several scans.
+
+    Args:
+        path: an image.
+        slices: the range.
+        series: see :func:`load_image`.
+        array: see :func:`load_image`.
+
+    Returns:
+        The range for other formats, and that for an array; one of them is None.
+
+    Raises:
+        MedscoreError: the range does not fit the array.
+    """
+    if slices is None or format_of(file_or_folder(path)) != "array":
+        return slices, None
+    count = slice_count(path, selection(series, array=array))
+    return None, slice_range(slices, count, path)
 
 
 def read_scan(
@@ -105,6 +121,9 @@ def read_scan(
     resample: bool = False,
     channel: int | None = None,
     accept: str | Sequence[str] = (),
+    array: str | None = None,
+    spacing: Spacing | None = None,
+    slices: tuple[int, int] | None = None,
 ) -> list[Volume]:
     """Read the files of one scan, each as a volume, check their modality, and set padding to air.
 
@@ -117,20 +136,32 @@ def read_scan(
         resample: see :func:`load_image`.
         channel: see :func:`load_image`.
         accept: see :func:`load_image`.
+        array: see :func:`load_image`.
+        spacing: see :func:`load_image`.
+        slices: range of slices of an array.
 
     Raises:
         MedscoreError: a file cannot be read, is of another modality or of a kind that is not
             accepted, or holds invalid values.
     """
-    chosen = selection(series, resample, channel, accept)
-    volumes = [read_volume(p, series=series, resample=resample, channel=channel) for p in paths]
+    chosen = selection(series, resample, channel, accept, array, spacing, slices)
+    volumes = [
+        read_volume(
+            p, series=series, resample=resample, channel=channel, array=array, spacing=spacing,
+            slices=slices,
+        )
+        for p in paths
+    ]  # fmt: skip
+    for path, volume in zip(paths, volumes, strict=True):
+        log.info("%s: %s of %s", path, volume.modality, "x".join(map(str, volume.values.shape)))
     lowest = min(float(volume.values.min()) for volume in volumes)
     found = []
     for volume, path in zip(volumes, paths, strict=True):
         if modality in (None, volume.modality):
             _check_accepted(volume, chosen.accept, path)
         valid = valid_image(volume, modality or guess(volume), path, lowest)
-        taken = replace(chosen, series=None, accept=volume.source.kinds)
+        own = volume.source
+        taken = replace(chosen, series=None, accept=own.kinds, slices=own.taken.slices)
         found.append(replace(valid, source=replace(valid.source, taken=taken)))
     return found
 
@@ -162,39 +193,55 @@ def read_volume(
     series: str | None = None,
     resample: bool = False,
     channel: int | None = None,
+    array: str | None = None,
+    spacing: Spacing | None = None,
+    slices: tuple[int, int] | None = None,
 ) -> Volume:
     """Read an image as its file holds it: of any modality, shape and value range.
 
-    The format is recognised by content (folder or DICOM marker), NIfTI by name.
+    DICOM is recognised by content, other formats by name.
 
     Args:
-        path: DICOM file, folder of DICOM files, or NIfTI file.
+        path: see :func:`load_image`.
         series: see :func:`~medscore.datasets.dicom.read.read_dicom`.
         resample: see :func:`~medscore.datasets.dicom.read.read_dicom`.
         channel: see :func:`~medscore.datasets.nifti.read_nifti`.
+        array: see :func:`load_image`.
+        spacing: see :func:`load_image`.
+        slices: range of slices of an array.
 
     Raises:
         MedscoreError: there is no such file, it is not an image, or its reader refuses it.
     """
     path = _path(path)
-    chosen = selection(series, resample, channel)
-    if file_or_folder(path).is_dir() or is_dicom(path):
-        _refuse(path, "4-D NIfTI files", channel=channel)
-        if path.is_file():
+    chosen = selection(series, resample, channel, (), array, spacing, slices)
+    found = format_of(file_or_folder(path))
+    if found is None:
+        raise MedscoreError("is not an image that can be read", where=path, hint=f"use {FORMATS}")
+    if found != "array":
+        _refuse(path, ".npz and .mat files", array=array)
+    if found in ("dicom", "nifti"):
+        _refuse(path, "files that do not state it", spacing=spacing)
+    if found not in ("nifti", "itk"):
+        _refuse(path, "4-D NIfTI, NRRD and MetaImage files", channel=channel)
+    if found == "dicom":
+        if not holds_series(path):
             _refuse(path, "folders of DICOM files", series=series)
         volume = read_dicom(path, series=series, resample=resample)
-    elif is_nifti(path):
-        _refuse(path, "folders of DICOM files", series=series)
-        _refuse(path, "DICOM files", resample=chosen.resample or None)
-        volume = read_nifti(path, channel=channel)
     else:
-        raise MedscoreError(
-            "is not an image that can be read",
-            where=path,
-            hint="use a DICOM file, a folder of DICOM files, or a .nii or .nii.gz file",
-        )
+        _refuse(path, "DICOM files", resample=chosen.resample or None)
+        volume = _not_dicom(path, found, chosen)
     check_grid(volume.affine, path)
     return volume
+
+
+def _not_dicom(path: Path, kind: str, chosen: Selection) -> Volume:
+    if kind == "array":
+        return read_array_image(path, chosen)
+    _refuse(path, "folders of DICOM files", series=chosen.series)
+    if kind == "nifti":
+        return read_nifti(path, channel=chosen.channel)
+    return read_itk(path, channel=chosen.channel, spacing=chosen.spacing)
 
 
 def _path(path: object) -> Path:

@@ -15,13 +15,14 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
+from medscore.datasets.formats.orientation import to_display
+from medscore.datasets.nifti_files import NiftiFiles
 from medscore.datasets.nifti_units import in_mm, place_in_time
 from medscore.datasets.volume import Source, Volume, check_values
 from medscore.datasets.voxels import check_header, read_voxels
 from medscore.errors import MedscoreError, reading
 from medscore.io.files import atomic_path
 from medscore.io.hdf5 import INFLATES
-from medscore.io.opening import file_sha256, regular_file
 
 
 def read_nifti(path: str | Path, *, channel: int | None = None) -> Volume:
@@ -30,7 +31,7 @@ def read_nifti(path: str | Path, *, channel: int | None = None) -> Volume:
     The voxel grid is only permuted and flipped, and the affine follows.
 
     Args:
-        path: ``.nii`` or ``.nii.gz`` file.
+        path: ``.nii`` or ``.nii.gz`` file, or either file of a pair ``.hdr`` and ``.img``.
         channel: index of the volume in a 4-D file, from 0: a contrast, an echo or a time.
 
     Raises:
@@ -38,9 +39,10 @@ def read_nifti(path: str | Path, *, channel: int | None = None) -> Volume:
     """
     path = Path(path)
     with reading("NIfTI", path):
-        check_header(regular_file(path))
+        files = NiftiFiles.of(path)
+        check_header(files.header)
         with _quiet():
-            image = cast(SpatialImage, nib.load(path))
+            image = cast(SpatialImage, nib.load(files.header))
         if not hasattr(image, "affine"):
             raise MedscoreError(
                 f"holds a {type(image).__name__}, not a volume", where=path, hint="export a volume"
@@ -52,22 +54,21 @@ def read_nifti(path: str | Path, *, channel: int | None = None) -> Volume:
                 where=path,
                 hint="export a greyscale image",
             )
-        _check_size(path, image)
+        _check_size(files.voxels, image)
         if math.prod(image.shape) == 0:
             raise ValueError(f"shape {image.shape} has no voxels")
-        oriented = _to_lps(read_voxels(path, image, chosen), np.asarray(image.affine))
-        data = np.asarray(oriented.dataobj)
-    data = data.reshape(data.shape[0], data.shape[1], -1)
-    values = np.ascontiguousarray(data.transpose(2, 1, 0))
+        voxels = read_voxels(files.voxels, image, chosen)
+        values, affine = to_display(voxels, np.asarray(image.affine))
     check_values(values, path)
-    affine, notes = in_mm(path, image, np.asarray(oriented.affine))
+    affine, notes = in_mm(path, image, affine)
+    notes += files.notes(image)
     if len(image.shape) == 4:
         notes.append(place_in_time(image, chosen))
     return Volume(
         values=values,
         affine=affine,
         modality="unknown",
-        source=Source(kind="nifti", sha256=file_sha256(path), notes=tuple(notes)),
+        source=Source(kind="nifti", sha256=files.sha256, notes=tuple(notes)),
     )
 
 
@@ -81,17 +82,17 @@ def volume_count(path: Path) -> int:
         MedscoreError: its header cannot be read.
     """
     with reading("NIfTI", path), _quiet():
-        shape = cast(SpatialImage, nib.load(regular_file(path))).shape
+        shape = cast(SpatialImage, nib.load(NiftiFiles.of(path).header)).shape
     return int(shape[3]) if len(shape) == 4 else 0
 
 
 def write_nifti(path: str | Path, values: NDArray[np.float32], affine: NDArray[np.float64]) -> None:
-    """Write slices as compressed NIfTI in millimetres, atomically.
+    """Write slices as NIfTI in millimetres, compressed unless the name ends with .nii, atomically.
 
     There is no time stamp in the file, so that equal content gives equal bytes.
 
     Args:
-        path: ``.nii.gz`` file to write.
+        path: ``.nii.gz`` or ``.nii`` file to write.
         values: (n, rows, columns).
         affine: (4, 4) map from voxel (column, row, slice) to RAS mm.
 
@@ -103,13 +104,15 @@ def write_nifti(path: str | Path, values: NDArray[np.float32], affine: NDArray[n
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
     with atomic_path(path) as partial:
-        partial.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
+        content = image.to_bytes()
+        zipped = not str(path).lower().endswith(".nii")
+        partial.write_bytes(gzip.compress(content, 6, mtime=0) if zipped else content)
 
 
 def _check_size(path: Path, image: SpatialImage) -> None:
     """Reject a header that declares more voxels than the file can hold, before allocating them."""
     declared = math.prod(image.shape) * image.get_data_dtype().itemsize
-    held = path.stat().st_size * (INFLATES if path.name.endswith(".gz") else 1)
+    held = path.stat().st_size * (INFLATES if path.name.lower().endswith(".gz") else 1)
     if declared > held:
         raise ValueError(f"declares {declared:,} bytes of voxels, more than it can hold")
 
@@ -150,11 +153,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _to_lps(values: NDArray[np.float32], affine: NDArray[np.float64]) -> SpatialImage:
-    """Reorient the axes to left, posterior, superior: columns, rows and slices as displayed."""
-    image = nib.Nifti1Image(values[..., None] if values.ndim == 2 else values, affine)
-    target = nib.orientations.axcodes2ornt(("L", "P", "S"))
-    change = nib.orientations.ornt_transform(nib.orientations.io_orientation(affine), target)
-    return cast(SpatialImage, image.as_reoriented(change))

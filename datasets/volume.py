@@ -14,6 +14,9 @@ from medscore.errors import MedscoreError
 AIR = -1000.0
 """CT number of air in HU. Nothing attenuates less, so lower CT values are padding."""
 
+POSITIONS = ("HFP", "HFS", "HFDR", "HFDL", "FFDR", "FFDL", "FFP", "FFS")
+"""Head or feet first, and prone, supine or on the right or left side (DICOM PS3.3 C.7.3.1.1.2)."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -22,12 +25,13 @@ class Source:
     Attributes:
         kind: "dicom", "nifti", "kspace", "projections" or "array".
         sha256: hash of the file bytes.
-        uids: DICOM identifiers by keyword (study, series, frame of reference), if any.
+        uids: DICOM identifiers by keyword (study, series, frame of reference, class), if any.
         instances: SOPInstanceUID of each slice, if any.
         notes: what the reader noticed or changed, one sentence each.
         kinds: what the images are if not the magnitudes or CT numbers of slices
             (:data:`medscore.datasets.dicom.kinds.KINDS`).
         taken: what was read of the file; the series is among the identifiers.
+        position: how the patient lay in the scanner, one of ``POSITIONS``, if it is known.
     """
 
     kind: str
@@ -37,6 +41,7 @@ class Source:
     notes: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     taken: Selection = WHOLE
+    position: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,70 +165,6 @@ def check_modality(
             hint="use a CT scan in Hounsfield units",
         )
     return replace(volume, modality=modality)
-
-
-def check_square(volume: Volume, where: str | Path | None = None) -> None:
-    """Reject slices or pixels that are not square.
-
-    Args:
-        volume: slices of any modality.
-        where: file to name in the error.
-
-    Raises:
-        MedscoreError: rows and columns differ in number or in spacing.
-    """
-    rows, columns = volume.values.shape[1:]
-    if rows != columns:
-        raise MedscoreError(
-            f"slices are {rows}x{columns}", where=where, hint="pad or crop them to a square"
-        )
-    x, y, _ = volume.spacing
-    if abs(x - y) > 1e-3 * x:
-        raise MedscoreError(
-            f"pixels are {x:g} x {y:g} mm", where=where, hint="resample to square pixels"
-        )
-
-
-def reduce(volume: Volume, size: int, where: str | Path | None = None) -> Volume:
-    """Reduce square slices to ``size`` x ``size`` pixels by area mean; the field of view stays.
-
-    Args:
-        volume: square slices.
-        size: pixels per side after the reduction.
-        where: file to name in the error.
-
-    Raises:
-        MedscoreError: ``size`` exceeds the slices.
-    """
-    n = volume.values.shape[1]
-    if size > n:
-        raise MedscoreError(
-            f"`size` is {size}, the slices are {n}x{n}", where=where, hint=f"use at most {n}"
-        )
-    if size == n:
-        return volume
-    weights = area_weights(n, size)
-    values = weights @ volume.values.astype(np.float64) @ weights.T
-    factor = n / size
-    affine = volume.affine.copy()
-    affine[:3, :2] *= factor
-    # the first new pixel's centre lies (factor - 1) / 2 old pixels into the image
-    affine[:3, 3] += (factor - 1) / 2 * (volume.affine[:3, 0] + volume.affine[:3, 1])
-    return replace(volume, values=values.astype(np.float32), affine=affine)
-
-
-def area_weights(n: int, size: int) -> NDArray[np.float64]:
-    """Matrix (size, n) whose rows average the old pixels that each new pixel covers.
-
-    Args:
-        n: number of old pixels.
-        size: number of new pixels.
-    """
-    edges = np.arange(size + 1) * (n / size)
-    old = np.arange(n)
-    overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
-    weights: NDArray[np.float64] = np.clip(overlap, 0, None) * (size / n)
-    return weights
 
 
 def align(

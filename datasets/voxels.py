@@ -97,7 +97,7 @@ def _scale(stored: NDArray[Any], proxy: Any, out: NDArray[np.float32]) -> None:
 def _stream(path: Path) -> Iterator[IO[bytes]]:
     """The file's bytes, decompressed if its name ends so."""
     with open_file(path) as file:
-        if path.name.endswith(".gz"):
+        if path.name.lower().endswith(".gz"):
             with gzip.open(file) as inflated:
                 yield cast(IO[bytes], inflated)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,16 +86,22 @@ class ImageDomain(Strict):
 
 
 def _refusal(kind: type[ImageDomain], error: ValidationError) -> MedscoreError:
-    """The first fault of a specification that is made in Python, in one line."""
-    fault, known = error.errors()[0], ", ".join(kind.model_fields)
-    what = fault["msg"].removeprefix("Value error, ")
+    """The faults of a specification that is made in Python, in one line."""
+    told = [_told(kind, fault) for fault in error.errors()]
+    if len(told) == 1:
+        return MedscoreError(told[0][0], hint=told[0][1])
+    return MedscoreError("; ".join(f"{what} ({hint})" for what, hint in told), hint="correct them")
+
+
+def _told(kind: type[ImageDomain], fault: Any) -> tuple[str, str]:
+    """A fault and what can be done about it."""
+    known, what = ", ".join(kind.model_fields), fault["msg"].removeprefix("Value error, ")
     if not fault["loc"]:
-        return MedscoreError(
-            re.sub(r"\b(low|high|spacing_mm|size)\b", r"`\1`", what), hint="correct the values"
-        )
+        return re.sub(r"\b(low|high|spacing_mm|size)\b", r"`\1`", what), "correct the values"
     name = ".".join(map(str, fault["loc"]))
     if fault["type"] == "missing":
-        return MedscoreError(f"{kind.__name__} needs `{name}`", hint=f"add {name}=...")
+        return f"{kind.__name__} needs `{name}`", f"add {name}=..."
     if fault["type"] == "extra_forbidden":
-        return MedscoreError(f"{kind.__name__} has no field `{name}`", hint=f"use {known}")
-    return MedscoreError(f"`{name}` is {fault['input']!r:.80}", hint=what[:1].lower() + what[1:])
+        near = difflib.get_close_matches(name, kind.model_fields, n=1)
+        return f"{kind.__name__} has no field `{name}`", f"use {near[0] if near else known}"
+    return f"`{name}` is {fault['input']!r:.80}", what[:1].lower() + what[1:]

@@ -32,6 +32,7 @@ from .noise import (
     PoissonNoise as PoissonNoise,
 )
 from .wrappers.padded import Padded as Padded
+from .wrappers.resampled import Resampled as Resampled
 from .wrappers.restricted import Restricted as Restricted
 from .wrappers.stack import Stack as Stack
 from .wrappers.whitened import Whitened as Whitened

@@ -36,6 +36,7 @@ from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.operators.mri.nufft import NonuniformFourier
 from medscore.operators.mri.real_images import Phased, TwoChannels
 from medscore.operators.wrappers.padded import Padded
+from medscore.operators.wrappers.resampled import Resampled
 from medscore.operators.wrappers.restricted import Restricted
 from medscore.operators.wrappers.stack import Stack
 from medscore.operators.wrappers.whitened import Whitened
@@ -54,6 +55,7 @@ KINDS: dict[str, type] = {
         Blur,
         Stack,
         Padded,
+        Resampled,
         Restricted,
         Whitened,
         Phased,

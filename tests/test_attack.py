@@ -12,11 +12,13 @@ pytestmark = [pytest.mark.full, pytest.mark.process]
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "attack.py"
 GROUPS = {
     "images and settings": (
-        "dicom", "dicom-folder", "nifti", "pictures", "npy", "npz", "projections", "recipe",
-        "evaluation", "tuning", "preset", "geometry", "contract", "paths",
+        "dicom", "dicom-folder", "nifti", "nrrd", "metaimage", "arrays", "zip", "pictures", "npy",
+        "npz", "projections", "recipe", "evaluation", "tuning", "preset", "geometry", "contract",
+        "paths",
     ),
     "raw data, networks and states": (
-        "measurement", "fastmri", "ismrmrd", "prior", "network", "state", "study", "examples",
+        "measurement", "fastmri", "ismrmrd", "cfl", "mat", "twix", "prior", "network",
+        "state", "study", "examples",
     ),
 }  # fmt: skip
 """Kinds of files, in two groups of similar duration."""

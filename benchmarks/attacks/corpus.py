@@ -17,8 +17,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from attacks.dicom_files import dicom_files
+from attacks.measured import measured_files
 from attacks.scanner_files import fastmri_file, ismrmrd_file, projection_files
 from attacks.specs import MONAI, SPECS
+from attacks.volumes import volume_files, zip_files
 from medscore.nets.unet import UNetSpec
 from medscore.priors.checkpoint import build_prior, read_checkpoint, save_prior
 from medscore.priors.contract import DataContract, Provenance, VESpec
@@ -45,8 +47,9 @@ def make(folder: Path) -> Files:
     for part in (_images, _pictures, _arrays, _priors, _specs, _foreign):
         files |= part(folder, rng)
     files |= dicom_files(folder)
+    files |= volume_files(folder, phantom()) | zip_files(folder, files["series"])
     files |= {"fastmri.h5": fastmri_file(folder), "ismrmrd.h5": ismrmrd_file(folder)}
-    return files | projection_files(folder)
+    return files | projection_files(folder) | measured_files(folder)
 
 
 def phantom() -> NDArray[np.float32]:

@@ -10,10 +10,12 @@ from attacks.dicom_files import SYNTAXES
 from attacks.hdf5 import FASTMRI, HDF5, ISMRMRD
 from attacks.made import EVALUATE, GENERATE, LIKELIHOOD, RECON, TRAIN, TUNE
 from attacks.make import Files, Make
+from attacks.measured import measured_kinds
 from attacks.nifti import NIFTI
 from attacks.pictures import JPEG, OTHER, PNG, TIFF
 from attacks.raw import BYTES
 from attacks.texts import JSON, YAML
+from attacks.volumes import DETACHED, MAT, VOLUME, ZIP
 from attacks.weights import WEIGHTS
 
 MEASURED = ("--device", "cpu", "-o", "out/run")
@@ -37,8 +39,8 @@ def kinds(files: Files) -> dict[str, list[Variant]]:
     """
     make = Make(files)
     return {
-        **_images(make), **_arrays(make), **_scanners(make), **_networks(make), **_specs(make),
-        **_states(make),
+        **_images(make), **_arrays(make), **_scanners(make), **measured_kinds(make),
+        **_networks(make), **_specs(make), **_states(make),
     }  # fmt: skip
 
 
@@ -86,7 +88,37 @@ def _images(make: Make) -> dict[str, list[Variant]]:
         make("picture.png", PNG, "likelihood", "in/picture.png", "--prior",
             "in/colour.safetensors", *BOUND),
     ]  # fmt: skip
-    return {"dicom": dicom, "dicom-folder": folders, "nifti": nifti, "pictures": pictures}
+    return {"dicom": dicom, "dicom-folder": folders, "nifti": nifti, "pictures": pictures,
+            **_volumes(make)}  # fmt: skip
+
+
+def _volumes(make: Make) -> dict[str, list[Variant]]:
+    """NRRD, MetaImage, arrays that are images, and archives of DICOM files."""
+    simulated = ("-o", "out/m.h5")
+    found = {
+        kind: [
+            make(f"plain.{end}", VOLUME, "inspect", f"in/plain.{end}", weight=3),
+            make(f"packed.{end}", VOLUME, "inspect", f"in/packed.{end}", weight=2),
+            make(f"packed.{end}", VOLUME, "simulate", f"in/packed.{end}", *simulated),
+            make(header, DETACHED, "inspect", f"in/{header}/image.{header}", weight=2,
+                inside=f"image.{header}"),
+        ]
+        for kind, end, header in (("nrrd", "nrrd", "nhdr"), ("metaimage", "mha", "mhd"))
+    }  # fmt: skip
+    found["metaimage"].append(make("many.mha", VOLUME, "inspect", "in/many.mha", "--channel", "1"))
+    found["arrays"] = [
+        make("image.npy", NPY, "simulate", "in/image.npy", "--spacing", "3", *simulated),
+        make("image.npz", NPZ, "inspect", "in/image.npz", weight=2),
+        make("five.mat", MAT, "inspect", "in/five.mat", weight=2),
+        make("plain.mat", MAT, "inspect", "in/plain.mat", weight=2),
+        make("plain.mat", MAT, "simulate", "in/plain.mat", "--array", "hu", *simulated),
+        make("seven.mat", HDF5, "inspect", "in/seven.mat", weight=2),
+    ]
+    found["zip"] = [
+        make("series.zip", ZIP, "inspect", "in/series.zip", weight=2),
+        make("series.zip", ZIP, "simulate", "in/series.zip", *simulated),
+    ]
+    return found
 
 
 def _arrays(make: Make) -> dict[str, list[Variant]]:

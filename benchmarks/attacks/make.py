@@ -11,7 +11,7 @@ Files = Mapping[str, Path]
 
 REFERS = {
     "classifier.yaml": ("colour.safetensors",), "dequantizer.yaml": ("ct.safetensors",),
-    "evaluation.yaml": ("ct.safetensors",),
+    "evaluation.yaml": ("ct.safetensors",), "kspace.cfl": ("kspace.hdr",),
 }  # fmt: skip
 """Files that a file refers to by name."""
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from medscore.datasets.collections.patients import pseudonym
 from medscore.datasets.collections.public import Images
-from medscore.datasets.collections.slices import CONTENT, read_archive
+from medscore.datasets.collections.slices import CONTENT, is_archive, read_archive
 from medscore.datasets.collections.sources import find_images, log_notes
+from medscore.datasets.fit import Fit, fit, reduce
+from medscore.datasets.formats.arrays import is_array_file
 from medscore.datasets.load import read_scan, valid_image
 from medscore.datasets.selection import WHOLE, Selection, refuse_choices
 from medscore.datasets.volume import (
@@ -21,8 +24,6 @@ from medscore.datasets.volume import (
     Source,
     Volume,
     centred_affine,
-    check_square,
-    reduce,
 )
 from medscore.errors import MedscoreError
 from medscore.io.opening import file_sha256
@@ -66,25 +67,30 @@ def read_cohort(
     *,
     root: str | Path,
     modality: str,
-    size: int,
+    size: int | None,
     spacing_mm: float | None = None,
     chosen: Selection = WHOLE,
     limit: int | None = None,
+    pixel_mm: tuple[float, float] | None = None,
+    on_fit: Callable[[Volume, Fit], None] = lambda volume, fit: None,
 ) -> list[Case]:
-    """Read every slice with content of the matching files, reduced to ``size`` x ``size``.
+    """Read every slice with content of the matching files, on a grid of ``size`` x ``size`` pixels.
 
     DICOM and NIfTI files are read by :func:`medscore.datasets.load.read_scan`, archives by
-    :func:`medscore.datasets.collections.slices.read_archive`. Slices that are not square are padded
-    with air, or with zeros for MR.
+    :func:`medscore.datasets.collections.slices.read_archive`. Slices that are not square are
+    surrounded by air, or by zeros for MR.
 
     Args:
         patterns: see :func:`medscore.datasets.collections.sources.find_images`.
         root: data folder.
         modality: required modality, "CT" or "MR".
-        size: pixels per side.
+        size: pixels per side; ``None`` to leave the slices as they are.
         spacing_mm: pixel spacing in the files, for archives that do not record it.
         chosen: what is read of files that hold more than one image, and the kinds that are used.
         limit: largest number of slices, equally spaced among all.
+        pixel_mm: smallest and largest pixel spacing of the grid in mm; by default any, but no more
+            pixels than the slices have.
+        on_fit: called with every scan that ``pixel_mm`` resamples, pads or crops, and its fit.
 
     Raises:
         MedscoreError: nothing matches, a file is not an image of that modality, the pixel spacing
@@ -92,27 +98,41 @@ def read_cohort(
     """
     root = Path(root)
     cases: list[Case] = []
-    names, labels, groups = dict[str, str](), dict[str, str](), dict[str, str]()
+    patients: list[str] = []
+    labels = dict[str, str]()
     noted: list[tuple[str, str]] = []
-    found = find_images(patterns, root)
+    found = find_images(patterns, root, series=chosen.series)
     _check_spacing(found, spacing_mm)
     for images in found:
         for path, part in _parts(images, modality, spacing_mm, chosen):
             noted += [(images.name, note) for note in part.volume.source.notes]
-            reduced = reduce(_square(part.volume, modality, path), size, path)
-            patient = _readable(names, part.patient, part.name)
+            on_grid = _on_grid(part.volume, size, pixel_mm, path, on_fit)
             label = _readable(labels, str(path), part.label)
-            group = _readable(groups, part.patient, part.group)
-            for number in range(len(reduced.values)):
-                one = reduced.select(number, number + 1)
+            for number in range(len(on_grid.values)):
+                one = on_grid.select(number, number + 1)
                 if _has_content(one):
                     place = f"#{part.first + number}"
                     name = _relative(path, root) + place
-                    cases.append(Case(name, patient, one, label + place, group))
+                    cases.append(Case(name, part.name, one, label + place, part.group))
+                    patients.append(pseudonym(part.patient))
+    cases = _with_patients(cases, patients)
     log_notes(dict.fromkeys(noted))
     if not cases:
         raise MedscoreError("no slice has content", where=root, hint="check the data")
     return [cases[i] for i in equally_spaced(len(cases), limit)]
+
+
+def _with_patients(cases: Sequence[Case], patients: Sequence[str]) -> list[Case]:
+    """The slices with one name and one group for each patient, those of the first slice."""
+    names, groups = dict[str, str](), dict[str, str]()
+    return [
+        replace(
+            case,
+            patient=_readable(names, patient, case.patient),
+            group=_readable(groups, patient, case.group),
+        )
+        for case, patient in zip(cases, patients, strict=True)
+    ]
 
 
 def equally_spaced(count: int, limit: int | None) -> list[int]:
@@ -144,7 +164,10 @@ def _check_spacing(found: Sequence[Images], spacing_mm: float | None) -> None:
     """Refuse a spacing that no file needs."""
     if spacing_mm is None:
         return
-    archives = [images.files[0] for images in found if images.files[0].suffix == ".npz"]
+    first = [images.files[0] for images in found]
+    if any(is_array_file(path) and not is_archive(path) for path in first):
+        return  # their reader says if it is not needed
+    archives = [path for path in first if is_archive(path)]
     if not any(np.isnan(read_archive(path)[1]).any() for path in archives):
         raise MedscoreError(
             f"`spacing_mm` is {spacing_mm:g}, but every file states its pixel spacing",
@@ -156,9 +179,11 @@ def _parts(
     images: Images, modality: str, spacing_mm: float | None, chosen: Selection
 ) -> list[tuple[Path, _Part]]:
     path = images.files[0]
-    if path.suffix == ".npz":
+    if is_archive(path):
         refuse_choices(chosen, path)
         return [(path, part) for part in _archived(path, modality, spacing_mm)]
+    if spacing_mm is not None and is_array_file(path):
+        chosen = replace(chosen, spacing=(spacing_mm,) * 3)
     volumes = read_scan(images.files, modality=modality, **asdict(chosen))
     found = []
     for path, volume in zip(images.files, volumes, strict=True):
@@ -209,20 +234,21 @@ def _archived(path: Path, modality: str, spacing_mm: float | None) -> list[_Part
     return parts
 
 
-def _square(volume: Volume, modality: str, where: Path) -> Volume:
-    """Pad slices that are not square with air, or with zeros for MR; pixels must be square."""
-    _, rows, columns = volume.values.shape
-    if rows != columns:
-        side = max(rows, columns)
-        top, left = (side - rows) // 2, (side - columns) // 2
-        around = ((0, 0), (top, side - rows - top), (left, side - columns - left))
-        affine = volume.affine.copy()
-        affine[:3, 3] -= left * affine[:3, 0] + top * affine[:3, 1]
-        fill = AIR if modality == "CT" else 0.0
-        values = np.pad(volume.values, around, constant_values=fill)
-        volume = replace(volume, values=values, affine=affine)
-    check_square(volume, where)
-    return volume
+def _on_grid(
+    volume: Volume,
+    size: int | None,
+    pixel_mm: tuple[float, float] | None,
+    where: Path,
+    on_fit: Callable[[Volume, Fit], None],
+) -> Volume:
+    if size is None:
+        return volume
+    if pixel_mm is None:
+        return reduce(volume, size, where)
+    on_grid, found = fit(volume, size, pixel_mm)
+    if not found.trivial:
+        on_fit(volume, found)
+    return on_grid
 
 
 def _has_content(volume: Volume) -> bool:

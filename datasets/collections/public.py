@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from medscore.datasets.collections.patients import pseudonym
+from medscore.datasets.collections.patients import digest
 from medscore.datasets.dicom.form import is_dicom
 from medscore.errors import MedscoreError
 from medscore.io.hdf5 import open_hdf5
@@ -37,12 +37,16 @@ class Images:
         name: readable name of the scan, by its file or folder.
         public: names that a public collection gives the patient and the scan; outputs may state
             them, unlike all other names of files and folders.
+        keys: what the scan shares with others of its patient besides ``patient``: its study.
+        copies: whether a file with the same content is a copy under another name.
     """
 
     patient: str
     files: tuple[Path, ...]
     name: str
     public: tuple[str, str] | None = None
+    keys: tuple[str, ...] = ()
+    copies: bool = False
 
 
 def lidc(root: Path) -> list[Images]:
@@ -94,11 +98,11 @@ def fastmri(root: Path) -> list[Images]:
     Args:
         root: folder of the files.
     """
-    return [Images(stored_patient(p), (p,), p.name) for p in sorted(root.glob("*.h5"))]
+    return [Images(digest(stored_patient(p)), (p,), p.name) for p in sorted(root.glob("*.h5"))]
 
 
 def stored_patient(path: Path) -> str:
-    """Pseudonym of the patient of a fastMRI file; several files may be of one patient.
+    """Identifier of the patient of a fastMRI file; several files may be of one patient.
 
     Args:
         path: HDF5 file with an attribute ``patient_id``; without it, the file name is used.
@@ -107,7 +111,7 @@ def stored_patient(path: Path) -> str:
         MedscoreError: the file cannot be read.
     """
     with open_hdf5(path, "fastMRI") as file:
-        return pseudonym(str(file.attrs.get("patient_id", path.stem)))
+        return str(file.attrs.get("patient_id", path.stem))
 
 
 COLLECTIONS: dict[str, Callable[[Path], list[Images]]] = {

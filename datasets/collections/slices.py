@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from medscore.datasets.collections.public import Images
 from medscore.datasets.collections.slice_cache import SliceCache, Slices
 from medscore.datasets.collections.sources import find_images, log_notes
+from medscore.datasets.fit import SQUARE, Fit, fit_grid
 from medscore.datasets.load import read_scan
 from medscore.datasets.raw.fastmri import read_targets
 from medscore.datasets.selection import WHOLE, Selection, refuse_choices
@@ -49,14 +50,18 @@ def load_slices(
     quantity: Quantity = "HU",
     chosen: Selection = WHOLE,
     cache: str | Path | None = None,
+    beside: Sequence[str] = (),
+    skip: bool = False,
 ) -> Slices:
-    """Load every axial slice of the matching files, reduced to ``side`` x ``side`` by area mean.
+    """Load every axial slice of the matching files, on a grid of ``side`` x ``side`` pixels.
 
     DICOM and NIfTI files are read by :func:`medscore.datasets.load.read_scan`. ``.npz`` archives
-    hold ``hu`` or ``image`` (n, H, W), ``patient`` (n,) and, if known, ``pixel_spacing_mm`` (n,).
-    Values are mapped from [low, high] to [0, 1], and HU are clipped to it. Slices are padded to a
-    square whose side is a multiple of ``side``; pixels that are not square are resampled. Slices
-    with next to no content are left out. Files are read in parallel by MONAI's CacheDataset.
+    of slices hold ``hu`` or ``image`` (n, H, W), ``patient`` (n,) and, if known,
+    ``pixel_spacing_mm`` (n,) or (n, 2).
+    Values are mapped from [low, high] to [0, 1], and HU are clipped to it. The grid shows the whole
+    slice in square pixels by area mean, with zeros around a slice that is not square or has fewer
+    pixels (:mod:`medscore.datasets.fit`). Slices with next to no content are left out. Files are
+    read in parallel by MONAI's CacheDataset.
 
     Args:
         patterns: see :func:`medscore.datasets.collections.sources.find_images`.
@@ -67,6 +72,9 @@ def load_slices(
         quantity: "HU" for CT, "magnitude" for MR.
         chosen: what is read of files that hold more than one image, and the kinds that are used.
         cache: folder that keeps the slices (:mod:`medscore.datasets.collections.slice_cache`).
+        beside: patterns of other files that tell patients apart, see
+            :func:`medscore.datasets.collections.sources.find_images`.
+        skip: leave out what cannot be used, and log it, instead of refusing it.
 
     Raises:
         MedscoreError: no file matches, a file is unreadable, of another modality or smaller than
@@ -82,8 +90,8 @@ def load_slices(
         if cache is None
         else SliceCache(Path(cache), f"{side} {low} {high} {quantity} {chosen}")
     )
-    read = Lambda(_Read(side, low, high, quantity, chosen, kept), track_meta=False)
-    found = find_images(patterns, root)
+    read = Lambda(_Read(side, low, high, quantity, chosen, kept, skip), track_meta=False)
+    found = find_images(patterns, root, beside=beside, series=chosen.series, skip=skip)
     try:
         files = CacheDataset(found, read, num_workers=cores(), progress=False)
     except RuntimeError as error:
@@ -122,12 +130,19 @@ class _Read:
     quantity: Quantity
     chosen: Selection = WHOLE
     cache: SliceCache | None = None
+    skip: bool = False
 
     def __call__(self, images: Images) -> Slices:
-        if self.cache is None:
-            found = self.read(images)
-        else:
-            found = self.cache.get(images.patient, images.files, lambda: self.read(images))
+        try:
+            if self.cache is None:
+                found = self.read(images)
+            else:
+                found = self.cache.get(images.patient, images.files, lambda: self.read(images))
+        except MedscoreError as error:
+            if not self.skip:
+                raise
+            nothing = torch.zeros((0, self.side, self.side), dtype=torch.float16)
+            found = Slices(nothing, np.zeros(0), (), notes=(f"left out: {error.what}",))
         return replace(found, scans=(images.name,) * len(found.images))
 
     def read(self, source: Images) -> Slices:
@@ -151,15 +166,14 @@ class _Read:
         scaled = (torch.from_numpy(values) - self.low) / (self.high - self.low)
         if self.quantity == "HU":
             scaled = scaled.clamp(0, 1)
-        square = _padded(scaled, self.side)
-        factor = square.shape[-1] // self.side
-        images = functional.avg_pool2d(square[:, None], factor)[:, 0]
+        grid = _grid(values.shape[1:], scan.ratio, self.side)
+        images = torch.from_numpy(grid.apply(scaled.numpy()))
         if self.quantity == "magnitude":
             images = _in_own_units(images, scan.patients)
         kept = [i for i in range(len(images)) if float(images[i].std()) >= CONTENT]
         return Slices(
             images[kept].half(),
-            scan.spacing_mm[kept] * factor,
+            scan.spacing_mm[kept] * grid.columns.step,
             tuple(scan.patients[i] for i in kept),
             notes=scan.notes,
         )
@@ -167,49 +181,55 @@ class _Read:
 
 @dataclass(frozen=True)
 class _RawSlices:
-    """Slices (n, H, W) in the unit of the file, their pixel spacings (n,), patients and notes."""
+    """Slices (n, H, W) in the unit of the file, their pixel spacings (n,), patients and notes, and
+    the ratio of the spacings of rows and columns."""
 
     values: NDArray[np.float32]
     spacing_mm: NDArray[np.float64]
     patients: list[str]
     notes: tuple[str, ...] = ()
+    ratio: float = 1.0
 
 
 def _raw_slices(source: Images, modality: str, chosen: Selection) -> _RawSlices:
     path = source.files[0]
-    if path.suffix in (".npz", ".h5"):
+    archive = is_archive(path)
+    if archive or path.suffix == ".h5":
         refuse_choices(chosen, path)
-    if path.suffix == ".npz":
+    if archive:
         return _RawSlices(*read_archive(path))
     if path.suffix == ".h5":
         values, spacing = read_targets(path)
         n = len(values)
         return _RawSlices(values, np.full(n, spacing), [source.patient] * n)
     volumes = read_scan(source.files, modality=modality, **asdict(chosen))
-    parts = [_square_pixels(volume) for volume in volumes]
-    shapes = sorted({part.shape[1:] for part, _ in parts})
+    shapes = sorted({_shape(volume) for volume in volumes})
     if len(shapes) > 1:
         raise MedscoreError(
-            f"slices differ in size: {shapes[0]} and {shapes[-1]}",
+            f"slices differ in size: {shapes[0][:2]} and {shapes[-1][:2]}, of pixels "
+            f"{shapes[0][2]:g} and {shapes[-1][2]:g} times as high as wide",
             where=path.parent,
             hint="leave out the scout image, or put one series in a folder",
         )
-    values = np.concatenate([part for part, _ in parts])
+    values = np.concatenate([volume.values for volume in volumes])
     return _RawSlices(
         values,
-        np.concatenate([np.full(len(part), mm) for part, mm in parts]),
+        np.concatenate([np.full(len(v.values), v.spacing[0]) for v in volumes]),
         [source.patient] * len(values),
         tuple(dict.fromkeys(note for volume in volumes for note in volume.source.notes)),
+        shapes[0][2],
     )
 
 
-def _padded(images: Tensor, side: int) -> Tensor:
-    """Zeros around the slices, to the next square whose side is a multiple of ``side``."""
-    height, width = images.shape[1:]
-    target = -(-max(height, width) // side) * side
-    top, left = (target - height) // 2, (target - width) // 2
-    around = (left, target - width - left, top, target - height - top)
-    return functional.pad(images, around)
+def _shape(volume: Volume) -> tuple[int, int, float]:
+    """Rows, columns, and the ratio of their spacings."""
+    (_, rows, columns), (x, y, _) = volume.values.shape, volume.spacing
+    return rows, columns, 1.0 if abs(y / x - 1) <= SQUARE else round(y / x, 4)
+
+
+def _grid(shape: tuple[int, ...], ratio: float, side: int) -> Fit:
+    """The fit that shows all of a slice, in pixels that are not finer than its own."""
+    return fit_grid(shape, (ratio, 1.0), side, (min(ratio, 1.0), math.inf))
 
 
 def _in_own_units(images: Tensor, names: Sequence[str]) -> Tensor:
@@ -223,16 +243,26 @@ def _in_own_units(images: Tensor, names: Sequence[str]) -> Tensor:
     return images / unit[:, None, None]
 
 
-def _square_pixels(volume: Volume) -> tuple[NDArray[np.float32], float]:
-    """Slices with square pixels, resampled bilinearly if needed, and the pixel spacing in mm."""
-    column, row, _ = volume.spacing
-    values = volume.values
-    if not abs(column / row - 1) < 0.05:
-        fine = min(column, row)
-        shape = (round(values.shape[1] * row / fine), round(values.shape[2] * column / fine))
-        made = functional.interpolate(torch.from_numpy(values)[:, None], shape, mode="bilinear")
-        values, column = made[:, 0].numpy(), fine
-    return values, column
+def _one_of_each(spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One spacing for each slice, from those between rows and between columns (n, 2)."""
+    if spacing.shape[1] != 2 or not (np.abs(spacing[:, 0] / spacing[:, 1] - 1) < 0.05).all():
+        raise ValueError("pixels are not square")
+    return spacing[:, 1]
+
+
+def is_archive(path: Path) -> bool:
+    """True for an archive of slices, which states their patients; others are single images.
+
+    Args:
+        path: any file.
+
+    Raises:
+        MedscoreError: it is called .npz and is damaged.
+    """
+    if path.suffix != ".npz":
+        return False
+    with open_npz(path, "slices") as archive:
+        return "patient" in archive or not {"affine", "spacing"} & set(archive)
 
 
 def read_archive(
@@ -257,6 +287,7 @@ def read_archive(
         spacing = np.full(len(values), np.nan)
         if "pixel_spacing_mm" in archive:
             spacing = np.asarray(archive["pixel_spacing_mm"], dtype=np.float64)
+            spacing = _one_of_each(spacing) if spacing.ndim == 2 else spacing
         if values.ndim != 3 or spacing.shape != (len(values),) or len(names) != len(values):
             raise ValueError("images, spacings and patients differ in number")
         if not np.isfinite(values).all():

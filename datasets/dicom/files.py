@@ -10,6 +10,8 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from medscore.datasets.dicom.archive import unpacked
+from medscore.datasets.dicom.dicomdir import CLASS as INDEX, indexed_files
 from medscore.datasets.dicom.form import is_dicom, left_out, quiet, read_dataset
 from medscore.errors import MedscoreError, reading
 from medscore.io.opening import is_regular
@@ -70,8 +72,14 @@ def listing(folder: Path) -> Listing:
     """Sort the files of a folder into DICOM and files that may be slices but cannot be read.
 
     Args:
-        folder: an existing folder.
+        folder: an existing folder, or an index (DICOMDIR), whose files are listed.
+
+    Raises:
+        MedscoreError: the index is damaged or names no file that is there.
     """
+    if not folder.is_dir():
+        indexed, missing = indexed_files(folder)
+        return Listing(tuple(indexed), missing)
     dicom: list[Path] = []
     others: list[Path] = []
     for path in _files(folder):
@@ -96,15 +104,15 @@ def list_series(folder: str | Path) -> list[Series]:
     Indexes (DICOMDIR) and files that are not DICOM are skipped; :func:`listing` names the latter.
 
     Args:
-        folder: an existing folder.
+        folder: an existing folder, zip archive or DICOMDIR.
 
     Raises:
         MedscoreError: there is no DICOM file, or one is damaged.
     """
-    files = listing(Path(folder))
     tags = list(_IDENTITY)
-    with quiet():
-        return described(scan(Path(folder), files, stop_before_pixels=True, specific_tags=tags))
+    with unpacked(Path(folder)) as place, quiet():
+        files = listing(place)
+        return described(scan(place, files, stop_before_pixels=True, specific_tags=tags))
 
 
 def described(members: Mapping[str, Sequence[tuple[Path, Dataset]]]) -> list[Series]:
@@ -137,8 +145,8 @@ def scan(folder: Path, files: Listing, **options: Any) -> dict[str, list[tuple[P
         with reading("DICOM", path):
             kind = header.file_meta.get("MediaStorageSOPClassUID")
             uid = str(header.get("SeriesInstanceUID", "") or "")
-        if kind == "1.2.840.10008.1.3.10":
-            continue  # a DICOMDIR
+        if kind == INDEX:
+            continue
         if not uid:
             raise MedscoreError(
                 "has no SeriesInstanceUID, or is truncated", where=path, hint="export it again"

@@ -248,6 +248,10 @@ def _padded(dataset: Dataset, raw: NDArray[Any]) -> NDArray[np.bool_] | None:
     if padding is None:
         return None
     limit = dataset.get("PixelPaddingRangeLimit", padding)
-    low, high = sorted((int(padding), int(limit)))
+    low, high = (int(value) for value in (padding, limit))
+    if raw.dtype.kind == "i":  # some files state the bits of a negative number as unsigned
+        bits = 2 ** (8 * raw.dtype.itemsize)
+        low, high = (value - bits if value >= bits // 2 else value for value in (low, high))
+    low, high = sorted((low, high))
     padded: NDArray[np.bool_] = (raw >= low) & (raw <= high)
     return padded

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from medscore.datasets.dicom.archive import unpacked
+from medscore.datasets.dicom.dicomdir import is_dicomdir
 from medscore.datasets.dicom.files import Listing, choose, described, listing, scan
 from medscore.datasets.dicom.form import read_dataset
 from medscore.datasets.dicom.frames import FRAGILE, Frame, decode, frames
@@ -20,7 +22,7 @@ from medscore.datasets.dicom.kinds import kinds_of
 from medscore.datasets.dicom.stack import Stack, affine_of, stack
 from medscore.datasets.dicom.straighten import straighten
 from medscore.datasets.dicom.uids import is_valid, valid
-from medscore.datasets.volume import AIR, Source, Volume, check_values
+from medscore.datasets.volume import AIR, POSITIONS, Source, Volume, check_values
 from medscore.errors import MedscoreError, reading
 from medscore.io.budget import check_memory
 from medscore.io.opening import read_bytes
@@ -36,14 +38,14 @@ _SERIES_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
 
 def read_dicom(path: str | Path, *, series: str | None = None, resample: bool = False) -> Volume:
-    """Read a DICOM file, or one series of a folder and the folders in it.
+    """Read a DICOM file, or one series of a folder, of a zip archive or of an index (DICOMDIR).
 
     Values are in the scanner's unit, HU for CT. Enhanced multi-frame objects are stacks in one
     file. Slices are sorted along their normal. Pixels with the padding value become air in CT, 0 in
     MR. Gantry tilt is kept as shear in the affine. What the reader noticed is in the notes.
 
     Args:
-        path: file or folder.
+        path: file, folder, zip archive or DICOMDIR.
         series: UID, description, or a part of the description; required if there are several.
         resample: interpolate linearly onto an even, upright grid where the slices are uneven or
             tilted.
@@ -54,9 +56,12 @@ def read_dicom(path: str | Path, *, series: str | None = None, resample: bool = 
             spacing, coincide, or are uneven without ``resample``.
     """
     path = Path(path)
-    with reading("DICOM", path), warnings.catch_warnings(record=True) as caught:
+    with (
+        unpacked(path) as place, reading("DICOM", path),
+        warnings.catch_warnings(record=True) as caught,
+    ):  # fmt: skip
         warnings.simplefilter("always")
-        volume = _read(path, series, resample)
+        volume = _read(place, series, resample)
     warned = [text for w in caught if "VR UI" not in (text := " ".join(str(w.message).split()))]
     notes = tuple(dict.fromkeys([*volume.source.notes, *warned]))
     return replace(volume, source=replace(volume.source, notes=notes))
@@ -95,7 +100,8 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
         source=Source(
             kind="dicom",
             sha256=digest.hexdigest(),
-            uids={k: valid(first[k].value) for k in _SERIES_UIDS if first.get(k)},
+            uids={k: valid(first[k].value) for k in (*_SERIES_UIDS, "SOPClassUID") if first.get(k)},
+            position=_position(first),
             instances=instances,
             notes=(*about, *kinds.values(), *_replaced(datasets), *notes, *faults),
             kinds=tuple(kinds),
@@ -103,11 +109,17 @@ def _read(path: Path, series: str | None, resample: bool) -> Volume:
     )
 
 
+def _position(dataset: Dataset) -> str:
+    """PatientPosition, if it is one of those of the standard."""
+    stated = str(dataset.get("PatientPosition", "") or "").strip(" \0")
+    return stated if stated in POSITIONS else ""
+
+
 def _datasets(path: Path, series: str | None) -> tuple[dict[Path, Dataset], Listing | None]:
     """One file, or the chosen series of a folder and the folder's files; large elements stay on
     disk for now.
     """
-    if not path.is_dir():
+    if not path.is_dir() and not is_dicomdir(path):
         return {path: read_dataset(path)}, None
     files = listing(path)
     members = scan(path, files, defer_size=LARGE)

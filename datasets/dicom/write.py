@@ -38,10 +38,12 @@ def write_dicom_series(
 ) -> None:
     """Write slices as ``0001.dcm``, ``0002.dcm``, ... into a folder.
 
-    Study and frame of reference are those of the source. Series and instances are new, derived
-    from the source's hash and the content, so that equal content gets equal identifiers. Each slice
-    refers to the instance from which it was made. Magnitudes are stored in 65535 steps up to the
-    largest.
+    The frame of reference is that of the source. So is the study if the identity is kept; otherwise
+    the series has no patient, and must not claim to be of the source's study, so that its study is
+    new, one for all series that are derived from the source's. Series and instances are new,
+    derived from the source's hash and the content, so that equal content gets equal identifiers.
+    Each slice refers to the instance from which it was made. Magnitudes are stored in 65535 steps
+    up to the largest.
 
     Args:
         folder: an existing folder.
@@ -74,6 +76,7 @@ def write_dicom_series(
         for tag, value in (identity or {}).items():
             setattr(ds, tag, value)
         if identity:
+            ds.StudyInstanceUID = source.uids.get("StudyInstanceUID") or ds.StudyInstanceUID
             ds.PatientIdentityRemoved = "NO"
             del ds.DeidentificationMethod
         ds.SOPInstanceUID = generate_uid(entropy_srcs=["instance", str(index), *seeds])
@@ -96,16 +99,16 @@ def _header(source: Source, series: str, index: int, version: str, modality: str
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = CLASSES[modality]
     ds.Modality = modality
     ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if modality == "CT" else "OTHER"]
-    ds.StudyInstanceUID = source.uids.get("StudyInstanceUID") or generate_uid(
-        entropy_srcs=["study", source.sha256]
-    )
+    of_study = source.uids.get("StudyInstanceUID") or source.sha256
+    ds.StudyInstanceUID = generate_uid(entropy_srcs=["study", of_study])
     ds.SeriesInstanceUID = series
     frame = source.uids.get("FrameOfReferenceUID")
     ds.FrameOfReferenceUID = frame or generate_uid(entropy_srcs=["frame", source.sha256])
-    ds.PositionReferenceIndicator = ""
+    ds.PositionReferenceIndicator = ds.Laterality = ""
+    ds.PatientPosition = source.position
     if index < len(source.instances) and source.instances[index]:
         reference = Dataset()
-        reference.ReferencedSOPClassUID = CLASSES[modality]
+        reference.ReferencedSOPClassUID = source.uids.get("SOPClassUID") or CLASSES[modality]
         reference.ReferencedSOPInstanceUID = source.instances[index]
         ds.SourceImageSequence = [reference]
     ds.DerivationDescription = "reconstructed from partial measurements"

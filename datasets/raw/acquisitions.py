@@ -1,4 +1,4 @@
-"""Which acquisitions of an ISMRMRD file are lines of the image, and of which image.
+"""Which acquisitions of an ISMRMRD or twix file are lines of the image, and of which image.
 
 Flags tell image lines from calibration and other data (ismrmrd.h, ISMRMRD_AcquisitionFlags), the
 encoding space and the counters contrast, phase, set and repetition one image from another. Only
@@ -20,8 +20,10 @@ COIL_CORRECTION = 29
 COMPRESSED = (53, 54, 55, 56)
 """Numbers of flags; flag n is bit n - 1."""
 
+NOISE = 19
+
 NOT_IMAGE = {
-    19: "noise measurement",
+    NOISE: "noise measurement",
     27: "dummy scan",
     PHASE_CORRECTION: "phase correction",
     23: "navigation",
@@ -83,6 +85,8 @@ def select_lines(
     """
     wanted = dict(select or {})
     lines, calibration, left_out = _sorted(acquisitions)
+    if lines:
+        left_out.pop(NOT_IMAGE[NOISE], None)  # prewhitening says what becomes of it
     if not lines:
         raise MedscoreError(
             "holds no image lines" + (f", only {_listed(left_out)}" if left_out else ""),
@@ -160,14 +164,7 @@ def _share_lines(lines: list[Any]) -> bool:
 
 
 def _check_usable(lines: list[Any], acquisitions: Sequence[Any], where: Path) -> None:
-    """Reject lines that cannot be put together to one image of two dimensions."""
-    partitions = {line.idx.kspace_encode_step_2 for line in lines}
-    if len(partitions) > 1:
-        raise MedscoreError(
-            f"the lines belong to {len(partitions)} partitions (kspace_encode_step_2)",
-            where=where,
-            hint="use a 2-D scan",
-        )
+    """Reject lines that cannot be put together to one image."""
     coils = sorted({len(line.data) for line in lines})
     if len(coils) > 1:
         raise MedscoreError(

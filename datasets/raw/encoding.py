@@ -33,6 +33,7 @@ class Encoding:
         centre: encoding step of the centre of k-space.
         calibration: how the lines for parallel imaging were measured: "embedded", "separate", ...;
             empty where it is not stated.
+        partition_centre: partition of the centre of k-space; the middle one by default.
     """
 
     trajectory: str
@@ -42,6 +43,7 @@ class Encoding:
     recon_field: Three
     centre: int
     calibration: str
+    partition_centre: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,20 @@ def read_encodings(header: bytes | str, where: Path) -> list[Encoding]:
         ) from error
 
 
+def receiver_bandwidth(header: bytes | str) -> float | None:
+    """Relative bandwidth of the receiver's noise, where an ISMRMRD XML header states it.
+
+    Args:
+        header: XML text.
+    """
+    place = "{*}acquisitionSystemInformation/{*}relativeReceiverNoiseBandwidth"
+    try:
+        found = float(ElementTree.fromstring(header).findtext(place) or "nan")
+    except (ElementTree.ParseError, ValueError):
+        return None
+    return found if 0 < found <= 2 else None
+
+
 def geometry(encoding: Encoding, shape: tuple[int, int]) -> Geometry:
     """The image of k-space of some shape, by the header.
 
@@ -114,15 +130,17 @@ def _cropped(encoding: Encoding, axis: int, samples: int) -> bool:
 
 def _encoding(element: ElementTree.Element) -> Encoding:
     matrix = _matrix(element, "encodedSpace")
-    limits = "{*}encodingLimits/{*}kspace_encoding_step_1/{*}center"
+    limits = "{*}encodingLimits/{*}kspace_encoding_step_%d/{*}center"
+    plane = element.findtext(limits % 2)
     return Encoding(
         trajectory=(element.findtext("{*}trajectory") or "").strip().lower(),
         matrix=matrix,
         recon_matrix=_matrix(element, "reconSpace"),
         field=_field_of_view(element, "encodedSpace"),
         recon_field=_field_of_view(element, "reconSpace"),
-        centre=int(element.findtext(limits) or matrix[1] // 2),
+        centre=int(element.findtext(limits % 1) or matrix[1] // 2),
         calibration=(element.findtext("{*}parallelImaging/{*}calibrationMode") or "").strip(),
+        partition_centre=None if matrix[2] <= 1 or not plane else int(plane),
     )
 
 

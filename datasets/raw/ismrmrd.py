@@ -1,7 +1,8 @@
-"""ISMRMRD files (Inati et al. 2017), 2-D Cartesian, through the package ismrmrd (extra ``mri``).
+"""ISMRMRD files (Inati et al. 2017), Cartesian, through the package ismrmrd (extra ``mri``).
 
 :mod:`~medscore.datasets.raw.acquisitions` tells which lines make up the image,
-:mod:`~medscore.datasets.raw.placement` puts them on the grid of the encoded matrix.
+:mod:`~medscore.datasets.raw.placement` puts them on the grid of the encoded matrix, and
+:mod:`~medscore.datasets.raw.assembly` whitens the noise of the coils and makes slices of volumes.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from medscore.datasets.raw.acquisitions import Lines, select_lines
-from medscore.datasets.raw.encoding import Encoding, geometry, read_encodings
-from medscore.datasets.raw.kspace import RawKspace, check_kspace, single_precision
-from medscore.datasets.raw.placement import place
-from medscore.datasets.volume import Source
+from medscore.datasets.raw.acquisitions import NOISE, Lines, has_flag, select_lines
+from medscore.datasets.raw.assembly import assembled
+from medscore.datasets.raw.encoding import Encoding, read_encodings, receiver_bandwidth
+from medscore.datasets.raw.kspace import RawKspace
+from medscore.datasets.raw.prewhitening import RECEIVER, NoiseScan
 from medscore.errors import MedscoreError, reading
-from medscore.io.hdf5 import INFLATES, has_member, member, open_hdf5
-from medscore.io.opening import file_sha256
+from medscore.io.hdf5 import has_member, member, open_hdf5
 
 
 def is_ismrmrd(file: Any) -> bool:
@@ -36,7 +36,7 @@ def is_ismrmrd(file: Any) -> bool:
 def read_ismrmrd(
     path: str | Path, *, select: Mapping[str, int] | None = None, first: bool = False
 ) -> RawKspace:
-    """Read all slices of a 2-D Cartesian scan.
+    """Read all slices of a Cartesian scan, or all partitions of a volume as slices.
 
     Args:
         path: ISMRMRD file.
@@ -45,9 +45,10 @@ def read_ismrmrd(
         first: take the first of several images and note it, instead of refusing the file.
 
     Raises:
-        MedscoreError: ismrmrd is not installed, the file cannot be read, the scan is not 2-D
+        MedscoreError: ismrmrd is not installed, the file cannot be read, the scan is not
             Cartesian or requires phase correction, it holds several images of which none is
-            selected, lines lie beyond the encoded matrix, or the values are invalid.
+            selected, lines lie beyond the encoded matrix, partitions are not sampled alike, or the
+            values are invalid.
     """
     path = Path(path)
     if find_spec("ismrmrd") is None:
@@ -66,8 +67,8 @@ def read_ismrmrd(
         count = file.number_of_acquisitions()
         acquisitions = [file.read_acquisition(i) for i in range(count)]
     encodings = read_encodings(header, path)
-    if not any(_is_plane(encoding) for encoding in encodings):
-        _matrix(encodings[0], path)
+    if all(encoding.trajectory != "cartesian" for encoding in encodings):
+        _check_cartesian(encodings[0], path)
     lines = select_lines(acquisitions, select, path, first=first)
     if lines.encoding >= len(encodings):
         raise MedscoreError(
@@ -77,44 +78,25 @@ def read_ismrmrd(
             hint="export it again",
         )
     encoding = encodings[lines.encoding]
-    ny, nx = _matrix(encoding, path)
-    _check_size(lines, ny, nx, path)
-    placed = place(lines, encoding, path)
-    kspace = single_precision(placed.kspace, path)
-    check_kspace(kspace, path)
-    image = geometry(encoding, (ny, nx))
-    digest = file_sha256(path)
-    notes = (*lines.notes, *placed.notes, *image.notes)
-    source = Source("kspace", digest, notes=notes)
-    return RawKspace(kspace, image.spacing, image.oversampling, source, placed.sampled)
+    _check_cartesian(encoding, path)
+    return assembled(lines, encoding, path, noise=_noise_scan(acquisitions, lines, header))
 
 
-def _is_plane(encoding: Encoding) -> bool:
-    return encoding.trajectory == "cartesian" and encoding.matrix[2] <= 1
+def _noise_scan(acquisitions: list[Any], lines: Lines, header: bytes | str) -> NoiseScan:
+    """The noise lines, and the ratio of their variance to that of the image lines."""
+    noise = [line for line in acquisitions if has_flag(line, NOISE)]
+    bandwidth = receiver_bandwidth(header)
+    ratio = RECEIVER if bandwidth is None else bandwidth
+    times = [float(line.sample_time_us) for line in (*lines.image[:1], *noise[:1])]
+    if len(times) == 2 and min(times) > 0:
+        ratio *= times[0] / times[1]
+    return NoiseScan([line.data for line in noise], ratio)
 
 
-def _matrix(encoding: Encoding, where: Path) -> tuple[int, int]:
-    """Readout samples and phase encodings of a 2-D Cartesian scan."""
-    x, y, z = encoding.matrix
-    if not _is_plane(encoding):
+def _check_cartesian(encoding: Encoding, where: Path) -> None:
+    if encoding.trajectory != "cartesian":
         raise MedscoreError(
-            f"the trajectory is {encoding.trajectory or 'not stated'} with {max(z, 1)} "
-            "partition(s)",
+            f"the trajectory is {encoding.trajectory or 'not stated'}",
             where=where,
-            hint="use a 2-D Cartesian scan",
-        )
-    if not (8 <= x <= 2**14 and 8 <= y <= 2**14):
-        raise MedscoreError(f"the encoded matrix is {x} x {y}", where=where, hint="export it again")
-    return x, y
-
-
-def _check_size(lines: Lines, ny: int, nx: int, where: Path) -> None:
-    slices = 1 + max(line.idx.slice for line in lines.image)
-    coils = len(lines.image[0].data)
-    if slices * coils * ny * nx * 8 > INFLATES * where.stat().st_size:
-        raise MedscoreError(
-            f"declares {slices} slices of {coils} coils, {ny} x {nx} samples, more than the file "
-            "can hold",
-            where=where,
-            hint="export it again",
+            hint="use a Cartesian scan",
         )

@@ -1,4 +1,4 @@
-"""Raw k-space as files hold it, and NumPy files of it.
+"""Raw k-space as files hold it.
 
 Readout lines run along ky, the first axis of the grid, so that a phase encoding is a column.
 Samples that were not measured are zero; :func:`measured_samples` tells them from measured zeros.
@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
-from medscore.io.numpy_files import read_npy
-from medscore.io.opening import file_sha256
 
 RANGE = (1e-30, 1e30)
 """The largest modulus of k-space must lie within, so that sums stay in single precision."""
@@ -37,6 +35,10 @@ class RawKspace:
         oversampling: field of view along the readout (the rows of the image) over the intended one.
         source: hash and notes, without identity.
         sampled: mask of the measured samples, (slices, ky, kx).
+        noise_std: standard deviation of the noise in the real and the imaginary part each, where a
+            noise scan tells it.
+        maps: coil sensitivities (slices or 1, coils, rows, columns) on the grid of k-space, where
+            a file states them.
     """
 
     kspace: NDArray[np.complex64]
@@ -44,6 +46,8 @@ class RawKspace:
     oversampling: float
     source: Source
     sampled: NDArray[np.bool_]
+    noise_std: float | None = None
+    maps: NDArray[np.complex64] | None = None
 
     def select(self, start: int, stop: int) -> RawKspace:
         """Select a range of slices.
@@ -52,40 +56,10 @@ class RawKspace:
             start: index of the first slice.
             stop: index after the last slice.
         """
-        return replace(self, kspace=self.kspace[start:stop], sampled=self.sampled[start:stop])
-
-
-def read_numpy(path: str | Path, *, spacing: tuple[float, float] | None = None) -> RawKspace:
-    """Read a ``.npy`` file of k-space.
-
-    Args:
-        path: file of complex (ky, kx), (coil, ky, kx) or (slice, coil, ky, kx).
-        spacing: distance between columns and between rows in mm, which the file does not record;
-            slices are assumed as far apart as columns.
-
-    Raises:
-        MedscoreError: it is not a NumPy file, holds objects or real numbers, has another shape, or
-            its values are invalid.
-    """
-    path = Path(path)
-    stored = read_npy(path, hint="save it with numpy.save")
-    if stored.dtype.kind != "c":
-        raise MedscoreError(
-            f"holds {stored.dtype}, expected complex k-space",
-            where=path,
-            hint="use a complex .npy array",
+        maps = self.maps if self.maps is None or len(self.maps) == 1 else self.maps[start:stop]
+        return replace(
+            self, kspace=self.kspace[start:stop], sampled=self.sampled[start:stop], maps=maps
         )
-    if not 2 <= stored.ndim <= 4:
-        raise MedscoreError(
-            f"has shape {stored.shape}",
-            where=path,
-            hint="use (ky, kx), (coil, ky, kx) or (slice, coil, ky, kx)",
-        )
-    kspace = single_precision(stored, path).reshape((1,) * (4 - stored.ndim) + stored.shape)
-    check_kspace(kspace, path)
-    source = Source("kspace", file_sha256(path))
-    known = None if spacing is None else (*spacing, spacing[0])
-    return RawKspace(kspace, known, 1.0, source, measured_samples(kspace))
 
 
 def measured_samples(kspace: NDArray[np.complex64]) -> NDArray[np.bool_]:
@@ -113,6 +87,20 @@ def _between(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
     not_over = np.logical_or.accumulate(values[:, ::-1], axis=1)[:, ::-1]
     found: NDArray[np.bool_] = begun & not_over
     return found
+
+
+def averaged(kspace: NDArray[np.complex64], axis: int) -> NDArray[np.complex64]:
+    """Mean over repeated measurements of k-space, of those samples that are not zero.
+
+    Args:
+        kspace: k-space, zero where nothing was measured.
+        axis: axis of the repetitions, which goes.
+    """
+    if kspace.shape[axis] == 1:
+        return kspace.squeeze(axis)
+    number = np.maximum((kspace != 0).sum(axis=axis), 1).astype(np.float32)
+    mean: NDArray[np.complex64] = (kspace.sum(axis=axis) / number).astype(np.complex64)
+    return mean
 
 
 def single_precision(values: NDArray[Any], where: Path) -> NDArray[np.complex64]:

@@ -1,4 +1,4 @@
-"""Lines of an ISMRMRD scan on the grid of the encoded matrix.
+"""Lines of an ISMRMRD or twix scan on the grid of the encoded matrix.
 
 A line's encoding step, counted from the centre in the header's encoding limits, gives its column.
 Its samples are placed by ``center_sample``, the index of the sample at the centre of k-space, after
@@ -40,11 +40,13 @@ class Placed:
         kspace: (slices, coils, ky, kx) complex64, zero where nothing was measured.
         sampled: mask of the measured samples, (slices, ky, kx).
         notes: what was averaged, filled in or left out.
+        count: number of measurements of each sample, at least 1, (slices, ky, kx).
     """
 
     kspace: NDArray[np.complex64]
     sampled: NDArray[np.bool_]
     notes: tuple[str, ...]
+    count: NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,18 @@ def place(lines: Lines, encoding: Encoding, where: Path) -> Placed:
         MedscoreError: a line lies outside the encoded matrix, or reversed lines are not centred
             where they should be.
     """
-    ny, nx, _ = encoding.matrix
-    shape = (1 + max(line.idx.slice for line in lines.image), len(lines.image[0].data), ny, nx)
+    ny, nx, nz = encoding.matrix
+    slices = 1 + max(line.idx.slice for line in lines.image)
+    shape = (slices * max(1, nz), len(lines.image[0].data), ny, nx)
     grid = _Grid.empty(shape)
+    _check_partitions(lines.image, encoding, where)
     _add(grid, lines.image, encoding, where)
     _check_echo(grid, lines.image, encoding, where)
     notes = []
     if int(grid.count.max()) > 1:
         notes.append("lines that were measured several times are averaged")
     kspace, sampled = grid.mean(), grid.count > 0
-    calibration = [line for line in lines.calibration if line.idx.slice < shape[0]]
+    calibration = [line for line in lines.calibration if line.idx.slice < slices]
     if calibration:
         extra = _Grid.empty(shape)
         _add(extra, calibration, encoding, where)
@@ -102,7 +106,7 @@ def place(lines: Lines, encoding: Encoding, where: Path) -> Placed:
             notes.append(f"separate calibration lines fill {_columns(holes)} unmeasured line(s)")
         else:
             notes.append(f"separate calibration lines are left out: {why}")
-    return Placed(kspace, sampled, tuple(notes))
+    return Placed(kspace, sampled, tuple(notes), np.maximum(grid.count, 1))
 
 
 def _unfit(
@@ -127,10 +131,17 @@ def _add(grid: _Grid, lines: Sequence[Any], encoding: Encoding, where: Path) -> 
     for line in lines:
         data, top = _oriented(line, ny, late)
         column = line.idx.kspace_encode_step_1 - encoding.centre + nx // 2
-        if not (0 <= column < nx and top >= 0 and 0 < data.shape[1] <= ny - top):
+        plane = _plane(line, encoding)
+        deep = max(1, encoding.matrix[2])
+        if not (
+            0 <= column < nx and top >= 0 and 0 < data.shape[1] <= ny - top and 0 <= plane < deep
+        ):
+            at = f"step {line.idx.kspace_encode_step_1}"
+            at += f" of partition {line.idx.kspace_encode_step_2}" if deep > 1 else ""
             raise MedscoreError(
-                f"a line of {data.shape[1]} samples at step {line.idx.kspace_encode_step_1}, with "
-                f"its centre at sample {line.center_sample}, lies outside the encoded {ny} x {nx}",
+                f"a line of {data.shape[1]} samples at {at}, with its centre at sample "
+                f"{line.center_sample}, lies outside the encoded {ny} x {nx}"
+                + (f" x {deep}" if deep > 1 else ""),
                 where=where,
                 hint="export it again",
             )
@@ -146,8 +157,18 @@ def _add(grid: _Grid, lines: Sequence[Any], encoding: Encoding, where: Path) -> 
             )
         if data.any():
             span = slice(top, top + data.shape[1])
-            grid.total[line.idx.slice, :, span, column] += data
-            grid.count[line.idx.slice, span, column] += 1
+            index = line.idx.slice * deep + plane
+            grid.total[index, :, span, column] += data
+            grid.count[index, span, column] += 1
+
+
+def _plane(line: Any, encoding: Encoding) -> int:
+    """Place of a line's partition, of which a scan of slices has one."""
+    deep = encoding.matrix[2]
+    if deep <= 1:
+        return 0
+    centre = deep // 2 if encoding.partition_centre is None else encoding.partition_centre
+    return int(line.idx.kspace_encode_step_2) - centre + deep // 2
 
 
 def _oriented(line: Any, ny: int, late: int) -> tuple[NDArray[np.complex64], int]:
@@ -195,6 +216,17 @@ def _check_echo(grid: _Grid, lines: Sequence[Any], encoding: Encoding, where: Pa
             f"at {ny // 2}",
             where=where,
             hint="export it with center_sample counted in the order of acquisition",
+        )
+
+
+def _check_partitions(lines: Sequence[Any], encoding: Encoding, where: Path) -> None:
+    partitions = len({line.idx.kspace_encode_step_2 for line in lines})
+    if encoding.matrix[2] <= 1 < partitions:
+        raise MedscoreError(
+            f"the lines belong to {partitions} partitions (kspace_encode_step_2), and the header "
+            "states a scan of slices",
+            where=where,
+            hint="export it again",
         )
 
 

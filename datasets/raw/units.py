@@ -105,7 +105,7 @@ def check_line_integrals(data: NDArray[Any], where: str | Path | None = None) ->
             "these look like counts",
             where=where,
             hint="divide them by the flat field, and take the negative logarithm or set `values` "
-            "to transmission",
+            "to transmission; or set `values` to counts with flat, or scale for another unit",
         )
     if low < -0.1 and -low > 4 * high:
         raise MedscoreError(

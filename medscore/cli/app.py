@@ -7,19 +7,23 @@ import io
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import typer
 
 import medscore
 from medscore.cli.codes import decode_, encode_
+from medscore.cli.completion import completed
 from medscore.cli.demo import demo
 from medscore.cli.doctor import doctor
 from medscore.cli.evaluate import evaluate
 from medscore.cli.generate import generate
 from medscore.cli.inspect import inspect
 from medscore.cli.likelihood import likelihood
+from medscore.cli.manners import about, begin, in_front, keeper, manners
 from medscore.cli.measure import measure
 from medscore.cli.methods import methods
 from medscore.cli.priors import priors
@@ -38,27 +42,27 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     name="medscore",
-    help="Medical image reconstruction from partial measurements with score-based priors.",
+    help="Medical image reconstruction from partial measurements with score-based priors.\n\n"
+    "The options below may also stand after a command.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-app.command()(inspect)
-app.command()(simulate)
-app.command()(measure)
-app.command()(recon)
-app.command()(demo)
-app.command()(train)
-app.command()(evaluate)
-app.command()(tune)
-app.command()(likelihood)
-app.command()(generate)
-app.command("encode")(encode_)
-app.command("decode")(decode_)
-app.command()(quality)
-app.command()(methods)
-app.command()(doctor)
+app.command()(completed(inspect))
+app.command()(completed(simulate))
+app.command()(completed(measure))
+app.command()(completed(recon))
+app.command()(completed(demo))
+app.command()(completed(train))
+app.command()(completed(evaluate))
+app.command()(completed(tune))
+app.command()(completed(likelihood))
+app.command()(completed(generate))
+app.command("encode")(completed(encode_))
+app.command("decode")(completed(decode_))
+app.command()(completed(quality))
+app.command()(completed(methods))
+app.command()(completed(doctor))
 app.add_typer(priors, name="priors")
 
 
@@ -79,7 +83,25 @@ def _root(
         help="Memory budget of what a file declares, such as 16GiB. Default: the environment "
         f"variable {VARIABLE}, or a quarter of the machine's memory.",
     ),
+    overwrite: bool = typer.Option(
+        False, "--overwrite",
+        help="Replace an older output of medscore, once the new one is complete.",
+    ),
+    quiet: bool = typer.Option(
+        False, "-q", "--quiet", help="Show results and errors only: no notes, no progress."
+    ),
+    verbose: bool = typer.Option(False, "--verbose", help="Show the log of the library, too."),
+    log_file: str | None = typer.Option(
+        None, "--log-file", metavar="FILE",
+        help="Append what is shown to this file, with times and without colours.",
+    ),
 ) -> None:  # fmt: skip
+    begin(
+        replace=overwrite,
+        quiet=quiet,
+        verbose=verbose,
+        log=None if log_file is None else Path(log_file),
+    )
     if memory is not None:
         os.environ[VARIABLE] = str(parse_size(memory, "`memory`"))
 
@@ -96,11 +118,13 @@ def main() -> None:
             signal.signal(kind, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
-    with only_ours():
+    started = time.monotonic()
+    with manners(), only_ours():
         try:
             try:
-                code = app(prog_name="medscore", standalone_mode=False)
+                code = app(in_front(sys.argv[1:]), prog_name="medscore", standalone_mode=False)
             finally:
+                about.info("finished in %.1f s", time.monotonic() - started)
                 sys.stdout.flush()
             if isinstance(code, int) and code:
                 sys.exit(code)
@@ -141,6 +165,7 @@ def _fail(error: MedscoreError) -> None:
     for word in sys.argv[1:]:
         command = getattr(command, "commands", {}).get(word, command)
     text = in_options(in_options(str(error), command), root)
+    keeper.keep(f"error: {text}")
     with suppress(OSError):  # standard error cannot be written either
         Console(stderr=True, soft_wrap=True, highlight=False).print(
             Text(f"error: {text}", style="red")

@@ -21,6 +21,7 @@ def evaluate(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make, or to continue.")],
     data: Annotated[Path, typer.Option(help="Folder of the cohort's data.")] = Path(),
+    pattern: options.Pattern = None,
     networks: Annotated[
         Path | None,
         typer.Option(help="Folder of supervised networks; OUTPUT/networks by default."),
@@ -48,6 +49,10 @@ def evaluate(
 
     Example: medscore evaluate sparse-ct --data DATA -o runs/sparse-ct
 
+    Your own images: --pattern names them below the data folder.
+
+    Example: medscore evaluate sparse-ct --data DATA --pattern '*/*.dcm' -o runs/mine
+
     --set changes a parameter of every sampling method that has it, or of one method by name.
 
     Example: medscore evaluate sparse-ct --data DATA -o runs/x --set conditioner.zeta=0.5 --set
@@ -66,7 +71,8 @@ def evaluate(
             train_network(recipe, data, folder)
 
         written = run.evaluate(
-            config, output, train=train, data=data, only=method or (), parameters=set_ or (),
+            config, output, train=train, data=data, patterns=pattern or (), only=method or (),
+            parameters=set_ or (),
             keep_identity=keep_identity,
             run=run.EvaluationRun(workers, threads, ray, networks, on_cell),
         )  # fmt: skip

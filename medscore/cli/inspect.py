@@ -17,18 +17,24 @@ from medscore.cli.spelling import command_of, in_options
 
 if TYPE_CHECKING:
     from medscore.datasets.dicom.files import Series
-    from medscore.reconstruction.inspection import Report
+    from medscore.reconstruction.file_report import Report
 
 
 def inspect(
     path: Annotated[
         Path,
         typer.Argument(
-            help="DICOM file or folder, NIfTI, raw k-space (.h5, .npy) or measurement file (.h5)."
+            help="DICOM file, folder, .zip or DICOMDIR; NIfTI, NRRD or MetaImage; .npy, .npz or "
+            ".mat; raw k-space (.h5, .npy); measurement file (.h5)."
         ),
     ],
     series: options.Series = None,
     channel: options.Channel = None,
+    array: options.Array = None,
+    spacing: options.ImageSpacing = None,
+    slices: Annotated[
+        str | None, typer.Option(help="Slices START:STOP of an archive; all by default.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Describe a file: geometry, units, value range, peculiarities, and which priors fit.
@@ -41,12 +47,17 @@ def inspect(
     """
     from medscore.reconstruction.inspection import inspect_path
 
-    found = inspect_path(path, series=series, channel=channel)
+    found = inspect_path(
+        path, series=series, channel=channel, array=array, spacing=options.spacing_of(spacing),
+        slices=slices,
+    )  # fmt: skip
     if isinstance(found, list):
+        from medscore.datasets.dicom.archive import unpacked
         from medscore.datasets.dicom.files import listing
 
         typer.echo(_listed(found, as_json))
-        note = listing(path).note()
+        with unpacked(path) as folder:
+            note = listing(folder).note()
         if note is not None:
             typer.echo(f"noticed: {note}", err=as_json)
         return

@@ -63,6 +63,14 @@ def likelihood(
     ] = False,
     device: options.Device = "auto",
     keep_identity: options.Identity = False,
+    allow_mismatch: Annotated[
+        bool,
+        typer.Option(
+            "--allow-mismatch",
+            help="Use the prior on the grid of the images, even outside its domain. By default "
+            "they are fitted to the prior's grid.",
+        ),
+    ] = False,
 ) -> None:
     """Log-likelihood of images under a prior, and how typical they are of its training data.
 
@@ -82,8 +90,11 @@ def likelihood(
             images, prior, method=method, divergence=divergence, probes=probes, draws=draws,
             bits=bits, dequantizer=dequantizer, rtol=rtol, atol=atol, seed=seed, limit=limit,
             spacing_mm=spacing_mm, accept=tuple(accept or ()), typical=typical, device=device,
-            output=output, keep_identity=keep_identity, on_step=show,
+            output=output, keep_identity=keep_identity,
+            allow_mismatch=allow_mismatch, on_step=show,
         )  # fmt: skip
+    for note in result.notes:
+        console.print(f"note: {escape(note)}")
     text = f"{escape(str(output))}: {len(result.images)} slice(s), "
     text += f"log p / D {result.nats_per_dim:.4f} nats"
     if result.bits_per_dim is not None:

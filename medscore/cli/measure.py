@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,14 +17,25 @@ def measure(
     path: Annotated[
         Path,
         typer.Argument(
-            help="fastMRI or ISMRMRD file (.h5), k-space (.npy), CT projections (HDF5 or TIFF with "
-            "--geometry, or a folder of DICOM-CT-PD), or a CT image with metal in it."
+            help="k-space (fastMRI or ISMRMRD .h5, Siemens .dat, BART .cfl, .npy, .npz, .mat), CT "
+            "projections (.npy, .npz, .mat, HDF5 or TIFF with --geometry, or a folder of "
+            "DICOM-CT-PD), or a CT image with metal in it."
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Measurement file (HDF5).")],
     geometry: Annotated[
         Path | None,
-        typer.Option(help="Geometry of CT projections: a YAML file, see docs/measurement.md."),
+        typer.Option(
+            help="What the file does not state, in a YAML file: geometry of CT projections, or "
+            "layout of k-space; see docs/measurement.md."
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Key of the geometry: beam=parallel, axes=[readout,phase,coil], ...; repeatable.",
+        ),
     ] = None,
     size: Annotated[
         int | None, typer.Option(help="Reconstruct SIZE x SIZE pixels: the middle of k-space.")
@@ -56,8 +67,8 @@ def measure(
     select: Annotated[
         str | None,
         typer.Option(
-            help="Image of an ISMRMRD file with several, as contrast=1,repetition=0; also encoding "
-            "(space), phase, set and segment."
+            help="Image of an ISMRMRD, twix or BART file with several, as "
+            "contrast=1,repetition=0; also encoding (space), phase, set and segment."
         ),
     ] = None,
     resample: Annotated[
@@ -81,6 +92,13 @@ def measure(
 
     Example: medscore measure sinogram.tif --geometry scanner.yaml -o meas.h5
 
+    Example: medscore measure sinogram.npy --set beam=parallel --set views=180
+    --set detector_spacing=0.7 -o meas.h5
+
+    Example: medscore measure meas_MID00025_FID115636.dat -o meas.h5
+
+    Example: medscore measure kspace.cfl --spacing 1.2 -o meas.h5
+
     Example: medscore measure head-with-fillings.dcm --size 128 -o meas.h5
 
     Example: medscore measure file1000000.h5 --acceleration 4 --target rss
@@ -102,11 +120,24 @@ def measure(
         if file is not None:
             options.check_new(file)
     made, truth = read(
-        path, geometry=geometry, size=size, spacing=None if spacing is None else _pair(spacing),
-        slices=slices, maps=maps, acceleration=acceleration, mask=mask, seed=seed, metal=metal,
-        margin=margin, series=series, resample=resample, channel=channel,
-        accept=tuple(accept or ()), target=target, select=select,
-    )  # fmt: skip
+        path,
+        geometry=_geometry(geometry, set_ or []),
+        size=size,
+        spacing=None if spacing is None else _pair(spacing),
+        slices=slices,
+        maps=maps,
+        acceleration=acceleration,
+        mask=mask,
+        seed=seed,
+        metal=metal,
+        margin=margin,
+        series=series,
+        resample=resample,
+        channel=channel,
+        accept=tuple(accept or ()),
+        target=target,
+        select=select,
+    )
     write_measurement(output, made)
     if truth is not None and target_output is not None:
         try:
@@ -115,6 +146,26 @@ def measure(
             output.unlink()  # both or neither
             raise
     tell(output, made)
+
+
+def _geometry(file: Path | None, settings: list[str]) -> Path | dict[str, Any] | None:
+    """A geometry file, or its fields with those that are set."""
+    from medscore.datasets.raw.scan_geometry import read_geometry
+    from medscore.io.yaml_files import parse_yaml
+
+    if not settings:
+        return file
+    fields = {} if file is None else read_geometry(file)
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip():
+            raise MedscoreError(
+                f"`set` is {setting!r}", hint="use KEY=VALUE, such as beam=parallel"
+            )
+        fields[name.strip()] = parse_yaml(
+            value.encode(), f"`set` {name}", hint="write the value as in YAML"
+        )
+    return fields
 
 
 def _pair(text: str) -> tuple[float, float]:

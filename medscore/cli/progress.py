@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from threading import Timer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -26,7 +27,27 @@ from medscore.errors import Interrupted
 if TYPE_CHECKING:
     from medscore.engine.loop import StepInfo
 
-console = Console(stderr=True)
+
+class KeptConsole(Console):
+    """A console whose text a log file keeps too, if there is one."""
+
+    keep: Callable[[str], None] | None = None
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, as :meth:`rich.console.Console.print`.
+
+        Args:
+            objects: what is printed.
+            options: how.
+        """
+        super().print(*objects, **options)
+        if self.keep is not None:
+            plain = Console(file=io.StringIO(), width=10_000, color_system=None)
+            plain.print(*objects, **options)
+            self.keep(plain.file.getvalue().rstrip("\n"))  # type: ignore[attr-defined]
+
+
+console = KeptConsole(stderr=True)
 """Everything that is not a result goes to standard error."""
 
 FIRST = 1.0

@@ -14,8 +14,9 @@ import logging
 import os
 import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +35,8 @@ class Notes(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self._waiting: list[str] | None = []
+        self.quiet = False
+        self.keep: Callable[[str], None] | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep or print a record of medscore; drop those of other packages.
@@ -42,7 +45,12 @@ class Notes(logging.Handler):
             record: the log record.
         """
         if record.name.partition(".")[0] == OWN:
-            self.note(record.getMessage())
+            text = record.getMessage()
+            if self.level < logging.WARNING:  # verbose
+                at = time.strftime("%H:%M:%S", time.localtime(record.created))
+                self._print(f"{at} {record.levelname.lower()} {record.name}: {text}")
+            else:
+                self.note(text)
 
     def note(self, text: str) -> None:
         """Keep or print a note.
@@ -51,15 +59,21 @@ class Notes(logging.Handler):
             text: one line.
         """
         if self._waiting is None:
-            print(text, file=sys.stderr)
+            self._print(text)
         else:
             self._waiting.append(text)
+
+    def _print(self, text: str) -> None:
+        if self.keep is not None:
+            self.keep(text)
+        if not self.quiet:
+            print(text, file=sys.stderr)
 
     def show(self) -> None:
         """Print the notes so far, and from now on each one at once."""
         waiting, self._waiting = self._waiting or [], None
         for text in waiting:
-            print(text, file=sys.stderr)
+            self._print(text)
 
     def drop(self) -> None:
         """Forget the notes so far: the input was refused."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -14,9 +15,18 @@ from medscore.errors import MedscoreError
 from medscore.reconstruction.baselines.methods import BASELINES
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 
+if TYPE_CHECKING:
+    from medscore.reconstruction.cohort import Outputs
+
 
 def recon(
-    measurement: Annotated[Path, typer.Argument(help="Measurement file (HDF5).")],
+    measurements: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MEASUREMENT...",
+            help="Measurement file (HDF5); or several, and folders of them: a cohort.",
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
     preset: Annotated[
         str,
@@ -51,7 +61,8 @@ def recon(
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="Ground truth image; adds metrics.json. It is read as the image was that was "
+            help="Ground truth image; adds metrics.json. Of a cohort: a folder of images that are "
+            "called as the measurements. It is read as the image was that was "
             "measured, unless --series, --resample, --channel or --accept say otherwise."
         ),
     ] = None,
@@ -82,6 +93,13 @@ def recon(
         Path | None,
         typer.Option(help="Source DICOM, whose patient tags are copied to the derived series."),
     ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a further image file in the folder, beside recon.nii.gz: .nrrd, .mha, "
+            ".npy, .npz, .nii or .nii.gz, as recon.nrrd."
+        ),
+    ] = None,
     without_metal: Annotated[
         bool,
         typer.Option(
@@ -92,14 +110,36 @@ def recon(
         str | None,
         typer.Option(help="Precision of the network: auto (the default), float32 or bf16."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--processes", help="Number of processes of a cohort. Default: one per usable core."
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Number of threads of each process.", show_default="1")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster to use instead of processes: its address, auto, or local."),
+    ] = None,
+    allow_mismatch: Annotated[
+        bool,
+        typer.Option(
+            "--allow-mismatch",
+            help="Use the prior on the grid of the measurement, even if matrix, pixel spacing or "
+            "modality are not its own. By default the image is fitted to the prior's grid.",
+        ),
+    ] = False,
 ) -> None:
     """Reconstruct a measurement; no ground truth is needed.
 
     Writes recon.nii.gz (posterior mean, HU or magnitudes), std.nii.gz and samples/ (with --samples
-    2 or more), preview.png, provenance.json, a DICOM series when the source was DICOM, and
-    metrics.json with --reference. Metal whose rays are left out keeps the HU of the scanner's
-    own image, and metal.nii.gz is its mask. No output identifies the patient, except the DICOM
-    series with --keep-identity. After Ctrl-C the same command resumes where it stopped.
+    2 or more), an image in another format (with --image), preview.png, provenance.json, a DICOM
+    series when the source was DICOM, and metrics.json with --reference. Metal whose rays are left
+    out keeps the HU of the scanner's own image, and metal.nii.gz is its mask. No output identifies
+    the patient, except the DICOM series with --keep-identity. After Ctrl-C the same command resumes
+    where it stopped.
 
     Example: medscore recon meas.h5 -o out --samples 8
 
@@ -115,34 +155,60 @@ def recon(
     Baselines are methods like any other.
 
     Example: medscore recon meas.h5 -o out --baseline fista-tv --set weight=1e-4
+
+    Several measurements, or a folder of them, are a cohort: each has a folder in the output, and
+    summary.csv a line for each one, also for those that fail. The same command resumes it.
+
+    Example: medscore recon measurements/ -o results --processes 4
     """
+    from medscore.cli.cohort import recon_cohort
+    from medscore.reconstruction.cohort import Outputs
     from medscore.reconstruction.reference import ReferenceChoice
+
+    settings: dict[str, Any] = {
+        "prior": prior, "method": baseline, "samples": samples, "preset": preset,
+        "sampler": sampler, "conditioner": conditioner, "steps": steps, "grid": grid,
+        "noise": noise, "parameters": set_ or (), "precision": precision, "snr": snr, "lam": lam,
+        "seed": seed, "batch_size": batch_size, "device": device, "allow_mismatch": allow_mismatch,
+    }  # fmt: skip
+    choice = ReferenceChoice(series, resample, channel, tuple(accept or ()))
+    shown = None if window is None else _window(window)
+    outputs = Outputs(choice, shown, hdf5, image, not without_metal)
+    spread = {"workers": workers, "threads": threads, "ray": ray}
+    if len(measurements) > 1 or measurements[0].is_dir():
+        if keep_identity is not None:
+            what = "`keep_identity` is the source of one measurement, but this is a cohort"
+            raise MedscoreError(what, hint="leave it out")
+        recon_cohort(measurements, output, settings, reference, outputs, spread)
+        return
+    for name, value in spread.items():
+        if value is not None:
+            raise MedscoreError(
+                f"`{name}` is {value}, which applies to several measurements", hint="leave it out"
+            )
+    _one(measurements[0], output, settings, reference, outputs, keep_identity)
+
+
+def _one(
+    measurement: Path, output: Path, settings: Mapping[str, Any], reference: Path | None,
+    outputs: Outputs, keep_identity: Path | None,
+) -> None:  # fmt: skip
+    """Reconstruct a measurement, and print a summary of the result."""
     from medscore.reconstruction.run import choose_method
     from medscore.reconstruction.saving import reconstruct_file
 
-    method = choose_method(
-        prior, method=baseline, samples=samples, preset=preset, sampler=sampler,
-        conditioner=conditioner, steps=steps, grid=grid, noise=noise, parameters=set_ or (),
-        precision=precision, snr=snr, lam=lam, seed=seed, batch_size=batch_size, device=device,
-    )  # fmt: skip
+    method = choose_method(**settings)
     with sampling_bar(output.name) as show:
         outcome = reconstruct_file(
-            measurement,
-            output,
-            method,
-            reference=reference,
-            choice=ReferenceChoice(series, resample, channel, tuple(accept or ())),
-            window=None if window is None else _window(window),
-            hdf5=hdf5,
-            keep_identity=keep_identity,
-            metal=not without_metal,
-            on_step=show,
-        )
+            measurement, output, method, reference=reference, choice=outputs.choice,
+            window=outputs.window, hdf5=outputs.hdf5, keep_identity=keep_identity,
+            image=outputs.image, metal=outputs.metal, on_step=show,
+        )  # fmt: skip
     r = outcome.reconstruction
-    for warning in r.warnings:
-        console.print(f"warning: {warning}")
     for note in r.notes:
-        console.print(f"note: {note}")
+        console.print(f"note: {escape(note)}")
+    for warning in r.warnings:
+        console.print(f"warning: {escape(warning)}")
     console.print(
         f"{escape(str(output))}: {len(r.mean)} slice(s), {r.samples.shape[1]} sample(s), "
         f"NFE {r.nfe}, residual {r.residual.max():.1e}, {r.seconds:.0f} s"

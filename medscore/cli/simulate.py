@@ -24,7 +24,12 @@ def _shown(name: str) -> str:
 
 
 def simulate(
-    image: Annotated[Path, typer.Argument(help="DICOM file, folder of DICOM files, or NIfTI.")],
+    image: Annotated[
+        Path,
+        typer.Argument(
+            help="DICOM file, folder, .zip or DICOMDIR; NIfTI, NRRD, MetaImage; .npy, .npz, .mat."
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Measurement file (HDF5).")],
     task: Annotated[str, typer.Option(help=f"What is measured: {', '.join(TASKS)}.")] = "sparse-ct",
     views: Annotated[
@@ -81,7 +86,7 @@ def simulate(
         ),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Reduce slices to SIZE x SIZE by area mean.")
+        int | None, typer.Option(help="Reduce slices to SIZE x SIZE square pixels by area mean.")
     ] = None,
     slices: Annotated[
         str | None, typer.Option(help="Slices START:STOP to measure; all by default.")
@@ -92,6 +97,12 @@ def simulate(
         typer.Option(help="Interpolate uneven or tilted slices onto an even, upright grid."),
     ] = False,
     channel: options.Channel = None,
+    array: options.Array = None,
+    spacing: options.ImageSpacing = None,
+    modality: Annotated[
+        str | None,
+        typer.Option(help="CT or MR, for files that do not state it. Default: by the values."),
+    ] = None,
     accept: options.Accept = None,
     noise: Annotated[
         str,
@@ -112,7 +123,7 @@ def simulate(
     from medscore.datasets.load import load_image
     from medscore.measurements.measurement import write_measurement
     from medscore.measurements.simulation import simulate as scan
-    from medscore.measurements.tasks import NEEDS
+    from medscore.reconstruction.grid import default_prior_note
 
     options.check_new(output)
     chosen: dict[str, Any] = {
@@ -121,8 +132,9 @@ def simulate(
         "implants": tuple(_implant(text) for text in implants or []) or None,
     }  # fmt: skip
     volume = load_image(
-        image, modality=NEEDS.get(task), size=size, slices=slices, series=series,
-        resample=resample, channel=channel, accept=tuple(accept or ()),
+        image, modality=_modality(modality, task), size=size, slices=slices, series=series,
+        resample=resample, channel=channel, accept=tuple(accept or ()), array=array,
+        spacing=options.spacing_of(spacing),
     )  # fmt: skip
     given = {name: value for name, value in chosen.items() if value is not None}
     try:
@@ -131,6 +143,23 @@ def simulate(
         raise MedscoreError(error.what, where=error.where or image, hint=error.hint) from error
     write_measurement(output, measurement)
     tell(output, measurement)
+    note = default_prior_note(volume, measurement.modality)
+    if note is not None:
+        console.print(f"note: {escape(note)}")
+
+
+def _modality(modality: str | None, task: str) -> str | None:
+    """The modality that the task needs, or that is given for tasks of both."""
+    from medscore.measurements.tasks import NEEDS
+
+    needed = NEEDS.get(task)
+    if modality not in (None, "CT", "MR"):
+        raise MedscoreError(f"`modality` is {modality!r:.40}", hint="use CT or MR")
+    if None not in (modality, needed) and modality != needed:
+        raise MedscoreError(
+            f"`modality` is {modality}, but {task} is measured of {needed}", hint="leave it out"
+        )
+    return needed or modality
 
 
 def tell(output: Path, m: Measurement) -> None:

@@ -11,19 +11,45 @@ from rich.markup import escape
 
 from medscore.cli import options
 from medscore.cli.progress import console, training_bar
+from medscore.errors import MedscoreError
 
 if TYPE_CHECKING:
     from medscore.training import StepReport, TrainingResult, TrainingRun
 
 
 def train(
-    recipe: Annotated[
-        Path, typer.Argument(help="Recipe: a YAML file, or the name of a shipped one.")
-    ],
-    data: Annotated[Path, typer.Option(help="Data folder; the recipe's patterns are below it.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Output folder, new or of a run to resume.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Output folder, new or of a run to resume; with --init the recipe to write.",
+        ),
     ],
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Recipe: a YAML file, or the name of a shipped one.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Data folder; the recipe's patterns are below it. Default: the recipe's folder."
+        ),
+    ] = None,
+    pattern: options.Pattern = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Folder of images: write a recipe that trains on them, and stop."),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(help="With --init: side of the images in pixels. Default: up to 128."),
+    ] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="With --init: CT or MR, if the folder holds both.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="With --init: seed of the split by patient. Default: 0.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Number of training steps, instead of the recipe's.")
     ] = None,
@@ -37,6 +63,12 @@ def train(
     ] = 1,
 ) -> None:
     """Train a score prior; the same command resumes after an interruption.
+
+    Your own data: --init looks at a folder of images and writes a recipe that trains as it is.
+
+    Example: medscore train --init DATA -o mine.yaml
+
+    Example: medscore train mine.yaml -o runs/mine
 
     Writes state.safetensors, loss.jsonl, tensorboard/, samples/ and, at the end,
     NAME.safetensors. On several machines use torchrun ... -m medscore train ...
@@ -54,6 +86,20 @@ def train(
     """
     from medscore import training
 
+    if init is not None:
+        _refuse("init", recipe=recipe, data=data, steps=steps, cache=cache)
+        made = training.init_recipe(
+            init, output, size=size, modality=modality, patterns=pattern or (), seed=seed or 0
+        )
+        console.print(f"{escape(str(made.path))}: {escape(made.remark)}")
+        return
+    if recipe is None:
+        raise MedscoreError(
+            "no recipe is given", hint="name a recipe, or write one with `init` FOLDER"
+        )
+    for name, value in (("size", size), ("modality", modality), ("seed", seed)):
+        if value is not None:
+            raise MedscoreError(f"`{name}` applies to `init`", hint="change it in the recipe")
     with ExitStack() as stack:
         view = TrainingView(stack)
         result = training.train(
@@ -62,12 +108,22 @@ def train(
             output=output,
             steps=steps,
             cache=cache,
+            patterns=pattern or (),
             device=device,
             devices=devices,
             on_start=view.start,
             on_step=view.step,
         )
     print_result(result)
+
+
+def _refuse(owner: str, **given: object) -> None:
+    """Refuse options that mean nothing beside another one."""
+    for name, value in given.items():
+        if value is not None:
+            raise MedscoreError(
+                f"`{name}` means nothing beside `{owner}`", hint="leave one of them out"
+            )
 
 
 class TrainingView:

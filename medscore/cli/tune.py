@@ -19,6 +19,7 @@ def tune(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make, or to continue.")],
     data: Annotated[Path, typer.Option(help="Folder of the cohort's data.")] = Path(),
+    pattern: options.Pattern = None,
     measurement: Annotated[
         list[Path] | None,
         typer.Option(help="Measurement file to tune on instead of a cohort; repeatable."),
@@ -54,7 +55,8 @@ def tune(
 
     with work_bar("trials") as show:
         found = run.tune(
-            config, output, data=data, measurements=measurement or (), score=score, trials=trials,
+            config, output, data=data, patterns=pattern or (), measurements=measurement or (),
+            score=score, trials=trials,
             workers=workers, parameters=set_ or (),
             on_trial=lambda done, total: show(done, total, ""),
         )  # fmt: skip

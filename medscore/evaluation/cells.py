@@ -23,7 +23,7 @@ from medscore.io.files import PART, atomic_write
 from medscore.io.json_files import read_json
 from medscore.io.numpy_files import open_npz
 from medscore.io.opening import is_there, read_bytes
-from medscore.io.specs import first_fault
+from medscore.io.specs import faults
 from medscore.metrics.image_quality import Quality
 
 
@@ -135,7 +135,7 @@ class Store:
             except (KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f"a field is missing or unknown: {error}") from error
             except ValidationError as error:
-                raise ValueError(first_fault(error)) from error
+                raise ValueError(faults(error)) from error
 
     def images(self, key: str) -> dict[str, NDArray[np.float32]]:
         """The images (H, W) of a cell by name.

@@ -37,6 +37,16 @@ def cohort(spec: CohortSpec, data: Path, limit: int | None = None) -> list[Case]
     )
 
 
+def with_patterns(spec: CohortSpec, patterns: Sequence[str]) -> CohortSpec:
+    """The specification of other files.
+
+    Args:
+        spec: specification of the slices.
+        patterns: patterns of the files; none keeps the specification's.
+    """
+    return spec.model_copy(update={"data": tuple(patterns)}) if patterns else spec
+
+
 def check(spec: EvaluationSpec, cases: Sequence[Case], where: Path) -> None:
     """Reject invalid tasks and methods before anything slow begins.
 

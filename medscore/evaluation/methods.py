@@ -16,7 +16,7 @@ from medscore.datasets.collections.cohort import Case
 from medscore.errors import MedscoreError
 from medscore.evaluation.cells import Cell
 from medscore.evaluation.config import MethodSpec, MetricSpec, SamplingSpec, TaskSpec
-from medscore.io.specs import first_fault
+from medscore.io.specs import faults
 from medscore.measurements.measurement import Measurement
 from medscore.measurements.simulation import simulate_scan
 from medscore.measurements.spec import choices
@@ -265,7 +265,7 @@ def verify(
         method_of(method, task, network).check(m, where)
     except ValidationError as error:
         raise MedscoreError(
-            f"method {method.name!r}: {first_fault(error)}", where=where, hint="correct the value"
+            f"method {method.name!r}: {faults(error)}", where=where, hint="correct the value"
         ) from None
     except MedscoreError as error:
         raise MedscoreError(

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medscore.engine.spread import Spread, cluster, processes
 from medscore.errors import Interrupted, MedscoreError
 from medscore.evaluation import methods
 from medscore.evaluation.cells import Cell, Store, key_of
-from medscore.evaluation.comparison import check, cohort, overridden, pictured, pieces
+from medscore.evaluation.comparison import (
+    check,
+    cohort,
+    overridden,
+    pictured,
+    pieces,
+    with_patterns,
+)
 from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluation
 from medscore.evaluation.report import Outcome, write_report
-from medscore.evaluation.spread import Spread, cluster, processes
 from medscore.evaluation.table import rows_of
 from medscore.io.configs import config_path
 from medscore.io.files import working_folder
+from medscore.io.identity import without_folder
 from medscore.io.machine import cores
 from medscore.registry.checks import check_counts
 
@@ -70,6 +78,7 @@ def evaluate(
     *,
     train: Train,
     data: str | Path = ".",
+    patterns: Sequence[str] = (),
     only: Sequence[str] = (),
     parameters: Sequence[str] = (),
     keep_identity: bool = False,
@@ -84,6 +93,8 @@ def evaluate(
         output: folder to create or to continue.
         train: trains a supervised network that does not exist yet.
         data: folder of the cohort's data.
+        patterns: patterns of the cohort's files, relative to ``data``; by default the
+            configuration's.
         only: names of the methods to compare; by default all.
         parameters: "[METHOD:]NAME=VALUE" each; without METHOD it applies to all sampling methods
             that have the parameter.
@@ -102,12 +113,17 @@ def evaluate(
     check_counts(("workers", workers, 1, 10_000), ("threads", run.threads, 1, 10_000))
     path = config_path(config, "eval")
     spec = overridden(_only(read_evaluation(path), only, path), parameters)
+    spec = spec.model_copy(update={"cohort": with_patterns(spec.cohort, patterns)})
     convention = methods.convention(spec.metric)
     cases = cohort(spec.cohort, data)
     check(spec, cases, path)
     spread = run.spread()
     own = str(config) if path != Path(config) else f"{spec.name}.yaml"  # not the file's name
-    command = _command(own, output, only, parameters, keep_identity)
+    options = {"--method": only, "--pattern": patterns, "--set": parameters}
+    command = _command(
+        own, output, options, data=data != Path(), networks=run.networks is not None,
+        keep_identity=keep_identity,
+    )  # fmt: skip
     recipes = _recipes(spec)
     results = "cells/*.json", "networks/*/state.safetensors"
     with working_folder(output, lambda: any(any(output.glob(each)) for each in results)):
@@ -123,25 +139,21 @@ def evaluate(
 def _command(
     config: str,
     output: Path,
-    only: Sequence[str],
-    parameters: Sequence[str],
+    options: Mapping[str, Sequence[str]],
+    *,
+    data: bool,
+    networks: bool,
     keep_identity: bool,
 ) -> str:
-    """The command that reproduces the report, with DATA in place of the private data folder."""
-    options = [part for name in only for part in ("--method", name)]
-    options += [part for text in parameters for part in ("--set", text)]
-    options += ["--keep-identity"] if keep_identity else []
-    words = [
-        "medscore",
-        "evaluate",
-        config,
-        "--data",
-        "DATA",
-        *options,
-        "-o",
-        output.name,
-    ]
-    return shlex.join(words)
+    """The command that was run, with DATA and NETWORKS in place of private folders."""
+    words = ["medscore", "evaluate", config]
+    words += ["--data", "DATA"] if data else []
+    words += ["--networks", "NETWORKS"] if networks else []
+    for option, values in options.items():
+        shown = map(without_folder, values) if option == "--pattern" else values
+        words += [part for value in shown for part in (option, value)]
+    words += ["--keep-identity"] if keep_identity else []
+    return shlex.join([*words, "-o", output.name or "."])
 
 
 def fill(

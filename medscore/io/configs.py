@@ -26,6 +26,10 @@ def config_path(config: str | Path, *kinds: str) -> Path:
     shipped = {file.stem: file for kind in kinds for file in sorted((folder / kind).glob("*.yaml"))}
     if str(config) in shipped:
         return shipped[str(config)]
+    if not is_there(path) and path.parent.name in ("", *kinds) and path.suffix == ".yaml":
+        named = shipped.get(path.stem)  # as in a checkout: configs/train/ct-128.yaml
+        if named is not None and path.parent.parent.name in ("", "configs"):
+            return named
     if is_there(path):
         return regular_file(path, "configuration")
     raise MedscoreError(

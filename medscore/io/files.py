@@ -14,17 +14,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from medscore.errors import MedscoreError, WriteError
+from medscore.errors import WriteError
+from medscore.io.claims import (
+    WRITTEN,
+    check_absent as check_absent,
+    check_new as check_new,
+    forget as forget,
+    tidy as tidy,
+)
+from medscore.io.disk import sync, sync_tree
 from medscore.io.locks import lock_beside, open_locked, run_lock
+from medscore.io.overwrite import aside, replaced
 
 PART = ".part-"
 """Prefix of the names of unfinished files and folders."""
-
-WRITTEN = "written"
-"""File in a saved state that names the inode of the finished output."""
-
-MANY = 100
-"""Number of files above which they are not synced one by one."""
 
 
 def atomic_write(path: str | Path, content: bytes) -> None:
@@ -105,7 +108,8 @@ def atomic_folder(path: str | Path, states: Sequence[Path] = ()) -> Iterator[Pat
                 yield partial
                 sync_tree(partial)
                 _mark(states, partial)
-                partial.rename(path)
+                with replaced(path):
+                    partial.rename(path)
                 sync(path.parent)
                 forget(states)
             finally:
@@ -138,9 +142,10 @@ def working_folder(folder: Path, has_results: Callable[[], bool]) -> Iterator[No
     """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with run_lock(folder / ".lock", folder):
-            yield
+        with aside(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with run_lock(folder / ".lock", folder):
+                yield
     except (OSError, WriteError) as error:
         if folder in made and not has_results():
             shutil.rmtree(folder, ignore_errors=True)
@@ -148,90 +153,6 @@ def working_folder(folder: Path, has_results: Callable[[], bool]) -> Iterator[No
         if isinstance(error, OSError) and not _names_another(error, folder):
             raise WriteError(folder, error) from error
         raise
-
-
-def check_absent(path: str | Path, states: Sequence[Path] = ()) -> None:
-    """Reject an output folder that exists already.
-
-    Args:
-        path: folder to create.
-        states: saved states of the run; those of a run that was killed after it had finished the
-            folder are removed.
-
-    Raises:
-        MedscoreError: it exists.
-    """
-    if os.path.lexists(path):
-        _tidy(Path(path), states)
-        raise MedscoreError(
-            "the output folder exists already",
-            where=path,
-            hint="choose another folder or remove it",
-        )
-
-
-def check_new(file: Path, states: Sequence[Path] = ()) -> None:
-    """Refuse to overwrite a file, or to write where it is impossible.
-
-    Args:
-        file: the file to be written.
-        states: saved states of the run, as for :func:`check_absent`.
-
-    Raises:
-        MedscoreError: it exists, or its folder is missing or not writable.
-    """
-    if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
-        raise MedscoreError(
-            "its folder does not exist or is not writable", where=file, hint="choose another"
-        )
-    if os.path.lexists(file):  # a symbolic link that leads nowhere would be replaced
-        _tidy(file, states)
-        raise MedscoreError(
-            "the output file exists already", where=file, hint="choose a new one or remove it"
-        )
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk.
-
-    Args:
-        path: file or folder.
-    """
-    if path.is_dir() and os.name != "posix":
-        return  # Windows cannot open folders
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sync_tree(folder: Path) -> None:
-    """Wait until a folder and everything in it are on the disk.
-
-    Args:
-        folder: the folder.
-    """
-    inside = list(folder.rglob("*"))
-    if len(inside) > MANY:
-        os.sync()  # of all files at once, because one by one takes long
-        return
-    for path in (*inside, folder):
-        sync(path)
-
-
-def forget(states: Sequence[Path]) -> None:
-    """Remove saved states, their mark last, so that a kill meanwhile leaves one that is known.
-
-    Args:
-        states: folders; they need not exist.
-    """
-    for state in states:
-        files = sorted(state.glob("*"), key=lambda file: file.name == WRITTEN)
-        with suppress(OSError):  # what stays is refused or removed by the next run
-            for file in files:
-                file.unlink(missing_ok=True)
-            state.rmdir()
 
 
 def remove_empty(folders: Sequence[Path]) -> None:
@@ -266,23 +187,6 @@ def _mark(states: Sequence[Path], output: Path) -> None:
     for state in states:
         if state.is_dir():
             atomic_write(state / WRITTEN, str(output.stat().st_ino).encode())
-
-
-def _tidy(output: Path, states: Sequence[Path]) -> None:
-    """Remove what a run left that was killed right after it had finished this output."""
-    done = [state for state in states if _is_done(state, output)]
-    lock = lock_beside(output)
-    if done or lock.exists():
-        with suppress(MedscoreError), run_lock(lock, output):  # another run may be at it
-            forget(done)
-
-
-def _is_done(state: Path, output: Path) -> bool:
-    """Whether a state is that of the run that wrote an output, or nothing is left of it."""
-    left = [file.name for file in state.glob("*")]
-    if WRITTEN not in left:
-        return state.is_dir() and not left
-    return (state / WRITTEN).read_text() == str(output.lstat().st_ino)
 
 
 def _names_another(error: OSError, folder: Path) -> bool:

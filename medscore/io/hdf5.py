@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from medscore.errors import reading
 from medscore.io.budget import check_memory, in_gib
+from medscore.io.hdf5_checks import check_content, has_other_filters
 from medscore.io.opening import open_file, read_bytes, regular_file
 from medscore.io.probe import look
 
@@ -35,11 +36,29 @@ stored bytes is not in the file."""
 SEAL, SEAL_SIZE = b"medscore sha256 ", 512
 """Beginning of the user block, and its size."""
 
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""First bytes of an HDF5 file, or of what follows its user block."""
+
 CHUNK = 2**20
 """Bytes hashed at a time."""
 
 SLAB = 2**24
 """Bytes of an array that are converted at a time."""
+
+
+def is_hdf5(path: str | os.PathLike[str]) -> bool:
+    """True if a regular file is HDF5 by its signature, or by its name.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MedscoreError: it is no regular file.
+    """
+    with open_file(path) as file:
+        begins = file.read(SEAL_SIZE + len(SIGNATURE))
+    found = begins.startswith(SIGNATURE) or begins[SEAL_SIZE:] == SIGNATURE
+    return found or os.fspath(path).lower().endswith((".h5", ".hdf5", ".hdf"))
 
 
 @contextmanager
@@ -64,7 +83,7 @@ def open_hdf5(path: str | os.PathLike[str], kind: str = "HDF5", hint: str = "") 
         return
     look(path)
     with reading(kind, path, hint), h5py.File(path, "r") as file:
-        check_self_contained(file)
+        check_content(file)
         yield file
 
 
@@ -92,53 +111,10 @@ def open_hashed(
         if without_seal:
             look(Path(path))
         with h5py.File(opened, "r") as file:
-            check_self_contained(file)
+            check_content(file)
             if not without_seal and has_other_filters(file):
                 look(Path(path))
             yield file, sha256
-
-
-def check_self_contained(file: Any) -> None:
-    """Reject an HDF5 file that refers to other files, by links or for the values of an array.
-
-    Args:
-        file: open HDF5 file.
-
-    Raises:
-        ValueError: it does.
-    """
-
-    def link(name: bytes, info: Any) -> str | None:
-        inside = info.type in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT)
-        return None if inside else f"{name.decode(errors='replace')} is a link to another file"
-
-    def item(name: str, found: Any) -> str | None:
-        elsewhere = isinstance(found, h5py.Dataset) and (found.external or found.is_virtual)
-        return f"the values of {name} are in another file" if elsewhere else None
-
-    fault = file.id.links.visit(link, info=True) or file.visititems(item)
-    if fault is not None:
-        raise ValueError(fault)
-
-
-def has_other_filters(file: Any) -> bool:
-    """True if an array is stored with filters that medscore does not write.
-
-    A seal is no signature: anybody can make one. Damaged chunks crash the library through some of
-    its filters, but not through these.
-
-    Args:
-        file: open HDF5 file.
-    """
-
-    def item(name: str, found: Any) -> bool | None:
-        if not isinstance(found, h5py.Dataset):
-            return None
-        stored = found.id.get_create_plist()
-        filters = {stored.get_filter(k)[0] for k in range(stored.get_nfilters())}
-        return True if filters - {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE} else None
-
-    return bool(file.visititems(item))
 
 
 def member(group: Any, name: str) -> Any:

@@ -16,6 +16,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -60,6 +61,21 @@ class Archive(Mapping[str, NDArray[Any]]):
         self._read += info.file_size
         with self._file.open(info) as stream:
             return read_array(stream, info.file_size, self._where)  # type: ignore[arg-type]
+
+    def header(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Shape and type of an array, without its values.
+
+        Args:
+            name: its name.
+
+        Raises:
+            ValueError: its header is not valid.
+        """
+        info = self._members[name]
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{name} is compressed by another method than deflate")
+        with self._file.open(info) as stream:
+            return npy_header(stream)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[str]:
         """Names of the arrays."""
@@ -118,6 +134,27 @@ def is_npz(path: str | os.PathLike[str]) -> bool:
         return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
+def npy_header(stream: BufferedIOBase) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array in the format of .npy, from its header.
+
+    Args:
+        stream: the stream, at its beginning; afterwards at the first value.
+
+    Raises:
+        ValueError: the header is not valid.
+    """
+    version = npy.read_magic(stream)
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"format version {version} is not supported")
+    shape, _, dtype = readers[version](stream)
+    if dtype.kind not in KINDS or not dtype.itemsize:
+        raise ValueError(f"an array of {dtype}")
+    if any(isinstance(n, bool) or n < 0 for n in shape):
+        raise ValueError(f"an array of shape {shape}")
+    return shape, dtype
+
+
 def read_array(stream: BufferedIOBase, held: int, where: Path) -> NDArray[Any]:
     """Read an array in the format of .npy from an open stream after checking its header.
 
@@ -130,15 +167,7 @@ def read_array(stream: BufferedIOBase, held: int, where: Path) -> NDArray[Any]:
         ValueError: the header is not valid, or declares more than the stream holds.
         MedscoreError: the array exceeds the memory budget.
     """
-    version = npy.read_magic(stream)
-    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f"format version {version} is not supported")
-    shape, _, dtype = readers[version](stream)
-    if dtype.kind not in KINDS or not dtype.itemsize:
-        raise ValueError(f"an array of {dtype}")
-    if any(isinstance(n, bool) or n < 0 for n in shape):
-        raise ValueError(f"an array of shape {shape}")
+    shape, dtype = npy_header(stream)
     declared = math.prod(shape) * dtype.itemsize
     if declared > held - stream.tell():
         raise ValueError(f"an array of shape {shape} is more than the file holds")

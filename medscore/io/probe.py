@@ -1,9 +1,9 @@
 """A trial read in a child process, for libraries that damaged files crash or hang.
 
-HDF5 and gdcm are native code: on a few damaged files in ten thousand they end the interpreter or
-never return, which no exception handler can catch. So a child process reads the file first, and it
-is read here only if the child survives. Each file is looked at once in a process. The child runs
-this file as a script and imports nothing of medscore.
+HDF5, gdcm, ITK and the readers of MATLAB and twix files are code that, on a few damaged files in
+ten thousand, ends the interpreter or never returns, which no exception handler can catch. So a
+child process reads the file first, and it is read here only if the child survives. Each file is
+looked at once in a process. The child runs this file as a script and imports nothing of medscore.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 STALL = 4.0
 """CPU time in seconds that the child may use without reading a further piece of a file."""
@@ -26,8 +29,18 @@ where a read waits without using CPU time; a loop in a library is stopped after 
 PIECE = 2**24
 """Bytes of an array that the child reads at once."""
 
+BYTES_READ_PER_SECOND = 2e7
+"""Lowest speed in CPU time at which a library that reads a file at once inflates it."""
+
 SPARE, TIMES = 2**29, 4
 """Memory that the child may take: bytes, and in addition this multiple of the file's size."""
+
+COMPRESSED, INFLATES, MAT_PER_SECOND = 15, 1100, 5e7
+"""Type of the compressed elements of a MATLAB file, the largest ratio of their compression, and the
+bytes that SciPy reads in a second."""
+
+TWIX_MEMORY, TWIX_PER_SECOND = 2**25, 2e7
+"""Bytes that twixtools takes beside the file's, and the bytes that it reads in a second."""
 
 GREEDY = 3
 """Exit code of the child if a library asks for more memory than that."""
@@ -40,17 +53,20 @@ def probe(kind: str, paths: Sequence[Path]) -> tuple[Path, str] | None:
     """Read files in a child process, and tell on which one it failed, and how.
 
     Args:
-        kind: ``hdf5`` (reads all arrays and attributes) or ``dicom`` (reads all pixels).
+        kind: ``hdf5`` (reads all arrays and attributes), ``dicom`` (all pixels), ``itk`` (all
+            voxels), ``mat`` (all variables of a MATLAB file of version 5) or ``twix`` (all lines).
         paths: files to read.
 
     Returns:
         The file and its failure in words; ``None`` if there was none, or only an exception, which
         the caller will meet as well.
     """
+    from medscore.io.budget import memory_budget  # the child does not need it
+
     if not sys.executable or not paths:
         return None
     seconds = SECONDS + sum(path.stat().st_size for path in paths) / BYTES_PER_SECOND
-    command = [sys.executable, "-P", str(Path(__file__).resolve()), kind]
+    command = [sys.executable, "-P", str(Path(__file__).resolve()), kind, str(memory_budget())]
     try:
         child = subprocess.Popen(
             [*command, *map(str, paths)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -115,10 +131,44 @@ def _at(paths: Sequence[Path], output: bytes) -> Path:
     return paths[min(len(output), len(paths) - 1)]
 
 
-def _progress() -> None:
-    """Give the child ``STALL`` seconds of CPU time from now on; the signal ends it."""
+def _progress(more: float = 0.0) -> None:
+    """Give the child ``STALL`` and so many more seconds of CPU time; the signal ends it then."""
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_PROF, STALL)
+        signal.setitimer(signal.ITIMER_PROF, STALL + more)
+
+
+def inflated(file: BinaryIO) -> int:
+    """Bytes of all elements of a MATLAB file of version 5, decompressed, as they declare it.
+
+    Args:
+        file: the open file.
+
+    Raises:
+        ValueError: the file is cut short, its order of bytes is not stated, or an element declares
+            more than its compressed bytes can hold.
+    """
+    size = file.seek(0, 2)
+    file.seek(126)
+    mark = file.read(2)
+    if mark not in (b"IM", b"MI"):
+        raise ValueError("the header does not state the order of bytes")
+    tag = "<II" if mark == b"IM" else ">II"
+    total, place = size, 128
+    while place + 8 <= size:
+        file.seek(place)
+        kind, length = struct.unpack(tag, file.read(8))
+        if length > size - place - 8:
+            raise ValueError(f"cut short: an element declares {length:,} bytes")
+        if kind == COMPRESSED:
+            begins = zlib.decompressobj().decompress(file.read(min(length, 256)), 8)
+            if len(begins) < 8:
+                raise ValueError("cut short: a compressed element is empty")
+            declared = struct.unpack(tag, begins)[1]
+            if declared > 2**16 + INFLATES * length:
+                raise ValueError(f"an element declares {declared:,} bytes that it does not hold")
+            total += declared
+        place += 8 + length
+    return total
 
 
 def _limit_memory(path: str, more: int = 0) -> None:
@@ -147,9 +197,16 @@ def _hdf5(path: str) -> None:
     import h5py
 
     def visit(name: str, item: object) -> None:
+        try:
+            read(item)
+        except Exception as error:  # the others are read all the same
+            if _lacks_memory(error):
+                raise
+
+    def read(item: object) -> None:
         _progress()
         _ = dict(item.attrs)  # type: ignore[attr-defined]
-        if isinstance(item, h5py.Dataset) and item.shape and not item.external:
+        if isinstance(item, h5py.Dataset) and item.size and item.shape and not item.external:
             stored, row = item.id.get_storage_size(), item.size // item.shape[0]
             row = max(1, row * item.dtype.itemsize)
             if item.is_virtual or row * item.shape[0] > max(2**16, 1100 * stored):
@@ -182,14 +239,56 @@ def _dicom(path: str) -> None:
         _progress()
 
 
+def _itk(path: str) -> None:
+    import SimpleITK
+
+    SimpleITK.ProcessObject.GlobalWarningDisplayOff()
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(path)
+    reader.ReadImageInformation()
+    _allow(path, 8 * math.prod(reader.GetSize()) * reader.GetNumberOfComponents())
+    reader.Execute()
+
+
+def _mat(path: str) -> None:
+    from scipy.io import loadmat
+
+    with Path(path).open("rb") as file:
+        total = inflated(file)
+        _allow(path, total)
+        file.seek(0)
+        loadmat(file, verify_compressed_data_integrity=True)
+
+
+def _twix(path: str) -> None:
+    import twixtools
+
+    size = Path(path).stat().st_size
+    _limit_memory(path, TWIX_MEMORY)
+    _progress(size / TWIX_PER_SECOND)
+    with contextlib.redirect_stdout(None):  # it warns there, without end on some files
+        scans = twixtools.read_twix(path, verbose=False, parse_pmu=False, parse_geometry=False)
+    for block in (block for scan in scans for block in scan["mdb"]):
+        if not (block.is_flag_set("ACQEND") or block.is_flag_set("SYNCDATA")):
+            _ = block.data
+            _progress()
+
+
+def _allow(path: str, declared: int) -> None:
+    """Allow the child what it needs to read that many bytes at once, within the budget."""
+    budget = int(sys.argv[2])
+    _limit_memory(path, min(declared, budget))
+    _progress(min(declared, budget) / BYTES_READ_PER_SECOND)
+
+
 def main() -> int:
     """Entry point of the child process."""
-    kind, *paths = sys.argv[1:]
+    kind, _, *paths = sys.argv[1:]
     for path in paths:
         _progress()
         try:
             _limit_memory(path)
-            {"hdf5": _hdf5, "dicom": _dicom}[kind](path)
+            {"hdf5": _hdf5, "dicom": _dicom, "itk": _itk, "mat": _mat, "twix": _twix}[kind](path)
         except Exception as error:  # the parent raises the same error and reports it
             return GREEDY if _lacks_memory(error) else 0
         sys.stdout.write(".")

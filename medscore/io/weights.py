@@ -24,6 +24,7 @@ from medscore.io.budget import check_memory
 from medscore.io.files import atomic_write
 from medscore.io.json_files import parse_json
 from medscore.io.opening import regular_file
+from medscore.io.specs import faults
 
 Contract = TypeVar("Contract", bound=BaseModel)
 Model = TypeVar("Model", bound=nn.Module)
@@ -116,7 +117,11 @@ class WeightsFile(Generic[Contract]):
         try:
             contract = self.contract.model_validate(parse_json(header["contract"]))
         except (KeyError, ValueError, ValidationError) as error:
-            reason = str(error).splitlines()[0]
+            reason = (
+                faults(error, self.contract)
+                if isinstance(error, ValidationError)
+                else str(error).splitlines()[0]
+            )
             raise MedscoreError(
                 f"broken data contract ({reason})", where=path, hint=self.renew
             ) from error

@@ -14,11 +14,14 @@ from torch import Tensor
 
 from medscore.datasets.collections.cohort import equally_spaced, read_cohort, short
 from medscore.datasets.collections.pictures import load_pictures
+from medscore.datasets.fit import Fit
 from medscore.datasets.selection import selection
+from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError
 from medscore.io.numpy_files import open_npz
 from medscore.io.opening import file_sha256, is_regular, is_there
 from medscore.likelihood.typicality import network_range
+from medscore.measurements.fitting import fit_note, fit_to, pixel_text
 from medscore.priors.contract import DataContract
 from medscore.registry.checks import check_ranges
 
@@ -39,6 +42,7 @@ class ImageSet:
         patients: patient of each image; empty where unknown.
         labels: what outputs call each image: the start of its file's hash and its position in it.
         groups: what outputs call the patient of each image; empty where unknown.
+        notes: what was done to fit the images to the prior's grid, one sentence each.
     """
 
     x: Tensor
@@ -46,6 +50,7 @@ class ImageSet:
     patients: tuple[str, ...]
     labels: tuple[str, ...]
     groups: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def digests(self) -> list[str]:
@@ -58,8 +63,11 @@ class ImageSet:
         Args:
             chosen: their indices.
         """
-        texts = self.names, self.patients, self.labels, self.groups
-        return ImageSet(self.x[chosen], *(tuple(each[i] for i in chosen) for each in texts))
+        names, patients, labels, groups = (
+            tuple(each[i] for i in chosen)
+            for each in (self.names, self.patients, self.labels, self.groups)
+        )
+        return ImageSet(self.x[chosen], names, patients, labels, groups, self.notes)
 
 
 def read_images(
@@ -70,8 +78,9 @@ def read_images(
     spacing_mm: float | None = None,
     accept: str | Sequence[str] = (),
     limit: int | None = None,
+    own_grid: bool = False,
 ) -> ImageSet:
-    """Read images, reduce them to the prior's size and convert them to its range.
+    """Read images, fit them to the prior's grid and convert them to its range.
 
     CT and MR images are DICOM files or folders, NIfTI files and NumPy archives; others are files
     that PIL reads, folders of them, and NumPy arrays. A folder written by ``medscore generate``
@@ -85,6 +94,7 @@ def read_images(
         accept: kinds of images that are used all the same; see
             :func:`~medscore.datasets.load.load_image`.
         limit: maximum number of images, which are then equally spaced among all.
+        own_grid: whether CT and MR images keep their matrix and pixel spacing.
 
     Raises:
         MedscoreError: a parameter is out of range, the prior's quantity cannot be read from files,
@@ -107,12 +117,12 @@ def read_images(
             raise MedscoreError(f"`{name}` applies to CT and MR images", hint="leave it out")
         parts.append(_pictures(rest, contract, side))
     elif rest:
-        parts.append(_slices(rest, contract, side, spacing_mm, accept))
-    texts = (
+        parts.append(_slices(rest, contract, None if own_grid else side, spacing_mm, accept))
+    names, patients, labels, groups, notes = (
         tuple(text for part in parts for text in getattr(part, name))
-        for name in ("names", "patients", "labels", "groups")
+        for name in ("names", "patients", "labels", "groups", "notes")
     )
-    found = ImageSet(torch.cat([part.x for part in parts]), *texts)
+    found = ImageSet(torch.cat([part.x for part in parts]), names, patients, labels, groups, notes)
     return found.select(equally_spaced(len(found.x), limit))
 
 
@@ -177,32 +187,50 @@ def _pictures(files: Sequence[Path], contract: DataContract, side: int) -> Image
 def _slices(
     files: Sequence[Path],
     contract: DataContract,
-    side: int,
+    side: int | None,
     spacing_mm: float | None,
     accept: str | Sequence[str],
 ) -> ImageSet:
     if spacing_mm is not None:
         check_ranges(("spacing_mm", spacing_mm, 1e-3, 100))
+    (low, high), notes = contract.spacing_mm, list[str]()
+
+    def on_fit(volume: Volume, fit: Fit) -> None:
+        notes.append(fit_note(volume, fit, contract.name))
+
+    scale = contract.size / (side or contract.size)
     cases = read_cohort(
         [pattern_of(file) for file in files], root=Path.cwd(), modality=contract.modality,
         size=side, spacing_mm=spacing_mm, chosen=selection(accept=accept),
+        pixel_mm=(low * scale, high * scale), on_fit=on_fit,
     )  # fmt: skip
-    low, high = contract.spacing_mm
-    for case in cases:
-        pixel = case.volume.spacing[0] * side / contract.size
-        if not low <= pixel <= high:
-            raise MedscoreError(
-                f"{case.name}: pixels of {pixel:.4g} mm at {contract.size}x{contract.size}, prior "
-                f"{contract.name} covers {low:g} to {high:g} mm",
-                hint="choose a prior that fits (`medscore priors list`)",
-            )
+    shapes = sorted({case.volume.values.shape[1:] for case in cases})
+    if len(shapes) > 1:
+        raise MedscoreError(
+            f"`allow_mismatch`: the images have {shapes[0]} and {shapes[-1]} pixels",
+            hint="give images of one matrix size, or leave it out",
+        )
+    if side is None:
+        notes += [note for case in cases for note in _outside(case.volume, contract)]
     return ImageSet(
         torch.cat([network_range(case.volume.values, contract) for case in cases]),
         tuple(case.file for case in cases),
         tuple(case.patient for case in cases),
         tuple(case.label for case in cases),
         tuple(case.group for case in cases),
+        tuple(dict.fromkeys(notes)),
     )
+
+
+def _outside(volume: Volume, contract: DataContract) -> list[str]:
+    """That an image is not on a grid of the prior's domain, if so."""
+    (rows, columns), (x, y, _) = volume.values.shape[1:], volume.spacing
+    if fit_to(contract, (rows, columns), (x, y)) is None:
+        return []
+    return [
+        f"{columns} x {rows} pixels of {pixel_text(x, y)} are outside the domain of prior "
+        f"{contract.name}: it is used all the same"
+    ]
 
 
 def _samples(file: Path, contract: DataContract, side: int) -> ImageSet:

@@ -36,6 +36,7 @@ from medscore.likelihood.typicality import (
     write_typical,
 )
 from medscore.likelihood.unusual import ImageTest, Judgement, judge, words_of
+from medscore.priors.any_size import any_size
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.network import NetworkPrior
@@ -59,6 +60,7 @@ class Assessment:
         z: standard deviations from the mean of the prior's validation images, (n,); None if the
             prior has no such statistics.
         provenance: what was computed, as JSON values.
+        notes: what was done to fit the images to the prior's grid, one sentence each.
         unusual: what the tests of contrast and residuals warn of, patient by patient.
         typical: statistics of these images, where they were requested.
         typical_file: the file they were written to.
@@ -71,6 +73,7 @@ class Assessment:
     groups: tuple[str, ...]
     z: Tensor | None
     provenance: dict[str, Any]
+    notes: tuple[str, ...] = ()
     unusual: tuple[str, ...] = ()
     typical: Typical | None = None
     typical_file: Path | None = None
@@ -112,6 +115,7 @@ def assess_images(
     device: str = "auto",
     output: str | Path | None = None,
     keep_identity: bool = False,
+    allow_mismatch: bool = False,
     on_step: Callable[[StepInfo], None] = lambda info: None,
 ) -> Assessment:
     """Log-likelihoods of images under a prior, and how typical they are of its training data.
@@ -140,6 +144,8 @@ def assess_images(
         output: folder to write, which must not exist; None writes no folder.
         keep_identity: whether likelihood.csv states the names of files and patients too, not only
             the starts of the files' hashes.
+        allow_mismatch: whether the prior is used on the grid of the images, even outside its image
+            domain; by default they are fitted to its grid.
         on_step: called after every image.
 
     Raises:
@@ -161,7 +167,10 @@ def assess_images(
     noise = make_dequantization(
         settings, None if dequantizer is None else Path(dequantizer), sha256
     )
-    found = read_images(images, contract, spacing_mm=spacing_mm, accept=accept, limit=limit)
+    found = read_images(
+        images, contract, spacing_mm=spacing_mm, accept=accept, limit=limit,
+        own_grid=allow_mismatch,
+    )  # fmt: skip
     count = len(found.x)
     if typical and count < 2:
         raise MedscoreError(
@@ -169,7 +178,7 @@ def assess_images(
             hint="give many different images",
         )
     chosen = resolve_device(device)
-    network = load_prior(file, device=chosen)
+    network = any_size(load_prior(file, device=chosen), (found.x.shape[-2], found.x.shape[-1]))
     with_z = typical or known is not None
     tests: tuple[ImageTest, ...] = ()
     if typical and contract.channels == 1:
@@ -206,12 +215,15 @@ def assess_images(
                 f"{contract.low:g} to {contract.high:g} {contract.quantity} is 0 to 1",
                 "bits": None if noise is None else noise.levels.bits,
                 "dequantization": _dequantization(noise, dequantizer),
+                "allow_mismatch": allow_mismatch,
+                "notes": list(found.notes),
                 "typicality": {
                     name: [judgement.record() for judgement in of_patient]
                     for name, of_patient in judgements.items()
                 },
                 "seconds": sum(row.seconds for row in rows),
             },
+            notes=found.notes,
             unusual=tuple(
                 f"{name or 'images'}: {word}"
                 for name, of_patient in judgements.items()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from medscore.datasets.fit import Fit, square_pixels
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.noise import Noiseless, NoiseModel
@@ -58,19 +59,26 @@ class Grid:
     Attributes:
         rows: number of rows.
         columns: number of columns.
-        spacing: pixel spacing in mm.
+        spacing: pixel spacing in mm; where pixels are not square, that of the columns.
         modality: "CT", "MR" or "picture".
+        row_spacing: distance between the rows in mm, where pixels are not square.
     """
 
     rows: int
     columns: int
     spacing: float
     modality: str
+    row_spacing: float | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.rows, self.columns
+
+    @property
+    def square(self) -> Fit:
+        """The fit to the smallest square grid of square pixels that shows everything."""
+        return square_pixels(self.shape, (self.row_spacing or self.spacing, self.spacing))
 
 
 @dataclass(frozen=True)
@@ -91,22 +99,6 @@ class Scan:
     measure: Callable[[Tensor, torch.Generator], Tensor]
     noise: str | None = None
     with_metal: Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]] | None = None
-
-
-def side_of(grid: Grid) -> int:
-    """Side of a square grid in pixels.
-
-    Args:
-        grid: the image's grid.
-
-    Raises:
-        MedscoreError: it is not square.
-    """
-    if grid.rows != grid.columns:
-        raise MedscoreError(
-            f"slices are {grid.rows}x{grid.columns}", hint="pad or crop them to a square"
-        )
-    return grid.rows
 
 
 def check_seed(seed: int) -> None:

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from medscore.datasets.dicom.uids import is_valid
-from medscore.datasets.volume import Source
+from medscore.datasets.volume import POSITIONS, Source
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
 from medscore.operators.linear import LinearOperator
+from medscore.operators.wrappers.padded import Padded
 
 LARGEST = 1e6
 """Largest line integral that a scan can have; a metre of lead has some 10^4."""
@@ -99,6 +100,8 @@ def pixel_of(operator: Operator) -> float | None:
     """
     size = operator.image_shape[-2:]
     for part in parts(operator):
+        if isinstance(part, Padded) and part.image_shape[-2:] == size:
+            size = part.inner.image_shape[-2:]
         if isinstance(part, Radon) and part.image_shape == size:
             return float(part.geometry.spacing)
     return None
@@ -123,6 +126,8 @@ def check_measurement(m: Measurement, fault: Fault) -> None:
             f"data are {m.data.dtype} of shape {m.data.shape}, which {m.operator} does not measure"
         )
     _check_affine(m, fault)
+    if m.source.position not in ("", *POSITIONS):
+        raise fault(f"geometry@position is {m.source.position[:20]!r}, which is no position")
     _check_metal(m, fault)
     for name, uid in m.source.uids.items():
         if not is_valid(uid):
@@ -181,11 +186,10 @@ def _check_metal(m: Measurement, fault: Fault) -> None:
 
 def _check_data(m: Measurement, fault: Fault) -> None:
     """Slice by slice, so that no copy of all data is made."""
-    masks = m.operator.diagonal
-    each = masks.ndim > len(m.operator.grid_shape) and len(masks) > 1
-    if each and len(masks) != len(m.data):
-        raise fault(f"masks of {len(masks)} slices do not fit data of {len(m.data)} slices")
-    if not bool(masks.any()):
+    for what, slices in _of_slices(m.operator):
+        if slices != len(m.data):
+            raise fault(f"{what} of {slices} slices do not fit data of {len(m.data)} slices")
+    if not bool(m.operator.diagonal.any()):
         raise fault("the mask is zero everywhere: nothing was measured")
     largest = 0.0
     for index, slice_ in enumerate(m.data):
@@ -198,6 +202,20 @@ def _check_data(m: Measurement, fault: Fault) -> None:
         raise fault("data are zero everywhere")
     if m.image_unit == ATTENUATION and largest > LARGEST:
         raise fault(f"data reach {largest:g}, which no line integral does")
+
+
+def _of_slices(operator: Operator) -> Iterator[tuple[str, int]]:
+    """What differs between slices in an operator and its parts, and for how many slices."""
+    for part in parts(operator):
+        grid = len(part.grid_shape)
+        axes = {
+            "diagonal": ("masks", grid), "sensitivity": ("coil sensitivities", 3),
+            "phase": ("phases", 2), "std": ("standard deviations", grid),
+        }  # fmt: skip
+        for name, (what, shared) in axes.items():
+            value = getattr(part, name, None)
+            if isinstance(value, torch.Tensor) and value.ndim > shared and len(value) > 1:
+                yield what, len(value)
 
 
 def _of_a_kind(m: Measurement) -> bool:

@@ -39,6 +39,7 @@ def from_projections(projections: Projections, where: str | Path) -> Measurement
     """
     slices, _, detectors = projections.data.shape
     geometry = projections.geometry
+    size, spacing = geometry.grid(detectors)
     order, angles = _ordered(geometry)
     try:
         operator = _operator(geometry, detectors, angles)
@@ -55,9 +56,9 @@ def from_projections(projections: Projections, where: str | Path) -> Measurement
         mu_water=geometry.mu_water,
         noise="unknown",
         affine=centred_affine(
-            geometry.size,
-            geometry.size,
-            (geometry.spacing, geometry.spacing, geometry.slice_spacing),
+            size,
+            size,
+            (spacing, spacing, geometry.slice_spacing),
         ),
         source=projections.source,
     )
@@ -123,9 +124,9 @@ def _ordered(g: ScanGeometry) -> tuple[slice | NDArray[np.intp], list[float]]:
     Whole turns are subtracted: from the list where it spans less than one, so that it lies within
     a turn of 0, otherwise view by view.
     """
-    if g.angles is None:
+    if g.degrees is None:
         return slice(None), []
-    degrees = np.asarray(g.angles, dtype=np.float64)
+    degrees = np.asarray(g.degrees, dtype=np.float64)
     turns = (degrees.min() if np.ptp(degrees) < 360 else degrees) + 180
     degrees = degrees - 360 * np.floor(turns / 360)
     degrees = degrees - (360 if degrees.max() > 360 else 0)
@@ -135,6 +136,7 @@ def _ordered(g: ScanGeometry) -> tuple[slice | NDArray[np.intp], list[float]]:
 
 def _operator(g: ScanGeometry, detectors: int, angles: list[float]) -> Radon:
     """The full grid of views of the scan, with the detector of the file."""
+    size, spacing = g.grid(detectors)
     if g.beam == "fan":
         assert g.source_distance is not None
         assert g.detector_distance is not None
@@ -144,13 +146,13 @@ def _operator(g: ScanGeometry, detectors: int, angles: list[float]) -> Radon:
             "detector_shape": g.detector_shape,
         }
         if angles:
-            few = fan_view_list(g.size, g.spacing, angles, **scan)
+            few = fan_view_list(size, spacing, angles, **scan)
         else:
-            few = fan_sparse_view(g.size, g.spacing, g.count, **scan)
+            few = fan_sparse_view(size, spacing, g.count, **scan)
     elif angles:
-        few = view_list(g.size, g.spacing, angles)
+        few = view_list(size, spacing, angles)
     else:
-        few = sparse_view(g.size, g.spacing, g.count)
+        few = sparse_view(size, spacing, g.count)
     full = replace(
         few.geometry,
         detectors=detectors,

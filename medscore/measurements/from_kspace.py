@@ -58,7 +58,10 @@ def from_kspace(
     shared = sampled[:1, 0][0] if bool((sampled == sampled[:1]).all()) else sampled
     try:
         if kspace.shape[1] > 1:
-            sensitivity = MAPS[maps](kspace, calibration_region(sampled.all(0)[0]))
+            if grid.maps is None:
+                sensitivity = MAPS[maps](kspace, calibration_region(sampled.all(0)[0]))
+            else:
+                sensitivity = grid.maps.expand(len(kspace), -1, -1, -1)
             operator: Operator = MulticoilFourier(sensitivity.to(torch.complex64), shared)
         else:
             operator = Fourier(shared)

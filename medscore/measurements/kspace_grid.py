@@ -33,6 +33,9 @@ from medscore.operators.wrappers.padded import middle
 OUTSIDE = 0.05
 """Largest share of the signal outside of the image where it cannot be cropped away."""
 
+LESS = 0.7
+"""Share of the noise of the noise scan below which that of k-space itself is believed."""
+
 TOLERANCE = 0.01
 """Relative difference below which two fields of view are taken as equal."""
 
@@ -49,6 +52,8 @@ class GridKspace:
         noise_std: standard deviation of the noise in the real and the imaginary part each; ``None``
             where it cannot be estimated.
         notes: what is particular about the image.
+        maps: coil sensitivities on the grid of k-space, (slices or 1, coil, rows, columns), where
+            the file states them.
     """
 
     kspace: Tensor
@@ -57,6 +62,7 @@ class GridKspace:
     spacing: tuple[float, float, float]
     noise_std: float | None
     notes: tuple[str, ...] = ()
+    maps: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -96,13 +102,16 @@ def field_of_view(raw: RawKspace, where: str | Path) -> FieldOfView:
     return FieldOfView(min(ny, round(max(least, square))), cropped=False, square=False)
 
 
-def to_grid(raw: RawKspace, size: int | None, where: str | Path) -> GridKspace:
+def to_grid(
+    raw: RawKspace, size: int | None, where: str | Path, *, given: bool = False
+) -> GridKspace:
     """Choose the field of view, and reduce the resolution to ``size`` x ``size`` pixels.
 
     Args:
         raw: k-space as the scanner wrote it.
         size: pixels per side; by default the resolution is kept.
         where: file to name in errors.
+        given: whether the user gave the pixel spacing, so that it may be mistaken.
 
     Raises:
         MedscoreError: the pixel spacing is unknown, ``size`` exceeds the samples, the field of view
@@ -111,26 +120,30 @@ def to_grid(raw: RawKspace, size: int | None, where: str | Path) -> GridKspace:
     view = field_of_view(raw, where)
     assert raw.spacing is not None
     column, row, thickness = raw.spacing
+    square = (
+        f"`spacing` {column:g},{column * raw.kspace.shape[-1] / view.rows:.4g}" if given else ""
+    )
     kspace, sampled = torch.from_numpy(raw.kspace), torch.from_numpy(raw.sampled)[:, None]
-    noise_std = _noise_std(kspace, sampled)
+    noise_std, notes = _noise(raw, kspace, sampled)
+    maps = _maps(raw, view, size, where)
     if view.cropped:
         kspace = _readout(kspace, view.rows)
         sampled = sampled.any(-2, keepdim=True).expand(len(sampled), 1, *kspace.shape[-2:])
     ny, nx = kspace.shape[-2:]
     height, width, scale = view.rows, nx, 1.0
     if size is not None:
-        _check_size(size, view, (ny, nx), (row * view.rows, column * nx), where)
+        _check_size(size, view, (ny, nx), (row * view.rows, column * nx), where, square)
         taken = round(size * ny / view.rows)
         kspace, sampled = _middle(kspace, taken, size), _middle(sampled, taken, size)
         column, row = column * nx / size, row * ny / taken
         scale = math.sqrt(taken * size / (ny * nx))  # an orthonormal transform of fewer is brighter
         height, width = size, size
     kspace = _centred(kspace * sampled, height)
-    notes: tuple[str, ...] = ()
     if not view.square:
         across = f"{row * height:.4g} x {column * width:.4g} mm"
-        notes = (
-            f"the field of view of {across} is not square: incomplete readouts are not cropped",
+        notes += (
+            f"the field of view of {across} is not square: incomplete readouts are not cropped"
+            + (f"; if it is square, set {square}" if square else ""),
         )
     if height < kspace.shape[-2]:
         _check_inside(kspace, sampled, height, where)
@@ -141,7 +154,34 @@ def to_grid(raw: RawKspace, size: int | None, where: str | Path) -> GridKspace:
         spacing=(column, row, thickness),
         noise_std=None if noise_std is None else noise_std * scale,
         notes=notes,
+        maps=maps,
     )
+
+
+def _maps(raw: RawKspace, view: FieldOfView, size: int | None, where: str | Path) -> Tensor | None:
+    """The coil maps of a file on the grid of the image: rows beyond the field of view go."""
+    if raw.maps is None:
+        return None
+    rows = raw.maps.shape[-2]
+    if size is not None or not view.cropped or view.rows > rows:
+        raise MedscoreError(
+            "coil maps of a file have the grid of k-space, and the image has another",
+            where=where,
+            hint="leave `size` and sensitivities out, or one of them",
+        )
+    start = rows // 2 - view.rows // 2
+    return torch.from_numpy(raw.maps)[..., start : start + view.rows, :].contiguous()
+
+
+def _noise(raw: RawKspace, kspace: Tensor, sampled: Tensor) -> tuple[float | None, tuple[str, ...]]:
+    """Noise standard deviation: of the noise scan, unless k-space itself has much less noise."""
+    seen = _noise_std(kspace, sampled)
+    if raw.noise_std is None:
+        return seen, ()
+    if seen is not None and seen < LESS * raw.noise_std:
+        note = f"the noise scan states a noise of {raw.noise_std:.3g}, k-space has {seen:.3g}"
+        return seen, (note,)
+    return raw.noise_std, ()
 
 
 def _check_size(
@@ -150,13 +190,16 @@ def _check_size(
     samples: tuple[int, int],
     lengths: tuple[float, float],
     where: str | Path,
+    square: str,
 ) -> None:
+    """Reject a size that the samples do not give; ``square`` is the spacing of a square image."""
     if not view.square:
         raise MedscoreError(
             f"`size` is {size}, and the field of view of {lengths[0]:.4g} x {lengths[1]:.4g} mm is "
             "not square, because incomplete readouts cannot be cropped",
             where=where,
-            hint="leave `size` out",
+            hint="leave `size` out"
+            + (f", or set {square} if the image is square" if square else ""),
         )
     most = min(view.rows, *samples)
     if size > most:

@@ -10,8 +10,10 @@ the rest (:func:`medscore.io.hdf5.sealed`)::
     operator     attribute kind, and its arguments (medscore.operators.store)
     metal        (slices, H, W) float32, of patients with implants: HU of the scanner's own image
                  in the metal, NaN elsewhere
-    geometry     attribute kind; affine (4, 4); uids/ attributes; instances (slices,); taken/
-                 attributes resample, accept and perhaps channel: what was read of the file
+    geometry     attribute kind, and perhaps position (of the patient in the scanner); affine
+                 (4, 4); uids/ attributes; instances (slices,); taken/ attributes resample, accept
+                 and perhaps channel, and of arrays spacing, slices and array: what was read of the
+                 file
 
 The operator acts on images in ``image_unit``: attenuation in 1/mm, HU, or a magnitude in the
 scanner's unit.
@@ -55,6 +57,9 @@ __all__ = [
 ]  # fmt: skip
 
 FORMAT = "medscore-measurement-2"
+
+TAKEN = ("channel", "spacing", "slices", "array")
+"""Attributes of what was read of the file that are only there where they are set."""
 
 AGAIN = "make it again with `medscore simulate` or `medscore measure`"
 
@@ -101,6 +106,8 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
             ) from error
         geometry = file.create_group("geometry")
         geometry.attrs["kind"] = m.source.kind
+        if m.source.position:
+            geometry.attrs["position"] = m.source.position
         geometry.create_dataset("affine", data=m.affine)
         geometry.create_group("uids").attrs.update(m.source.uids)
         taken = geometry.create_group("taken").attrs
@@ -108,8 +115,10 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
             m.source.taken.resample,
             ",".join(m.source.taken.accept),
         )
-        if m.source.taken.channel is not None:
-            taken["channel"] = m.source.taken.channel
+        for name in TAKEN:
+            value = getattr(m.source.taken, name)
+            if value is not None:
+                taken[name] = value
         geometry.create_dataset(
             "instances", data=list(m.source.instances), dtype=h5py.string_dtype()
         )
@@ -172,12 +181,13 @@ def _parse(path: Path, file: Any) -> Measurement:
         image_unit=image_unit,
         mu_water=float(attrs["mu_water_per_mm"]) if IMAGE_UNITS.get(image_unit) == "CT" else None,
         noise=str(attrs["noise"]),
-        affine=np.asarray(array(member(geometry, "affine"), "iuf"), dtype=np.float64),
+        affine=np.asarray(array(member(geometry, "affine"), "iuf", single=False), np.float64),
         source=Source(
             kind=str(geometry.attrs["kind"]),
             sha256=str(attrs["source_sha256"]),
             uids={k: str(v) for k, v in member(geometry, "uids").attrs.items()},
             instances=tuple(v.decode() for v in array(member(geometry, "instances"), "O")),
+            position=str(geometry.attrs.get("position", "")),
             taken=_taken(member(geometry, "taken").attrs) if "taken" in geometry else WHOLE,
         ),
         metal=array(member(file, "metal"), "f") if "metal" in file else None,
@@ -185,10 +195,13 @@ def _parse(path: Path, file: Any) -> Measurement:
 
 
 def _taken(attrs: Any) -> Selection:
-    channel = attrs.get("channel")
+    channel, spacing, slices, array = (attrs.get(name) for name in TAKEN)
     return selection(
         resample=bool(attrs["resample"]), channel=None if channel is None else int(channel),
         accept=tuple(filter(None, str(attrs["accept"]).split(","))),
+        array=None if array is None else str(array),
+        spacing=None if spacing is None else tuple(map(float, spacing)),
+        slices=None if slices is None else tuple(map(int, slices)),
     )  # fmt: skip
 
 

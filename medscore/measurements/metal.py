@@ -21,6 +21,9 @@ from medscore.operators.noise import Noiseless, PoissonNoise
 KILOVOLTS = 120.0
 """Tube voltage of the simulated scan."""
 
+TRACE_OF_METAL = 1e-3
+"""Share of metal from which an interpolated pixel counts as metal."""
+
 WITH_METAL = ("mar", "sparse-mar")
 """Tasks whose patients have implants."""
 
@@ -107,4 +110,7 @@ def metal_pixels(task: str, grid: Grid, c: Choices) -> Tensor | None:
     """
     if task not in WITH_METAL:
         return None
-    return implants(grid.columns, grid.spacing, c)[0, 0] > 0
+    fit = grid.square
+    spacing = min(grid.spacing, grid.row_spacing or grid.spacing)
+    shares = implants(fit.shape[0], spacing, c)[0, 0]
+    return torch.from_numpy(fit.undo(shares.numpy())) > (0 if fit.trivial else TRACE_OF_METAL)

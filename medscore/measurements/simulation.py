@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medscore.datasets.volume import Volume, check_modality, check_square, check_values, guess
+from medscore.datasets.volume import Volume, check_modality, check_values, guess
 from medscore.datasets.voxel_grid import check_grid
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER
@@ -25,7 +25,7 @@ def simulate(
     """Simulate the measurement of an image.
 
     Args:
-        image: square slices, CT in HU or MR magnitudes.
+        image: CT in HU or MR magnitudes, of any matrix and pixel spacing.
         task: what is measured: a key of :data:`medscore.measurements.tasks.TASKS`.
         noise: noise model in the unit of the data: ``none``, ``gaussian:STD`` or
             ``poisson:PHOTONS`` (photons per ray).
@@ -34,8 +34,8 @@ def simulate(
             :class:`medscore.measurements.choices.Choices`.
 
     Raises:
-        MedscoreError: the task is unknown, ``image`` is no image that was read, not of its modality
-            or not square, or an option is unknown to the task or invalid.
+        MedscoreError: the task is unknown, ``image`` is no image that was read, not of its
+            modality, or an option is unknown to the task or invalid.
     """
     if not isinstance(image, Volume):
         raise MedscoreError(
@@ -47,7 +47,6 @@ def simulate(
     check_values(image.values)
     check_grid(image.affine)
     image = check_modality(image, NEEDS.get(task) or guess(image))
-    check_square(image)
     return simulate_scan(image, task, chosen, noise_name=noise, seed=seed)
 
 
@@ -57,7 +56,7 @@ def simulate_scan(
     """Simulate the measurement of an image that was checked already.
 
     Args:
-        image: square slices of the modality that the task requires.
+        image: slices of the modality that the task requires.
         task: a key of :data:`medscore.measurements.tasks.TASKS`.
         chosen: parameters of the scan.
         noise_name: noise to record in the measurement.
@@ -68,7 +67,8 @@ def simulate_scan(
     """
     check_seed(seed)
     _, rows, columns = image.values.shape
-    scan = TASKS[task](Grid(rows, columns, image.spacing[0], image.modality), chosen)
+    column, row, _ = image.spacing
+    scan = TASKS[task](Grid(rows, columns, column, image.modality, row), chosen)
     data: NDArray[Any] | None = None
     metal = None if scan.with_metal is None else np.empty(image.values.shape, np.float32)
     for index, slice_ in enumerate(image.values):

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from medscore.datasets.volume import AIR
 from medscore.errors import MedscoreError
 from medscore.hounsfield import hu_to_mu
-from medscore.measurements.choices import MOST_COILS, MOST_VIEWS, Choices, Grid, Scan, side_of
+from medscore.measurements.choices import MOST_COILS, MOST_VIEWS, Choices, Grid, Scan
+from medscore.measurements.fitting import through
 from medscore.measurements.kspace_mask import kspace_mask
 from medscore.measurements.measurement import ATTENUATION, HU, MAGNITUDE
 from medscore.measurements.metal import metal_pixels, metal_scan
@@ -37,6 +42,30 @@ from medscore.operators.noise import (
 __all__ = ["NEEDS", "OPTIONS", "TASKS", "Choices", "Grid", "Scan", "inpaint", "metal_pixels"]
 
 
+Task: TypeAlias = Callable[[Grid, Choices], Scan]
+"""Makes a scan from the image's grid and the parameters."""
+
+
+def _on_a_square(task: Task) -> Task:
+    """A task for square images on any grid: air or interpolation to square pixels around it."""
+
+    @wraps(task)
+    def on_any_grid(grid: Grid, c: Choices) -> Scan:
+        fit = grid.square
+        if fit.trivial:
+            return task(grid, c)
+        side, spacing = fit.shape[0], min(grid.spacing, grid.row_spacing or grid.spacing)
+        scan = task(Grid(side, side, spacing, grid.modality), c)
+
+        def measure(image: Tensor, generator: torch.Generator) -> Tensor:
+            return scan.measure(torch.from_numpy(fit.apply(image.numpy(), AIR)), generator)
+
+        return replace(scan, operator=through(scan.operator, fit), measure=measure)
+
+    return on_any_grid
+
+
+@_on_a_square
 def sparse_ct(grid: Grid, c: Choices) -> Scan:
     """Sparse-view CT: ``views`` equally spaced parallel-beam views over 180 degrees.
 
@@ -50,6 +79,7 @@ def sparse_ct(grid: Grid, c: Choices) -> Scan:
     return _ct(_few_views(grid, c), c)
 
 
+@_on_a_square
 def limited_angle_ct(grid: Grid, c: Choices) -> Scan:
     """Limited-angle CT: all views of an arc.
 
@@ -62,7 +92,7 @@ def limited_angle_ct(grid: Grid, c: Choices) -> Scan:
     """
     if not 0 < c.arc <= 180:
         raise MedscoreError(f"`arc` is {c.arc:g} degrees", hint="use more than 0, at most 180")
-    side = side_of(grid)
+    side = grid.rows
     try:
         operator = limited_angle(side, grid.spacing, 0.0, math.radians(c.arc))
     except ValueError as error:
@@ -73,6 +103,7 @@ def limited_angle_ct(grid: Grid, c: Choices) -> Scan:
     return _ct(operator, c)
 
 
+@_on_a_square
 def mar(grid: Grid, c: Choices) -> Scan:
     """Metal artifact removal: all views of a patient with metal, without the rays through it.
 
@@ -83,10 +114,11 @@ def mar(grid: Grid, c: Choices) -> Scan:
     Raises:
         MedscoreError: the noise is not that of photon counting, or no implant lies in the image.
     """
-    side = side_of(grid)
+    side = grid.rows
     return metal_scan(sparse_view(side, grid.spacing, full_grid(1, side)), c)
 
 
+@_on_a_square
 def sparse_mar(grid: Grid, c: Choices) -> Scan:
     """Metal artifact removal with few views.
 
@@ -190,7 +222,7 @@ def deblur(grid: Grid, c: Choices) -> Scan:
     return _pixels(Blur(gaussian_kernel(c.blur), *grid.shape), grid, c)
 
 
-TASKS: dict[str, Callable[[Grid, Choices], Scan]] = {
+TASKS: dict[str, Task] = {
     "sparse-ct": sparse_ct,
     "limited-angle": limited_angle_ct,
     "mar": mar,
@@ -226,7 +258,7 @@ NEEDS = {
 def _few_views(grid: Grid, c: Choices) -> Radon:
     if not 1 <= c.views <= MOST_VIEWS:
         raise MedscoreError(f"`views` is {c.views}", hint=f"use 1 to {MOST_VIEWS}")
-    return sparse_view(side_of(grid), grid.spacing, c.views)
+    return sparse_view(grid.rows, grid.spacing, c.views)
 
 
 def _ct(operator: Radon, c: Choices) -> Scan:

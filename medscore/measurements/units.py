@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from medscore.datasets.collections.slices import FULL
+from medscore.datasets.fit import Fit
 from medscore.hounsfield import mu_to_hu
 from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
@@ -94,12 +95,13 @@ class NetworkUnits:
         )
 
     @staticmethod
-    def of(contract: Scale, m: Measurement) -> NetworkUnits:
+    def of(contract: Scale, m: Measurement, fit: Fit | None = None) -> NetworkUnits:
         """Units for a measurement and a prior that fits it.
 
         Args:
             contract: range of the prior.
             m: measurement.
+            fit: fit of the measurement's image to the grid of the prior, if they differ.
         """
         if m.image_unit == ATTENUATION:
             assert m.mu_water is not None
@@ -107,7 +109,7 @@ class NetworkUnits:
         if m.modality == "CT":
             return NetworkUnits(shift=contract.low, unit=contract.scale)
         full = [
-            brightness(m.operator.select([i]), torch.from_numpy(y)[None])
+            brightness(m.operator.select([i]), torch.from_numpy(y)[None], fit)
             for i, y in enumerate(m.data)
         ]
         return NetworkUnits(0.0, torch.stack(full)[:, None, None, None] * contract.scale)
@@ -158,7 +160,7 @@ class NetworkUnits:
         return torch.full((1, *(shape if len(shape) > 2 else (1, *shape))), self.shift).to(like)
 
 
-def brightness(operator: Operator, y: Tensor) -> Tensor:
+def brightness(operator: Operator, y: Tensor, fit: Fit | None = None) -> Tensor:
     """Magnitude that becomes 1 in the prior's range: a percentile of the direct reconstruction.
 
     It is the 99.5th percentile. For k-space, the image is the root sum of squares of the fully
@@ -167,6 +169,7 @@ def brightness(operator: Operator, y: Tensor) -> Tensor:
     Args:
         operator: measurement operator of one sample.
         y: its measurements.
+        fit: fit of the image to the grid on which the percentile is taken.
     """
     if y.is_complex():
         mask = operator.mask(y).bool()
@@ -179,6 +182,8 @@ def brightness(operator: Operator, y: Tensor) -> Tensor:
         image = peak * images.abs().square().sum(1).sqrt()
     else:
         image = operator.pinv(y, tol=MAGNITUDE_TOL).x.abs()
+    if fit is not None:
+        image = torch.from_numpy(fit.apply(image.numpy()))
     full = torch.quantile(image.flatten(), FULL)
     return torch.where(full > 0, full, 1.0)
 

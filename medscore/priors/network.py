@@ -73,7 +73,7 @@ class NetworkPrior(Prior, nn.Module):
     def denoise(self, x: State, t: Times) -> State:
         skip, out, into = (expand(c, x) for c in self.preconditioning(self.sde, t))
         u = x / expand(self.sde.alpha(t), x) - self.data_mean
-        output = _tensor(self.network(into * u, self.condition(self.sde, t)))
+        output = output_of(self.network(into * u, self.condition(self.sde, t)))
         predicted = like(x, output, "the network").to(x.dtype)
         return self.data_mean + skip * u + out * predicted
 
@@ -112,8 +112,15 @@ def _named(value: object) -> str:
     return f"the class {value.__name__}" if isclass(value) else f"{value!r:.80}"
 
 
-def _tensor(output: object) -> Tensor:
-    """The prediction in a network's output, which is a tensor or has the attribute ``sample``."""
+def output_of(output: object) -> Tensor:
+    """The prediction in a network's output, which is a tensor or has the attribute ``sample``.
+
+    Args:
+        output: what the network returned.
+
+    Raises:
+        MedscoreError: neither.
+    """
     found = output if isinstance(output, Tensor) else getattr(output, "sample", None)
     if not isinstance(found, Tensor):
         raise MedscoreError(

@@ -270,7 +270,9 @@ def _stored(path: Path) -> Timing | None:
         found = [read_json(path)[name] for name in ("float32", "bf16", "change")]
         return Timing(*(math.inf if value is None else float(value) for value in found))
     except (MedscoreError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s: cannot be read (%s), timed again", path, error)
+        what = error.what if isinstance(error, MedscoreError) else f"no timing: {error!r}"
+        log.warning("%s: %s; the precision is timed again", path, what)
+        path.unlink(missing_ok=True)
         return None
 
 

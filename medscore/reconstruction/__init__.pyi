@@ -1,5 +1,11 @@
 """Types of the public names of this package, which are imported when first used."""
 
+from .cohort import (
+    CohortRun as CohortRun,
+    Line as Line,
+    Outputs as Outputs,
+    reconstruct_cohort as reconstruct_cohort,
+)
 from .method import Method as Method, Run as Run
 from .outputs import Outcome as Outcome
 from .result import Reconstruction as Reconstruction

@@ -11,6 +11,9 @@ from medscore.measurements.measurement import Measurement
 Misfit = tuple[str, str, str]
 """Name of the property that differs, its value for the images, and its value for the prior."""
 
+OF_THE_GRID = ("matrix size", "pixel spacing in mm")
+"""Differences that a fit to the prior's grid removes."""
+
 
 def check_compatible(
     domain: ImageDomain,
@@ -18,6 +21,7 @@ def check_compatible(
     *,
     where: str | Path,
     prior_name: str | None = None,
+    same_grid: bool = True,
 ) -> None:
     """Reject a prior that was not trained on images like those of a measurement.
 
@@ -26,16 +30,19 @@ def check_compatible(
         measurement: the data.
         where: name of the measurement in error messages.
         prior_name: name of the prior in error messages; by default the domain's name.
+        same_grid: whether matrix size and pixel spacing count too.
 
     Raises:
         MedscoreError: modality, quantity, matrix size or pixel spacing differ; the message has both
             values.
     """
     for what, ours, theirs in measurement_misfits(domain, measurement):
+        if what in OF_THE_GRID and not same_grid:
+            continue
         raise MedscoreError(
             f"{what} is {ours}, prior {prior_name or domain.name} has {theirs}",
             where=where,
-            hint="use a prior that fits (`medscore priors list`), or simulate at its size",
+            hint="use a prior that fits (`medscore priors list`), or set `allow_mismatch`",
         )
 
 

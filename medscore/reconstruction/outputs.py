@@ -18,7 +18,10 @@ from PIL import Image
 
 import medscore
 from medscore.datasets.dicom.write import write_dicom_series
+from medscore.datasets.fit import fill_of
+from medscore.datasets.formats.write import check_output_name, write_image
 from medscore.datasets.nifti import write_nifti
+from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
 from medscore.metrics.card import Card, card
 from medscore.metrics.image_quality import CT_CONVENTION, Convention, Quality, average, qualities
@@ -27,7 +30,16 @@ from medscore.reconstruction.preview import picture
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.samples_file import write_samples
 
+DEFAULT = "recon.nii.gz"
+"""Name of the file with the reconstruction that is always written."""
+
+LONGEST_NAME = 200
+"""Characters of the longest name of an output file."""
+
 TARGET = "the image given as reference, on the measurement's grid"
+
+BOUND = "reference on the prior's grid"
+"""Row of a results table: the most that the resampling to the prior's grid and back leaves."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,9 @@ class Outcome:
             images[str(r.record.get("method", "reconstruction"))] = r.mean
         if k > 1:
             images[f"mean of {k}"] = r.mean
+        if r.fit is not None:
+            fill = fill_of(self.measurement.modality)
+            images[BOUND] = r.fit.undo(r.fit.apply(self.reference, fill), fill)
         return {
             method: qualities(image, self.reference, self.convention, self.measurement.metal_mask)
             for method, image in images.items()
@@ -122,7 +137,7 @@ class Outcome:
         """The rows of the results table; empty without a reference."""
         r, rows = self.reconstruction, []
         for method, values in self.compared.items():
-            q, own = average(values), method != self.classical[0]
+            q, own = average(values), method not in (self.classical[0], BOUND)
             rows.append(Row(method, q.psnr, q.ssim, r.nfe if own else 0, r.seconds if own else 0.0))
         return rows
 
@@ -141,6 +156,7 @@ def write_outputs(
     *,
     hdf5: bool = False,
     identity: Mapping[str, str] | None = None,
+    image: str | None = None,
 ) -> None:
     """Write every output of a reconstruction into an existing folder.
 
@@ -150,10 +166,13 @@ def write_outputs(
         record: further entries of provenance.json.
         hdf5: whether to write all samples to samples.h5 as well.
         identity: DICOM attributes of the patient, for the derived DICOM series only.
+        image: name of a further file with the reconstruction, in the format of its ending.
     """
     version = medscore.__version__
     m, r = outcome.measurement, outcome.reconstruction
-    write_nifti(folder / "recon.nii.gz", r.mean, m.affine)
+    write_nifti(folder / DEFAULT, r.mean, m.affine)
+    if image not in (None, DEFAULT):
+        write_image(folder / str(image), r.mean, m.affine, m.modality)
     if m.metal_mask is not None:
         write_nifti(folder / "metal.nii.gz", m.metal_mask.astype(np.float32), m.affine)
     if r.samples.shape[1] > 1:
@@ -161,6 +180,9 @@ def write_outputs(
         (folder / "samples").mkdir()
         for k in range(r.samples.shape[1]):
             write_nifti(folder / "samples" / f"{k:03d}.nii.gz", r.samples[:, k], m.affine)
+    if r.field is not None:
+        field = np.broadcast_to(r.field, r.mean.shape).astype(np.float32)
+        write_nifti(folder / "field.nii.gz", field, m.affine)
     if m.source.kind == "dicom":
         (folder / "dicom").mkdir()
         write_dicom_series(
@@ -186,6 +208,29 @@ def write_outputs(
         }
         _write_json(folder / "metrics.json", metrics)
     _write_json(folder / "provenance.json", _provenance(outcome, record))
+
+
+def check_image(image: str | Path | None) -> str | None:
+    """The name of a further file with the reconstruction.
+
+    Args:
+        image: a file name without a folder.
+
+    Raises:
+        MedscoreError: it is no name, of no format that is written, or that of another output.
+    """
+    if image is None:
+        return None
+    name = str(image)
+    if not isinstance(image, str | Path) or Path(name).name != name or "\0" in name:
+        raise MedscoreError(
+            f"`image` is {name!r:.80}",
+            hint="use a file name, such as recon.nrrd; it is written into the output folder",
+        )
+    check_output_name(name)
+    if name.startswith(".") or len(name) > LONGEST_NAME or name == "std.nii.gz":
+        raise MedscoreError(f"`image` is {name!r:.80}", hint="use another name, as recon.nrrd")
+    return name
 
 
 def preview(outcome: Outcome) -> Image.Image:

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from medscore.conditioners.binding import ConditionerFactory
+from medscore.datasets.fit import Fit
 from medscore.domain import ImageDomain
 from medscore.engine.loop import Batch, Job, StepInfo, run
+from medscore.measurements.fitting import Data, inside_data, on_new_grid
 from medscore.measurements.measurement import Measurement
 from medscore.measurements.noise_std import whiten
 from medscore.measurements.units import NetworkUnits
@@ -74,6 +76,7 @@ def sample_posterior(
     domain: ImageDomain,
     plan: Plan,
     on_step: Callable[[StepInfo], None] = lambda info: None,
+    fit: Fit | None = None,
 ) -> Reconstruction:
     """Draw ``plan.samples`` posterior samples of every slice.
 
@@ -86,13 +89,17 @@ def sample_posterior(
         domain: image domain of the prior.
         plan: settings of the sampling.
         on_step: called after every sampling step.
+        fit: fit of the measurement's image to the grid of the prior, if they differ. The samples
+            are then on the prior's grid.
 
     Raises:
         MedscoreError: complex data that the prior cannot represent, or a sample that diverged.
     """
-    operator = seen_by(domain, measurement)
-    scaled = _Scaled(measurement, operator, NetworkUnits.of(domain, measurement), plan)
-    slices, k = len(measurement.data), plan.samples
+    operator, data = seen_by(domain, measurement), measurement.data
+    if fit is not None:
+        operator, data = on_new_grid(operator, fit), inside_data(measurement, fit)
+    scaled = _Scaled(data, operator, NetworkUnits.of(domain, measurement, fit), plan)
+    slices, k = len(data), plan.samples
     *channels, height, width = operator.image_shape
 
     def pair(items: Sequence[int]) -> Batch:
@@ -138,9 +145,9 @@ def sample_posterior(
 
 @dataclass(frozen=True)
 class _Scaled:
-    """A measurement scaled to the prior's range, a few slices at a time."""
+    """Measurements scaled to the prior's range, a few slices at a time."""
 
-    measurement: Measurement
+    data: Data
     operator: Operator
     units: NetworkUnits
     plan: Plan
@@ -148,7 +155,7 @@ class _Scaled:
     def plain(self, slices: list[int]) -> tuple[Operator, Tensor]:
         """The operator and the measurements of some slices."""
         operator = self.operator.select(slices)
-        y = torch.from_numpy(self.measurement.data[slices]).to(self.plan.device)
+        y = torch.from_numpy(self.data[slices]).to(self.plan.device)
         return operator, self.units.measurements(operator, y, slices)
 
     def white(self, slices: list[int]) -> tuple[Operator, Tensor, float]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medscore.datasets.fit import Fit
 from medscore.engine.resume import Residual
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
@@ -29,7 +30,8 @@ class Reconstruction:
         measurement: the data that were reconstructed.
         record: method, settings and prior, for provenance.json.
         warnings: warnings about the result.
-        notes: what was done to the result that its user should know.
+        notes: what was done to the grid or to the result, one sentence each.
+        fit: fit of the image to the grid on which the samples were drawn, if it is another one.
 
     Raises:
         MedscoreError: samples or residuals are not finite.
@@ -45,6 +47,7 @@ class Reconstruction:
     record: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    fit: Fit | None = None
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.residual).all() or not np.isfinite(self.samples).all():
@@ -52,6 +55,12 @@ class Reconstruction:
                 "the reconstruction is not finite: values overflowed",
                 hint="check the scale of the measurement, or use another method",
             )
+
+    @property
+    def field(self) -> NDArray[np.bool_] | None:
+        """Pixels (H, W) that the prior's grid shows; the others are air or zero. None for all."""
+        inside = None if self.fit is None else self.fit.inside
+        return None if inside is None or inside.all() else inside
 
     @property
     def mean(self) -> NDArray[np.float32]:

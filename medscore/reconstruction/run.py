@@ -46,6 +46,7 @@ def reconstruct(
     seed: int = 0,
     batch_size: int = 8,
     device: str = "cpu",
+    allow_mismatch: bool = False,
     state: str | Path | None = None,
     on_step: Callable[[StepInfo], None] | None = None,
 ) -> Reconstruction:
@@ -75,6 +76,9 @@ def reconstruct(
         seed: seed of all random draws.
         batch_size: number of samples that are processed together; the result does not depend on it.
         device: auto, cpu or cuda.
+        allow_mismatch: whether the prior works on the grid of the measurement, even outside its
+            image domain: another matrix, pixel spacing, modality or quantity. By default the image
+            is fitted to the prior's grid, and the result is put back.
         state: folder that keeps an interrupted run, which the same call resumes; it is removed at
             the end.
         on_step: called after every sampling step.
@@ -90,6 +94,7 @@ def reconstruct(
         prior, method=method, samples=samples, preset=preset, sampler=sampler,
         conditioner=conditioner, steps=steps, grid=grid, noise=noise, parameters=parameters,
         precision=precision, seed=seed, batch_size=batch_size, device=device,
+        allow_mismatch=allow_mismatch,
     )  # fmt: skip
     run = Run(where) if on_step is None else Run(where, on_step)
     if state is None:
@@ -119,6 +124,7 @@ def choose_method(
     seed: int = 0,
     batch_size: int = 8,
     device: str = "cpu",
+    allow_mismatch: bool = False,
 ) -> Method:
     """The method that the parameters of :func:`reconstruct` describe.
 
@@ -139,6 +145,7 @@ def choose_method(
         seed: see :func:`reconstruct`.
         batch_size: see :func:`reconstruct`.
         device: see :func:`reconstruct`.
+        allow_mismatch: see :func:`reconstruct`.
 
     Raises:
         MedscoreError: an invalid parameter.
@@ -149,6 +156,7 @@ def choose_method(
             "steps": steps, "grid": grid, "snr": snr, "lam": lam, "precision": precision,
             "preset": None if preset == "fast" else preset,
             "device": None if device in ("auto", "cpu") else device,
+            "allow_mismatch": allow_mismatch or None,
         }  # fmt: skip
         check_counts(("seed", seed, 0, 2**63 - 1), ("batch_size", batch_size, 1, 1_000_000))
         if isinstance(method, str):
@@ -192,6 +200,7 @@ def choose_method(
         noise_std=None if isinstance(noise, str) else noise,
         batch_size=batch_size,
         device=device,
+        allow_mismatch=allow_mismatch,
     )
 
 

@@ -28,6 +28,7 @@ from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path, shipped_priors
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.compatibility import check_compatible
+from medscore.reconstruction.grid import grid_of
 from medscore.reconstruction.identity import identity_of
 from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.posterior import Plan, sample_posterior
@@ -63,6 +64,8 @@ class Sampling(Method):
             a number, or a tensor that broadcasts to them.
         batch_size: number of samples that are processed together; the result does not depend on it.
         device: auto, cpu or cuda.
+        allow_mismatch: whether the prior works on the grid of the measurement, even outside its
+            image domain; by default the image is fitted to the prior's grid.
     """
 
     settings: Settings = DEFAULTS
@@ -73,11 +76,14 @@ class Sampling(Method):
     noise_std: float | Tensor | None = None
     batch_size: int = 8
     device: str = "cpu"
+    allow_mismatch: bool = False
 
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
         self._check_settings()
         name = self.settings.prior
-        check_compatible(self._domain(measurement), measurement, where=where, prior_name=name)
+        domain = self._domain(measurement)
+        if not self.allow_mismatch:
+            check_compatible(domain, measurement, where=where, prior_name=name, same_grid=False)
         noise_std_of(self._noise(), measurement, where)
         self._factory()
 
@@ -88,12 +94,14 @@ class Sampling(Method):
 
     def reconstruct(self, measurement: Measurement, run: Run = QUIET) -> Reconstruction:
         self.check(measurement, run.where)
-        domain = self._domain(measurement)
+        grid = grid_of(self._domain(measurement), measurement, allow_mismatch=self.allow_mismatch)
+        domain = grid.domain
         device = resolve_device(self.device)
         noise_std = noise_std_of(self._noise(), measurement, run.where)
-        prior = self._loaded(measurement.modality, device)
-        shape = domain.channels, *measurement.operator.image_shape[-2:]
-        sha256 = getattr(prior, "sha256", "")
+        noise_std = grid.noise(measurement, noise_std)
+        prior = grid.prior(self._loaded(measurement.modality, device))
+        shape = domain.channels, *grid.shape
+        sha256 = self.identity(measurement.modality)
 
         def fingerprint(precision: str) -> str:
             return self._with(precision)._fingerprint(measurement, sha256)
@@ -105,21 +113,22 @@ class Sampling(Method):
             own, note = fingerprint(used.name), json.dumps(used.record())
             plan = replace(plan, state=run.state, fingerprint=own, note=note)
         with resumable(run.state):
-            found = sample_posterior(measurement, prior, domain, plan, run.on_step)
+            found = sample_posterior(measurement, prior, domain, plan, run.on_step, grid.fit)
         z, judgements = _typicality(prior, domain, found)
         record = {
             "method": "posterior sampling",
             "settings": {**self._with(used.name).record(), "device": device},
             "precision": used.record(),
             "operator": repr(measurement.operator),
+            "grid": grid.record(measurement),
             "prior": {"name": domain.name, "sha256": sha256},
             "final_exact_step": noise_std is None,
             "z": None if z is None else [round(value, 2) for value in z.tolist()],
             "typicality": [judgement.record() for judgement in judgements],
         }
         said = None if z is None else warning(z)
-        warnings = () if said is None else (said,)
-        return replace(found, record=record, warnings=(*warnings, *words_of(judgements)))
+        warnings = (*(() if said is None else (said,)), *words_of(judgements))
+        return grid.onto_measurement(replace(found, record=record, warnings=warnings))
 
     def plan(self, prior: Prior, noise_std: Tensor | None, device: str = "cpu") -> Plan:
         """The sampling plan on a prior.
@@ -212,7 +221,7 @@ class Sampling(Method):
         own = self.sampler, self.conditioner, self.grid, self.noise_std, m.operator
         prior = prior_hash or self.prior
         parts = [identity_of(part) for part in (prior, *own)]
-        run = medscore.__version__, data, self.record(), self.batch_size
+        run = medscore.__version__, data, self.record(), self.batch_size, self.allow_mismatch
         return fingerprint_of(*run, *parts)
 
 

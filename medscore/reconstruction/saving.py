@@ -14,7 +14,7 @@ from medscore.measurements.measurement import Measurement, read_measurement
 from medscore.reconstruction.baselines.classical import classical
 from medscore.reconstruction.metal import with_metal
 from medscore.reconstruction.method import Method, Run
-from medscore.reconstruction.outputs import Outcome, write_outputs
+from medscore.reconstruction.outputs import Outcome, check_image, write_outputs
 from medscore.reconstruction.reference import (
     RECORDED,
     Reference,
@@ -33,6 +33,7 @@ def save(
     window: tuple[float, float] | None = None,
     hdf5: bool = False,
     keep_identity: str | Path | None = None,
+    image: str | None = None,
 ) -> Outcome:
     """Write a reconstruction into a new folder, completely or not at all.
 
@@ -50,6 +51,8 @@ def save(
         hdf5: whether to write all samples to samples.h5 as well.
         keep_identity: path of the source DICOM whose patient attributes are copied to the derived
             series; by default none are copied, and no output states the name of a file.
+        image: name of a further file with the reconstruction, in the format of its ending:
+            ``.nrrd``, ``.mha``, ``.npy``, ``.npz``, ``.nii`` or ``.nii.gz``.
 
     Raises:
         MedscoreError: the folder exists, or the reference does not match the measurement.
@@ -61,13 +64,14 @@ def save(
     if not isinstance(folder, str | Path):
         raise MedscoreError(f"`folder` is {folder!r:.80}", hint="use the path of a new folder")
     check_window(window)
+    image = check_image(image)
     target, m = Path(folder), result.measurement
     check_absent(target)
     truth = reference_values(reference, m, choice)
     patient = None if keep_identity is None else patient_of(keep_identity, m)
     with atomic_folder(target) as unfinished:
         outcome = Outcome(result, classical(m), truth, window)
-        write_outputs(unfinished, outcome, {}, hdf5=hdf5, identity=patient)
+        write_outputs(unfinished, outcome, {}, hdf5=hdf5, identity=patient, image=image)
     return outcome
 
 
@@ -81,6 +85,7 @@ def reconstruct_file(
     window: tuple[float, float] | None = None,
     hdf5: bool = False,
     keep_identity: str | Path | None = None,
+    image: str | None = None,
     metal: bool = True,
     keep_state: bool = True,
     on_step: Callable[[StepInfo], None] | None = None,
@@ -96,6 +101,7 @@ def reconstruct_file(
         window: as for :func:`save`.
         hdf5: as for :func:`save`.
         keep_identity: as for :func:`save`.
+        image: as for :func:`save`.
         metal: whether metal whose rays are left out is put back, as :func:`reconstruct` does.
         keep_state: whether an interrupted run keeps its state beside ``folder``.
         on_step: called after every sampling step.
@@ -107,6 +113,7 @@ def reconstruct_file(
     state = state_path(target) if keep_state else None
     states = () if state is None else (state,)
     check_window(window)
+    image = check_image(image)
     check_absent(target, states)
     m = read_measurement(path)
     method.check(m, path)
@@ -120,7 +127,7 @@ def reconstruct_file(
     with atomic_folder(target, states) as unfinished:
         result = with_metal(method.reconstruct(m, run), metal=metal)
         outcome = Outcome(result, classical(m), truth, window)
-        write_outputs(unfinished, outcome, record, hdf5=hdf5, identity=patient)
+        write_outputs(unfinished, outcome, record, hdf5=hdf5, identity=patient, image=image)
     return outcome
 
 

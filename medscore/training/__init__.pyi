@@ -12,6 +12,7 @@ from .loop import (
     train_steps as train_steps,
 )
 from .monitor import StepReport as StepReport
+from .new_recipe import NewRecipe as NewRecipe, init_recipe as init_recipe
 from .pictures import PictureRecipe as PictureRecipe
 from .plan import TrainingPlan as TrainingPlan
 from .recipe import PriorRecipe as PriorRecipe, read_recipe as read_recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -38,7 +39,12 @@ class ClassifierRecipe(PictureData):
 
 
 def prepare_classifier(
-    path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
+    path: Path,
+    root: Path,
+    *,
+    steps: int | None = None,
+    cache: Path | None = None,
+    patterns: Sequence[str] = (),
 ) -> TrainingRun[NoisyClassifier]:
     """Prepare the training of a classifier of noisy images.
 
@@ -47,12 +53,13 @@ def prepare_classifier(
         root: data folder.
         steps: number of training steps, instead of the recipe's.
         cache: not used; such images are read anew in every run.
+        patterns: patterns of the training files, instead of the recipe's.
 
     Raises:
         MedscoreError: the recipe is invalid or contradicts the prior, the images cannot be loaded,
             or have fewer than two labels.
     """
-    recipe = read_recipe(path, ClassifierRecipe, steps=steps)
+    recipe = read_recipe(path, ClassifierRecipe, steps=steps, patterns=patterns)
     prior = read_checkpoint(prior_path(recipe.classifies)).contract
     if (prior.size, prior.quantity) != (recipe.size, recipe.quantity):
         raise MedscoreError(

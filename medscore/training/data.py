@@ -20,6 +20,7 @@ from medscore.io.opening import file_sha256
 from medscore.priors.contract import Provenance
 from medscore.training.loop import Batches
 from medscore.training.recipe import ImageRecipe, TrainingRecipe
+from medscore.training.split import divided, known_patients
 
 if TYPE_CHECKING:
     from medscore.datasets.collections.slice_cache import Slices
@@ -65,15 +66,22 @@ def load_slice_data(
         MedscoreError: as :func:`~medscore.datasets.collections.slices.load_slices`, or a patient is
             among both the training and the validation slices.
     """
-    slices = _load(recipe, recipe.data, root, cache)
+    slices = load_recipe_slices(recipe, recipe.data, root, cache, beside=recipe.validation)
+    held_out: Slices | None = None
+    if recipe.split is not None:
+        slices, held_out = divided(slices, recipe.split)
+        _refuse_empty(slices, held_out, path)
+    elif recipe.validation:
+        held_out = load_recipe_slices(recipe, recipe.validation, root, cache, beside=recipe.data)
+        _refuse_shared(slices, held_out, path)
     data = TrainingData(
         batch=_augmented(recipe, slices.images),
-        validation=_validation(recipe, path, slices, root, cache),
+        validation=None if held_out is None else _validation(recipe, held_out),
         provenance=provenance_of(
             recipe,
             path,
             recipe.data,
-            patients=len(set(slices.patients)),
+            patients=len(set(_patients(recipe, slices))),
             images=len(slices.images),
         ),
         identity=identity_of(recipe, slices.images),
@@ -122,13 +130,19 @@ def identity_of(recipe: TrainingRecipe, images: Tensor) -> dict[str, str]:
         recipe: recipe of the run.
         images: its training images.
     """
-    settings = recipe.model_dump_json(exclude={"plan", "name", "licence"})
+    new = {"folder"} | {name for name in ("split", "unusable") if _is_default(recipe, name)}
+    settings = recipe.model_dump_json(exclude={"plan", "name", "licence", *new})
     return {
         "recipe": hashlib.sha256(settings.encode()).hexdigest()[:12],
         "seed": str(recipe.plan.seed),
         "batch": str(recipe.plan.batch),
         "images": hashlib.sha256(images.numpy().data).hexdigest()[:12],
     }
+
+
+def _is_default(recipe: TrainingRecipe, name: str) -> bool:
+    field = type(recipe).model_fields.get(name)
+    return field is None or getattr(recipe, name) == field.default
 
 
 def provenance_of(
@@ -154,7 +168,33 @@ def provenance_of(
     )
 
 
-def _load(recipe: ImageRecipe, patterns: tuple[str, ...], root: Path, cache: Path | None) -> Slices:
+def _patients(recipe: ImageRecipe, slices: Slices) -> list[str]:
+    from medscore.datasets.collections.patients import pseudonym
+
+    if recipe.split is not None:
+        return known_patients(slices)
+    return [pseudonym(patient) for patient in slices.patients]
+
+
+def load_recipe_slices(
+    recipe: ImageRecipe,
+    patterns: tuple[str, ...],
+    root: Path,
+    cache: Path | None = None,
+    beside: tuple[str, ...] = (),
+) -> Slices:
+    """Load slices as a recipe describes them.
+
+    Args:
+        recipe: size, range and what is read of the files.
+        patterns: patterns of the files.
+        root: data folder.
+        cache: folder that keeps the slices for later runs; None keeps none.
+        beside: patterns of other files of the recipe, which tell patients apart.
+
+    Raises:
+        MedscoreError: as :func:`~medscore.datasets.collections.slices.load_slices`.
+    """
     from medscore.datasets.collections.slices import load_slices
 
     return load_slices(
@@ -166,6 +206,8 @@ def _load(recipe: ImageRecipe, patterns: tuple[str, ...], root: Path, cache: Pat
         quantity=recipe.quantity,
         chosen=selection(recipe.series, recipe.resample, recipe.channel, recipe.accept),
         cache=cache,
+        beside=beside,
+        skip=recipe.unusable == "skip",
     )
 
 
@@ -185,20 +227,46 @@ def _augmented(recipe: ImageRecipe, images: Tensor) -> Batches:
     return batch
 
 
-def _validation(
-    recipe: ImageRecipe, path: Path, slices: Slices, root: Path, cache: Path | None
-) -> Tensor | None:
-    """At most ``VALIDATION_COUNT`` validation images (n, 1, size, size), of other patients."""
-    if not recipe.validation:
-        return None
-    found = _load(recipe, recipe.validation, root, cache)
-    if both := sorted(set(slices.patients) & set(found.patients)):
-        raise MedscoreError(
-            f"patient {both[0]} is in data and in validation ({len(both)} are): in "
-            f"{slices.scan_of(both[0])} and {found.scan_of(both[0])}",
-            where=path,
-            hint="split the data by patient",
-        )
+def _validation(recipe: ImageRecipe, found: Slices) -> Tensor:
+    """At most ``VALIDATION_COUNT`` validation images (n, 1, size, size)."""
     count = min(VALIDATION_COUNT, len(found.images))
     chosen = np.linspace(0, len(found.images) - 1, count).round()
     return reduced(found.images[torch.from_numpy(chosen).long()], recipe.oversample)
+
+
+def _refuse_empty(training: Slices, validation: Slices, path: Path) -> None:
+    """Refuse a split with all patients on one side."""
+    for part, name in ((training, "training"), (validation, "validation")):
+        if not part.patients:
+            raise MedscoreError(
+                f"split leaves no patient for {name}",
+                where=path,
+                hint="change its share `training` or its `seed`, or add patients",
+            )
+
+
+def _refuse_shared(training: Slices, validation: Slices, path: Path) -> None:
+    """Refuse a patient, or an equal slice, on both sides of the split."""
+    from medscore.datasets.collections.patients import digest_of, pseudonym
+
+    ours, theirs = ({pseudonym(p): p for p in s.patients} for s in (training, validation))
+    if both := sorted(ours.keys() & theirs.keys(), key=lambda key: ours[key]):
+        one, other = ours[both[0]], theirs[both[0]]
+        raise MedscoreError(
+            f"patient {one} is in data and in validation ({len(both)} are): in "
+            f"{training.scan_of(one)} and {validation.scan_of(other)}",
+            where=path,
+            hint="split the data by patient",
+        )
+    first = {
+        digest_of(image): patient
+        for image, patient in zip(training.images, training.patients, strict=True)
+    }
+    for image, patient in zip(validation.images, validation.patients, strict=True):
+        if (copied := first.get(digest_of(image))) is not None:
+            raise MedscoreError(
+                f"a slice of {training.scan_of(copied)} in data is equal to one of "
+                f"{validation.scan_of(patient)} in validation",
+                where=path,
+                hint="split the data by patient: a copy under another name is the same patient",
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -35,7 +36,12 @@ class DequantizerRecipe(ImageRecipe):
 
 
 def prepare_dequantizer(
-    path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
+    path: Path,
+    root: Path,
+    *,
+    steps: int | None = None,
+    cache: Path | None = None,
+    patterns: Sequence[str] = (),
 ) -> TrainingRun[DequantizationFlow]:
     """Prepare the training of a dequantization flow.
 
@@ -44,12 +50,13 @@ def prepare_dequantizer(
         root: data folder.
         steps: number of training steps, instead of the recipe's.
         cache: folder that keeps the slices for later runs; None keeps none.
+        patterns: patterns of the training files, instead of the recipe's.
 
     Raises:
         MedscoreError: the recipe is invalid or contradicts the prior, the data cannot be loaded, or
             a patient is in both data and validation.
     """
-    recipe = read_recipe(path, DequantizerRecipe, steps=steps)
+    recipe = read_recipe(path, DequantizerRecipe, steps=steps, patterns=patterns)
     file = prior_path(recipe.dequantizes)
     checkpoint = verify(file)
     _check_images(recipe, checkpoint.contract, path)

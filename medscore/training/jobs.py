@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +23,13 @@ class Preparation(Protocol):
     """Prepares the training run of one kind of recipe."""
 
     def __call__(
-        self, path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
+        self,
+        path: Path,
+        root: Path,
+        *,
+        steps: int | None = None,
+        cache: Path | None = None,
+        patterns: Sequence[str] = (),
     ) -> TrainingRun[Any]:
         """Prepare a run.
 
@@ -32,6 +38,7 @@ class Preparation(Protocol):
             root: data folder.
             steps: number of training steps, instead of the recipe's.
             cache: folder that keeps the slices for later runs; None keeps none.
+            patterns: patterns of the training files, instead of the recipe's.
         """
 
 
@@ -46,18 +53,21 @@ KINDS: dict[str, Preparation] = {
 
 def prepare(
     recipe: str | Path,
-    data: str | Path,
+    data: str | Path | None = None,
     *,
     steps: int | None = None,
     cache: str | Path | None = None,
+    patterns: Sequence[str] = (),
 ) -> TrainingRun[Any]:
     """Prepare the training run of any recipe.
 
     Args:
         recipe: YAML file, or the name of a shipped recipe.
-        data: folder that the recipe's patterns are relative to.
+        data: folder that the recipe's patterns are relative to; by default its ``folder``.
         steps: number of training steps, instead of the recipe's.
         cache: folder that keeps the slices for later runs; None keeps none.
+        patterns: patterns of the training files, instead of the recipe's; its validation files
+            are then not used.
 
     Raises:
         MedscoreError: the recipe is invalid, or its data cannot be loaded.
@@ -66,16 +76,30 @@ def prepare(
     content = read_yaml(path)
     keys = content if isinstance(content, dict) else {}
     kind = next((made for key, made in KINDS.items() if key in keys), prepare_prior)
-    return kind(path, Path(data), steps=steps, cache=None if cache is None else Path(cache))
+    root = _folder(keys, path) if data is None else Path(data)
+    kept = None if cache is None else Path(cache)
+    return kind(path, root, steps=steps, cache=kept, patterns=tuple(patterns))
+
+
+def _folder(recipe: dict[str, Any], path: Path) -> Path:
+    """The data folder that a recipe states."""
+    folder = recipe.get("folder")
+    if not isinstance(folder, str):
+        raise MedscoreError(
+            "`data` is missing: the recipe states no data folder", where=path,
+            hint="give `data`, or set folder in the recipe",
+        )  # fmt: skip
+    return path.parent / folder
 
 
 def train(
     recipe: str | Path,
-    data: str | Path,
+    data: str | Path | None = None,
     *,
     output: str | Path,
     steps: int | None = None,
     cache: str | Path | None = None,
+    patterns: Sequence[str] = (),
     device: str = "cpu",
     devices: int = 1,
     on_start: Callable[[TrainingRun[Any]], None] | None = None,
@@ -89,10 +113,12 @@ def train(
 
     Args:
         recipe: YAML file, or the name of a shipped recipe.
-        data: folder that the recipe's patterns are relative to.
+        data: folder that the recipe's patterns are relative to; by default its ``folder``.
         output: output folder, made if it does not exist.
         steps: number of training steps, instead of the recipe's.
         cache: folder that keeps the slices for later runs; None keeps none.
+        patterns: patterns of the training files, instead of the recipe's; its validation files
+            are then not used.
         device: ``auto``, ``cpu`` or ``cuda``.
         devices: number of processes on this machine, on CUDA one for each GPU. With more than one,
             the running script is started again in each of them.
@@ -107,7 +133,7 @@ def train(
         if value is not None and value < 1:
             raise MedscoreError(f"`{name}` is {value}", hint="use 1 or more")
     chosen = resolve_device(device)
-    run = prepare(recipe, data, steps=steps, cache=cache)
+    run = prepare(recipe, data, steps=steps, cache=cache, patterns=patterns)
     return execute(
         run, Path(output), device=chosen, devices=devices, on_start=on_start, on_step=on_step
     )

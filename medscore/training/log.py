@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any
 
 from medscore.errors import WriteError, reading
-from medscore.io.files import atomic_write, sync
+from medscore.io.disk import sync
+from medscore.io.files import atomic_write
 from medscore.io.json_files import parse_json
 from medscore.io.opening import is_there, read_bytes
 from medscore.training.curves import Curves

@@ -82,7 +82,7 @@ def train_steps(
 
     ``folder/state.safetensors`` is replaced atomically every ``plan.save_every`` steps and at the
     end, and the same call resumes from it; ``folder/loss.jsonl`` has a line for every
-    ``plan.log_every`` steps. At the end ``model`` holds the averaged weights.
+    ``plan.log_every`` steps and for the last one. At the end ``model`` holds the averaged weights.
 
     Args:
         model: the model to train.
@@ -148,7 +148,7 @@ def train_steps(
                     hooks.samples(average, step)
                 report = StepReport(step, loss, norm, plan.rate(step), validation, warning)
                 if log:  # before the state: a resumed run drops entries that are ahead of it
-                    monitor.write(log, report, plan.log_every)
+                    monitor.write(log, report, _due(plan.log_every, step, plan))
                 if log and _due(plan.save_every, step, plan):
                     log.sync()
                     identity = hooks.identity

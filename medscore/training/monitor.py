@@ -97,16 +97,16 @@ class Monitor:
             )
         return ""
 
-    def write(self, log: Log, report: StepReport, every: int) -> None:
-        """Log the mean loss of the last ``every`` steps, and the validation loss if there is one.
+    def write(self, log: Log, report: StepReport, due: bool) -> None:
+        """Log the mean loss since the last entry, if one is due, and a validation loss.
 
         Args:
             log: the log of the run.
             report: the finished step.
-            every: steps between entries.
+            due: whether an entry is due at this step.
         """
         entry: dict[str, float] = {}
-        if report.step % every == 0:
+        if due:
             entry = {
                 "loss": sum(self.losses) / len(self.losses),
                 "gradient": report.gradient,

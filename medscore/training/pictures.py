@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -124,7 +125,12 @@ class PictureRecipe(PictureData):
 
 
 def prepare_pictures(
-    path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
+    path: Path,
+    root: Path,
+    *,
+    steps: int | None = None,
+    cache: Path | None = None,
+    patterns: Sequence[str] = (),
 ) -> TrainingRun[NetworkPrior]:
     """Prepare the training of a prior of any images.
 
@@ -133,11 +139,12 @@ def prepare_pictures(
         root: data folder.
         steps: number of training steps, instead of the recipe's.
         cache: not used; such images are read anew in every run.
+        patterns: patterns of the training files, instead of the recipe's.
 
     Raises:
         MedscoreError: the recipe is invalid, the images cannot be loaded, or all are constant.
     """
-    recipe = read_recipe(path, PictureRecipe, steps=steps)
+    recipe = read_recipe(path, PictureRecipe, steps=steps, patterns=patterns)
     images = recipe.load(recipe.pictures, root).images
     mean, std = data_statistics(images)
     if not std > 0:

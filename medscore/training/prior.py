@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 
 
 def prepare_prior(
-    path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
+    path: Path,
+    root: Path,
+    *,
+    steps: int | None = None,
+    cache: Path | None = None,
+    patterns: Sequence[str] = (),
 ) -> TrainingRun[NetworkPrior]:
     """Prepare the training of a prior of slices, from random weights or from another prior's.
 
@@ -43,12 +48,13 @@ def prepare_prior(
         root: data folder.
         steps: number of training steps, instead of the recipe's.
         cache: folder that keeps the slices for later runs; None keeps none.
+        patterns: patterns of the training files, instead of the recipe's.
 
     Raises:
         MedscoreError: the recipe is invalid, the data cannot be loaded, a patient is in both data
             and validation, or the weights of ``start`` cannot be used.
     """
-    recipe = read_recipe(path, PriorRecipe, steps=steps)
+    recipe = read_recipe(path, PriorRecipe, steps=steps, patterns=patterns)
     slices, data = load_slice_data(recipe, path, root, cache)
     start = None if recipe.start is None else _start(recipe, prior_path(recipe.start))
 

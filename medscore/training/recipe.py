@@ -6,6 +6,7 @@ the keys of one kind of network to the ones here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
@@ -18,6 +19,7 @@ from medscore.io.yaml_files import read_yaml
 from medscore.priors.contract import Network, PredictionSpec, SDESpec
 from medscore.training.objective_specs import EDMObjective, ObjectiveSpec
 from medscore.training.plan import TrainingPlan
+from medscore.training.split import Split
 
 
 class TrainingRecipe(Strict):
@@ -27,11 +29,14 @@ class TrainingRecipe(Strict):
         name: name of the trained network and of its file.
         licence: licence of the training images and of the weights; stored in the file.
         plan: the numbers of the training run.
+        folder: data folder that is used unless another one is given; absolute, or relative to the
+            folder of the recipe.
     """
 
     name: Name
     licence: str
     plan: TrainingPlan
+    folder: str | None = None
 
 
 class ImageRecipe(TrainingRecipe):
@@ -47,6 +52,10 @@ class ImageRecipe(TrainingRecipe):
         oversample: slices are loaded and augmented at this multiple of ``size``, then reduced.
         data: patterns of the training files, relative to the data folder.
         validation: patterns of the validation files, of other patients.
+        split: splits the patients of ``data`` into training and validation, instead of
+            ``validation``.
+        unusable: ``refuse`` scans among ``data`` that cannot be used, such as localizers, or
+            ``skip`` them with a note.
         channel: volume of 4-D NIfTI files, from 0.
         series: DICOM series of folders with several: UID, description or a part of it.
         resample: interpolate uneven or tilted DICOM slices onto an even, upright grid.
@@ -63,6 +72,8 @@ class ImageRecipe(TrainingRecipe):
     oversample: Literal[1, 2] = 2
     data: tuple[str, ...] = Field(min_length=1)
     validation: tuple[str, ...] = ()
+    split: Split | None = None
+    unusable: Literal["refuse", "skip"] = "refuse"
     channel: int | None = Field(default=None, ge=0)
     series: str | None = None
     resample: bool = False
@@ -75,6 +86,8 @@ class ImageRecipe(TrainingRecipe):
             raise ValueError(f"low {self.low} must be below high {self.high}")
         if (self.modality == "CT") != (self.quantity == "HU"):
             raise ValueError(f"the quantity of {self.modality} images cannot be {self.quantity}")
+        if self.split is not None and self.validation:
+            raise ValueError("split and validation exclude each other: set one of them")
         return self
 
 
@@ -128,15 +141,27 @@ Recipe = TypeVar("Recipe", bound=TrainingRecipe)
 
 
 @overload
-def read_recipe(path: str | Path, *, steps: int | None = None) -> PriorRecipe: ...
+def read_recipe(
+    path: str | Path, *, steps: int | None = None, patterns: Sequence[str] = ()
+) -> PriorRecipe: ...
 
 
 @overload
-def read_recipe(path: str | Path, kind: type[Recipe], *, steps: int | None = None) -> Recipe: ...
+def read_recipe(
+    path: str | Path,
+    kind: type[Recipe],
+    *,
+    steps: int | None = None,
+    patterns: Sequence[str] = (),
+) -> Recipe: ...
 
 
 def read_recipe(
-    path: str | Path, kind: type[Any] = PriorRecipe, *, steps: int | None = None
+    path: str | Path,
+    kind: type[Any] = PriorRecipe,
+    *,
+    steps: int | None = None,
+    patterns: Sequence[str] = (),
 ) -> Any:
     """Read and validate a recipe.
 
@@ -144,15 +169,20 @@ def read_recipe(
         path: YAML file.
         kind: the kind of recipe that it must be; by default that of a prior of slices.
         steps: number of training steps, instead of the recipe's.
+        patterns: patterns of the training files, instead of the recipe's.
 
     Raises:
         MedscoreError: the file does not exist or is not YAML, or a key is unknown, missing or
             invalid.
     """
     recipe = validated(kind, read_yaml(Path(path)), Path(path))
-    if steps is None:
-        return recipe
-    return recipe.model_copy(update={"plan": recipe.plan.with_steps(steps)})
+    changed: dict[str, Any] = {}
+    if patterns:
+        name = "data" if "data" in kind.model_fields else "pictures"
+        changed = {name: tuple(patterns), "validation": ()}
+    if steps is not None:
+        changed["plan"] = recipe.plan.with_steps(steps)
+    return recipe.model_copy(update=changed)
 
 
 def network_configs() -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from medscore.training.loop import Hooks, Loss, Model, train_steps
 from medscore.training.monitor import StepReport
 from medscore.training.plan import TrainingPlan
 from medscore.training.validation import Validation
+
+log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -147,6 +150,7 @@ def execute(
             :func:`medscore.training.loop.train_steps`.
     """
     path, warnings = output / f"{run.contract.name}.safetensors", list[str]()
+    log.info("%s: %d steps on %s", run.contract.name, run.plan.steps, device)
     with processes(device, devices) as engine, ExitStack() as stack:
         first = engine.is_global_zero
         _claim(output, run.recipe, engine, stack)

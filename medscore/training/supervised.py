@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -41,7 +42,12 @@ class SupervisedRecipe(ImageRecipe):
 
 
 def prepare_supervised(
-    path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
+    path: Path,
+    root: Path,
+    *,
+    steps: int | None = None,
+    cache: Path | None = None,
+    patterns: Sequence[str] = (),
 ) -> TrainingRun[Reconstructor]:
     """Prepare the training of a supervised network.
 
@@ -50,12 +56,13 @@ def prepare_supervised(
         root: data folder.
         steps: number of training steps, instead of the recipe's.
         cache: folder that keeps the slices for later runs; None keeps none.
+        patterns: patterns of the training files, instead of the recipe's.
 
     Raises:
         MedscoreError: the recipe or its task is invalid, the data cannot be loaded, or a patient is
             in both data and validation.
     """
-    recipe = read_recipe(path, SupervisedRecipe, steps=steps)
+    recipe = read_recipe(path, SupervisedRecipe, steps=steps, patterns=patterns)
     grid = Grid(recipe.size, recipe.size, recipe.spacing_mm, recipe.modality)
     scan = scans.build(recipe.scan, grid, path)
     _, data = load_slice_data(recipe, path, root, cache)

@@ -26,6 +26,8 @@ from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
 from medscore.operators.mri.masks import calibration_region
 from medscore.operators.mri.real_images import Phased
+from medscore.operators.wrappers.padded import Padded
+from medscore.operators.wrappers.resampled import Resampled, unwrapped, with_inner
 from medscore.operators.wrappers.restricted import Restricted
 from medscore.reconstruction.result import Solve
 
@@ -106,6 +108,8 @@ def restricted(operator: Operator, keep: Tensor) -> Operator:
         if bool((mask == mask[..., :1]).all()):
             mask = mask[..., :1]
         return Radon(operator.geometry, mask, operator.noise_model)
+    if isinstance(operator, Padded | Resampled):
+        return with_inner(operator, lambda inner: restricted(inner, keep))
     if isinstance(operator, Phased):
         return Phased(restricted(operator.inner, keep), operator.phase)
     return Restricted(operator, keep)
@@ -137,7 +141,7 @@ def predicted(m: Measurement, images: Tensor) -> Tensor:
 
 def _chosen(m: Measurement, seen: Tensor, fold: int, every: int) -> Tensor:
     """The mask of the held-out places, given those measured in any slice or by any coil."""
-    if isinstance(m.operator, Radon):
+    if isinstance(unwrapped(m.operator)[0], Radon):
         views = seen.any(-1).nonzero()[:, 0]
         return _every(views, fold, every, seen.shape[0])[:, None].expand(seen.shape)
     if torch.from_numpy(m.data[:1]).is_complex():

@@ -14,7 +14,7 @@ from medscore.datasets.collections.cohort import Case
 from medscore.errors import MedscoreError
 from medscore.evaluation import methods
 from medscore.evaluation.cells import key_of
-from medscore.evaluation.comparison import cohort as read, with_parameter
+from medscore.evaluation.comparison import cohort as read, with_parameter, with_patterns
 from medscore.evaluation.config import MethodSpec
 from medscore.io.configs import config_path
 from medscore.io.opening import file_sha256
@@ -57,6 +57,7 @@ class Search:
         score: str | None,
         trials: int | None,
         parameters: Sequence[str] = (),
+        patterns: Sequence[str] = (),
     ) -> Search:
         """A search from its configuration.
 
@@ -67,12 +68,20 @@ class Search:
             score: score that is maximised; by default the configuration's.
             trials: number of settings to try; by default the configuration's.
             parameters: parameters that stay fixed, "NAME=VALUE" each.
+            patterns: patterns of the cohort's files; by default the configuration's.
 
         Raises:
             MedscoreError: an unknown score, or a score that needs references without a cohort.
         """
         config = config_path(config, "tune")
         spec = read_tuning(config)
+        if patterns and spec.cohort is not None and not measurements:
+            cohort = with_patterns(spec.cohort, patterns)
+            spec = spec.model_copy(update={"cohort": cohort})
+        elif patterns:
+            raise MedscoreError(
+                "`pattern` needs a cohort, and there is none", where=config, hint="leave it out"
+            )
         known = get_args(Score)
         if score is not None and score not in known:
             raise MedscoreError(f"`score` {score!r}", hint=f"use one of: {', '.join(known)}")

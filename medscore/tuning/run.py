@@ -13,8 +13,8 @@ from typing import Any
 import optuna
 import yaml
 
+from medscore.engine.spread import pool, whole
 from medscore.errors import Interrupted, MedscoreError
-from medscore.evaluation.spread import pool, whole
 from medscore.io.files import atomic_write, working_folder
 from medscore.registry.checks import check_counts
 from medscore.registry.presets import choose
@@ -60,6 +60,7 @@ def tune(
     output: str | Path,
     *,
     data: str | Path = ".",
+    patterns: Sequence[str] = (),
     measurements: Sequence[str | Path] = (),
     score: str | None = None,
     trials: int | None = None,
@@ -75,6 +76,8 @@ def tune(
         config: name of a shipped search, or a YAML file.
         output: folder to create or to continue.
         data: folder of the cohort's data.
+        patterns: patterns of the cohort's files, relative to ``data``; by default the
+            configuration's.
         measurements: measurement files to tune on, instead of a cohort.
         score: "psnr" or "ssim" with references, "held-out" or "sure" without; by default the
             search's, or "held-out" for measurement files.
@@ -91,7 +94,13 @@ def tune(
     wanted = 1 if trials is None else trials
     check_counts(("trials", wanted, 1, 10**9), ("workers", workers, 1, 1_000_000))
     search = Search.of(
-        config, Path(data), tuple(Path(path) for path in measurements), score, trials, parameters
+        config,
+        Path(data),
+        tuple(Path(path) for path in measurements),
+        score,
+        trials,
+        parameters,
+        patterns,
     )
     search.objective()  # refuses invalid input before anything is written
     try:

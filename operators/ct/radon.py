@@ -92,7 +92,7 @@ class Radon(Operator):
             )
         turn = 360 if isinstance(g, FanBeam) or float(g.angles[-1] - g.angles[0]) > math.pi else 180
         away = f", {g.detector_offset:g} mm beside the axis" if g.detector_offset else ""
-        share = float(self._mask.expand(*self._mask.shape[:-2], *self.grid_shape).float().mean())
+        share = float(self._mask.float().mean())  # a mask of fewer axes is the same along others
         rest = f", {100 * share * g.views / few:.3g} % of their rays"
         noise = repr(self.noise_model)
         return (

@@ -98,7 +98,7 @@ class MulticoilFourier(Operator):
 
     def select(self, samples: Sequence[int]) -> MulticoilFourier:
         chosen = super().select(samples)
-        if self.sensitivity.ndim == 3:
+        if self.sensitivity.ndim == 3 or len(self.sensitivity) == 1:
             return chosen
         chosen = copy.copy(chosen)
         chosen.sensitivity = self.sensitivity[list(samples)]

@@ -71,7 +71,9 @@ def test_a_ct_file_is_described_as_its_header_says(look: Command) -> None:
         f"{ds.PixelSpacing[1]:.4g} x {ds.PixelSpacing[0]:.4g}"
     )
     assert "HU" in found["facts"]["values"]
-    assert found["priors"]["ct-128"] == "fits, reduced to 128 x 128 (--size 128)"
+    verdict = found["priors"]["ct-128"]
+    assert verdict.startswith("fits on its grid of 128 x 128 pixels of 1.914 mm: ")
+    assert verdict.endswith(" dB remain after resampling and back")
     assert "modality CT, not MR" in found["priors"]["mri-128"]
 
 
@@ -92,7 +94,7 @@ def test_a_measurement_file_is_described(look: Command, measurement: Path) -> No
     assert found["facts"]["operator"] == repr(kept.operator)
     assert "45 of 180 views" in repr(kept.operator)
     assert found["facts"]["noise"] == kept.noise
-    assert found["priors"]["ct-128"].startswith("no: matrix size")
+    assert found["priors"]["ct-128"] == "fits, on its grid of 128 x 128 pixels of 1.367 mm"
 
 
 def test_a_nifti_file_without_a_modality_is_guessed_and_said(look: Command, scan: Path) -> None:
@@ -101,12 +103,16 @@ def test_a_nifti_file_without_a_modality_is_guessed_and_said(look: Command, scan
     assert any("suggest CT" in text for text in found["noticed"])
 
 
-def test_slices_that_are_not_square_are_told(look: Command, tmp_path: Path) -> None:
+def test_slices_that_are_not_square_fit_on_the_grid_of_a_prior(
+    look: Command, tmp_path: Path
+) -> None:
     values = np.random.default_rng(0).uniform(0, 100, (6, 8, 3)).astype(np.float32)
-    nib.save(nib.Nifti1Image(values, np.diag([1.0, 1.0, 3.0, 1.0])), tmp_path / "mr.nii")
+    nib.save(nib.Nifti1Image(values, np.diag([2.0, 2.0, 3.0, 1.0])), tmp_path / "mr.nii")
     found = look(tmp_path / "mr.nii")
-    assert any("not square: 6 x 8" in text for text in found["noticed"])
-    assert set(found["priors"].values()) == {"no: slices are not square"}
+    assert found["facts"]["slices"] == "3 of 6 x 8"
+    assert found["priors"]["mri-128"] == (
+        "fits on its grid of 128 x 128 pixels of 1.6 mm: nothing is lost"
+    )
 
 
 def test_several_series_are_listed(done: Command, look: Command, export: Path) -> None:

@@ -198,12 +198,17 @@ def test_refuses(
     assert why in refused(*args, "--draws", 2, *options)
 
 
-def test_refuses_pixels_of_another_size(
-    refused: Refused, scan: Path, make_prior: Callable[..., Path], tmp_path: Path
+def test_pixels_of_another_size_are_fitted_and_said(
+    done: Callable[..., Any], scan: Path, make_prior: Callable[..., Path], tmp_path: Path
 ) -> None:
     fine = make_prior(tmp_path / "fine.safetensors", spacing_mm=(0.5, 1.5))
-    message = refused("likelihood", scan, "--prior", fine, "-o", tmp_path / "out")
-    assert "pixels of 3 mm at 32x32, prior tiny covers 0.5 to 1.5 mm" in " ".join(message.split())
+    args = "likelihood", scan, "--prior", fine, "--method", "bound", "--draws", 2
+    said = " ".join(done(*args, "-o", tmp_path / "out").err.split())
+    assert "32 x 32 pixels of 3 mm are fitted to those of prior tiny" in said
+    assert "75.0 % of the pixels lie outside its field" in said
+    assert json.loads((tmp_path / "out" / "likelihood.json").read_text())["notes"]
+    said = " ".join(done(*args, "--allow-mismatch", "-o", tmp_path / "own").err.split())
+    assert "32 x 32 pixels of 3 mm are outside the domain of prior tiny" in said
 
 
 def test_refuses_images_of_another_modality(

@@ -343,8 +343,8 @@ def test_the_image_of_a_file_with_several_is_selected(
     path, meas = two_contrasts(tmp_path / "i.h5"), tmp_path / "m.h5"
     assert "set --select to one, such as contrast=0" in refused("measure", path, "-o", meas)
     noticed = json.loads(done("inspect", path, "--json").out)["noticed"]
-    assert noticed[0] == "left out: 1 noise measurement"
-    assert "2 contrasts (0, 1)" in noticed[1]
+    assert "2 contrasts (0, 1)" in noticed[0]
+    assert noticed[1] == "the coils are prewhitened by 1 noise line(s)"
     expected = scanned(1)
     for contrast, sign in ((0, 1.0), (1, -1.0)):
         output = tmp_path / f"{contrast}.h5"
@@ -375,7 +375,7 @@ def test_a_file_of_one_image_takes_no_selection(
     else:
         fastmri(path, scanned(1))
     args = ("measure", path, "--select", "contrast=0", "-o", tmp_path / "m.h5")
-    assert "--select applies to ISMRMRD files only" in refused(*args)
+    assert "--select applies to ISMRMRD, twix and BART files only" in refused(*args)
 
 
 @pytest.mark.slow

@@ -495,3 +495,27 @@ def test_refuses_dicom_projections(
     args = ("measure", folder, "-o", tmp_path / "m.h5")
     assert why in refused(*args, "--size", SIZE, "--spacing", SPACING)
     assert "--size and --spacing" in refused(*args)
+
+
+def test_keys_of_the_geometry_are_set_on_the_command_line(
+    done: Command, refused: Command, scan: Path, tmp_path: Path
+) -> None:
+    """They complete a file and take precedence over it; values are those of YAML."""
+    operator, _ = SCANS["angles"]
+    np.save(tmp_path / "p.npy", scanned(operator, scan))
+    spacing = operator.geometry.detector_spacing
+    words = ["--set", "beam=parallel", "--set", f"angles={ANGLES}", "--size", SIZE]
+    words += ["--set", f"detector_spacing={spacing}", "--spacing", SPACING]
+    done("measure", tmp_path / "p.npy", *words, "-o", tmp_path / "a.h5")
+    described(tmp_path / "g.yaml", operator, beam="fan", angles=ANGLES)
+    args = ("measure", tmp_path / "p.npy", "--geometry", tmp_path / "g.yaml")
+    done(*args, "--set", "beam=parallel", "-o", tmp_path / "b.h5")
+    for name in ("a.h5", "b.h5"):
+        found = read_measurement(tmp_path / name)
+        assert isinstance(found.operator, Radon)
+        assert found.operator.geometry == operator.geometry
+    for setting, why in (
+        ("beam", "--set is 'beam'"), ("=3", "--set is '=3'"), ("center_of_rotation=3", "centre_of"),
+        ("angles=[1,", "YAML"), ("beam=parallel\nx: 1", "beam"),
+    ):  # fmt: skip
+        assert why in refused(*args, "--set", setting, "-o", tmp_path / "c.h5")

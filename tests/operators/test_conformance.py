@@ -39,6 +39,7 @@ from medscore.operators.mri.real_images import Phased, TwoChannels
 from medscore.operators.mri.sensitivity import birdcage
 from medscore.operators.noise import ComplexGaussianNoise, GaussianNoise, PoissonNoise
 from medscore.operators.wrappers.padded import Padded
+from medscore.operators.wrappers.resampled import Resampled
 from medscore.operators.wrappers.restricted import Restricted
 from medscore.operators.wrappers.stack import Stack
 from medscore.operators.wrappers.whitened import Whitened
@@ -87,6 +88,15 @@ def sparse_metal() -> Radon:
     metal = torch.zeros(1, 1, 12, 12, dtype=torch.bool)
     metal[..., 4, 7:9] = True
     return Radon(geometry, without_metal(views(32, 2), metal_trace(metal, geometry)))
+
+
+def on_other_grid(inner: Operator, shape: tuple[int, int]) -> Resampled:
+    """Images with fewer pixels of other sizes, whose interpolation has a left inverse."""
+    there = [
+        torch.eye(n, m) + 0.3 * torch.eye(n, m).roll(n - m, 0)
+        for n, m in zip(inner.image_shape[-2:], shape, strict=True)
+    ]
+    return Resampled(inner, *there, *(torch.linalg.pinv(matrix) for matrix in there))
 
 
 def composed() -> Operator:
@@ -167,6 +177,13 @@ INVERTIBLE: dict[str, Callable[[], Operator]] = {
     ),
     "stack": lambda: Stack(Radon(ParallelBeam(12, 1.0, 24), bits(3, 1, 24, 1)), 3),
     "padded": lambda: Padded(sparse_view(16, 1.0, 5), 12, 15),
+    "resampled": lambda: on_other_grid(sparse_view(16, 1.0, 5), (10, 12)),
+    "resampled fourier coils, per sample": lambda: on_other_grid(
+        MulticoilFourier(maps(3, 8, 10), bits(2, 1, 8, 10)), (6, 7)
+    ),
+    "resampled, two channels": lambda: on_other_grid(
+        TwoChannels(Fourier(bits(2, 1, 8, 10))), (6, 7)
+    ),
     "whitened radon": whitened_scan,
     "whitened hartley, per sample": lambda: Whitened(
         Hartley(kspace_mask(bits(2, 1, 8, 11, share=0.3))), standard_deviations(2, 8, 11)

@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from medscore.errors import MedscoreError
@@ -78,3 +79,42 @@ def refused() -> Refused:
 def ramp() -> NDArray[np.int64]:
     """An 8 x 6 slice in HU with a different even value in every pixel."""
     return np.arange(48).reshape(8, 6) * 20 - 1000
+
+
+def group(**elements: Any) -> Sequence:
+    """A functional group of an enhanced object."""
+    item = Dataset()
+    for keyword, value in elements.items():
+        setattr(item, keyword, value)
+    return Sequence([item])
+
+
+@pytest.fixture
+def enhanced(write_slice: WriteSlice, ramp: NDArray[np.int64]) -> Callable[..., Path]:
+    """Frames in the order of ``heights`` in one file, as enhanced CT has them."""
+
+    def write(heights: list[float], intercepts: list[int] | None = None) -> Path:
+        count = len(heights)
+        stacked = np.concatenate([ramp + 100 * k for k in range(count)])
+        path = write_slice("enhanced.dcm", stacked)
+        ds = pydicom.dcmread(path)
+        ds.Rows, ds.NumberOfFrames = len(ramp), count
+        for keyword in ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
+                        "RescaleSlope", "RescaleIntercept", "SliceThickness"):  # fmt: skip
+            delattr(ds, keyword)
+        shared, per_frame = Dataset(), []
+        shared.PixelMeasuresSequence = group(PixelSpacing=[0.8, 0.5], SliceThickness=2.0)
+        shared.PlaneOrientationSequence = group(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+        for k, z in enumerate(heights):
+            item = Dataset()
+            item.PlanePositionSequence = group(ImagePositionPatient=[-10, -20, z])
+            item.PixelValueTransformationSequence = group(
+                RescaleSlope=2, RescaleIntercept=(intercepts or [-1024] * count)[k]
+            )
+            per_frame.append(item)
+        ds.SharedFunctionalGroupsSequence = Sequence([shared])
+        ds.PerFrameFunctionalGroupsSequence = Sequence(per_frame)
+        ds.save_as(path, enforce_file_format=True)
+        return path
+
+    return write

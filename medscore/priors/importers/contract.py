@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.io.specs import Strict, first_fault
+from medscore.io.specs import Strict, faults
 from medscore.io.weights import LARGEST
 from medscore.nets.spec import NetworkSpec
 from medscore.priors.contract import (
@@ -133,7 +133,9 @@ def read_contract(path: Path) -> ImportContract:
     try:
         return ImportContract.model_validate(settings)
     except ValidationError as error:
-        raise MedscoreError(first_fault(error), where=path, hint="see docs/import.md") from None
+        raise MedscoreError(
+            faults(error, ImportContract), where=path, hint="see docs/import.md"
+        ) from None
 
 
 def assemble(
@@ -179,7 +181,9 @@ def assemble(
             }
         )
     except ValidationError as error:
-        raise MedscoreError(first_fault(error), where=where, hint="correct that key") from None
+        raise MedscoreError(
+            faults(error, DataContract), where=where, hint="correct that key"
+        ) from None
 
 
 def fitted(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medscore.errors import MedscoreError
+from medscore.io.files import check_new
 from medscore.priors.checkpoint import save_prior
 from medscore.priors.contract import DataContract
 from medscore.priors.importers import diffusers, monai, ncsnpp
@@ -85,10 +86,7 @@ def import_prior(
         raise MedscoreError(
             "priors are safetensors files", where=target, hint="use a name ending in .safetensors"
         )
-    if target.exists():
-        raise MedscoreError(
-            "the output file exists already", where=target, hint="choose a new one or remove it"
-        )
+    check_new(target)
     if kind is not None and kind not in KINDS:
         raise MedscoreError(f"`kind` is {kind!r}", hint=f"use one of: {', '.join(KINDS)}")
     user = read_contract(Path(contract))

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from medscore.errors import MedscoreError
-from medscore.io.specs import first_fault
+from medscore.io.specs import faults
 from medscore.nets.diffusers_unet import DiffusersUNetSpec
 from medscore.priors.contract import DDPMSpec, PredictionSpec
 from medscore.priors.importers.contract import ImportContract, ImportedNetwork, fitted
@@ -166,7 +166,7 @@ def network(config: Mapping[str, Any]) -> DiffusersUNetSpec:
         return DiffusersUNetSpec.model_validate({**options, "image_channels": into})
     except ValidationError as error:
         raise MedscoreError(
-            first_fault(error), where=where, hint="such a network cannot be imported"
+            faults(error), where=where, hint="such a network cannot be imported"
         ) from None
 
 
@@ -183,7 +183,7 @@ def noise_schedule(scheduler: Mapping[str, Any]) -> tuple[DDPMSpec, PredictionSp
     where = "scheduler_config.json"
     kind, schedule = scheduler.get("_class_name"), scheduler.get("beta_schedule")
     predicted = scheduler.get("prediction_type", "epsilon")  # old files lack it
-    faults = (
+    checks = (
         (kind not in SCHEDULERS, f"the scheduler is a {kind}", ", ".join(SCHEDULERS)),
         (schedule != "linear", f"beta_schedule is {schedule!r}", "'linear'"),
         (scheduler.get("trained_betas") is not None, "trained_betas are set", "linear betas"),
@@ -195,7 +195,7 @@ def noise_schedule(scheduler: Mapping[str, Any]) -> tuple[DDPMSpec, PredictionSp
         (predicted not in TARGETS, f"prediction_type is {predicted!r}", ", ".join(TARGETS)),
         (scheduler.get("predict_epsilon") is False, "predict_epsilon is false", "prediction_type"),
     )
-    for wrong, what, only in faults:
+    for wrong, what, only in checks:
         if wrong:
             raise MedscoreError(what, where=where, hint=f"only {only} can be imported")
     try:
@@ -206,7 +206,7 @@ def noise_schedule(scheduler: Mapping[str, Any]) -> tuple[DDPMSpec, PredictionSp
     except KeyError as error:
         raise MedscoreError(f"no {error.args[0]}", where=where, hint="add it") from None
     except (TypeError, ValueError) as error:
-        reason = first_fault(error) if isinstance(error, ValidationError) else str(error)
+        reason = faults(error) if isinstance(error, ValidationError) else str(error)
         raise MedscoreError(reason, where=where, hint="correct the betas") from None
     return sde, PredictionSpec.model_validate(
         {"target": TARGETS[predicted], "condition": "level", "levels": scales}

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.io.specs import first_fault
+from medscore.io.specs import faults
 from medscore.nets.monai_unet import MonaiUNetSpec
 from medscore.priors.importers.contract import ImportContract, ImportedNetwork, fitted
 from medscore.priors.importers.read import Source, first_names, state_dict
@@ -66,7 +66,7 @@ def map_checkpoint(source: Source, contract: ImportContract) -> ImportedNetwork:
     try:
         spec = MonaiUNetSpec.model_validate({**derived, **config})
     except ValidationError as error:
-        raise MedscoreError(first_fault(error), where="`config`", hint="correct that key") from None
+        raise MedscoreError(faults(error), where="`config`", hint="correct that key") from None
     for name, value in derived.items():
         if getattr(spec, name) != value:
             raise MedscoreError(

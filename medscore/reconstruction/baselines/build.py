@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.io.specs import first_fault
+from medscore.io.specs import faults
 from medscore.reconstruction.baselines.base import BaselineMethod
 from medscore.reconstruction.baselines.methods import BASELINES
 from medscore.registry.presets import parsed
@@ -37,5 +37,5 @@ def baseline(
         return BaselineMethod(solver(**values), noise)
     except ValidationError as error:
         raise MedscoreError(
-            f"baseline {kind}: {first_fault(error)}", hint="use other parameters"
+            f"baseline {kind}: {faults(error, solver)}", hint="use other parameters"
         ) from error

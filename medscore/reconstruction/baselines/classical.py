@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 
 from medscore.measurements.measurement import Measurement
 from medscore.operators.base import Operator
-from medscore.operators.ct.radon import Radon
 from medscore.reconstruction.baselines.adjoint import Adjoint
 from medscore.reconstruction.baselines.base import Baseline
-from medscore.reconstruction.baselines.direct import misses_rays
+from medscore.reconstruction.baselines.direct import measures_rays, misses_rays
 from medscore.reconstruction.baselines.fbp import FBP
 from medscore.reconstruction.baselines.interpolation import LI
 from medscore.reconstruction.baselines.zero_filled import ZeroFilled
@@ -37,6 +36,6 @@ def classical(m: Measurement) -> tuple[str, NDArray[np.float32]]:
 
 
 def _fitting(operator: Operator) -> tuple[str, Baseline]:
-    if not isinstance(operator, Radon):
+    if not measures_rays(operator):
         return "zero-filled", ZeroFilled()
     return ("LI", LI()) if misses_rays(operator) else ("FBP", FBP())

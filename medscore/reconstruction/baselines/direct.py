@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.ct.metal import interpolate_trace
 from medscore.operators.ct.radon import Radon
+from medscore.operators.wrappers.resampled import unwrapped
+
+Back = Callable[[Tensor], Tensor]
+"""Maps images of the projector's square grid to the grid of the measurement's image."""
 
 
-def projections(operator: Operator, kind: str) -> Radon:
-    """Check that an operator measures CT projections, and return it.
+def projections(operator: Operator, kind: str) -> tuple[Radon, Back]:
+    """Check that an operator measures CT projections, and return its projector.
 
     Args:
         operator: the operator.
         kind: name of the baseline that needs it.
 
+    Returns:
+        The projector of a square image, and the map of its images to those of the operator.
+
     Raises:
         MedscoreError: another operator.
     """
-    if not isinstance(operator, Radon):
+    radon, back = unwrapped(operator)
+    if not isinstance(radon, Radon):
         raise MedscoreError(
             f"{kind} reconstructs CT projections, not measurements of {operator!r}",
             hint="use zero-filled, cg-sense, fista-tv or l1-wavelet",
         )
-    return operator
+    return radon, back
+
+
+def measures_rays(operator: Operator) -> bool:
+    """True if an operator measures CT projections.
+
+    Args:
+        operator: the operator.
+    """
+    return isinstance(unwrapped(operator)[0], Radon)
 
 
 def misses_rays(operator: Operator) -> bool:
@@ -34,7 +53,7 @@ def misses_rays(operator: Operator) -> bool:
     Args:
         operator: the operator.
     """
-    return isinstance(operator, Radon) and operator.diagonal.shape[-1] > 1
+    return measures_rays(operator) and operator.diagonal.shape[-1] > 1
 
 
 def filled(operator: Radon, sinogram: Tensor) -> tuple[Radon, Tensor]:
@@ -59,8 +78,9 @@ def direct(operator: Operator, y: Tensor) -> Tensor:
         operator: the operator.
         y: measurements (batch, ...) of images in which air or no signal is 0.
     """
-    if not isinstance(operator, Radon):
+    radon, back = unwrapped(operator)
+    if not isinstance(radon, Radon):
         return operator.zero_filled(y)
-    if misses_rays(operator):
-        operator, y = filled(operator, y)
-    return operator.fbp(y)
+    if misses_rays(radon):
+        radon, y = filled(radon, y)
+    return back(radon.fbp(y))

@@ -36,4 +36,5 @@ class FBP(Baseline):
     window: Window = "ram-lak"
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
-        return projections(operator, self.kind).fbp(y, self.window)
+        radon, back = projections(operator, self.kind)
+        return back(radon.fbp(y, self.window))

@@ -30,5 +30,6 @@ class LI(Baseline):
     kind: Literal["li"] = "li"
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
-        whole, sinogram = filled(projections(operator, self.kind), y)
-        return whole.fbp(sinogram)
+        radon, back = projections(operator, self.kind)
+        whole, sinogram = filled(radon, y)
+        return back(whole.fbp(sinogram))

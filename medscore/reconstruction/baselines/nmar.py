@@ -60,10 +60,10 @@ class NMAR(Baseline):
         return self
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
-        operator = projections(operator, self.kind)
-        whole, sinogram = filled(operator, y)
+        radon, back = projections(operator, self.kind)
+        whole, sinogram = filled(radon, y)
         prior = self.prior_image(whole.fbp(sinogram))
-        return whole.fbp(self.fill(operator, y, whole.forward(prior)))
+        return back(whole.fbp(self.fill(radon, y, whole.forward(prior))))
 
     def prior_image(self, x: Tensor) -> Tensor:
         """The prior image m.

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from medscore.datasets.collections.cohort import read_cohort
+from medscore.datasets.formats.write import write_image
 from medscore.errors import MedscoreError
 
 
@@ -102,3 +103,29 @@ def test_a_cohort_without_content_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "mr.npz", image=values, patient=["a"] * 3)
     with pytest.raises(MedscoreError, match="no slice has content"):
         read_cohort(["mr.npz"], root=tmp_path, modality="MR", size=32, spacing_mm=1.0)
+
+
+def test_single_images_of_arrays_and_volumes_are_scans(tmp_path: Path) -> None:
+    hu = np.full((2, 16, 16), -1000.0, np.float32)
+    hu[:, 4:12, 4:12] = 40
+    affine = np.diag([-2.0, -2.0, 3.0, 1.0])
+    for name in ("a.nrrd", "b.mha", "c.npz", "d.npy"):
+        write_image(tmp_path / name, hu, affine, "CT")
+    known = read_cohort(["[abc].*"], root=tmp_path, modality="CT", size=8)
+    assert [case.patient for case in known] == ["a", "a", "b", "b", "c.npz", "c.npz"]
+    (one, _) = read_cohort(["d.npy"], root=tmp_path, modality="CT", size=8, spacing_mm=2.0)
+    for case in (*known, one):
+        assert case.volume.spacing[:2] == pytest.approx((4.0, 4.0))
+    with pytest.raises(MedscoreError, match="does not state the spacing"):
+        read_cohort(["d.npy"], root=tmp_path, modality="CT", size=8)
+
+
+def test_archives_may_state_two_spacings_of_each_slice(tmp_path: Path) -> None:
+    hu = np.linspace(-1000, 500, 2 * 256, dtype=np.float32).reshape(2, 16, 16)
+    path = tmp_path / "a.npz"
+    np.savez(path, hu=hu, patient=["a", "b"], pixel_spacing_mm=[[0.5, 0.5], [0.7, 0.7]])
+    found = read_cohort(["a.npz"], root=tmp_path, modality="CT", size=8)
+    assert [case.volume.spacing[0] for case in found] == pytest.approx([1.0, 1.4])
+    np.savez(path, hu=hu, patient=["a", "b"], pixel_spacing_mm=[[0.5, 0.9], [0.7, 0.7]])
+    with pytest.raises(MedscoreError, match="not square"):
+        read_cohort(["a.npz"], root=tmp_path, modality="CT", size=8)

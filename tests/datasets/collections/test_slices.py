@@ -75,8 +75,8 @@ def test_values_outside_the_range_are_clipped(tmp_path: Path) -> None:
 
 
 def test_files_of_all_patterns_are_joined_in_order(tmp_path: Path) -> None:
-    for name in ("b", "a"):
-        _nifti(tmp_path / f"{name}.nii", _hu(1))
+    for name, slices in (("b", _hu(2)[1:]), ("a", _hu(1))):  # equal files would be one patient
+        _nifti(tmp_path / f"{name}.nii", slices)
     _npz(tmp_path / "z.npz", _archive(1))
     assert _load(tmp_path, "*.npz", "*.nii").patients == ("p0", "a", "b")
 

@@ -20,44 +20,6 @@ Refused = Callable[..., str]
 WriteSlice = Callable[..., Path]
 
 
-def group(**elements: Any) -> Sequence:
-    item = Dataset()
-    for keyword, value in elements.items():
-        setattr(item, keyword, value)
-    return Sequence([item])
-
-
-@pytest.fixture
-def enhanced(write_slice: WriteSlice, ramp: NDArray[np.int64]) -> Callable[..., Path]:
-    """Frames in the order of ``heights`` in one file, as enhanced CT has them."""
-
-    def write(heights: list[float], intercepts: list[int] | None = None) -> Path:
-        count = len(heights)
-        stacked = np.concatenate([ramp + 100 * k for k in range(count)])
-        path = write_slice("enhanced.dcm", stacked)
-        ds = pydicom.dcmread(path)
-        ds.Rows, ds.NumberOfFrames = len(ramp), count
-        for keyword in ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
-                        "RescaleSlope", "RescaleIntercept", "SliceThickness"):  # fmt: skip
-            delattr(ds, keyword)
-        shared, per_frame = Dataset(), []
-        shared.PixelMeasuresSequence = group(PixelSpacing=[0.8, 0.5], SliceThickness=2.0)
-        shared.PlaneOrientationSequence = group(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
-        for k, z in enumerate(heights):
-            item = Dataset()
-            item.PlanePositionSequence = group(ImagePositionPatient=[-10, -20, z])
-            item.PixelValueTransformationSequence = group(
-                RescaleSlope=2, RescaleIntercept=(intercepts or [-1024] * count)[k]
-            )
-            per_frame.append(item)
-        ds.SharedFunctionalGroupsSequence = Sequence([shared])
-        ds.PerFrameFunctionalGroupsSequence = Sequence(per_frame)
-        ds.save_as(path, enforce_file_format=True)
-        return path
-
-    return write
-
-
 def test_frames_are_sorted_and_lie_where_their_groups_say(
     enhanced: Callable[..., Path], ramp: NDArray[np.int64]
 ) -> None:

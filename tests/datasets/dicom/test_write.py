@@ -1,6 +1,7 @@
 """Written DICOM: same values and position, references to the source, no patient identity."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,16 @@ def test_values_beyond_the_stored_range_are_clipped_not_wrapped(tmp_path: Path) 
     np.testing.assert_allclose(found, (-1024, 326651), atol=1e-3)
 
 
+@pytest.mark.parametrize(("largest", "step"), [(5529, 0.1), (8000, 0.2), (31000, 0.5), (64000, 1)])
+def test_metal_is_kept_in_the_finest_steps_that_reach_it(
+    largest: float, step: float, tmp_path: Path
+) -> None:
+    bright = np.array([[[-1000.0, largest - 0.04], [0.0, 51.3]]], np.float32)
+    folder = _write(tmp_path / "metal", bright)
+    assert pydicom.dcmread(folder / "0001.dcm").RescaleSlope == step
+    np.testing.assert_allclose(read_dicom(folder).values, bright, atol=0.5 * step + 0.01)
+
+
 def test_images_say_that_they_are_derived(headers: list[pydicom.Dataset]) -> None:
     assert {tuple(ds.ImageType) for ds in headers} == {("DERIVED", "SECONDARY", "AXIAL")}
 
@@ -99,10 +110,31 @@ def test_a_source_without_instances_is_not_referred_to(
     assert "SourceImageSequence" not in pydicom.dcmread(folder / "0001.dcm")
 
 
-def test_study_and_frame_are_the_sources_series_and_instances_new(
+def test_a_series_without_patient_is_of_a_study_of_its_own(
+    headers: list[pydicom.Dataset], values: NDArray[np.float32], tmp_path: Path
+) -> None:
+    """A PACS refuses, or files under the wrong patient, a known study with another PatientID."""
+    (study,) = {ds.StudyInstanceUID for ds in headers}
+    assert study != "1.2.3"
+    other = replace(SOURCE, sha256="cd" * 32)  # of the same study
+    again = pydicom.dcmread(_write(tmp_path / "again", values, other) / "0001.dcm")
+    assert again.StudyInstanceUID == study
+
+
+def test_with_its_patient_a_series_is_of_the_sources_study(
+    values: NDArray[np.float32], tmp_path: Path
+) -> None:
+    write_dicom_series(
+        tmp_path, values, AFFINE, SOURCE, description="test", version="0.1",
+        identity={"PatientID": "7"},
+    )  # fmt: skip
+    ds = pydicom.dcmread(tmp_path / "0001.dcm")
+    assert (ds.StudyInstanceUID, ds.PatientID, ds.PatientIdentityRemoved) == ("1.2.3", "7", "NO")
+
+
+def test_the_frame_of_reference_is_the_sources_series_and_instances_are_new(
     headers: list[pydicom.Dataset],
 ) -> None:
-    assert {ds.StudyInstanceUID for ds in headers} == {"1.2.3"}
     assert {ds.FrameOfReferenceUID for ds in headers} == {"1.2.5"}
     assert len({ds.SeriesInstanceUID for ds in headers} - {"1.2.4"}) == 1
     assert len({ds.SOPInstanceUID for ds in headers} - set(SOURCE.instances)) == 3

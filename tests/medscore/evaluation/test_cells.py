@@ -9,11 +9,11 @@ from typing import cast
 import numpy as np
 import pytest
 
+from medscore.engine.spread import here
 from medscore.errors import MedscoreError
 from medscore.evaluation.cells import Cell, Store, key_of
 from medscore.evaluation.methods import Work
 from medscore.evaluation.run import fill
-from medscore.evaluation.spread import here
 from medscore.metrics.image_quality import Quality
 
 

@@ -17,11 +17,16 @@ from numpy.typing import NDArray
 
 import medscore
 from medscore.datasets.dicom.read import read_dicom
-from medscore.datasets.volume import AIR, Source, Volume, reduce
+from medscore.datasets.fit import reduce
+from medscore.datasets.volume import AIR, Source, Volume
 from medscore.errors import MedscoreError
+from medscore.measurements.contents import check_measurement
 from medscore.measurements.measurement import Measurement, read_measurement, write_measurement
 from medscore.measurements.simulation import simulate
 from medscore.operators.ct.radon import Radon
+from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.operators.mri.real_images import Phased
+from medscore.operators.wrappers.whitened import Whitened
 
 Refused = Callable[..., str]
 FIELDS = [
@@ -348,3 +353,23 @@ def test_air_outside_adds_nothing_to_a_line_integral() -> None:
     data: NDArray[np.float32] = _simulate(volume).data
     # four pixels of water, 2 mm wide, summed over detectors 2 mm apart
     np.testing.assert_allclose(data[0, 0, 0].sum(), 4 * 2 * 0.01929, rtol=1e-4)
+
+
+@pytest.mark.parametrize("slices", [3, 5])
+def test_maps_and_phases_of_other_slices_than_the_data_are_refused(
+    measurement: Measurement, slices: int
+) -> None:
+    k = torch.ones(2, 3, 8, 8, dtype=torch.complex64)
+    maps = torch.ones(slices, 3, 8, 8, dtype=torch.complex64)
+    shared = MulticoilFourier(maps[:1], torch.ones(8, 8))
+    own = {"modality": "MR", "image_unit": "magnitude", "task": "mri-multicoil", "mu_water": None}
+    sound = replace(measurement, data=k.numpy(), operator=shared, **own)
+    check_measurement(sound, MedscoreError)  # maps of one slice are those of all
+    operators = {
+        "coil sensitivities": MulticoilFourier(maps, torch.ones(8, 8)),
+        "phases": Phased(shared, torch.ones(slices, 1, 8, 8, dtype=torch.complex64)),
+        "standard deviations": Whitened(shared, torch.ones(slices, 3, 8, 8)),
+    }
+    for what, operator in operators.items():
+        with pytest.raises(MedscoreError, match=f"{what} of {slices} slices do not fit"):
+            check_measurement(replace(sound, operator=operator), MedscoreError)

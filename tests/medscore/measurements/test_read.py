@@ -107,9 +107,16 @@ def test_refuses_for_kspace(kspace: Path, options: dict[str, Any], why: str) -> 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "options", [{"target": "rss"}, {"size": 16}, {"spacing": 1.0}, {"slices": "0:1"}]
-)
+def test_the_grid_and_the_slices_of_a_stack(projections: dict[str, Path]) -> None:
+    with pytest.raises(MedscoreError, match="`size` is 16, and the geometry states size: "):
+        measure(**projections, size=16)
+    with pytest.raises(MedscoreError, match="`slices` is '3:9'"):
+        measure(**projections, slices="3:9")
+    made, _ = measure(**projections, slices="0:1")
+    assert len(made.data) == 1
+
+
+@pytest.mark.parametrize("options", [{"target": "rss"}, {"seed": 3}, {"maps": "espirit"}])
 def test_refuses_for_a_stack(projections: dict[str, Path], options: dict[str, Any]) -> None:
     with pytest.raises(MedscoreError, match=f"`{next(iter(options))}` does not apply to a stack"):
         measure(**projections, **options)

@@ -121,6 +121,14 @@ def test_patients_in_data_and_validation_are_refused(data: Path) -> None:
         training.prepare(write(data, validation=["a.npz"]), data)
 
 
+def test_a_copy_of_a_training_slice_under_another_name_is_refused(data: Path) -> None:
+    with np.load(data / "a.npz") as archive:
+        copied = archive["hu"][2:3]
+    np.savez(data / "b.npz", hu=copied, patient=["other"], pixel_spacing_mm=np.ones(1))
+    with pytest.raises(MedscoreError, match="a slice of a in data is equal to one of b in valid"):
+        training.prepare(write(data, validation=["b.npz"]), data)
+
+
 def test_archives_without_pixel_sizes_are_refused(data: Path) -> None:
     np.savez(data / "a.npz", hu=np.random.default_rng(0).uniform(-1000, 1500, (2, 16, 16)),
              patient=["a", "b"])  # fmt: skip

@@ -11,8 +11,8 @@ from hypothesis import given, strategies as st
 from skimage.transform import radon as skimage_radon
 from torch import Tensor
 
+from medscore.datasets.fit import reduce
 from medscore.datasets.load import load_image
-from medscore.datasets.volume import reduce
 from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.phantoms import (
     SHEPP_LOGAN,
@@ -155,3 +155,9 @@ def test_the_symmetric_matrix_equals_one_built_view_by_view() -> None:
 def test_measured_views_must_match_the_grid() -> None:
     with pytest.raises(ValueError, match=r"\(5, 1\)"):
         Radon(ParallelBeam(8, 1.0, 8), torch.ones(5, 1).bool())
+
+
+def test_the_description_takes_no_memory() -> None:
+    """Errors about damaged files describe operators that no machine could apply."""
+    geometry = ParallelBeam(16, 1.0, 8, detectors=10**12)
+    assert "1000000000000 detectors" in repr(Radon(geometry, torch.ones(8, 1)))

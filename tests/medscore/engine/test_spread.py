@@ -6,8 +6,8 @@ import pytest
 import torch
 from spreading import threads
 
+from medscore.engine.spread import Spread, cluster, here, processes
 from medscore.errors import MedscoreError
-from medscore.evaluation.spread import Spread, cluster, here, processes
 from medscore.registry.checks import check_precision
 from medscore.white_noise import derive_seed
 

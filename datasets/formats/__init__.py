@@ -1,0 +1,1 @@
+"""Image formats besides DICOM: NRRD and MetaImage, NumPy and MATLAB arrays, in and out."""
