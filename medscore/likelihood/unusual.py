@@ -28,9 +28,10 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medscore.domain import ImageDomain
+from medscore.errors import MedscoreError
 from medscore.io.specs import Strict
 from medscore.likelihood.features import contrast_features, residual_features
 from medscore.priors.base import Prior
@@ -70,6 +71,13 @@ class ImageTest(Strict):
     level: float = Field(gt=0, lt=1)
     patients: int = Field(ge=2)
     slices: int = Field(ge=2)
+
+    @model_validator(mode="after")
+    def _of_one_width(self) -> ImageTest:
+        widths = {len(self.centre), len(self.scale), *(len(row) for row in self.matrix)}
+        if len(widths) > 1 or not min(self.scale, default=0) > 0:
+            raise ValueError("centre, scale and matrix do not fit each other")
+        return self
 
     def z(self, scores: Floats) -> float:
         """z of a scan.
@@ -120,6 +128,9 @@ def judge(
         prior: the prior.
         domain: its image domain.
         x: slices (n, 1, H, W) in the prior's range, on the prior's device.
+
+    Raises:
+        MedscoreError: a test is of other statistics than this version computes.
     """
     if domain.size is not None and x.shape[-1] != domain.size:
         if x.shape[-1] % domain.size or x.shape[-2] != x.shape[-1]:
@@ -127,7 +138,14 @@ def judge(
         x = torch.nn.functional.avg_pool2d(x, x.shape[-1] // domain.size)
     found = []
     for test in tests:
-        scores = score_of(test)(features_of(test.kind, prior, x))
+        features = features_of(test.kind, prior, x)
+        if features.shape[1] != len(test.centre):
+            raise MedscoreError(
+                f"the {test.kind} test beside the prior has {len(test.centre)} statistics, not "
+                f"{features.shape[1]}",
+                hint="write it again with `medscore likelihood` and `typical`",
+            )
+        scores = score_of(test)(features)
         single = tuple(test.z(scores[i : i + 1]) for i in range(len(scores)))
         found.append(Judgement(test, test.z(scores), single))
     return tuple(found)

@@ -222,3 +222,32 @@ def test_refuses_to_write_over_a_folder(
 ) -> None:
     (tmp_path / "out").mkdir()
     assert "exists" in refused("likelihood", scan, "--prior", prior, "-o", tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threshold", [-1e6, 1e6])
+def test_tests_of_the_prior_warn_and_are_recorded(
+    done: Done, scan: Path, make_prior: Callable[..., Path], tmp_path: Path, threshold: float
+) -> None:
+    own = make_prior(tmp_path / "own.safetensors")
+    test = {
+        "kind": "residual", "centre": [0.0] * 32, "scale": [1.0] * 32, "matrix": [[1.0] * 32],
+        "mean": 0.0, "between": 1.0, "within": 1.0, "threshold": threshold, "level": 0.05,
+        "patients": 10, "slices": 20,
+    }  # fmt: skip
+    sha256 = read_checkpoint(own).sha256
+    content = {"prior": sha256, "mean": 0.0, "deviation": 1e9, "count": 2, "tests": [test]}
+    beside(own).write_text(json.dumps(content))
+    done("simulate", scan, "--task", "sparse-ct", "--views", 60, "-o", tmp_path / "m.h5")
+    args = ["--prior", own, "--steps", 2, "--device", "cpu", "-o", tmp_path / "out"]
+    said = [done("recon", tmp_path / "m.h5", *args).err]
+    found = json.loads((tmp_path / "out" / "provenance.json").read_text())["typicality"]
+    args = ["--prior", own, "--method", "bound", "--draws", 2, "-o", tmp_path / "judged"]
+    said.append(done("likelihood", scan, *args).err)
+    (judged,) = json.loads((tmp_path / "judged/likelihood.json").read_text())["typicality"].values()
+    for judgements in (found, judged):
+        assert [j["test"] for j in judgements] == ["residual"]
+        assert judgements[0]["unusual"] == (threshold < 0)
+        assert len(judgements[0]["slices"]) == 2
+    for text in said:
+        assert ("unlike the prior's training images" in " ".join(text.split())) == (threshold < 0)

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from scipy import ndimage
 from torch import Tensor
 
 from medscore.domain import ImageDomain
+from medscore.errors import MedscoreError
 from medscore.likelihood.altered import altered
 from medscore.likelihood.features import body_of, contrast_features, residual_features
 from medscore.likelihood.fitting import LEVEL, fit_tests, variances
@@ -113,6 +115,31 @@ def test_z_of_a_scan_by_hand() -> None:
     )  # fmt: skip
     assert test.z(np.array([2.5])) == pytest.approx(2 / 14**0.5)
     assert test.z(np.array([1.5, 3.5])) == pytest.approx(2 / 3)
+
+
+def made(**changes: object) -> ImageTest:
+    parts = {
+        "kind": "residual", "centre": (0.0,) * 32, "scale": (1.0,) * 32, "matrix": ((1.0,) * 32,),
+        "mean": 0.0, "between": 1.0, "within": 1.0, "threshold": 2.0, "level": 0.05,
+        "patients": 10, "slices": 20,
+    }  # fmt: skip
+    return ImageTest.model_validate({**parts, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"centre": (0.0,)}, {"scale": (0.0,) * 32}, {"matrix": ((1.0,),)}, {"within": 0.0},
+     {"mean": float("nan")}],
+)  # fmt: skip
+def test_a_test_whose_parts_do_not_fit_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        made(**changes)
+
+
+def test_a_test_of_other_statistics_is_refused() -> None:
+    other = made(centre=(0.0,) * 8, scale=(1.0,) * 8, matrix=((1.0,) * 8,))
+    with pytest.raises(MedscoreError, match="has 8 statistics, not 32"):
+        judge([other], White(VP()), DOMAIN, heads(1, 1, seed=0)[0])
 
 
 def test_variances_between_and_within_patients_are_found() -> None:
