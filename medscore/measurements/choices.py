@@ -90,15 +90,16 @@ class Scan:
         image_unit: "1/mm", "HU" or "magnitude".
         measure: maps an image (1, 1, H, W), in HU or as a magnitude, to noisy data.
         noise: noise to record in the measurement, if not the name of the model.
-        with_metal: ``measure`` of a patient with implants, with the image in the metal that the
-            scanner shows: HU there and NaN elsewhere, (1, 1, H, W); ``None`` without implants.
+        with_metal: ``measure`` of a patient with implants, with the image in HU that the scanner
+            shows and the share of metal in each pixel, both (1, 1, H, W); ``None`` without
+            implants.
     """
 
     operator: Operator
     image_unit: str
     measure: Callable[[Tensor, torch.Generator], Tensor]
     noise: str | None = None
-    with_metal: Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]] | None = None
+    with_metal: Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor, Tensor]] | None = None
 
 
 def check_seed(seed: int) -> None:

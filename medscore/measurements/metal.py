@@ -70,10 +70,10 @@ def metal_scan(full: Radon, c: Choices) -> Scan:
         y, _ = scan(hu, generator, photons)
         return operator.mask(y) * y
 
-    def with_metal(hu: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def with_metal(hu: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         y, _ = scan(hu, generator, photons)
         affected = mu_to_hu(full.fbp(full.mask(y) * y))
-        return operator.mask(y) * y, torch.where(shares > 0, affected, math.nan)
+        return operator.mask(y) * y, affected, shares
 
     return Scan(operator, ATTENUATION, measure, "estimate:uniform", with_metal)
 

@@ -77,8 +77,8 @@ def simulate_scan(
         if metal is None or scan.with_metal is None:
             y = scan.measure(truth, generator)
         else:
-            y, shown = scan.with_metal(truth, generator)
-            metal[index] = shown[0, 0].numpy()
+            y, shown, share = scan.with_metal(truth, generator)
+            metal[index] = torch.where(share > 0, shown, torch.nan)[0, 0].numpy()
         if data is None:
             data = np.empty((len(image.values), *y.shape[1:]), dtype=y.numpy().dtype)
         data[index] = y[0].numpy()

@@ -64,7 +64,20 @@ def _on_a_square(task: Task) -> Task:
         def measure(image: Tensor, generator: torch.Generator) -> Tensor:
             return scan.measure(torch.from_numpy(fit.apply(image.numpy(), AIR)), generator)
 
-        return replace(scan, operator=operator, measure=measure)
+        shown_with_metal = scan.with_metal
+        if shown_with_metal is None:
+            return replace(scan, operator=operator, measure=measure)
+
+        def with_metal(
+            image: Tensor, generator: torch.Generator
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            padded = torch.from_numpy(fit.apply(image.numpy(), AIR))
+            y, shown, share = shown_with_metal(padded, generator)
+            share = torch.from_numpy(fit.undo(share.numpy()))
+            share = torch.where(share > TRACE_OF_METAL, share, 0)
+            return y, torch.from_numpy(fit.undo(shown.numpy(), AIR)), share
+
+        return replace(scan, operator=operator, measure=measure, with_metal=with_metal)
 
     return on_any_grid
 
