@@ -6,22 +6,16 @@ To add a task, write a function here and add its lines to ``TASKS`` and ``OPTION
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
-from functools import wraps
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from medscore.datasets.volume import AIR
 from medscore.errors import MedscoreError
-from medscore.hounsfield import hu_to_mu
 from medscore.measurements.choices import MOST_COILS, MOST_VIEWS, Choices, Grid, Scan
-from medscore.measurements.fitting import through
 from medscore.measurements.kspace_mask import kspace_mask
-from medscore.measurements.measurement import ATTENUATION, HU, MAGNITUDE
+from medscore.measurements.measurement import HU, MAGNITUDE
 from medscore.measurements.metal import metal_pixels, metal_scan
+from medscore.measurements.square import Task, ct_scan, on_a_square, plain
 from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.scans import full_grid, limited_angle, sparse_view
@@ -35,54 +29,13 @@ from medscore.operators.mri.sensitivity import birdcage
 from medscore.operators.noise import (
     ComplexGaussianNoise,
     GaussianNoise,
-    NoiseModel,
     PoissonNoise,
 )
 
 __all__ = ["NEEDS", "OPTIONS", "TASKS", "Choices", "Grid", "Scan", "inpaint", "metal_pixels"]
 
 
-Task: TypeAlias = Callable[[Grid, Choices], Scan]
-"""Makes a scan from the image's grid and the parameters."""
-
-
-def _on_a_square(task: Task) -> Task:
-    """A task for square images on any grid: air or interpolation to square pixels around it."""
-
-    @wraps(task)
-    def on_any_grid(grid: Grid, c: Choices) -> Scan:
-        fit = grid.square
-        if fit.trivial:
-            return task(grid, c)
-        side, spacing = fit.shape[0], min(grid.spacing, grid.row_spacing or grid.spacing)
-        scan = task(Grid(side, side, spacing, grid.modality), c)
-
-        operator = through(scan.operator, fit)
-        if scan.noise is None:
-            return _ct(operator, c)
-
-        def measure(image: Tensor, generator: torch.Generator) -> Tensor:
-            return scan.measure(torch.from_numpy(fit.apply(image.numpy(), AIR)), generator)
-
-        shown_with_metal = scan.with_metal
-        if shown_with_metal is None:
-            return replace(scan, operator=operator, measure=measure)
-
-        def with_metal(
-            image: Tensor, generator: torch.Generator
-        ) -> tuple[Tensor, Tensor, Tensor]:
-            padded = torch.from_numpy(fit.apply(image.numpy(), AIR))
-            y, shown, share = shown_with_metal(padded, generator)
-            share = torch.from_numpy(fit.undo(share.numpy()))
-            share = torch.where(share > TRACE_OF_METAL, share, 0)
-            return y, torch.from_numpy(fit.undo(shown.numpy(), AIR)), share
-
-        return replace(scan, operator=operator, measure=measure, with_metal=with_metal)
-
-    return on_any_grid
-
-
-@_on_a_square
+@on_a_square
 def sparse_ct(grid: Grid, c: Choices) -> Scan:
     """Sparse-view CT: ``views`` equally spaced parallel-beam views over 180 degrees.
 
@@ -93,10 +46,10 @@ def sparse_ct(grid: Grid, c: Choices) -> Scan:
     Raises:
         MedscoreError: the number of views is invalid.
     """
-    return _ct(_few_views(grid, c), c)
+    return ct_scan(_few_views(grid, c), c)
 
 
-@_on_a_square
+@on_a_square
 def limited_angle_ct(grid: Grid, c: Choices) -> Scan:
     """Limited-angle CT: all views of an arc.
 
@@ -117,10 +70,10 @@ def limited_angle_ct(grid: Grid, c: Choices) -> Scan:
             f"`arc` is {c.arc:g} degrees, which contains no view",
             hint=f"use at least {180 / full_grid(1, side):.3g}, the distance of two views",
         ) from error
-    return _ct(operator, c)
+    return ct_scan(operator, c)
 
 
-@_on_a_square
+@on_a_square
 def mar(grid: Grid, c: Choices) -> Scan:
     """Metal artifact removal: all views of a patient with metal, without the rays through it.
 
@@ -135,7 +88,7 @@ def mar(grid: Grid, c: Choices) -> Scan:
     return metal_scan(sparse_view(side, grid.spacing, full_grid(1, side)), c)
 
 
-@_on_a_square
+@on_a_square
 def sparse_mar(grid: Grid, c: Choices) -> Scan:
     """Metal artifact removal with few views.
 
@@ -278,10 +231,6 @@ def _few_views(grid: Grid, c: Choices) -> Radon:
     return sparse_view(grid.rows, grid.spacing, c.views)
 
 
-def _ct(operator: Operator, c: Choices) -> Scan:
-    return Scan(operator, ATTENUATION, _plain(operator, c.noise, hu_to_mu))
-
-
 def _mri(operator: Operator, c: Choices) -> Scan:
     real = Phased(operator, torch.ones(operator.image_shape[-2:], dtype=torch.complex64))
     noise = c.noise
@@ -289,24 +238,14 @@ def _mri(operator: Operator, c: Choices) -> Scan:
         raise MedscoreError("an MRI receiver counts no photons", hint="set `noise` to gaussian:STD")
     if isinstance(noise, GaussianNoise):
         noise = ComplexGaussianNoise(noise.std)
-    return Scan(real, MAGNITUDE, _plain(real, noise))
+    return Scan(real, MAGNITUDE, plain(real, noise))
 
 
 def _pixels(operator: Operator, grid: Grid, c: Choices) -> Scan:
     if isinstance(c.noise, PoissonNoise):
         raise MedscoreError("pixels count no photons", hint="set `noise` to gaussian:STD")
     unit = HU if grid.modality == "CT" else MAGNITUDE
-    return Scan(operator, unit, _plain(operator, c.noise))
-
-
-def _plain(
-    operator: Operator, noise: NoiseModel, to_unit: Callable[[Tensor], Tensor] = lambda x: x
-) -> Callable[[Tensor, torch.Generator], Tensor]:
-    def measure(image: Tensor, generator: torch.Generator) -> Tensor:
-        y = operator.forward(to_unit(image))
-        return noise(y, operator.mask(y), generator)
-
-    return measure
+    return Scan(operator, unit, plain(operator, c.noise))
 
 
 def _mask(grid: Grid, c: Choices) -> Tensor:
