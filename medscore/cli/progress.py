@@ -126,7 +126,7 @@ class _View:
             total: all pieces.
             info: further text.
         """
-        if self.first is None:
+        if done > 0 or time.monotonic() - self.begin >= FIRST:  # no longer refused at once
             notes.show()
         resumed = self.first is None and done > 1
         if self.first is None:  # what was finished before a resumption says nothing about speed
