@@ -48,7 +48,7 @@ def measured_files(folder: Path) -> dict[str, Path]:
         },
     }  # fmt: skip
     savemat(folder / "scan.mat", {"CtData": scan}, do_compression=True)
-    savemat(folder / "plain.mat", {"sino": rows, "note": "a disc"})
+    savemat(folder / "sinogram.mat", {"sino": rows, "note": "a disc"})
     with h5py.File(folder / "new.mat", "w", userblock_size=512) as file:
         file.create_dataset("sino", data=rows.T, compression="gzip")
     with (folder / "new.mat").open("r+b") as opened:
@@ -60,7 +60,7 @@ def measured_files(folder: Path) -> dict[str, Path]:
     ]
     head = protocol(base=readout // 2, lines=phase, fov=(96.0, 96.0, 5.0))
     twix_file(folder / "scan.dat", [(head, lines)])
-    names = ("kspace.hdr", "kspace.cfl", "scan.mat", "plain.mat", "new.mat", "scan.dat")
+    names = ("kspace.hdr", "kspace.cfl", "scan.mat", "sinogram.mat", "new.mat", "scan.dat")
     return {name: folder / name for name in names}
 
 
@@ -174,7 +174,7 @@ def measured_kinds(make: Make) -> dict[str, list[Variant]]:
         ],
         "mat": [
             make("scan.mat", MAT, "measure", "in/scan.mat", "--size", "32", *out, weight=3),
-            make("plain.mat", MAT, "measure", "in/plain.mat", *geometry, *out, weight=3),
+            make("sinogram.mat", MAT, "measure", "in/sinogram.mat", *geometry, *out, weight=3),
             make("new.mat", HDF5, "measure", "in/new.mat", *geometry, *out, weight=2),
         ],
         "twix": [

@@ -51,7 +51,7 @@ def altered(image: NDArray[np.float32], generator: np.random.Generator) -> NDArr
 
 
 def _random_function(
-    u: NDArray[np.float32], inside: NDArray[np.bool_], generator: np.random.Generator
+    u: NDArray[np.floating], inside: NDArray[np.bool_], generator: np.random.Generator
 ) -> NDArray[np.float64]:
     knots = np.sort([0.0, *generator.uniform(0.15, 0.85, 3), 1.0, 1.5])
     found = 1 - u.astype(np.float64)
