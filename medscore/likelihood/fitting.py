@@ -6,7 +6,7 @@ The equations are those of :mod:`medscore.likelihood.unusual`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -82,7 +82,7 @@ def fit_tests(
     return tuple(tests)
 
 
-def variances(scores: Floats, patients: NDArray[np.str_]) -> tuple[float, float, float]:
+def variances(scores: Floats, patients: NDArray[Any]) -> tuple[float, float, float]:
     """The mean, and the variances between patients and within a patient.
 
     Args:
