@@ -153,8 +153,8 @@ def _inputs(data: Path) -> Path:
     """Write two scans, a measurement, codes and an untrained prior; returns the prior."""
     middle = (SIDE - 1) / 2
     y, x = np.mgrid[-middle : middle + 1, -middle : middle + 1]
-    discs = [np.where(np.hypot(x, y) < 3 + k, 40.0 * k, -1000.0) for k in range(4)]
-    for name, slices in (("scan", discs[:3]), ("other", discs[2:])):
+    discs = [np.where(np.hypot(x, y) < 3 + k, 40.0 * k, -1000.0) for k in range(5)]
+    for name, slices in (("scan", discs[:3]), ("other", discs[3:])):
         image = nib.Nifti1Image(np.float32(slices).transpose(2, 1, 0), np.diag([-3, -3, 5, 1.0]))
         nib.save(image, data / f"{name}.nii.gz")
     contract = DataContract(
