@@ -302,6 +302,8 @@ def test_every_task_measures_slices_that_are_not_square(
     task: str, spacing: tuple[float, float], tmp_path: Path
 ) -> None:
     """The data are those of the operator in the file, and the measured image explains them."""
+    if "mar" in task:
+        pytest.importorskip("spekpy")
     modality = NEEDS.get(task, "CT")
     volume = scan((36, 32), spacing, modality)
     m = measured(volume, task)
