@@ -94,6 +94,12 @@ def read_ct_pd(path: str | Path, *, size: int, spacing: float) -> Projections:
             views.append(_view(file, ds))
     if first is None:
         raise MedscoreError("holds no .dcm file", where=path, hint="check the folder")
+    lengths = sorted({len(view.row) for view in views})
+    if len(lengths) > 1:
+        raise MedscoreError(
+            f"views have {lengths[0]} to {lengths[-1]} detectors", where=path,
+            hint="keep the files of one scan",
+        )  # fmt: skip
     turns = _turns(path, views)
     with reading("DICOM", path):
         shape = str(first[SHAPE].value).strip() if SHAPE in first else ""

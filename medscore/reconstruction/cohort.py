@@ -89,11 +89,15 @@ class CohortRun:
     ray: str | None = None
     on_case: Callable[[int, int, Line | None], None] = _ignore
 
-    def spread(self) -> Spread:
-        """The function that distributes the measurements to processes or a cluster."""
+    def spread(self, count: int) -> Spread:
+        """The function that distributes the measurements to processes or a cluster.
+
+        Args:
+            count: number of measurements.
+        """
         if self.ray is not None:
             return cluster(self.ray, self.threads)
-        return processes(self.workers or cores(), self.threads)
+        return processes(min(self.workers or cores(), count), self.threads)
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ def reconstruct_cohort(
     cases = find_cases(sources, None if references is None else Path(references))
     _check_method(chosen, cases)
     solve = partial(solve_case, folder=folder, settings=chosen, outputs=outputs)
-    spread = run.spread()
+    spread = run.spread(len(cases))
     record = {
         "settings": chosen, "outputs": asdict(outputs), "references": references is not None,
     }  # fmt: skip

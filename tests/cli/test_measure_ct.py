@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import tifffile
 import torch
@@ -495,6 +496,21 @@ def test_refuses_dicom_projections(
     args = ("measure", folder, "-o", tmp_path / "m.h5")
     assert why in refused(*args, "--size", SIZE, "--spacing", SPACING)
     assert "--size and --spacing" in refused(*args)
+
+
+def test_refuses_dicom_projections_of_several_detectors(
+    refused: Command, scan: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    operator = fan_sparse_view(SIZE, SPACING, 45, detector_shape="curved", **FAN)
+    folder = tmp_path_factory.mktemp("ct") / "pd"
+    ct_pd(folder, operator, scanned(operator, scan))
+    path = sorted(folder.iterdir())[3]
+    ds = pydicom.dcmread(path)
+    ds.Rows -= 1
+    ds.PixelData = ds.PixelData[: -2 * ds.Columns]
+    ds.save_as(path)
+    args = ("measure", folder, "-o", tmp_path / "m.h5")
+    assert "detectors" in refused(*args, "--size", SIZE, "--spacing", SPACING)
 
 
 def test_keys_of_the_geometry_are_set_on_the_command_line(
