@@ -45,8 +45,9 @@ def recon_cohort(
             run=CohortRun(**chosen, on_case=on_case),
         )  # fmt: skip
     table, failed = output / SUMMARY, [line for line in lines if line.result != "ok"]
-    console.print(f"{escape(str(table))}: {len(lines) - len(failed)} of {len(lines)} reconstructed")
-    if failed:
+    if not failed:
+        console.print(f"{escape(str(table))}: {len(lines)} reconstructed")
+    else:
         first = f"{failed[0].name}: {failed[0].error}"
         raise MedscoreError(
             f"{len(failed)} of {len(lines)} measurements failed, the first is {first}", where=table,
