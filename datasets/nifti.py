@@ -15,7 +15,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from medscore.datasets.formats.orientation import to_display
+from medscore.datasets.formats.orientation import axes_of, from_display, to_display
 from medscore.datasets.nifti_files import NiftiFiles
 from medscore.datasets.nifti_units import in_mm, place_in_time
 from medscore.datasets.volume import Source, Volume, check_values
@@ -58,6 +58,7 @@ def read_nifti(path: str | Path, *, channel: int | None = None) -> Volume:
         if math.prod(image.shape) == 0:
             raise ValueError(f"shape {image.shape} has no voxels")
         voxels = read_voxels(files.voxels, image, chosen)
+        axes = axes_of(np.asarray(image.affine))
         values, affine = to_display(voxels, np.asarray(image.affine))
     check_values(values, path)
     affine, notes = in_mm(path, image, affine)
@@ -68,7 +69,7 @@ def read_nifti(path: str | Path, *, channel: int | None = None) -> Volume:
         values=values,
         affine=affine,
         modality="unknown",
-        source=Source(kind="nifti", sha256=files.sha256, notes=tuple(notes)),
+        source=Source("nifti", files.sha256, notes=tuple(notes), axes=axes),
     )
 
 
@@ -86,7 +87,9 @@ def volume_count(path: Path) -> int:
     return int(shape[3]) if len(shape) == 4 else 0
 
 
-def write_nifti(path: str | Path, values: NDArray[np.float32], affine: NDArray[np.float64]) -> None:
+def write_nifti(
+    path: str | Path, values: NDArray[np.float32], affine: NDArray[np.float64], axes: str = ""
+) -> None:
     """Write slices as NIfTI in millimetres, compressed unless the name ends with .nii, atomically.
 
     There is no time stamp in the file, so that equal content gives equal bytes.
@@ -95,14 +98,16 @@ def write_nifti(path: str | Path, values: NDArray[np.float32], affine: NDArray[n
         path: ``.nii.gz`` or ``.nii`` file to write.
         values: (n, rows, columns).
         affine: (4, 4) map from voxel (column, row, slice) to RAS mm.
+        axes: directions of the axes in the file, such as "RAS"; by default those of display.
 
     Raises:
         MedscoreError: the folder cannot be written.
     """
-    image = nib.Nifti1Image(np.ascontiguousarray(values.transpose(2, 1, 0)), affine)
+    data, placed = from_display(values, affine, axes)
+    image = nib.Nifti1Image(data, placed)
     image.header.set_xyzt_units("mm")
-    image.set_qform(affine, code=1)
-    image.set_sform(affine, code=1)
+    image.set_qform(placed, code=1)
+    image.set_sform(placed, code=1)
     with atomic_path(path) as partial:
         content = image.to_bytes()
         zipped = not str(path).lower().endswith(".nii")

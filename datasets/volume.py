@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from medscore.errors import MedscoreError
 
 AIR = -1000.0
 """CT number of air in HU. Nothing attenuates less, so lower CT values are padding."""
+
+AXES = tuple("".join(codes) for codes in product("LR", "PA", "SI"))
+"""Directions of three axes in the order of display; files have them in any order."""
 
 POSITIONS = ("HFP", "HFS", "HFDR", "HFDL", "FFDR", "FFDL", "FFP", "FFS")
 """Head or feet first, and prone, supine or on the right or left side (DICOM PS3.3 C.7.3.1.1.2)."""
@@ -32,6 +36,8 @@ class Source:
             (:data:`medscore.datasets.dicom.kinds.KINDS`).
         taken: what was read of the file; the series is among the identifiers.
         position: how the patient lay in the scanner, one of ``POSITIONS``, if it is known.
+        axes: directions of the axes of the file, such as "RAS", in which outputs are written; empty
+            for those of display.
     """
 
     kind: str
@@ -42,6 +48,7 @@ class Source:
     kinds: tuple[str, ...] = ()
     taken: Selection = WHOLE
     position: str = ""
+    axes: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medscore.datasets.formats.orientation import to_display
+from medscore.datasets.formats.orientation import axes_of, to_display
 from medscore.datasets.formats.text_headers import Header, read_header
 from medscore.datasets.volume import Source, Volume, check_values
 from medscore.datasets.voxel_grid import check_grid
@@ -81,6 +81,7 @@ def read_itk(
         with np.errstate(over="ignore"):  # becomes infinite, which is refused
             made = np.array(values, dtype=np.float32)  # not a view of memory that ITK frees
     check_values(made, path)
+    axes = axes_of(affine)
     slices, affine = to_display(made.T, affine)
     if chosen is not None:
         notes.append(chosen)
@@ -88,7 +89,7 @@ def read_itk(
         values=slices,
         affine=affine,
         modality=_MODALITIES.get(header.fields.get("modality", ""), "unknown"),
-        source=Source(kind=name.lower(), sha256=_sha256(path, header), notes=tuple(notes)),
+        source=Source(name.lower(), _sha256(path, header), notes=tuple(notes), axes=axes),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medscore.datasets.formats.orientation import from_display
 from medscore.datasets.nifti import write_nifti
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_path, atomic_write
@@ -48,6 +49,7 @@ def write_image(
     values: NDArray[np.float32],
     affine: NDArray[np.float64],
     modality: str = "unknown",
+    axes: str = "",
 ) -> None:
     """Write slices in the format of the file's ending, atomically.
 
@@ -59,6 +61,8 @@ def write_image(
         values: (n, rows, columns).
         affine: (4, 4) map from voxel (column, row, slice) to RAS mm.
         modality: "CT", "MR" or "unknown".
+        axes: directions of the axes in the file, such as "RAS", in the formats that state them; by
+            default those of display.
 
     Raises:
         MedscoreError: the ending is another one, or the folder cannot be written.
@@ -68,20 +72,21 @@ def write_image(
     low = path.name.lower()
     values = np.ascontiguousarray(values, dtype=np.float32)
     if low.endswith(NIFTI):
-        write_nifti(path, values, affine)
+        write_nifti(path, values, affine, axes)
     elif low.endswith(ITK):
-        _write_itk(path, values, affine)
+        _write_itk(path, *from_display(values, affine, axes))
     else:
         content = _npy(values)
         atomic_write(path, content if low.endswith(".npy") else _npz(values, affine, modality))
 
 
 def _write_itk(path: Path, values: NDArray[np.float32], affine: NDArray[np.float64]) -> None:
+    """Write an array whose first axis changes slowest; SimpleITK has the axes in reverse."""
     import SimpleITK  # takes a fifth of a second to import
 
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image = SimpleITK.GetImageFromArray(values)
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(values.T))
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from medscore.datasets.dicom.uids import is_valid
-from medscore.datasets.volume import POSITIONS, Source
+from medscore.datasets.volume import AXES, POSITIONS, Source
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
@@ -128,6 +128,8 @@ def check_measurement(m: Measurement, fault: Fault) -> None:
     _check_affine(m, fault)
     if m.source.position not in ("", *POSITIONS):
         raise fault(f"geometry@position is {m.source.position[:20]!r}, which is no position")
+    if m.source.axes and "".join(sorted(m.source.axes)) not in {"".join(sorted(a)) for a in AXES}:
+        raise fault(f"geometry@axes is {m.source.axes[:20]!r}, which is no order of axes")
     _check_metal(m, fault)
     for name, uid in m.source.uids.items():
         if not is_valid(uid):

@@ -10,10 +10,10 @@ the rest (:func:`medscore.io.hdf5.sealed`)::
     operator     attribute kind, and its arguments (medscore.operators.store)
     metal        (slices, H, W) float32, of patients with implants: HU of the scanner's own image
                  in the metal, NaN elsewhere
-    geometry     attribute kind, and perhaps position (of the patient in the scanner); affine
-                 (4, 4); uids/ attributes; instances (slices,); taken/ attributes resample, accept
-                 and perhaps channel, and of arrays spacing, slices and array: what was read of the
-                 file
+    geometry     attribute kind, and perhaps position (of the patient in the scanner) and axes
+                 (directions of those of the file); affine (4, 4); uids/ attributes; instances
+                 (slices,); taken/ attributes resample, accept and perhaps channel, and of arrays
+                 spacing, slices and array: what was read of the file
 
 The operator acts on images in ``image_unit``: attenuation in 1/mm, HU, or a magnitude in the
 scanner's unit.
@@ -108,6 +108,8 @@ def write_measurement(path: str | Path, m: Measurement) -> None:
         geometry.attrs["kind"] = m.source.kind
         if m.source.position:
             geometry.attrs["position"] = m.source.position
+        if m.source.axes:
+            geometry.attrs["axes"] = m.source.axes
         geometry.create_dataset("affine", data=m.affine)
         geometry.create_group("uids").attrs.update(m.source.uids)
         taken = geometry.create_group("taken").attrs
@@ -188,6 +190,7 @@ def _parse(path: Path, file: Any) -> Measurement:
             uids={k: str(v) for k, v in member(geometry, "uids").attrs.items()},
             instances=tuple(v.decode() for v in array(member(geometry, "instances"), "O")),
             position=str(geometry.attrs.get("position", "")),
+            axes=str(geometry.attrs.get("axes", "")),
             taken=_taken(member(geometry, "taken").attrs) if "taken" in geometry else WHOLE,
         ),
         metal=array(member(file, "metal"), "f") if "metal" in file else None,

@@ -170,19 +170,20 @@ def write_outputs(
     """
     version = medscore.__version__
     m, r = outcome.measurement, outcome.reconstruction
-    write_nifti(folder / DEFAULT, r.mean, m.affine)
+    axes = m.source.axes
+    write_nifti(folder / DEFAULT, r.mean, m.affine, axes)
     if image not in (None, DEFAULT):
-        write_image(folder / str(image), r.mean, m.affine, m.modality)
+        write_image(folder / str(image), r.mean, m.affine, m.modality, axes)
     if m.metal_mask is not None:
-        write_nifti(folder / "metal.nii.gz", m.metal_mask.astype(np.float32), m.affine)
+        write_nifti(folder / "metal.nii.gz", m.metal_mask.astype(np.float32), m.affine, axes)
     if r.samples.shape[1] > 1:
-        write_nifti(folder / "std.nii.gz", r.std, m.affine)
+        write_nifti(folder / "std.nii.gz", r.std, m.affine, axes)
         (folder / "samples").mkdir()
         for k in range(r.samples.shape[1]):
-            write_nifti(folder / "samples" / f"{k:03d}.nii.gz", r.samples[:, k], m.affine)
+            write_nifti(folder / "samples" / f"{k:03d}.nii.gz", r.samples[:, k], m.affine, axes)
     if r.field is not None:
         field = np.broadcast_to(r.field, r.mean.shape).astype(np.float32)
-        write_nifti(folder / "field.nii.gz", field, m.affine)
+        write_nifti(folder / "field.nii.gz", field, m.affine, axes)
     if m.source.kind == "dicom":
         (folder / "dicom").mkdir()
         write_dicom_series(

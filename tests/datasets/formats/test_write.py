@@ -172,3 +172,32 @@ def test_an_archive_states_the_modality(modality: str, name: str, tmp_path: Path
         assert set(archive) == {name, "affine", "spacing", "modality"}
         np.testing.assert_array_equal(archive["spacing"], (1, 1, 2))
     assert read_volume(tmp_path / "a.npz").modality == modality
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha"])
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "PSR", "SAL", "IRP"])
+def test_outputs_have_the_axes_of_the_file(tmp_path: Path, name: str, axes: str) -> None:
+    """What was read is written with the matrix, the order of voxels and the affine of its file."""
+    values = np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
+    turn = Rotation.from_euler("xyz", (8, -5, 11), degrees=True).as_matrix()
+    display = np.eye(4)
+    display[:3, :3] = turn @ np.diag([-1.5, -2.0, 3.0])
+    display[:3, 3] = 11.25, -40.5, 7.0
+    write_image(tmp_path / name, values, display, axes=axes)
+    first = read_volume(tmp_path / name)
+    assert first.source.axes == axes
+    np.testing.assert_array_equal(first.values, values)
+    np.testing.assert_allclose(first.affine, display, atol=1e-4)
+    again = tmp_path / f"again-{name}"
+    write_image(again, first.values, first.affine, axes=first.source.axes)
+    if name.endswith(".gz"):
+        ours, theirs = (nib.load(path) for path in (again, tmp_path / name))
+        assert nib.aff2axcodes(theirs.affine) == tuple(axes)
+        np.testing.assert_array_equal(np.asarray(ours.dataobj), np.asarray(theirs.dataobj))
+        np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-5)
+    else:
+        one, other = (SimpleITK.ReadImage(str(path)) for path in (again, tmp_path / name))
+        assert one.GetSize() == other.GetSize()
+        np.testing.assert_allclose(one.GetOrigin(), other.GetOrigin(), atol=1e-6)
+        np.testing.assert_allclose(one.GetDirection(), other.GetDirection(), atol=1e-9)
+        np.testing.assert_array_equal(*(SimpleITK.GetArrayFromImage(i) for i in (one, other)))

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from medscore.datasets.fit import fit_grid
+from medscore.datasets.formats.write import write_image
+from medscore.datasets.load import load_image
 from medscore.datasets.volume import Source, Volume
 from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
@@ -327,3 +329,19 @@ def test_baselines_of_ct_take_slices_that_are_not_square(name: str) -> None:
     found = reconstruct(m, method=name, parameters=few)
     error = np.sqrt(((found.mean - volume.values) ** 2).mean())
     assert error < 0.6 * volume.values.std()
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "PSR", "ILA"])
+def test_the_output_has_the_voxels_and_the_affine_of_the_source(tmp_path: Path, axes: str) -> None:
+    volume = scan((20, 16), (2.0, 2.0))
+    write_image(tmp_path / "scan.nii.gz", volume.values, volume.affine, axes=axes)
+    measurement = simulate(load_image(tmp_path / "scan.nii.gz"), "sparse-ct", views=9)
+    write_measurement(tmp_path / "m.h5", measurement)
+    found = reconstruct(tmp_path / "m.h5", method="fbp")
+    save(found, tmp_path / "out", image="recon.nrrd")
+    source, out = (nib.load(tmp_path / name) for name in ("scan.nii.gz", "out/recon.nii.gz"))
+    assert out.shape == source.shape
+    np.testing.assert_allclose(out.affine, source.affine, atol=1e-5)
+    itk = SimpleITK.ReadImage(str(tmp_path / "out" / "recon.nrrd"))
+    assert itk.GetSize() == source.shape
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(itk).T, np.asarray(out.dataobj))
