@@ -44,7 +44,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from medscore.datasets.raw.angles import check_angles
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER
-from medscore.io.specs import MOST_FAULTS, faults
+from medscore.io.specs import faults, listed
 from medscore.io.yaml_files import read_yaml
 
 AXES = ("slice", "view", "detector")
@@ -254,11 +254,8 @@ def check_keys(content: Any, known: tuple[str, ...], where: str | Path) -> None:
     """
     unknown = [key for key in content if key not in known] if isinstance(content, Mapping) else []
     if unknown:
-        told = [_advice(str(key), known) for key in unknown[:MOST_FAULTS]]
-        more = [f"and {len(unknown) - MOST_FAULTS} more"] if len(unknown) > MOST_FAULTS else []
-        raise MedscoreError(
-            "; ".join([*told, *more]), where=where, hint=f"use some of: {', '.join(known)}"
-        )
+        told = listed([_advice(str(key), known) for key in unknown])
+        raise MedscoreError(told, where=where, hint=f"use some of: {', '.join(known)}")
 
 
 def _advice(key: str, known: tuple[str, ...]) -> str:

@@ -38,7 +38,15 @@ def faults(error: ValidationError, spec: Any = None, whole: str = "") -> str:
         spec: class of the specification, whose keys are offered in place of unknown ones.
         whole: name of the file, for faults that concern no single key.
     """
-    found = list(dict.fromkeys(_fault(each, spec, whole) for each in error.errors()))
+    return listed(list(dict.fromkeys(_fault(each, spec, whole) for each in error.errors())))
+
+
+def listed(found: Sequence[str]) -> str:
+    """The first faults on one line, and how many more there are.
+
+    Args:
+        found: all faults.
+    """
     more = [f"and {len(found) - MOST_FAULTS} more"] if len(found) > MOST_FAULTS else []
     return "; ".join([*found[:MOST_FAULTS], *more])
 
