@@ -126,18 +126,37 @@ def read_bart(
         [stored.shape[number] for number in order]
     )
     kspace = averaged(single_precision(kspace, path), axis=1)
+    return assembled(kspace, layout, notes, path, path.with_suffix(".cfl"))
+
+
+def assembled(
+    kspace: NDArray[np.complex64], layout: KspaceLayout, notes: list[str], path: Path, values: Path
+) -> RawKspace:
+    """Raw k-space of an array and its layout; partitions become slices.
+
+    Args:
+        kspace: (slices, partitions, coils, readout, phase).
+        layout: what the array does not state.
+        notes: what was done to the array.
+        path: the file, for error messages.
+        values: the file of the values, which is hashed.
+
+    Raises:
+        MedscoreError: partitions are not sampled alike, the values are invalid, or the coil maps do
+            not fit.
+    """
     partitions = kspace.shape[1]
     flat = kspace.reshape(-1, *kspace.shape[2:])
-    kspace, sampled = in_slices(flat, measured_samples(flat), partitions, path)
-    check_kspace(kspace, path)
+    flat, sampled = in_slices(flat, measured_samples(flat), partitions, path)
+    check_kspace(flat, path)
     if partitions > 1:
-        notes.append(f"{partitions} partitions became slices")
+        notes = [*notes, f"{partitions} partitions became slices"]
     maps = None
     if layout.sensitivities is not None:
-        maps = coil_maps(Path(layout.sensitivities), kspace.shape)
-    source = Source("kspace", file_sha256(path.with_suffix(".cfl")), notes=tuple(notes))
+        maps = coil_maps(Path(layout.sensitivities), flat.shape)
+    source = Source("kspace", file_sha256(values), notes=tuple(notes))
     oversampling = layout.readout_oversampling
-    return RawKspace(kspace, layout.spacing_mm, oversampling, source, sampled, maps=maps)
+    return RawKspace(flat, layout.spacing_mm, oversampling, source, sampled, maps=maps)
 
 
 def _dimensions(text: str) -> tuple[int, ...]:

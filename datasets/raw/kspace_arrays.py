@@ -8,20 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medscore.datasets.raw.bart import coil_maps
+from medscore.datasets.raw.bart import assembled
 from medscore.datasets.raw.kspace import (
     RawKspace,
     averaged,
-    check_kspace,
-    measured_samples,
     single_precision,
 )
 from medscore.datasets.raw.kspace_layout import USUAL, KspaceLayout
-from medscore.datasets.raw.partitions import in_slices
-from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
 from medscore.io.array_files import Arrays, open_arrays
-from medscore.io.opening import file_sha256
 
 ORDER = ("slice", "average", "partition", "coil", "readout", "phase")
 """The axes as they are put."""
@@ -51,19 +46,7 @@ def read_array(path: str | Path, *, layout: KspaceLayout) -> RawKspace:
             extra = _ordered(arrays, arrays.named(layout.reference), layout)
             kspace, note = _completed(kspace, extra, path)
             notes.append(note)
-    kspace = averaged(kspace, axis=1)
-    partitions = kspace.shape[1]
-    flat = kspace.reshape(-1, *kspace.shape[2:])
-    flat, sampled = in_slices(flat, measured_samples(flat), partitions, path)
-    check_kspace(flat, path)
-    if partitions > 1:
-        notes.append(f"{partitions} partitions became slices")
-    maps = None
-    if layout.sensitivities is not None:
-        maps = coil_maps(Path(layout.sensitivities), flat.shape)
-    source = Source("kspace", file_sha256(path), notes=tuple(notes))
-    oversampling = layout.readout_oversampling
-    return RawKspace(flat, layout.spacing_mm, oversampling, source, sampled, maps=maps)
+    return assembled(averaged(kspace, axis=1), layout, notes, path, path)
 
 
 def _ordered(arrays: Arrays, name: str, layout: KspaceLayout) -> NDArray[np.complex64]:
