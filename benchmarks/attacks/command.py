@@ -237,9 +237,9 @@ def _child(
 
 def _main(argv: list[str]) -> int:
     from medscore.cli import main
-    from medscore.reconstruction import cohort
+    from medscore.engine import spread
 
-    cohort.cores = lambda: 1  # a pool's process must have no children
+    spread.cores = lambda: 1  # a pool's process must have no children
     sys.argv = ["medscore", *argv]
     try:
         main()

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 
 from medscore.errors import MedscoreError
+from medscore.io.machine import cores
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -48,7 +49,7 @@ def here(threads: int) -> Spread:
 
 
 def processes(count: int, threads: int) -> Spread:
-    """Execution in several processes; in this process if ``count`` is 1.
+    """Execution in several processes; in this process if ``count`` is 1 or there is one piece.
 
     Args:
         count: number of processes.
@@ -60,7 +61,10 @@ def processes(count: int, threads: int) -> Spread:
     def run(
         work: Callable[[Piece], Result], pieces: Sequence[Piece]
     ) -> Iterator[tuple[int, Result]]:
-        workers = pool(min(count, max(1, len(pieces))), threads)
+        if len(pieces) <= 1:
+            yield from here(threads)(work, pieces)
+            return
+        workers = pool(min(count, len(pieces)), threads)
         try:
             futures = {workers.submit(work, piece): place for place, piece in enumerate(pieces)}
             with whole():
@@ -70,6 +74,22 @@ def processes(count: int, threads: int) -> Spread:
             workers.shutdown(wait=True, cancel_futures=True)
 
     return run
+
+
+def spread_over(workers: int | None, threads: int, ray: str | None) -> Spread:
+    """Execution on a Ray cluster if there is an address, else in processes.
+
+    Args:
+        workers: number of processes; by default one per usable core.
+        threads: number of threads per process.
+        ray: address of the cluster, as :func:`cluster` takes it.
+
+    Raises:
+        MedscoreError: as :func:`cluster`.
+    """
+    if ray is not None:
+        return cluster(ray, threads)
+    return processes(workers or cores(), threads)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medscore.engine.spread import Spread, cluster, processes
+from medscore.engine.spread import Spread, spread_over
 from medscore.errors import Interrupted, MedscoreError
 from medscore.evaluation import methods
 from medscore.evaluation.cells import Cell, Store, key_of
@@ -26,7 +26,6 @@ from medscore.evaluation.table import rows_of
 from medscore.io.configs import config_path
 from medscore.io.files import working_folder
 from medscore.io.identity import without_folder
-from medscore.io.machine import cores
 from medscore.registry.checks import check_counts
 
 OnCell = Callable[[int, int, Cell | None], None]
@@ -64,12 +63,6 @@ class EvaluationRun:
     ray: str | None = None
     networks: Path | None = None
     on_cell: OnCell = _ignore
-
-    def spread(self) -> Spread:
-        """The function that distributes the cells to processes or a cluster."""
-        if self.ray is not None:
-            return cluster(self.ray, self.threads)
-        return processes(self.workers or cores(), self.threads)
 
 
 def evaluate(
@@ -117,7 +110,7 @@ def evaluate(
     convention = methods.convention(spec.metric)
     cases = cohort(spec.cohort, data)
     check(spec, cases, path)
-    spread = run.spread()
+    spread = spread_over(run.workers, run.threads, run.ray)
     own = str(config) if path != Path(config) else f"{spec.name}.yaml"  # not the file's name
     options = {"--method": only, "--pattern": patterns, "--set": parameters}
     command = _command(

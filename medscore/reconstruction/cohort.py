@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from medscore.engine.items import state_path
-from medscore.engine.spread import Spread, cluster, processes
+from medscore.engine.spread import spread_over
 from medscore.errors import Interrupted, MedscoreError, WriteError, reason
 from medscore.io.files import atomic_write, tidy, working_folder
 from medscore.io.json_files import read_json
-from medscore.io.machine import cores
 from medscore.io.opening import file_sha256
 from medscore.measurements.measurement import read_measurement
 from medscore.reconstruction.cohort_files import Case, find_cases
@@ -89,16 +88,6 @@ class CohortRun:
     ray: str | None = None
     on_case: Callable[[int, int, Line | None], None] = _ignore
 
-    def spread(self, count: int) -> Spread:
-        """The function that distributes the measurements to processes or a cluster.
-
-        Args:
-            count: number of measurements.
-        """
-        if self.ray is not None:
-            return cluster(self.ray, self.threads)
-        return processes(min(self.workers or cores(), count), self.threads)
-
 
 @dataclass(frozen=True)
 class Outputs:
@@ -162,7 +151,7 @@ def reconstruct_cohort(
     cases = find_cases(sources, None if references is None else Path(references))
     _check_method(chosen, cases)
     solve = partial(solve_case, folder=folder, settings=chosen, outputs=outputs)
-    spread = run.spread(len(cases))
+    spread = spread_over(run.workers, run.threads, run.ray)
     record = {
         "settings": chosen, "outputs": asdict(outputs), "references": references is not None,
     }  # fmt: skip
