@@ -128,6 +128,7 @@ def marked(values: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.array([column, row, slice_])
 
 
+@pytest.mark.slow
 @settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
