@@ -85,6 +85,20 @@ def test_damaged_files_are_refused(tmp_path: Path, name: str) -> None:
         pass
 
 
+@pytest.mark.usefixtures("without_child")
+def test_damage_of_one_array_leaves_the_others(tmp_path: Path) -> None:
+    content = {"whole": np.eye(3), "s": {"part": 2.0}, "damaged": np.arange(99.0)}
+    savemat(tmp_path / "m.mat", content, do_compression=True)
+    stored = bytearray((tmp_path / "m.mat").read_bytes())
+    stored[-60:] = bytes(60)
+    (tmp_path / "m.mat").write_bytes(stored)
+    with open_mat(tmp_path / "m.mat") as found:
+        np.testing.assert_array_equal(found.read("whole"), np.eye(3))
+        assert found.read(found.named("s.part")).item() == 2.0
+    with pytest.raises(MedscoreError, match="MATLAB"), open_mat(tmp_path / "m.mat") as found:
+        found.read("damaged")
+
+
 def test_other_versions_are_refused(tmp_path: Path) -> None:
     (tmp_path / "m.mat").write_bytes(bytes(200))
     with pytest.raises(MedscoreError, match=r"save it with -v7"), open_mat(tmp_path / "m.mat"):
