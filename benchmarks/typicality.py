@@ -46,10 +46,11 @@ from medscore.reconstruction.run import choose_method
 SIZE, PER_PATIENT = 128, 12
 """Side of the slices, and largest number of slices of a training patient in the fit."""
 
+CHESTS = ("ct/train/*.nii.gz", "ct/tcga-lung-slices-train.npz")
 TRAINING = {
-    "ct-128": ("ct/train/*.nii.gz", "ct/tcga-lung-slices-train.npz"),
+    "ct-128": CHESTS, "ct-128-vp": CHESTS,
     "mri-128": ("mri/tcga-lgg-slices-train.npz", "mri/*t1*.nii.gz"),
-}
+}  # fmt: skip
 """Training slices of the priors, as in their recipes."""
 
 GREY = 0.2
@@ -259,6 +260,7 @@ def main() -> int:
     found: list[Number] = []
     for name, groups, task, options in (
         ("ct-128", ct(args.data), "sparse-ct", [{"views": 23}]),
+        ("ct-128-vp", ct(args.data), "sparse-ct", [{"views": 23}]),
         ("mri-128", mri(args.data), "mri", [{"acceleration": 4.0}, {"acceleration": 8.0}]),
     ):
         prior = load_prior(prior_path(name))
