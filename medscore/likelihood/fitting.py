@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from medscore.likelihood.altered import altered
+from medscore.likelihood.features import residual_features
 from medscore.likelihood.unusual import CLIP, Floats, ImageTest, features_of, score_of
 from medscore.priors.base import Prior
 from medscore.types import Images
@@ -48,21 +49,20 @@ def fit_tests(
         seed: seed of the altered copies and of the folds.
     """
     kinds = KINDS.get(quantity, ())
-    if len(set(patients)) < LEAST_PATIENTS:
+    if not kinds or len(set(patients)) < LEAST_PATIENTS:
         return ()
     fold, names = _folds(patients, seed), np.asarray(patients)
-    tests = []
+    tests, residual = [], residual_features(prior, x)
     for kind in kinds:
-        usual = features_of(kind, prior, x)
+        usual = features_of(kind, x, residual)
         copies, of_copy = usual[:0], fold[:0]
         if kind == "contrast":
             generator = np.random.default_rng(seed)
             images = x[:, 0].float().cpu().numpy()
             drawn = [altered(image, generator) for _ in range(COPIES) for image in images]
-            copies, of_copy = (
-                features_of(kind, prior, torch.from_numpy(np.stack(drawn))[:, None]),
-                np.tile(fold, COPIES),
-            )
+            altered_x = torch.from_numpy(np.stack(drawn))[:, None].to(x.device)
+            copies = features_of(kind, altered_x, residual_features(prior, altered_x))
+            of_copy = np.tile(fold, COPIES)
         held_out = np.empty(len(x))
         for k in range(FOLDS):
             part = _fitted(kind, usual[fold != k], copies[of_copy != k])

@@ -5,9 +5,10 @@ tests look at statistics f of the image (:mod:`~medscore.likelihood.features`), 
 
 .. math:: c(x) = w \cdot s, \qquad r(x) = \log \left( \lVert W s \rVert^2 / K \right).
 
-The weights w of the contrast test are those of a logistic regression between training images and
-copies with another contrast (:mod:`~medscore.likelihood.altered`). W of the residual test whitens
-the K largest principal components of the training images. Both scores vary between patients and
+The weights w of the contrast test are those of a logistic regression, in the contrast and the
+residual statistics, between training images and copies with another contrast
+(:mod:`~medscore.likelihood.altered`). W of the residual test whitens the K largest principal
+components of the residual statistics of the training images. Both scores vary between patients and
 between the slices of a patient, with variances b and v. The n slices of a scan, of mean score a,
 are judged by
 
@@ -136,9 +137,11 @@ def judge(
         if x.shape[-1] % domain.size or x.shape[-2] != x.shape[-1]:
             return ()
         x = torch.nn.functional.avg_pool2d(x, x.shape[-1] // domain.size)
-    found = []
+    if not tests:
+        return ()
+    found, residual = [], residual_features(prior, x)
     for test in tests:
-        features = features_of(test.kind, prior, x)
+        features = features_of(test.kind, x, residual)
         if features.shape[1] != len(test.centre):
             raise MedscoreError(
                 f"the {test.kind} test beside the prior has {len(test.centre)} statistics, not "
@@ -187,12 +190,14 @@ def score_of(test: ImageTest) -> Callable[[Floats], Floats]:
     return score
 
 
-def features_of(kind: str, prior: Prior, x: Images) -> Floats:
+def features_of(kind: str, x: Images, residual: Floats) -> Floats:
     """Statistics of images for a test, (n, features).
 
     Args:
         kind: "contrast" or "residual".
-        prior: the prior.
-        x: images (n, 1, H, W) in the prior's range, on the prior's device.
+        x: images (n, 1, H, W) in the prior's range.
+        residual: their residual statistics, which the contrast test uses as well.
     """
-    return contrast_features(x) if kind == "contrast" else residual_features(prior, x)
+    if kind == "residual":
+        return residual
+    return np.concatenate([contrast_features(x), residual], 1)
