@@ -7,7 +7,7 @@ asked for, but for TIFF and MATLAB files of version 4; pickled objects are never
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from medscore.errors import MedscoreError, reading
 from medscore.io.arrays import EXACT, ONLY, UNREAD, Arrays, Entry
 from medscore.io.hdf5 import array, is_hdf5, member, open_hdf5
 from medscore.io.mat_files import is_mat, open_mat
-from medscore.io.numpy_files import Archive, is_npz, npy_header, open_npz, read_npy
+from medscore.io.numpy_files import is_npz, npy_header, open_npz, read_npy
 from medscore.io.opening import open_file, regular_file
 from medscore.io.tiff_stack import read_tiff
 
@@ -53,7 +53,7 @@ def open_arrays(path: str | os.PathLike[str], hint: str = "") -> Iterator[Arrays
         yield Arrays(path, {ONLY: entry}, lambda name: read_npy(path, hint=hint))
     elif is_npz(path) or suffix == ".npz":
         with open_npz(path, "NumPy arrays", hint) as archive:
-            entries = {name: _member(archive, name) for name in archive}
+            entries = {name: _member(archive.header, name) for name in archive}
             yield Arrays(path, entries, archive.__getitem__)
     elif begins.startswith(TIFF) or suffix in (".tif", ".tiff"):
         stack = read_tiff(path)
@@ -71,10 +71,10 @@ def open_arrays(path: str | os.PathLike[str], hint: str = "") -> Iterator[Arrays
         )
 
 
-def _member(archive: Archive, name: str) -> Entry:
+def _member(header: Callable[[str], tuple[tuple[int, ...], Any]], name: str) -> Entry:
     """An array of an archive; pickled objects and other members are not read."""
     try:
-        shape, dtype = archive.header(name)
+        shape, dtype = header(name)
     except ValueError:
         return Entry((), UNREAD, "no array of numbers")
     return Entry(shape, dtype.kind, dtype.name)
