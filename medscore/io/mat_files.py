@@ -32,10 +32,10 @@ HEADER, V5, V73 = 128, b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file"
 """Size of the header, and its first bytes by version."""
 
 KINDS = {
-    "double": "f", "single": "f", "int8": "i", "int16": "i", "int32": "i", "int64": "i",
-    "uint8": "u", "uint16": "u", "uint32": "u", "uint64": "u", "logical": "b", "char": "U",
+    "double": "f8", "single": "f4", "int8": "i1", "int16": "i2", "int32": "i4", "int64": "i8",
+    "uint8": "u1", "uint16": "u2", "uint32": "u4", "uint64": "u8", "logical": "b1", "char": "U4",
 }  # fmt: skip
-"""NumPy's letters of the classes of MATLAB that are read."""
+"""The classes of MATLAB that are read: NumPy's letter and the bytes of a value."""
 
 NESTED, MEMBERS = 20, 10_000
 """Deepest structure and largest number of arrays that are read."""
@@ -102,8 +102,10 @@ def _version_5(path: Path, file: BinaryIO) -> Arrays:
     top, sizes = dict[str, Entry](), dict[str, int]()
     for (name, shape, kind), element in zip(whosmat(file), stored, strict=True):
         if not name.startswith("__"):
-            top[name] = _entry(kind, tuple(map(int, shape)), element.is_complex)
-            sizes[name] = max(element.size, 16 * math.prod(shape))
+            shape = tuple(map(int, shape))
+            top[name] = _entry(kind, shape, element.is_complex)
+            value = int(KINDS.get(kind, "O8")[1]) * (2 if element.is_complex else 1)
+            sizes[name] = max(element.size, value * math.prod(shape))
     held: dict[str, NDArray[Any]] = {}
 
     def read(name: str) -> NDArray[Any]:
@@ -140,7 +142,7 @@ def _flatten(name: str, value: Any, found: dict[str, NDArray[Any]]) -> None:
 
 def _entry(kind: str, shape: tuple[int, ...], is_complex: bool) -> Entry:
     """An array of a class of MATLAB."""
-    letter = KINDS.get(kind, UNREAD)
+    letter = KINDS.get(kind, UNREAD)[0]
     if is_complex and letter in "iuf":
         return Entry(shape, "c", f"complex {kind}")
     return Entry(shape if letter != UNREAD else (), letter, kind)
