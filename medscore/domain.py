@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from medscore.errors import MedscoreError
-from medscore.io.specs import Strict
+from medscore.io.specs import Strict, nearest
 
 Modality = Literal["CT", "MR", "picture"]
 Quantity = Literal["HU", "mu", "magnitude", "complex", "grey", "colour"]
@@ -102,6 +101,6 @@ def _told(kind: type[ImageDomain], fault: Any) -> tuple[str, str]:
     if fault["type"] == "missing":
         return f"{kind.__name__} needs `{name}`", f"add {name}=..."
     if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, kind.model_fields, n=1)
-        return f"{kind.__name__} has no field `{name}`", f"use {near[0] if near else known}"
+        near = nearest(name, kind.model_fields)
+        return f"{kind.__name__} has no field `{name}`", f"use {near or known}"
     return f"`{name}` is {fault['input']!r:.80}", what[:1].lower() + what[1:]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 
 class MedscoreError(Exception):
@@ -77,6 +79,36 @@ def reading(kind: str, path: Path, hint: str = "") -> Iterator[None]:
             f"cannot be read as {kind} ({reason(error)})",
             where=path,
             hint=hint or f"check that the file is {kind} and complete",
+        ) from error
+
+
+def optional_module(
+    module: str, user: str, *, install: str = "", where: str | Path | None = None, instead: str = ""
+) -> Any:
+    """Import a module of a package that only some uses of medscore need.
+
+    Args:
+        module: its full name.
+        user: what needs it, for the message, such as "Siemens raw data".
+        install: what pip installs, such as ``medscore[twix]``; empty if it is not offered there.
+        where: file that is read with it.
+        instead: what can be done without it.
+
+    Raises:
+        MedscoreError: the package is not installed, or cannot be imported.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        absent = isinstance(error, ModuleNotFoundError) and error.name in (package, module)
+        fault = "is not installed" if absent else f"cannot be imported ({reason(error)})"
+        name = f'"{install}"' if "[" in install else install
+        hints = [f"pip install {name}" if install else "", instead]
+        raise MedscoreError(
+            f"{user} needs the package {package}, which {fault}",
+            where=where,
+            hint=", or ".join(filter(None, hints)),
         ) from error
 
 

@@ -41,7 +41,7 @@ def test_operators_and_datasets_import_no_core_and_not_each_other(folder: str) -
         "medscore.hounsfield",
     )
     readers = ("opening", "budget", "hdf5", "probe", "numpy_files", "pictures", "yaml_files",
-               "machine", "mat_files", "array_files", "specs")  # fmt: skip
+               "machine", "mat_files", "array_files", "arrays", "specs")  # fmt: skip
     allowed += tuple(f"medscore.io.{name}" for name in ("files", "json_files", *readers))
     for path in (ROOT / folder).rglob("*.py"):
         ours = {name for name in imported(path) if name.startswith("medscore.")}

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medscore.datasets.formats.array_files import Arrays
 from medscore.datasets.volume import centred_affine
 from medscore.errors import MedscoreError
+from medscore.io.arrays import Arrays
 
 SPACINGS = (
     "pixel_spacing_mm",

@@ -16,13 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medscore.datasets.formats.array_files import ENDINGS, ONLY, Arrays, open_arrays
 from medscore.datasets.formats.array_geometry import affine_of
 from medscore.datasets.selection import Selection
 from medscore.datasets.volume import Source, Volume, check_values
 from medscore.errors import MedscoreError
+from medscore.io.array_files import open_arrays
+from medscore.io.arrays import ONLY, Arrays
 from medscore.io.budget import check_memory
 from medscore.io.opening import file_sha256, is_regular
+
+ENDINGS = (".npy", ".npz", ".mat")
+"""Endings of the names of files of arrays that may be images."""
 
 NAMES = ("hu", "image", "images", "volume", "vol", "img", "recon", "reconstruction", "data")
 """Names under which the image is looked for, in this order."""
@@ -92,9 +96,10 @@ def read_array_image(path: str | Path, chosen: Selection) -> Volume:
         kept = _of_series(path, arrays, name, chosen.series)
         if chosen.slices is not None:
             kept = kept[slice(*chosen.slices)]
-        if not len(kept) or not all(arrays.shapes[name]):
+        shape = arrays.entry(name).shape
+        if not len(kept) or not all(shape):
             raise MedscoreError("the image has no pixels", where=path, hint="export it again")
-        check_memory(4 * math.prod(arrays.shapes[name]), path, "values")
+        check_memory(4 * math.prod(shape), path, "values")
         values, notes = _stack(path, arrays, name)
         patients = _labels(arrays, "patient", len(values))
         if patients is not None and chosen.series is None and chosen.slices is None:
@@ -124,17 +129,19 @@ def _name(path: Path, arrays: Arrays, wanted: str | None) -> str:
     """The array that is the image."""
     shapes = arrays.shapes
     if wanted is not None:
-        if ONLY in shapes or ONLY in arrays.others:
+        if ONLY in arrays.top:
             raise MedscoreError(
                 f"`array` is {wanted!r:.60}, which applies to .npz and .mat files", where=path,
                 hint="leave it out",
             )  # fmt: skip
-        if wanted not in shapes:
+        found = wanted if wanted in arrays.top else arrays.spelled(wanted)
+        if found is None or arrays.entry(found).kind not in "iuf":
+            what = "not there" if found is None else arrays.entry(found).type
             raise MedscoreError(
-                f"`array` is {wanted!r:.60}, which is {arrays.others.get(wanted, 'not there')}",
-                where=path, hint=f"use one of: {_listed(arrays)}",
+                f"`array` is {wanted!r:.60}, which is {what}", where=path,
+                hint=f"use one of: {_listed(arrays)}",
             )  # fmt: skip
-        return wanted
+        return found
     images = [name for name, shape in shapes.items() if _is_image(shape)]
     named = [name for name, shape in shapes.items() if len(shape) in (2, 3)]
     low = {name.lower(): name for name in reversed(named)}
@@ -159,9 +166,13 @@ def _is_image(shape: Sequence[int]) -> bool:
 
 
 def _listed(arrays: Arrays) -> str:
-    shown = [f"{n} {'x'.join(map(str, shape))}" for n, shape in arrays.shapes.items()]
-    shown += [f"{n} ({kind})" for n, kind in arrays.others.items()]
+    shown = [f"{_shown(n)} {'x'.join(map(str, shape))}" for n, shape in arrays.shapes.items()]
+    shown += [f"{_shown(n)} ({kind})" for n, kind in arrays.others.items()]
     return ", ".join(shown[:6]) or "it is empty"
+
+
+def _shown(name: str) -> str:
+    return name or "the array"
 
 
 def _stack(path: Path, arrays: Arrays, name: str) -> tuple[NDArray[Any], list[str]]:
@@ -171,8 +182,8 @@ def _stack(path: Path, arrays: Arrays, name: str) -> tuple[NDArray[Any], list[st
         values = values[None]
     if values.ndim != 3:
         raise MedscoreError(
-            f"{name} has shape {values.shape}, expected (slices, rows, columns)", where=path,
-            hint="save one volume",
+            f"{_shown(name)} has shape {values.shape}, expected (slices, rows, columns)",
+            where=path, hint="save one volume",
         )  # fmt: skip
     if path.name.lower().endswith(".mat") and values.shape[2] < min(values.shape[:2]):
         return np.moveaxis(values, 2, 0), [f"the slices of {name} lie along its last axis"]
@@ -189,12 +200,13 @@ def _count(path: Path, shape: Sequence[int]) -> int:
 
 def _of_series(path: Path, arrays: Arrays, name: str, wanted: str | None) -> NDArray[np.int64]:
     """Indices of the slices of the chosen series."""
-    if len(arrays.shapes[name]) not in (2, 3):
+    shape = arrays.entry(name).shape
+    if len(shape) not in (2, 3):
         raise MedscoreError(
-            f"{name} has shape {arrays.shapes[name]}, expected (slices, rows, columns)",
+            f"{_shown(name)} has shape {shape}, expected (slices, rows, columns)",
             where=path, hint="save one volume",
         )  # fmt: skip
-    count = _count(path, arrays.shapes[name])
+    count = _count(path, shape)
     every = np.arange(count)
     if wanted is None:
         return every
@@ -232,8 +244,8 @@ def _first(patients: NDArray[Any]) -> str:
 
 def _labels(arrays: Arrays, name: str, count: int) -> NDArray[Any] | None:
     """Text of each slice, if the file has one."""
-    found = arrays.get(name) if name in arrays.others else None
-    if found is None or found.dtype.kind not in "SU":
+    found = _text(arrays, name)
+    if found is None:
         return None
     texts = np.char.strip(found.astype(str).ravel())
     if len(texts) == 1:
@@ -241,8 +253,14 @@ def _labels(arrays: Arrays, name: str, count: int) -> NDArray[Any] | None:
     return texts if len(texts) == count else None
 
 
+def _text(arrays: Arrays, name: str) -> NDArray[Any] | None:
+    """An array of texts; None if there is none of that name."""
+    entry = arrays.top.get(name)
+    return arrays.read(name) if entry is not None and entry.kind in "SU" else None
+
+
 def _modality(arrays: Arrays, name: str) -> str:
-    stated = arrays.get("modality") if "modality" in arrays.others else None
+    stated = _text(arrays, "modality")
     text = "" if stated is None or not stated.size else str(stated.ravel()[0]).strip().upper()
     if text in ("CT", "MR", "MRI"):
         return text[:2]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from medscore.errors import MedscoreError
-from medscore.io.array_files import Arrays
+from medscore.io.arrays import Arrays
 
 LENGTHS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 MARK = ".parameters.distanceSourceOrigin"
@@ -27,8 +27,8 @@ def helsinki_geometry(arrays: Arrays) -> dict[str, Any]:
     Raises:
         MedscoreError: a part of it is missing, or the distances have an unknown unit.
     """
-    owners = [name.removesuffix(MARK) for name in arrays.shapes if name.endswith(MARK)]
-    owners = [name for name in owners if f"{name}.sinogram" in arrays.shapes]
+    owners = [name.removesuffix(MARK) for name in arrays.entries if name.endswith(MARK)]
+    owners = [name for name in owners if f"{name}.sinogram" in arrays.entries]
     if len(owners) != 1:
         return {}
     owner = owners[0]
@@ -36,7 +36,7 @@ def helsinki_geometry(arrays: Arrays) -> dict[str, Any]:
     def value(*names: str) -> Any:
         for name in names:
             full = f"{owner}.parameters.{name}"
-            if full in arrays.shapes:
+            if full in arrays.entries:
                 found = arrays.read(full).ravel()
                 if found.size:
                     return found[0] if found.dtype.kind == "U" else found.astype(np.float64)

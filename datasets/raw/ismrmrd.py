@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from medscore.datasets.raw.assembly import assembled
 from medscore.datasets.raw.encoding import Encoding, read_encodings, receiver_bandwidth
 from medscore.datasets.raw.kspace import RawKspace
 from medscore.datasets.raw.prewhitening import RECEIVER, NoiseScan
-from medscore.errors import MedscoreError, reading
+from medscore.errors import MedscoreError, optional_module, reading
 from medscore.io.hdf5 import has_member, member, open_hdf5
 
 
@@ -51,14 +50,9 @@ def read_ismrmrd(
             values are invalid.
     """
     path = Path(path)
-    if find_spec("ismrmrd") is None:
-        raise MedscoreError(
-            "ISMRMRD files require the package ismrmrd",
-            where=path,
-            hint='pip install "medscore[mri]"',
-        )
-    import ismrmrd
-
+    ismrmrd = optional_module(
+        "ismrmrd", "the reader of ISMRMRD files", install="medscore[mri]", where=path
+    )
     with open_hdf5(path, "ISMRMRD") as checked:
         for name in ("dataset/data", "dataset/xml"):
             member(checked, name)

@@ -12,7 +12,8 @@ from medscore.datasets.raw.helsinki import helsinki_geometry
 from medscore.datasets.raw.ismrmrd import is_ismrmrd
 from medscore.datasets.raw.projections import EXCHANGE
 from medscore.datasets.raw.twix import is_twix
-from medscore.io.array_files import Arrays, is_array_file, open_arrays
+from medscore.io.array_files import is_array_file, open_arrays
+from medscore.io.arrays import Arrays
 from medscore.io.hdf5 import is_hdf5, open_hdf5
 from medscore.io.mat_files import is_mat
 from medscore.io.opening import is_regular
@@ -47,7 +48,7 @@ def raw_kind(path: Path, fields: Mapping[str, Any] | None) -> Kind | None:
     with open_arrays(path) as arrays:
         if _is_complex(arrays, (fields or {}).get("array")):
             return "k-space"
-        if fields is not None or helsinki_geometry(arrays) or EXCHANGE["array"] in arrays.shapes:
+        if fields is not None or helsinki_geometry(arrays) or EXCHANGE["array"] in arrays.entries:
             return "projections"
     return "k-space" if path.suffix == ".npy" or hdf5 else None
 
@@ -55,5 +56,5 @@ def raw_kind(path: Path, fields: Mapping[str, Any] | None) -> Kind | None:
 def _is_complex(arrays: Arrays, name: Any) -> bool:
     """True if the array of a name, or any array of two axes or more, holds complex numbers."""
     if isinstance(name, str):
-        return arrays.shapes[arrays.named(name)][1] == "c"
-    return any(kind == "c" and len(shape) > 1 for shape, kind in arrays.shapes.values())
+        return arrays.entry(arrays.named(name)).kind == "c"
+    return any(each.kind == "c" and len(each.shape) > 1 for each in arrays.entries.values())

@@ -16,7 +16,8 @@ from medscore.datasets.raw.kspace import (
 )
 from medscore.datasets.raw.kspace_layout import USUAL, KspaceLayout
 from medscore.errors import MedscoreError
-from medscore.io.array_files import Arrays, open_arrays
+from medscore.io.array_files import open_arrays
+from medscore.io.arrays import ONLY, Arrays
 
 ORDER = ("slice", "average", "partition", "coil", "readout", "phase")
 """The axes as they are put."""
@@ -38,8 +39,8 @@ def read_array(path: str | Path, *, layout: KspaceLayout) -> RawKspace:
     """
     path = Path(path)
     with open_arrays(path, hint="save it with numpy.save") as arrays:
-        only = "" if layout.array is None and "" in arrays.shapes else None
-        name = arrays.one(layout.array, (2, 3, 4, 5, 6), "c") if only is None else only
+        alone = layout.array is None and ONLY in arrays.top
+        name = ONLY if alone else arrays.one(layout.array, (2, 3, 4, 5, 6), "c")
         kspace = _ordered(arrays, name, layout)
         notes: list[str] = []
         if layout.reference is not None:

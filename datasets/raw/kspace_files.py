@@ -84,7 +84,7 @@ def _known(path: Path) -> str:
 
 def _has_complex(path: Path) -> bool:
     with open_arrays(path) as arrays:
-        return any(kind == "c" for _, kind in arrays.shapes.values())
+        return any(each.kind == "c" for each in arrays.entries.values())
 
 
 def _check_stated(layout: KspaceLayout, kind: str, where: Path) -> None:

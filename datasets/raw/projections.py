@@ -30,7 +30,8 @@ from medscore.datasets.raw.scan_geometry import (
 from medscore.datasets.raw.units import check_unit
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
-from medscore.io.array_files import Arrays, open_arrays
+from medscore.io.array_files import open_arrays
+from medscore.io.arrays import Arrays
 from medscore.io.opening import file_sha256
 
 __all__ = ["Projections", "ScanGeometry", "checked_geometry", "read_geometry", "read_projections"]
@@ -122,7 +123,7 @@ def _completed(
                 where=where, hint="set angles to another array, or to a list",
             )  # fmt: skip
         fields["angles"] = tuple(found.ravel().astype(np.float64).tolist())
-        unit = UNITS.get(arrays.units.get(name, "").strip().lower())
+        unit = UNITS.get(arrays.entry(name).unit.strip().lower())
         if unit is not None:
             fields.setdefault("angle_unit", unit)
     completed = checked_geometry(fields, where, hint=HINT)
@@ -135,9 +136,9 @@ def _stated(geometry: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
     """What a file states about its geometry; angles yield to the number of views."""
     named = geometry.get("array", geometry.get("dataset"))
     stated = helsinki_geometry(arrays)
-    if named in (None, EXCHANGE["array"]) and EXCHANGE["array"] in arrays.shapes:
-        stated = {part: name for part, name in EXCHANGE.items() if name in arrays.shapes}
-        if arrays.shapes[EXCHANGE["array"]][0][:1] != _shape(arrays, "angles"):
+    if named in (None, EXCHANGE["array"]) and EXCHANGE["array"] in arrays.entries:
+        stated = {part: name for part, name in EXCHANGE.items() if name in arrays.entries}
+        if _shape(arrays, "array")[:1] != _shape(arrays, "angles"):
             stated.pop("angles", None)
         if "flat" not in stated or geometry.get("values") in ("line-integrals", "transmission"):
             stated.pop("flat", None)
@@ -154,7 +155,8 @@ UNITS = {"degrees": "degrees", "degree": "degrees", "deg": "degrees", "radians":
 
 
 def _shape(arrays: Arrays, part: str) -> tuple[int, ...]:
-    return arrays.shapes.get(EXCHANGE[part], ((), ""))[0]
+    name = EXCHANGE[part]
+    return arrays.entries[name].shape if name in arrays.entries else ()
 
 
 def axis_order(shape: tuple[int, ...], geometry: ScanGeometry, where: Path) -> tuple[str, ...]:
@@ -245,7 +247,8 @@ def _field(
         fits = found.ndim == 3
     if not fits or found.shape[2] != shape[2] or found.shape[0] not in (1, shape[0]):
         raise MedscoreError(
-            f"{name} of shape {arrays.shapes[name][0]} does not fit the data of {shape[0]} slices "
-            f"and {shape[2]} detectors", where=arrays.where, hint="set flat and dark to others",
+            f"{name} of shape {arrays.entry(name).shape} does not fit the data of {shape[0]} "
+            f"slices and {shape[2]} detectors", where=arrays.where,
+            hint="set flat and dark to others",
         )  # fmt: skip
     return found

@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,7 +43,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from medscore.datasets.raw.angles import check_angles
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER
-from medscore.io.specs import faults, listed
+from medscore.io.specs import faults, listed, nearest, unknown_key
 from medscore.io.yaml_files import read_yaml
 
 AXES = ("slice", "view", "detector")
@@ -254,14 +253,5 @@ def check_keys(content: Any, known: tuple[str, ...], where: str | Path) -> None:
     """
     unknown = [key for key in content if key not in known] if isinstance(content, Mapping) else []
     if unknown:
-        told = listed([_advice(str(key), known) for key in unknown])
+        told = listed([unknown_key(str(k), nearest(str(k), known, SPELLINGS)) for k in unknown])
         raise MedscoreError(told, where=where, hint=f"use some of: {', '.join(known)}")
-
-
-def _advice(key: str, known: tuple[str, ...]) -> str:
-    """What is wrong with an unknown key, and which one may be meant."""
-    plain = key.lower().replace("-", "_").replace(" ", "_")
-    near = SPELLINGS.get(plain, "")
-    if near not in known:
-        near = (get_close_matches(plain, known, 1, 0.6) or [""])[0]
-    return f"{key[:60]}: there is no such key" + (f", did you mean {near!r}?" if near else "")

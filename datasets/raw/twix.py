@@ -13,7 +13,6 @@ import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from medscore.datasets.raw.assembly import assembled
 from medscore.datasets.raw.kspace import RawKspace
 from medscore.datasets.raw.prewhitening import RECEIVER, NoiseScan
 from medscore.datasets.raw.twix_protocol import dwell_time, encoding_of
-from medscore.errors import MedscoreError, reading
+from medscore.errors import MedscoreError, optional_module, reading
 from medscore.io.opening import regular_file
 from medscore.io.probe import look
 
@@ -96,13 +95,10 @@ def read_twix(
             selected, or the values are invalid.
     """
     path = regular_file(path)
-    if find_spec("twixtools") is None:
-        raise MedscoreError(
-            "Siemens raw data require the package twixtools",
-            where=path,
-            hint='pip install "medscore[twix]"',
-        )
-    scans = _scans(path)
+    twixtools = optional_module(
+        "twixtools", "the reader of Siemens raw data", install="medscore[twix]", where=path
+    )
+    scans = _scans(path, twixtools)
     with reading("Siemens raw data", path, HINT):
         lines = [_lines(scan, path) for scan in scans]
         noise = [line.data for some in lines for line in some if _is_noise(line)]
@@ -119,13 +115,11 @@ def read_twix(
     return assembled(chosen, made, path, noise=NoiseScan(noise, ratio))
 
 
-def _scans(path: Path) -> list[dict[str, Any]]:
+def _scans(path: Path, twixtools: Any) -> list[dict[str, Any]]:
     """The measurements of a file; a child process reads it first, within limits."""
     look(path, kind="twix")
     with reading("Siemens raw data", path, HINT), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import twixtools
-
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 found: list[dict[str, Any]] = twixtools.read_twix(

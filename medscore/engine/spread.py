@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, optional_module
 from medscore.io.machine import cores
 
 Piece = TypeVar("Piece")
@@ -141,13 +141,7 @@ def cluster(address: str, threads: int) -> Spread:
     Raises:
         MedscoreError: ray is not installed, or there is no cluster at the address.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise MedscoreError(
-            "`ray` needs the package ray, which is not installed",
-            hint='pip install "medscore[ray]"',
-        ) from error
+    ray = optional_module("ray", "`ray`", install="medscore[ray]")
 
     def run(
         work: Callable[[Piece], Result], pieces: Sequence[Piece]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
@@ -51,16 +51,38 @@ def listed(found: Sequence[str]) -> str:
     return "; ".join([*found[:MOST_FAULTS], *more])
 
 
+def nearest(key: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str:
+    """The known key that an unknown one may mean; empty if none is like it.
+
+    Args:
+        key: the unknown key.
+        known: the known keys.
+        others: names of other programs, in lower case with underscores, and the keys they mean.
+    """
+    known, plain = list(known), key.lower().replace("-", "_").replace(" ", "_")
+    meant = (others or {}).get(plain, "")
+    return meant if meant in known else (difflib.get_close_matches(plain, known, 1) or [""])[0]
+
+
+def unknown_key(key: str, near: str = "") -> str:
+    """What a message says of an unknown key.
+
+    Args:
+        key: the key, with those that lead to it.
+        near: the known key that may be meant, as :func:`nearest` finds it.
+    """
+    return f"{key[:100]}: there is no such key" + (f", did you mean {near!r}?" if near else "")
+
+
 def _fault(fault: Any, spec: Any, whole: str) -> str:
     """One fault with its key."""
     key = ".".join(str(part) for part in fault["loc"]) or whole
     what = fault["msg"].removeprefix("Value error, ")
     if fault["type"].startswith(("greater_than", "less_than")):
         what += f", not {fault['input']!r:.40}"
-    if fault["type"] in UNKNOWN and spec is not None:
+    if fault["type"] in UNKNOWN:
         *above, last = fault["loc"]
-        near = difflib.get_close_matches(str(last), known_keys(spec, above), n=1)
-        what += f", did you mean {near[0]!r}?" if near else ""
+        return unknown_key(key, nearest(str(last), known_keys(spec, above)) if spec else "")
     return f"{key}: {what}" if key else what
 
 

@@ -11,7 +11,7 @@ from typing import Literal, cast
 from pydantic import Field, model_validator
 from torch import nn
 
-from medscore.errors import MedscoreError
+from medscore.errors import optional_module
 from medscore.nets.spec import Few, NetworkSpec, Positive, check_halved
 from medscore.types import Images, Times
 
@@ -117,16 +117,12 @@ class DiffusersUNet(nn.Module):
 
     def __init__(self, spec: DiffusersUNetSpec) -> None:
         super().__init__()
-        try:
-            from diffusers.models.unets.unet_2d import UNet2DModel  # takes 3-5 s
-        except ImportError as error:
-            raise MedscoreError(
-                f"this network needs diffusers, which cannot be imported ({error})",
-                hint='pip install "medscore[import]"',
-            ) from error
+        unets = optional_module(  # takes 3-5 s
+            "diffusers.models.unets.unet_2d", "this network", install="medscore[import]"
+        )
         settings = spec.model_dump(exclude={"kind", "image_channels"})
         channels = spec.image_channels
-        self.body = UNet2DModel(in_channels=channels, out_channels=channels, **settings)
+        self.body = unets.UNet2DModel(in_channels=channels, out_channels=channels, **settings)
 
     def forward(self, x: Images, c: Times) -> Images:
         """The output of the network, of the shape of ``x``.

@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from medscore.errors import MedscoreError
+from medscore.errors import optional_module
 from medscore.operators.grid import OperatorError
 
 
@@ -126,6 +124,4 @@ def attenuation(material: str, energies: Sequence[float]) -> Tensor:
 
 
 def _library(name: str) -> Any:
-    if find_spec(name) is None:
-        raise MedscoreError(f"X-ray physics needs {name}", hint='pip install "medscore[metal]"')
-    return import_module(name)
+    return optional_module(name, "X-ray physics", install="medscore[metal]")

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from medscore.errors import MedscoreError
+from medscore.errors import optional_module
 from medscore.operators.autograd import linear_map, outside
 from medscore.operators.base import Operator
 from medscore.operators.grid import OperatorError
@@ -64,11 +65,7 @@ class NonuniformFourier(Operator):
         width: int,
         noise: NoiseModel | None = None,
     ) -> None:
-        if find_spec("torchkbnufft") is None:
-            raise MedscoreError(
-                "a non-uniform Fourier transform needs torchkbnufft",
-                hint='pip install "medscore[nufft]"',
-            )
+        _library()
         if trajectory.ndim != 2 or trajectory.shape[0] != 2:
             raise OperatorError(
                 f"the trajectory has shape {tuple(trajectory.shape)}, expected (2, samples)"
@@ -164,10 +161,8 @@ def density_compensation(trajectory: Tensor, shape: tuple[int, ...]) -> Tensor:
         shape: (H, W) of the image.
     """
     forward, adjoint = _modules(tuple(shape), torch.complex128)
-    import torchkbnufft  # after _modules has imported it without its warnings
-
     points = trajectory.double()
-    weights = torchkbnufft.calc_density_compensation_function(points, im_size=tuple(shape))
+    weights = _library().calc_density_compensation_function(points, im_size=tuple(shape))
     weights = weights.abs()[0, 0]
     parts = torch.randn(
         4, 1, *shape, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
@@ -193,11 +188,23 @@ def radial_trajectory(size: int, spokes: int) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _modules(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Any, Any]:
-    with warnings.catch_warnings():  # about its use of torch.jit and of torch.meshgrid
-        warnings.filterwarnings("ignore", message=".*(torch.jit|meshgrid).*")
-        import torchkbnufft
-
+    with _without_warnings():
         return (
-            torchkbnufft.KbNufft(im_size=shape, dtype=dtype),
-            torchkbnufft.KbNufftAdjoint(im_size=shape, dtype=dtype),
+            _library().KbNufft(im_size=shape, dtype=dtype),
+            _library().KbNufftAdjoint(im_size=shape, dtype=dtype),
         )
+
+
+def _library() -> Any:
+    with _without_warnings():
+        return optional_module(
+            "torchkbnufft", "a non-uniform Fourier transform", install="medscore[nufft]"
+        )
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silence the warnings of torchkbnufft about its use of torch.jit and of torch.meshgrid."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(torch.jit|meshgrid).*")
+        yield

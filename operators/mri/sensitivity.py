@@ -9,13 +9,12 @@ edge of the object.
 from __future__ import annotations
 
 import math
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from medscore.errors import MedscoreError
+from medscore.errors import optional_module
 from medscore.operators.grid import OperatorError
 from medscore.operators.mri.fourier import ifft2c
 from medscore.operators.mri.masks import calibration_region
@@ -84,16 +83,13 @@ def espirit(
         MedscoreError: sigpy is not installed.
         OperatorError: no fully sampled centre.
     """
-    if find_spec("sigpy") is None:
-        raise MedscoreError(
-            "ESPIRiT needs sigpy", hint='pip install "medscore[mri]", or use low_resolution'
-        )
-    from sigpy.mri.app import EspiritCalib
-
+    sigpy = optional_module(
+        "sigpy.mri.app", "ESPIRiT", install="medscore[mri]", instead="use low_resolution"
+    )
     side = min(_calibration(kspace, calibration))
     maps: list[Any] = []
     for sample in unit_peak(kspace.detach()).cpu():
-        app = EspiritCalib(
+        app = sigpy.EspiritCalib(
             sample.numpy(), calib_width=side, thresh=threshold, crop=crop, show_pbar=False
         )
         maps.append(torch.from_numpy(app.run()))

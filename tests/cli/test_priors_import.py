@@ -99,7 +99,7 @@ def test_refusals(refused: Refused, tmp_path: Path) -> None:
     assert "no known network of score_sde" in why(
         *source, "-o", output, *last, "--kind", "score-sde"
     )
-    assert "num_head_channels: Extra inputs" in why(
+    assert "num_head_channels: there is no such key" in why(
         *source, "-o", output, *last, "--kind", "diffusers"
     )
     assert "not a complete DiffusionModelUNet" in why(

@@ -263,7 +263,7 @@ def test_the_dissertations_numbers() -> None:
     ("content", "words"),
     [
         ("sampler: [", "YAML"),
-        ("speed: 3", "speed: Extra inputs"),
+        ("speed: 3", "speed: there is no such key"),
         ("sampler: magic", "no sampler 'magic'"),
         ("set: {conditioner.eta: 1}", "no parameter 'eta'"),
         ("set: {zeta: 1}", "no parameter 'zeta'"),

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, optional_module
 from medscore.operators.ct.backends.base import Backend, Views
 from medscore.operators.ct.geometry import Geometry, ParallelAngles, ParallelBeam
 
@@ -28,11 +28,9 @@ class Astra(Backend):
     """
 
     def __init__(self) -> None:
-        if not self.is_at_hand():
-            raise MedscoreError(
-                "the projector backend astra is not installed",
-                hint="pip install astra-toolbox, or use csr",
-            )
+        optional_module(
+            "astra", "the projector backend astra", install="astra-toolbox", instead="use csr"
+        )
 
     @staticmethod
     def is_at_hand() -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from medscore.errors import MedscoreError
+from medscore.errors import MedscoreError, optional_module
 from medscore.operators.ct.backends.base import Backend, Views
 from medscore.operators.ct.geometry import FanBeam, Geometry, ParallelAngles, ParallelBeam
 
@@ -28,10 +28,9 @@ class TorchRadon(Backend):
     """
 
     def __init__(self) -> None:
-        if not self.is_at_hand():
-            raise MedscoreError(
-                "the projector backend torch-radon is not installed", hint="use csr or triton"
-            )
+        optional_module(
+            "torch_radon", "the projector backend torch-radon", instead="use csr or triton"
+        )
 
     @staticmethod
     def is_at_hand() -> bool:

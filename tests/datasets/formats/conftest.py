@@ -12,8 +12,8 @@ __all__ = ["bundled", "looked", "ramp", "refused", "write_slice"]
 def looked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Files that a child process would read first; it takes a while, and is tested by itself."""
     found: list[Path] = []
-    for module in ("itk", "array_files"):
+    for module in ("datasets.formats.itk", "io.mat_files"):
         monkeypatch.setattr(
-            f"medscore.datasets.formats.{module}.look", lambda path, kind: found.append(path)
+            f"medscore.{module}.look", lambda path, kind, declared=None: found.append(path)
         )
     return found

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
+from array_writers import matlab_73
 from numpy.typing import NDArray
 from scipy.io import savemat
 
@@ -21,27 +21,10 @@ HU = np.linspace(-1000, 1000, 3 * 8 * 10).reshape(3, 8, 10).round().astype(np.in
 """Three slices of 8 rows and 10 columns."""
 
 
-def matlab_73(path: Path, **arrays: Any) -> Path:
-    """A MATLAB 7.3 file: HDF5 after a header, with the axes in reverse order."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        for name, values in arrays.items():
-            values = np.asarray(values)
-            if values.dtype.kind == "U":
-                file[name] = np.array([ord(c) for c in str(values)], np.uint16)[:, None]
-                file[name].attrs["MATLAB_class"] = np.bytes_(b"char")
-            else:
-                file[name] = np.atleast_2d(values).T
-                file[name].attrs["MATLAB_class"] = np.bytes_(b"double")
-    content = bytearray(path.read_bytes())
-    content[:19], content[124:128] = b"MATLAB 7.3 MAT-file", b"\x00\x02IM"
-    path.write_bytes(content)
-    return path
-
-
 def save(path: Path, **arrays: Any) -> Path:
     """Arrays in the format of the file's ending; "73.mat" is version 7.3."""
     if path.name.endswith("73.mat"):
-        return matlab_73(path, **arrays)
+        return matlab_73(path, arrays)
     if path.suffix == ".mat":
         savemat(path, arrays, do_compression=True)
     else:
@@ -164,6 +147,50 @@ def test_an_archive_of_several_patients_asks_which(archive: Path, refused: Refus
     np.testing.assert_array_equal(part.values, HU[1:2])
 
 
+@FORMATS
+def test_each_slice_has_its_label_in_every_format(
+    name: str, tmp_path: Path, refused: Refused
+) -> None:
+    path = save(
+        tmp_path / name, hu=HU, patient=["a", "second", "a"], contrast="T1", pixel_spacing_mm=0.5
+    )
+    assert "2 patients: a, second - choose one with `series`" in refused(read_volume, path)
+    volume = read_volume(path, series="second")
+    np.testing.assert_array_equal(volume.values, HU[1:2])
+
+
+@FORMATS
+def test_what_is_no_image_is_called_as_the_file_calls_it(
+    name: str, tmp_path: Path, refused: Refused
+) -> None:
+    path = save(tmp_path / name, hu=HU, waves=HU + 1j, word="mm", spacing=1.0)
+    waves, word = ("complex128", "str") if name == "a.npz" else ("complex double", "char")
+    assert f"'waves', which is {waves}" in refused(read_volume, path, array="waves")
+    told = refused(read_volume, path, array="word")
+    assert f"'word', which is {word}" in told
+    assert "hu 3x8x10" in told
+    assert "'none', which is not there" in refused(read_volume, path, array="none")
+
+
+def test_matlab_4_holds_a_slice(tmp_path: Path) -> None:
+    savemat(tmp_path / "a.mat", {"hu": HU[0], "spacing": [0.5, 0.7, 3.0]}, format="4")
+    volume = read_volume(tmp_path / "a.mat")
+    np.testing.assert_array_equal(volume.values, HU[:1])
+    assert volume.spacing == pytest.approx((0.5, 0.7, 3.0))
+
+
+@pytest.mark.parametrize("name", ["a.mat", "a73.mat"])
+def test_an_image_in_a_structure_is_read_by_its_name_only(
+    name: str, tmp_path: Path, refused: Refused
+) -> None:
+    inside = {"scan/hu": HU} if name == "a73.mat" else {"scan": {"hu": HU}}
+    path = save(tmp_path / name, other=HU + 1, spacing=1.0, **inside)
+    np.testing.assert_array_equal(read_volume(path).values, HU + 1)
+    for spelling in ("scan.hu", "scan/hu"):
+        np.testing.assert_array_equal(read_volume(path, array=spelling).values, HU)
+    assert "'scan', which is struct" in refused(read_volume, path, array="scan")
+
+
 @pytest.mark.parametrize("options", [{"slices": "1:3"}, {"series": "B"}, {}])
 def test_a_reference_is_read_as_the_measured_image_was(
     options: dict[str, str], tmp_path: Path
@@ -234,8 +261,8 @@ def test_real_arrays_of_two_or_three_axes_are_images(
     np.save(tmp_path / "a.npy", values)
     assert holds_image(tmp_path / "a.npy") is image
     assert holds_image(save(tmp_path / "a.npz", any=values)) is image
-    if not np.iscomplexobj(values):  # which MATLAB 5 states behind the header only
-        assert holds_image(save(tmp_path / "a.mat", any=values)) is image
+    assert holds_image(save(tmp_path / "a.mat", any=values)) is image
+    assert holds_image(save(tmp_path / "a73.mat", any=values)) is image
 
 
 def test_a_damaged_archive_is_for_the_reader_of_images(tmp_path: Path, refused: Refused) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 import scipy.io
+from array_writers import hdf5_file, matlab_73
 from numpy.typing import NDArray
 
 from medscore.datasets.raw.kspace import RawKspace
@@ -55,21 +55,11 @@ def mat5(folder: Path, values: NDArray[Any]) -> Path:
 
 
 def mat73(folder: Path, values: NDArray[Any]) -> Path:
-    """As MATLAB writes complex numbers: pairs of real and imaginary part, by columns."""
-    path = folder / "k.mat"
-    pairs = np.zeros(values.T.shape, [("real", "<f4"), ("imag", "<f4")])
-    pairs["real"], pairs["imag"] = values.T.real, values.T.imag
-    with h5py.File(path, "w", userblock_size=512) as file:
-        file["kspace"] = pairs
-    with path.open("r+b") as opened:
-        opened.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
-    return path
+    return matlab_73(folder / "k.mat", {"kspace": values})
 
 
 def hdf5(folder: Path, values: NDArray[Any]) -> Path:
-    with h5py.File(folder / "k.h5", "w") as file:
-        file["measured"] = values
-    return folder / "k.h5"
+    return hdf5_file(folder / "k.h5", {"measured": values})
 
 
 FORMATS = {f.__name__: f for f in (npy, npz, mat5, mat73, hdf5)}
@@ -85,6 +75,12 @@ def test_values_and_stated_axes(tmp_path: Path, name: str, axes: tuple[str, ...]
     np.testing.assert_array_equal(found.kspace, KSPACE)
     assert found.sampled.all()
     assert found.spacing == (2.0, 2.0, 5.0)
+
+
+def test_kspace_in_matlab_4_is_read(tmp_path: Path) -> None:
+    stored = KSPACE[0, 0].astype(np.complex128)
+    scipy.io.savemat(tmp_path / "k.mat", {"kspace": stored, "mask": np.ones((4, 4))}, format="4")
+    np.testing.assert_array_equal(read(tmp_path / "k.mat").kspace[0, 0], KSPACE[0, 0])
 
 
 def test_averages_are_averaged_and_partitions_become_slices(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import scipy.io
 import tifffile
 import torch
+from array_writers import hdf5_file, matlab_73
 from numpy.typing import NDArray
 
 from medscore.datasets.raw.projections import read_projections
@@ -41,21 +42,12 @@ def mat5(folder: Path, values: NDArray[Any]) -> Path:
     return folder / "s.mat"
 
 
-def mat73(folder: Path, values: NDArray[Any], name: str = "sino") -> Path:
-    """As MATLAB writes it: a user block with a text, arrays by columns."""
-    path = folder / "s.mat"
-    with h5py.File(path, "w", userblock_size=512) as file:
-        file[name] = np.asarray(values).T
-        file[name].attrs["MATLAB_class"] = np.bytes_(b"single")
-    with path.open("r+b") as opened:
-        opened.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
-    return path
+def mat73(folder: Path, values: NDArray[Any]) -> Path:
+    return matlab_73(folder / "s.mat", {"sino": values})
 
 
 def hdf5(folder: Path, values: NDArray[Any]) -> Path:
-    with h5py.File(folder / "s.h5", "w") as file:
-        file["scan/sino"] = values
-    return folder / "s.h5"
+    return hdf5_file(folder / "s.h5", {"scan/sino": values})
 
 
 def tiff(folder: Path, values: NDArray[Any]) -> Path:
@@ -128,9 +120,19 @@ def test_members_of_structures_have_names(tmp_path: Path, version: str, name: st
     if version == "5":
         scipy.io.savemat(tmp_path / "s.mat", {"scan": {"sino": STACK, "flat": STACK}})
     else:
-        mat73(tmp_path, STACK, "scan/sino")
+        matlab_73(tmp_path / "s.mat", {"scan/sino": STACK})
     found = read_projections(tmp_path / "s.mat", {**FIELDS, "array": name})
     np.testing.assert_array_equal(found.data, STACK)
+
+
+def test_a_sinogram_in_matlab_4_is_read(tmp_path: Path) -> None:
+    scipy.io.savemat(tmp_path / "s.mat", {"sino": STACK[0], "note": "disc"}, format="4")
+    np.testing.assert_array_equal(read_projections(tmp_path / "s.mat", FIELDS).data, STACK[:1])
+
+
+def test_pickled_objects_beside_the_projections_are_passed_over(tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", sino=STACK, about=np.array([{}], dtype=object))
+    np.testing.assert_array_equal(read_projections(tmp_path / "s.npz", FIELDS).data, STACK)
 
 
 RADIANS = [0.1 * k for k in range(VIEWS)]
@@ -278,18 +280,14 @@ def test_files_of_helsinki_state_their_geometry(tmp_path: Path, version: str, un
         "angles": 5.0 + 2.0 * np.arange(VIEWS),
     }  # fmt: skip
     path = tmp_path / "htc.mat"
+    parameters = {**numbers, "distanceUnit": unit, "scanner": "Helsinki"}
     if version == "5":
-        parameters = {**numbers, "distanceUnit": unit, "scanner": "Helsinki"}
         content = {"type": "2d", "sinogram": STACK[0], "parameters": parameters}
         scipy.io.savemat(path, {"CtDataLimited": content})
     else:
-        mat73(tmp_path, STACK[0], "CtDataLimited/sinogram").rename(path)
-        with h5py.File(path, "a") as file:
-            group = file["CtDataLimited"].create_group("parameters")
-            for name, value in numbers.items():
-                group[name] = np.atleast_2d(value).T
-            group["distanceUnit"] = np.array([[ord(c)] for c in unit], np.uint16)
-            group["distanceUnit"].attrs["MATLAB_class"] = np.bytes_(b"char")
+        members = {f"parameters/{name}": value for name, value in parameters.items()}
+        members["sinogram"] = STACK[0]
+        matlab_73(path, {f"CtDataLimited/{name}": value for name, value in members.items()})
     found = read_projections(path, {})
     np.testing.assert_array_equal(found.data, STACK[:1])
     geometry = found.geometry

@@ -192,6 +192,5 @@ def test_without_the_extra_it_says_what_to_install(
 ) -> None:
     path = write(tmp_path, lines())
     monkeypatch.setitem(sys.modules, "twixtools", None)
-    monkeypatch.setattr("medscore.datasets.raw.twix.find_spec", lambda name: None)
     with pytest.raises(MedscoreError, match=r'pip install "medscore\[twix\]"'):
         read_kspace(path)

@@ -54,18 +54,18 @@ def test_numbers_texts_and_structures(tmp_path: Path, compress: bool) -> None:
     savemat(tmp_path / "m.mat", content, do_compression=compress)
     assert is_mat(tmp_path / "m.mat")
     with open_mat(tmp_path / "m.mat") as found:
-        assert set(found) == {"a", "z", "t", "s.b", "s.deep.c"}
-        np.testing.assert_array_equal(found["a"], content["a"])
-        assert found["z"].item() == 1 + 2j
-        assert found["t"][0] == "mm"
-        assert found["s.deep.c"].item() == 3.0
+        assert set(found.entries) == {"a", "z", "t", "s.b", "s.deep.c"}
+        np.testing.assert_array_equal(found.read("a"), content["a"])
+        assert found.read("z").item() == 1 + 2j
+        assert found.read("t")[0] == "mm"
+        assert found.read("s.deep.c").item() == 3.0
 
 
 @pytest.mark.usefixtures("without_child")
 def test_an_array_written_by_hand(tmp_path: Path) -> None:
     for content in (element(DOUBLE, (1, 1), NUMBER), packed(element(DOUBLE, (1, 1), NUMBER))):
         with open_mat(mat(tmp_path / "m.mat", content)) as found:
-            assert found["a"].tolist() == [[2.5]]
+            assert found.read("a").tolist() == [[2.5]]
 
 
 ZEROS = packed(element(DOUBLE, (1, 2**28), bytes(64), 2**31))
@@ -85,6 +85,20 @@ def test_damaged_files_are_refused(tmp_path: Path, name: str) -> None:
         pass
 
 
+@pytest.mark.usefixtures("without_child")
+def test_damage_of_one_array_leaves_the_others(tmp_path: Path) -> None:
+    content = {"whole": np.eye(3), "s": {"part": 2.0}, "damaged": np.arange(99.0)}
+    savemat(tmp_path / "m.mat", content, do_compression=True)
+    stored = bytearray((tmp_path / "m.mat").read_bytes())
+    stored[-60:] = bytes(60)
+    (tmp_path / "m.mat").write_bytes(stored)
+    with open_mat(tmp_path / "m.mat") as found:
+        np.testing.assert_array_equal(found.read("whole"), np.eye(3))
+        assert found.read(found.named("s.part")).item() == 2.0
+    with pytest.raises(MedscoreError, match="MATLAB"), open_mat(tmp_path / "m.mat") as found:
+        found.read("damaged")
+
+
 def test_other_versions_are_refused(tmp_path: Path) -> None:
     (tmp_path / "m.mat").write_bytes(bytes(200))
     with pytest.raises(MedscoreError, match=r"save it with -v7"), open_mat(tmp_path / "m.mat"):
@@ -95,10 +109,15 @@ def test_other_versions_are_refused(tmp_path: Path) -> None:
 def test_more_than_the_memory_budget_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    savemat(tmp_path / "m.mat", {"a": np.zeros(2**17)}, do_compression=True)
+    savemat(tmp_path / "m.mat", {"a": np.zeros(2**17), "few": np.ones(9)}, do_compression=True)
     monkeypatch.setenv("MEDSCORE_MEMORY", "512K")
-    with pytest.raises(MedscoreError, match="memory budget"), open_mat(tmp_path / "m.mat"):
-        pass
+    with open_mat(tmp_path / "m.mat") as found:
+        assert found.read("few").sum() == 9
+    with (
+        pytest.raises(MedscoreError, match="memory budget"),
+        open_mat(tmp_path / "m.mat") as found,
+    ):
+        found.read("a")
 
 
 @pytest.mark.process

@@ -98,9 +98,9 @@ def test_each_file_is_looked_at_once(kspace: Path, monkeypatch: pytest.MonkeyPat
     looks: list[Path] = []
     plain = probe.probe
 
-    def spy(kind: str, paths: list[Path]) -> tuple[Path, str] | None:
+    def spy(kind: str, paths: list[Path], declared: int | None) -> tuple[Path, str] | None:
         looks.extend(paths)
-        return plain(kind, paths)
+        return plain(kind, paths, declared)
 
     monkeypatch.setattr(probe, "probe", spy)
     for _ in range(2):

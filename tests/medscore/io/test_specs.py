@@ -12,7 +12,7 @@ from medscore.datasets.raw.projections import ScanGeometry, checked_geometry, re
 from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
 from medscore.evaluation.config import EvaluationSpec, read_evaluation
-from medscore.io.specs import known_keys
+from medscore.io.specs import known_keys, nearest
 from medscore.priors.importers.contract import read_contract
 from medscore.registry.presets import preset
 from medscore.training.recipe import PriorRecipe, read_recipe
@@ -79,3 +79,11 @@ def test_a_domain_in_python_states_all_its_faults() -> None:
     with pytest.raises(MedscoreError, match=r"needs `low`.*; .*needs `high`.*; .*no field `siz`"):
         ImageDomain(modality="CT", quantity="HU", siz=3)  # type: ignore[call-arg]
     assert "beam" in known_keys(ScanGeometry)
+
+
+@pytest.mark.parametrize(
+    ("key", "near"), [("Size-X", "size_x"), ("dsd", "size_x"), ("dso", ""), ("zzz", "")]
+)
+def test_the_key_that_may_be_meant_is_alike_or_has_another_name(key: str, near: str) -> None:
+    others = {"dsd": "size_x", "dso": "of another specification"}
+    assert nearest(key, ("size_x", "beam"), others) == near

@@ -1,6 +1,7 @@
 """Metal traces, their interpolation, and the simulation of what metal does to a scan."""
 
 import math
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -8,7 +9,6 @@ import torch
 
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER, mu_to_hu
-from medscore.operators.ct import xray
 from medscore.operators.ct.geometry import FanBeam, ParallelBeam
 from medscore.operators.ct.metal import (
     estimate_metal,
@@ -190,10 +190,11 @@ def test_a_tube_spectrum_ends_at_its_voltage_and_hardens_with_filtration() -> No
 
 
 def test_without_the_libraries_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xray, "find_spec", lambda name: None)
-    with pytest.raises(MedscoreError, match=r"needs xraydb.*medscore\[metal\]"):
+    for package in ("xraydb", "spekpy"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MedscoreError, match=r"needs the package xraydb.*medscore\[metal\]"):
         attenuation("water", [60.0])
-    with pytest.raises(MedscoreError, match=r"needs spekpy.*medscore\[metal\]"):
+    with pytest.raises(MedscoreError, match=r"needs the package spekpy.*medscore\[metal\]"):
         tube_spectrum()
 
 

@@ -221,6 +221,7 @@ def test_a_backend_that_is_not_installed_says_so(
 ) -> None:
     backend = projector.BACKENDS[kind]
     monkeypatch.setattr(backend, "is_at_hand", staticmethod(lambda: False))
+    monkeypatch.setitem(sys.modules, kind.replace("-", "_"), None)
     projector.choose.cache_clear()
     with pytest.raises(MedscoreError, match=f"{kind}.*use csr"):
         project(draw(1, 16, 16), GEOMETRIES["parallel"], backend=kind)

@@ -195,7 +195,7 @@ def test_the_attention_of_older_files_is_renamed(tmp_path: Path) -> None:
         ({"up_block_types": ["UpBlock2D"]}, "up_block_types must have 2 entries"),
         ({"norm_num_groups": 5}, "must be multiples of norm_num_groups 5"),
         ({"attention_head_dim": 3}, "must be multiples of attention_head_dim 3"),
-        ({"addition_embed_type": "text"}, "addition_embed_type: Extra inputs"),
+        ({"addition_embed_type": "text"}, "addition_embed_type: there is no such key"),
         ({"sample_size": [8, 16]}, "sample_size: "),
     ],
 )

@@ -135,7 +135,7 @@ def test_all_but_two_arguments_follow_from_the_weights() -> None:
             needed(MONAI_2D) | {"with_conditioning": True, "cross_attention_dim": 3},
             "with_conditioning and cross_attention_dim: a conditional network",
         ),
-        (needed(MONAI_2D) | {"beta": 5}, "beta: Extra inputs are not permitted"),
+        (needed(MONAI_2D) | {"beta": 5}, "beta: there is no such key"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(config: dict[str, Any], why: str) -> None:
