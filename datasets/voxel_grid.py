@@ -27,21 +27,32 @@ def check_grid(affine: NDArray[np.float64], where: str | Path | None = None) -> 
         MedscoreError: a distance between voxels is outside ``SPACINGS``, the axes do not span the
             space, or the first voxel lies farther than ``FARTHEST`` from the origin.
     """
+    if found := grid_fault(affine):
+        what, hint = found
+        raise MedscoreError(what, where=where, hint=hint)
+
+
+def grid_fault(affine: NDArray[np.float64]) -> tuple[str, str] | None:
+    """What is wrong with a grid, and what mends it; None if nothing is.
+
+    Args:
+        affine: see :func:`check_grid`.
+    """
     if not np.isfinite(affine).all() or np.abs(affine).max() > FARTHEST:
-        raise MedscoreError(
+        return (
             "the affine of the voxel grid has values that are infinite, NaN or beyond 10 km",
-            where=where, hint="export it again with its position",
-        )  # fmt: skip
+            "export it again with its position",
+        )
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     low, high = SPACINGS
     if not ((spacing >= low) & (spacing <= high)).all():
-        raise MedscoreError(
+        return (
             f"the voxels are {' x '.join(f'{s:.4g}' for s in spacing)} mm",
-            where=where,
-            hint=f"correct the spacing, which must be between {low:g} and {high:g} mm",
+            f"correct the spacing, which must be between {low:g} and {high:g} mm",
         )
     if not abs(np.linalg.det(affine[:3, :3] / spacing)) > 1e-3:
-        raise MedscoreError(
-            "the axes of the voxel grid do not span the space", where=where,
-            hint="export it again with its orientation",
-        )  # fmt: skip
+        return (
+            "the axes of the voxel grid do not span the space",
+            "export it again with its orientation",
+        )
+    return None

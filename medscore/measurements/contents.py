@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from medscore.datasets.dicom.uids import is_valid
 from medscore.datasets.volume import AXES, POSITIONS, Source
+from medscore.datasets.voxel_grid import grid_fault
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
@@ -163,8 +164,8 @@ def _check_affine(m: Measurement, fault: Fault) -> None:
         raise fault("geometry/affine is not a finite 4x4 matrix")
     if tuple(m.affine[3]) != (0, 0, 0, 1):
         raise fault(f"geometry/affine ends in {m.affine[3].tolist()}, not in 0, 0, 0, 1")
-    if abs(np.linalg.det(m.affine)) < 1e-9:
-        raise fault("geometry/affine is singular")
+    if found := grid_fault(m.affine):
+        raise fault(f"geometry/affine: {found[0]}")
     pixel = pixel_of(m.operator)
     if pixel is not None and not np.allclose(m.spacing, pixel, 2e-3):
         raise fault(f"geometry/affine does not have pixels of {pixel:g} mm")
