@@ -119,7 +119,7 @@ class ScanGeometry(BaseModel):
     scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     array: str | None = None
     dataset: str | None = None
-    slice_spacing: float = Field(default=1.0, gt=0)
+    slice_spacing: float = Field(default=1.0, gt=0, le=1000)
     mu_water: float = Field(default=MU_WATER, gt=0.01, lt=0.05)
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from medscore.datasets.raw.kspace_files import read_kspace
 from medscore.datasets.raw.kspace_layout import KspaceLayout, checked_layout
 from medscore.datasets.raw.projections import read_geometry, read_projections
 from medscore.datasets.volume import slice_range
+from medscore.datasets.voxel_grid import check_grid
 from medscore.errors import MedscoreError
 from medscore.measurements.from_ct import from_metal_image, from_projections
 from medscore.measurements.from_kspace import from_kspace, target_image
@@ -104,6 +105,14 @@ def measure(
     )  # fmt: skip
     check_values(options)
     given, where = _fields(geometry, path)
+    measurement, image = _of_any_kind(path, given, where, options)
+    check_grid(measurement.affine, where)
+    return measurement, image
+
+
+def _of_any_kind(
+    path: Path, given: Mapping[str, Any] | None, where: Path, options: Options
+) -> tuple[Measurement, Target | None]:
     kind = raw_kind(path, given)
     if kind == "projections":
         return _from_stack(path, given or {}, where, options), None
@@ -112,10 +121,11 @@ def measure(
     if kind is None and (path.is_dir() or is_image(path)):
         check_used("a CT image", options, path)
         volume = load_image(
-            path, modality="CT", size=size, slices=slices, series=series, resample=resample,
-            channel=channel, accept=accept, spacing=options.spacing,
+            path, modality="CT", size=options.size, slices=options.slices,
+            series=options.series, resample=options.resample, channel=options.channel,
+            accept=options.accept, spacing=options.spacing,
         )  # fmt: skip
-        return from_metal_image(volume, metal, margin, path), None
+        return from_metal_image(volume, options.metal, options.margin, path), None
     return _from_kspace(path, checked_layout(given, where), options)
 
 

@@ -133,3 +133,17 @@ def test_refuses_for_an_image(metal: Path, options: dict[str, Any]) -> None:
 def test_refuses_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(MedscoreError, match="no such file"):
         measure(tmp_path / "none.h5")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("detector_spacing", 1e-9), ("slice_spacing", 1e-7), ("spacing", 1e-6)]
+)
+def test_pixels_of_no_possible_size_are_refused(tmp_path: Path, key: str, value: float) -> None:
+    """Such a measurement could be written, but not be read again."""
+    np.save(tmp_path / "rays.npy", np.ones((1, 12, 32), np.float32))
+    geometry = {
+        "beam": "parallel", "views": 12, "first_angle": 0.0, "last_angle": 165.0,
+        "angle_unit": "degrees", "detector_spacing": 1.0,
+    }  # fmt: skip
+    with pytest.raises(MedscoreError, match=r"the voxels are .*between 1e-05 and 100000 mm"):
+        measure(tmp_path / "rays.npy", geometry=geometry | {key: value})
