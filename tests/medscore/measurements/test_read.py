@@ -135,6 +135,7 @@ def test_refuses_what_is_not_there(tmp_path: Path) -> None:
         measure(tmp_path / "none.h5")
 
 
+@pytest.mark.filterwarnings("ignore:the detector covers")
 @pytest.mark.parametrize(
     ("key", "value"), [("detector_spacing", 1e-9), ("slice_spacing", 1e-7), ("spacing", 1e-6)]
 )
