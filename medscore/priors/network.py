@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from inspect import isclass
 from pathlib import Path
 from typing import final
 
+import torch
 from torch import Tensor, nn
 
 from medscore.domain import ImageDomain
@@ -60,6 +62,9 @@ class NetworkPrior(Prior, nn.Module):
         self.network, self.sde, self.domain = network, sde, domain
         self.preconditioning, self.condition = preconditioning, condition
         self.data_mean = data_mean
+        self.context: Tensor | None = None
+        """Context maps of the images, (1 or batch, maps, H, W), which the network receives behind
+        its image; None for networks without."""
         self.file: Path | None = None
         """File that the prior was loaded from."""
         self.sha256 = ""
@@ -73,9 +78,23 @@ class NetworkPrior(Prior, nn.Module):
     def denoise(self, x: State, t: Times) -> State:
         skip, out, into = (expand(c, x) for c in self.preconditioning(self.sde, t))
         u = x / expand(self.sde.alpha(t), x) - self.data_mean
-        output = _tensor(self.network(into * u, self.condition(self.sde, t)))
+        inputs = into * u
+        if self.context is not None:
+            maps = self.context.to(inputs).expand(len(inputs), *self.context.shape[1:])
+            inputs = torch.cat([inputs, maps], dim=1)
+        output = _tensor(self.network(inputs, self.condition(self.sde, t)))
         predicted = like(x, output, "the network").to(x.dtype)
         return self.data_mean + skip * u + out * predicted
+
+    def placed(self, context: Tensor) -> NetworkPrior:
+        """The same prior, which shares its weights, for images with these context maps.
+
+        Args:
+            context: see the attribute ``context``.
+        """
+        prior = copy(self)
+        prior.context = context
+        return prior
 
     def forward(self, x: State, t: Times) -> State:
         """The same as :meth:`denoise`, for module hooks and wrappers.
