@@ -19,6 +19,11 @@ Few = Annotated[int, Field(gt=0, le=256)]
 class NetworkSpec(Strict):
     """Base of the network specifications, each of which has a ``kind`` of its own."""
 
+    @property
+    def context(self) -> bool:
+        """Whether the network needs context maps (:mod:`medscore.nets.context`)."""
+        return False
+
     def build(self) -> nn.Module:
         """The untrained network, initialised with torch's global generator."""
         raise NotImplementedError

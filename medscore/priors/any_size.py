@@ -1,10 +1,11 @@
-"""Networks on images of any size: padded to what their strides need, and cropped again."""
+"""Networks on images of any grid: told the pixel size, padded to their strides, cropped again."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from medscore.nets.context import InContext, context_maps
 from medscore.nets.spec import NetworkSpec
 from medscore.priors.network import NetworkPrior, output_of
 
@@ -40,21 +41,25 @@ class AnySize(nn.Module):
         return output[..., top : top + height, left : left + width]
 
 
-def any_size(prior: NetworkPrior, shape: tuple[int, int]) -> NetworkPrior:
-    """A prior for images of another size than that of its training images.
+def on_grid(prior: NetworkPrior, shape: tuple[int, int], pixel_mm: float) -> NetworkPrior:
+    """A prior for images on a grid, which knows their pixel size if it needs to.
 
     Args:
-        prior: the prior; if it needs no padding, or has no data contract, it is returned as it is.
+        prior: the prior; if it needs neither padding nor the pixel size, or has no data contract,
+            it is returned as it is.
         shape: rows and columns of the images.
+        pixel_mm: their pixel size in mm.
     """
-    multiple = 1 if prior.contract is None else stride(prior.contract.network)
-    if all(n % multiple == 0 for n in shape):
+    if prior.contract is None:
         return prior
-    return NetworkPrior(
-        AnySize(prior.network, multiple), prior.sde, prior.domain,
-        preconditioning=prior.preconditioning, condition=prior.condition,
-        data_mean=prior.data_mean,
-    )  # fmt: skip
+    spec, network = prior.contract.network, prior.network
+    multiple = stride(spec)
+    rows, columns = (-(-n // multiple) * multiple for n in shape)
+    if spec.context:
+        network = InContext(network, context_maps((rows, columns), pixel_mm))
+    if (rows, columns) != shape:
+        network = AnySize(network, multiple)
+    return prior if network is prior.network else prior.around(network)
 
 
 def stride(network: NetworkSpec) -> int:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from medscore.domain import ImageDomain
 from medscore.io.specs import LARGEST_SIDE, Strict
 from medscore.nets.diffusers_unet import DiffusersUNetSpec
+from medscore.nets.local_unet import LocalUNetSpec
 from medscore.nets.monai_unet import MonaiUNetSpec
 from medscore.nets.ncsn import NCSNSpec
 from medscore.nets.ncsnpp import NCSNPPSpec
@@ -128,7 +129,13 @@ class DDPMSpec(_SDE):
 SDESpec = Annotated[VESpec | VPSpec | SubVPSpec | DDPMSpec, Field(discriminator="kind")]
 
 Network = Annotated[
-    UNetSpec | NCSNSpec | NCSNv2Spec | MonaiUNetSpec | DiffusersUNetSpec | NCSNPPSpec,
+    UNetSpec
+    | LocalUNetSpec
+    | NCSNSpec
+    | NCSNv2Spec
+    | MonaiUNetSpec
+    | DiffusersUNetSpec
+    | NCSNPPSpec,
     Field(discriminator="kind"),
 ]
 """Specifications of all networks, distinguished by ``kind``."""

@@ -77,6 +77,17 @@ class NetworkPrior(Prior, nn.Module):
         predicted = like(x, output, "the network").to(x.dtype)
         return self.data_mean + skip * u + out * predicted
 
+    def around(self, network: nn.Module) -> NetworkPrior:
+        """The same prior with another network, such as a wrapper of its own.
+
+        Args:
+            network: the other network.
+        """
+        return NetworkPrior(
+            network, self.sde, self.domain, preconditioning=self.preconditioning,
+            condition=self.condition, data_mean=self.data_mean,
+        )  # fmt: skip
+
     def forward(self, x: State, t: Times) -> State:
         """The same as :meth:`denoise`, for module hooks and wrappers.
 
