@@ -4,7 +4,8 @@ Plain ``pytest`` runs the quick lane: tests without a marker. ``pytest -m ""`` r
 test without a marker should take less than a second of CPU time, so that the quick lane stays
 quick: the summary names those that take more, and those that take three seconds fail, which no
 slow or crowded machine explains. The time of its own fixtures counts; that of fixtures which tests
-share, such as a module's, does not. With ``MEDSCORE_SHAPES=1`` every annotated call is checked for shapes and dtypes.
+share, such as a module's, does not. With ``MEDSCORE_SHAPES=1`` every annotated call is checked for
+shapes and dtypes.
 """
 
 import atexit

@@ -19,8 +19,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medscore.nets.context import POSITION_MM
-
 
 @dataclass(frozen=True)
 class NativeSlice:
@@ -40,7 +38,7 @@ class CropDraws(NamedTuple):
 
     Attributes:
         source: chooses the group of slices.
-        index: chooses the slice.
+        number: chooses the slice.
         pixel: chooses the pixel size.
         rows: position of the candidates from top to bottom, (candidates,).
         columns: position of the candidates from left to right, (candidates,).
@@ -49,7 +47,7 @@ class CropDraws(NamedTuple):
     """
 
     source: float
-    index: float
+    number: float
     pixel: float
     rows: Tensor
     columns: Tensor
@@ -65,6 +63,7 @@ class Crops:
         groups: the slices, in groups.
         weights: share of each group among the crops.
         sizes: sides of the crops in pixels; each batch has one of them.
+        unit_mm: distance from the centre of the slice, in mm, that has the coordinate 1.
         native: share of the crops that keep the pixel size of their source.
         pixel_mm: largest pixel size in mm.
         candidates: number of positions of which the crop with the largest standard deviation is
@@ -75,6 +74,7 @@ class Crops:
     groups: Sequence[Sequence[NativeSlice]]
     weights: tuple[float, ...]
     sizes: tuple[int, ...]
+    unit_mm: float
     native: float = 0.4
     pixel_mm: float = 3.0
     candidates: int = 2
@@ -91,7 +91,7 @@ class Crops:
         Returns:
             (part, 4, side, side) float32: the image, the logarithm of the pixel size in mm, and the
             coordinates of each pixel (right, down) relative to the centre of the slice, in units of
-            ``POSITION_MM``.
+            ``unit_mm``.
         """
         side = self.sizes[int(torch.randint(len(self.sizes), (), generator=generator))]
         u = torch.rand(count, 5 + 2 * self.candidates, generator=generator)
@@ -101,7 +101,7 @@ class Crops:
         bounds = torch.tensor(self.weights, dtype=torch.float64).cumsum(0)
         group = int(torch.searchsorted(bounds, u.source * float(bounds[-1]), right=True))
         slices = self.groups[min(group, len(self.groups) - 1)]
-        chosen = slices[int(u.index * len(slices))]
+        chosen = slices[int(u.number * len(slices))]
         image = chosen.image.flip(1) if u.mirror < 0.5 else chosen.image
         if self.quarter_turns:
             image = torch.rot90(image, int(4 * u.turn))
@@ -110,13 +110,15 @@ class Crops:
         share = max(0.0, (u.pixel - self.native) / (1 - self.native))
         factor = most**share
         crops = [
-            scaled_crop(chosen, factor, side, row, column)
+            scaled_crop(chosen, factor, side, (row, column), self.unit_mm)
             for row, column in zip(u.rows.tolist(), u.columns.tolist(), strict=True)
         ]
         return max(crops, key=lambda made: float(made[0].std()))
 
 
-def scaled_crop(source: NativeSlice, factor: float, side: int, row: float, column: float) -> Tensor:
+def scaled_crop(
+    source: NativeSlice, factor: float, side: int, where: tuple[float, float], unit_mm: float
+) -> Tensor:
     """A crop at ``factor`` times the source's pixel size, with its context maps.
 
     A crop that is larger than the slice shows all of it, with air around.
@@ -125,20 +127,21 @@ def scaled_crop(source: NativeSlice, factor: float, side: int, row: float, colum
         source: the slice.
         factor: ratio of the pixel sizes, 1 or more.
         side: side of the crop in pixels.
-        row: position of the crop between the slice's top (0) and bottom (1).
-        column: position of the crop between left (0) and right (1).
+        where: position of the crop between the slice's top (0) and bottom (1), and between left (0)
+            and right (1).
+        unit_mm: distance from the centre of the slice, in mm, that has the coordinate 1.
 
     Returns:
         (4, side, side) float32, see :meth:`Crops.batch`.
     """
     windows, places = [], []
-    for length, where in zip(source.image.shape, (row, column), strict=True):
-        start = where * (length - side * factor)
+    for length, share in zip(source.image.shape, where, strict=True):
+        start = share * (length - side * factor)
         if factor == 1:
             start = float(round(start))  # the pixels of the source, without any averaging
         windows.append(area_means(length, start, factor, side))
         centres = start + factor * (torch.arange(side) + 0.5) - length / 2
-        places.append(centres * source.pixel_mm / POSITION_MM)
+        places.append(centres * source.pixel_mm / unit_mm)
     (first, down), (second, across) = windows
     inner = source.image[first, second].float()
     image = down @ inner @ across.T
@@ -171,6 +174,6 @@ def area_means(length: int, start: float, factor: float, count: int) -> tuple[sl
 
 
 def _draws(u: Tensor) -> CropDraws:
-    source, index, pixel, mirror, turn = u[:5].tolist()
+    source, number, pixel, mirror, turn = u[:5].tolist()
     rows, columns = u[5:].chunk(2)
-    return CropDraws(source, index, pixel, rows, columns, mirror, turn)
+    return CropDraws(source, number, pixel, rows, columns, mirror, turn)

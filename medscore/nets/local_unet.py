@@ -24,6 +24,9 @@ from torch.nn import functional
 from medscore.nets.embedding import PositionalEmbedding
 from medscore.nets.spec import NetworkSpec, Positive, check_multiple
 
+LIVE, SAVED = 8, 7
+"""Copies of a level's features that exist at once, and that a block keeps for a gradient."""
+
 
 class LocalUNetSpec(NetworkSpec):
     """Parameters of :class:`LocalUNet`.
@@ -55,10 +58,52 @@ class LocalUNetSpec(NetworkSpec):
         return True
 
     @property
+    def uses_position(self) -> bool:
+        return self.position
+
+    @property
     def stride(self) -> int:
-        """Number that the sides of an image must be a multiple of."""
-        levels: int = 2 ** (len(self.channels) - 1)
-        return self.fold * levels
+        return self.fold * self._coarsest
+
+    @property
+    def receptive_field(self) -> int:
+        widths = [last - first + 1 for first, last in map(self._inputs, range(self._coarsest))]
+        return self.fold * max(widths)
+
+    @property
+    def margin(self) -> int:
+        before, after = -self._inputs(0)[0], self._inputs(self._coarsest - 1)[1]
+        reach = self.fold * max(before, after + 1 - self._coarsest)
+        return -(-reach // self.stride) * self.stride
+
+    def activation_bytes(self, gradient: bool = False) -> int:
+        levels = zip(self.channels, self.blocks, strict=True)
+        features = [channels / 4**level for level, (channels, _) in enumerate(levels)]
+        kept = LIVE * max(features) + sum(features)
+        if gradient:
+            kept += SAVED * sum(2 * n * size for n, size in zip(self.blocks, features, strict=True))
+        return int(4 * kept / self.fold**2)
+
+    @property
+    def _coarsest(self) -> int:
+        """Side of a pixel of the coarsest level, in pixels of the finest."""
+        side: int = 2 ** (len(self.channels) - 1)
+        return side
+
+    def _inputs(self, pixel: int) -> tuple[int, int]:
+        """The first and the last of the pixels that a pixel depends on, at the finest level.
+
+        Every convolution adds a neighbour on each side; there are two in a block. On the way back
+        to the finest level, a coarse pixel depends on both of its fine ones. Shortcuts and skip
+        connections depend on no further pixels.
+        """
+        first, last = pixel - 1, pixel + 1
+        for count in self.blocks[:-1]:
+            first, last = (first - 2 * count) // 2, (last + 2 * count) // 2
+        first, last = first - 4 * self.blocks[-1], last + 4 * self.blocks[-1]
+        for count in reversed(self.blocks[:-1]):
+            first, last = 2 * first - 2 * count, 2 * last + 1 + 2 * count
+        return first - 1, last + 1
 
     def build(self) -> nn.Module:
         return LocalUNet(self)
@@ -78,6 +123,7 @@ class LocalUNet(nn.Module):
 
     def __init__(self, spec: LocalUNetSpec) -> None:
         super().__init__()
+        self.spec = spec
         self.images, self.position = spec.image_channels, spec.position
         folded, features = spec.fold**2, 4 * spec.channels[0]
         self.noise, self.pixel = PositionalEmbedding(features), PositionalEmbedding(features)
@@ -116,7 +162,7 @@ class LocalUNet(nn.Module):
         image, pixel, position = x.split([self.images, 1, 2], dim=1)
         # about 1000 steps each over the ranges of noise levels and of pixel sizes
         both = self.noise(100 * log_s + 500), self.pixel(400 * pixel[:, 0, 0, 0] + 500)
-        condition = self.embed(torch.cat(both, dim=1).to(self.embed[0].weight.dtype))
+        condition = self.embed(torch.cat(both, dim=1).to(self.first.weight.dtype))
         h = torch.cat([image, position], dim=1) if self.position else image
         h = self.first(self.unfold(h))
         skips = list[Tensor]()

@@ -24,7 +24,6 @@ from medscore.measurements.fitting import (
 )
 from medscore.measurements.measurement import ATTENUATION, HU, Measurement
 from medscore.measurements.units import UNIT_RANGE
-from medscore.priors.any_size import on_grid
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import read_checkpoint
@@ -61,7 +60,7 @@ class PriorGrid:
         """
         if not isinstance(prior, NetworkPrior):
             return prior
-        return on_grid(prior, self.shape, self.pixel_mm)
+        return prior.on_grid(self.shape, self.pixel_mm, allow_mismatch=bool(self.warnings))
 
     def noise(self, m: Measurement, noise_std: Tensor | None) -> Tensor | None:
         """The noise standard deviation with what the grid cannot show of the data.
@@ -104,10 +103,13 @@ class PriorGrid:
             m: the measurement.
         """
         assert self.fit is not None
-        (rows, columns), (x, y) = m.size, m.spacing
+        (rows, columns), (x, y), known = m.size, m.spacing, self.domain.spacing_mm
+        knows = ""
+        if self.domain.size is None and known and not known[0] <= x <= known[1]:
+            knows = f", because it knows pixels of {known[0]:g} to {known[1]:g} mm"
         return (
-            f"prior {self.domain.name} works at {grid_text(self.fit, x)}; the result is put back "
-            f"onto the {columns} x {rows} pixels of {pixel_text(x, y)} of the image"
+            f"prior {self.domain.name} works at {grid_text(self.fit, x)}{knows}; the result is put "
+            f"back onto the {columns} x {rows} pixels of {pixel_text(x, y)} of the image"
         )
 
     def record(self, m: Measurement) -> Mapping[str, Any]:

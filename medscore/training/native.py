@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from medscore.datasets.collections.crops import Crops, NativeSlice, scaled_crop
+from medscore.datasets.collections.crops import Crops, NativeSlice
 from medscore.datasets.collections.native_slices import load_native_slices
 from medscore.errors import MedscoreError
 from medscore.io.specs import Strict
-from medscore.nets.context import InContext
+from medscore.nets.context import POSITION_MM, InContext
 from medscore.nets.local_unet import LocalUNetSpec
 from medscore.priors.contract import DataContract, SDESpec
 from medscore.priors.network import NetworkPrior
 from medscore.training.data import TrainingData, provenance_of
-from medscore.training.loop import Loss, Objective
+from medscore.training.loop import Objective
 from medscore.training.objective_specs import EDMObjective, ObjectiveSpec
 from medscore.training.prior import prior_run
 from medscore.training.recipe import TrainingRecipe, read_recipe
 from medscore.training.run import TrainingRun
+from medscore.training.sized_validation import SizedValidation, validation_of
 
 
 class SourceSpec(Strict):
@@ -125,51 +126,13 @@ class PlacedLoss:
         return self.objective(placed, images, u, z[:, : self.channels])
 
 
-@dataclass(frozen=True)
-class SizedValidation:
-    """The mean of the validation losses at several matrix sizes, on fixed times and noise.
-
-    Attributes:
-        batches: a batch (n, channels + maps, size, size) for each matrix size.
-        objective: the loss of each sample.
-        seed: seed of times and noise.
-    """
-
-    batches: dict[int, Tensor]
-    objective: Loss[NetworkPrior]
-    seed: int = 20_231
-
-    def __call__(self, prior: NetworkPrior) -> float:
-        """The mean of the losses at all sizes.
-
-        Args:
-            prior: the prior.
-        """
-        losses = self.losses(prior)
-        return sum(losses.values()) / len(losses)
-
-    @torch.no_grad()
-    def losses(self, prior: NetworkPrior) -> dict[int, float]:
-        """The mean loss at each matrix size.
-
-        Args:
-            prior: the prior.
-        """
-        found = {}
-        for size, images in self.batches.items():
-            generator = torch.Generator().manual_seed(self.seed + size)
-            n = len(images)
-            u = ((torch.arange(n) + 0.5) / n)[torch.randperm(n, generator=generator)]
-            total = 0.0
-            for i in range(n):
-                z = torch.randn(images[i : i + 1].shape, generator=generator)
-                total += float(self.objective(prior, images[i : i + 1].float(), u[i : i + 1], z))
-            found[size] = total / n
-        return found
-
-
 def prepare_native(
-    path: Path, root: Path, *, steps: int | None = None, cache: Path | None = None
+    path: Path,
+    root: Path,
+    *,
+    steps: int | None = None,
+    cache: Path | None = None,
+    patterns: Sequence[str] = (),
 ) -> TrainingRun[NetworkPrior]:
     """Prepare the training of a prior for any matrix size.
 
@@ -178,12 +141,16 @@ def prepare_native(
         root: data folder.
         steps: number of training steps, instead of the recipe's.
         cache: not used; slices at their own matrix are read anew in every run.
+        patterns: patterns of the training files, instead of the recipe's.
 
     Raises:
         MedscoreError: the recipe is invalid, the data cannot be loaded, or a patient is in both
             data and validation.
     """
     recipe = read_recipe(path, NativeRecipe, steps=steps)
+    if patterns:
+        only = SourceSpec(files=tuple(patterns))
+        recipe = recipe.model_copy(update={"sources": (only,), "validation": ()})
     limits = recipe.low, recipe.high
     groups = [load_native_slices(s.files, root, limits) for s in recipe.sources]
     patients = {patient for group in groups for patient in group.patients}
@@ -191,6 +158,7 @@ def prepare_native(
         [group.slices for group in groups],
         tuple(source.weight for source in recipe.sources),
         recipe.crops.sizes,
+        POSITION_MM,
         native=recipe.crops.native,
         pixel_mm=recipe.crops.pixel_mm[1],
         quarter_turns=recipe.crops.quarter_turns,
@@ -204,8 +172,8 @@ def prepare_native(
             hint="split the data by patient",
         )
     mean, std = _statistics(every)
-    patterns = [pattern for source in recipe.sources for pattern in source.files]
-    provenance = provenance_of(recipe, path, patterns, patients=len(patients), images=len(every))
+    files = [pattern for source in recipe.sources for pattern in source.files]
+    provenance = provenance_of(recipe, path, files, patients=len(patients), images=len(every))
     data = TrainingData(
         batch=lambda generator, part: crops.batch(recipe.plan.batch, generator, part),
         validation=None,
@@ -218,7 +186,7 @@ def prepare_native(
         quantity=recipe.quantity,
         low=recipe.low,
         high=recipe.high,
-        size=max(recipe.crops.sizes),
+        size=None,
         spacing_mm=recipe.crops.pixel_mm,
         data_mean=mean,
         data_std=std,
@@ -233,7 +201,9 @@ def prepare_native(
     )  # fmt: skip
     return NativeRun(
         **{**vars(run), "samples": None},
-        sized=None if validation is None else _validation(recipe, validation.slices, objective),
+        sized=None
+        if validation is None
+        else validation_of(validation.slices, recipe.validation_sizes, objective),
     )
 
 
@@ -250,18 +220,6 @@ class NativeRun(TrainingRun[NetworkPrior]):
     @property
     def validation(self) -> SizedValidation | None:
         return self.sized
-
-
-def _validation(
-    recipe: NativeRecipe, slices: list[NativeSlice], objective: Loss[NetworkPrior]
-) -> SizedValidation:
-    """All validation slices at each matrix size that is not above their own."""
-    batches = {}
-    for size in recipe.validation_sizes:
-        fitting = [s for s in slices if min(s.image.shape) >= size]
-        made = [scaled_crop(s, s.image.shape[0] / size, size, 0.5, 0.5) for s in fitting]
-        batches[size] = torch.stack(made).half()
-    return SizedValidation(batches, objective)
 
 
 def _statistics(slices: list[NativeSlice]) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from medscore.training.data import (
     reduced,
     slice_summary,
 )
-from medscore.training.loop import Objective
+from medscore.training.loop import Loss
 from medscore.training.objective_specs import with_levels
 from medscore.training.plan import TrainingPlan
 from medscore.training.recipe import PriorRecipe, read_recipe
@@ -76,7 +76,7 @@ def prepare_prior(
 def prior_run(
     path: Path,
     plan: TrainingPlan,
-    objective: Objective,
+    objective: Loss[NetworkPrior],
     data: TrainingData,
     contract: DataContract,
     describe: Callable[[], str],
@@ -93,7 +93,8 @@ def prior_run(
     """
     torch.manual_seed(plan.seed)  # network initialisation takes no generator
     prior = build_prior(contract)
-    shape = (contract.channels, contract.size, contract.size)
+    side = contract.at().side
+    shape = (contract.channels, side, side)
     return TrainingRun(
         recipe=path,
         plan=plan,

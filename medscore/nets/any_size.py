@@ -1,15 +1,15 @@
-"""Networks on images of any grid: told the pixel size, padded to their strides, cropped again."""
+"""Networks on images of any grid: given the pixel size, padded to their strides, cropped again."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from medscore.io.budget import memory_budget
 from medscore.nets.context import InContext, context_maps
+from medscore.nets.output import output_of
 from medscore.nets.spec import NetworkSpec
-from medscore.priors.network import NetworkPrior, output_of
-
-LARGEST_STRIDE = 512
+from medscore.nets.tiles import Tiled
 
 
 class AnySize(nn.Module):
@@ -41,42 +41,35 @@ class AnySize(nn.Module):
         return output[..., top : top + height, left : left + width]
 
 
-def on_grid(prior: NetworkPrior, shape: tuple[int, int], pixel_mm: float) -> NetworkPrior:
-    """A prior for images on a grid, which knows their pixel size if it needs to.
+def network_on_grid(
+    network: nn.Module, spec: NetworkSpec, shape: tuple[int, int], pixel_mm: float
+) -> nn.Module:
+    """A network for images on a grid: padded to its stride, and given the pixel size if needed.
+
+    A network with a receptive field works in tiles where the whole image would exceed the memory
+    budget.
 
     Args:
-        prior: the prior; if it needs neither padding nor the pixel size, or has no data contract,
-            it is returned as it is.
+        network: the network, which may have been placed on another grid before.
+        spec: its specification.
         shape: rows and columns of the images.
         pixel_mm: their pixel size in mm.
     """
-    if prior.contract is None:
-        return prior
-    spec, network = prior.contract.network, prior.network
-    multiple = stride(spec)
+    network, multiple = without_grid(network), spec.stride
     rows, columns = (-(-n // multiple) * multiple for n in shape)
+    if spec.receptive_field is not None:
+        network = Tiled(network, spec, memory_budget())
     if spec.context:
         network = InContext(network, context_maps((rows, columns), pixel_mm))
-    if (rows, columns) != shape:
-        network = AnySize(network, multiple)
-    return prior if network is prior.network else prior.around(network)
+    return network if (rows, columns) == shape else AnySize(network, multiple)
 
 
-def stride(network: NetworkSpec) -> int:
-    """The smallest power of two whose multiples a network takes as sides of its images.
+def without_grid(network: nn.Module) -> nn.Module:
+    """The network that was placed on a grid.
 
     Args:
-        network: specification of the network.
-
-    Raises:
-        ValueError: there is none up to 512.
+        network: a network, placed or not.
     """
-    size = 1
-    while True:
-        try:
-            network.check_size(size)
-            return size
-        except ValueError:
-            if size >= LARGEST_STRIDE:
-                raise
-            size *= 2
+    while isinstance(network, AnySize | InContext | Tiled):
+        network = network.network
+    return network
