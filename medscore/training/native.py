@@ -231,7 +231,7 @@ def _statistics(slices: list[NativeSlice]) -> tuple[float, float]:
 
 def _identity(recipe: NativeRecipe, slices: list[NativeSlice]) -> dict[str, str]:
     """Entries that a saved state must share with a run, by name."""
-    settings = recipe.model_dump_json(exclude={"plan", "name", "licence"})
+    settings = recipe.model_dump_json(exclude={"plan", "name", "licence", "folder"})
     digest = hashlib.sha256()
     for s in slices:
         digest.update(s.image.numpy().tobytes())
