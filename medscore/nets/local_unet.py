@@ -24,7 +24,7 @@ from torch.nn import functional
 from medscore.nets.embedding import PositionalEmbedding
 from medscore.nets.spec import NetworkSpec, Positive, check_multiple
 
-LIVE, SAVED = 8, 7
+LIVE, SAVED = 5, 7
 """Copies of a level's features that exist at once, and that a block keeps for a gradient."""
 
 

@@ -125,17 +125,18 @@ def tiles(
     ]
 
     def cost(split: tuple[tuple[Span, ...], tuple[Span, ...]]) -> tuple[int, int]:
-        largest, every = 1, 1
-        for along in split:
-            largest *= max(span.width for span in along)
-            every *= sum(span.width for span in along)
-        return max(largest, pixels), every
+        (rows, columns) = split
+        largest = rows[0].width * columns[0].width
+        return max(largest, pixels), largest * len(rows) * len(columns)
 
     return min(((rows, columns) for rows in splits[0] for columns in splits[1]), key=cost)
 
 
 def spans(length: int, count: int, stride: int, margin: int) -> tuple[Span, ...]:
     """An axis in tiles of equal length, up to the stride.
+
+    With their margins all are equally long: those at the border of the image have a wider margin
+    on the other side. The memory of one tile then serves the next.
 
     Args:
         length: number of pixels, a multiple of the stride.
@@ -145,7 +146,11 @@ def spans(length: int, count: int, stride: int, margin: int) -> tuple[Span, ...]
     """
     blocks = length // stride
     edges = [stride * (blocks * i // count) for i in range(count + 1)]
+    width = max(
+        min(length, last + margin) - max(0, first - margin) for first, last in pairwise(edges)
+    )
+    begins = [min(max(0, first - margin), length - width) for first in edges[:-1]]
     return tuple(
-        Span(first, last, max(0, first - margin), min(length, last + margin))
-        for first, last in pairwise(edges)
+        Span(first, last, begin, begin + width)
+        for (first, last), begin in zip(pairwise(edges), begins, strict=True)
     )

@@ -129,9 +129,6 @@ class NetworkPrior(Prior, nn.Module):
         placed = self.around(network_on_grid(self.network, spec, shape, pixel_mm))
         if spec.context:
             placed.shape = shape
-            if isinstance(self.domain, DataContract) and shape[0] == shape[1]:
-                its = {"size": shape[0], "spacing_mm": (pixel_mm, pixel_mm)}
-                placed.domain = self.domain.model_copy(update=its)
         return placed
 
     @property
