@@ -66,8 +66,8 @@ class NativeRecipe(TrainingRecipe):
     """The recipe of a CT prior for any matrix size.
 
     Attributes:
-        modality: ``CT``.
-        quantity: ``HU``.
+        modality: modality of the images, ``CT``.
+        quantity: quantity of the pixel values, ``HU``.
         low: image value that is 0 in the network's range.
         high: image value that is 1 in the network's range.
         sources: groups of training files.
