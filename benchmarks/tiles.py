@@ -28,7 +28,7 @@ from medscore.nets.tiles import Tiled, tiles
 
 RECIPE = Path(__file__).resolve().parent.parent / "configs" / "train" / "ct.yaml"
 MIB = 2**20
-BUDGETS = (2048, 384, 256, 128)
+BUDGETS = (2048, 384, 256)
 """Memory budgets in MiB."""
 
 LIMIT = 1e-4
