@@ -66,9 +66,11 @@ def _archive(path: Path) -> list[tuple[np.ndarray, float, str]]:
         spacing = np.asarray(archive["pixel_spacing_mm"], dtype=np.float64)
         pairs = spacing if spacing.ndim == 2 else np.stack([spacing, spacing], axis=1)
         found = []
-        for values, pair, patient in zip(archive["hu"], pairs, archive["patient"], strict=True):
+        for values, pair, patient in zip(
+            archive["hu"], pairs.tolist(), archive["patient"], strict=True
+        ):
             _check_square(pair, path)
-            found.append((values, float(pair[0]), str(patient)))
+            found.append((values, pair[0], str(patient)))
     return found
 
 

@@ -200,7 +200,7 @@ def prepare_native(
         lambda: f"{len(every)} slices of {len(patients)} patients",
     )  # fmt: skip
     return NativeRun(
-        **{**vars(run), "samples": None},
+        **vars(run),
         sized=None
         if validation is None
         else validation_of(validation.slices, recipe.validation_sizes, objective),

@@ -93,8 +93,9 @@ def prior_run(
     """
     torch.manual_seed(plan.seed)  # network initialisation takes no generator
     prior = build_prior(contract)
-    side = contract.at().side
-    shape = (contract.channels, side, side)
+    drawn = contract.at()
+    grid, pixel_mm = (drawn.side, drawn.side), drawn.spacing_mm[0]
+    shape = (contract.channels, *grid)
     return TrainingRun(
         recipe=path,
         plan=plan,
@@ -104,7 +105,7 @@ def prior_run(
         contract=contract,
         file=PRIOR,
         describe=describe,
-        samples=lambda model, picture: draw_samples(model, shape, picture),
+        samples=lambda model, picture: draw_samples(model.on_grid(grid, pixel_mm), shape, picture),
     )
 
 

@@ -45,7 +45,7 @@ class SizedValidation:
         Args:
             prior: the prior.
         """
-        found = {}
+        found, device = {}, next(prior.parameters()).device
         for size, images in self.batches.items():
             generator = torch.Generator().manual_seed(self.seed + size)
             n = len(images)
@@ -53,7 +53,8 @@ class SizedValidation:
             total = 0.0
             for i in range(n):
                 z = torch.randn(images[i : i + 1].shape, generator=generator)
-                total += float(self.objective(prior, images[i : i + 1].float(), u[i : i + 1], z))
+                x, v = images[i : i + 1].float().to(device), u[i : i + 1].to(device)
+                total += float(self.objective(prior, x, v, z.to(device)))
             found[size] = total / n
         return found
 

@@ -15,7 +15,7 @@ from medscore.datasets.load import load_image
 from medscore.errors import MedscoreError
 from medscore.generation import decode_codes, encode_images, generate
 from medscore.likelihood import assess_images
-from medscore.likelihood.inputs import read_images
+from medscore.likelihood.inputs import at_samples, read_images
 from medscore.measurements.simulation import simulate
 from medscore.priors import catalogue
 from medscore.priors.checkpoint import load_prior, read_checkpoint
@@ -91,9 +91,22 @@ def test_images_are_drawn_at_a_chosen_matrix_and_pixel_size(
     assert len(found.images) == 2
 
 
+def test_generated_images_are_compared_with_real_ones_on_their_own_grid(
+    any_prior: Path, tmp_path: Path
+) -> None:
+    folder, contract = tmp_path / "out", read_checkpoint(any_prior).contract
+    generate(any_prior, count=1, size=18, spacing=2.0, steps=1, device="cpu", output=folder)
+    found = at_samples(folder, contract)
+    assert (found.side, found.spacing_mm) == (18, (2.0, 2.0))
+    real = write_scan(tmp_path / "scan.nii.gz", (40, 30), 1.0)
+    assert read_images([folder, real], found).x.shape == (2, 1, 18, 18)
+    assert at_samples(real, contract).side == 256
+
+
 def test_the_pixel_size_changes_the_images_that_are_drawn(any_prior: Path) -> None:
     fine, coarse = (
-        generate(any_prior, count=1, size=16, spacing=mm, steps=2, device="cpu") for mm in (0.6, 3)
+        generate(any_prior, count=1, size=16, spacing=mm, steps=2, device="cpu")
+        for mm in (0.6, 3.0)
     )
     assert float((fine.images - coarse.images).abs().max()) > 1e-3
 
@@ -147,7 +160,7 @@ def test_each_image_is_assessed_at_its_own_matrix_and_pixel_size(
     scans = [
         write_scan(tmp_path / name, shape, mm)
         for name, shape, mm in (
-            ("a.nii.gz", (20, 26), 0.8), ("b.nii.gz", (16, 16), 2), ("c.nii.gz", (16, 16), 0.8),
+            ("a.nii.gz", (20, 26), 0.8), ("b.nii.gz", (16, 16), 2.0), ("c.nii.gz", (16, 16), 0.8),
         )
     ]  # fmt: skip
     found = read_images(scans, read_checkpoint(any_prior).contract)

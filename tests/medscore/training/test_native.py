@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from local_networks import write_prior
+from PIL import Image
 from safetensors.torch import load_file
 
 from medscore import training
@@ -84,6 +86,28 @@ def test_an_interrupted_run_resumes_to_equal_bits(data: Path) -> None:
     assert read_checkpoint(again.path).contract == read_checkpoint(whole.path).contract
     logs = [(data / run / "loss.jsonl").read_text() for run in ("whole", "part")]
     assert logs[0] == logs[1]
+
+
+def test_samples_are_drawn_on_the_grid_of_generated_images(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medscore.priors.contract.DEFAULT_SIDE", 8)
+    run = training.prepare(write(data), data)
+    assert run.samples is not None
+    run.samples(run.model, data / "samples.png")
+    with Image.open(data / "samples.png") as picture:
+        assert min(picture.size) >= 4 * 8
+
+
+def test_a_dequantizer_needs_a_prior_of_one_matrix_size(data: Path) -> None:
+    prior = write_prior(data / "any.safetensors")
+    (data / "noise.yaml").write_text(yaml.safe_dump({
+        "name": "noise", "modality": "CT", "quantity": "HU", "low": -1000, "high": 1500,
+        "size": 16, "data": ["a.npz"], "licence": "CC0", "dequantizes": str(prior),
+        "flow": {"bits": 8}, "plan": {"steps": 1, "batch": 1},
+    }))  # fmt: skip
+    with pytest.raises(MedscoreError, match="prior any is for any matrix"):
+        training.prepare(data / "noise.yaml", data)
 
 
 def test_the_state_belongs_to_recipe_and_images_but_not_to_their_folder(data: Path) -> None:
