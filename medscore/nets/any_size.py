@@ -60,7 +60,8 @@ def network_on_grid(
     if spec.receptive_field is not None:
         network = Tiled(network, spec, memory_budget())
     if spec.context:
-        network = InContext(network, context_maps((rows, columns), pixel_mm))
+        device = next(network.parameters()).device
+        network = InContext(network, context_maps((rows, columns), pixel_mm).to(device))
     return network if (rows, columns) == shape else AnySize(network, multiple)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from medscore.domain import ImageDomain, check_pixel
 from medscore.errors import MedscoreError
-from medscore.nets.any_size import network_on_grid
+from medscore.nets.any_size import network_on_grid, without_grid
 from medscore.nets.output import output_of
 from medscore.nets.spec import NetworkSpec
 from medscore.numeric import is_number, is_whole
@@ -140,7 +140,9 @@ class NetworkPrior(Prior, nn.Module):
     @property
     def _spec(self) -> NetworkSpec | None:
         """The specification of the network, if it is one of this package."""
-        spec = self.contract.network if self.contract else getattr(self.network, "spec", None)
+        if self.contract is not None:
+            return self.contract.network
+        spec = getattr(without_grid(self.network), "spec", None)
         return spec if isinstance(spec, NetworkSpec) else None
 
     def _takes(self, shape: tuple[int, int], spec: NetworkSpec) -> bool:

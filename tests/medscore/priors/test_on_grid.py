@@ -199,7 +199,10 @@ def test_a_network_without_a_file_is_placed_by_its_specification() -> None:
     prior = NetworkPrior(local_unet(dtype=torch.float32), VE(0.01, 20.0))
     with pytest.raises(MedscoreError, match="the prior LocalUNet needs the pixel size"):
         prior.denoise(noisy(16, 16), T)
-    assert prior.on_grid((16, 18), 1.0).denoise(noisy(16, 18), T).shape == (2, 1, 16, 18)
+    placed, x = prior.on_grid((16, 18), 1.0), noisy(16, 18)
+    assert placed.denoise(x, T).shape == x.shape
+    again = placed.on_grid((16, 18), 2.0).denoise(x, T)
+    assert torch.equal(again, prior.on_grid((16, 18), 2.0).denoise(x, T))
 
 
 def test_other_priors_take_their_own_size_as_they_are() -> None:
