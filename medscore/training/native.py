@@ -19,7 +19,7 @@ from torch import Tensor
 from medscore.datasets.collections.crops import Crops, NativeSlice
 from medscore.datasets.collections.native_slices import load_native_slices
 from medscore.errors import MedscoreError
-from medscore.io.specs import Strict
+from medscore.io.specs import Side, Strict
 from medscore.nets.context import POSITION_MM, InContext
 from medscore.nets.local_unet import LocalUNetSpec
 from medscore.priors.contract import DataContract, SDESpec
@@ -56,7 +56,7 @@ class CropSpec(Strict):
         quarter_turns: rotate slices by multiples of 90 degrees.
     """
 
-    sizes: tuple[int, ...] = Field(min_length=1)
+    sizes: tuple[Side, ...] = Field(min_length=1)
     native: float = Field(default=0.4, ge=0, lt=1)
     pixel_mm: tuple[float, float] = (0.4, 3.0)
     quarter_turns: bool = True
@@ -85,7 +85,7 @@ class NativeRecipe(TrainingRecipe):
     high: float
     sources: tuple[SourceSpec, ...] = Field(min_length=1)
     validation: tuple[str, ...] = ()
-    validation_sizes: tuple[int, ...] = (128, 256, 512)
+    validation_sizes: tuple[Side, ...] = (128, 256, 512)
     crops: CropSpec
     sde: SDESpec
     network: LocalUNetSpec
