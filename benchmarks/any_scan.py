@@ -200,13 +200,15 @@ def _raw(case: Case, work: Path) -> Row:
 def _reconstructed(case: Case, m: Measurement, image: Volume | None, said: str, work: Path) -> Row:
     save(reconstruct(m, steps=STEPS), work / "out")
     written = nibabel.load(work / "out" / "recon.nii.gz")
-    values, affine = to_display(np.asarray(written.dataobj, np.float32), written.affine)
-    rows, columns = m.size
-    assert values.shape == (len(m.data), rows, columns), values.shape
+    affine, (rows, columns) = written.affine, m.size
     shape = columns, rows, len(m.data)
+    if m.source.axes:  # the order of the axes is the file's, not that of display
+        assert axes_of(affine) == m.source.axes, axes_of(affine)
+        values, affine = to_display(np.asarray(written.dataobj, np.float32), affine)
+        assert values.shape == shape[::-1], values.shape
+    else:
+        assert written.shape == shape, written.shape
     error = _distance(affine, m.affine, shape)
-    if m.source.axes:
-        assert axes_of(written.affine) == m.source.axes, "the order of the axes is not the file's"
     if m.source.kind == "dicom":
         series = read_dicom(work / "out" / "dicom", resample=True)
         error = max(error, _distance(series.affine, m.affine, shape))
