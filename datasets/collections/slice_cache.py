@@ -26,7 +26,7 @@ from torch import Tensor, from_numpy
 
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_path, atomic_write
-from medscore.io.json_files import parse_json, read_json
+from medscore.io.json_files import parse_json, read_object
 from medscore.io.numpy_files import open_npz
 from medscore.io.opening import is_regular, is_there, read_bytes, regular_file
 
@@ -79,7 +79,7 @@ class SliceCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if is_there(folder / "index.json"):
-                self._index = read_json(folder / "index.json")
+                self._index = read_object(folder / "index.json")
         except (OSError, MedscoreError) as error:
             log.warning("the index of slices in %s is not used: %s", folder, error)
         self._changed = False
@@ -124,8 +124,8 @@ class SliceCache:
         states = [(file.name, (s := file.stat()).st_size, s.st_mtime_ns) for file in files]
         state = hashlib.sha256(repr(states).encode()).hexdigest()
         entry = self._index.get(name)
-        if entry is not None and entry.get("state") == state:
-            return entry["content"]
+        if isinstance(entry, dict) and entry.get("state") == state and "content" in entry:
+            return str(entry["content"])
         digest = hashlib.sha256()
         for file in files:
             digest.update(read_bytes(file))

@@ -31,6 +31,37 @@ def read_json(path: str | os.PathLike[str], *, hint: str = "", most: int = SIZE)
         return parse_json(content.decode())
 
 
+def read_object(path: str | os.PathLike[str], *, hint: str = "") -> dict[str, Any]:
+    """Read a JSON file that holds an object, such as a record.
+
+    Args:
+        path: file to read.
+        hint: what the user can do if it is not valid.
+
+    Raises:
+        MedscoreError: as :func:`read_json`, or it holds something else.
+    """
+    content = read_bytes(path, most=SIZE)
+    with reading("JSON", Path(path), hint):
+        return parse_object(content.decode())
+
+
+def parse_object(text: str | bytes, *, finite: bool = True) -> dict[str, Any]:
+    """The object of a JSON text.
+
+    Args:
+        text: the text.
+        finite: see :func:`parse_json`.
+
+    Raises:
+        ValueError: as :func:`parse_json`, or it is something else, such as a list.
+    """
+    found = parse_json(text, finite=finite)
+    if not isinstance(found, dict):
+        raise ValueError("it holds no object with names and values")
+    return found
+
+
 def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
     """The value of a JSON text.
 

@@ -310,6 +310,19 @@ def test_a_state_whose_optimiser_is_incomplete_is_refused(
         train_steps(prior(), stripes, OBJECTIVE, PLAN, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["identity", "monitor"])
+@pytest.mark.parametrize("text", ["[]", "3", "null", '{"losses": 3}', "{"])
+def test_a_state_with_a_damaged_record_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    run(prior(), tmp_path, replace(PLAN, steps=2), Hooks(identity={"seed": "3"}))
+    path = tmp_path / "state.safetensors"
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, metadata=header | {name: text})
+    with pytest.raises(MedscoreError, match=r"not a training state|another run"):
+        run(prior(), tmp_path, PLAN, Hooks(identity={"seed": "3"}))
+
+
 def test_a_state_beyond_the_last_step_is_refused(tmp_path: Path) -> None:
     run(prior(), tmp_path, replace(PLAN, steps=20))
     with pytest.raises(MedscoreError, match="of step 20, beyond the last step 10"):
