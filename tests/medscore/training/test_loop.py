@@ -23,7 +23,7 @@ from medscore.priors.network import NetworkPrior
 from medscore.sdes.linear import VE
 from medscore.training import loop
 from medscore.training.loop import Draws, Hooks, draw, prefetch, train_steps
-from medscore.training.monitor import SPIKE, StepReport
+from medscore.training.monitor import SPIKE, Monitor, StepReport
 from medscore.training.plan import TrainingPlan
 from medscore.training.state import averaged_weights
 
@@ -343,3 +343,11 @@ def test_an_error_in_a_prefetched_batch_is_raised() -> None:
 
     with pytest.raises(MedscoreError, match="no such slice"):
         next(prefetch(draw(broken, PLAN, step, slice(None)) for step in (1, 2)))
+
+
+def test_a_gradient_after_none_is_reported(tmp_path: Path) -> None:
+    monitor = Monitor(tmp_path, {"losses": [], "mean_norm": 0.0})
+    assert monitor.check(3, 0.5, 2.0) == (
+        "step 3: the gradient's norm is 2, inf times its running mean"
+    )
+    assert monitor.check(4, 0.5, 0.1) == ""
