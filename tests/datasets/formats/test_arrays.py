@@ -255,7 +255,8 @@ def test_more_than_the_budget_is_refused(
 
 def test_declared_slices_take_no_memory(tmp_path: Path, refused: Refused) -> None:
     """A header of a few bytes can declare a billion slices, whose indices alone take gigabytes."""
-    path = save(tmp_path / "a.mat", hu=HU, spacing=1.0)
+    path = tmp_path / "a.mat"
+    savemat(path, {"hu": HU, "spacing": 1.0})
     content = path.read_bytes()
     dims = struct.pack("<3i", *HU.shape)
     assert content.count(dims) == 1
