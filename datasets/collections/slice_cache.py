@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, from_numpy
 
+from medscore.datasets.collections.archives import is_archive
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_path, atomic_write
 from medscore.io.json_files import parse_json, read_object
@@ -142,7 +143,7 @@ def _files(path: Path) -> list[Path]:
 
 def _stored_patients(files: Sequence[Path]) -> list[str]:
     """The patients of an archive's slices; none for other files, which are of one patient."""
-    if files[0].suffix != ".npz":
+    if not is_archive(files[0]):
         return []
     with open_npz(files[0], "slices") as archive:
         return [str(name) for name in archive["patient"]]
