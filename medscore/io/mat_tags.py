@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 MATRIX = 14
 """Type of an array."""
@@ -24,6 +24,7 @@ PIECE = 2**13
 """Bytes that are inflated at a time."""
 
 
+@runtime_checkable
 class Stream(Protocol):
     """Bytes from which one reads forwards."""
 
