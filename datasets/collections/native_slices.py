@@ -11,13 +11,11 @@ import torch
 
 from medscore.datasets.collections.archives import is_archive
 from medscore.datasets.collections.crops import NativeSlice
+from medscore.datasets.collections.slices import CONTENT
 from medscore.datasets.collections.sources import find_images
 from medscore.datasets.load import read_scan
 from medscore.errors import MedscoreError
 from medscore.io.numpy_files import open_npz
-
-CONTENT = 0.02
-"""Slices with a smaller standard deviation, in the network's range, are left out."""
 
 
 @dataclass(frozen=True)

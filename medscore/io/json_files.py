@@ -41,9 +41,8 @@ def read_object(path: str | os.PathLike[str], *, hint: str = "") -> dict[str, An
     Raises:
         MedscoreError: as :func:`read_json`, or it holds something else.
     """
-    content = read_bytes(path, most=SIZE)
     with reading("JSON", Path(path), hint):
-        return parse_object(content.decode())
+        return _object(read_json(path, hint=hint))
 
 
 def parse_object(text: str | bytes, *, finite: bool = True) -> dict[str, Any]:
@@ -56,10 +55,7 @@ def parse_object(text: str | bytes, *, finite: bool = True) -> dict[str, Any]:
     Raises:
         ValueError: as :func:`parse_json`, or it is something else, such as a list.
     """
-    found = parse_json(text, finite=finite)
-    if not isinstance(found, dict):
-        raise ValueError("it holds no object with names and values")
-    return found
+    return _object(parse_json(text, finite=finite))
 
 
 def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
@@ -80,6 +76,12 @@ def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
         )  # fmt: skip
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _object(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise ValueError("it holds no object with names and values")
+    return found
 
 
 def _constant(text: str) -> Any:
