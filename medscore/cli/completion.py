@@ -10,12 +10,18 @@ from typing import Any, TypeVar, get_type_hints
 from typer.models import ParameterInfo
 
 from medscore.cli.words import TASKS
+from medscore.errors import MedscoreError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _priors() -> Iterable[str]:
-    return _stems("medscore.priors", "weights", ".safetensors")
+    from medscore.priors.catalogue import known_priors, shipped_priors
+
+    try:
+        return list(known_priors())
+    except MedscoreError:  # a damaged manifest, which the command itself reports
+        return list(shipped_priors())
 
 
 def _methods(kind: str) -> Iterable[str]:
