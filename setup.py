@@ -29,8 +29,9 @@ class BuildWithoutWeights(build_py):
 
     def run(self) -> None:
         """Build, and take away the weights that an earlier build has left in the same folder."""
+        without = is_asked()
         super().run()
-        if is_asked() and not self.editable_mode:
+        if without and not self.editable_mode:
             for file in Path(self.build_lib).glob(f"medscore/priors/weights/*{ENDING}"):
                 file.unlink()
 

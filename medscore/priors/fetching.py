@@ -91,6 +91,7 @@ def fetch_prior(
     if name is not None:
         _check_free(name, digest, overwrite)
     folder, home = user_folder(), _home(digest)
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     shutil.rmtree(home, ignore_errors=True)  # left by a run that was killed, or damaged
     with atomic_folder(home) as partial:
         file, beside = partial / f"prior{ENDING}", None
@@ -124,7 +125,7 @@ def fetch_prior(
         _register(name, entry, overwrite)
     except BaseException:
         shutil.rmtree(home, ignore_errors=True)
-        remove_empty([folder])
+        remove_empty(made)
         raise
     return FetchedPrior(name, folder / entry.file, licence, is_new=True)
 

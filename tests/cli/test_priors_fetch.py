@@ -193,7 +193,7 @@ ADDRESSES: dict[str, tuple[str, str]] = {
     "huge": ("{server}/huge", "more than the memory budget"),
     "silent": ("{server}/silent", "no answer within 0.2 s"),
     "insecure": ("{server}/insecure", "addresses with http:// are not read"),
-    "local file": ("{server}/local-file", "file:///etc/hosts"),
+    "local file": ("{server}/local-file", "the server answers 302 Found"),
     "closed": ("{closed}", "cannot be fetched (Connection refused)"),
     "http": ("http://example.org/prior", "addresses with http:// are not read"),
     "ftp": ("ftp://example.org/prior", "addresses with ftp:// are not read"),
@@ -220,10 +220,10 @@ def test_an_address_that_gives_no_file_is_refused(
 
 @pytest.mark.parametrize("where", ["prior", "unknown-size"])
 def test_what_exceeds_the_budget_is_refused(
-    refused: Refused, server: str, digest: str, where: str
+    refused: Refused, server: str, digest: str, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    args = ("--memory", "10K", "priors", "fetch", f"{server}/{where}", "--sha256", digest)
-    assert "memory budget" in refused(*args)
+    monkeypatch.setenv("MEDSCORE_MEMORY", "10K")
+    assert "memory budget" in refused("priors", "fetch", f"{server}/{where}", "--sha256", digest)
 
 
 @pytest.mark.parametrize("kind", ["text", "pickle", "foreign", "cut", "empty", "altered"])
@@ -267,6 +267,8 @@ def test_what_can_be_no_name_is_refused(
 ) -> None:
     message = refused("priors", "fetch", prior, "--sha256", digest, "--name", name)
     assert "--name is" in message
+    if name not in ("a/b", "", "two words"):
+        return
     own = make_prior(tmp_path / "p.safetensors", name=name)
     assert "is called" in refused("priors", "fetch", own, "--sha256", file_sha256(own))
 
@@ -323,9 +325,7 @@ def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(
     assert ms.fetch_prior(prior, sha256=digest).is_new
 
 
-def test_what_a_killed_fetch_left_is_taken_over(
-    prior: Path, digest: str, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_killed_fetch_left_is_taken_over(prior: Path, digest: str, home: Path) -> None:
     """Killed while it received, and killed before the manifest was written."""
     partial = home / f".part-{digest[:32]}"
     partial.mkdir(parents=True)
@@ -370,13 +370,14 @@ def test_a_folder_that_cannot_be_written_is_named(
 
 
 def test_a_damaged_fetched_prior_is_found_and_repaired(
-    done: Done, refused: Refused, prior: Path, digest: str
+    done: Done, refused: Refused, prior: Path, digest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done("priors", "fetch", prior, "--sha256", digest, "--name", "knee")
     file = prior_path("knee")
     file.write_bytes(file.read_bytes()[:-1])
     assert "the manifest says" in refused("priors", "verify", "knee")
     assert f"knee: {file}: not a safetensors file" in done("priors", "list").out
+    monkeypatch.setattr(catalogue, "shipped_priors", dict)
     assert doctor._priors()["knee"] != "intact"
     with pytest.warns(MedscoreWarning, match="not a safetensors file"):
         assert "knee" not in ms.list_priors()
@@ -420,6 +421,11 @@ def test_a_damaged_manifest_is_named_and_shipped_priors_stay_usable(
     assert prior_path("ct-128") == shipped_priors()["ct-128"]
     assert prior_path(str(prior)) == prior
     assert choose_method("ct-128").record()["prior"] == "ct-128"  # type: ignore[union-attr]
+
+
+def test_descriptions_name_a_damaged_manifest_and_go_on(home: Path) -> None:
+    home.mkdir(parents=True)
+    (home / FILE).write_text("{")
     assert str(home / FILE) in doctor._priors()["(fetched)"]
     with pytest.warns(MedscoreWarning, match="manifest"):
         assert set(ms.list_priors()) == set(shipped_priors())
@@ -501,13 +507,12 @@ def test_a_build_without_weights_says_what_to_fetch(
     assert prior_path(str(prior)) == prior
 
 
-@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.slow
 def test_the_weights_that_a_build_leaves_out_are_fetched_under_their_name(
-    done: Done, refused: Refused, weightless: Path, kind: str
+    done: Done, refused: Refused, weightless: Path
 ) -> None:
     file = weightless / "ct-128.safetensors"
-    source = weightless if kind == "folder" else file
-    args = ("priors", "fetch", source, "--sha256", file_sha256(file))
+    args = ("priors", "fetch", weightless, "--sha256", file_sha256(file))
     assert "is called 'ct-128' here" in refused(*args, "--name", "mine")
     assert "ct-128: fetched to" in done(*args).out
     found = prior_path("ct-128")
