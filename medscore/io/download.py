@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPMessage, responses
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -35,6 +35,7 @@ Progress = Callable[[int, int | None], None]
 """Called with the received bytes, and how many there are if that is known."""
 
 
+@runtime_checkable
 class _Stream(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
@@ -183,7 +184,7 @@ class _Redirections(HTTPRedirectHandler):
     """Follows a server to https addresses only; the machine itself also to itself."""
 
     def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+        self, req: Request, fp: Any, code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
         check_address(newurl)
         if _is_own(newurl) and not _is_own(req.full_url):

@@ -1,6 +1,7 @@
 """Priors from addresses, files and folders: fetched, known by name, replaced and removed."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -8,9 +9,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.request import Request
 
 import numpy as np
 import pytest
@@ -218,12 +221,27 @@ def test_an_address_that_gives_no_file_is_refused(
     assert "word" not in message.replace("password", "")
 
 
+def test_other_machines_lead_to_https_addresses_only() -> None:
+    def follow(address: str) -> Any:
+        request = Request("https://example.org/prior")
+        return download._Redirections().redirect_request(
+            request, io.BytesIO(), 302, "Found", HTTPMessage(), address
+        )
+
+    assert follow("https://example.com/prior").full_url == "https://example.com/prior"
+    for address in ("http://example.com/prior", "http://localhost/prior", "ftp://example.com/a"):
+        with pytest.raises(ms.MedscoreError, match="are not read|of this machine"):
+            follow(address)
+
+
 @pytest.mark.parametrize("where", ["prior", "unknown-size"])
 def test_what_exceeds_the_budget_is_refused(
     refused: Refused, server: str, digest: str, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     monkeypatch.setenv("MEDSCORE_MEMORY", "10K")
     assert "memory budget" in refused("priors", "fetch", f"{server}/{where}", "--sha256", digest)
+    with pytest.raises(ms.MedscoreError, match="memory budget"):
+        download.receive(f"{server}/{where}", Path(os.devnull), lambda done, total: None)
 
 
 @pytest.mark.parametrize("kind", ["text", "pickle", "foreign", "cut", "empty", "altered"])
@@ -532,4 +550,5 @@ def test_a_prior_of_another_version_does_not_take_the_name_of_a_shipped_one(
     file = weightless / "ct-128.safetensors"
     done("priors", "fetch", file, "--sha256", file_sha256(file))
     assert file_sha256(prior_path("ct-128")) == file_sha256(file)
+    assert beside(prior_path("ct-128")).read_bytes() == beside(file).read_bytes()
     assert len(list(home.rglob("*.safetensors"))) == 1
