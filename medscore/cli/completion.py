@@ -24,6 +24,15 @@ def _priors() -> Iterable[str]:
         return list(shipped_priors())
 
 
+def _fetched() -> Iterable[str]:
+    from medscore.priors.catalogue import user_manifest
+
+    try:
+        return list(user_manifest().priors)
+    except MedscoreError:  # damaged, which the command itself reports
+        return ()
+
+
 def _methods(kind: str) -> Iterable[str]:
     from medscore.registry import methods
 
@@ -47,6 +56,9 @@ def _shipped(*kinds: str) -> Iterable[str]:
 
 NAMES: dict[tuple[str, str], Callable[[], Iterable[str]]] = {
     ("", "prior"): _priors,
+    ("info", "name"): _priors,
+    ("verify_", "name"): _priors,
+    ("remove", "name"): _fetched,
     ("", "preset"): lambda: ["fast", "thesis", *_shipped("thesis")],
     ("", "sampler"): lambda: _methods("SAMPLERS"),
     ("", "conditioner"): lambda: _methods("CONDITIONERS"),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from medscore.cli.completion import completed
 from medscore.cli.priors_fetch import fetch, printable, remove
 from medscore.cli.priors_import import import_
 
@@ -15,7 +16,7 @@ priors = typer.Typer(
 )
 priors.command("import")(import_)
 priors.command()(fetch)
-priors.command()(remove)
+priors.command()(completed(remove))
 
 _Name = Annotated[str, typer.Argument(help="Name of a prior, or a path.")]
 
@@ -65,6 +66,7 @@ def list_() -> None:
 
 
 @priors.command()
+@completed
 def info(name: _Name) -> None:
     """Print a prior's data contract as JSON; of one known by name also where it is from.
 
@@ -88,6 +90,7 @@ def info(name: _Name) -> None:
 
 
 @priors.command("verify")
+@completed
 def verify_(name: _Name) -> None:
     """Check a prior's file against its manifest, its weights against its header, and load it.
 

@@ -159,7 +159,7 @@ def _home(digest: str) -> Path:
 
 
 def _checked_hash(sha256: str) -> str:
-    digest = sha256.strip().lower()
+    digest = sha256.strip().lower() if isinstance(sha256, str) else ""
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise MedscoreError(
             f"`sha256` is {sha256!r:.80}",

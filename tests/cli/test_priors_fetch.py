@@ -230,7 +230,7 @@ def test_other_machines_lead_to_https_addresses_only() -> None:
 
     assert follow("https://example.com/prior").full_url == "https://example.com/prior"
     for address in ("http://example.com/prior", "http://localhost/prior", "ftp://example.com/a"):
-        with pytest.raises(ms.MedscoreError, match="are not read|of this machine"):
+        with pytest.raises(ms.MedscoreError, match=r"are not read|of this machine"):
             follow(address)
 
 
@@ -447,6 +447,27 @@ def test_descriptions_name_a_damaged_manifest_and_go_on(home: Path) -> None:
     assert str(home / FILE) in doctor._priors()["(fetched)"]
     with pytest.warns(MedscoreWarning, match="manifest"):
         assert set(ms.list_priors()) == set(shipped_priors())
+
+
+@pytest.mark.parametrize("command", ["recon m.h5 --prior", "priors info", "priors remove"])
+def test_the_shell_completes_names_of_fetched_priors(
+    done: Done, prior: Path, digest: str, home: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    ms.fetch_prior(prior, sha256=digest, name="knee")
+    monkeypatch.setenv("_MEDSCORE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"medscore {command} ")
+    monkeypatch.setenv("COMP_CWORD", str(len(command.split()) + 1))
+    named = set(done().out.split())
+    assert "knee" in named
+    assert ("ct-128" in named) == ("remove" not in command)
+    (home / FILE).write_text("{")
+    assert ("ct-128" in done().out) == ("remove" not in command)
+
+
+@pytest.mark.skipif("MEDSCORE_SHAPES" in os.environ, reason="types are checked at run time")
+def test_a_hash_that_is_no_text_is_refused(prior: Path) -> None:
+    with pytest.raises(ms.MedscoreError, match="`sha256` is None"):
+        ms.fetch_prior(prior, sha256=None)  # type: ignore[arg-type]
 
 
 def test_removed_priors_are_unknown(done: Done, refused: Refused, prior: Path, digest: str) -> None:
