@@ -198,24 +198,6 @@ def square_pixels(shape: tuple[int, ...], spacing: tuple[float, float]) -> Fit:
     return fit_grid(shape, spacing, math.ceil(max(sides) - 1e-6), (fine, fine))
 
 
-def whole_field(shape: tuple[int, ...], spacing: tuple[float, float]) -> Fit:
-    """The map to a square grid of the field that :func:`reduce` shows, in no larger pixels.
-
-    Where pixels are square they keep their size, or are halved if the slices would otherwise not
-    lie in the middle.
-
-    Args:
-        shape: rows and columns of the source.
-        spacing: distance between the rows and between the columns of the source in mm.
-    """
-    extents = [n * mm for n, mm in zip(shape, spacing, strict=True)]
-    side = max(*shape, math.ceil(max(extents) / min(spacing) - SQUARE))
-    found = fit_grid(shape, spacing, side)
-    axes = (found.rows, found.columns)
-    odd = any(a.shift is not None and (side - len(a.up)) % 2 for a in axes)
-    return fit_grid(shape, spacing, 2 * side) if odd else found
-
-
 def _mapped(
     images: NDArray[np.floating],
     rows: NDArray[np.float64],

@@ -9,11 +9,10 @@ from medscore.errors import MedscoreError
 from medscore.hounsfield import mu_to_hu
 from medscore.measurements.choices import Choices, Grid, Scan
 from medscore.measurements.measurement import ATTENUATION
-from medscore.measurements.object_scan import object_scan, photons_of
+from medscore.measurements.object_scan import object_scan, photons_of, spectrum_of
 from medscore.operators.ct.metal import metal_trace, without_metal
 from medscore.operators.ct.metal_simulation import PHOTONS, counted_integrals, discs
 from medscore.operators.ct.radon import Radon
-from medscore.operators.ct.xray import tube_spectrum
 from medscore.operators.noise import Noiseless
 
 KILOVOLTS = 120.0
@@ -45,7 +44,7 @@ def metal_scan(full: Radon, grid: Grid, c: Choices) -> Scan:
         raise MedscoreError(
             "no implant lies in the image", hint="set `implants` to X,Y,RADIUS in mm"
         )
-    spectrum = tube_spectrum(c.spectrum or KILOVOLTS)
+    spectrum = spectrum_of(c.spectrum or KILOVOLTS)
     scanned = object_scan(full, grid, c, every_view=c.refinement == 1)
     metal = implants(scanned.geometry.size, scanned.geometry.spacing, c)
     trace = metal_trace(shares > 0, geometry) | scanned.shadow(metal)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -174,7 +175,7 @@ def object_measure(
 
         return of_one_energy
     photons, electronic = photons_of(c.noise, "scans with a spectrum")
-    spectrum = tube_spectrum(c.spectrum)
+    spectrum = spectrum_of(c.spectrum)
 
     def polychromatic(hu: Tensor, generator: torch.Generator) -> Tensor:
         left = scanned.transmitted(hu, spectrum)
@@ -183,6 +184,19 @@ def object_measure(
         return operator.mask(y) * y
 
     return polychromatic
+
+
+@lru_cache(maxsize=32)
+def spectrum_of(kilovolts: float) -> Spectrum:
+    """The spectrum of a tube; spekpy takes a second to compute it.
+
+    Args:
+        kilovolts: tube voltage.
+
+    Raises:
+        MedscoreError: spekpy is not installed.
+    """
+    return tube_spectrum(kilovolts)
 
 
 def photons_of(noise: NoiseModel, what: str) -> tuple[float, float]:

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medscore.datasets.fit import reduce, whole_field
+from medscore.datasets.fit import reduce
 from medscore.datasets.load import SMALLEST
-from medscore.datasets.volume import AIR, Volume, check_modality, check_values, guess
+from medscore.datasets.volume import Volume, check_modality, check_values, guess
 from medscore.datasets.voxel_grid import check_grid
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER
 from medscore.measurements.choices import Choices, Grid, check_seed
 from medscore.measurements.measurement import ATTENUATION, LARGEST, Measurement
+from medscore.measurements.refined import whole_field
 from medscore.measurements.spec import choices, scan_spec
 from medscore.measurements.tasks import NEEDS, TASKS, measures_finer
 from medscore.numeric import is_whole
@@ -102,13 +103,13 @@ def simulate_scan(
             source = image
     _, rows, columns = image.values.shape
     column, row, _ = image.spacing
-    matrix = None if own is None else own.shape[0]
+    matrix = None if own is None else own.side
     scan = TASKS[task](Grid(rows, columns, column, image.modality, row, matrix), chosen)
     data: NDArray[Any] | None = None
     metal = None if scan.with_metal is None else np.empty(image.values.shape, np.float32)
     for index, slice_ in enumerate(source.values):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
-        values = slice_ if own is None or own.trivial else own.apply(slice_, AIR)
+        values = slice_ if own is None else own.of(slice_)
         truth = torch.from_numpy(values).float()[None, None]
         if metal is None or scan.with_metal is None:
             y = scan.measure(truth, generator)
