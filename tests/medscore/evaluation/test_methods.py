@@ -36,7 +36,7 @@ def task(options: dict[str, Any]) -> TaskSpec:
 
 def case_of(folder: Path, options: dict[str, Any]) -> Case:
     """The slice of a cohort of 32 x 32 pixels that a task measures, from a file of 64 x 64."""
-    write_image(folder / "a.nii.gz", image())
+    write_image(folder / "a.nii.gz", image().values, image().affine)
     spec = CohortSpec(modality="CT", data=("*.nii.gz",), size=32)
     (case,) = cohort(spec, folder, [task(options)])
     return case
@@ -82,7 +82,7 @@ def test_a_cell_is_judged_by_the_area_means_and_known_by_its_own_matrix(tmp_path
 
 def test_magnitudes_are_not_read_twice(tmp_path: Path) -> None:
     mr = replace(image(), values=image().values + 1000, modality="MR")
-    write_image(tmp_path / "a.nii.gz", mr)
+    write_image(tmp_path / "a.nii.gz", mr.values, mr.affine)
     spec = CohortSpec(modality="MR", data=("*.nii.gz",), size=32)
     scan = {"name": "t", "scan": {"task": "mri", "noise": "gaussian:1"}}
     (case,) = cohort(spec, tmp_path, [TaskSpec.model_validate(scan)])
@@ -102,7 +102,7 @@ def test_an_option_of_another_task_is_refused(
     tmp_path: Path, scan: dict[str, Any], why: str
 ) -> None:
     mr = replace(image(), values=image().values + 1000, modality="MR")
-    write_image(tmp_path / "a.nii.gz", mr)
+    write_image(tmp_path / "a.nii.gz", mr.values, mr.affine)
     (case,) = read_cohort(["*.nii.gz"], root=tmp_path, modality="MR", size=32)
     with pytest.raises(MedscoreError, match=f"x.yaml: {why}"):
         methods.measure(case, TaskSpec.model_validate({"name": "t", "scan": scan}), 0, WHERE)
