@@ -234,9 +234,11 @@ def test_a_view_has_the_same_data_in_every_scan() -> None:
         ("sparse-ct", {"noise": "poisson:1e5"}, "poisson:1e5"),
         ("sparse-ct", {"noise": "poisson:1e5,12"}, "poisson:1e5,12"),
         ("sparse-ct", {"noise": "gaussian:0.01", "finer": 1}, "gaussian:0.01"),
-        ("sparse-ct", {**SPECTRUM}, "unknown"),
-        ("sparse-ct", {**SPECTRUM, "noise": "poisson:1e5"}, "unknown"),
-        ("sparse-mar", {"finer": 2}, "estimate:uniform"),
+        pytest.param("sparse-ct", {**SPECTRUM}, "unknown", marks=pytest.mark.slow),
+        pytest.param(
+            "sparse-ct", {**SPECTRUM, "noise": "poisson:1e5"}, "unknown", marks=pytest.mark.slow
+        ),
+        pytest.param("sparse-mar", {"finer": 2}, "estimate:uniform", marks=pytest.mark.slow),
     ],
 )
 def test_data_that_the_operator_does_not_explain_are_not_recorded_as_noise_free(

@@ -38,7 +38,12 @@ def test_the_options_of_every_task_are_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "option"), [(t, o) for t, names in OPTIONS.items() for o in names]
+    ("task", "option"),
+    [
+        pytest.param(t, o, marks=[pytest.mark.slow] if o == "spectrum" else [])
+        for t, names in OPTIONS.items()
+        for o in names
+    ],
 )
 def test_an_option_changes_the_measurement(task: str, option: str) -> None:
     without_physics("mar" if option == "spectrum" else task)
