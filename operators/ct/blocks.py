@@ -1,10 +1,10 @@
 """The pixels of an image in blocks, so that what a projector works on stays in the cache.
 
-The matrix of a projector is a row of blocks of columns, A = [A_1 ... A_K], with blocks x_k of pixels:
-A x is the sum of the A_k x_k, and block k of A^T y is A_k^T y. An x_k (for 16 images, with their
-symmetric images) fits into the last cache of a processor, and memory of this size is used again
-by the next block. Every block is invariant under the symmetries of the square, so that the images of
-:mod:`~medscore.operators.ct.symmetry` can be made and added up block by block. Within a block the
+The matrix of a projector is a row of blocks of columns, A = [A_1 ... A_K], one for each block x_k
+of pixels: A x is the sum of the A_k x_k, and block k of A^T y is A_k^T y. An x_k (of 16 images with
+their symmetric images) fits into the last cache of a processor, and the next block uses the same
+memory again. The symmetries of the square map every block to itself, so that the images of
+:mod:`~medscore.operators.ct.symmetry` are made and added up block by block. Within a block the
 pixels are in tiles: the rays through a tile are few, and their values stay in the cache of a core.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -25,18 +26,18 @@ PIXELS = 2**15
 """Largest number of pixels in a block: 16 MB for 128 columns in float32."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """An order of the pixels, and the blocks that they are divided into.
 
     Attributes:
-        order: the pixels in this order, (pixels,).
-        place: the place of each pixel in it, (pixels,).
+        order: the pixels in this order, (pixels,); ``None`` for row by row.
+        place: the place of each pixel in it, (pixels,); ``None`` for row by row.
         slices: the places of each block.
     """
 
-    order: Tensor
-    place: Tensor
+    order: Tensor | None
+    place: Tensor | None
     slices: tuple[slice, ...]
 
 
@@ -46,8 +47,8 @@ class Block:
 
     Attributes:
         place: the places of the pixels.
-        turn: (pixels * n,) int32: pixel q of x o g is pixel ``turn[q * n + g]`` of x, counted within
-            the block.
+        turn: (pixels * n,) int32: pixel q of x o g is pixel ``turn[q * n + g]`` of x, counted
+            within the block.
         unturn: (pixels, n) int32: the positions q * n + g of pixel p of x.
     """
 
@@ -65,22 +66,23 @@ class Block:
         return Block(self.place, self.turn.to(device), self.unturn.to(device))
 
 
+@lru_cache(maxsize=8)
 def untiled(size: int) -> Layout:
     """One block with the pixels row by row.
 
     Args:
         size: pixels per side.
     """
-    order = torch.arange(size * size)
-    return Layout(order, order, (slice(0, size * size),))
+    return Layout(None, None, (slice(0, size * size),))
 
 
+@lru_cache(maxsize=4)
 def tiled(size: int) -> Layout:
     """Blocks of at most ``PIXELS`` pixels, in tiles of ``TILE`` by ``TILE``.
 
-    The tiles are counted from the centre of the image, so that the symmetries of the square map tiles
-    to tiles. Opposite tiles are neighbours in the order: of the rays that a projector stores, they
-    have as many together as any other pair, and threads that share a block have the same to do.
+    The tiles are counted from the centre of the image, so that the symmetries of the square map
+    tiles to tiles. Opposite tiles are neighbours in the order: of the rays that a projector stores,
+    they have as many together as any other pair, so threads that share a block have the same to do.
 
     Args:
         size: pixels per side.
@@ -113,11 +115,12 @@ def blocks(plan: Plan, layout: Layout) -> Iterator[Block]:
     """
     n = plan.order
     for own in layout.slices:
-        order = layout.order[own]
-        turn = layout.place[plan.turn.reshape(-1, n)[order].flatten()] - own.start
-        at = plan.unturn[order]
-        unturn = (layout.place[at // n] - own.start) * n + at % n
-        yield Block(own, turn.int(), unturn.int())
+        turn, unturn = plan.turn.reshape(-1, n), plan.unturn
+        if layout.order is not None and layout.place is not None:
+            order = layout.order[own]
+            turn = layout.place[turn[order]] - own.start
+            unturn = (layout.place[unturn[order] // n] - own.start) * n + unturn[order] % n
+        yield Block(own, turn.flatten().int(), unturn.int())
 
 
 def _sorted(*keys: Tensor) -> Tensor:

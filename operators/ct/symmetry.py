@@ -87,6 +87,17 @@ def seed_rays(geometry: Geometry, views: tuple[int, ...] | None = None) -> Rays:
     return geometry.rays(view, torch.arange(geometry.detectors).repeat(len(chosen)))
 
 
+def symmetries(geometry: Geometry, views: tuple[int, ...] | None = None) -> int:
+    """The order of the plan of a geometry.
+
+    Args:
+        geometry: the scan.
+        views: indices of the views, or ``None`` for all.
+    """
+    seeds = geometry.seeds() if views is None else None
+    return 1 if seeds is None else len(seeds.symmetries)
+
+
 def octet(x: Tensor) -> list[Tensor]:
     """``x`` composed with the 8 symmetries of the square; rows increase downwards, y upwards."""
     t = x.transpose(-1, -2)

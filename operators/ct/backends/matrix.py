@@ -18,18 +18,18 @@ import torch
 from torch import Tensor
 
 from medscore.operators.ct.backends.base import Backend, Views
-from medscore.operators.ct.backends.storage import layout, multiply, on, stored, transpose
-from medscore.operators.ct.blocks import Block, blocks, untiled
+from medscore.operators.ct.backends.storage import Pair, layout, multiply, on, stored, transpose
+from medscore.operators.ct.blocks import Block, Layout, blocks, untiled
 from medscore.operators.ct.geometry import Geometry
 from medscore.operators.ct.joseph import Csr, joseph
 from medscore.operators.ct.rays import Rays
 from medscore.operators.ct.symmetry import plan
 
 FORWARD, ADJOINT = 128, 64
-"""Number of columns that are multiplied at a time (measured with benchmarks/projectors.py).
+"""Number of columns that are multiplied at a time, with the pixels in several blocks.
 
-With more, a block of the images no longer fits into the processor's cache; with fewer, the matrix is
-read more often.
+With more, a block no longer fits into the processor's cache; with fewer, the matrix is read more
+often (measured with benchmarks/projectors.py).
 """
 
 PIECE = 2**22
@@ -58,25 +58,30 @@ class Stored(Backend):
     half: bool = False
 
     def project(self, x: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
-        pair = stored(geometry, views, x.dtype, x.device, self.half)
-        found = _project(x, geometry, _indices(geometry, views, x.device), pair)
-        return found.mul_(pair.unit) if self.half else found
+        matrix, indices = self._of(x, geometry, views)
+        found = _project(x, geometry, indices, matrix)
+        return found.mul_(matrix.unit) if self.half else found
 
     def backproject(self, sinogram: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
-        pair = stored(geometry, views, sinogram.dtype, sinogram.device, self.half)
-        found = _backproject(sinogram, geometry, _indices(geometry, views, sinogram.device), pair)
-        return found.mul_(pair.unit) if self.half else found
+        matrix, indices = self._of(sinogram, geometry, views)
+        found = _backproject(sinogram, geometry, indices, matrix)
+        return found.mul_(matrix.unit) if self.half else found
+
+    def _of(self, x: Tensor, geometry: Geometry, views: Views | None) -> tuple[Pair, Indices]:
+        pixels = layout(geometry, views, half=self.half)
+        matrix = stored(geometry, views, x.dtype, x.device, self.half)
+        return matrix, _indices(geometry, views, x.device, pixels)
 
 
 class Chunked(Backend):
     """``chunked``: the matrix is computed piece by piece, in every call."""
 
     def project(self, x: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
-        indices = _indices(geometry, views, x.device, tiles=False)
+        indices = _indices(geometry, views, x.device, untiled(geometry.size))
         return _project(x, geometry, indices, _Pieces(indices.rays, geometry))
 
     def backproject(self, sinogram: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
-        indices = _indices(geometry, views, sinogram.device, tiles=False)
+        indices = _indices(geometry, views, sinogram.device, untiled(geometry.size))
         return _backproject(sinogram, geometry, indices, _Pieces(indices.rays, geometry))
 
 
@@ -90,8 +95,8 @@ class Indices:
         take: the seed and symmetry of each ray, as in :class:`~.symmetry.Plan`.
         give: its inverse.
         blocks: index arrays between images and their blocks.
-        order: the pixels in the order of the blocks.
-        place: the place of each pixel in this order.
+        order: the pixels in the order of the blocks; ``None`` for row by row.
+        place: the place of each pixel in this order; ``None`` for row by row.
     """
 
     n: int
@@ -99,58 +104,82 @@ class Indices:
     take: Tensor
     give: Tensor
     blocks: tuple[Block, ...]
-    order: Tensor
-    place: Tensor
+    order: Tensor | None
+    place: Tensor | None
+
+
+def width(geometry: Geometry, indices: Indices, many: int) -> int:
+    """Number of images that are multiplied at a time.
+
+    Args:
+        geometry: the scan.
+        indices: its index arrays.
+        many: number of columns if the pixels are in several blocks.
+    """
+    if len(indices.blocks) == 1:
+        many = 64 if geometry.size <= 384 else 32
+    return max(1, many // indices.n)
 
 
 def _project(x: Tensor, geometry: Geometry, indices: Indices, matrix: Matrix) -> Tensor:
     n, largest = indices.n, max(block.pixels for block in indices.blocks)
-    sinogram = x.new_empty(len(x), len(indices.take))
-    for own in _parts(len(x), FORWARD // n):
-        columns = _transposed(x[own].flatten(1)).index_select(0, indices.order)
-        images = columns.shape[1]
-        room = x.new_empty(largest * n, images)
-        rays = x.new_zeros(())
+
+    def part(images: Tensor) -> Tensor:
+        columns = _gathered(_columns(images), indices.order)
+        room = columns.new_empty(largest * n if n > 1 else 0, len(images))
+        rays = columns.new_zeros(())
         for k, block in enumerate(indices.blocks):
-            turned = room[: block.pixels * n]
-            torch.index_select(columns[block.place], 0, block.turn, out=turned)
-            x_k = turned.reshape(block.pixels, n * images)
+            x_k = columns[block.place]
+            if n > 1:
+                turned = room[: block.pixels * n]
+                torch.index_select(x_k, 0, block.turn, out=turned)
+                x_k = turned.reshape(block.pixels, -1)
             rays = rays.add_(matrix.times(k, x_k)) if k else matrix.times(k, x_k)
-        rays = rays.reshape(-1, images).index_select(0, indices.take)
-        _write(rays, sinogram[own])
-    return sinogram.reshape(len(x), -1, geometry.detectors)
+        return _gathered(rays.reshape(-1, len(images)), indices.take if n > 1 else None)
+
+    views = len(indices.take) // geometry.detectors
+    sinogram = x.new_empty(len(x), views, geometry.detectors)
+    for own in _parts(len(x), width(geometry, indices, FORWARD)):
+        _write(part(x[own]), sinogram[own])
+    return sinogram
 
 
 def _backproject(sinogram: Tensor, geometry: Geometry, indices: Indices, matrix: Matrix) -> Tensor:
-    n, pixels = indices.n, len(indices.place)
-    image = sinogram.new_empty(len(sinogram), pixels)
-    for own in _parts(len(sinogram), ADJOINT // n):
-        rays = _transposed(sinogram[own].flatten(1))
-        images = rays.shape[1]
-        with_none = torch.nn.functional.pad(rays, (0, 0, 0, 1))
-        seeds = with_none.index_select(0, indices.give).reshape(-1, n * images)
-        columns = sinogram.new_empty(pixels, images)
+    n, pixels = indices.n, geometry.size**2
+
+    def part(rays: Tensor) -> Tensor:
+        seeds = _columns(rays)
+        if n > 1:
+            with_none = torch.nn.functional.pad(seeds, (0, 0, 0, 1))
+            seeds = with_none.index_select(0, indices.give).reshape(-1, n * len(rays))
+        columns = seeds.new_empty(pixels, len(rays))
         for k, block in enumerate(indices.blocks):
-            turned = matrix.transposed_times(k, seeds).reshape(-1, images)
-            columns[block.place] = _gathered_sum(block.unturn, turned)
-        _write(columns.index_select(0, indices.place), image[own])
-    return image.reshape(len(sinogram), geometry.size, geometry.size)
+            turned = matrix.transposed_times(k, seeds).reshape(-1, len(rays))
+            columns[block.place] = _gathered_sum(block.unturn, turned) if n > 1 else turned
+        return _gathered(columns, indices.place)
+
+    image = sinogram.new_empty(len(sinogram), geometry.size, geometry.size)
+    for own in _parts(len(sinogram), width(geometry, indices, ADJOINT)):
+        _write(part(sinogram[own]), image[own])
+    return image
 
 
 def _parts(count: int, step: int) -> list[slice]:
-    step = max(1, step)
     return [slice(i, min(i + step, count)) for i in range(0, count, step)]
 
 
-def _transposed(x: Tensor) -> Tensor:
-    """The transpose of a matrix with few rows, faster than ``x.t().contiguous()``."""
-    return torch.stack(x.unbind(0), 1)
+def _columns(x: Tensor) -> Tensor:
+    """Arrays (images, rows, columns) as the columns of a matrix."""
+    return x.permute(1, 2, 0).contiguous().reshape(-1, len(x))
 
 
-def _write(columns: Tensor, rows: Tensor) -> None:
-    """Write the columns of a matrix into the rows of another one, faster than by a transpose."""
-    for column, row in zip(columns.unbind(1), rows, strict=True):
-        row.copy_(column)
+def _write(columns: Tensor, out: Tensor) -> None:
+    """Write the columns of a matrix to arrays (images, rows, columns)."""
+    out.copy_(columns.reshape(*out.shape[1:], len(out)).permute(2, 0, 1))
+
+
+def _gathered(rows: Tensor, indices: Tensor | None) -> Tensor:
+    return rows if indices is None else rows.index_select(0, indices)
 
 
 def _gathered_sum(indices: Tensor, rows: Tensor) -> Tensor:
@@ -186,13 +215,13 @@ class _Pieces:
 
 @lru_cache(maxsize=8)
 def _indices(
-    geometry: Geometry, views: Views | None, device: torch.device, tiles: bool = True
+    geometry: Geometry, views: Views | None, device: torch.device, pixels: Layout
 ) -> Indices:
     chosen = plan(geometry, views)
-    pixels = layout(geometry.size) if tiles else untiled(geometry.size)
-    take, give, order, place = (
-        indices.to(device, torch.int32)
-        for indices in (chosen.take, chosen.give, pixels.order, pixels.place)
+    own = tuple(block.to(device) for block in blocks(chosen, pixels))
+    take, give = (indices.to(device, torch.int32) for indices in (chosen.take, chosen.give))
+    order, place = (
+        None if indices is None else indices.to(device, torch.int32)
+        for indices in (pixels.order, pixels.place)
     )
-    moved = tuple(block.to(device) for block in blocks(chosen, pixels))
-    return Indices(chosen.order, chosen.rays, take, give, moved, order, place)
+    return Indices(chosen.order, chosen.rays, take, give, own, order, place)

@@ -16,14 +16,17 @@ from torch import Tensor
 
 from medscore.operators.ct.backends import cache
 from medscore.operators.ct.backends.base import Views
-from medscore.operators.ct.blocks import Layout, tiled
+from medscore.operators.ct.blocks import Layout, tiled, untiled
 from medscore.operators.ct.geometry import Geometry
 from medscore.operators.ct.joseph import Csr, crossings, joseph
 from medscore.operators.ct.rays import Rays
-from medscore.operators.ct.symmetry import seed_rays
+from medscore.operators.ct.symmetry import seed_rays, symmetries
 
 FEW = 8
 """Number of columns from which an embedding bag is faster than MKL's sparse product."""
+
+LARGE = 2**20
+"""Number of pixels, with their symmetric images, from which blocks are faster."""
 
 SHORT = 2**16
 """Number of columns that 16 bits can count."""
@@ -36,8 +39,8 @@ class Pair:
     Attributes:
         forward: the blocks A_k of columns.
         adjoint: their transposes.
-        unit: the factor that is left out of the values: the pixel spacing where they are in float16,
-            whose range is small.
+        unit: the factor that is left out of the values: the pixel spacing where they are in
+            float16, whose range is small.
     """
 
     forward: tuple[Csr, ...]
@@ -123,24 +126,29 @@ def stored_bytes(geometry: Geometry, views: Views | None, *, half: bool = False)
         views: indices of the views, or ``None`` for all.
         half: whether values are in float16.
     """
-    rays = seed_rays(geometry, views)
+    rays, slices = seed_rays(geometry, views), layout(geometry, views, half=half).slices
     entries = 2 * int(crossings(rays, geometry.size, geometry.spacing)[1].sum())
-    blocks, pixels = layout(geometry.size).slices, geometry.size**2
-    starts = 4 * (len(blocks) * (len(rays.point) + 1) + pixels + len(blocks))
+    starts = 4 * (len(slices) * (len(rays.point) + 1) + geometry.size**2 + len(slices))
     if not half:
         return 16 * entries + starts
-    widest = max(block.stop - block.start for block in blocks)
-    return entries * sum(2 + (2 if n <= SHORT else 4) for n in (widest, len(rays.point))) + starts
+    widths = *(own.stop - own.start for own in slices), len(rays.point)
+    columns = sum(2 if n <= SHORT else 4 for n in (max(widths[:-1]), widths[-1]))
+    return (2 + 2 + columns) * entries + starts
 
 
-@lru_cache(maxsize=4)
-def layout(size: int) -> Layout:
-    """The order of the pixels of stored matrices.
+@lru_cache(maxsize=64)
+def layout(geometry: Geometry, views: Views | None, *, half: bool = False) -> Layout:
+    """The order of the pixels of a stored matrix: in blocks where that is faster or smaller.
 
     Args:
-        size: pixels per side.
+        geometry: the scan.
+        views: indices of the views, or ``None`` for all.
+        half: as in :func:`stored`; with blocks, 16 bits count the columns.
     """
-    return tiled(size)
+    pixels, n = geometry.size**2, symmetries(geometry, views)
+    if (n > 1 and n * pixels > LARGE) or (half and pixels > SHORT):
+        return tiled(geometry.size)
+    return untiled(geometry.size)
 
 
 @lru_cache(maxsize=4)
@@ -160,12 +168,12 @@ def stored(
         device: device of the images.
         half: whether to store values in float16 and, where they fit, columns in 16 bits.
     """
-    slices, rays = layout(geometry.size).slices, seed_rays(geometry, views)
+    rays, pixels = seed_rays(geometry, views), layout(geometry, views, half=half)
 
     def build() -> dict[str, Tensor]:
-        return _build(geometry, rays, torch.float32 if half else dtype, half)
+        return _build(geometry, rays, pixels, torch.float32 if half else dtype, half)
 
-    key = f"{geometry!r} {views} {'float16' if half else dtype}"
+    key = f"{geometry!r} {views} {'float16' if half else dtype} {len(pixels.slices)} blocks"
     small = stored_bytes(geometry, views, half=half) < cache.SMALLEST
     parts = build() if small else cache.get(key, build)
 
@@ -174,20 +182,21 @@ def stored(
         return on(Csr(*found, width), device)
 
     return Pair(
-        tuple(part(f"forward.{k}", own.stop - own.start) for k, own in enumerate(slices)),
-        tuple(part(f"adjoint.{k}", len(rays.point)) for k in range(len(slices))),
+        tuple(part(f"forward.{k}", own.stop - own.start) for k, own in enumerate(pixels.slices)),
+        tuple(part(f"adjoint.{k}", len(rays.point)) for k in range(len(pixels.slices))),
         geometry.spacing if half else 1.0,
     )
 
 
-def _build(geometry: Geometry, rays: Rays, dtype: torch.dtype, half: bool) -> dict[str, Tensor]:
-    order = layout(geometry.size)
+def _build(
+    geometry: Geometry, rays: Rays, pixels: Layout, dtype: torch.dtype, half: bool
+) -> dict[str, Tensor]:
     matrix = joseph(rays, geometry.size, geometry.spacing, dtype)
-    columns = order.place.int()[matrix.columns]
+    columns = matrix.columns if pixels.place is None else pixels.place.int()[matrix.columns]
     turned = transpose(Csr(matrix.start, columns, matrix.values, matrix.width))
     del matrix, columns
     parts: dict[str, Tensor] = {}
-    for k, own in enumerate(order.slices):
+    for k, own in enumerate(pixels.slices):
         start = turned.start[own.start : own.stop + 1]
         entries = slice(int(start[0]), int(start[-1]))
         rows = Csr(start - start[0], turned.columns[entries], turned.values[entries], turned.width)
