@@ -132,6 +132,7 @@ INVERTIBLE: dict[str, Callable[[], Operator]] = {
     "radon, sparse views and metal trace": sparse_metal,
     "radon, mask per sample": lambda: Radon(ParallelBeam(16, 1.0, 32), bits(2, 1, 32, 1)),
     "radon, chunked": lambda: on("chunked"),
+    "radon, csr-half": lambda: on("csr-half"),
     "fan beam, flat": lambda: fan_sparse_view(
         14, 1.0, 45, source_distance=50.0, detector_distance=80.0
     ),
