@@ -132,7 +132,6 @@ INVERTIBLE: dict[str, Callable[[], Operator]] = {
     "radon, sparse views and metal trace": sparse_metal,
     "radon, mask per sample": lambda: Radon(ParallelBeam(16, 1.0, 32), bits(2, 1, 32, 1)),
     "radon, chunked": lambda: on("chunked"),
-    "radon, csr-half": lambda: on("csr-half"),
     "fan beam, flat": lambda: fan_sparse_view(
         14, 1.0, 45, source_distance=50.0, detector_distance=80.0
     ),
@@ -234,8 +233,8 @@ MIXED = {name for name in OPERATORS if "phased" in name or "two channels" in nam
 """Real images, complex measurements."""
 COMPLEX = {name for name in OPERATORS if "fourier" in name or "coils" in name} - MIXED
 
-ON_BACKENDS: dict[str, Callable[[], Operator]] = {}
-"""Slow or single-precision projectors: only the maps are tested, not iterations with them."""
+ON_BACKENDS: dict[str, Callable[[], Operator]] = {"radon, csr-half": lambda: on("csr-half")}
+"""Slow or less precise projectors: only the maps are tested, not iterations with them."""
 
 if Astra.is_at_hand():
     ON_BACKENDS["radon, astra"] = lambda: on("astra")

@@ -178,8 +178,8 @@ def stored(
     parts = build() if small else cache.get(key, build)
 
     def part(name: str, width: int) -> Csr:
-        found = (parts[f"{name}.{array}"] for array in ("start", "columns", "values"))
-        return on(Csr(*found, width), device)
+        start, columns, values = (parts[f"{name}.{k}"] for k in ("start", "columns", "values"))
+        return on(Csr(start, columns, values, width), device)
 
     return Pair(
         tuple(part(f"forward.{k}", own.stop - own.start) for k, own in enumerate(pixels.slices)),
