@@ -186,8 +186,8 @@ def matrix() -> list[Number]:
 
 PARTS: dict[str, Callable[[], list[Number]]] = {
     "astra-256": lambda: projectors(256, 180, 8, 40),
-    "astra-512-90": lambda: projectors(512, 90, 6, 40),
-    "astra-512-360": lambda: projectors(512, 360, 6, 40),
+    "astra-512-90": lambda: projectors(512, 90, 6, 20),
+    "astra-512-360": lambda: projectors(512, 360, 6, 20),
     "peers-512-90": lambda: peers(512, 90),
     "peers-512-360": lambda: peers(512, 360),
     "floor-512-90": lambda: floor(512, 90),
