@@ -118,7 +118,7 @@ def peers(size: int, views: int) -> list[Number]:
                 "our back": lambda: backproject(ours, geometry),
             },
             rounds=3,
-            burst=1,
+            burst=3,
         )
         gap = np.linalg.norm(_sinogram(theirs, geometry) - ours[0].numpy()) / float(ours.norm())
         total = found["forward"] + found["back"]
