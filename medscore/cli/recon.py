@@ -34,7 +34,7 @@ def recon(
     ] = "fast",
     prior: Annotated[
         str | None,
-        typer.Option(help="Name of a shipped prior, or a path. Default: by modality."),
+        typer.Option(help="Name of a prior, or a path. Default: by modality."),
     ] = None,
     baseline: Annotated[
         str | None,

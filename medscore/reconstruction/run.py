@@ -54,7 +54,7 @@ def reconstruct(
 
     Args:
         measurement: the data, or the path of a measurement file.
-        prior: a prior, the name of a shipped prior, or a path; by default the modality's.
+        prior: a prior, the name of one, or a path; by default the modality's.
         method: name of a baseline such as "fista-tv", or a method object; by default posterior
             sampling.
         samples: number of posterior samples per slice; their mean is the reconstruction.
