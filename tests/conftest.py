@@ -39,7 +39,7 @@ if os.environ.get("MEDSCORE_SHAPES") == "1":
     # Before the hook: the innermost loops, whose annotations have no shapes to check, and the GPU
     # kernels, whose compiler reads their own source.
     importlib.import_module("medscore.operators.linalg")
-    importlib.import_module("medscore.operators.ct.backends.storage")
+    importlib.import_module("medscore.operators.ct.backends.matrix")
     if find_spec("triton"):
         importlib.import_module("medscore.operators.ct.backends.triton_kernels")
     install_import_hook("medscore", "beartype.beartype").__enter__()
