@@ -17,7 +17,8 @@ from medscore.cli import environment
 
 OPTIONAL = (
     "diffusers", "sigpy", "ismrmrd", "torchkbnufft", "spekpy", "xraydb", "triton",
-    "astra-toolbox", "nilearn", "ray", "SimpleITK", "python-gdcm", "pylibjpeg", "pyjpegls",
+    "astra-toolbox", "svmbir", "nilearn", "ray", "SimpleITK", "python-gdcm", "pylibjpeg",
+    "pyjpegls",
 )  # fmt: skip
 """Packages that extras or file formats need."""
 
