@@ -5,8 +5,8 @@
     python benchmarks/native_ct.py --prior ct.safetensors
     python benchmarks/native_ct.py --check --page FILE
 
-Quality: the comparisons native-ct-128, native-ct-256 and native-ct-512 of the COVID-19-NY-SBU validation patients
-(TCIA, CC BY 4.0). The weights of FISTA-TV are tuned on the reported slices
+Quality: the comparisons native-ct-128, native-ct-256 and native-ct-512 of the COVID-19-NY-SBU
+validation patients (TCIA, CC BY 4.0). The weights of FISTA-TV are tuned on the reported slices
 (``python benchmarks/tune_baselines.py configs/eval/native-ct-512.yaml``). Finished slices are kept
 in --runs, finished parts in --json, so an interrupted run continues. About four hours of CPU time.
 """
