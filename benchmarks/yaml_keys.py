@@ -26,7 +26,7 @@ from medscore.registry.parameters import documented
 from medscore.registry.presets import Preset, Settings
 from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
-from medscore.training.native import NativeRecipe
+from medscore.training.native_recipe import NativeRecipe
 from medscore.training.pictures import PictureRecipe
 from medscore.training.recipe import PriorRecipe
 from medscore.training.supervised import SupervisedRecipe

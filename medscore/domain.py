@@ -98,6 +98,11 @@ class ImageDomain(Strict):
         return False
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of images that the prior can be told, such as MR contrasts; empty for none."""
+        return ()
+
+    @property
     def spatial_dims(self) -> int:
         """The number of spatial dimensions: 2 for slices, 3 for volumes."""
         return 2

@@ -1,4 +1,4 @@
-r"""Random crops of CT slices at random pixel sizes, made by area means.
+r"""Random crops of CT or MR slices at random pixel sizes, made by area means.
 
 An image at ``f`` times the pixel size of its source, f >= 1, is the mean of the source over each
 new pixel's area: with w(i, j) the length of the overlap of the new pixel i and the source pixel j,
@@ -6,18 +6,22 @@ in units of the new pixel,
 
 .. math:: y(i, k) = \sum_{j, l} w(i, j)\, w(k, l)\, x(j, l).
 
-Images are never enlarged, because interpolated noise looks unlike measured noise.
+Images are never enlarged, because interpolated noise looks unlike measured noise. Complex images get
+their phase (:mod:`medscore.datasets.collections.phase`) at the matrix of the source, and their real
+and imaginary parts are averaged: a larger pixel loses signal where the phase changes within it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from medscore.datasets.collections.phase import random_phase, with_phase
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,24 @@ class NativeSlice:
     """A slice at its own matrix and pixel size.
 
     Attributes:
-        image: (H, W) float16 in the range of the network.
+        image: (H, W) float16 in the range of the network; complex images (2, H, W) float32.
         pixel_mm: pixel size in mm.
+        label: number of its class from 1, such as an MR contrast; 0 for no known class.
     """
 
     image: Tensor
     pixel_mm: float
+    label: int = 0
+
+    def complex(self, generator: torch.Generator) -> NativeSlice:
+        """The same slice with a random phase, as real and imaginary part.
+
+        Args:
+            generator: source of the random numbers.
+        """
+        magnitude = self.image.float()
+        phase = random_phase(magnitude, self.pixel_mm, generator)
+        return replace(self, image=with_phase(magnitude, phase))
 
 
 class CropDraws(NamedTuple):
@@ -44,6 +60,9 @@ class CropDraws(NamedTuple):
         columns: position of the candidates from left to right, (candidates,).
         mirror: mirrors the slice left to right below 1/2.
         turn: number of quarter turns, divided by 4.
+        gain: chooses the factor on the values.
+        unlabelled: hides the class below the rate of the dropout.
+        phase: seed of the phase.
     """
 
     source: float
@@ -53,6 +72,9 @@ class CropDraws(NamedTuple):
     columns: Tensor
     mirror: float
     turn: float
+    gain: float = 0.0
+    unlabelled: float = 1.0
+    phase: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +91,10 @@ class Crops:
         candidates: number of positions of which the crop with the largest standard deviation is
             taken, so that fewer crops are of air alone.
         quarter_turns: rotate slices by multiples of 90 degrees.
+        gain: smallest and largest factor on the values, log-uniform between them.
+        labels: whether the class of the slice is a context map too.
+        dropout: share of the crops whose class is hidden.
+        phase: whether crops are complex, with random phase; as real and imaginary part.
     """
 
     groups: Sequence[Sequence[NativeSlice]]
@@ -79,6 +105,10 @@ class Crops:
     pixel_mm: float = 3.0
     candidates: int = 2
     quarter_turns: bool = True
+    gain: tuple[float, float] = (1.0, 1.0)
+    labels: bool = False
+    dropout: float = 0.0
+    phase: bool = False
 
     def batch(self, count: int, generator: torch.Generator, part: slice) -> Tensor:
         """Draw a part of a batch.
@@ -91,11 +121,29 @@ class Crops:
         Returns:
             (part, 4, side, side) float32: the image, the logarithm of the pixel size in mm, and the
             coordinates of each pixel (right, down) relative to the centre of the slice, in units of
-            ``unit_mm``.
+            ``unit_mm``. A complex image has two channels, and with ``labels`` the last map is the
+            number of the class.
         """
         side = self.sizes[int(torch.randint(len(self.sizes), (), generator=generator))]
         u = torch.rand(count, 5 + 2 * self.candidates, generator=generator)
-        return torch.stack([self._crop(_draws(row), side) for row in u[part]])
+        more = self._more(count, generator)
+        return torch.stack([
+            self._crop(_draws(row)._replace(**further), side)
+            for row, further in zip(u[part], more[part], strict=True)
+        ])  # fmt: skip
+
+    def _more(self, count: int, generator: torch.Generator) -> list[dict[str, Any]]:
+        """The draws for gain, class and phase, of those that are used."""
+        found: list[dict[str, Any]] = [{} for _ in range(count)]
+        for name, used in (("gain", self.gain != (1, 1)), ("unlabelled", self.labels)):
+            if used:
+                for one, value in zip(found, torch.rand(count, generator=generator), strict=True):
+                    one[name] = float(value)
+        if self.phase:
+            seeds = torch.randint(2**62, (count,), generator=generator).tolist()
+            for one, seed in zip(found, seeds, strict=True):
+                one["phase"] = seed
+        return found
 
     def _crop(self, u: CropDraws, side: int) -> Tensor:
         bounds = torch.tensor(self.weights, dtype=torch.float64).cumsum(0)
@@ -105,15 +153,34 @@ class Crops:
         image = chosen.image.flip(1) if u.mirror < 0.5 else chosen.image
         if self.quarter_turns:
             image = torch.rot90(image, int(4 * u.turn))
-        chosen = NativeSlice(image, chosen.pixel_mm)
+        chosen = replace(chosen, image=image)
         most = max(1.0, self.pixel_mm / chosen.pixel_mm)
         share = max(0.0, (u.pixel - self.native) / (1 - self.native))
         factor = most**share
         crops = [
-            scaled_crop(chosen, factor, side, (row, column), self.unit_mm)
-            for row, column in zip(u.rows.tolist(), u.columns.tolist(), strict=True)
+            (scaled_crop(chosen, factor, side, where, self.unit_mm), where)
+            for where in zip(u.rows.tolist(), u.columns.tolist(), strict=True)
         ]
-        return max(crops, key=lambda made: float(made[0].std()))
+        made, where = max(crops, key=lambda pair: float(pair[0][0].std()))
+        if self.phase:
+            chosen = chosen.complex(torch.Generator().manual_seed(u.phase))
+            made = scaled_crop(chosen, factor, side, where, self.unit_mm)
+        low, high = self.gain
+        if low != high:
+            made[: 1 + self.phase] *= low * (high / low) ** u.gain
+        if not self.labels:
+            return made
+        return labelled(made, 0 if u.unlabelled < self.dropout else chosen.label)
+
+
+def labelled(crop: Tensor, label: int) -> Tensor:
+    """A crop with the number of its class as the last map.
+
+    Args:
+        crop: image and maps (channel, H, W).
+        label: number of the class; 0 for no known class.
+    """
+    return torch.cat([crop, torch.full_like(crop[:1], label)])
 
 
 def scaled_crop(
@@ -132,10 +199,10 @@ def scaled_crop(
         unit_mm: distance from the centre of the slice, in mm, that has the coordinate 1.
 
     Returns:
-        (4, side, side) float32, see :meth:`Crops.batch`.
+        (4, side, side) float32, see :meth:`Crops.batch`; (5, side, side) for complex images.
     """
     windows, places = [], []
-    for length, share in zip(source.image.shape, where, strict=True):
+    for length, share in zip(source.image.shape[-2:], where, strict=True):
         start = share * (length - side * factor)
         if factor == 1:
             start = float(round(start))  # the pixels of the source, without any averaging
@@ -143,11 +210,11 @@ def scaled_crop(
         centres = start + factor * (torch.arange(side) + 0.5) - length / 2
         places.append(centres * source.pixel_mm / unit_mm)
     (first, down), (second, across) = windows
-    inner = source.image[first, second].float()
+    inner = source.image[..., first, second].float()
     image = down @ inner @ across.T
-    log_pixel = torch.full_like(image, math.log(factor * source.pixel_mm))
     y, x = torch.meshgrid(*places, indexing="ij")
-    return torch.stack([image, log_pixel, x, y])
+    log_pixel = torch.full_like(x, math.log(factor * source.pixel_mm))
+    return torch.cat([image.reshape(-1, side, side), torch.stack([log_pixel, x, y])])
 
 
 def area_means(length: int, start: float, factor: float, count: int) -> tuple[slice, Tensor]:

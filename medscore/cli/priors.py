@@ -83,6 +83,7 @@ def info(name: _Name) -> None:
         "matrix": contract.matrix,
         "receptive_field": contract.receptive_field,
         "uses_position": contract.uses_position,
+        "classes": contract.classes,
     }
     if entry is not None:
         content["manifest"] = entry.model_dump(mode="json", exclude_none=True)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from medscore.io.budget import memory_budget
-from medscore.nets.context import InContext, context_maps
+from medscore.nets.context import MAPS, InContext, context_maps
 from medscore.nets.output import output_of
 from medscore.nets.spec import NetworkSpec
 from medscore.nets.tiles import Tiled
@@ -42,7 +42,7 @@ class AnySize(nn.Module):
 
 
 def network_on_grid(
-    network: nn.Module, spec: NetworkSpec, shape: tuple[int, int], pixel_mm: float
+    network: nn.Module, spec: NetworkSpec, shape: tuple[int, int], pixel_mm: float, label: int = 0
 ) -> nn.Module:
     """A network for images on a grid: padded to its stride, and given the pixel size if needed.
 
@@ -54,6 +54,7 @@ def network_on_grid(
         spec: its specification.
         shape: rows and columns of the images.
         pixel_mm: their pixel size in mm.
+        label: number of their class, of a network with classes; 0 for no known class.
     """
     network, multiple = without_grid(network), spec.stride
     rows, columns = (-(-n // multiple) * multiple for n in shape)
@@ -61,8 +62,25 @@ def network_on_grid(
         network = Tiled(network, spec, memory_budget())
     if spec.context:
         device = next(network.parameters()).device
-        network = InContext(network, context_maps((rows, columns), pixel_mm).to(device))
+        kind = label if spec.maps > MAPS else None
+        network = InContext(network, context_maps((rows, columns), pixel_mm, kind).to(device))
     return network if (rows, columns) == shape else AnySize(network, multiple)
+
+
+def of_class(network: nn.Module, label: int) -> nn.Module:
+    """A network that was placed on a grid, for another class of images on the same grid.
+
+    Args:
+        network: a network with classes, placed or not.
+        label: number of the class; 0 for no known class.
+    """
+    if isinstance(network, AnySize):
+        return AnySize(of_class(network.network, label), network.multiple)
+    if isinstance(network, InContext):
+        maps = network.maps.clone()
+        maps[:, MAPS] = label
+        return InContext(network.network, maps)
+    return network
 
 
 def without_grid(network: nn.Module) -> nn.Module:

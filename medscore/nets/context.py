@@ -2,7 +2,8 @@ r"""Context maps of images: the pixel size and the position, which some networks
 
 The maps lie behind the image's channels: the logarithm of the pixel size in mm, which is the same
 everywhere, and the coordinates of each pixel, to the right and down from the centre of the field of
-view, in units of :data:`POSITION_MM` (position as in PaDIS, Hu et al. 2024).
+view, in units of :data:`POSITION_MM` (position as in PaDIS, Hu et al. 2024). For a network of several
+classes of images there is a last map, the number of the class, which is 0 where none is known.
 """
 
 from __future__ import annotations
@@ -16,19 +17,24 @@ POSITION_MM = 250.0
 """Distance from the centre of the field of view, in mm, that has the coordinate 1."""
 
 MAPS = 3
-"""Number of context maps: log pixel size and two coordinates."""
+"""Number of context maps without that of the class: log pixel size and two coordinates."""
 
 
-def context_maps(shape: tuple[int, int], pixel_mm: float) -> Tensor:
-    """The context maps of whole images, (1, 3, H, W).
+def context_maps(
+    shape: tuple[int, int], pixel_mm: float, label: int | None = None
+) -> Tensor:
+    """The context maps of whole images, (1, 3 or 4, H, W).
 
     Args:
         shape: rows and columns.
         pixel_mm: pixel size in mm.
+        label: number of the class of the images from 1, or 0 for no known class; None for a network
+            without classes, which has no map for them.
     """
     y, x = ((torch.arange(n) + 0.5 - n / 2) * (pixel_mm / POSITION_MM) for n in shape)
     down, right = torch.meshgrid(y, x, indexing="ij")
-    return torch.stack([torch.full(shape, math.log(pixel_mm)), right, down])[None]
+    kind = [] if label is None else [torch.full(shape, float(label))]
+    return torch.stack([torch.full(shape, math.log(pixel_mm)), right, down, *kind])[None]
 
 
 class InContext(nn.Module):
@@ -36,7 +42,7 @@ class InContext(nn.Module):
 
     Args:
         network: the network F(u, c), whose images u carry context maps behind their channels.
-        maps: context maps of all images or of each, (1 or batch, 3, H, W).
+        maps: context maps of all images or of each, (1 or batch, 3 or 4, H, W).
     """
 
     def __init__(self, network: nn.Module, maps: Tensor) -> None:

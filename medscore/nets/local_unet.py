@@ -7,7 +7,9 @@ As in :mod:`medscore.nets.unet`, blocks of ``fold`` x ``fold`` pixels become cha
 
 Behind the image's channels come context maps (:mod:`medscore.nets.context`): the logarithm of the
 pixel size, which modulates all features as the noise level does, and the position in the field of
-view, which is an input of the first layer if the network uses it.
+view, which is an input of the first layer if the network uses it. A network of several classes of
+images has a further map, the number of the class, or 0 for images of no known class. The class has
+an embedding, which is added to that of the noise level (Dhariwal and Nichol 2021, 3).
 """
 
 from __future__ import annotations
@@ -21,8 +23,13 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medscore.io.specs import Name
+from medscore.nets.context import MAPS
 from medscore.nets.embedding import PositionalEmbedding
 from medscore.nets.spec import Few, NetworkSpec, Positive, check_multiple
+
+NONE = "none"
+"""Stands for images of no known class; no class has this name."""
 
 LIVE, SAVED = 5, 7
 """Copies of a level's features that exist at once, and that a block keeps for a gradient."""
@@ -38,6 +45,8 @@ class LocalUNetSpec(NetworkSpec):
         fold: side of the blocks of pixels that become channels.
         position: use the position in the field of view.
         image_channels: channels of the images.
+        classes: names of the classes of images that the network can be told, such as the contrasts
+            T1 and T2.
     """
 
     kind: Literal["local-unet"] = "local-unet"
@@ -46,6 +55,7 @@ class LocalUNetSpec(NetworkSpec):
     fold: Few = 2
     position: bool = False
     image_channels: Positive = 1
+    classes: tuple[Name, ...] = Field((), max_length=256)
 
     @model_validator(mode="after")
     def _one_number_of_blocks_per_level(self) -> LocalUNetSpec:
@@ -53,9 +63,19 @@ class LocalUNetSpec(NetworkSpec):
             raise ValueError(f"blocks {self.blocks} must have {len(self.channels)} entries")
         return self
 
+    @model_validator(mode="after")
+    def _classes_differ(self) -> LocalUNetSpec:
+        if len({NONE, *self.classes}) <= len(self.classes):
+            raise ValueError(f"classes {self.classes} must differ from each other and from {NONE}")
+        return self
+
     @property
     def context(self) -> bool:
         return True
+
+    @property
+    def maps(self) -> int:
+        return MAPS + bool(self.classes)
 
     @property
     def uses_position(self) -> bool:
@@ -125,6 +145,7 @@ class LocalUNet(nn.Module):
         super().__init__()
         self.spec = spec
         self.images, self.position = spec.image_channels, spec.position
+        self.kinds = [1] if spec.classes else []
         folded, features = spec.fold**2, 4 * spec.channels[0]
         self.noise, self.pixel = PositionalEmbedding(features), PositionalEmbedding(features)
         self.embed = nn.Sequential(
@@ -150,19 +171,28 @@ class LocalUNet(nn.Module):
         self.last = nn.Conv2d(spec.channels[0], self.images * folded, 3, padding=1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(cast(Tensor, self.last.bias))
+        self.classes = nn.Embedding(len(spec.classes) + 1, features) if spec.classes else None
+        if self.classes is not None:
+            nn.init.zeros_(self.classes.weight)
 
     def forward(self, x: Tensor, log_s: Tensor) -> Tensor:
         """The output of the network, (batch, channel, H, W).
 
         Args:
-            x: noisy images, log pixel size in mm and position, (batch, channel + 3, H, W); the log
-                pixel size is constant in each image.
+            x: noisy images, log pixel size in mm, position and, with classes, the number of the
+                class, (batch, channel + 3 or 4, H, W); the log pixel size and the class are
+                constant in each image.
             log_s: logarithm of the noise-to-signal ratio of each image, (batch,).
         """
-        image, pixel, position = x.split([self.images, 1, 2], dim=1)
+        image, pixel, position, *kind = x.split([self.images, 1, 2, *self.kinds], dim=1)
         # about 1000 steps each over the ranges of noise levels and of pixel sizes
         both = self.noise(100 * log_s + 500), self.pixel(400 * pixel[:, 0, 0, 0] + 500)
-        condition = self.embed(torch.cat(both, dim=1).to(self.first.weight.dtype))
+        given = torch.cat(both, dim=1).to(self.first.weight.dtype)
+        if self.classes is None:
+            condition = self.embed(given)
+        else:
+            number = kind[0][:, 0, 0, 0].round().long()
+            condition = self.embed[-1](self.embed[:-1](given) + self.classes(number))
         h = torch.cat([image, position], dim=1) if self.position else image
         h = self.first(self.unfold(h))
         skips = list[Tensor]()

@@ -28,6 +28,11 @@ class NetworkSpec(Strict):
         return False
 
     @property
+    def maps(self) -> int:
+        """Number of context maps behind the channels of the images."""
+        return 0
+
+    @property
     def uses_position(self) -> bool:
         """Whether the output depends on the position in the field of view."""
         return False

@@ -25,10 +25,12 @@ class Prior(ABC):
     Attributes:
         sde: the forward diffusion.
         domain: the image domain; needed to reconstruct measurements, but not to sample.
+        evaluations_of_a_call: network evaluations of a call of ``denoise``, if more than one.
     """
 
     sde: SDE
     domain: ImageDomain | None = None
+    evaluations_of_a_call: int = 1
 
     @abstractmethod
     def denoise(self, x: State, t: Times) -> State:

@@ -238,6 +238,11 @@ class DataContract(ImageDomain):
             raise ValueError(
                 "size may be null for CT and MR images, and a network with a receptive field"
             )
+        its = getattr(self.network, "image_channels", self.channels)
+        if its != self.channels:
+            raise ValueError(
+                f"{self.quantity} images have {self.channels} channels, the network has {its}"
+            )
         return self
 
     @property
@@ -247,6 +252,11 @@ class DataContract(ImageDomain):
     @property
     def uses_position(self) -> bool:
         return self.network.uses_position
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        names: tuple[str, ...] = getattr(self.network, "classes", ())
+        return names
 
     @property
     def spatial_dims(self) -> int:

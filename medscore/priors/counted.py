@@ -44,7 +44,7 @@ class Counted(Prior):
 
     def denoise(self, x: State, t: Times) -> State:
         self.items = self.items or len(x)
-        self.evaluations += len(x)
+        self.evaluations += len(x) * self.inner.evaluations_of_a_call
         self.tell(self.nfe)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             found = self.inner.denoise(x, t)

@@ -11,7 +11,8 @@ from torch import nn
 
 from medscore.domain import ImageDomain, check_pixel
 from medscore.errors import MedscoreError
-from medscore.nets.any_size import network_on_grid, without_grid
+from medscore.nets.any_size import network_on_grid, of_class, without_grid
+from medscore.nets.local_unet import NONE
 from medscore.nets.output import output_of
 from medscore.nets.spec import NetworkSpec
 from medscore.numeric import is_number, is_whole
@@ -69,6 +70,8 @@ class NetworkPrior(Prior, nn.Module):
         """SHA-256 hash of the weights in that file."""
         self.shape: tuple[int, int] | None = None
         """Rows and columns of the grid that the prior was placed on; None if it takes others."""
+        self.label = 0
+        """Number of the class of the images, from 1; 0 for no known class."""
 
     @property
     def contract(self) -> DataContract | None:
@@ -93,7 +96,36 @@ class NetworkPrior(Prior, nn.Module):
             network, self.sde, self.domain, preconditioning=self.preconditioning,
             condition=self.condition, data_mean=self.data_mean,
         )  # fmt: skip
-        made.file, made.sha256 = self.file, self.sha256
+        made.file, made.sha256, made.label = self.file, self.sha256, self.label
+        return made
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes of images that the network can be told; empty if there are none."""
+        names: tuple[str, ...] = getattr(self._spec, "classes", ())
+        return names
+
+    def of_class(self, name: str | None) -> NetworkPrior:
+        """The prior of the images of one class, such as an MR contrast.
+
+        Args:
+            name: name of the class; None or ``none`` for images of no known class, which is what a
+                prior is used for unless it is told a class.
+
+        Raises:
+            MedscoreError: the prior knows no such class.
+        """
+        known = (NONE, *self.classes)
+        chosen = NONE if name is None else name
+        if chosen not in known:
+            which = self.domain.name if self.domain else type(without_grid(self.network)).__name__
+            raise MedscoreError(
+                f"the prior {which} knows no class {name!r:.80}",
+                hint=f"use one of: {', '.join(known)}" if self.classes else "leave it out",
+            )
+        label = known.index(chosen)
+        made = self.around(of_class(self.network, label))
+        made.shape, made.label = self.shape, label
         return made
 
     def on_grid(
@@ -126,7 +158,7 @@ class NetworkPrior(Prior, nn.Module):
             check_pixel(pixel_mm, None if allow_mismatch else self.domain)
         elif self._takes(shape, spec):
             return self
-        placed = self.around(network_on_grid(self.network, spec, shape, pixel_mm))
+        placed = self.around(network_on_grid(self.network, spec, shape, pixel_mm, self.label))
         if spec.context:
             placed.shape = shape
         return placed

@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 from torch.nn import functional
 
@@ -133,8 +134,8 @@ def identity_of(recipe: TrainingRecipe, images: Iterable[Tensor]) -> dict[str, s
     digest = hashlib.sha256()
     for image in images:
         digest.update(image.contiguous().numpy().data)
-    new = {"folder"} | {name for name in ("split", "unusable") if _is_default(recipe, name)}
-    settings = recipe.model_dump_json(exclude={"plan", "name", "licence", *new})
+    left_out = {"plan": True, "name": True, "licence": True, "folder": True}
+    settings = recipe.model_dump_json(exclude={**left_out, **_later(recipe)})
     return {
         "recipe": hashlib.sha256(settings.encode()).hexdigest()[:12],
         "seed": str(recipe.plan.seed),
@@ -143,9 +144,32 @@ def identity_of(recipe: TrainingRecipe, images: Iterable[Tensor]) -> dict[str, s
     }
 
 
-def _is_default(recipe: TrainingRecipe, name: str) -> bool:
-    field = type(recipe).model_fields.get(name)
-    return field is None or getattr(recipe, name) == field.default
+LATER = (
+    "split", "unusable", "pixel_mm", "class_dropout", "sources.contrast", "crops.gain",
+    "network.classes",
+)  # fmt: skip
+"""Keys that were added later; at their defaults they are no part of the identity, so that earlier
+training states stay valid."""
+
+
+def _later(spec: BaseModel, place: str = "") -> dict[str | int, Any]:
+    """The keys of ``LATER`` that have their defaults, as pydantic's ``exclude``."""
+    found: dict[str | int, Any] = {}
+    for name, field in type(spec).model_fields.items():
+        value = getattr(spec, name)
+        if place + name in LATER and value == field.default:
+            found[name] = True
+        elif inner := _later_in(value, f"{place}{name}."):
+            found[name] = inner
+    return found
+
+
+def _later_in(value: object, place: str) -> dict[str | int, Any]:
+    """The same of a specification, or of each of several."""
+    if isinstance(value, BaseModel):
+        return _later(value, place)
+    parts = enumerate(value) if isinstance(value, tuple) else ()
+    return {i: inner for i, part in parts if (inner := _later_in(part, place))}
 
 
 def provenance_of(

@@ -1,102 +1,32 @@
-"""Training a CT prior for any matrix size and pixel size, on crops of slices at their own matrix.
+"""Training a prior for any matrix size and pixel size, on crops of slices at their own matrix.
 
 Each batch carries, behind the images, the context maps that the network is conditioned on
-(:mod:`medscore.nets.context`): log pixel size and position.
+(:mod:`medscore.nets.context`): log pixel size, position, and the contrast if it has classes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field, model_validator
+import torch
 from torch import Tensor
 
 from medscore.datasets.collections.crops import Crops, NativeSlice
-from medscore.datasets.collections.native_slices import load_native_slices
+from medscore.datasets.collections.native_slices import NativeSlices, Reading, load_native_slices
 from medscore.errors import MedscoreError
-from medscore.io.specs import Side, Strict
 from medscore.nets.context import POSITION_MM, InContext
-from medscore.nets.local_unet import LocalUNetSpec
-from medscore.priors.contract import DataContract, SDESpec
+from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
 from medscore.training.data import TrainingData, identity_of, provenance_of
 from medscore.training.loop import Objective
-from medscore.training.objective_specs import EDMObjective, ObjectiveSpec
+from medscore.training.native_recipe import NativeRecipe, SourceSpec
 from medscore.training.prior import prior_run
-from medscore.training.recipe import TrainingRecipe, read_recipe
+from medscore.training.recipe import read_recipe
 from medscore.training.run import TrainingRun
 from medscore.training.sized_validation import validation_of
-
-
-class SourceSpec(Strict):
-    """A group of training files and its share of the crops.
-
-    Attributes:
-        files: patterns of the files, relative to the data folder.
-        weight: share of the crops, relative to the other groups.
-    """
-
-    files: tuple[str, ...] = Field(min_length=1)
-    weight: float = Field(default=1.0, gt=0)
-
-
-class CropSpec(Strict):
-    """The crops that the network is trained on.
-
-    Attributes:
-        sizes: sides of the crops in pixels; each batch has one of them.
-        native: share of the crops that keep the pixel size of their source.
-        pixel_mm: smallest and largest pixel size of the prior in mm; images are reduced up to the
-            largest.
-        quarter_turns: rotate slices by multiples of 90 degrees.
-    """
-
-    sizes: tuple[Side, ...] = Field(min_length=1)
-    native: float = Field(default=0.4, ge=0, lt=1)
-    pixel_mm: tuple[float, float] = (0.4, 3.0)
-    quarter_turns: bool = True
-
-
-class NativeRecipe(TrainingRecipe):
-    """The recipe of a CT prior for any matrix size.
-
-    Attributes:
-        modality: modality of the images, ``CT``.
-        quantity: quantity of the pixel values, ``HU``.
-        low: image value that is 0 in the network's range.
-        high: image value that is 1 in the network's range.
-        sources: groups of training files.
-        validation: patterns of the validation files, of other patients.
-        validation_sizes: matrix sizes to which the validation slices are reduced.
-        crops: the crops.
-        sde: the forward diffusion.
-        network: parameters of the network, which must be fully convolutional.
-        objective: the loss.
-    """
-
-    modality: Literal["CT"]
-    quantity: Literal["HU"]
-    low: float
-    high: float
-    sources: tuple[SourceSpec, ...] = Field(min_length=1)
-    validation: tuple[str, ...] = ()
-    validation_sizes: tuple[Side, ...] = (128, 256, 512)
-    crops: CropSpec
-    sde: SDESpec
-    network: LocalUNetSpec
-    objective: ObjectiveSpec = EDMObjective()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> NativeRecipe:
-        if not self.low < self.high:
-            raise ValueError(f"low {self.low} must be below high {self.high}")
-        for size in (*self.crops.sizes, *self.validation_sizes):
-            self.network.check_size(size)
-        return self
 
 
 @dataclass(frozen=True)
@@ -150,8 +80,8 @@ def prepare_native(
     if patterns:
         only = SourceSpec(files=tuple(patterns))
         recipe = recipe.model_copy(update={"sources": (only,), "validation": ()})
-    limits = recipe.low, recipe.high
-    groups = [load_native_slices(s.files, root, limits) for s in recipe.sources]
+    groups = [load_native_slices(s.files, root, _reading(recipe, s)) for s in recipe.sources]
+    _check_classes(recipe, groups, path, every=not patterns)
     patients = {patient for group in groups for patient in group.patients}
     crops = Crops(
         [group.slices for group in groups],
@@ -161,23 +91,29 @@ def prepare_native(
         native=recipe.crops.native,
         pixel_mm=recipe.crops.pixel_mm[1],
         quarter_turns=recipe.crops.quarter_turns,
+        gain=recipe.crops.gain,
+        labels=bool(recipe.network.classes),
+        dropout=recipe.class_dropout,
+        phase=recipe.quantity == "complex",
     )
     every = [s for group in groups for s in group.slices]
-    validation = load_native_slices(recipe.validation, root, limits) if recipe.validation else None
+    validation = None
+    if recipe.validation:
+        validation = load_native_slices(recipe.validation, root, _reading(recipe))
     if validation and (both := sorted(patients & set(validation.patients))):
         raise MedscoreError(
             f"patient {both[0]} is in sources and in validation",
             where=path,
             hint="split the data by patient",
         )
-    mean, std = _statistics(every)
+    mean, std = _statistics(every, recipe.channels)
     files = [pattern for source in recipe.sources for pattern in source.files]
     provenance = provenance_of(recipe, path, files, patients=len(patients), images=len(every))
     data = TrainingData(
         batch=lambda generator, part: crops.batch(recipe.plan.batch, generator, part),
         validation=None,
         provenance=provenance,
-        identity=identity_of(recipe, (s.image for s in every)),
+        identity=identity_of(recipe, _identifying(every, recipe)),
     )
     contract = DataContract(
         name=recipe.name,
@@ -193,19 +129,72 @@ def prepare_native(
         network=recipe.network,
         provenance=provenance,
     )
-    objective = PlacedLoss(recipe.objective.build(std))
+    objective = PlacedLoss(recipe.objective.build(std), recipe.channels)
     run = prior_run(
         path, recipe.plan, objective, data, contract,
         lambda: f"{len(every)} slices of {len(patients)} patients",
     )  # fmt: skip
     if validation is None:
         return run
-    sized = validation_of(validation.slices, recipe.validation_sizes, objective)
+    sized = validation_of(
+        validation.slices, recipe.validation_sizes, objective,
+        labels=crops.labels, phase=crops.phase,
+    )  # fmt: skip
     return replace(run, validator=sized)
 
 
-def _statistics(slices: list[NativeSlice]) -> tuple[float, float]:
-    """Mean and standard deviation over all pixels, each slice with the same weight."""
+def _reading(recipe: NativeRecipe, source: SourceSpec | None = None) -> Reading:
+    """What the values of the training files are, or of the validation files without a source."""
+    return Reading(
+        limits=(recipe.low, recipe.high),
+        quantity="HU" if recipe.quantity == "HU" else "magnitude",
+        classes=recipe.network.classes,
+        contrast=source.contrast if source else None,
+        pixel_mm=recipe.pixel_mm,
+    )
+
+
+def _check_classes(
+    recipe: NativeRecipe, groups: Sequence[NativeSlices], path: Path, *, every: bool
+) -> None:
+    """Refuse sources whose contrast nobody states, and with ``every`` classes without slices."""
+    if not recipe.network.classes:
+        return
+    found = set[int]()
+    for source, group in zip(recipe.sources, groups, strict=True):
+        labels = {one.label for one in group.slices}
+        if labels == {0} and source.contrast is None:
+            raise MedscoreError(
+                f"the contrast of {source.files[0]} is not known: its files state none of "
+                f"{', '.join(recipe.network.classes)}",
+                where=path,
+                hint="state `contrast` of that source in the recipe; `none` if it is not known",
+            )
+        found |= labels
+    missing = [c for i, c in enumerate(recipe.network.classes, 1) if i not in found]
+    if missing and every:
+        raise MedscoreError(
+            f"no slice has the contrast {missing[0]}",
+            where=path,
+            hint="leave it out of the network's `classes`, or add a source",
+        )
+
+
+def _identifying(slices: Sequence[NativeSlice], recipe: NativeRecipe) -> Iterator[Tensor]:
+    """The images, and for a network with classes their labels."""
+    yield from (one.image for one in slices)
+    if recipe.network.classes:
+        yield torch.tensor([one.label for one in slices])
+
+
+def _statistics(slices: Sequence[NativeSlice], channels: int) -> tuple[float, float]:
+    """Mean and standard deviation over all pixels, each slice with the same weight.
+
+    Complex images have the mean zero, since every phase is equally probable; their standard
+    deviation is that of the real part.
+    """
     first = sum(float(s.image.double().mean()) for s in slices) / len(slices)
     second = sum(float(s.image.double().square().mean()) for s in slices) / len(slices)
+    if channels == 2:
+        return 0.0, round(math.sqrt(second / 2), 4)
     return round(first, 4), round(math.sqrt(second - first**2), 4)

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medscore.datasets.collections.crops import NativeSlice, scaled_crop
+from medscore.datasets.collections.crops import NativeSlice, labelled, scaled_crop
 from medscore.errors import MedscoreError
 from medscore.nets.context import POSITION_MM
 from medscore.priors.network import NetworkPrior
 from medscore.training.loop import Loss
+
+PHASE_SEED = 70_000
+"""Seed of the phase of the first complex image."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,12 @@ class SizedValidation:
 
 
 def validation_of(
-    slices: Sequence[NativeSlice], sizes: Sequence[int], objective: Loss[NetworkPrior]
+    slices: Sequence[NativeSlice],
+    sizes: Sequence[int],
+    objective: Loss[NetworkPrior],
+    *,
+    labels: bool = False,
+    phase: bool = False,
 ) -> SizedValidation:
     """All validation slices at each matrix size that is not above their own.
 
@@ -68,18 +76,25 @@ def validation_of(
         slices: the validation slices.
         sizes: the matrix sizes.
         objective: the loss of each sample.
+        labels: whether the network is told the class of each slice.
+        phase: whether the images are complex; slice i has the same random phase at all sizes.
 
     Raises:
         MedscoreError: no slice is large enough for any size.
     """
+    if phase:
+        seeds = (torch.Generator().manual_seed(PHASE_SEED + i) for i in range(len(slices)))
+        slices = [one.complex(seed) for one, seed in zip(slices, seeds, strict=True)]
     batches = {}
     for size in sizes:
-        fitting = [s for s in slices if min(s.image.shape) >= size]
+        fitting = [s for s in slices if min(s.image.shape[-2:]) >= size]
         if not fitting:
             continue
         made = [
-            scaled_crop(s, s.image.shape[0] / size, size, (0.5, 0.5), POSITION_MM) for s in fitting
+            scaled_crop(s, s.image.shape[-2] / size, size, (0.5, 0.5), POSITION_MM) for s in fitting
         ]
+        if labels:
+            made = [labelled(crop, s.label) for crop, s in zip(made, fitting, strict=True)]
         batches[size] = torch.stack(made).half()
     if not batches:
         raise MedscoreError(

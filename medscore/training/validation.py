@@ -84,10 +84,10 @@ def draw_samples(prior: NetworkPrior, shape: tuple[int, ...], path: Path, count:
 
     Args:
         prior: prior to sample from.
-        shape: shape of an image, (channel, H, W); of two channels the first is shown.
+        shape: shape of an image, (channel, H, W); of two channels the magnitude is shown.
         path: file to write.
         count: number of samples.
     """
     x = sample(prior, shape, count=count)
     with atomic_path(path) as partial:
-        contact_sheet(x if shape[0] == 3 else x[:, :1]).save(partial, format="png")
+        contact_sheet(x.norm(dim=1, keepdim=True) if shape[0] == 2 else x).save(partial, format="png")

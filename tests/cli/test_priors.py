@@ -20,7 +20,7 @@ from medscore.priors.catalogue import prior_folder, shipped_priors
 from medscore.priors.checkpoint import read_checkpoint, verify
 from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
-from medscore.training.native import NativeRecipe
+from medscore.training.native_recipe import NativeRecipe
 from medscore.training.pictures import PictureRecipe
 from medscore.training.recipe import PriorRecipe
 

@@ -195,7 +195,7 @@ def test_recipes_of_one_size_refuse_a_network_that_needs_the_pixel_size(data: Pa
 
 def test_the_shipped_recipe_is_valid() -> None:
     from medscore.io.configs import config_path
-    from medscore.training.native import NativeRecipe
+    from medscore.training.native_recipe import NativeRecipe
     from medscore.training.recipe import read_recipe
 
     recipe = read_recipe(config_path("ct", "train"), NativeRecipe)
