@@ -6,9 +6,10 @@ in units of the new pixel,
 
 .. math:: y(i, k) = \sum_{j, l} w(i, j)\, w(k, l)\, x(j, l).
 
-Images are never enlarged, because interpolated noise looks unlike measured noise. Complex images get
-their phase (:mod:`medscore.datasets.collections.phase`) at the matrix of the source, and their real
-and imaginary parts are averaged: a larger pixel loses signal where the phase changes within it.
+Images are never enlarged, because interpolated noise looks unlike measured noise. Complex images
+get their phase (:mod:`medscore.datasets.collections.phase`) at the matrix of the source, and their
+real and imaginary parts are averaged: a larger pixel loses signal where the phase changes within
+it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ The image of a magnitude m is :math:`x = m e^{i \varphi}`. The phase is the sum 
   wraps. It is the convolution of the tissue with the field of a dipole, of the Fourier transform
   :math:`1/3 - \sin^2\theta\, (k \cdot b)^2 / |k|^2` for objects that do not change through the
   plane, with b the direction of B0 in the plane and theta its angle to the plane's normal
-  (Salomir et al. 2003; Marques and Bowtell 2005). Waves above ``REACH_MM`` are damped, because real
+  (Salomir et al. 2003; Marques and Bowtell 2005). Long waves are damped, because real
   cavities end through the plane.
 
 What is dark counts as air, and so does everything outside of the slice. Noise is not part of this
@@ -43,8 +43,8 @@ CYCLES = 4.0
 DARK = (0.04, 0.15)
 """Smallest and largest threshold below which a pixel counts as air."""
 
-REACH_MM = 25.0
-"""Wavelengths far above this are damped in the susceptibility's field, in mm."""
+REACH_MM = 10.0
+"""Waves of more than 2 pi times this length are damped in the susceptibility's field, in mm."""
 
 BLUR_MM = (1.0, 4.0)
 """Smallest and largest width of the blur of the susceptibility's field, in mm."""
@@ -68,7 +68,7 @@ def random_phase(magnitude: Tensor, pixel_mm: float, generator: torch.Generator)
         pixel_mm: pixel size in mm.
         generator: source of all random numbers.
     """
-    rows, columns = shape = magnitude.shape[0], magnitude.shape[1]
+    shape = magnitude.shape[0], magnitude.shape[1]
     offset, down, across, smooth, length, unlike, cycles = torch.rand(
         7, generator=generator
     ).tolist()
@@ -79,7 +79,8 @@ def random_phase(magnitude: Tensor, pixel_mm: float, generator: torch.Generator)
     coils = coil_phase(shape, unlike, generator)
     peak = 2 * math.pi * CYCLES * cycles**3
     local = susceptibility_field(magnitude, pixel_mm, generator)
-    return 2 * math.pi * offset + ramp + SMOOTH * smooth * field + coils + peak * local
+    phase: Tensor = 2 * math.pi * offset + ramp + SMOOTH * smooth * field + coils + peak * local
+    return phase
 
 
 def smooth_field(
@@ -160,7 +161,7 @@ def susceptibility_field(magnitude: Tensor, pixel_mm: float, generator: torch.Ge
     band = torch.exp(-2 * (math.pi * width) ** 2 * square)
     band = band * (1 - torch.exp(-2 * (math.pi * REACH_MM) ** 2 * square))
     spectrum = torch.fft.rfft2(tissue, s=size) * dipole * band
-    field = torch.fft.irfft2(spectrum, s=size)[:rows, :columns]
+    field: Tensor = torch.fft.irfft2(spectrum, s=size)[:rows, :columns]
     return field / field.abs().max().clamp_min(1e-6)
 
 

@@ -2,8 +2,9 @@ r"""Context maps of images: the pixel size and the position, which some networks
 
 The maps lie behind the image's channels: the logarithm of the pixel size in mm, which is the same
 everywhere, and the coordinates of each pixel, to the right and down from the centre of the field of
-view, in units of :data:`POSITION_MM` (position as in PaDIS, Hu et al. 2024). For a network of several
-classes of images there is a last map, the number of the class, which is 0 where none is known.
+view, in units of :data:`POSITION_MM` (position as in PaDIS, Hu et al. 2024). For a network of
+several classes of images there is a last map, the number of the class, which is 0 where none is
+known.
 """
 
 from __future__ import annotations
@@ -20,9 +21,7 @@ MAPS = 3
 """Number of context maps without that of the class: log pixel size and two coordinates."""
 
 
-def context_maps(
-    shape: tuple[int, int], pixel_mm: float, label: int | None = None
-) -> Tensor:
+def context_maps(shape: tuple[int, int], pixel_mm: float, label: int | None = None) -> Tensor:
     """The context maps of whole images, (1, 3 or 4, H, W).
 
     Args:

@@ -168,8 +168,9 @@ def _later_in(value: object, place: str) -> dict[str | int, Any]:
     """The same of a specification, or of each of several."""
     if isinstance(value, BaseModel):
         return _later(value, place)
-    parts = enumerate(value) if isinstance(value, tuple) else ()
-    return {i: inner for i, part in parts if (inner := _later_in(part, place))}
+    parts: tuple[object, ...] = value if isinstance(value, tuple) else ()
+    inside = {i: _later_in(part, place) for i, part in enumerate(parts)}
+    return {i: inner for i, inner in inside.items() if inner}
 
 
 def provenance_of(

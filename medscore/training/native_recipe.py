@@ -68,7 +68,8 @@ class NativeRecipe(TrainingRecipe):
         sources: groups of training files.
         validation: patterns of the validation files, of other patients.
         validation_sizes: matrix sizes to which the validation slices are reduced.
-        pixel_mm: pixel size in mm of archives that do not state theirs; by default they are refused.
+        pixel_mm: pixel size in mm of archives that do not state theirs; by default such archives
+            are refused.
         class_dropout: share of the crops whose class is hidden from a network with ``classes``, so
             that it also learns images of no known class.
         crops: the crops.

@@ -90,4 +90,6 @@ def draw_samples(prior: NetworkPrior, shape: tuple[int, ...], path: Path, count:
     """
     x = sample(prior, shape, count=count)
     with atomic_path(path) as partial:
-        contact_sheet(x.norm(dim=1, keepdim=True) if shape[0] == 2 else x).save(partial, format="png")
+        contact_sheet(x.norm(dim=1, keepdim=True) if shape[0] == 2 else x).save(
+            partial, format="png"
+        )

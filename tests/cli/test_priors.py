@@ -14,7 +14,6 @@ from safetensors.numpy import load_file, save_file
 
 from medscore.io.specs import Strict, validated
 from medscore.io.yaml_files import read_yaml
-from medscore.nets.context import MAPS
 from medscore.priors import catalogue
 from medscore.priors.catalogue import prior_folder, shipped_priors
 from medscore.priors.checkpoint import read_checkpoint, verify
@@ -90,7 +89,7 @@ def test_every_recipe_reads_and_its_network_takes_its_size(path: Path) -> None:
     channels = getattr(recipe, "channels", 1)
     size = max(recipe.crops.sizes) if native else recipe.size
     with torch.device("meta"):
-        x = torch.zeros(1, channels + MAPS * recipe.network.context, size, size)
+        x = torch.zeros(1, channels + recipe.network.maps, size, size)
         network = recipe.network.build()
         assert network(x, torch.zeros(1)).shape == (1, channels, size, size)
     most = 24e6 if native else 32e6 if size == 256 else 16e6
@@ -108,6 +107,7 @@ def test_info_is_the_contract(done: Command, prior: Path) -> None:
     assert shown.pop("matrix") == "32 x 32"
     assert shown.pop("receptive_field") is None
     assert shown.pop("uses_position") is False
+    assert shown.pop("classes") == []
     assert shown == contract
 
 

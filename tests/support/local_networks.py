@@ -17,6 +17,12 @@ from medscore.priors.network import NetworkPrior
 SMALL = LocalUNetSpec(channels=(8, 8), blocks=(1, 1), fold=2)
 """Stride 4 and a receptive field of 60 pixels."""
 
+COMPLEX: dict[str, Any] = {
+    "modality": "MR", "quantity": "complex", "low": 0, "high": 1, "data_mean": 0.0,
+    "network": SMALL.model_copy(update={"image_channels": 2, "classes": ("T1", "T2")}),
+}  # fmt: skip
+"""Changes of the contract for complex images of two contrasts."""
+
 
 def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
     """The network with random weights where they are initialised with zeros."""
@@ -37,11 +43,15 @@ def local_unet(spec: LocalUNetSpec = SMALL, dtype: torch.dtype = torch.float64) 
 
 
 def images(
-    *shape: int, pixel_mm: float = 0.8, dtype: torch.dtype = torch.float64, seed: int = 0
+    *shape: int,
+    pixel_mm: float = 0.8,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    label: int | None = None,
 ) -> Tensor:
-    """Random images (batch, 1, H, W) with their context maps behind."""
+    """Random images (batch, channel, H, W) with their context maps behind."""
     x = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-    maps = context_maps((shape[-2], shape[-1]), pixel_mm).to(dtype)
+    maps = context_maps((shape[-2], shape[-1]), pixel_mm, label).to(dtype)
     return torch.cat([x, maps.expand(shape[0], -1, -1, -1)], dim=1)
 
 

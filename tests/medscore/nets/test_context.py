@@ -48,3 +48,9 @@ def test_each_image_can_have_its_own_maps_and_the_maps_are_not_saved() -> None:
     placed = InContext(network, x[:, 1:])
     torch.testing.assert_close(placed(x[:, :1], c), network(x, c))
     assert set(placed.state_dict()) == {f"network.{name}" for name in network.state_dict()}
+
+
+def test_the_number_of_the_class_is_the_last_map() -> None:
+    plain, none, second = (context_maps((2, 3), 1.5, label) for label in (None, 0, 2))
+    assert torch.equal(none, torch.cat([plain, torch.zeros(1, 1, 2, 3)], dim=1))
+    assert torch.equal(second, torch.cat([plain, torch.full((1, 1, 2, 3), 2.0)], dim=1))

@@ -111,3 +111,46 @@ def test_a_specification_returns_from_json_and_must_be_consistent() -> None:
     assert TypeAdapter(Network).validate_json(spec.model_dump_json()) == spec
     with pytest.raises(ValueError, match="must have 2 entries"):
         LocalUNetSpec(channels=(8, 12), blocks=(1,))
+
+
+CLASSED = SMALL.model_copy(update={"classes": ("T1", "T2")})
+
+
+def test_before_training_every_class_gives_what_a_network_without_classes_gives() -> None:
+    networks = []
+    for spec in (SMALL, CLASSED):
+        torch.manual_seed(3)
+        networks.append(spec.build().double().requires_grad_(False))
+        torch.nn.init.normal_(
+            networks[-1].last.weight, generator=torch.Generator().manual_seed(1)
+        )  # fmt: skip
+    expected = networks[0](images(2, 1, 8, 12), LEVELS)
+    assert float(expected.std()) > 0.01
+    for label in range(3):
+        assert torch.equal(networks[1](images(2, 1, 8, 12, label=label), LEVELS), expected)
+    names = set(networks[1].state_dict()) - set(networks[0].state_dict())
+    assert names == {"classes.weight"}
+
+
+def test_each_image_has_the_condition_of_its_own_class() -> None:
+    network = local_unet(CLASSED)
+    single = [network(images(1, 1, 8, 8, label=k), LEVELS[:1]) for k in range(3)]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert float((single[one] - single[other]).abs().max()) > 1e-3
+    mixed = torch.cat([images(1, 1, 8, 8, label=k) for k in (2, 0, 1)])
+    found = network(mixed, LEVELS[:1].expand(3))
+    torch.testing.assert_close(found, torch.cat([single[k] for k in (2, 0, 1)]))
+
+
+def test_only_the_embedding_of_the_class_learns_from_an_image() -> None:
+    network = local_unet(CLASSED).requires_grad_()
+    network(images(2, 1, 8, 8, label=1), LEVELS).square().mean().backward()
+    gradient = network.classes.weight.grad  # type: ignore[union-attr]
+    assert isinstance(gradient, Tensor)
+    assert [bool(row.any()) for row in gradient] == [False, True, False]
+
+
+@pytest.mark.parametrize("classes", [("T1", "T1"), ("none",), ("T 1",), ("",)])
+def test_classes_must_have_names_of_their_own(classes: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="classes"):
+        LocalUNetSpec(classes=classes)

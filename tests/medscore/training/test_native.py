@@ -30,6 +30,11 @@ RECIPE: dict[str, Any] = {
     },
 }  # fmt: skip
 
+FIRST_CROPS = [
+    [0.4897112, -0.5108256, 0.0108, 0.0036], [0.4546715, 0.4468112, -0.0009002, -3.8e-06],
+]  # fmt: skip
+"""Mean of the image and of each context map in the first two batches, as first released."""
+
 
 def archive(path: Path, shape: tuple[int, ...], patients: str, spacing: float) -> None:
     generator = np.random.default_rng(len(patients) + shape[1])
@@ -172,7 +177,7 @@ def test_other_patterns_replace_the_sources_and_the_validation(data: Path) -> No
         ({"crops": {"sizes": [9]}}, "size 9 must be a multiple of 2"),
         ({"validation_sizes": [64]}, "no validation slice has 64 x 64 pixels"),
         ({"sources": []}, "sources"),
-        ({"modality": "MR"}, "modality"),
+        ({"modality": "MR"}, "the quantity of MR images cannot be HU"),
         ({"network": {"kind": "unet"}}, "local-unet"),
     ],
 )
@@ -201,3 +206,26 @@ def test_the_shipped_recipe_is_valid() -> None:
     recipe = read_recipe(config_path("ct", "train"), NativeRecipe)
     assert recipe.network.receptive_field == 460
     assert recipe.crops.pixel_mm == (0.4, 3.0)
+
+
+def test_the_identity_of_ct_recipes_stays_that_of_earlier_versions(data: Path) -> None:
+    """Saved states stay valid when keys are added to the recipe: these hashes must not change."""
+    from medscore.io.configs import config_path
+    from medscore.training.data import identity_of
+    from medscore.training.native_recipe import NativeRecipe
+    from medscore.training.recipe import read_recipe
+
+    assert training.prepare(write(data), data).data.identity == {
+        "recipe": "9898558a1f95", "seed": "1", "batch": "2", "images": "9ece3e82828c",
+    }  # fmt: skip
+    shipped = read_recipe(config_path("ct", "train"), NativeRecipe)
+    assert identity_of(shipped, [])["recipe"] == "c57b173013a7"
+
+
+def test_the_crops_of_ct_recipes_stay_those_of_earlier_versions(data: Path) -> None:
+    """The draws of the first batches: class, gain and phase take no random numbers unasked."""
+    batch, generator = training.prepare(write(data), data).data.batch, torch.Generator()
+    generator.manual_seed(3)
+    found = [batch(generator, slice(0, 2)).double().mean(dim=(0, 2, 3)) for _ in range(2)]
+    expected = torch.tensor(FIRST_CROPS, dtype=torch.float64)
+    torch.testing.assert_close(torch.stack(found), expected, rtol=0, atol=1e-5)
