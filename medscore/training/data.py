@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from pydantic import BaseModel
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,6 +17,7 @@ from medscore.errors import MedscoreError
 from medscore.io.identity import without_folder
 from medscore.io.opening import file_sha256
 from medscore.priors.contract import Provenance
+from medscore.training.identity import identity_of
 from medscore.training.loop import Batches
 from medscore.training.recipe import ImageRecipe, TrainingRecipe
 from medscore.training.split import divided, known_patients
@@ -122,55 +121,6 @@ def data_statistics(images: Tensor) -> tuple[float, float]:
     mean = float(values.mean())
     std = float((values - mean).square().mean().sqrt())
     return round(mean, 4), round(std, 4)
-
-
-def identity_of(recipe: TrainingRecipe, images: Iterable[Tensor]) -> dict[str, str]:
-    """Entries that a saved state must share with a run, by name.
-
-    Args:
-        recipe: recipe of the run.
-        images: its training images, of one size or of several.
-    """
-    digest = hashlib.sha256()
-    for image in images:
-        digest.update(image.contiguous().numpy().data)
-    left_out = {"plan": True, "name": True, "licence": True, "folder": True}
-    settings = recipe.model_dump_json(exclude={**left_out, **_later(recipe)})
-    return {
-        "recipe": hashlib.sha256(settings.encode()).hexdigest()[:12],
-        "seed": str(recipe.plan.seed),
-        "batch": str(recipe.plan.batch),
-        "images": digest.hexdigest()[:12],
-    }
-
-
-LATER = (
-    "split", "unusable", "pixel_mm", "class_dropout", "sources.contrast", "crops.gain",
-    "network.classes",
-)  # fmt: skip
-"""Keys that were added later; at their defaults they are no part of the identity, so that earlier
-training states stay valid."""
-
-
-def _later(spec: BaseModel, place: str = "") -> dict[str | int, Any]:
-    """The keys of ``LATER`` that have their defaults, as pydantic's ``exclude``."""
-    found: dict[str | int, Any] = {}
-    for name, field in type(spec).model_fields.items():
-        value = getattr(spec, name)
-        if place + name in LATER and value == field.default:
-            found[name] = True
-        elif inner := _later_in(value, f"{place}{name}."):
-            found[name] = inner
-    return found
-
-
-def _later_in(value: object, place: str) -> dict[str | int, Any]:
-    """The same of a specification, or of each of several."""
-    if isinstance(value, BaseModel):
-        return _later(value, place)
-    parts: tuple[object, ...] = value if isinstance(value, tuple) else ()
-    inside = {i: _later_in(part, place) for i, part in enumerate(parts)}
-    return {i: inner for i, inner in inside.items() if inner}
 
 
 def provenance_of(

@@ -20,7 +20,8 @@ from medscore.errors import MedscoreError
 from medscore.nets.context import POSITION_MM, InContext
 from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
-from medscore.training.data import TrainingData, identity_of, provenance_of
+from medscore.training.data import TrainingData, provenance_of
+from medscore.training.identity import identity_of
 from medscore.training.loop import Objective
 from medscore.training.native_recipe import NativeRecipe, SourceSpec
 from medscore.training.prior import prior_run

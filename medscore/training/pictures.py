@@ -14,7 +14,8 @@ from medscore.errors import MedscoreError
 from medscore.io.specs import LARGEST_SIDE
 from medscore.priors.contract import DataContract, Network, PredictionSpec, SDESpec
 from medscore.priors.network import NetworkPrior
-from medscore.training.data import TrainingData, data_statistics, identity_of, provenance_of
+from medscore.training.data import TrainingData, data_statistics, provenance_of
+from medscore.training.identity import identity_of
 from medscore.training.loop import Batches
 from medscore.training.objective_specs import EDMObjective, ObjectiveSpec, with_levels
 from medscore.training.prior import prior_run

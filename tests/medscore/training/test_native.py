@@ -211,7 +211,7 @@ def test_the_shipped_recipe_is_valid() -> None:
 def test_the_identity_of_ct_recipes_stays_that_of_earlier_versions(data: Path) -> None:
     """Saved states stay valid when keys are added to the recipe: these hashes must not change."""
     from medscore.io.configs import config_path
-    from medscore.training.data import identity_of
+    from medscore.training.identity import identity_of
     from medscore.training.native_recipe import NativeRecipe
     from medscore.training.recipe import read_recipe
 
