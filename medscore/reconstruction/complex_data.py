@@ -65,6 +65,11 @@ def seen_by(domain: ImageDomain, m: Measurement) -> Operator:
     """
     first = torch.from_numpy(m.data[:1])
     if not first.is_complex() or not m.operator.select([0]).adjoint(first).is_complex():
+        if domain.complex_data == "two-channel":
+            raise MedscoreError(
+                f"the measurement is of a real image, prior {domain.name} is of complex images",
+                hint="use a prior of magnitudes, or a measurement of a complex image",
+            )
         return m.operator
     try:
         return as_the_prior_sees(

@@ -1,0 +1,89 @@
+"""Priors of complex MR images for any matrix: drawing, reconstruction, and refusals."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from local_networks import COMPLEX, write_prior
+from PIL import Image
+
+import medscore as ms
+from medscore.datasets.collections.phase import random_phase, with_phase
+from medscore.datasets.load import load_image
+from medscore.errors import MedscoreError
+from medscore.measurements.measurement import Measurement
+from medscore.operators.mri.fourier import Fourier
+from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.priors.checkpoint import load_prior
+from medscore.reconstruction.run import reconstruct
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_prior(tmp_path_factory.mktemp("prior") / "any.safetensors", **COMPLEX)
+
+
+def measurement(coils: int, shape: tuple[int, int] = (18, 22)) -> Measurement:
+    """K-space of a complex image, every second line and the centre."""
+    generator = torch.Generator().manual_seed(0)
+    magnitude = torch.rand(shape, generator=generator)
+    image = torch.complex(*with_phase(magnitude, random_phase(magnitude, 1.0, generator)))
+    mask = torch.zeros(shape, dtype=torch.bool)
+    mask[::2] = True
+    mask[shape[0] // 2 - 3 : shape[0] // 2 + 3] = True
+    operator: Any = Fourier(mask)
+    if coils > 1:
+        maps = torch.randn(1, coils, *shape, dtype=torch.complex64, generator=generator)
+        operator = MulticoilFourier(maps / maps.abs().square().sum(1, keepdim=True).sqrt(), mask)
+    y = operator.forward(image[None, None])
+    return ms.make_measurement(y, operator, image_unit="magnitude", spacing_mm=1.0)
+
+
+def test_drawn_images_are_shown_as_magnitudes(done: Command, prior: Path, tmp_path: Path) -> None:
+    done(
+        "generate", "--prior", prior, "-n", 2, "--size", 18, "--spacing", 2.0, "--steps", 2,
+        "--device", "cpu", "-o", tmp_path / "out",
+    )  # fmt: skip
+    with np.load(tmp_path / "out" / "samples.npz") as samples:
+        values = samples["image"]
+    assert values.shape == (2, 18, 18, 2)
+    with Image.open(tmp_path / "out" / "images" / "00000.png") as picture:
+        shown = np.asarray(picture, dtype=float) / 255
+    magnitude = np.linalg.norm(values[0], axis=-1).clip(0, 1)
+    np.testing.assert_allclose(shown, magnitude, atol=0.5 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize("coils", [1, 3])
+def test_complex_data_are_reconstructed_at_their_own_matrix(prior: Path, coils: int) -> None:
+    """The side 22 is no multiple of the network's stride; the class changes the samples."""
+    m = measurement(coils)
+    found = reconstruct(m, prior, steps=2)
+    assert found.samples.shape == (1, 1, 18, 22)
+    assert float(found.residual.max()) < 1e-3
+    assert float(found.samples.min()) >= 0  # magnitudes
+    told = reconstruct(m, load_prior(prior).of_class("T2"), steps=2)
+    assert float(np.abs(told.samples - found.samples).max()) > 1e-6
+
+
+@pytest.mark.parametrize("task", ["mri", "mri-multicoil"])
+def test_a_measurement_of_a_real_image_is_refused_in_one_line(
+    prior: Path, tmp_path: Path, task: str
+) -> None:
+    values = np.random.default_rng(0).uniform(0, 100, (22, 18, 1)).astype(np.float32)
+    nib.save(nib.Nifti1Image(values, np.diag([-1.0, -1.0, 4.0, 1.0])), tmp_path / "m.nii.gz")
+    m = ms.simulate(load_image(tmp_path / "m.nii.gz", modality="MR"), task, acceleration=2)
+    with pytest.raises(MedscoreError, match="of a real image, prior any is of complex") as refused:
+        reconstruct(m, prior, steps=1)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_contract_is_shown_with_its_classes_and_its_rule(done: Command, prior: Path) -> None:
+    told = json.loads(done("priors", "info", prior).out)
+    assert (told["classes"], told["complex_data"]) == (["T1", "T2"], "two-channel")
