@@ -57,10 +57,16 @@ def generate(
     batch_size: Annotated[int, typer.Option(help="Number of images drawn together.")] = 8,
     classifier: Annotated[
         Path | None,
-        typer.Option(help="Classifier of noisy images (from `medscore train`), for --label."),
+        typer.Option(
+            help="Classifier of noisy images (from `medscore train`), for --label with priors that "
+            "know no classes themselves."
+        ),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Class of all images, or several to cycle through: 0,1,2.")
+        str | None,
+        typer.Option(
+            help="Class of all images, or with --classifier several to cycle through: 0,1,2."
+        ),
     ] = None,
     strength: Annotated[
         float, typer.Option(help="Factor on the classifier's gradient; 1 is Bayes' rule.")

@@ -131,6 +131,12 @@ def recon(
             "modality are not its own. By default the image is fitted to the prior's grid.",
         ),
     ] = False,
+    contrast: Annotated[
+        str | None,
+        typer.Option(
+            help="MR contrast of the image, for priors that know contrasts, as T1. Default: none."
+        ),
+    ] = None,
 ) -> None:
     """Reconstruct a measurement; no ground truth is needed.
 
@@ -170,6 +176,7 @@ def recon(
         "sampler": sampler, "conditioner": conditioner, "steps": steps, "grid": grid,
         "noise": noise, "parameters": set_ or (), "precision": precision, "snr": snr, "lam": lam,
         "seed": seed, "batch_size": batch_size, "device": device, "allow_mismatch": allow_mismatch,
+        "contrast": contrast,
     }  # fmt: skip
     choice = ReferenceChoice(series, resample, channel, tuple(accept or ()))
     shown = None if window is None else _window(window)

@@ -18,7 +18,7 @@ from medscore.engine.resume import resumable
 from medscore.errors import MedscoreError
 from medscore.generation.gallery import GeneratedImages, with_versions, write_gallery
 from medscore.generation.observations import ObservationSettings, observe
-from medscore.generation.one_grid import grid_record, placed
+from medscore.generation.one_grid import grid_record, known_class, placed
 from medscore.generation.requests import Request, choose_classes, conditional, unconditional
 from medscore.io.files import atomic_folder, check_absent
 from medscore.likelihood.inputs import Files, as_paths
@@ -151,7 +151,8 @@ def generate(
         seed: seed of all draws.
         batch_size: images drawn together.
         classifier: file with a classifier of noisy images, for ``label``.
-        label: names of classes, separated by commas, which the images take in turn.
+        label: names of classes, separated by commas, which the images take in turn; without
+            ``classifier``, the class of all images, of a prior that knows classes.
         strength: factor on the classifier's gradient; 1 is Bayes' rule.
         known: images that are partly observed; every sample agrees with its image's observed part.
         task: the observed part: inpaint (pixels), sr (block means) or colorize (grey values).
@@ -188,7 +189,7 @@ def generate(
     states = () if state is None else (state,)
     if folder is not None:
         check_absent(folder, states)
-    if (classifier is None) != (label is None):
+    if classifier is not None and label is None:
         raise MedscoreError("`classifier` and `label` go together", hint="give both, or neither")
     if classifier is None and strength != 1.0:
         raise MedscoreError("`strength` without `classifier`", hint="give both, or neither")
@@ -205,6 +206,7 @@ def generate(
     file = prior_path(str(prior))
     checkpoint = read_checkpoint(file)
     contract = checkpoint.contract.at(size, spacing)
+    own = None if classifier is not None else known_class(label, contract)
     chosen = resolve_device(device)
     request = unconditional(count, seed)
     if known is not None:
@@ -215,7 +217,7 @@ def generate(
     if classifier is not None and label is not None:
         classes = choose_classes(Path(classifier), label, strength, contract, chosen)
         request = request.guided(classes)
-    network = placed(load_prior(file, device=chosen), contract)
+    network = placed(load_prior(file, device=chosen), contract).of_class(own)
 
     def its(precision: str) -> dict[str, Any]:
         """The settings, without the path of the prior's file."""

@@ -124,6 +124,8 @@ class NetworkPrior(Prior, nn.Module):
                 hint=f"use one of: {', '.join(known)}" if self.classes else "leave it out",
             )
         label = known.index(chosen)
+        if label == self.label:
+            return self
         made = self.around(of_class(self.network, label))
         made.shape, made.label = self.shape, label
         return made

@@ -47,6 +47,7 @@ def reconstruct(
     batch_size: int = 8,
     device: str = "cpu",
     allow_mismatch: bool = False,
+    contrast: str | None = None,
     state: str | Path | None = None,
     on_step: Callable[[StepInfo], None] | None = None,
 ) -> Reconstruction:
@@ -79,6 +80,8 @@ def reconstruct(
         allow_mismatch: whether the prior works on the grid of the measurement, even outside its
             image domain: another matrix, pixel spacing, modality or quantity. By default the image
             is fitted to the prior's grid, and the result is put back.
+        contrast: MR contrast of the image, for priors that know contrasts (their ``classes``), such
+            as "T1"; by default the prior is told none.
         state: folder that keeps an interrupted run, which the same call resumes; it is removed at
             the end.
         on_step: called after every sampling step.
@@ -94,7 +97,7 @@ def reconstruct(
         prior, method=method, samples=samples, preset=preset, sampler=sampler,
         conditioner=conditioner, steps=steps, grid=grid, noise=noise, parameters=parameters,
         precision=precision, seed=seed, batch_size=batch_size, device=device,
-        allow_mismatch=allow_mismatch,
+        allow_mismatch=allow_mismatch, contrast=contrast,
     )  # fmt: skip
     run = Run(where) if on_step is None else Run(where, on_step)
     if state is None:
@@ -125,6 +128,7 @@ def choose_method(
     batch_size: int = 8,
     device: str = "cpu",
     allow_mismatch: bool = False,
+    contrast: str | None = None,
 ) -> Method:
     """The method that the parameters of :func:`reconstruct` describe.
 
@@ -146,6 +150,7 @@ def choose_method(
         batch_size: see :func:`reconstruct`.
         device: see :func:`reconstruct`.
         allow_mismatch: see :func:`reconstruct`.
+        contrast: see :func:`reconstruct`.
 
     Raises:
         MedscoreError: an invalid parameter.
@@ -156,7 +161,7 @@ def choose_method(
             "steps": steps, "grid": grid, "snr": snr, "lam": lam, "precision": precision,
             "preset": None if preset == "fast" else preset,
             "device": None if device in ("auto", "cpu") else device,
-            "allow_mismatch": allow_mismatch or None,
+            "allow_mismatch": allow_mismatch or None, "contrast": contrast,
         }  # fmt: skip
         check_counts(("seed", seed, 0, 2**63 - 1), ("batch_size", batch_size, 1, 1_000_000))
         if isinstance(method, str):
@@ -201,6 +206,7 @@ def choose_method(
         batch_size=batch_size,
         device=device,
         allow_mismatch=allow_mismatch,
+        contrast=contrast,
     )
 
 

@@ -28,6 +28,7 @@ from medscore.priors.catalogue import DEFAULT_PRIORS, is_known, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.compatibility import check_compatible
+from medscore.reconstruction.contrast import check_contrast, class_record
 from medscore.reconstruction.grid import grid_of
 from medscore.reconstruction.identity import identity_of
 from medscore.reconstruction.method import QUIET, Method, Run
@@ -66,6 +67,7 @@ class Sampling(Method):
         device: auto, cpu or cuda.
         allow_mismatch: whether the prior works on the grid of the measurement, even outside its
             image domain; by default the image is fitted to the prior's grid.
+        contrast: class of the images that the prior is told, such as the MR contrast T1.
     """
 
     settings: Settings = DEFAULTS
@@ -77,6 +79,7 @@ class Sampling(Method):
     batch_size: int = 8
     device: str = "cpu"
     allow_mismatch: bool = False
+    contrast: str | None = None
 
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
         self._check_settings()
@@ -84,6 +87,7 @@ class Sampling(Method):
         domain = self._domain(measurement)
         if not self.allow_mismatch:
             check_compatible(domain, measurement, where=where, prior_name=name, same_grid=False)
+        check_contrast(self.contrast, domain)
         noise_std_of(self._noise(), measurement, where)
         self._factory()
 
@@ -99,7 +103,7 @@ class Sampling(Method):
         device = resolve_device(self.device)
         noise_std = noise_std_of(self._noise(), measurement, run.where)
         noise_std = grid.noise(measurement, noise_std)
-        prior = grid.prior(self._loaded(measurement.modality, device))
+        prior = grid.prior(self._told(self._loaded(measurement.modality, device)))
         shape = domain.channels, *grid.shape
         sha256 = self.identity(measurement.modality)
 
@@ -121,7 +125,7 @@ class Sampling(Method):
             "precision": used.record(),
             "operator": repr(measurement.operator),
             "grid": grid.record(measurement),
-            "prior": {"name": domain.name, "sha256": sha256},
+            "prior": {"name": domain.name, "sha256": sha256, **class_record(prior)},
             "final_exact_step": noise_std is None,
             "z": None if z is None else [round(value, 2) for value in z.tolist()],
             "typicality": [judgement.record() for judgement in judgements],
@@ -213,6 +217,12 @@ class Sampling(Method):
         status = path.stat()
         return _load(path, device, status.st_mtime_ns, status.st_size)
 
+    def _told(self, prior: Prior) -> Prior:
+        """The prior of the images of the contrast."""
+        if self.contrast is None or not isinstance(prior, NetworkPrior):
+            return prior
+        return prior.of_class(self.contrast)
+
     def _noise(self) -> str | float | Tensor:
         return self.settings.noise if self.noise_std is None else self.noise_std
 
@@ -221,7 +231,9 @@ class Sampling(Method):
         own = self.sampler, self.conditioner, self.grid, self.noise_std, m.operator
         prior = prior_hash or self.prior
         parts = [identity_of(part) for part in (prior, *own)]
-        run = medscore.__version__, data, self.record(), self.batch_size, self.allow_mismatch
+        told = class_record(self.prior) if self.contrast is None else {"class": self.contrast}
+        record = {**self.record(), **told}
+        run = medscore.__version__, data, record, self.batch_size, self.allow_mismatch
         return fingerprint_of(*run, *parts)
 
 

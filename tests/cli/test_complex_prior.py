@@ -16,7 +16,7 @@ import medscore as ms
 from medscore.datasets.collections.phase import random_phase, with_phase
 from medscore.datasets.load import load_image
 from medscore.errors import MedscoreError
-from medscore.measurements.measurement import Measurement
+from medscore.measurements.measurement import Measurement, write_measurement
 from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.priors.checkpoint import load_prior
@@ -87,3 +87,66 @@ def test_a_measurement_of_a_real_image_is_refused_in_one_line(
 def test_the_contract_is_shown_with_its_classes_and_its_rule(done: Command, prior: Path) -> None:
     told = json.loads(done("priors", "info", prior).out)
     assert (told["classes"], told["complex_data"]) == (["T1", "T2"], "two-channel")
+
+
+def written(path: Path) -> Path:
+    write_measurement(path, measurement(1))
+    return path
+
+
+def test_a_contrast_is_told_and_recorded(done: Command, prior: Path, tmp_path: Path) -> None:
+    file, common = written(tmp_path / "m.h5"), ("--prior", prior, "--steps", 2)
+    images, records = [], []
+    for name, told in (("plain", []), ("none", ["none"]), ("told", ["T2"])):
+        options = ["--contrast", *told] if told else []
+        done("recon", file, *common, *options, "-o", tmp_path / name)
+        images.append(nib.load(tmp_path / name / "recon.nii.gz").get_fdata())
+        records.append(json.loads((tmp_path / name / "provenance.json").read_text())["prior"])
+    assert np.array_equal(images[0], images[1])
+    assert not np.array_equal(images[0], images[2])
+    assert [record.get("class") for record in records] == [None, None, "T2"]
+
+
+def test_the_state_of_an_interrupted_run_belongs_to_one_contrast(
+    prior: Path, tmp_path: Path
+) -> None:
+    def stop(info: Any) -> None:
+        raise KeyboardInterrupt
+
+    m, state = measurement(1), tmp_path / "state"
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(m, prior, steps=2, contrast="T1", state=state, on_step=stop)
+    with pytest.raises(MedscoreError, match="state"):
+        reconstruct(m, prior, steps=2, contrast="T2", state=state)
+    of_class = load_prior(prior).of_class("T2")
+    with pytest.raises(MedscoreError, match="state"):
+        reconstruct(m, of_class, steps=2, state=state)
+
+
+def test_an_unknown_contrast_is_refused_with_the_known_ones(
+    refused: Callable[..., str], prior: Path, tmp_path: Path
+) -> None:
+    file = written(tmp_path / "m.h5")
+    out = tmp_path / "out"
+    message = refused("recon", file, "--prior", prior, "--contrast", "PD", "-o", out)
+    assert "--contrast is 'PD', which prior any does not know" in message
+    assert "T1, T2, none" in message
+    message = refused("generate", "--prior", prior, "--label", "PD", "-o", out)
+    assert "--label is 'PD', which prior any does not know" in message
+    file = write_prior(tmp_path / "plain.safetensors")
+    message = refused("generate", "--prior", file, "--label", "T1", "-o", out)
+    assert "prior any knows no classes itself" in message
+    assert not out.exists()
+
+
+def test_images_of_a_class_are_drawn(done: Command, prior: Path, tmp_path: Path) -> None:
+    common = ("generate", "--prior", prior, "-n", 1, "--size", 16, "--steps", 2)
+    images = []
+    for name, options in (("plain", []), ("told", ["--label", "T1"])):
+        done(*common, *options, "--device", "cpu", "-o", tmp_path / name)
+        with np.load(tmp_path / name / "samples.npz") as samples:
+            images.append(samples["image"])
+    assert not np.array_equal(*images)
+    assert (
+        json.loads((tmp_path / "told" / "provenance.json").read_text())["settings"]["label"] == "T1"
+    )

@@ -56,7 +56,11 @@ def test_an_unknown_class_is_refused_with_the_known_ones() -> None:
     with pytest.raises(MedscoreError, match="prior any knows no class 'T1'") as refused:
         local_prior().of_class("T1")
     assert "\n" not in str(refused.value)
-    assert local_prior().of_class(None).label == 0
+
+
+def test_a_prior_without_classes_is_of_no_class_on_every_grid() -> None:
+    for prior in (local_prior(), local_prior().on_grid((9, 12), 1.0)):
+        assert prior.of_class(None) is prior.of_class("none") is prior
 
 
 def test_guidance_extrapolates_from_no_class_to_the_class() -> None:
