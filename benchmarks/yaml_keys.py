@@ -39,7 +39,7 @@ FILES: dict[str, tuple[type, str]] = {
         PriorRecipe,
         "Read by `medscore train`; `medscore train --init FOLDER -o recipe.yaml` writes one.",
     ),
-    "Recipe of a CT prior for any matrix": (NativeRecipe, "Read by `medscore train`."),
+    "Recipe of a prior for any matrix": (NativeRecipe, "Read by `medscore train`."),
     "Recipe of a supervised network": (SupervisedRecipe, "Read by `medscore train`."),
     "Recipe of a dequantization flow": (DequantizerRecipe, "Read by `medscore train`."),
     "Recipe of a prior of other images": (PictureRecipe, "Read by `medscore train`."),
