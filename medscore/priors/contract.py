@@ -9,13 +9,7 @@ from pydantic import Field, model_validator
 from medscore.domain import ImageDomain, check_pixel
 from medscore.errors import MedscoreError
 from medscore.io.specs import LARGEST_SIDE, Strict
-from medscore.nets.diffusers_unet import DiffusersUNetSpec
-from medscore.nets.local_unet import LocalUNetSpec
-from medscore.nets.monai_unet import MonaiUNetSpec
-from medscore.nets.ncsn import NCSNSpec
-from medscore.nets.ncsnpp import NCSNPPSpec
-from medscore.nets.ncsnv2 import NCSNv2Spec
-from medscore.nets.unet import UNetSpec
+from medscore.nets.known import Network
 from medscore.priors.preconditioning import (
     EDM,
     Condition,
@@ -131,18 +125,6 @@ class DDPMSpec(_SDE):
 
 
 SDESpec = Annotated[VESpec | VPSpec | SubVPSpec | DDPMSpec, Field(discriminator="kind")]
-
-Network = Annotated[
-    UNetSpec
-    | LocalUNetSpec
-    | NCSNSpec
-    | NCSNv2Spec
-    | MonaiUNetSpec
-    | DiffusersUNetSpec
-    | NCSNPPSpec,
-    Field(discriminator="kind"),
-]
-"""Specifications of all networks, distinguished by ``kind``."""
 
 PREDICTIONS: dict[str, Preconditioning] = {
     "score": score, "scaled_score": scaled_score, "noise": noise, "velocity": velocity,

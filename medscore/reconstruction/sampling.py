@@ -256,6 +256,7 @@ def _typicality(
     if typical is None:
         return None, ()
     first = found.samples[:, 0]
+    prior = prior.of_class(None)  # as the statistics were fitted
     return z_scores(typical, prior, domain, first), judged(typical, prior, domain, first)
 
 

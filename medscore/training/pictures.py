@@ -12,7 +12,8 @@ from torch import Tensor
 from medscore.datasets.collections.pictures import Pictures, load_pictures
 from medscore.errors import MedscoreError
 from medscore.io.specs import LARGEST_SIDE
-from medscore.priors.contract import DataContract, Network, PredictionSpec, SDESpec
+from medscore.nets.known import Network
+from medscore.priors.contract import DataContract, PredictionSpec, SDESpec
 from medscore.priors.network import NetworkPrior
 from medscore.training.data import TrainingData, data_statistics, provenance_of
 from medscore.training.identity import identity_of

@@ -16,7 +16,8 @@ from pydantic import Field, field_validator, model_validator
 from medscore.datasets.collections.augment import Augmentation
 from medscore.io.specs import LARGEST_SIDE, Name, Strict, validated
 from medscore.io.yaml_files import read_yaml
-from medscore.priors.contract import Network, PredictionSpec, SDESpec
+from medscore.nets.known import Network
+from medscore.priors.contract import PredictionSpec, SDESpec
 from medscore.training.objective_specs import EDMObjective, ObjectiveSpec
 from medscore.training.plan import TrainingPlan
 from medscore.training.split import Split

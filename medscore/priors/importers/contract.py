@@ -21,11 +21,11 @@ from torch import Tensor
 from medscore.errors import MedscoreError
 from medscore.io.specs import Side, Strict, faults
 from medscore.io.weights import LARGEST
+from medscore.nets.known import Network
 from medscore.nets.spec import NetworkSpec
 from medscore.priors.contract import (
     DataContract,
     DDPMSpec,
-    Network,
     PredictionSpec,
     Provenance,
     SDESpec,

@@ -6,9 +6,9 @@ from local_networks import SMALL, images, local_unet
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from medscore.nets.known import Network
 from medscore.nets.local_unet import LocalUNetSpec
 from medscore.nets.unet import UNetSpec
-from medscore.priors.contract import Network
 
 LEVELS = torch.tensor([-2.0, 0.5], dtype=torch.float64)
 DEEP = LocalUNetSpec(channels=(4, 4, 4), blocks=(1, 2, 1), fold=1)

@@ -9,8 +9,9 @@ from foreign import MONAI_2D, MONAI_3D, monai_network
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
+from medscore.nets.known import Network
 from medscore.nets.monai_unet import MonaiUNetSpec
-from medscore.priors.contract import Network, PredictionSpec
+from medscore.priors.contract import PredictionSpec
 from medscore.priors.network import NetworkPrior
 from medscore.sdes.ddpm import DDPM
 from medscore.training.recipe import network_configs

@@ -8,11 +8,12 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from medscore.nets.known import Network
 from medscore.nets.ncsn import NCSNSpec
 from medscore.nets.ncsnv2 import NCSNv2Spec
 from medscore.nets.normalisation import CondInstanceNormPlus
 from medscore.nets.refinenet_spec import RefineNetSpec
-from medscore.priors.contract import Network, PredictionSpec
+from medscore.priors.contract import PredictionSpec
 from medscore.priors.network import NetworkPrior
 from medscore.sdes.linear import VE
 

@@ -10,11 +10,11 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medscore.nets.known import Network
 from medscore.nets.ncsn import NCSNSpec
 from medscore.nets.ncsnv2 import NCSNv2Spec
 from medscore.nets.normalisation import CondInstanceNormPlus, InstanceNormPlus, NoNorm
 from medscore.nets.refinenet_spec import RefineNetSpec
-from medscore.priors.contract import Network
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "networks"
 NAMED = sorted(path.name for kind in ("ncsn", "ncsnv2") for path in CONFIGS.glob(f"{kind}-*.yaml"))
