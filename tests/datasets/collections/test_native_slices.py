@@ -134,10 +134,10 @@ def test_nearly_square_pixels_are_averaged_along_their_shorter_side(
 ) -> None:
     """A ramp along the shorter side stays a ramp, of the longer pixels, about the same centre."""
     axis = 0 if sides[0] < sides[1] else 1
-    ramp = torch.arange(20.0) - 9.5
-    image = (ramp[:, None] if axis == 0 else ramp).expand(20, 20).clone()
+    ramp = torch.arange(21.0) - 10
+    image = (ramp[:, None] if axis == 0 else ramp).expand(21, 21).clone()
     found = squared(image, sides)
-    assert found.shape == ((16, 20) if axis == 0 else (20, 16))
+    assert found.shape == ((16, 21) if axis == 0 else (21, 16))
     line = found[:, 0] if axis == 0 else found[0]
     torch.testing.assert_close(line, 1.25 * (torch.arange(16.0) - 7.5), rtol=0, atol=0.13)
     torch.testing.assert_close(line, -line.flip(0))
