@@ -134,7 +134,8 @@ def recon(
     contrast: Annotated[
         str | None,
         typer.Option(
-            help="MR contrast of the image, for priors that know contrasts, as T1. Default: none."
+            help="MR contrast of the image, for priors that know contrasts, as T1; or estimate. "
+            "Default: none."
         ),
     ] = None,
 ) -> None:

@@ -13,6 +13,7 @@ from .checkpoint import (
     save_prior as save_prior,
     verify as verify,
 )
+from .class_estimate import class_losses as class_losses, likeliest_class as likeliest_class
 from .class_guidance import ClassGuidance as ClassGuidance
 from .contract import DataContract as DataContract
 from .fetching import (

@@ -81,7 +81,7 @@ def reconstruct(
             image domain: another matrix, pixel spacing, modality or quantity. By default the image
             is fitted to the prior's grid, and the result is put back.
         contrast: MR contrast of the image, for priors that know contrasts (their ``classes``), such
-            as "T1"; by default the prior is told none.
+            as "T1", or "estimate"; by default the prior is told none.
         state: folder that keeps an interrupted run, which the same call resumes; it is removed at
             the end.
         on_step: called after every sampling step.

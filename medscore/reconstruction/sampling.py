@@ -28,7 +28,13 @@ from medscore.priors.catalogue import DEFAULT_PRIORS, is_known, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.compatibility import check_compatible
-from medscore.reconstruction.contrast import check_contrast, class_record
+from medscore.reconstruction.contrast import (
+    ESTIMATE,
+    as_network,
+    check_contrast,
+    class_record,
+    estimated_losses,
+)
 from medscore.reconstruction.grid import grid_of
 from medscore.reconstruction.identity import identity_of
 from medscore.reconstruction.method import QUIET, Method, Run
@@ -67,7 +73,8 @@ class Sampling(Method):
         device: auto, cpu or cuda.
         allow_mismatch: whether the prior works on the grid of the measurement, even outside its
             image domain; by default the image is fitted to the prior's grid.
-        contrast: class of the images that the prior is told, such as the MR contrast T1.
+        contrast: class of the images that the prior is told, such as the MR contrast T1, or
+            ``estimate``.
     """
 
     settings: Settings = DEFAULTS
@@ -98,6 +105,8 @@ class Sampling(Method):
 
     def reconstruct(self, measurement: Measurement, run: Run = QUIET) -> Reconstruction:
         self.check(measurement, run.where)
+        if self.contrast == ESTIMATE:
+            return self._estimating(measurement, run)
         grid = grid_of(self._domain(measurement), measurement, allow_mismatch=self.allow_mismatch)
         domain = grid.domain
         device = resolve_device(self.device)
@@ -133,6 +142,21 @@ class Sampling(Method):
         said = None if z is None else warning(z)
         warnings = (*(() if said is None else (said,)), *words_of(judgements))
         return grid.onto_measurement(replace(found, record=record, warnings=warnings))
+
+    def _estimating(self, measurement: Measurement, run: Run) -> Reconstruction:
+        """The reconstruction by the prior of the contrast that fits a first one best."""
+        one = replace(self.settings, samples=1)
+        first = replace(self, contrast=None, settings=one)
+        found = first.reconstruct(measurement, replace(run, state=None))
+        prior = self._loaded(measurement.modality, resolve_device(self.device))
+        losses = estimated_losses(as_network(prior), found)
+        name = min(losses, key=lambda each: losses[each])
+        told = replace(self, contrast=name).reconstruct(measurement, run)
+        rounded = {each: round(loss, 6) for each, loss in losses.items()}
+        return replace(
+            told, record={**told.record, "contrast": {"estimated": name, "losses": rounded}},
+            notes=(*told.notes, f"the contrast is estimated to be {name}"),
+        )  # fmt: skip
 
     def plan(self, prior: Prior, noise_std: Tensor | None, device: str = "cpu") -> Plan:
         """The sampling plan on a prior.
@@ -219,9 +243,7 @@ class Sampling(Method):
 
     def _told(self, prior: Prior) -> Prior:
         """The prior of the images of the contrast."""
-        if self.contrast is None or not isinstance(prior, NetworkPrior):
-            return prior
-        return prior.of_class(self.contrast)
+        return prior if self.contrast is None else as_network(prior).of_class(self.contrast)
 
     def _noise(self) -> str | float | Tensor:
         return self.settings.noise if self.noise_std is None else self.noise_std

@@ -19,7 +19,9 @@ from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement, write_measurement
 from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.priors import ClassGuidance
 from medscore.priors.checkpoint import load_prior
+from medscore.reconstruction.contrast import estimated_losses
 from medscore.reconstruction.run import reconstruct
 
 Command = Callable[..., Any]
@@ -130,7 +132,7 @@ def test_an_unknown_contrast_is_refused_with_the_known_ones(
     out = tmp_path / "out"
     message = refused("recon", file, "--prior", prior, "--contrast", "PD", "-o", out)
     assert "--contrast is 'PD', which prior any does not know" in message
-    assert "T1, T2, none" in message
+    assert "T1, T2, none, estimate" in message
     message = refused("generate", "--prior", prior, "--label", "PD", "-o", out)
     assert "--label is 'PD', which prior any does not know" in message
     file = write_prior(tmp_path / "plain.safetensors")
@@ -150,3 +152,29 @@ def test_images_of_a_class_are_drawn(done: Command, prior: Path, tmp_path: Path)
     assert (
         json.loads((tmp_path / "told" / "provenance.json").read_text())["settings"]["label"] == "T1"
     )
+
+
+def test_an_estimated_contrast_is_told_noted_and_recorded(prior: Path) -> None:
+    """The result is that of the class with the smallest error of denoising a first result."""
+    m = measurement(1)
+    found = reconstruct(m, prior, steps=2, contrast="estimate")
+    told = found.record["contrast"]
+    first = reconstruct(m, prior, steps=2)
+    assert told["losses"] == pytest.approx(
+        estimated_losses(load_prior(prior), first), abs=1e-6
+    )  # fmt: skip
+    name = min(told["losses"], key=told["losses"].get)
+    assert told["estimated"] == found.record["prior"]["class"] == name
+    assert found.notes[-1] == f"the contrast is estimated to be {name}"
+    np.testing.assert_array_equal(
+        found.samples, reconstruct(m, prior, steps=2, contrast=name).samples
+    )
+
+
+@pytest.mark.parametrize("contrast", ["T1", "none", "estimate"])
+def test_a_prior_that_is_no_network_is_told_no_contrast(prior: Path, contrast: str) -> None:
+    placed = load_prior(prior).on_grid((18, 22), 1.0)
+    guided = ClassGuidance(placed.of_class("T1"), 2.0)
+    assert reconstruct(measurement(1), guided, steps=1).nfe == 4
+    with pytest.raises(MedscoreError, match="ClassGuidance cannot be told a `contrast`"):
+        reconstruct(measurement(1), guided, steps=1, contrast=contrast)

@@ -7,9 +7,19 @@ import torch
 from local_networks import COMPLEX, SMALL, contract, local_prior, write_prior
 
 from medscore.errors import MedscoreError
-from medscore.priors import ClassGuidance, NetworkPrior, load_prior
+from medscore.nets.local_unet import LocalUNetSpec
+from medscore.priors import (
+    ClassGuidance,
+    NetworkPrior,
+    class_losses,
+    clean,
+    likeliest_class,
+    load_prior,
+    log_ratio,
+)
 from medscore.priors.contract import DataContract
 from medscore.priors.counted import Counted
+from medscore.sdes.linear import VE
 
 T = torch.tensor([0.3, 0.6])
 CLASSED: dict[str, Any] = {"network": SMALL.model_copy(update={"classes": ("T1", "T2")})}
@@ -114,3 +124,38 @@ def test_complex_images_of_a_class_are_denoised_in_tiles(monkeypatch: pytest.Mon
     tiles = prior.on_grid(shape, 1.0).denoise(x, T[:1])
     torch.testing.assert_close(tiles, whole, rtol=0, atol=1e-4)
     assert not torch.equal(prior.of_class("T1").on_grid(shape, 1.0).denoise(x, T[:1]), tiles)
+
+
+class Means(torch.nn.Module):
+    """The exact denoiser of images of unknown class, dark or bright: constant means, little spread.
+
+    Args:
+        means: mean of no known class and of each class.
+    """
+
+    def __init__(self, *means: float) -> None:
+        super().__init__()
+        self.spec = LocalUNetSpec(classes=("dark", "bright"))
+        self.means = torch.nn.Parameter(torch.tensor(means))
+
+    def forward(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        mean = self.means[x[:, 4, 0, 0].long()][:, None, None, None]
+        variance = torch.exp(2 * c)[:, None, None, None]
+        return mean + 0.01 / (0.01 + variance) * (x[:, :1] - mean)
+
+
+def test_the_likeliest_class_is_that_of_the_images() -> None:
+    prior = NetworkPrior(
+        Means(0.5, 0.2, 0.8), VE(0.01, 20.0), preconditioning=clean, condition=log_ratio
+    ).on_grid((16, 16), 1.0)
+    generator = torch.Generator().manual_seed(0)
+    for name, mean in (("dark", 0.2), ("bright", 0.8)):
+        x = mean + 0.1 * torch.randn(2, 1, 16, 16, generator=generator)
+        assert likeliest_class(prior, x) == name
+        losses = class_losses(prior, x)
+        assert set(losses) == {"dark", "bright"}
+        assert losses == class_losses(prior, x)
+        assert losses != class_losses(prior, x, seed=1)
+        assert max(losses.values()) > 1.1 * min(losses.values())
+    with pytest.raises(MedscoreError, match="knows no classes"):
+        likeliest_class(local_prior().on_grid((16, 16), 1.0), x)
