@@ -37,7 +37,7 @@ from medscore.likelihood.typicality import (
     write_typical,
 )
 from medscore.likelihood.unusual import ImageTest, words_of
-from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.catalogue import WHOLE_IMAGE_PRIOR, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.registry.checks import resolve_device
 from medscore.white_noise import derive_seed
@@ -96,7 +96,7 @@ class Assessment:
 
 def assess_images(
     images: Files,
-    prior: str | Path = DEFAULT_PRIORS["CT"],
+    prior: str | Path = WHOLE_IMAGE_PRIOR,
     *,
     method: str = "flow",
     divergence: str = "auto",
