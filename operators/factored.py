@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.autograd import remember
+from medscore.operators.gram import Gram, by_rows
 from medscore.operators.grid import OperatorError, check_mask, per_sample
 from medscore.operators.linalg import Solution, cgls, damped, norm, wide
 from medscore.operators.noise import Noiseless, NoiseModel
@@ -208,7 +209,10 @@ class Factored(ABC):
         if self.surjective:
             return self.proximal(x, y, lam)
         gap = self.mask(y) * y - self.forward(x)
-        return x + lam * self.pinv(gap, tol=1e-3, max_iter=iterations).x
+        gram = self.gram(y)
+        if gram is None:
+            return x + lam * self.pinv(gap, tol=1e-3, max_iter=iterations).x
+        return x + lam * by_rows(self, gap, gap.new_zeros(len(gap)), gram, iterations)
 
     def tikhonov(self, x: Tensor, y: Tensor, damping: Tensor, *, iterations: int = 8) -> Tensor:
         r"""The minimiser of :math:`|y - A x'|^2 + \delta |x' - x|^2`, by conjugate gradients.
@@ -224,7 +228,18 @@ class Factored(ABC):
             iterations: maximum number of iterations.
         """
         gap = self.mask(y) * y - self.forward(x)
-        return x + damped(self.forward, self.adjoint, gap, damping, max_iter=iterations)
+        gram = self.gram(y)
+        if gram is None:
+            return x + damped(self.forward, self.adjoint, gap, damping, max_iter=iterations)
+        return x + by_rows(self, gap, damping, gram, iterations)
+
+    def gram(self, y: Tensor) -> Gram | None:
+        """An approximation of A A^H that is easy to invert; None if none is known.
+
+        Args:
+            y: measurements of the shape, dtype and device in question.
+        """
+        return None
 
     def norm_squared(self, y: Tensor, *, steps: int = 30) -> Tensor:
         """|A|^2 for each sample, (batch,): a lower estimate of the largest eigenvalue of A^H A.

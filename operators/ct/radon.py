@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreWarning
-from medscore.operators.autograd import outside
+from medscore.operators.autograd import outside, remember
 from medscore.operators.base import Operator
 from medscore.operators.ct.fbp import (
     Window,
@@ -22,6 +22,8 @@ from medscore.operators.ct.fbp import (
 )
 from medscore.operators.ct.geometry import FanBeam, Geometry
 from medscore.operators.ct.projector import MEMORY, backproject, project
+from medscore.operators.ct.ray_gram import ray_gram
+from medscore.operators.gram import Gram
 from medscore.operators.linalg import chebyshev, largest_eigenvalue
 from medscore.operators.noise import NoiseModel
 from medscore.types import Images, Sinogram
@@ -126,6 +128,15 @@ class Radon(Operator):
         self._count[0] += 1
         rays = (self.mask(y) * y).index_select(-2, self._rows.to(y.device))
         return backproject(rays, self.geometry, views=self._few, **self._backend)
+
+    def gram(self, y: Sinogram) -> Gram:
+        def make() -> Gram:
+            side = self.geometry.size
+            one = torch.ones(1, 1, side, side, dtype=y.dtype, device=y.device)
+            return ray_gram(self.geometry, self.forward(one), self._rows)
+
+        found: Gram = remember(self._cache, ("gram", y.dtype, y.device), make)
+        return found
 
     def T_inv(self, z: Sinogram) -> Images:
         r"""Filtered back-projection, refined by a fixed polynomial in the normal operator.
