@@ -26,6 +26,7 @@ from medscore.registry.parameters import documented
 from medscore.registry.presets import Preset, Settings
 from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
+from medscore.training.native import NativeRecipe
 from medscore.training.pictures import PictureRecipe
 from medscore.training.recipe import PriorRecipe
 from medscore.training.supervised import SupervisedRecipe
@@ -38,6 +39,7 @@ FILES: dict[str, tuple[type, str]] = {
         PriorRecipe,
         "Read by `medscore train`; `medscore train --init FOLDER -o recipe.yaml` writes one.",
     ),
+    "Recipe of a CT prior for any matrix": (NativeRecipe, "Read by `medscore train`."),
     "Recipe of a supervised network": (SupervisedRecipe, "Read by `medscore train`."),
     "Recipe of a dequantization flow": (DequantizerRecipe, "Read by `medscore train`."),
     "Recipe of a prior of other images": (PictureRecipe, "Read by `medscore train`."),

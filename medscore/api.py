@@ -36,7 +36,7 @@ from medscore.priors.catalogue import prior_path, shipped_priors
 from medscore.priors.checkpoint import load_prior as read_prior, read_checkpoint
 from medscore.priors.contract import DataContract
 from medscore.priors.given import check_shape, given_prior
-from medscore.priors.network import NetworkPrior
+from medscore.priors.network import NetworkPrior, needs_grid
 from medscore.reconstruction.result import Reconstruction
 from medscore.registry.build import build_sampler, check_owners, given_grid, times_of
 from medscore.registry.checks import check_counts, resolve_device
@@ -198,7 +198,11 @@ def _checked_shape(prior: Prior, shape: Any) -> tuple[int, ...]:
 
 
 def _shape_of(prior: Prior) -> tuple[int, ...]:
-    domain = prior.domain
+    domain, placed = prior.domain, getattr(prior, "shape", None)
+    if isinstance(prior, NetworkPrior) and prior.needs_grid:
+        raise needs_grid(prior)
+    if domain is not None and placed is not None:
+        return domain.channels, *placed
     if domain is None or domain.size is None:
         raise MedscoreError(
             f"the prior {type(prior).__name__} does not specify the size of its images",

@@ -9,9 +9,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from medscore.errors import MedscoreError
 from medscore.io.specs import Strict, nearest
+from medscore.numeric import is_number
 
 Modality = Literal["CT", "MR", "picture"]
 Quantity = Literal["HU", "mu", "magnitude", "complex", "grey", "colour"]
+
+ROUNDING = 1e-3
+"""Relative difference up to which pixel sizes count as equal."""
 
 
 class ImageDomain(Strict):
@@ -79,9 +83,50 @@ class ImageDomain(Strict):
         return self.high - self.low
 
     @property
+    def matrix(self) -> str:
+        """The matrix sizes of the images, in words."""
+        return "any matrix" if self.size is None else f"{self.size} x {self.size}"
+
+    @property
+    def receptive_field(self) -> int | None:
+        """Side in pixels of the region that a denoised pixel depends on; None if not known."""
+        return None
+
+    @property
+    def uses_position(self) -> bool:
+        """Whether the denoised image depends on the position in the field of view."""
+        return False
+
+    @property
     def spatial_dims(self) -> int:
         """The number of spatial dimensions: 2 for slices, 3 for volumes."""
         return 2
+
+
+def check_pixel(
+    pixel_mm: object, domain: ImageDomain | None = None, name: str = "pixel_mm"
+) -> None:
+    """Reject a pixel size that is no positive number, or that a prior does not know.
+
+    Args:
+        pixel_mm: pixel size in mm.
+        domain: image domain of the prior; None for any pixel size.
+        name: name of the parameter in messages.
+
+    Raises:
+        MedscoreError: it is; the message has the pixel size and the range of the prior.
+    """
+    if not is_number(pixel_mm) or not 0 < pixel_mm < float("inf"):
+        raise MedscoreError(f"`{name}` is {pixel_mm!r:.80}", hint="use the pixel size in mm")
+    if domain is None or domain.spacing_mm is None:
+        return
+    low, high = domain.spacing_mm
+    if not low * (1 - ROUNDING) <= pixel_mm <= high * (1 + ROUNDING):
+        raise MedscoreError(
+            f"`{name}` is {pixel_mm:g} mm, prior {domain.name} knows pixels of {low:g} to "
+            f"{high:g} mm",
+            hint="use a pixel size in that range, or another prior",
+        )
 
 
 def _refusal(kind: type[ImageDomain], error: ValidationError) -> MedscoreError:

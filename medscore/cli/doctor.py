@@ -107,8 +107,10 @@ def _network() -> dict[str, Any]:
     name, device = DEFAULT_PRIORS["CT"], resolve_device("auto")
     prior = load_prior(prior_path(name), device=device)
     assert prior.contract is not None
-    side = prior.contract.size
-    timing = measure(prior, (prior.contract.channels, side, side), device)
+    contract = prior.contract.at()
+    shape = contract.side, contract.side
+    placed = prior.on_grid(shape, contract.spacing_mm[0])
+    timing = measure(placed, (contract.channels, *shape), device)
     found = Choice(timing.best, "timing", timing).record()
     return {"prior": name, "device": device, "images": IMAGES, **found}
 

@@ -28,6 +28,16 @@ def generate(
             "-n", "--count", help="Number of images to draw; with --known, per observed image."
         ),
     ] = 16,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Rows and columns, for priors for any matrix; 256 by default."),
+    ] = None,
+    spacing: Annotated[
+        float | None,
+        typer.Option(
+            "--spacing", help="Pixel size in mm, for priors for any matrix; 1.5 by default."
+        ),
+    ] = None,
     sampler: Annotated[
         str | None,
         typer.Option(
@@ -105,8 +115,8 @@ def generate(
 
     with sampling_bar(output.name) as show:
         result = generation.generate(
-            prior, count=count, sampler=sampler, steps=steps, grid=grid, snr=snr,
-            parameters=set_ or (), seed=seed,
+            prior, count=count, size=size, spacing=spacing, sampler=sampler, steps=steps,
+            grid=grid, snr=snr, parameters=set_ or (), seed=seed,
             batch_size=batch_size, classifier=classifier, label=label, strength=strength,
             known=known, task=task, mask=mask, hidden=hidden, factor=factor,
             conditioner=conditioner, spacing_mm=spacing_mm, accept=tuple(accept or ()),

@@ -27,13 +27,13 @@ def list_() -> None:
     from medscore.priors.catalogue import shipped_priors
     from medscore.priors.checkpoint import read_checkpoint
 
-    table = Table("name", "modality", "size", "range", "spacing (mm)", "SDE", "patients")
+    table = Table("name", "modality", "matrix", "range", "spacing (mm)", "SDE", "patients")
     for name, path in shipped_priors().items():
         c = read_checkpoint(path).contract
         table.add_row(
             name,
             c.modality,
-            f"{c.size}x{c.size}",
+            c.matrix if c.size is None else f"{c.size}x{c.size}",
             f"{c.low:g}..{c.high:g} {c.quantity}",
             f"{c.spacing_mm[0]:g}..{c.spacing_mm[1]:g}",
             c.sde.kind,
@@ -53,7 +53,13 @@ def info(name: _Name) -> None:
 
     found = read_checkpoint(prior_path(name))
     contract = found.contract
-    content = {**contract.model_dump(mode="json"), "complex_data": contract.complex_data}
+    content = {
+        **contract.model_dump(mode="json"),
+        "complex_data": contract.complex_data,
+        "matrix": contract.matrix,
+        "receptive_field": contract.receptive_field,
+        "uses_position": contract.uses_position,
+    }
     typer.echo(json.dumps(content, indent=2))
 
 

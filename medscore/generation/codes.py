@@ -61,7 +61,7 @@ def check_same_latents(contract: DataContract, other: DataContract) -> None:
     Raises:
         MedscoreError: image size, number of channels or SDE differ.
     """
-    shape, its = ((c.channels, c.size, sde_json(c)) for c in (contract, other))
+    shape, its = ((c.channels, c.at().side, sde_json(c)) for c in (contract, other))
     if shape != its:
         raise MedscoreError(
             f"prior {other.name} is for images {its}, prior {contract.name} for images {shape}",
@@ -100,7 +100,7 @@ def read_codes(file: Path, contract: DataContract) -> tuple[Tensor, str]:
     Raises:
         MedscoreError: the file holds no codes, or codes of another image size or SDE.
     """
-    shape = (contract.channels, contract.size, contract.size)
+    shape = (contract.channels, contract.side, contract.side)
     hint = "use a file written by `medscore encode`, and the prior that encoded it"
     with open_npz(file, "codes of this prior", hint) as archive:
         code, sha256 = torch.from_numpy(archive["code"]), str(archive["prior"])

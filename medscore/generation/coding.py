@@ -27,6 +27,7 @@ from medscore.generation.codes import (
 )
 from medscore.generation.gallery import GeneratedImages, with_versions, write_gallery
 from medscore.generation.latent import compare_codes, decode, encode
+from medscore.generation.one_grid import grid_record, placed
 from medscore.io.files import atomic_folder, check_absent, check_new
 from medscore.io.locks import lock_beside, run_lock
 from medscore.io.opening import file_sha256
@@ -117,11 +118,12 @@ def encode_images(
         if file.suffix != ".npz":
             raise MedscoreError("is not named .npz", where=file, hint="end its name with .npz")
     own = read_checkpoint(prior_path(str(prior)))
-    found = read_images(images, own.contract, spacing_mm=spacing_mm, accept=accept, limit=limit)
+    contract = own.contract.at()
+    found = read_images(images, contract, spacing_mm=spacing_mm, accept=accept, limit=limit)
     priors = [(str(prior), own)]
     if against is not None:
         other = read_checkpoint(prior_path(str(against)))
-        check_same_latents(own.contract, other.contract)
+        check_same_latents(contract, other.contract)
         if len(found.x) < 2:
             raise MedscoreError("`against` with a single image", hint="give two images or more")
         priors.append((str(against), other))
@@ -136,7 +138,7 @@ def encode_images(
         results = [run.each(_part_of(on_step, i, len(runs))) for i, run in enumerate(runs)]
         (code, nfe, _), *others = results
         codes = Codes(
-            code, found.names, found.labels, own.sha256, sde_json(own.contract), nfe,
+            code, found.names, found.labels, own.sha256, sde_json(contract), nfe,
             compare_codes(code, others[0][0]) if others else None,
         )  # fmt: skip
         if file is not None:
@@ -188,7 +190,7 @@ def decode_codes(
     if folder is not None:
         check_absent(folder, states)
     checkpoint = read_checkpoint(prior_path(str(prior)))
-    contract = checkpoint.contract
+    contract = checkpoint.contract.at()
     code, sha256 = read_codes(source, contract)
     if between:
         code = between_codes(code, between, source)
@@ -199,6 +201,7 @@ def decode_codes(
         record = {
             "settings": {**asdict(flow), "temperature": temperature, "between": between},
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
+            **grid_record(checkpoint.contract, contract),
             "codes": {
                 "sha256": file_sha256(source),
                 "prior": sha256,
@@ -239,7 +242,9 @@ class _Run:
 
     def each(self, on_step: Progress) -> tuple[Tensor, int, float]:
         """Results (n, channel, H, W) on the CPU, their mean NFE, rounded up, and the seconds."""
-        network = load_prior(prior_path(self.prior), device=self.device).to(self.flow.dtype)
+        loaded = load_prior(prior_path(self.prior), device=self.device)
+        assert loaded.contract is not None
+        network = placed(loaded, loaded.contract.at()).to(self.flow.dtype)
         count, tolerance = len(self.x), self.flow.tolerance
 
         def work(index: int) -> Item:

@@ -24,7 +24,7 @@ from medscore.generation.quality import (
 )
 from medscore.io.files import atomic_write, check_new
 from medscore.io.numpy_files import read_npy
-from medscore.likelihood.inputs import check_limit, label_of, read_images
+from medscore.likelihood.inputs import at_samples, check_limit, label_of, read_images
 from medscore.metrics.memorisation import nearest
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import read_checkpoint
@@ -160,7 +160,7 @@ def compare_images(
             label = path.name if keep_identity else label_of(path)
             sets[name], names[name] = rows[chosen], [f"{label}#{i}" for i in chosen]
     else:
-        contract = read_checkpoint(prior_path(str(prior))).contract
+        contract = at_samples(files["samples"], read_checkpoint(prior_path(str(prior))).contract)
         found = {
             name: read_images(path, contract, spacing_mm=spacing_mm, accept=accept, limit=limit)
             for name, path in files.items()

@@ -78,7 +78,11 @@ def write_gallery(result: GeneratedImages, folder: Path) -> None:
     sheet = contact_sheet(_visible(result.shown, result.contract), result.columns)
     sheet.save(folder / "sheet.png")
     key = "hu" if result.contract.quantity == "HU" else "image"
-    np.savez_compressed(folder / SAMPLES, allow_pickle=False, **{key: result.values})
+    arrays = {key: result.values}
+    low, high = result.contract.spacing_mm
+    if low == high and result.contract.modality != "picture":
+        arrays["pixel_spacing_mm"] = np.full(len(result.values), low)
+    np.savez_compressed(folder / SAMPLES, allow_pickle=False, **arrays)
     (folder / "provenance.json").write_text(json.dumps(result.provenance, indent=2) + "\n")
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from medscore.datasets.collections.pictures import load_pictures
 from medscore.errors import MedscoreError
 from medscore.io.pictures import open_picture
-from medscore.likelihood.inputs import ImageSet, pattern_of, read_images
+from medscore.likelihood.image_set import ImageSet
+from medscore.likelihood.inputs import pattern_of, read_images
 from medscore.measurements.tasks import Choices, Grid, inpaint as hide_centre
 from medscore.operators.base import Operator
 from medscore.operators.images.colorization import Colorization
@@ -69,7 +70,7 @@ def inpaint(settings: ObservationSettings, contract: DataContract) -> Observatio
         settings: images and mask.
         contract: data contract of the prior.
     """
-    size = contract.size
+    size = contract.side
     if settings.mask is None:
         grid = Grid(size, size, 1.0, "picture")
         operator: Operator = hide_centre(grid, Choices(hidden=settings.hidden)).operator
@@ -84,7 +85,7 @@ def inpaint(settings: ObservationSettings, contract: DataContract) -> Observatio
 def _read_mask(mask: Path, files: Sequence[Path], contract: DataContract) -> Tensor:
     """Observed pixels (H, W) at the prior's size; a reduced pixel must be white throughout."""
     _check_mask(mask, files, contract)
-    size = contract.size
+    size = contract.side
     found = load_pictures([pattern_of(mask)], root=Path("/"), size=size, colour=False)
     white = found.images[0, 0] > 1 - 1e-6
     if len(found.images) != 1 or not 0 < int(white.sum()) < size**2:
@@ -102,7 +103,7 @@ def _check_mask(mask: Path, files: Sequence[Path], contract: DataContract) -> No
             "`mask` has a lossy format, which changes white pixels", where=mask, hint="give a PNG"
         )
     shape = _shape(mask)
-    if shape is None or shape == (contract.size, contract.size):
+    if shape is None or shape == (contract.side, contract.side):
         return
     for file in files:
         its = _shape(file)
@@ -131,7 +132,7 @@ def sr(settings: ObservationSettings, contract: DataContract) -> Observations:
         settings: images and factor.
         contract: data contract of the prior.
     """
-    size, factor = contract.size, settings.factor
+    size, factor = contract.side, settings.factor
     if factor < 2 or size % factor:
         raise MedscoreError(
             f"`factor` is {factor}, which does not divide the prior's image side {size}",
@@ -155,8 +156,8 @@ def colorize(settings: ObservationSettings, contract: DataContract) -> Observati
             f"`task` is colorize, but prior {contract.name} is of {contract.quantity} images",
             hint="use a prior that was trained with `colour: true`",
         )
-    operator = Colorization(contract.size, contract.size)
-    images = _images(settings, contract, contract.size)
+    operator = Colorization(contract.side, contract.side)
+    images = _images(settings, contract, contract.side)
     y = operator.measurement(images.x.mean(1, keepdim=True))
     return Observations(operator, y, operator.zero_filled(y), images)
 

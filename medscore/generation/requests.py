@@ -157,10 +157,10 @@ def choose_classes(
     """
     model, sha256 = load_classifier(file)
     its = model.contract
-    if (its.size, its.quantity, its.sde) != (contract.size, contract.quantity, contract.sde):
+    if (its.size, its.quantity, its.sde) != (contract.side, contract.quantity, contract.sde):
         raise MedscoreError(
             f"the classifier is for {its.quantity} images of side {its.size} on {its.sde}, prior "
-            f"{contract.name} for {contract.quantity} images of side {contract.size} on "
+            f"{contract.name} for {contract.quantity} images of side {contract.side} on "
             f"{contract.sde}",
             where=file, hint="train one with `classifies` set to that prior",
         )  # fmt: skip

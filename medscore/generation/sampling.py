@@ -18,6 +18,7 @@ from medscore.engine.resume import resumable
 from medscore.errors import MedscoreError
 from medscore.generation.gallery import GeneratedImages, with_versions, write_gallery
 from medscore.generation.observations import ObservationSettings, observe
+from medscore.generation.one_grid import grid_record, placed
 from medscore.generation.requests import Request, choose_classes, conditional, unconditional
 from medscore.io.files import atomic_folder, check_absent
 from medscore.likelihood.inputs import Files, as_paths
@@ -52,6 +53,8 @@ class GenerationSettings:
         label: names of classes, separated by commas; None for any class.
         strength: factor on the classifier's gradient.
         conditioner: name of the conditioner; None without observed images.
+        size: rows and columns, of a prior for any matrix.
+        spacing: pixel size in mm, of a prior for any matrix.
     """
 
     prior: str
@@ -66,6 +69,8 @@ class GenerationSettings:
     label: str | None = None
     strength: float = 1.0
     conditioner: str | None = None
+    size: int | None = None
+    spacing: float | None = None
 
     def check(self) -> None:
         """Reject invalid settings.
@@ -102,6 +107,8 @@ def generate(
     prior: str | Path = DEFAULT_PRIORS["CT"],
     *,
     count: int = 16,
+    size: int | None = None,
+    spacing: float | None = None,
     sampler: str | None = None,
     steps: int = 50,
     grid: str | None = None,
@@ -134,6 +141,8 @@ def generate(
     Args:
         prior: name of a shipped prior, or a checkpoint file.
         count: number of images; with ``known``, of samples per observed image.
+        size: rows and columns of the images, for priors for any matrix; 256 by default.
+        spacing: pixel size of the images in mm, for priors for any matrix; 1.5 by default.
         sampler: name of the sampler; dpm-solver++ by default, ddim with ``known``.
         steps: steps of the time grid.
         grid: name of the time grid; angular by default, focused with ``known``.
@@ -171,6 +180,7 @@ def generate(
     settings = GenerationSettings(
         str(prior), count, sampler or defaults[0], grid or defaults[1], steps, parameters, seed,
         precision, batch_size, label, strength, None if known is None else conditioner,
+        size, spacing,
     )  # fmt: skip
     settings.check()
     folder = None if output is None else Path(output)
@@ -194,7 +204,7 @@ def generate(
         )
     file = prior_path(str(prior))
     checkpoint = read_checkpoint(file)
-    contract = checkpoint.contract
+    contract = checkpoint.contract.at(size, spacing)
     chosen = resolve_device(device)
     request = unconditional(count, seed)
     if known is not None:
@@ -205,7 +215,7 @@ def generate(
     if classifier is not None and label is not None:
         classes = choose_classes(Path(classifier), label, strength, contract, chosen)
         request = request.guided(classes)
-    network = load_prior(file, device=chosen)
+    network = placed(load_prior(file, device=chosen), contract)
 
     def its(precision: str) -> dict[str, Any]:
         """The settings, without the path of the prior's file."""
@@ -215,7 +225,7 @@ def generate(
         run = its(precision)
         return fingerprint_of(medscore.__version__, checkpoint.sha256, request.origin, run)
 
-    shape = contract.channels, contract.size, contract.size
+    shape = contract.channels, contract.side, contract.side
     if precision == "auto" and classifier is not None:  # its gradients were not compared
         used = Choice("float32", "classifier")
     else:
@@ -229,6 +239,7 @@ def generate(
         record = {
             "settings": {**its(used.name), "device": chosen},
             "prior": {"name": contract.name, "sha256": checkpoint.sha256},
+            **grid_record(checkpoint.contract, contract),
             **request.origin,
             "precision": used.record(),
             "nfe_per_sample": found.nfe,
@@ -257,8 +268,8 @@ def draw(
     """Run the engine for a request; the samples are in the prior's range.
 
     Args:
-        prior: the prior, on ``device``.
-        contract: its data contract.
+        prior: the prior, on ``device`` and on the grid of the contract.
+        contract: its data contract, for one matrix size.
         settings: sampler, time grid, precision and batch size.
         request: the images to draw.
         device: device to draw on.
@@ -272,7 +283,7 @@ def draw(
     sampler = build_sampler(settings.sampler, own["sampler"])
     job = Job(
         seeds=request.seeds,
-        shape=(contract.channels, contract.size, contract.size),
+        shape=(contract.channels, contract.side, contract.side),
         times=times,
         batches=lambda items: request.batch(prior, sampler, items),
         batch_size=settings.batch_size,

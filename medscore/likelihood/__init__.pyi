@@ -29,7 +29,8 @@ from .divergence import (
     rademacher as rademacher,
 )
 from .flow import FlowLikelihood as FlowLikelihood, log_likelihood as log_likelihood
-from .inputs import ImageSet as ImageSet, read_images as read_images
+from .image_set import ImageSet as ImageSet
+from .inputs import read_images as read_images
 from .proposal import Proposal as Proposal, fit_proposal as fit_proposal
 from .report import (
     Assessment as Assessment,

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import glob
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from medscore.datasets.collections.cohort import equally_spaced, read_cohort, short
+from medscore.datasets.collections.cohort import Case, equally_spaced, read_cohort, short
 from medscore.datasets.collections.pictures import load_pictures
-from medscore.datasets.fit import Fit
+from medscore.datasets.fit import Fit, fitted
 from medscore.datasets.selection import selection
 from medscore.datasets.volume import Volume
 from medscore.errors import MedscoreError
 from medscore.io.numpy_files import open_npz
 from medscore.io.opening import file_sha256, is_regular, is_there
+from medscore.likelihood.image_set import ImageSet
 from medscore.likelihood.typicality import network_range
 from medscore.measurements.fitting import fit_note, fit_to, pixel_text
 from medscore.priors.contract import DataContract
@@ -30,44 +29,6 @@ SAMPLES = "samples.npz"
 
 Files = str | Path | Sequence[str | Path]
 """One file, folder or pattern, or several."""
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """Images in a prior's range.
-
-    Attributes:
-        x: images (n, channel, H, W).
-        names: source file, without its folders, and position in it, for each image.
-        patients: patient of each image; empty where unknown.
-        labels: what outputs call each image: the start of its file's hash and its position in it.
-        groups: what outputs call the patient of each image; empty where unknown.
-        notes: what was done to fit the images to the prior's grid, one sentence each.
-    """
-
-    x: Tensor
-    names: tuple[str, ...]
-    patients: tuple[str, ...]
-    labels: tuple[str, ...]
-    groups: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def digests(self) -> list[str]:
-        """SHA-256 of the values of each image."""
-        return [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in self.x]
-
-    def select(self, chosen: Sequence[int]) -> ImageSet:
-        """Some of the images.
-
-        Args:
-            chosen: their indices.
-        """
-        names, patients, labels, groups = (
-            tuple(each[i] for i in chosen)
-            for each in (self.names, self.patients, self.labels, self.groups)
-        )
-        return ImageSet(self.x[chosen], names, patients, labels, groups, self.notes)
 
 
 def read_images(
@@ -81,6 +42,8 @@ def read_images(
     own_grid: bool = False,
 ) -> ImageSet:
     """Read images, fit them to the prior's grid and convert them to its range.
+
+    Images for a prior for any matrix keep theirs if the prior knows their pixel size.
 
     CT and MR images are DICOM files or folders, NIfTI files and NumPy archives; others are files
     that PIL reads, folders of them, and NumPy arrays. A folder written by ``medscore generate``
@@ -115,15 +78,31 @@ def read_images(
         if spacing_mm is not None or accept:
             name = "accept" if spacing_mm is None else "spacing_mm"
             raise MedscoreError(f"`{name}` applies to CT and MR images", hint="leave it out")
-        parts.append(_pictures(rest, contract, side))
+        parts.append(_pictures(rest, contract, size or contract.side))
     elif rest:
-        parts.append(_slices(rest, contract, None if own_grid else side, spacing_mm, accept))
-    names, patients, labels, groups, notes = (
-        tuple(text for part in parts for text in getattr(part, name))
-        for name in ("names", "patients", "labels", "groups", "notes")
+        parts.append(_slices(rest, contract, side, spacing_mm, accept, own_grid=own_grid))
+    images, pixels, names, patients, labels, groups, notes = (
+        tuple(one for part in parts for one in getattr(part, name))
+        for name in ("images", "pixel_mm", "names", "patients", "labels", "groups", "notes")
     )
-    found = ImageSet(torch.cat([part.x for part in parts]), names, patients, labels, groups, notes)
-    return found.select(equally_spaced(len(found.x), limit))
+    found = ImageSet(images, names, patients, labels, groups, notes, pixels)
+    return found.select(equally_spaced(len(found.images), limit))
+
+
+def at_samples(folder: Path, contract: DataContract) -> DataContract:
+    """The contract of a prior for the one grid of generated images.
+
+    Args:
+        folder: a folder written by ``medscore generate``, or other files.
+        contract: data contract of the prior; that of a prior of one size is returned as it is.
+
+    Raises:
+        MedscoreError: the folder does not hold images of the prior.
+    """
+    if contract.size is not None or not _is_generated(folder):
+        return contract.at()
+    found = _samples(folder / SAMPLES, contract, None).grids[0]
+    return contract.at(found.shape[0], found.pixel_mm)
 
 
 def label_of(file: Path) -> str:
@@ -181,7 +160,7 @@ def _pictures(files: Sequence[Path], contract: DataContract, side: int) -> Image
         for file, name in zip(found.files, found.names, strict=True)
     )
     unknown = ("",) * len(labels)
-    return ImageSet(found.images, found.names, unknown, labels, unknown)
+    return ImageSet(tuple(found.images), found.names, unknown, labels, unknown)
 
 
 def _slices(
@@ -190,6 +169,8 @@ def _slices(
     side: int | None,
     spacing_mm: float | None,
     accept: str | Sequence[str],
+    *,
+    own_grid: bool,
 ) -> ImageSet:
     if spacing_mm is not None:
         check_ranges(("spacing_mm", spacing_mm, 1e-3, 100))
@@ -198,28 +179,44 @@ def _slices(
     def on_fit(volume: Volume, fit: Fit) -> None:
         notes.append(fit_note(volume, fit, contract.name))
 
-    scale = contract.size / (side or contract.size)
+    scale = 1.0 if contract.size is None or side is None else contract.size / side
     cases = read_cohort(
         [pattern_of(file) for file in files], root=Path.cwd(), modality=contract.modality,
-        size=side, spacing_mm=spacing_mm, chosen=selection(accept=accept),
+        size=None if own_grid else side, spacing_mm=spacing_mm, chosen=selection(accept=accept),
         pixel_mm=(low * scale, high * scale), on_fit=on_fit,
     )  # fmt: skip
+    if own_grid:
+        notes += [note for case in cases for note in _outside(case.volume, contract)]
+    elif side is None:
+        cases = [_on_known_pixels(case, contract, on_fit) for case in cases]
     shapes = sorted({case.volume.values.shape[1:] for case in cases})
-    if len(shapes) > 1:
+    if len(shapes) > 1 and contract.size is not None:
         raise MedscoreError(
             f"`allow_mismatch`: the images have {shapes[0]} and {shapes[-1]} pixels",
             hint="give images of one matrix size, or leave it out",
         )
-    if side is None:
-        notes += [note for case in cases for note in _outside(case.volume, contract)]
+    pixels = (case.volume.spacing[0] for case in cases) if contract.network.context else ()
     return ImageSet(
-        torch.cat([network_range(case.volume.values, contract) for case in cases]),
+        tuple(image for case in cases for image in network_range(case.volume.values, contract)),
         tuple(case.file for case in cases),
         tuple(case.patient for case in cases),
         tuple(case.label for case in cases),
         tuple(case.group for case in cases),
         tuple(dict.fromkeys(notes)),
+        tuple(pixels),
     )
+
+
+def _on_known_pixels(
+    case: Case, contract: DataContract, on_fit: Callable[[Volume, Fit], None]
+) -> Case:
+    """A slice on its own grid, or on one with square pixels of a size that the prior knows."""
+    volume = case.volume
+    found = fit_to(contract, volume.values.shape[1:], volume.spacing[:2])
+    if found is None:
+        return case
+    on_fit(volume, found)
+    return replace(case, volume=fitted(volume, found))
 
 
 def _outside(volume: Volume, contract: DataContract) -> list[str]:
@@ -233,20 +230,26 @@ def _outside(volume: Volume, contract: DataContract) -> list[str]:
     ]
 
 
-def _samples(file: Path, contract: DataContract, side: int) -> ImageSet:
+def _samples(file: Path, contract: DataContract, side: int | None) -> ImageSet:
     """Generated images as they were drawn: values outside the prior's range are kept."""
     key = "hu" if contract.quantity == "HU" else "image"
-    size = contract.size
-    shape = (size, size) if contract.channels == 1 else (size, size, contract.channels)
+    size = contract.size or "H, W"
+    sides = (size, size) if contract.size else (size,)
+    shape = sides if contract.channels == 1 else (*sides, contract.channels)
     hint = f"`{key}` (n, {', '.join(map(str, shape))}) is needed for prior {contract.name}"
+    pixels: tuple[float, ...] = ()
     with open_npz(file, "samples", hint) as archive:
         values = np.asarray(archive[key], dtype=np.float32)
-        if values.shape[1:] != shape or not np.isfinite(values).all():
+        fits = values.shape[1:] == shape if contract.size else values.ndim == 3
+        if not fits or not np.isfinite(values).all():
             raise ValueError(f"images of shape {values.shape[1:]}, or NaN")
+        if contract.network.context:
+            pixels = tuple(np.asarray(archive["pixel_spacing_mm"], dtype=float).tolist())
     x = (torch.from_numpy(values) - contract.low) / contract.scale
     x = x[:, None] if contract.channels == 1 else x.permute(0, 3, 1, 2)
-    x = torch.nn.functional.avg_pool2d(x, size // side)
+    if contract.size and side:
+        x = torch.nn.functional.avg_pool2d(x, contract.size // side)
     names = tuple(f"{file.parent.name}#{i}" for i in range(len(x)))
     label, unknown = label_of(file), ("",) * len(x)
     labels = tuple(f"{label}#{i}" for i in range(len(x)))
-    return ImageSet(x.contiguous(), names, unknown, labels, unknown)
+    return ImageSet(tuple(x.contiguous()), names, unknown, labels, unknown, (), pixels)

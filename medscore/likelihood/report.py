@@ -25,7 +25,8 @@ from medscore.likelihood.assessment import ImageLikelihood, assess_image, make_d
 from medscore.likelihood.dequantization import DequantizationFlow
 from medscore.likelihood.dequantizer import DEQUANTIZER
 from medscore.likelihood.fitting import fit_tests
-from medscore.likelihood.inputs import Files, ImageSet, check_limit, read_images
+from medscore.likelihood.inputs import Files, check_limit, read_images
+from medscore.likelihood.patients import judge_patients
 from medscore.likelihood.settings import METHODS, LikelihoodSettings
 from medscore.likelihood.typicality import (
     Typical,
@@ -35,11 +36,9 @@ from medscore.likelihood.typicality import (
     warning,
     write_typical,
 )
-from medscore.likelihood.unusual import ImageTest, Judgement, judge, words_of
-from medscore.priors.any_size import any_size
+from medscore.likelihood.unusual import ImageTest, words_of
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
-from medscore.priors.network import NetworkPrior
 from medscore.registry.checks import resolve_device
 from medscore.white_noise import derive_seed
 
@@ -171,24 +170,29 @@ def assess_images(
         images, contract, spacing_mm=spacing_mm, accept=accept, limit=limit,
         own_grid=allow_mismatch,
     )  # fmt: skip
-    count = len(found.x)
+    count = len(found.images)
     if typical and count < 2:
         raise MedscoreError(
             f"`typical`: {count} images do not determine a standard deviation",
             hint="give many different images",
         )
     chosen = resolve_device(device)
-    network = any_size(load_prior(file, device=chosen), (found.x.shape[-2], found.x.shape[-1]))
+    network = load_prior(file, device=chosen)
+    on = {
+        grid: network.on_grid(*grid, allow_mismatch=allow_mismatch)
+        for grid in dict.fromkeys(found.grids)
+    }
     with_z = typical or known is not None
     tests: tuple[ImageTest, ...] = ()
-    if typical and contract.channels == 1:
+    if typical and contract.channels == 1 and len(on) == 1:
         patients = [group or label for group, label in zip(found.groups, found.labels, strict=True)]
-        tests = fit_tests(network, contract.quantity, found.x.to(chosen), patients)
+        (placed,) = on.values()
+        tests = fit_tests(placed, contract.quantity, found.x.to(chosen), patients)
 
     def work(index: int) -> Item:
-        x = found.x[index : index + 1].to(chosen)
-        row = asdict(assess_image(network, x, settings, noise, derive_seed(seed, index)))
-        return Item(row | {"typical": float(nats_per_dim(network, x))} if with_z else row)
+        x, placed = found.images[index][None].to(chosen), on[found.grids[index]]
+        row = asdict(assess_image(placed, x, settings, noise, derive_seed(seed, index)))
+        return Item(row | {"typical": float(nats_per_dim(placed, x))} if with_z else row)
 
     fingerprint = fingerprint_of(
         medscore.__version__, asdict(settings), sha256, with_z,
@@ -202,7 +206,7 @@ def assess_images(
         )  # fmt: skip
         rows = tuple(ImageLikelihood(**item.record) for item in items)
         bound = torch.tensor([row.typical or 0.0 for row in rows])
-        judgements = {} if known is None else _by_patient(known.tests, network, found, chosen)
+        judgements = {} if known is None else judge_patients(known.tests, on, found, chosen)
         result = Assessment(
             images=rows, names=found.names, patients=found.patients, labels=found.labels,
             groups=found.groups,
@@ -268,19 +272,6 @@ def _dequantization(noise: DequantizationFlow | None, dequantizer: str | Path | 
     if noise is None:
         return None
     return "uniform" if dequantizer is None else f"sha256 {DEQUANTIZER.read(dequantizer).sha256}"
-
-
-def _by_patient(
-    tests: Sequence[ImageTest], prior: NetworkPrior, found: ImageSet, device: str
-) -> dict[str, tuple[Judgement, ...]]:
-    """What the tests say about the images of each patient, by what outputs call the patient."""
-    contract = prior.contract
-    if not tests or contract is None:
-        return {}
-    of = {name: [i for i, g in enumerate(found.groups) if g == name] for name in found.groups}
-    return {
-        name: judge(tests, prior, contract, found.x[rows].to(device)) for name, rows in of.items()
-    }
 
 
 def _statistics(values: Tensor, sha256: str, tests: tuple[ImageTest, ...]) -> Typical:

@@ -15,9 +15,63 @@ Positive = Annotated[int, Field(gt=0, le=16_384)]
 Few = Annotated[int, Field(gt=0, le=256)]
 """Number of blocks or layers."""
 
+LARGEST_STRIDE = 512
+"""Largest stride that is searched for."""
+
 
 class NetworkSpec(Strict):
     """Base of the network specifications, each of which has a ``kind`` of its own."""
+
+    @property
+    def context(self) -> bool:
+        """Whether the network needs context maps (:mod:`medscore.nets.context`)."""
+        return False
+
+    @property
+    def uses_position(self) -> bool:
+        """Whether the output depends on the position in the field of view."""
+        return False
+
+    @property
+    def receptive_field(self) -> int | None:
+        """Side in pixels of the region that a pixel of the output depends on; None if unbounded."""
+        return None
+
+    @property
+    def margin(self) -> int:
+        """Width in pixels of the border around a tile that its output depends on.
+
+        The tile begins and ends at multiples of the stride. Only networks with a receptive field
+        have a margin.
+        """
+        raise NotImplementedError
+
+    def activation_bytes(self, gradient: bool = False) -> int:
+        """Estimate of the memory of an evaluation in float32, in bytes for each pixel.
+
+        Only networks with a receptive field have an estimate.
+
+        Args:
+            gradient: whether the features are kept for a gradient.
+        """
+        raise NotImplementedError
+
+    @property
+    def stride(self) -> int:
+        """The smallest power of two whose multiples the network takes as sides of its images.
+
+        Raises:
+            ValueError: there is none up to 512.
+        """
+        size = 1
+        while True:
+            try:
+                self.check_size(size)
+                return size
+            except ValueError:
+                if size >= LARGEST_STRIDE:
+                    raise
+                size *= 2
 
     def build(self) -> nn.Module:
         """The untrained network, initialised with torch's global generator."""

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from medscore.domain import ImageDomain
+from medscore.domain import ImageDomain, check_pixel
+from medscore.errors import MedscoreError
 from medscore.io.specs import LARGEST_SIDE, Strict
 from medscore.nets.diffusers_unet import DiffusersUNetSpec
+from medscore.nets.local_unet import LocalUNetSpec
 from medscore.nets.monai_unet import MonaiUNetSpec
 from medscore.nets.ncsn import NCSNSpec
 from medscore.nets.ncsnpp import NCSNPPSpec
@@ -34,6 +36,9 @@ from medscore.sdes.linear import VE, VP, SubVP
 
 PREPROCESSING = 1
 """Version of the preprocessing from files to the network's range; other versions are refused."""
+
+DEFAULT_SIDE, DEFAULT_PIXEL = 256, 1.5
+"""Matrix size and pixel size in mm of the images of a prior for any matrix, where none is given."""
 
 
 class _SDE(Strict):
@@ -128,7 +133,13 @@ class DDPMSpec(_SDE):
 SDESpec = Annotated[VESpec | VPSpec | SubVPSpec | DDPMSpec, Field(discriminator="kind")]
 
 Network = Annotated[
-    UNetSpec | NCSNSpec | NCSNv2Spec | MonaiUNetSpec | DiffusersUNetSpec | NCSNPPSpec,
+    UNetSpec
+    | LocalUNetSpec
+    | NCSNSpec
+    | NCSNv2Spec
+    | MonaiUNetSpec
+    | DiffusersUNetSpec
+    | NCSNPPSpec,
     Field(discriminator="kind"),
 ]
 """Specifications of all networks, distinguished by ``kind``."""
@@ -196,7 +207,8 @@ class DataContract(ImageDomain):
 
     Attributes:
         name: the prior's name.
-        size: rows and columns of the training images.
+        size: rows and columns of the training images; None for any matrix, whose sides are padded
+            to the stride of the network.
         spacing_mm: smallest and largest pixel spacing of the training images in mm.
         data_mean: mean of the training images in the network's range.
         data_std: standard deviation of the training images in the network's range.
@@ -208,7 +220,7 @@ class DataContract(ImageDomain):
     """
 
     name: str
-    size: int = Field(gt=0, le=LARGEST_SIDE)
+    size: int | None = Field(gt=0, le=LARGEST_SIDE)
     spacing_mm: tuple[float, float]
     data_mean: float
     data_std: float = Field(gt=0)
@@ -220,10 +232,66 @@ class DataContract(ImageDomain):
 
     @model_validator(mode="after")
     def _fits_network(self) -> DataContract:
-        self.network.check_size(self.size)
+        if self.size is not None:
+            self.network.check_size(self.size)
+        elif self.network.receptive_field is None or self.modality == "picture":
+            raise ValueError(
+                "size may be null for CT and MR images, and a network with a receptive field"
+            )
         return self
+
+    @property
+    def receptive_field(self) -> int | None:
+        return self.network.receptive_field
+
+    @property
+    def uses_position(self) -> bool:
+        return self.network.uses_position
 
     @property
     def spatial_dims(self) -> int:
         dims: int = getattr(self.network, "spatial_dims", 2)
         return dims
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the images of a prior of one size.
+
+        Raises:
+            MedscoreError: the prior is for any matrix.
+        """
+        if self.size is None:
+            raise MedscoreError(
+                f"prior {self.name} is for any matrix", hint="choose a size with `contract.at`"
+            )
+        return self.size
+
+    def at(self, size: int | None = None, spacing: float | None = None) -> DataContract:
+        """The contract of a prior for any matrix, with one matrix size and pixel size.
+
+        Args:
+            size: rows and columns; 256 by default.
+            spacing: pixel size in mm; 1.5 by default, or the nearest one that the prior knows.
+
+        Returns:
+            The contract; that of a prior of one size as it is.
+
+        Raises:
+            MedscoreError: the prior has one size, or a number is out of range.
+        """
+        if self.size is not None:
+            for name, value in (("size", size), ("spacing", spacing)):
+                if value is not None:
+                    raise MedscoreError(
+                        f"`{name}` is {value:g}, but prior {self.name} has one matrix, "
+                        f"{self.matrix}",
+                        hint="leave it out, or use a prior for any matrix",
+                    )
+            return self
+        side = DEFAULT_SIDE if size is None else size
+        if not 0 < side <= LARGEST_SIDE:
+            raise MedscoreError(f"`size` is {side}", hint=f"use 1 to {LARGEST_SIDE}")
+        low, high = self.spacing_mm
+        pixel = min(max(DEFAULT_PIXEL, low), high) if spacing is None else spacing
+        check_pixel(pixel, self, "spacing")
+        return self.model_copy(update={"size": side, "spacing_mm": (pixel, pixel)})

@@ -7,11 +7,14 @@ from inspect import isclass
 from pathlib import Path
 from typing import final
 
-from torch import Tensor, nn
+from torch import nn
 
-from medscore.domain import ImageDomain
+from medscore.domain import ImageDomain, check_pixel
 from medscore.errors import MedscoreError
-from medscore.numeric import is_number
+from medscore.nets.any_size import network_on_grid, without_grid
+from medscore.nets.output import output_of
+from medscore.nets.spec import NetworkSpec
+from medscore.numeric import is_number, is_whole
 from medscore.priors.base import Prior, like
 from medscore.priors.contract import DataContract
 from medscore.priors.preconditioning import EDM, Condition, Preconditioning, log_ratio
@@ -64,6 +67,8 @@ class NetworkPrior(Prior, nn.Module):
         """File that the prior was loaded from."""
         self.sha256 = ""
         """SHA-256 hash of the weights in that file."""
+        self.shape: tuple[int, int] | None = None
+        """Rows and columns of the grid that the prior was placed on; None if it takes others."""
 
     @property
     def contract(self) -> DataContract | None:
@@ -71,11 +76,91 @@ class NetworkPrior(Prior, nn.Module):
         return self.domain if isinstance(self.domain, DataContract) else None
 
     def denoise(self, x: State, t: Times) -> State:
+        self._check_grid(x)
         skip, out, into = (expand(c, x) for c in self.preconditioning(self.sde, t))
         u = x / expand(self.sde.alpha(t), x) - self.data_mean
         output = output_of(self.network(into * u, self.condition(self.sde, t)))
         predicted = like(x, output, "the network").to(x.dtype)
         return self.data_mean + skip * u + out * predicted
+
+    def around(self, network: nn.Module) -> NetworkPrior:
+        """The same prior with another network, such as a wrapper of its own.
+
+        Args:
+            network: the other network.
+        """
+        made = NetworkPrior(
+            network, self.sde, self.domain, preconditioning=self.preconditioning,
+            condition=self.condition, data_mean=self.data_mean,
+        )  # fmt: skip
+        made.file, made.sha256 = self.file, self.sha256
+        return made
+
+    def on_grid(
+        self, shape: tuple[int, int], pixel_mm: float, *, allow_mismatch: bool = False
+    ) -> NetworkPrior:
+        """The prior for images on one grid.
+
+        The images are padded to the stride of the network, which is given their pixel size and
+        position if it needs them, and works in tiles where the memory budget requires it.
+
+        Args:
+            shape: rows and columns of the images.
+            pixel_mm: their pixel size in mm.
+            allow_mismatch: whether the pixel size may lie outside the prior's range.
+
+        Returns:
+            The prior on that grid; the prior itself if it takes such images as it is, or if its
+            network is not one of :mod:`medscore.nets`.
+
+        Raises:
+            MedscoreError: the shape or the pixel size is invalid, or the prior does not know pixels
+                of that size.
+        """
+        spec = self._spec
+        if spec is None:
+            return self
+        if not all(is_whole(n) and n > 0 for n in shape):
+            raise MedscoreError(f"`shape` is {shape!r:.80}", hint="use (rows, columns)")
+        if spec.context:
+            check_pixel(pixel_mm, None if allow_mismatch else self.domain)
+        elif self._takes(shape, spec):
+            return self
+        placed = self.around(network_on_grid(self.network, spec, shape, pixel_mm))
+        if spec.context:
+            placed.shape = shape
+        return placed
+
+    @property
+    def needs_grid(self) -> bool:
+        """Whether the network needs the pixel size of its images, from :meth:`on_grid`."""
+        spec = getattr(self.network, "spec", None)
+        return isinstance(spec, NetworkSpec) and spec.context
+
+    @property
+    def _spec(self) -> NetworkSpec | None:
+        """The specification of the network, if it is one of this package."""
+        if self.contract is not None:
+            return self.contract.network
+        spec = getattr(without_grid(self.network), "spec", None)
+        return spec if isinstance(spec, NetworkSpec) else None
+
+    def _takes(self, shape: tuple[int, int], spec: NetworkSpec) -> bool:
+        """Whether the network takes images of a size as they are."""
+        if self.domain is not None and shape == (self.domain.size, self.domain.size):
+            return True
+        return spec.receptive_field is None and all(n % spec.stride == 0 for n in shape)
+
+    def _check_grid(self, x: State) -> None:
+        """Reject images on no grid, or on another grid than the prior was placed on."""
+        if self.needs_grid:
+            raise needs_grid(self)
+        if self.shape is not None and x.shape[-2:] != self.shape:
+            raise MedscoreError(
+                f"the images have {x.shape[-2]} x {x.shape[-1]} pixels, the prior was placed on a "
+                f"grid of {self.shape[0]} x {self.shape[1]}",
+                hint="place it on the grid of the images with prior.on_grid((rows, columns), mm)",
+            )
 
     def forward(self, x: State, t: Times) -> State:
         """The same as :meth:`denoise`, for module hooks and wrappers.
@@ -112,19 +197,14 @@ def _named(value: object) -> str:
     return f"the class {value.__name__}" if isclass(value) else f"{value!r:.80}"
 
 
-def output_of(output: object) -> Tensor:
-    """The prediction in a network's output, which is a tensor or has the attribute ``sample``.
+def needs_grid(prior: NetworkPrior) -> MedscoreError:
+    """The error for a prior that is used without the pixel size of its images.
 
     Args:
-        output: what the network returned.
-
-    Raises:
-        MedscoreError: neither.
+        prior: the prior.
     """
-    found = output if isinstance(output, Tensor) else getattr(output, "sample", None)
-    if not isinstance(found, Tensor):
-        raise MedscoreError(
-            f"the network returned {type(output).__name__}, expected a tensor like its input",
-            hint="wrap the network in a module that returns the tensor",
-        )
-    return found
+    return MedscoreError(
+        f"the prior {prior.domain.name if prior.domain else type(prior.network).__name__} needs "
+        "the pixel size of its images",
+        hint="use prior.on_grid((rows, columns), pixel_mm)",
+    )

@@ -29,6 +29,21 @@ class Report:
     priors: dict[str, str] = field(default_factory=dict)
 
 
+def own_grid(contract: DataContract) -> str:
+    """That a prior for any matrix works on the grid of the image; empty for other priors.
+
+    Args:
+        contract: data contract of the prior.
+    """
+    if contract.size is not None:
+        return ""
+    low, high = contract.spacing_mm
+    return (
+        f", {contract.matrix} with pixels of {low:g} to {high:g} mm, receptive field "
+        f"{contract.receptive_field} pixels{', position counts' if contract.uses_position else ''}"
+    )
+
+
 def verdict(found: Sequence[Misfit], on_grid: str = "") -> str:
     """Whether a prior fits, and what differs.
 

@@ -24,7 +24,6 @@ from medscore.measurements.fitting import (
 )
 from medscore.measurements.measurement import ATTENUATION, HU, Measurement
 from medscore.measurements.units import UNIT_RANGE
-from medscore.priors.any_size import any_size
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import read_checkpoint
@@ -42,12 +41,14 @@ class PriorGrid:
     Attributes:
         domain: the prior's image domain, or that of the measurement where they are of other kinds.
         shape: rows and columns.
+        pixel_mm: distance between the columns in mm.
         fit: fit of the measurement's image to the grid; ``None`` if it is the measurement's.
         warnings: what is outside the prior's domain.
     """
 
     domain: ImageDomain
     shape: tuple[int, int]
+    pixel_mm: float
     fit: Fit | None = None
     warnings: tuple[str, ...] = ()
 
@@ -55,11 +56,11 @@ class PriorGrid:
         """The prior on this grid.
 
         Args:
-            prior: the prior on images of its own size.
+            prior: the prior.
         """
-        if self.fit is None and isinstance(prior, NetworkPrior):
-            return any_size(prior, self.shape)
-        return prior
+        if not isinstance(prior, NetworkPrior):
+            return prior
+        return prior.on_grid(self.shape, self.pixel_mm, allow_mismatch=bool(self.warnings))
 
     def noise(self, m: Measurement, noise_std: Tensor | None) -> Tensor | None:
         """The noise standard deviation with what the grid cannot show of the data.
@@ -102,10 +103,13 @@ class PriorGrid:
             m: the measurement.
         """
         assert self.fit is not None
-        (rows, columns), (x, y) = m.size, m.spacing
+        (rows, columns), (x, y), known = m.size, m.spacing, self.domain.spacing_mm
+        knows = ""
+        if self.domain.size is None and known and not known[0] <= x <= known[1]:
+            knows = f", because it knows pixels of {known[0]:g} to {known[1]:g} mm"
         return (
-            f"prior {self.domain.name} works at {grid_text(self.fit, x)}; the result is put back "
-            f"onto the {columns} x {rows} pixels of {pixel_text(x, y)} of the image"
+            f"prior {self.domain.name} works at {grid_text(self.fit, x)}{knows}; the result is put "
+            f"back onto the {columns} x {rows} pixels of {pixel_text(x, y)} of the image"
         )
 
     def record(self, m: Measurement) -> Mapping[str, Any]:
@@ -114,12 +118,10 @@ class PriorGrid:
         Args:
             m: the measurement.
         """
-        x, _ = m.spacing
-        step = 1.0 if self.fit is None else self.fit.columns.step
         share = 1.0 if self.fit is None else float(self.fit.inside.mean())
         return {
             "size": list(self.shape),
-            "spacing_mm": round(x * step, 6),
+            "spacing_mm": round(self.pixel_mm, 6),
             "fitted": self.fit is not None,
             "share_inside": share,
             "outside_the_domain": list(self.warnings),
@@ -137,7 +139,9 @@ def grid_of(domain: ImageDomain, m: Measurement, *, allow_mismatch: bool = False
     """
     if not allow_mismatch:
         fit = fit_to(domain, m.size, m.spacing)
-        return PriorGrid(domain, m.size if fit is None else fit.shape, fit)
+        if fit is None:
+            return PriorGrid(domain, m.size, m.spacing[0])
+        return PriorGrid(domain, fit.shape, m.spacing[0] * fit.columns.step, fit)
     found = measurement_misfits(domain, m)
     warnings = tuple(
         f"{what} is {ours}, prior {domain.name} has {its}: it is used outside its domain"
@@ -149,7 +153,7 @@ def grid_of(domain: ImageDomain, m: Measurement, *, allow_mismatch: bool = False
             name=domain.name, modality="CT" if m.modality == "CT" else "MR",
             low=unit.low, high=unit.high, quantity="HU" if m.modality == "CT" else "magnitude",
         )  # fmt: skip
-    return PriorGrid(domain, m.size, None, warnings)
+    return PriorGrid(domain, m.size, m.spacing[0], None, warnings)
 
 
 def default_prior_note(volume: Volume, modality: str) -> str | None:

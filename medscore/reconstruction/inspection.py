@@ -32,7 +32,7 @@ from medscore.priors.catalogue import shipped_priors
 from medscore.priors.checkpoint import read_checkpoint
 from medscore.priors.contract import DataContract
 from medscore.reconstruction.compatibility import OF_THE_GRID, measurement_misfits, misfits
-from medscore.reconstruction.file_report import Contracts, Report, verdict
+from medscore.reconstruction.file_report import Contracts, Report, own_grid, verdict
 from medscore.reconstruction.raw_reports import of_kspace, of_projections, of_stack
 
 RAW = (".dat", ".npz", ".mat")
@@ -173,12 +173,12 @@ def of_volume(volume: Volume, contracts: Contracts, more: tuple[str, ...] = ()) 
 def _fitted(contract: DataContract, volume: Volume, modality: str, quantity: str) -> str:
     """Whether a prior takes an image, on which grid, and what is lost on it."""
     found = misfits(
-        contract, modality=modality, quantity=quantity, size=contract.size,
+        contract, modality=modality, quantity=quantity, size=contract.at().side,
         spacing=contract.spacing_mm[0],
     )  # fmt: skip
     fit = fit_to(contract, volume.values.shape[1:], volume.spacing[:2])
     if found or fit is None:
-        return verdict(found)
+        return verdict(found, "" if found else own_grid(contract))
     known = replace(volume, modality=modality)
     lost = psnr_text(resampling_psnr(known, fit)) + share_text(fit)
     return f"fits on its grid of {grid_text(fit, volume.spacing[0])}: {lost}"
@@ -208,7 +208,11 @@ def of_measurement(m: Measurement, contracts: Contracts) -> Report:
     for name, contract in contracts.items():
         found = [f for f in measurement_misfits(contract, m) if f[0] not in OF_THE_GRID]
         fit = fit_to(contract, m.size, m.spacing)
-        on_grid = "" if fit is None else f", on its grid of {grid_text(fit, x)}{share_text(fit)}"
+        on_grid = (
+            own_grid(contract)
+            if fit is None
+            else f", on its grid of {grid_text(fit, x)}{share_text(fit)}"
+        )
         fits[name] = verdict(found, on_grid)
     return Report("measurement file", facts, (), fits)
 

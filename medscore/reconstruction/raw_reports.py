@@ -49,7 +49,7 @@ def of_kspace(raw: RawKspace, contracts: Contracts) -> Report:
         return Report("raw k-space", facts, tuple(noticed), dict.fromkeys(contracts, NOT_SQUARE))
     fits = {}
     for name, contract in contracts.items():
-        size = min(contract.size, nx)
+        size = min(contract.size or nx, nx)
         found = misfits(
             contract, modality="MR", quantity="magnitude", size=size, spacing=side / size
         )

@@ -102,6 +102,12 @@ def bound_loss(prior: NetworkPrior) -> Loss[DequantizationFlow]:
 
 
 def _check_images(recipe: DequantizerRecipe, contract: DataContract, path: Path) -> None:
+    if contract.size is None:
+        raise MedscoreError(
+            f"prior {contract.name} is for {contract.matrix}",
+            where=path,
+            hint="use a prior of one matrix size",
+        )
     for key in ("modality", "quantity", "low", "high", "size"):
         ours, theirs = getattr(recipe, key), getattr(contract, key)
         if ours != theirs:

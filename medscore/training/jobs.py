@@ -13,6 +13,7 @@ from medscore.registry.checks import resolve_device
 from medscore.training.classifier import prepare_classifier
 from medscore.training.dequantizer import prepare_dequantizer
 from medscore.training.monitor import StepReport
+from medscore.training.native import prepare_native
 from medscore.training.pictures import prepare_pictures
 from medscore.training.prior import prepare_prior
 from medscore.training.run import TrainingResult, TrainingRun, execute
@@ -47,6 +48,7 @@ KINDS: dict[str, Preparation] = {
     "dequantizes": prepare_dequantizer,
     "classifies": prepare_classifier,
     "pictures": prepare_pictures,
+    "sources": prepare_native,
 }
 """Kinds of recipes by a key that only this kind has; a recipe with none of them is a prior's."""
 

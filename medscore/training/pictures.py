@@ -116,6 +116,8 @@ class PictureRecipe(PictureData):
     @model_validator(mode="after")
     def _consistent(self) -> PictureRecipe:
         self.network.check_size(self.size)
+        if self.network.context:
+            raise ValueError(f"network {self.network.kind} is for CT images: it needs a pixel size")
         channels = getattr(self.network, "image_channels", 1)
         if channels != self.channels:
             raise ValueError(

@@ -22,7 +22,7 @@ from medscore.training.data import (
     reduced,
     slice_summary,
 )
-from medscore.training.loop import Objective
+from medscore.training.loop import Loss
 from medscore.training.objective_specs import with_levels
 from medscore.training.plan import TrainingPlan
 from medscore.training.recipe import PriorRecipe, read_recipe
@@ -76,7 +76,7 @@ def prepare_prior(
 def prior_run(
     path: Path,
     plan: TrainingPlan,
-    objective: Objective,
+    objective: Loss[NetworkPrior],
     data: TrainingData,
     contract: DataContract,
     describe: Callable[[], str],
@@ -93,7 +93,9 @@ def prior_run(
     """
     torch.manual_seed(plan.seed)  # network initialisation takes no generator
     prior = build_prior(contract)
-    shape = (contract.channels, contract.size, contract.size)
+    drawn = contract.at()
+    grid, pixel_mm = (drawn.side, drawn.side), drawn.spacing_mm[0]
+    shape = (contract.channels, *grid)
     return TrainingRun(
         recipe=path,
         plan=plan,
@@ -103,7 +105,7 @@ def prior_run(
         contract=contract,
         file=PRIOR,
         describe=describe,
-        samples=lambda model, picture: draw_samples(model, shape, picture),
+        samples=lambda model, picture: draw_samples(model.on_grid(grid, pixel_mm), shape, picture),
     )
 
 

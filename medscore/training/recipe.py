@@ -130,6 +130,10 @@ class PriorRecipe(ImageRecipe):
     @model_validator(mode="after")
     def _consistent(self) -> PriorRecipe:
         self.network.check_size(self.size)
+        if self.network.context:
+            raise ValueError(
+                f"network {self.network.kind} needs the pixel size: use a recipe with sources"
+            )
         if getattr(self.network, "image_channels", 1) != 1:
             raise ValueError("these images have one channel: network image_channels must be 1")
         if getattr(self.network, "spatial_dims", 2) != 2:

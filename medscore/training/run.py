@@ -69,7 +69,7 @@ class TrainingRun(Generic[Model]):
         return self.describe()
 
     @property
-    def validation(self) -> Validation | None:
+    def validation(self) -> Callable[[Model], float] | None:
         """The validation loss, if there are validation images."""
         if self.data.validation is None:
             return None

@@ -14,11 +14,13 @@ from safetensors.numpy import load_file, save_file
 
 from medscore.io.specs import Strict, validated
 from medscore.io.yaml_files import read_yaml
+from medscore.nets.context import MAPS
 from medscore.priors import catalogue
 from medscore.priors.catalogue import prior_folder, shipped_priors
 from medscore.priors.checkpoint import read_checkpoint, verify
 from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
+from medscore.training.native import NativeRecipe
 from medscore.training.pictures import PictureRecipe
 from medscore.training.recipe import PriorRecipe
 
@@ -73,6 +75,8 @@ def keyed(path: Path) -> type[Strict]:
         return ClassifierRecipe
     if "pictures" in keys:
         return PictureRecipe
+    if "sources" in keys:
+        return NativeRecipe
     return DequantizerRecipe if "dequantizes" in keys else PriorRecipe
 
 
@@ -82,13 +86,15 @@ def test_every_recipe_reads_and_its_network_takes_its_size(path: Path) -> None:
     assert recipe.name == path.stem
     if not hasattr(recipe, "network"):
         return
+    native = isinstance(recipe, NativeRecipe)
+    channels = getattr(recipe, "channels", 1)
+    size = max(recipe.crops.sizes) if native else recipe.size
     with torch.device("meta"):
-        x = torch.zeros(1, getattr(recipe, "channels", 1), recipe.size, recipe.size)
+        x = torch.zeros(1, channels + MAPS * recipe.network.context, size, size)
         network = recipe.network.build()
-        assert network(x, torch.zeros(1)).shape == x.shape
-    assert 2 * sum(p.numel() for p in network.parameters()) <= (
-        32e6 if recipe.size == 256 else 16e6
-    )
+        assert network(x, torch.zeros(1)).shape == (1, channels, size, size)
+    most = 24e6 if native else 32e6 if size == 256 else 16e6
+    assert 2 * sum(p.numel() for p in network.parameters()) <= most
 
 
 def test_a_shipped_prior_is_known_by_its_name(done: Command, shelf: Path) -> None:
@@ -99,6 +105,9 @@ def test_info_is_the_contract(done: Command, prior: Path) -> None:
     contract = read_checkpoint(prior).contract.model_dump(mode="json")
     shown = json.loads(done("priors", "info", prior).out)
     assert shown.pop("complex_data") is None  # of CT
+    assert shown.pop("matrix") == "32 x 32"
+    assert shown.pop("receptive_field") is None
+    assert shown.pop("uses_position") is False
     assert shown == contract
 
 

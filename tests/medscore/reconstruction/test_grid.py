@@ -28,9 +28,9 @@ from medscore.measurements.measurement import (
 )
 from medscore.measurements.simulation import simulate
 from medscore.measurements.tasks import NEEDS, TASKS
+from medscore.nets.any_size import AnySize
 from medscore.nets.unet import UNetSpec
 from medscore.priors.analytic import GaussianPrior
-from medscore.priors.any_size import AnySize, stride
 from medscore.reconstruction.grid import grid_of
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.run import reconstruct
@@ -270,7 +270,7 @@ def test_a_network_sees_multiples_of_its_stride_and_returns_the_size(
     out = AnySize(Same(), 16)(u, torch.zeros(2))
     assert all(n % 16 == 0 for n in seen[0])
     torch.testing.assert_close(out, 2 * u)
-    assert stride(UNetSpec()) == 16
+    assert UNetSpec().stride == 16
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
