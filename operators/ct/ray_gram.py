@@ -49,6 +49,4 @@ def overlap(geometry: Geometry, measured: Tensor) -> float:
         arc = min(math.pi, float(turn_arcs(angles).shares.sum()))  # opposite views share a line
     else:
         arc = float(half_turn_shares(angles).sum())
-    if arc == 0:  # a single view
-        return 0.0
     return len(angles) * pitch / (arc * geometry.size * geometry.spacing)

@@ -13,6 +13,7 @@ from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.ray_gram import overlap
 from medscore.operators.ct.scans import fan_sparse_view, limited_angle, sparse_view
 from medscore.operators.gram import Gram, damped_by_rows
+from medscore.operators.linalg import damped
 from medscore.operators.mri.fourier import Fourier
 from medscore.operators.wrappers.padded import Padded
 from medscore.operators.wrappers.resampled import Resampled
@@ -87,37 +88,28 @@ def test_norms_are_those_of_the_rows(name: str) -> None:
     long = theirs > 0.5 * theirs.max()
     assert int(long.sum()) > 3
     ratio = (ours / theirs)[long]
-    assert float(ratio.max()) < (2.0 if name == "padded" else 1.6)
-    assert float(ratio.min()) > 0.6
-    assert float(ratio.log().mean().abs()) < (0.4 if name == "padded" else 0.15)
+    assert float(ratio.max()) < 1.5
+    assert float(ratio.min()) > 0.5
+    assert 0.8 < float(ratio.median()) < 1.2
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-@pytest.mark.parametrize("share", [1e-3, 0.1, 10.0])
-def test_the_inverse_is_symmetric_positive_and_improves_the_condition(
-    name: str, share: float
-) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.1, 10.0])
+def test_the_inverse_is_symmetric_and_positive(name: str, share: float) -> None:
     operator = OPERATORS[name]()
-    matrix = rows_of(operator)
-    product = matrix @ matrix.T
-    damping = share * float(product.diagonal().mean())
     like = torch.zeros(1, 1, *operator.grid_shape, dtype=torch.float64)
     gram = operator.gram(like)
     assert gram is not None
     kept = operator.mask(like).expand(like.shape).bool().flatten()
     units = torch.eye(kept.numel(), dtype=torch.float64)[kept].reshape(-1, *like.shape[1:])
-    inverse = gram.inverse(torch.tensor([damping], dtype=torch.float64))
-    ours = inverse(units).flatten(1)[:, kept]
-    torch.testing.assert_close(ours, ours.T, rtol=1e-9, atol=1e-12)
-    assert float(torch.linalg.eigvalsh(ours).min()) > -1e-12 * float(ours.abs().max())
-    seen = ours.diagonal() > 0  # rays beside the image have no equation
-    normal = product[seen][:, seen] + damping * torch.eye(int(seen.sum()), dtype=torch.float64)
-    root = torch.linalg.cholesky(ours[seen][:, seen])
-    eigenvalues = torch.linalg.eigvalsh(root.T @ normal @ root)
-    before = torch.linalg.eigvalsh(normal)
-    condition = float(eigenvalues.max() / eigenvalues.min())
-    assert condition < max(1.5, 0.8 * float(before.max() / before.min()))
-    assert 0.2 < float(eigenvalues.median()) < 5
+    damping = share * float(rows_of(operator).square().sum(1).mean())
+    found = gram.inverse(torch.tensor([damping], dtype=torch.float64))(units).flatten(1)
+    inverse = found[:, kept]
+    torch.testing.assert_close(inverse, inverse.T, rtol=1e-9, atol=1e-12)
+    assert float(torch.linalg.eigvalsh(inverse).min()) > -1e-12 * float(inverse.abs().max())
+    if share == 10:  # the noise dominates: the inverse is 1 / (D + delta) up to the filter
+        expected = 1 / (measured(operator, gram.norms.expand(like.shape))[0] + damping)
+        assert 0.4 < float((inverse.diagonal() / expected).median()) < 1
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.3, 50.0])
@@ -145,32 +137,35 @@ def test_samples_do_not_influence_each_other() -> None:
         torch.testing.assert_close(together[[i]], alone, rtol=1e-10, atol=1e-10)
 
 
-def test_few_iterations_solve_what_the_normal_equations_do_not() -> None:
-    """Rays whose noise differs by two orders of magnitude, as in low-dose CT."""
-    size = 64
-    operator = Whitened(sparse_view(size, 2.0, 15), (2.5 * random(1, 1, 180, 92, seed=5)).exp())
-    x = random(1, 1, size, size, seed=6)
-    y = operator.forward(random(1, 1, size, size, seed=7))
-    damping = torch.tensor([10.0], dtype=torch.float64)
-    gap = y - operator.forward(x)
-    gram = operator.gram(y)
+@pytest.mark.parametrize(
+    ("name", "iterations", "gain"), [("parallel", 3, 2.0), ("fan", 3, 1.6), ("whitened", 6, 4.0)]
+)
+def test_few_iterations_come_closer_than_those_of_the_normal_equations(
+    name: str, iterations: int, gain: float
+) -> None:
+    """Of two discs with noise; the error of both is relative to the exact solution."""
+    operator = OPERATORS[name]()
+    matrix = rows_of(operator)
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, SIDE)] * 2, indexing="ij")
+    image = (x**2 + y**2 < 0.6).double() + 0.3 * ((x - 0.2) ** 2 + y**2 < 0.1)
+    b = operator.forward(image[None, None])
+    b = b + operator.mask(b) * 0.02 * b.abs().max() * random(*b.shape, seed=2)
+    product = matrix @ matrix.T
+    delta = 0.1 * product.diagonal().mean()[None]
+    gram = operator.gram(b)
     assert gram is not None
+    normal = product + delta * torch.eye(len(product), dtype=torch.float64)
+    exact = (matrix.T @ torch.linalg.solve(normal, measured(operator, b)[0])).view_as(image)
 
-    def solved(iterations: int) -> Tensor:
-        return damped_by_rows(
-            operator.forward, operator.adjoint, gap, damping, gram.inverse(damping), tol=0.0,
-            max_iter=iterations,
-        )  # fmt: skip
+    def error(found: Tensor) -> float:
+        return float((found[0, 0] - exact).norm() / exact.norm())
 
-    exact = solved(300)
-    normal = operator.adjoint(gap - operator.forward(exact)) - damping * exact
-    assert float(normal.norm()) < 1e-6 * float(operator.adjoint(gap).norm())
-    error = float((solved(8) - exact).norm() / exact.norm())
-    assert error < 0.1
-    from medscore.operators.linalg import damped
-
-    plain = damped(operator.forward, operator.adjoint, gap, damping, max_iter=8)
-    assert error < 0.2 * float((plain - exact).norm() / exact.norm())
+    ours = damped_by_rows(
+        operator.forward, operator.adjoint, b, delta, gram.inverse(delta), tol=0.0,
+        max_iter=iterations,
+    )  # fmt: skip
+    plain = damped(operator.forward, operator.adjoint, b, delta, max_iter=iterations)
+    assert gain * error(ours) < error(plain)
 
 
 def test_views_overlap_below_the_frequency_of_their_density() -> None:
@@ -180,7 +175,7 @@ def test_views_overlap_below_the_frequency_of_their_density() -> None:
     assert overlap(beam, every) == pytest.approx(180 / (math.pi * side * mm))
     assert overlap(beam, every[::4]) == pytest.approx(45 / (math.pi * side * mm))
     assert overlap(beam, every[:60]) == pytest.approx(60 / (math.pi * 59 / 180 * side * mm), 0.05)
-    assert overlap(beam, every[:1]) == 0
+    assert overlap(beam, every[:1]) == pytest.approx(1 / (math.pi * side * mm))
     turn = FanBeam(side, mm, 360, 200.0, 400.0, detector_spacing=3.0)
     assert overlap(turn, torch.arange(360)) == pytest.approx(360 * 1.5 / (math.pi * side * mm))
 
