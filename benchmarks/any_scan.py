@@ -34,6 +34,7 @@ from medscore.datasets.dicom.files import list_series
 from medscore.datasets.dicom.form import is_dicom
 from medscore.datasets.dicom.read import read_dicom
 from medscore.datasets.fit import fit_grid
+from medscore.datasets.formats.orientation import axes_of, to_display
 from medscore.datasets.load import is_image, load_image, read_volume
 from medscore.datasets.volume import Volume, guess
 from medscore.errors import MedscoreError
@@ -199,12 +200,18 @@ def _raw(case: Case, work: Path) -> Row:
 def _reconstructed(case: Case, m: Measurement, image: Volume | None, said: str, work: Path) -> Row:
     save(reconstruct(m, steps=STEPS), work / "out")
     written = nibabel.load(work / "out" / "recon.nii.gz")
-    rows, columns = m.size
-    assert written.shape == (columns, rows, len(m.data)), written.shape
-    error = _distance(written.affine, m.affine, written.shape)
+    affine, (rows, columns) = written.affine, m.size
+    shape = columns, rows, len(m.data)
+    if m.source.axes:  # the order of the axes is the file's, not that of display
+        assert axes_of(affine) == m.source.axes, axes_of(affine)
+        values, affine = to_display(np.asarray(written.dataobj, np.float32), affine)
+        assert values.shape == shape[::-1], values.shape
+    else:
+        assert written.shape == shape, written.shape
+    error = _distance(affine, m.affine, shape)
     if m.source.kind == "dicom":
         series = read_dicom(work / "out" / "dicom", resample=True)
-        error = max(error, _distance(series.affine, m.affine, written.shape))
+        error = max(error, _distance(series.affine, m.affine, shape))
     (x, y), domain = m.spacing, read_checkpoint(prior_path(DEFAULT_PRIORS[m.modality])).contract
     fit = fit_to(domain, m.size, m.spacing)
     grid, keeps = "its own", ""

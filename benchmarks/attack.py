@@ -9,6 +9,11 @@ written or a program started outside the output folder, a refusal of several lin
     python benchmarks/attack.py --check                       # 2,000 inputs of every kind
     python benchmarks/attack.py --kind dicom --count 200 --seed 7
     python benchmarks/attack.py --check --page docs/benchmarks/attack.md
+    python benchmarks/attack.py --parts FOLDER                # can be interrupted and resumed
+
+With ``--parts`` the outcomes of each finished kind are kept in FOLDER/KIND.json, and kinds of which
+it has as many inputs of the same seed are not attacked again. To attack a kind anew, after a change
+of the code that reads it, remove its file.
 
 Failed inputs are kept in the folder that is printed, with their commands. Needs no data. On Linux.
 """
@@ -41,6 +46,7 @@ from attacks.tally import Failure, Tally, attack
 from number import Number, exit_code, machine, show, table, to_json
 
 import medscore.cli.app
+from medscore.io.files import atomic_write
 
 FAULTS = {
     "crash": "crashes", "hang": "hangs (> 10 s)", "traceback": "tracebacks",
@@ -158,6 +164,36 @@ def page(rows: list[Number], tallies: dict[str, Tally], count: int, seed: int) -
     return "\n\n".join(parts) + "\n"
 
 
+def finished(folder: Path, count: int, seed: int) -> dict[str, Tally]:
+    """The kinds that were attacked already, by name.
+
+    Args:
+        folder: folder of :func:`keep`.
+        count: inputs of each kind.
+        seed: seed of the changes.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        record = json.loads(path.read_text())
+        if (record["count"], record["seed"]) == (count, seed):
+            found[path.stem] = Tally.from_json(record)
+    return found
+
+
+def keep(path: Path, tally: Tally, count: int, seed: int) -> None:
+    """Write the outcomes of a kind.
+
+    Args:
+        path: file to write.
+        tally: the outcomes.
+        count: inputs of each kind.
+        seed: seed of the changes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {"count": count, "seed": seed} | tally.to_json()
+    atomic_write(path, (json.dumps(record, indent=1) + "\n").encode())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=2000, help="number of inputs of each kind")
@@ -166,6 +202,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="number of processes")
     parser.add_argument("--check", action="store_true", help="exit 1 if an input fails")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")
+    parser.add_argument("--parts", type=Path, help="folder that keeps finished kinds")
     parser.add_argument("--page", type=Path, help="Markdown file to write")
     args = parser.parse_args()
     sys.dont_write_bytecode = True
@@ -180,8 +217,10 @@ def main() -> int:
         chosen = args.kind or [*every, "examples"]
         if unknown := set(chosen) - {*every, "examples"}:
             parser.error(f"no kind {', '.join(unknown)}: use {', '.join(every)} or examples")
-        variants = {kind: every[kind] for kind in every if kind in chosen}
-        always = examples(every) if "examples" in chosen else {}
+        done = {} if args.parts is None else finished(args.parts, args.count, args.seed)
+        tallies |= {kind: done[kind] for kind in chosen if kind in done}
+        variants = {kind: every[kind] for kind in every if kind in chosen and kind not in done}
+        always = examples(every) if "examples" in {*chosen} - {*done} else {}
         read = {path for some in (every if always else variants).values() for one in some
                 for path in one.files.values()}  # fmt: skip
         made.make(files, folder, {n for n, path in made.places(folder).items() if path in read})
@@ -190,6 +229,9 @@ def main() -> int:
             tallies.setdefault(kind, Tally()).add(part)
             for failure in part.failures:
                 print(f"{failure.name} ({failure.change}): {failure.fault}", flush=True)
+            expected = len(always) if kind == "examples" else args.count
+            if args.parts is not None and tallies[kind].outcomes.total() == expected:
+                keep(args.parts / f"{kind}.json", tallies[kind], args.count, args.seed)
     print("\n".join(by_kind(tallies)))
     rows = show(numbers(tallies))
     print(f"{time.perf_counter() - start:.0f} s")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from medscore.errors import MedscoreError
-from medscore.io.specs import Strict, nearest
+from medscore.io.specs import Side, Strict, nearest
 from medscore.numeric import is_number
 
 Modality = Literal["CT", "MR", "picture"]
@@ -41,7 +41,7 @@ class ImageDomain(Strict):
     quantity: Quantity
     low: float
     high: float
-    size: int | None = Field(default=None, gt=0)
+    size: Side | None = None
     spacing_mm: tuple[float, float] | None = None
 
     if not TYPE_CHECKING:  # type checkers know the fields

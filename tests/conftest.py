@@ -5,7 +5,8 @@ test without a marker should take less than a second of CPU time, so that the qu
 quick: the summary names those that take more, and those that take three seconds fail, which no
 slow or crowded machine explains. The time of its own fixtures counts; that of fixtures which tests
 share, such as a module's, does not. With ``MEDSCORE_SHAPES=1`` every annotated call is checked for
-shapes and dtypes.
+shapes and dtypes. Property tests repeat the same examples in every run, so that a test that passed
+passes again; ``MEDSCORE_EXPLORE=1`` draws new ones.
 """
 
 import atexit
@@ -19,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
@@ -45,6 +47,10 @@ SLOW_TO_IMPORT = ("monai.data.dataset", "monai.transforms.utility.array", "matpl
                   "monai.networks.nets.diffusion_model_unet", "optuna", "skimage.metrics",
                   "torchdiffeq", "lightning_fabric")  # fmt: skip
 """Imported lazily by functions; imported here so that no test is charged with their import time."""
+
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+if os.environ.get("MEDSCORE_EXPLORE") != "1":
+    hypothesis.settings.load_profile("repeatable")
 
 MARKERS = {"slow", "process", "statistical", "full"}
 AIM, LIMIT = 1.0, 3.0

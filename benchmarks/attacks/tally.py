@@ -9,9 +9,10 @@ import traceback
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,23 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The tally for JSON."""
+        return {
+            "outcomes": dict(self.outcomes), "seconds": round(self.seconds, 3),
+            "failures": [asdict(failure) for failure in self.failures],
+        }  # fmt: skip
+
+    @staticmethod
+    def from_json(record: dict[str, Any]) -> Tally:
+        """The tally of :meth:`to_json`.
+
+        Args:
+            record: what it returned.
+        """
+        failures = [Failure(**failure) for failure in record["failures"]]
+        return Tally(Counter(record["outcomes"]), failures, record["seconds"])
 
     def add(self, other: Tally) -> None:
         """Add the outcomes of further inputs.

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from medscore.datasets.collections.archives import is_archive, read_archive
 from medscore.datasets.collections.patients import pseudonym
 from medscore.datasets.collections.public import Images
-from medscore.datasets.collections.slices import CONTENT, is_archive, read_archive
+from medscore.datasets.collections.slices import CONTENT
 from medscore.datasets.collections.sources import find_images, log_notes
 from medscore.datasets.fit import Fit, fit, reduce
 from medscore.datasets.formats.arrays import is_array_file
@@ -77,7 +78,7 @@ def read_cohort(
     """Read every slice with content of the matching files, on a grid of ``size`` x ``size`` pixels.
 
     DICOM and NIfTI files are read by :func:`medscore.datasets.load.read_scan`, archives by
-    :func:`medscore.datasets.collections.slices.read_archive`. Slices that are not square are
+    :func:`medscore.datasets.collections.archives.read_archive`. Slices that are not square are
     surrounded by air, or by zeros for MR.
 
     Args:

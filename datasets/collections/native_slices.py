@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from medscore.datasets.collections.archives import is_archive
 from medscore.datasets.collections.crops import NativeSlice
+from medscore.datasets.collections.slices import CONTENT
 from medscore.datasets.collections.sources import find_images
 from medscore.datasets.load import read_scan
-from medscore.errors import MedscoreError, reading
-
-CONTENT = 0.02
-"""Slices with a smaller standard deviation, in the network's range, are left out."""
+from medscore.errors import MedscoreError
+from medscore.io.numpy_files import open_npz
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def load_native_slices(
     slices, patients = list[NativeSlice](), list[str]()
     for images in find_images(patterns, root):
         path = images.files[0]
-        parts = _archive(path) if path.suffix == ".npz" else _volumes(images.files, images.patient)
+        parts = _archive(path) if is_archive(path) else _volumes(images.files, images.patient)
         for values, pixel, patient in parts:
             scaled = torch.from_numpy((values.astype(np.float32) - low) / (high - low)).clamp(0, 1)
             if float(scaled.std()) >= CONTENT:
@@ -62,7 +62,7 @@ def load_native_slices(
 
 def _archive(path: Path) -> list[tuple[np.ndarray, float, str]]:
     hint = "use an archive with `hu`, `patient` and `pixel_spacing_mm`"
-    with reading("slices", path, hint), np.load(path, allow_pickle=False) as archive:
+    with open_npz(path, "slices", hint) as archive:
         spacing = np.asarray(archive["pixel_spacing_mm"], dtype=np.float64)
         pairs = spacing if spacing.ndim == 2 else np.stack([spacing, spacing], axis=1)
         found = []

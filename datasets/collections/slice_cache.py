@@ -24,9 +24,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, from_numpy
 
+from medscore.datasets.collections.archives import is_archive
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_path, atomic_write
-from medscore.io.json_files import parse_json, read_json
+from medscore.io.json_files import parse_json, read_object
 from medscore.io.numpy_files import open_npz
 from medscore.io.opening import is_regular, is_there, read_bytes, regular_file
 
@@ -79,7 +80,7 @@ class SliceCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if is_there(folder / "index.json"):
-                self._index = read_json(folder / "index.json")
+                self._index = read_object(folder / "index.json")
         except (OSError, MedscoreError) as error:
             log.warning("the index of slices in %s is not used: %s", folder, error)
         self._changed = False
@@ -124,8 +125,8 @@ class SliceCache:
         states = [(file.name, (s := file.stat()).st_size, s.st_mtime_ns) for file in files]
         state = hashlib.sha256(repr(states).encode()).hexdigest()
         entry = self._index.get(name)
-        if entry is not None and entry.get("state") == state:
-            return entry["content"]
+        if isinstance(entry, dict) and entry.get("state") == state and "content" in entry:
+            return str(entry["content"])
         digest = hashlib.sha256()
         for file in files:
             digest.update(read_bytes(file))
@@ -142,7 +143,7 @@ def _files(path: Path) -> list[Path]:
 
 def _stored_patients(files: Sequence[Path]) -> list[str]:
     """The patients of an archive's slices; none for other files, which are of one patient."""
-    if files[0].suffix != ".npz":
+    if not is_archive(files[0]):
         return []
     with open_npz(files[0], "slices") as archive:
         return [str(name) for name in archive["patient"]]

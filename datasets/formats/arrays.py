@@ -96,10 +96,8 @@ def read_array_image(path: str | Path, chosen: Selection) -> Volume:
         kept = _of_series(path, arrays, name, chosen.series)
         if chosen.slices is not None:
             kept = kept[slice(*chosen.slices)]
-        shape = arrays.entry(name).shape
-        if not len(kept) or not all(shape):
+        if not len(kept) or not all(arrays.entry(name).shape):
             raise MedscoreError("the image has no pixels", where=path, hint="export it again")
-        check_memory(4 * math.prod(shape), path, "values")
         values, notes = _stack(path, arrays, name)
         patients = _labels(arrays, "patient", len(values))
         if patients is not None and chosen.series is None and chosen.slices is None:
@@ -206,6 +204,7 @@ def _of_series(path: Path, arrays: Arrays, name: str, wanted: str | None) -> NDA
             f"{_shown(name)} has shape {shape}, expected (slices, rows, columns)",
             where=path, hint="save one volume",
         )  # fmt: skip
+    check_memory(4 * math.prod(shape), path, "values")
     count = _count(path, shape)
     every = np.arange(count)
     if wanted is None:

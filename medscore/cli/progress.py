@@ -82,21 +82,25 @@ def training_bar(title: str, total: int) -> Iterator[Callable[[int, float], None
 
 
 @contextmanager
-def work_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
+def work_bar(title: str, *, notes_last: bool = False) -> Iterator[Callable[[int, int, str], None]]:
     """Show finished pieces of work, the last one and ETA; yields a callback (done, total, what).
 
     Args:
         title: name of the bar.
+        notes_last: show notes after the work instead of with its progress, because the work may
+            still be refused at its end.
     """
     with ExitStack() as stack, _resume_note(stack):
-        yield _View(title, "", stack).show
+        yield _View(title, "", stack, notes_last=notes_last).show
 
 
 class _View:
     """Shows done and total, on a terminal as a bar that moves from the first second."""
 
-    def __init__(self, title: str, label: str, stack: ExitStack) -> None:
-        self.title, self.label, self.stack = title, label, stack
+    def __init__(
+        self, title: str, label: str, stack: ExitStack, *, notes_last: bool = False
+    ) -> None:
+        self.title, self.label, self.stack, self.notes_last = title, label, stack, notes_last
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -126,7 +130,8 @@ class _View:
             total: all pieces.
             info: further text.
         """
-        if done > 0 or time.monotonic() - self.begin >= FIRST:  # no longer refused at once
+        begun = done > 0 or time.monotonic() - self.begin >= FIRST  # no longer refused at once
+        if begun and not self.notes_last:
             notes.show()
         resumed = self.first is None and done > 1
         if self.first is None:  # what was finished before a resumption says nothing about speed

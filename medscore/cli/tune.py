@@ -53,7 +53,7 @@ def tune(
     """
     from medscore.tuning import run
 
-    with work_bar("trials") as show:
+    with work_bar("trials", notes_last=True) as show:
         found = run.tune(
             config, output, data=data, patterns=pattern or (), measurements=measurement or (),
             score=score, trials=trials,

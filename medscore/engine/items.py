@@ -20,7 +20,7 @@ from torch import Tensor
 
 from medscore.errors import Interrupted, MedscoreError, WriteError
 from medscore.io.files import atomic_write, forget, remove_empty
-from medscore.io.json_files import parse_json
+from medscore.io.json_files import parse_object
 from medscore.io.opening import is_regular, is_there, regular_file
 from medscore.io.weights import weights_hash
 
@@ -143,7 +143,7 @@ class ItemFolder:
             return None
         try:
             header, tensors = _content(regular_file(path))
-            record = dict(parse_json(header["record"], finite=False))
+            record = parse_object(header["record"], finite=False)
         except DAMAGE as error:
             raise self._damaged(f"{path.name}: {error}") from error
         if header["fingerprint"] != self.fingerprint:

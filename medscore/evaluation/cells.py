@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from medscore.errors import WriteError, reading
 from medscore.io.files import PART, atomic_write
-from medscore.io.json_files import read_json
+from medscore.io.json_files import read_object
 from medscore.io.numpy_files import open_npz
 from medscore.io.opening import is_there, read_bytes
 from medscore.io.specs import faults
@@ -124,7 +124,7 @@ class Store:
         path = self._file(key)
         hint = "remove it, and it is computed again"
         with reading("a finished cell", path, hint):
-            record = read_json(path, hint=hint)
+            record = read_object(path, hint=hint)
             try:
                 record.pop(IMAGES, None)
                 found = {
@@ -149,7 +149,7 @@ class Store:
         path = self._images(key)
         hint = "remove it, and it is computed again"
         with reading("images", path, hint):
-            stated = read_json(self._file(key), hint=hint).get(IMAGES)
+            stated = read_object(self._file(key), hint=hint).get(IMAGES)
             if stated != hashlib.sha256(read_bytes(path)).hexdigest():
                 raise ValueError("their hash differs")
         with open_npz(path, "images", hint) as archive:

@@ -165,9 +165,10 @@ def compare_images(
             name: read_images(path, contract, spacing_mm=spacing_mm, accept=accept, limit=limit)
             for name, path in files.items()
         }
-        x = torch.cat([its.x for its in found.values()])
+        parts = [its.x for its in found.values()]
+        x = torch.cat(parts)
         rows = x.flatten(1) if network is None else inception_features(network, x, trust=trust)
-        sets = dict(zip(found, rows.split([len(its.x) for its in found.values()]), strict=True))
+        sets = dict(zip(found, rows.split([*map(len, parts)]), strict=True))
         names = {name: list(its.names if keep_identity else its.labels)
                  for name, its in found.items()}  # fmt: skip
     _check(sets, files)

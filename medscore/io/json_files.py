@@ -31,6 +31,33 @@ def read_json(path: str | os.PathLike[str], *, hint: str = "", most: int = SIZE)
         return parse_json(content.decode())
 
 
+def read_object(path: str | os.PathLike[str], *, hint: str = "") -> dict[str, Any]:
+    """Read a JSON file that holds an object, such as a record.
+
+    Args:
+        path: file to read.
+        hint: what the user can do if it is not valid.
+
+    Raises:
+        MedscoreError: as :func:`read_json`, or it holds something else.
+    """
+    with reading("JSON", Path(path), hint):
+        return _object(read_json(path, hint=hint))
+
+
+def parse_object(text: str | bytes, *, finite: bool = True) -> dict[str, Any]:
+    """The object of a JSON text.
+
+    Args:
+        text: the text.
+        finite: see :func:`parse_json`.
+
+    Raises:
+        ValueError: as :func:`parse_json`, or it is something else, such as a list.
+    """
+    return _object(parse_json(text, finite=finite))
+
+
 def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
     """The value of a JSON text.
 
@@ -49,6 +76,12 @@ def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
         )  # fmt: skip
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _object(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise ValueError("it holds no object with names and values")
+    return found
 
 
 def _constant(text: str) -> Any:

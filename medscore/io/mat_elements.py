@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from medscore.io.hdf5 import INFLATES
+from medscore.io.mat_tags import MATRIX, Inflated, Stored, Stream, check_tags
 
 COMPRESSED, COMPLEX = 15, 0x800
 """Type of a compressed element, and the flag of an array of complex numbers."""
@@ -35,8 +36,8 @@ def elements(file: BinaryIO) -> Iterator[Element]:
         file: the open file.
 
     Raises:
-        ValueError: the file is cut short, its order of bytes is not stated, or an element declares
-            more than its compressed bytes can hold.
+        ValueError: the file is cut short, its order of bytes is not stated, an element declares
+            more than its compressed bytes can hold, or its tags are not valid.
     """
     size = file.seek(0, 2)
     file.seek(126)
@@ -59,9 +60,21 @@ def elements(file: BinaryIO) -> Iterator[Element]:
             if declared > 2**16 + INFLATES * length:
                 raise ValueError(f"an element declares {declared:,} bytes that it does not hold")
             begins = begins[8:]
+        _check_tags(file, place + 8, kind, length, order)
         flags = struct.unpack(f"{order}I", begins[8:12])[0] if len(begins) >= 12 else 0
         yield Element(declared, bool(flags & COMPLEX))
         place += 8 + length
+
+
+def _check_tags(file: BinaryIO, place: int, kind: int, length: int, order: str) -> None:
+    """Check what is in an element, compressed or not, if it is an array."""
+    file.seek(place)
+    stream: Stream = Stored(file)
+    if kind == COMPRESSED:
+        stream = Inflated(file, length)
+        kind, length = struct.unpack(f"{order}II", stream.take(8))
+    if kind == MATRIX:
+        check_tags(stream, length, order)
 
 
 def is_version_4(header: bytes) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from medscore.errors import MedscoreError
 
@@ -22,6 +22,10 @@ UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 LARGEST_SIDE = 8192
 """Largest side of an image in pixels that a specification can ask for."""
+
+
+Side = Annotated[int, Field(gt=0, le=LARGEST_SIDE)]
+"""A side of an image in pixels."""
 
 
 class Strict(BaseModel):

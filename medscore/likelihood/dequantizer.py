@@ -10,6 +10,7 @@ from medscore.errors import MedscoreError
 from medscore.io.specs import Strict
 from medscore.io.weights import WeightsFile
 from medscore.likelihood.dequantization import DequantizationFlow
+from medscore.nets.spec import Few, Positive
 from medscore.objectives.grey_levels import Levels
 from medscore.priors.contract import Provenance
 
@@ -24,8 +25,8 @@ class FlowSpec(Strict):
     """
 
     bits: int = Field(ge=1, le=16)
-    hidden: int = Field(default=32, gt=0)
-    couplings: int = Field(default=4, gt=0)
+    hidden: Positive = 32
+    couplings: Few = 4
 
     def build(self) -> DequantizationFlow:
         """The untrained flow, which is uniform dequantization."""

@@ -243,8 +243,13 @@ def _samples(file: Path, contract: DataContract, side: int | None) -> ImageSet:
         fits = values.shape[1:] == shape if contract.size else values.ndim == 3
         if not fits or not np.isfinite(values).all():
             raise ValueError(f"images of shape {values.shape[1:]}, or NaN")
+        if not len(values):
+            raise ValueError("there are no images")
         if contract.network.context:
-            pixels = tuple(np.asarray(archive["pixel_spacing_mm"], dtype=float).tolist())
+            found = np.asarray(archive["pixel_spacing_mm"], dtype=np.float64)
+            if found.shape != (len(values),) or not ((found > 1e-3) & (found < 100)).all():
+                raise ValueError(f"pixel_spacing_mm holds no {len(values)} sizes of pixels in mm")
+            pixels = tuple(found.tolist())
     x = (torch.from_numpy(values) - contract.low) / contract.scale
     x = x[:, None] if contract.channels == 1 else x.permute(0, 3, 1, 2)
     if contract.size and side:

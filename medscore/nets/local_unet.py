@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medscore.nets.embedding import PositionalEmbedding
-from medscore.nets.spec import NetworkSpec, Positive, check_multiple
+from medscore.nets.spec import Few, NetworkSpec, Positive, check_multiple
 
 LIVE, SAVED = 5, 7
 """Copies of a level's features that exist at once, and that a block keeps for a gradient."""
@@ -41,9 +41,9 @@ class LocalUNetSpec(NetworkSpec):
     """
 
     kind: Literal["local-unet"] = "local-unet"
-    channels: tuple[Positive, ...] = Field((64, 96, 160, 256), min_length=1)
-    blocks: tuple[Positive, ...] = (1, 1, 1, 2)
-    fold: Positive = 2
+    channels: tuple[Positive, ...] = Field((64, 96, 160, 256), min_length=1, max_length=16)
+    blocks: tuple[Few, ...] = (1, 1, 1, 2)
+    fold: Few = 2
     position: bool = False
     image_channels: Positive = 1
 

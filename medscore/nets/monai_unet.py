@@ -14,7 +14,7 @@ from torch import nn
 from medscore.nets.spec import Few, NetworkSpec, Positive, check_halved
 from medscore.types import State, Times
 
-Natural = Annotated[int, Field(ge=0)]
+Natural = Annotated[int, Field(ge=0, le=16_384)]
 
 
 class MonaiUNetSpec(NetworkSpec):

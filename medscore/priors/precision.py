@@ -35,7 +35,7 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
-from medscore.io.json_files import parse_json, read_json
+from medscore.io.json_files import parse_object, read_object
 from medscore.io.machine import processor
 from medscore.operators.ct.backends.cache import folder
 from medscore.priors.base import Prior
@@ -110,7 +110,7 @@ class Choice:
     def record(self) -> dict[str, Any]:
         """The choice for JSON; that of the first part of an interrupted run."""
         if self.began:
-            return dict(parse_json(self.began))
+            return parse_object(self.began)
         found: dict[str, Any] = {"used": self.name, "source": self.source}
         if self.timing is not None:
             found["ms"] = {p: _finite(1000 * getattr(self.timing, p)) for p in PRECISIONS}
@@ -267,7 +267,7 @@ def _stored(path: Path) -> Timing | None:
     if not path.exists():
         return None
     try:
-        found = [read_json(path)[name] for name in ("float32", "bf16", "change")]
+        found = [read_object(path)[name] for name in ("float32", "bf16", "change")]
         return Timing(*(math.inf if value is None else float(value) for value in found))
     except (MedscoreError, ValueError, KeyError, TypeError) as error:
         what = error.what if isinstance(error, MedscoreError) else f"no timing: {error!r}"

@@ -17,9 +17,9 @@ from typing import Any
 
 from medscore.engine.items import state_path
 from medscore.engine.spread import spread_over
-from medscore.errors import Interrupted, MedscoreError, WriteError, reason
+from medscore.errors import Interrupted, MedscoreError, WriteError, reading, reason
 from medscore.io.files import atomic_write, tidy, working_folder
-from medscore.io.json_files import read_json
+from medscore.io.json_files import read_json, read_object
 from medscore.io.opening import file_sha256
 from medscore.measurements.measurement import read_measurement
 from medscore.reconstruction.cohort_files import Case, find_cases
@@ -217,16 +217,18 @@ def write_summary(path: Path, lines: Sequence[Line]) -> None:
 
 def _line(name: str, target: Path) -> Line:
     """The line of a finished measurement, from its outputs."""
-    record = read_json(target / PROVENANCE)
-    scores: Mapping[str, Any] = {}
-    if (target / "metrics.json").exists():
-        scores = read_json(target / "metrics.json")["rows"][-1]
-    per_sample = record["relative_residual"]["per_sample"]
-    return Line(
-        name, "ok", slices=len(per_sample), samples=len(per_sample[0]),
-        nfe=record["nfe_per_sample"], residual=record["relative_residual"]["max"],
-        psnr=scores.get("psnr"), ssim=scores.get("ssim"), seconds=record["seconds"],
-    )  # fmt: skip
+    hint = "remove the folder, and it is reconstructed again"
+    with reading("the result of a measurement", target, hint):
+        record = read_object(target / PROVENANCE, hint=hint)
+        scores: Mapping[str, Any] = {}
+        if (target / "metrics.json").exists():
+            scores = read_object(target / "metrics.json", hint=hint)["rows"][-1]
+        per_sample = record["relative_residual"]["per_sample"]
+        return Line(
+            name, "ok", slices=len(per_sample), samples=len(per_sample[0]),
+            nfe=record["nfe_per_sample"], residual=record["relative_residual"]["max"],
+            psnr=scores.get("psnr"), ssim=scores.get("ssim"), seconds=record["seconds"],
+        )  # fmt: skip
 
 
 def _check_method(settings: Mapping[str, Any], cases: Sequence[Case]) -> None:
@@ -246,7 +248,7 @@ def _check_method(settings: Mapping[str, Any], cases: Sequence[Case]) -> None:
 
 def _check_same(target: Path, path: Path) -> None:
     """Reject a result of another measurement."""
-    if read_json(target / PROVENANCE).get("measurement_sha256") != file_sha256(path):
+    if read_object(target / PROVENANCE).get("measurement_sha256") != file_sha256(path):
         raise MedscoreError(
             "holds the result of another measurement, or the file has changed since",
             where=target, hint="remove it, or choose another folder",

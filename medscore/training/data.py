@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,20 +123,23 @@ def data_statistics(images: Tensor) -> tuple[float, float]:
     return round(mean, 4), round(std, 4)
 
 
-def identity_of(recipe: TrainingRecipe, images: Tensor) -> dict[str, str]:
+def identity_of(recipe: TrainingRecipe, images: Iterable[Tensor]) -> dict[str, str]:
     """Entries that a saved state must share with a run, by name.
 
     Args:
         recipe: recipe of the run.
-        images: its training images.
+        images: its training images, of one size or of several.
     """
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(image.contiguous().numpy().data)
     new = {"folder"} | {name for name in ("split", "unusable") if _is_default(recipe, name)}
     settings = recipe.model_dump_json(exclude={"plan", "name", "licence", *new})
     return {
         "recipe": hashlib.sha256(settings.encode()).hexdigest()[:12],
         "seed": str(recipe.plan.seed),
         "batch": str(recipe.plan.batch),
-        "images": hashlib.sha256(images.numpy().data).hexdigest()[:12],
+        "images": digest.hexdigest()[:12],
     }
 
 

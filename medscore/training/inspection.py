@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medscore.datasets.collections.archives import is_archive, read_archive
 from medscore.datasets.collections.offers import image_files, patterns_of
 from medscore.datasets.collections.public import Images
-from medscore.datasets.collections.slices import read_archive
 from medscore.datasets.collections.sources import find_images, matching_paths
 from medscore.datasets.collections.subjects import stem_of
 from medscore.datasets.load import read_scan
@@ -172,7 +172,7 @@ def _without(
 
 def _scan(images: Images, modality: str | None) -> Scan:
     path = images.files[0]
-    if path.suffix == ".npz":
+    if is_archive(path):
         with open_npz(path, "slices") as archive:
             kind = "CT" if "hu" in archive else "MR"
         values, mm, _ = read_archive(path)

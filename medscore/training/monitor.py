@@ -91,9 +91,10 @@ class Monitor:
         mean = norm if math.isnan(self.mean_norm) else self.mean_norm
         self.mean_norm = 0.95 * mean + 0.05 * norm
         if norm > SPIKE * mean:
+            ratio = norm / mean if mean > 0 else math.inf
             return (
-                f"step {step}: the gradient's norm is {norm:.3g}, {norm / mean:.0f} times its "
-                "running mean"
+                f"step {step}: the gradient's norm is {norm:.3g}, {ratio:.0f} times its running "
+                "mean"
             )
         return ""
 

@@ -6,10 +6,9 @@ Each batch carries, behind the images, the context maps that the network is cond
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,18 +18,18 @@ from torch import Tensor
 from medscore.datasets.collections.crops import Crops, NativeSlice
 from medscore.datasets.collections.native_slices import load_native_slices
 from medscore.errors import MedscoreError
-from medscore.io.specs import Strict
+from medscore.io.specs import Side, Strict
 from medscore.nets.context import POSITION_MM, InContext
 from medscore.nets.local_unet import LocalUNetSpec
 from medscore.priors.contract import DataContract, SDESpec
 from medscore.priors.network import NetworkPrior
-from medscore.training.data import TrainingData, provenance_of
+from medscore.training.data import TrainingData, identity_of, provenance_of
 from medscore.training.loop import Objective
 from medscore.training.objective_specs import EDMObjective, ObjectiveSpec
 from medscore.training.prior import prior_run
 from medscore.training.recipe import TrainingRecipe, read_recipe
 from medscore.training.run import TrainingRun
-from medscore.training.sized_validation import SizedValidation, validation_of
+from medscore.training.sized_validation import validation_of
 
 
 class SourceSpec(Strict):
@@ -56,7 +55,7 @@ class CropSpec(Strict):
         quarter_turns: rotate slices by multiples of 90 degrees.
     """
 
-    sizes: tuple[int, ...] = Field(min_length=1)
+    sizes: tuple[Side, ...] = Field(min_length=1)
     native: float = Field(default=0.4, ge=0, lt=1)
     pixel_mm: tuple[float, float] = (0.4, 3.0)
     quarter_turns: bool = True
@@ -85,7 +84,7 @@ class NativeRecipe(TrainingRecipe):
     high: float
     sources: tuple[SourceSpec, ...] = Field(min_length=1)
     validation: tuple[str, ...] = ()
-    validation_sizes: tuple[int, ...] = (128, 256, 512)
+    validation_sizes: tuple[Side, ...] = (128, 256, 512)
     crops: CropSpec
     sde: SDESpec
     network: LocalUNetSpec
@@ -178,7 +177,7 @@ def prepare_native(
         batch=lambda generator, part: crops.batch(recipe.plan.batch, generator, part),
         validation=None,
         provenance=provenance,
-        identity=_identity(recipe, every),
+        identity=identity_of(recipe, (s.image for s in every)),
     )
     contract = DataContract(
         name=recipe.name,
@@ -199,27 +198,10 @@ def prepare_native(
         path, recipe.plan, objective, data, contract,
         lambda: f"{len(every)} slices of {len(patients)} patients",
     )  # fmt: skip
-    return NativeRun(
-        **vars(run),
-        sized=None
-        if validation is None
-        else validation_of(validation.slices, recipe.validation_sizes, objective),
-    )
-
-
-@dataclass(frozen=True)
-class NativeRun(TrainingRun[NetworkPrior]):
-    """A training run with validation at several matrix sizes.
-
-    Attributes:
-        sized: the validation; None without validation files.
-    """
-
-    sized: SizedValidation | None = None
-
-    @property
-    def validation(self) -> SizedValidation | None:
-        return self.sized
+    if validation is None:
+        return run
+    sized = validation_of(validation.slices, recipe.validation_sizes, objective)
+    return replace(run, validator=sized)
 
 
 def _statistics(slices: list[NativeSlice]) -> tuple[float, float]:
@@ -227,17 +209,3 @@ def _statistics(slices: list[NativeSlice]) -> tuple[float, float]:
     first = sum(float(s.image.double().mean()) for s in slices) / len(slices)
     second = sum(float(s.image.double().square().mean()) for s in slices) / len(slices)
     return round(first, 4), round(math.sqrt(second - first**2), 4)
-
-
-def _identity(recipe: NativeRecipe, slices: list[NativeSlice]) -> dict[str, str]:
-    """Entries that a saved state must share with a run, by name."""
-    settings = recipe.model_dump_json(exclude={"plan", "name", "licence", "folder"})
-    digest = hashlib.sha256()
-    for s in slices:
-        digest.update(s.image.numpy().tobytes())
-    return {
-        "recipe": hashlib.sha256(settings.encode()).hexdigest()[:12],
-        "seed": str(recipe.plan.seed),
-        "batch": str(recipe.plan.batch),
-        "images": digest.hexdigest()[:12],
-    }

@@ -50,6 +50,7 @@ class TrainingRun(Generic[Model]):
         describe: makes a line of text about the run, see ``remark``.
         samples: writes an image of samples of a model to a path; None if it cannot be sampled.
         identity: entries that a saved state must share with this run, beside those of the data.
+        validator: the validation loss of a model; by default that of the validation images.
     """
 
     recipe: Path
@@ -62,6 +63,7 @@ class TrainingRun(Generic[Model]):
     describe: Callable[[], str]
     samples: Callable[[Model, Path], None] | None = None
     identity: dict[str, str] = field(default_factory=dict)
+    validator: Callable[[Model], float] | None = None
 
     @cached_property
     def remark(self) -> str:
@@ -71,8 +73,8 @@ class TrainingRun(Generic[Model]):
     @property
     def validation(self) -> Callable[[Model], float] | None:
         """The validation loss, if there are validation images."""
-        if self.data.validation is None:
-            return None
+        if self.validator is not None or self.data.validation is None:
+            return self.validator
         return Validation(self.data.validation, self.objective, self.plan.batch)
 
     def hooks(self, output: Path) -> Hooks[Model]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
-from medscore.io.json_files import parse_json
+from medscore.io.json_files import parse_object
 from medscore.io.opening import regular_file
 from medscore.io.weights import check_finite
 from medscore.training.monitor import NOTHING, Memory
@@ -139,7 +139,7 @@ def _read(path: Path) -> tuple[int, dict[str, str], Memory, dict[str, Tensor]]:
     try:
         with safe_open(regular_file(path), framework="pt") as file:
             header = file.metadata() or {}
-            step, identity = int(header["step"]), parse_json(header["identity"])
+            step, identity = int(header["step"]), parse_object(header["identity"])
             memory = _memory(header)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
@@ -154,6 +154,6 @@ def _memory(header: dict[str, str]) -> Memory:
     """What the monitor remembered; nothing in a state of an earlier version."""
     if "monitor" not in header:
         return NOTHING
-    found = parse_json(header["monitor"], finite=False)
+    found = parse_object(header["monitor"], finite=False)
     losses = [float(loss) for loss in found["losses"]]
     return {"losses": losses, "mean_norm": float(found["mean_norm"])}

@@ -14,14 +14,12 @@ import optuna
 from filelock import FileLock
 from optuna.trial import Trial, TrialState
 
-from medscore.errors import MedscoreError, WriteError, reading, reason
+from medscore.errors import MedscoreError, WriteError, reason
 from medscore.io.files import atomic_path
 from medscore.io.opening import is_there, regular_file
+from medscore.tuning.database import check_database
 from medscore.tuning.space import Space, is_grid
 from medscore.white_noise import derive_seed
-
-MOST_OPERATIONS = 1_000_000
-"""Thousands of operations of SQLite that the check of a study may take, some tens of seconds."""
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 TRIED = (*FINISHED, TrialState.WAITING, TrialState.RUNNING)
@@ -115,7 +113,7 @@ def open_study(folder: Path, name: str) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = _study_file(folder)
     if is_there(path):
-        _check_database(regular_file(path, "study"))
+        check_database(regular_file(path, "study"))
     with storing(folder, opening=True):
         with lock_of(folder):
             if not path.exists():
@@ -124,9 +122,7 @@ def open_study(folder: Path, name: str) -> optuna.Study:
         if not others:
             raise ValueError("it holds no study")
         study = optuna.load_study(storage=f"sqlite:///{path}", study_name=others[0])
-        for trial in study.get_trials(deepcopy=False):
-            if not isinstance(trial.value, int | float | None):
-                raise ValueError(f"the value of trial {trial.number} is {trial.value!r:.40}")
+        study.get_trials(deepcopy=False)  # fails now on what optuna cannot read, not later
     if others != [name]:
         other = next(n for n in others if n != name)
         raise MedscoreError(
@@ -144,26 +140,6 @@ def _create(path: Path, name: str) -> None:
         storage = optuna.storages.RDBStorage(f"sqlite:///{partial}")
         optuna.create_study(storage=storage, study_name=name, direction="maximize")
         storage.engine.dispose()
-
-
-def _check_database(path: Path) -> None:
-    """Reject an SQLite file that is damaged, or holds more than tables.
-
-    Views and triggers run queries of whoever wrote the file.
-
-    Raises:
-        MedscoreError: it does.
-    """
-    hint = "remove it, or choose another folder"
-    with reading("a study", path, hint), closing(sqlite3.connect(path)) as database:
-        left = iter(range(MOST_OPERATIONS))
-        database.set_progress_handler(lambda: int(next(left, None) is None), 1000)
-        others = database.execute(
-            "SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index')"
-        ).fetchall()
-        (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        if others or state != "ok":
-            raise ValueError(f"{others[0][0]} is no table" if others else str(state))
 
 
 def unfinished(study: optuna.Study) -> list[int]:

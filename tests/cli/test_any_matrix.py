@@ -103,6 +103,26 @@ def test_generated_images_are_compared_with_real_ones_on_their_own_grid(
     assert at_samples(real, contract).side == 256
 
 
+@pytest.mark.parametrize(
+    ("count", "spacing", "words"),
+    [
+        (0, [], "there are no images"), (2, [1.0], "holds no 2 sizes of pixels"),
+        (2, [1.0, 0.0], "sizes of pixels"), (2, [1.0, np.nan], "sizes of pixels"),
+    ],
+)  # fmt: skip
+def test_samples_without_images_or_pixel_sizes_are_refused(
+    any_prior: Path, tmp_path: Path, count: int, spacing: list[float], words: str
+) -> None:
+    folder, contract = tmp_path / "out", read_checkpoint(any_prior).contract
+    generate(any_prior, count=1, size=16, spacing=2.0, steps=1, device="cpu", output=folder)
+    hu = np.zeros((count, 16, 16), np.float32)
+    np.savez(folder / "samples.npz", hu=hu, pixel_spacing_mm=spacing)
+    with pytest.raises(MedscoreError, match=words):
+        read_images(folder, contract)
+    with pytest.raises(MedscoreError, match=words):
+        at_samples(folder, contract)
+
+
 def test_the_pixel_size_changes_the_images_that_are_drawn(any_prior: Path) -> None:
     fine, coarse = (
         generate(any_prior, count=1, size=16, spacing=mm, steps=2, device="cpu")

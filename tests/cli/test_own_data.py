@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import yaml
 from numpy.typing import NDArray
+from scipy.io import savemat
 
+from medscore.datasets.formats.write import write_image
 from medscore.priors.checkpoint import read_checkpoint
 from medscore.training import init_recipe, prepare, read_recipe
 from medscore.training.split import Split, split_for
@@ -62,6 +64,17 @@ def _archive(root: Path, write: WriteSlice) -> None:
     np.savez(root / "slices.npz", hu=values, patient=names, pixel_spacing_mm=[2.0] * 6)
 
 
+def _formats(root: Path, write: WriteSlice) -> None:
+    """An image of each format; an array of one image names no patient."""
+    for k, end in enumerate(("nrrd", "npz", "mat", "mha")):
+        folder, affine = root / f"patient{k % 3}", np.diag([-2.0, -2, 5, 1])
+        folder.mkdir(exist_ok=True)
+        if end == "mat":
+            savemat(folder / "scan.mat", {"hu": _disc(k), "spacing": [2.0, 2.0, 5.0]})
+        else:
+            write_image(folder / f"scan.{end}", _disc(k), affine, "CT")
+
+
 def _dicom(root: Path, write: WriteSlice) -> None:
     """Two studies of each patient, in folders that do not name them, a localizer and a text."""
     for k, patient in enumerate(PATIENTS):
@@ -89,6 +102,7 @@ KINDS: dict[str, tuple[Callable[[Path, WriteSlice], None], str]] = {
     "subject folders": (_folders, "CT"),
     "label maps": (_labelled, "MR"),
     "archive": (_archive, "CT"),
+    "formats": (_formats, "CT"),
     "DICOM": (_dicom, "CT"),
 }
 

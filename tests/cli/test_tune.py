@@ -251,3 +251,19 @@ def test_what_is_no_study_is_refused(
                       "-o", tmp_path / "out")  # fmt: skip
     assert result.code == 2
     assert "cannot be read as a study" in result.err
+
+
+@pytest.mark.slow
+def test_a_search_without_any_score_ends_with_one_line(
+    medscore: Command, search: dict[str, Any], scan: Path, tmp_path: Path
+) -> None:
+    """Notes of the files were read before the trials; they are not shown."""
+    search["search"]["weight"] = {"low": 1e300, "high": 1e301}
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
+    result = medscore(
+        "tune", tmp_path / "search.yaml", "--data", scan.parent, "-o", tmp_path / "out",
+        "--trials", 1,
+    )  # fmt: skip
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert "no trial has a score" in result.err

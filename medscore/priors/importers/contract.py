@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.io.specs import Strict, faults
+from medscore.io.specs import Side, Strict, faults
 from medscore.io.weights import LARGEST
 from medscore.nets.spec import NetworkSpec
 from medscore.priors.contract import (
@@ -81,7 +81,7 @@ class ImportContract(Strict):
     low: float
     high: float
     network_range: tuple[float, float]
-    size: int
+    size: Side
     spacing_mm: tuple[float, float]
     provenance: ImportedProvenance
     sde: SDESpec | None = None

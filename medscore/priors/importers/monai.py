@@ -98,6 +98,12 @@ def fields_from_shapes(weights: Mapping[str, Tensor], source: Source) -> dict[st
             where=source.path,
             hint="save the complete state_dict()",
         )
+    if flat := [name for name in (first, last, *widths) if weights[name].ndim not in (3, 4, 5)]:
+        raise MedscoreError(
+            f"{flat[0]} has shape {tuple(weights[flat[0]].shape)}, which is no convolution",
+            where=source.path,
+            hint="save the complete state_dict()",
+        )
     into, out = weights[first].shape[1], weights[last].shape[0]
     if into != out:
         raise MedscoreError(

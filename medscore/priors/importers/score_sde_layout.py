@@ -136,11 +136,11 @@ def infer(shapes: Shapes) -> NCSNPPSpec | None:
     fourier = kinds[:1] == ["fourier"]
     if kinds[fourier : fourier + 4] != ["linear", "linear", "convolution", "block"]:
         return None
-    width, image_channels = layers[fourier + 2]["weight"][:2]
-    levels, attention, joint = _encoder(layers[fourier + 3 :], kinds[fourier + 3 :])
     biggan = any("Conv_2.weight" in layer for layer in layers)
     fir = "combine" in kinds or "strided fir" in kinds
     try:
+        width, image_channels = layers[fourier + 2]["weight"][:2]
+        levels, attention, joint = _encoder(layers[fourier + 3 :], kinds[fourier + 3 :])
         spec = NCSNPPSpec(
             image_channels=image_channels,
             width=width,
@@ -157,7 +157,7 @@ def infer(shapes: Shapes) -> NCSNPPSpec | None:
             embedding="fourier" if fourier else "positional",
             image_range="unit" if fir or fourier else "symmetric",
         )
-    except (ValueError, IndexError):
+    except (ValueError, LookupError, ZeroDivisionError):  # parts missing, or of other shapes
         return None
     return spec if {e.theirs: e.shape for e in layout(spec)} == dict(shapes) else None
 

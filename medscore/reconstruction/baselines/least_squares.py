@@ -36,7 +36,7 @@ class CGLS(Baseline):
     """
 
     kind: Literal["cgls"] = "cgls"
-    iterations: int = Field(default=30, ge=1)
+    iterations: int = Field(default=30, ge=1, le=100_000)
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
         y = operator.mask(y) * y
@@ -57,7 +57,7 @@ class SIRT(Baseline):
     """
 
     kind: Literal["sirt"] = "sirt"
-    iterations: int = Field(default=100, ge=1)
+    iterations: int = Field(default=100, ge=1, le=100_000)
     relaxation: float = Field(default=1.0, gt=0, lt=2)
     nonnegative: bool = True
 

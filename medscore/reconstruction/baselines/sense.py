@@ -29,7 +29,7 @@ class CGSense(Baseline):
 
     kind: Literal["cg-sense"] = "cg-sense"
     weight: float = Field(default=1e-3, gt=0)
-    iterations: int = Field(default=100, ge=1)
+    iterations: int = Field(default=100, ge=1, le=100_000)
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
         if not y.is_complex():

@@ -38,8 +38,8 @@ class FISTATV(Baseline):
 
     kind: Literal["fista-tv"] = "fista-tv"
     weight: float = Field(default=1e-4, gt=0)
-    iterations: int = Field(default=800, ge=1)
-    inner: int = Field(default=15, ge=1)
+    iterations: int = Field(default=800, ge=1, le=100_000)
+    inner: int = Field(default=15, ge=1, le=1000)
     tolerance: float = Field(default=0.0, ge=0)
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:

@@ -42,8 +42,8 @@ class L1Wavelet(Baseline):
     weight: float = Field(default=1e-3, gt=0)
     wavelet: str = "db4"
     levels: int = Field(default=4, ge=1, le=10)
-    iterations: int = Field(default=200, ge=1)
-    shifts: int = Field(default=16, ge=1)
+    iterations: int = Field(default=200, ge=1, le=100_000)
+    shifts: int = Field(default=16, ge=1, le=4096)
 
     @field_validator("wavelet")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medscore.io.specs import Strict
+from medscore.io.specs import Side, Strict
 from medscore.io.weights import WeightsFile
 from medscore.measurements.spec import ScanSpec
 from medscore.priors.contract import Provenance
@@ -30,7 +30,7 @@ class SupervisedContract(Strict):
     modality: str
     low: float
     high: float
-    size: int
+    size: Side
     spacing_mm: float
     scan: ScanSpec
     model: ModelSpec

@@ -1,5 +1,6 @@
 """The cache of slices holds no names, and gives them back from the files."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -53,3 +54,14 @@ def test_names_and_notes_come_back_though_none_is_stored(tmp_path: Path, ending:
     found = cached(tmp_path / "cache", "other", moved, None)
     assert found.patients == (("other", "other") if ending == "nii.gz" else patients)
     assert found.notes[0] == f"10 slices of {moved} and {moved.name} in elsewhere are tilted"
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{", '{"NAME": 3}', '{"NAME": {"state": 1}}'])
+def test_a_damaged_index_is_made_again(tmp_path: Path, text: str) -> None:
+    file, made = tmp_path / "a.nii.gz", Slices(torch.zeros(1, 2, 2), np.ones(1), ("p",))
+    file.write_bytes(b"content")
+    cached(tmp_path / "cache", "p", file, made)
+    index = tmp_path / "cache" / "index.json"
+    (name,) = json.loads(index.read_text())
+    index.write_text(text.replace("NAME", name))
+    assert torch.equal(cached(tmp_path / "cache", "p", file, None).images, made.images)

@@ -1,5 +1,7 @@
 """Images in NumPy and MATLAB files: values, geometry and choices by hand; no pickle is read."""
 
+import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -249,6 +251,22 @@ def test_more_than_the_budget_is_refused(
     monkeypatch.setenv("MEDSCORE_MEMORY", "1M")
     for path in paths:
         assert "memory budget" in refused(read_volume, path)
+
+
+def test_declared_slices_take_no_memory(tmp_path: Path, refused: Refused) -> None:
+    """A header of a few bytes can declare a billion slices, whose indices alone take gigabytes."""
+    path = tmp_path / "a.mat"
+    savemat(path, {"hu": HU, "spacing": 1.0})
+    content = path.read_bytes()
+    dims = struct.pack("<3i", *HU.shape)
+    assert content.count(dims) == 1
+    path.write_bytes(content.replace(dims, struct.pack("<3i", 2**30, *HU.shape[1:])))
+    tracemalloc.start()
+    told = refused(read_volume, path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "memory budget" in told
+    assert peak < 2**26
 
 
 @pytest.mark.parametrize(

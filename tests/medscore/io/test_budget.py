@@ -70,7 +70,7 @@ def test_the_limit_of_a_container_counts(
 PEAK = """
 import resource, sys
 from medscore.datasets.load import read_volume
-from medscore.datasets.collections.slices import read_archive
+from medscore.datasets.collections.archives import read_archive
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
 kept = read_volume(sys.argv[1]).values.nbytes if sys.argv[2] == "image" else (

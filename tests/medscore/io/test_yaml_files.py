@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings, strategies as st
 
 from medscore.errors import MedscoreError
-from medscore.io.json_files import parse_json, read_json
+from medscore.io.json_files import parse_json, parse_object, read_json, read_object
 from medscore.io.yaml_files import DEPTH, NODES, SIZE, parse_yaml, read_yaml
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -135,6 +135,17 @@ def test_bad_json_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
         read_json(path)
     assert str(caught.value).startswith(f"{path}: cannot be read as JSON (")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"text"', '[{"a": 1}]'])
+def test_a_record_that_is_no_object_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(MedscoreError, match=r"record.json: .*no object with names and values"):
+        read_object(path)
+    with pytest.raises(ValueError, match="no object"):
+        parse_object(text)
+    assert parse_object('{"a": Infinity}', finite=False) == {"a": float("inf")}
 
 
 def test_json_of_python_is_read_on_request() -> None:

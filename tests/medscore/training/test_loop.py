@@ -23,7 +23,7 @@ from medscore.priors.network import NetworkPrior
 from medscore.sdes.linear import VE
 from medscore.training import loop
 from medscore.training.loop import Draws, Hooks, draw, prefetch, train_steps
-from medscore.training.monitor import SPIKE, StepReport
+from medscore.training.monitor import SPIKE, Monitor, StepReport
 from medscore.training.plan import TrainingPlan
 from medscore.training.state import averaged_weights
 
@@ -310,6 +310,19 @@ def test_a_state_whose_optimiser_is_incomplete_is_refused(
         train_steps(prior(), stripes, OBJECTIVE, PLAN, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["identity", "monitor"])
+@pytest.mark.parametrize("text", ["[]", "3", "null", '{"losses": 3}', "{"])
+def test_a_state_with_a_damaged_record_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    run(prior(), tmp_path, replace(PLAN, steps=2), Hooks(identity={"seed": "3"}))
+    path = tmp_path / "state.safetensors"
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, metadata=header | {name: text})
+    with pytest.raises(MedscoreError, match=r"not a training state|another run"):
+        run(prior(), tmp_path, PLAN, Hooks(identity={"seed": "3"}))
+
+
 def test_a_state_beyond_the_last_step_is_refused(tmp_path: Path) -> None:
     run(prior(), tmp_path, replace(PLAN, steps=20))
     with pytest.raises(MedscoreError, match="of step 20, beyond the last step 10"):
@@ -330,3 +343,11 @@ def test_an_error_in_a_prefetched_batch_is_raised() -> None:
 
     with pytest.raises(MedscoreError, match="no such slice"):
         next(prefetch(draw(broken, PLAN, step, slice(None)) for step in (1, 2)))
+
+
+def test_a_gradient_after_none_is_reported(tmp_path: Path) -> None:
+    monitor = Monitor(tmp_path, {"losses": [], "mean_norm": 0.0})
+    assert monitor.check(3, 0.5, 2.0) == (
+        "step 3: the gradient's norm is 2, inf times its running mean"
+    )
+    assert monitor.check(4, 0.5, 0.1) == ""

@@ -16,7 +16,7 @@ from medscore import training
 from medscore.errors import MedscoreError
 from medscore.nets.local_unet import LocalUNetSpec
 from medscore.priors.checkpoint import load_prior, read_checkpoint
-from medscore.training.native import NativeRun
+from medscore.training.sized_validation import SizedValidation
 
 RECIPE: dict[str, Any] = {
     "name": "any", "modality": "CT", "quantity": "HU", "low": -1000, "high": 1500,
@@ -135,19 +135,19 @@ def test_the_contract_holds_the_statistics_of_the_slices(data: Path) -> None:
 
 def test_the_validation_is_the_mean_over_the_sizes_that_slices_have(data: Path) -> None:
     run = training.prepare(write(data), data)
-    assert isinstance(run, NativeRun)
-    assert run.sized is not None
-    assert {size: x.shape for size, x in run.sized.batches.items()} == {
+    sized = run.validation
+    assert isinstance(sized, SizedValidation)
+    assert {size: x.shape for size, x in sized.batches.items()} == {
         8: (2, 4, 8, 8), 16: (2, 4, 16, 16),
     }  # fmt: skip
     torch.testing.assert_close(
-        run.sized.batches[8][0, 1].float(), torch.full((8, 8), float(np.log(1.6))),
+        sized.batches[8][0, 1].float(), torch.full((8, 8), float(np.log(1.6))),
         rtol=1e-3, atol=0,
     )  # fmt: skip
-    losses = run.sized.losses(run.model)
+    losses = sized.losses(run.model)
     assert run.validation is not None
     assert run.validation(run.model) == pytest.approx(sum(losses.values()) / 2)
-    assert run.sized.losses(run.model) == losses
+    assert sized.losses(run.model) == losses
     with torch.no_grad():
         torch.nn.init.normal_(run.model.network.last.weight)
     assert run.validation(run.model) > 1.5 * sum(losses.values()) / 2

@@ -143,16 +143,38 @@ def test_a_study_whose_folder_was_removed_is_an_error_of_the_folder(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_trial_whose_value_is_no_number_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("trial_values", "value", "'many'"), ("trials", "number", "'nan'"),
+        ("trials", "number", "1.5"), ("trials", "study_id", "x'00'"), ("trials", "state", "3"),
+        ("trial_params", "param_value", "'half'"), ("studies", "study_name", "7.5"),
+    ],
+)  # fmt: skip
+def test_values_of_another_type_than_their_column_are_refused(
+    tmp_path: Path, table: str, column: str, value: str
+) -> None:
+    """SQLite stores them, and optuna fails on them in places of its own."""
     optimise(
         open_study(tmp_path, "s"), lock_of(tmp_path), {"a": Range(low=0.0, high=1.0)},
         lambda at: 1.0, 1,
     )  # fmt: skip
     with sqlite3.connect(tmp_path / "study.db") as file:
-        file.execute("UPDATE trial_values SET value = 'many'")
+        file.execute(f"UPDATE {table} SET {column} = CAST({value} AS {_kept(value)})")
     file.close()
-    with pytest.raises(MedscoreError, match=r"study\.db.*the value of trial 0 is 'many'"):
+    found = rf"study\.db.*cannot be read as a study \(({table}\.{column} holds|.* constraint)"
+    text = column in ("state", "study_name")  # text takes numbers as their digits
+    if text:
+        with pytest.raises(MedscoreError, match=r"study\.db"):
+            open_study(tmp_path, "s")
+        return
+    with pytest.raises(MedscoreError, match=found):
         open_study(tmp_path, "s")
+
+
+def _kept(value: str) -> str:
+    """The type of a literal, so that the column's affinity is the only conversion."""
+    return {"'": "TEXT", "x": "BLOB"}.get(value[0], "REAL" if "." in value else "INTEGER")
 
 
 def test_only_finished_trials_are_results(tmp_path: Path) -> None:

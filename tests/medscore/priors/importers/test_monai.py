@@ -194,6 +194,19 @@ def test_weights_that_do_not_fit_are_named(name: str, value: torch.Tensor | None
         monai.map_checkpoint(Source(Path("w.pt"), weights, needed(MONAI_2D)), USER)
 
 
+@pytest.mark.parametrize("shape", [(), (8,), (8, 8)])
+def test_weights_of_any_shape_are_refused(shape: tuple[int, ...]) -> None:
+    """Numbers of channels are read from the shapes of some convolutions."""
+    weights = monai_network(**MONAI_2D).state_dict()
+    chosen = [*list(weights)[:6], "down_blocks.1.resnets.0.conv1.conv.weight", "out.2.conv.weight"]
+    for name in chosen:
+        if weights[name].shape == shape:
+            continue
+        changed = weights | {name: torch.zeros(shape)}
+        with pytest.raises(MedscoreError, match=r"is no convolution|of another shape"):
+            monai.map_checkpoint(Source(Path("w.pt"), changed, needed(MONAI_2D)), USER)
+
+
 def test_only_monais_are_recognised() -> None:
     assert monai.recognises(Source(Path("w"), monai_network(**MONAI_2D).state_dict()))
     assert not monai.recognises(Source(Path("w"), {"conv_in.weight": torch.zeros(1)}))

@@ -264,6 +264,15 @@ def test_other_content_is_not_recognised() -> None:
         assert score_sde.recognise({**made, name: torch.zeros(5, 7)}) is None, name
 
 
+@pytest.mark.slow
+def test_a_tensor_that_is_missing_or_of_another_shape_is_not_recognised() -> None:
+    made = tensors(SMALL["small ddpmpp"])
+    for name in made:
+        for shape in ((5, 7), (), (0, 0, 3, 3)):
+            assert score_sde.recognise({**made, name: torch.zeros(shape)}) is None, name
+        assert score_sde.recognise({k: v for k, v in made.items() if k != name}) is None, name
+
+
 def refusal(content: dict[str, object], spec: NCSNPPSpec) -> str:
     with pytest.raises(MedscoreError) as error:
         score_sde.weights(content, spec)
