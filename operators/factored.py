@@ -94,9 +94,8 @@ class Factored(ABC):
 
     @property
     def calls(self) -> int:
-        """Number of batched calls of A, its adjoint or T_inv so far, including residuals; a call
-        of an iterative T_inv counts once (Radon: four T and five T^T).
-        """
+        """Number of batched calls of A, its adjoint or T_inv so far; a call of an iterative T_inv
+        counts once (Radon: four T and five T^T)."""
         return self._count[0]
 
     @property
@@ -144,8 +143,7 @@ class Factored(ABC):
     def to(self: Own, device: torch.device | str) -> Own:
         """A copy whose tensors (mask, coil maps, ...) lie on ``device``.
 
-        Not needed for correctness: every method runs on the device of its argument. It saves
-        copying the tensors in every call.
+        Every method runs on the device of its argument; this saves copies in every call.
 
         Args:
             device: where to put them.
@@ -161,8 +159,8 @@ class Factored(ABC):
         """A^+ y, the least-squares solution of least norm.
 
         In closed form where ``zero_filled_is_pinv``, otherwise by conjugate gradients from zero.
-        They stop for each sample when ``|y - A x| <= tol |y|``, or when the gradient
-        A^H (y - A x) has fallen to ``0.001 tol`` of the first (data outside the range of A).
+        They stop for each sample when ``|y - A x| <= tol |y|`` or |A^H (y - A x)| has fallen to
+        ``0.001 tol`` of the first (data outside the range of A).
 
         Args:
             y: measurements.
@@ -181,8 +179,8 @@ class Factored(ABC):
         .. math:: x' = T^{-1}[\lambda\Lambda y + (1-\lambda)\Lambda T x + (I-\Lambda) T x]
                      = x + \lambda\, T^{-1} \Lambda (y - T x).
 
-        The second form is used. The two are equal where T_inv T = I; where T_inv is lossy, the
-        loss then affects the correction and not ``x`` itself. The result minimises Eq. 8.8 if T is
+        The second form is used. They are equal where T_inv T = I; where T_inv is lossy, its loss
+        then affects the correction and not ``x``. The result minimises Eq. 8.8 if T is
         ``surjective``; otherwise it only approaches that minimiser.
 
         Args:
@@ -195,10 +193,9 @@ class Factored(ABC):
     def data_consistency(self, x: Tensor, y: Tensor, lam: float, *, iterations: int = 8) -> Tensor:
         """One data-consistency step of strength ``lam``, as the samplers take it.
 
-        Where T is ``surjective`` this is Eq. 8.9. Elsewhere T_inv mask T is not a projection: it
-        would leave a residual and, repeated on a noisy state, remove noise variance that the score
-        network expects. There the step is x + lam A^+ (y - A x) with a few conjugate gradient
-        iterations, which approximate the projection.
+        Where T is ``surjective`` this is Eq. 8.9. Elsewhere T_inv mask T is no projection and,
+        repeated on a noisy state, would remove noise that the score network expects; there the
+        step is x + lam A^+ (y - A x), by conjugate gradients.
 
         Args:
             x: images.
@@ -208,8 +205,7 @@ class Factored(ABC):
         """
         if self.surjective:
             return self.proximal(x, y, lam)
-        gap = self.mask(y) * y - self.forward(x)
-        gram = self.gram(y)
+        gap, gram = self.mask(y) * y - self.forward(x), self.gram(y)
         if gram is None:
             return x + lam * self.pinv(gap, tol=1e-3, max_iter=iterations).x
         return x + lam * by_rows(self, gap, gap.new_zeros(len(gap)), gram, iterations)
@@ -218,8 +214,7 @@ class Factored(ABC):
         r"""The minimiser of :math:`|y - A x'|^2 + \delta |x' - x|^2`, by conjugate gradients.
 
         With :math:`\delta = \sigma_y^2 / r^2` it is the posterior mean of an image with prior
-        mean ``x`` and white prior covariance r^2, given ``y`` with white noise of variance
-        sigma_y^2.
+        mean ``x`` and covariance r^2 I, given ``y`` with white noise of variance sigma_y^2.
 
         Args:
             x: images.
@@ -227,8 +222,7 @@ class Factored(ABC):
             damping: delta > 0 for each sample, (batch,).
             iterations: maximum number of iterations.
         """
-        gap = self.mask(y) * y - self.forward(x)
-        gram = self.gram(y)
+        gap, gram = self.mask(y) * y - self.forward(x), self.gram(y)
         if gram is None:
             return x + damped(self.forward, self.adjoint, gap, damping, max_iter=iterations)
         return x + by_rows(self, gap, damping, gram, iterations)
@@ -276,9 +270,8 @@ class Factored(ABC):
     def project_ball(self, x: Tensor, y: Tensor, *, tol: float) -> Solution:
         """The image nearest to ``x`` whose residual is at most ``tol``.
 
-        In closed form, with no residual, where ``zero_filled_is_pinv``. It is a projection onto a
-        convex set: two ``x`` that differ by rounding stay as close to each other, even where A is
-        nearly singular and A^+ would separate them.
+        In closed form where ``zero_filled_is_pinv``. As it projects onto a convex set, two ``x``
+        that differ by rounding stay as close to each other, even where A is nearly singular.
 
         Args:
             x: images.
