@@ -252,15 +252,13 @@ class Factored(ABC):
     def project_exact(self, x: Tensor, y: Tensor, *, tol: float = 8e-6) -> Solution:
         """The image nearest to ``x`` that fits the measurements: x + A^+ (y - A x).
 
-        Where A is nearly singular, a ``tol`` that takes more than about 20 iterations also
-        amplifies the rounding of ``x``, because conjugate gradients lose their orthogonality.
-        :meth:`project_ball` does not.
+        Where A is nearly singular, a ``tol`` that takes more than about 20 iterations amplifies
+        the rounding of ``x``, because conjugate gradients lose their orthogonality.
 
         Args:
             x: images.
             y: measurements.
-            tol: residual to reach, relative to ``y`` (to A x where ``y`` is nearly zero, as in a
-                slice of air); the solution states the one that was reached.
+            tol: residual to reach, relative to ``y``, or to A x where ``y`` is nearly zero.
         """
         y, gap, size = self._gap(x, y)
         change = self.pinv(gap, tol=tol * size / norm(gap).clamp_min(1e-30))
