@@ -19,7 +19,7 @@ from torch import Tensor
 from medscore.operators.autograd import remember
 from medscore.operators.gram import Gram, by_rows
 from medscore.operators.grid import OperatorError, check_mask, per_sample
-from medscore.operators.linalg import Solution, cgls, damped, norm, wide
+from medscore.operators.linalg import Solution, cgls, damped, largest_eigenvalue, norm, wide
 from medscore.operators.noise import Noiseless, NoiseModel
 from medscore.operators.projection import project_onto_ball
 
@@ -106,9 +106,8 @@ class Factored(ABC):
     def mask(self, like: Tensor) -> Tensor:
         """diag Lambda in the real dtype and on the device of ``like``."""
         dtype = like.dtype.to_real() if like.is_complex() else like.dtype
-        key = ("mask", dtype, like.device)
         cast: Tensor = remember(
-            self._cache, key, lambda: self._mask.to(dtype=dtype, device=like.device)
+            self._cache, ("mask", dtype, like.device), lambda: self._mask.to(like.device, dtype)
         )
         return cast
 
@@ -141,9 +140,7 @@ class Factored(ABC):
         return chosen
 
     def to(self: Own, device: torch.device | str) -> Own:
-        """A copy whose tensors (mask, coil maps, ...) lie on ``device``.
-
-        Every method runs on the device of its argument; this saves copies in every call.
+        """A copy whose tensors lie on ``device``, which saves copying them in every call.
 
         Args:
             device: where to put them.
@@ -179,9 +176,8 @@ class Factored(ABC):
         .. math:: x' = T^{-1}[\lambda\Lambda y + (1-\lambda)\Lambda T x + (I-\Lambda) T x]
                      = x + \lambda\, T^{-1} \Lambda (y - T x).
 
-        The second form is used. They are equal where T_inv T = I; where T_inv is lossy, its loss
-        then affects the correction and not ``x``. The result minimises Eq. 8.8 if T is
-        ``surjective``; otherwise it only approaches that minimiser.
+        The second form is used: where T_inv is lossy, its loss then affects the correction and
+        not ``x``. The result minimises Eq. 8.8 if T is ``surjective``, else it approaches it.
 
         Args:
             x: images.
@@ -190,7 +186,9 @@ class Factored(ABC):
         """
         return x + lam * self.zero_filled(y - self.forward(x))
 
-    def data_consistency(self, x: Tensor, y: Tensor, lam: float, *, iterations: int = 8) -> Tensor:
+    def data_consistency(
+        self, x: Tensor, y: Tensor, lam: float, *, iterations: int = 8, tol: float = 1e-3
+    ) -> Tensor:
         """One data-consistency step of strength ``lam``, as the samplers take it.
 
         Where T is ``surjective`` this is Eq. 8.9. Elsewhere T_inv mask T is no projection and,
@@ -202,15 +200,18 @@ class Factored(ABC):
             y: measurements.
             lam: lambda in [0, 1], the weight of the measurements.
             iterations: maximum number of conjugate gradient iterations.
+            tol: relative residual to reach.
         """
         if self.surjective:
             return self.proximal(x, y, lam)
         gap, gram = self.mask(y) * y - self.forward(x), self.gram(y)
         if gram is None:
-            return x + lam * self.pinv(gap, tol=1e-3, max_iter=iterations).x
-        return x + lam * by_rows(self, gap, gap.new_zeros(len(gap)), gram, iterations)
+            return x + lam * self.pinv(gap, tol=tol, max_iter=iterations).x
+        return x + lam * by_rows(self, gap, gap.new_zeros(len(gap)), gram, tol, iterations)
 
-    def tikhonov(self, x: Tensor, y: Tensor, damping: Tensor, *, iterations: int = 8) -> Tensor:
+    def tikhonov(
+        self, x: Tensor, y: Tensor, damping: Tensor, *, iterations: int = 8, tol: float = 1e-8
+    ) -> Tensor:
         r"""The minimiser of :math:`|y - A x'|^2 + \delta |x' - x|^2`, by conjugate gradients.
 
         With :math:`\delta = \sigma_y^2 / r^2` it is the posterior mean of an image with prior
@@ -221,11 +222,12 @@ class Factored(ABC):
             y: measurements.
             damping: delta > 0 for each sample, (batch,).
             iterations: maximum number of iterations.
+            tol: relative residual to reach, if :meth:`gram` is known.
         """
         gap, gram = self.mask(y) * y - self.forward(x), self.gram(y)
         if gram is None:
             return x + damped(self.forward, self.adjoint, gap, damping, max_iter=iterations)
-        return x + by_rows(self, gap, damping, gram, iterations)
+        return x + by_rows(self, gap, damping, gram, tol, iterations)
 
     def gram(self, y: Tensor) -> Gram | None:
         """An approximation of A A^H that is easy to invert; None if none is known.
@@ -243,11 +245,9 @@ class Factored(ABC):
             steps: number of power iterations, from the same start for all samples.
         """
         v = self.adjoint(y)
-        generator = torch.Generator().manual_seed(0)
-        v = torch.randn(v.shape[1:], generator=generator).to(v).expand(v.shape)
-        for _ in range(steps):
-            v = self.adjoint(self.forward(v / wide(norm(v), v)))
-        return norm(v)
+        start = torch.randn(v.shape[1:], generator=torch.Generator().manual_seed(0))
+        start = start.to(v).expand(v.shape)
+        return largest_eigenvalue(lambda x: self.adjoint(self.forward(x)), start, steps=steps)
 
     def project_exact(self, x: Tensor, y: Tensor, *, tol: float = 8e-6) -> Solution:
         """The image nearest to ``x`` that fits the measurements: x + A^+ (y - A x).

@@ -27,10 +27,6 @@ from torch import Tensor
 
 from medscore.operators.linalg import dot, wide
 
-TOLERANCE = 0.4
-"""Residual, relative to the first one, to which :func:`by_rows` iterates. What is left is small
-beside the noise that the next step of a sampler adds (benchmarks/consistency.py)."""
-
 EMPTY = 1e-6
 """Squared norm of a row, relative to the largest, below which the row counts as zero."""
 
@@ -42,11 +38,11 @@ class Gram:
     Attributes:
         norms: squared norms of the rows of A, broadcastable to measurements (batch, channel, views,
             detectors); zero where nothing is measured.
-        corner: f_c in cycles per detector, along the last axis.
+        corner: f_c in cycles per detector, along the last axis; broadcastable to ``norms``.
     """
 
     norms: Tensor
-    corner: float
+    corner: Tensor
 
     def times(self, factor: Tensor | float) -> Gram:
         """The approximation for an operator whose rows are multiplied.
@@ -90,20 +86,23 @@ class Measures(Protocol):
         """A^H y."""
 
 
-def by_rows(operator: Measures, b: Tensor, damping: Tensor, gram: Gram, iterations: int) -> Tensor:
-    r"""The minimiser of :math:`|b - A d|^2 + \delta |d|^2` to :data:`TOLERANCE`.
+def by_rows(
+    operator: Measures, b: Tensor, damping: Tensor, gram: Gram, tol: float, iterations: int
+) -> Tensor:
+    r"""The minimiser of :math:`|b - A d|^2 + \delta |d|^2`, preconditioned by ``gram``.
 
     Args:
         operator: A.
         b: right-hand sides, (batch, ...), zero where nothing is measured.
         damping: delta >= 0 of each sample, (batch,).
         gram: an approximation of A A^H.
+        tol: relative residual to reach.
         iterations: maximum number of iterations.
     """
-    damping = damping.to(b.dtype)
-    inverse = gram.inverse(damping)
+    delta = damping.to(b.dtype)
+    inverse = gram.inverse(delta)
     return damped_by_rows(
-        operator.forward, operator.adjoint, b, damping, inverse, tol=TOLERANCE, max_iter=iterations
+        operator.forward, operator.adjoint, b, delta, inverse, tol=tol, max_iter=iterations
     )
 
 

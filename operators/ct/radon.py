@@ -114,9 +114,14 @@ class Radon(Operator):
         return backproject(z, self.geometry, **self._backend)
 
     def forward(self, x: Images) -> Sinogram:
-        if self._few is None:
-            return super().forward(x)
         self._count[0] += 1
+        return self._rays(x)
+
+    def _rays(self, x: Images) -> Sinogram:
+        """A x, without counting the call."""
+        if self._few is None:
+            z = self.T(x)
+            return self.mask(z) * z
         rays = project(x, self.geometry, views=self._few, **self._backend)
         z = x.new_zeros(*x.shape[:-2], self.geometry.views, self.geometry.detectors)
         z = z.index_copy(-2, self._rows.to(x.device), rays)
@@ -131,9 +136,10 @@ class Radon(Operator):
 
     def gram(self, y: Sinogram) -> Gram:
         def make() -> Gram:
-            side = self.geometry.size
-            one = torch.ones(1, 1, side, side, dtype=y.dtype, device=y.device)
-            return ray_gram(self.geometry, self.forward(one), self._rows)
+            one = y.new_ones(1, 1, *self.image_shape)
+            views = self._mask.any(-1).reshape(-1, self._mask.shape[-2])
+            views = views.expand(-1, self.geometry.views)
+            return ray_gram(self.geometry, self._rays(one), views)
 
         found: Gram = remember(self._cache, ("gram", y.dtype, y.device), make)
         return found
@@ -219,6 +225,7 @@ def _largest_eigenvalue(geometry: Geometry) -> float:
     """lambda_max of M = T^T F T, by power iteration from a fixed start."""
     ramp, gain = adjoint_filter(geometry)
     start = torch.randn(1, geometry.size, geometry.size, generator=torch.Generator().manual_seed(0))
-    return largest_eigenvalue(
+    found = largest_eigenvalue(
         lambda v: amplified(backproject(ramp(project(v, geometry)), geometry), gain), start
     )
+    return float(found)

@@ -31,9 +31,10 @@ def ray_gram(geometry: Geometry, lengths: Tensor, measured: Tensor) -> Gram:
         geometry: the scan.
         lengths: lengths of the rays within the image in mm, zero where nothing is measured,
             (batch or 1, 1, views, detectors).
-        measured: indices of the measured views, (measured,).
+        measured: whether any ray of a view is measured, (batch or 1, views) bool.
     """
-    return Gram(CROSSING * geometry.spacing * lengths, overlap(geometry, measured))
+    corners = lengths.new_tensor([overlap(geometry, views) for views in measured.cpu()])
+    return Gram(CROSSING * geometry.spacing * lengths, corners[:, None, None, None])
 
 
 def overlap(geometry: Geometry, measured: Tensor) -> float:
@@ -41,9 +42,11 @@ def overlap(geometry: Geometry, measured: Tensor) -> float:
 
     Args:
         geometry: the scan.
-        measured: indices of the measured views, (measured,).
+        measured: whether a view is measured, (views,) bool.
     """
-    angles, pitch = geometry.angles[measured.cpu()], geometry.detector_spacing
+    if not bool(measured.any()):
+        return 0.0
+    angles, pitch = geometry.angles[measured], geometry.detector_spacing
     if isinstance(geometry, FanBeam):
         pitch *= geometry.source_distance / geometry.detector_distance
         arc = min(math.pi, float(turn_arcs(angles).shares.sum()))  # opposite views share a line
