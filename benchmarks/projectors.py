@@ -1,31 +1,34 @@
-"""Speed and memory of the operators against ASTRA and torch.fft in the same run.
+"""Speed and memory of the operators against other programs and the speed of the memory.
 
     python benchmarks/projectors.py                 # prints the table
     python benchmarks/projectors.py --json out.json
     python benchmarks/projectors.py --check         # exit code 1 if a target is missed
     python benchmarks/projectors.py --page docs/benchmarks/projectors.md
+    python benchmarks/projectors.py --only fourier  # one of its parts
     python benchmarks/projectors.py --from-json out.json --page docs/benchmarks/projectors.md
 
 ASTRA is its CPU projector ``linear`` (also Joseph's method, float32, through its OpTomo). Both may
 use two threads, though ASTRA's CPU code uses one; times are medians. Needs the package
-astra-toolbox (the extra ``bench``). Takes about 2 minutes.
+astra-toolbox and, for its rows, svmbir (the extra ``bench``). Takes about 4 minutes, and the first
+time several more in which svmbir computes its matrices; ``--only`` measures some parts, and
+``--from-json`` puts those of several runs together.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from number import Number, exit_code, from_json, machine, show, table, to_json
+from projector_peers import floor, peers
 from projector_setup import THREADS, fresh_process
+from timing import medians
 
 from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.joseph import joseph
@@ -44,39 +47,19 @@ backend: [Speed](../speed.md).
 Written by `python benchmarks/projectors.py --check --page docs/benchmarks/projectors.md`; do not
 edit by hand.
 
-Machine: {machine}. Times are medians. ASTRA is its CPU projector `linear`, which uses the same
-interpolation (Joseph's method) and one thread.
+Machine: {machine}. Times are medians.
+
+- ASTRA is its CPU projector `linear`, which uses the same interpolation (Joseph's method) and one
+  thread.
+- svmbir averages over pixels and detectors, and reads its matrix from a cache on disk in every
+  call. scikit-image is `radon` and `iradon` without a filter. They project an image of ellipses;
+  their interpolation explains the distance between the sinograms.
+- The floor is the time to read the stored matrix (that of one direction, in float32, an eighth of
+  the whole by symmetry) at the speed at which memory is copied in the same run. That of a batch
+  counts the matrix, the images and the sinograms once. It is far away, because every entry is
+  multiplied with 8 pixels of each image. To read these pixels from memory, and not from a cache,
+  would take as long as the row "gathered pixels" says.
 """
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """Wall time of one call in seconds.
-
-    Args:
-        call: the function to time.
-    """
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def medians(
-    calls: dict[str, Callable[[], object]], rounds: int, *, burst: int = 5
-) -> dict[str, float]:
-    """Median wall times in seconds.
-
-    The calls alternate, so that all of them run under the same load.
-
-    Args:
-        calls: the functions to time, by name.
-        rounds: the number of rounds.
-        burst: calls of the same function in a row in each round, as a solver calls it.
-    """
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            times[name] += [seconds(call) for _ in range(burst)]
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def projectors(size: int, views: int, single: float, batched: float) -> list[Number]:
@@ -201,17 +184,20 @@ def matrix() -> list[Number]:
     return [Number("512x512, 360 views: stored matrix entries", entries / 2e6, "M")]
 
 
-def measure() -> Iterator[Number]:
-    """All measured values, one after another."""
-    parts: tuple[Callable[[], list[Number]], ...] = (
-        lambda: projectors(256, 180, 8, 40),
-        lambda: projectors(512, 360, 6, 20),
-        lambda: fresh_process(512, 360),
-        matrix,
-        fourier,
-        gpu,
-    )
-    return chain.from_iterable(part() for part in parts)
+PARTS: dict[str, Callable[[], list[Number]]] = {
+    "astra-256": lambda: projectors(256, 180, 8, 40),
+    "astra-512-90": lambda: projectors(512, 90, 6, 20),
+    "astra-512-360": lambda: projectors(512, 360, 6, 20),
+    "peers-512-90": lambda: peers(512, 90),
+    "peers-512-360": lambda: peers(512, 360),
+    "floor-512-90": lambda: floor(512, 90),
+    "floor-512-360": lambda: floor(512, 360),
+    "memory": lambda: fresh_process(512, 360),
+    "matrix": matrix,
+    "fourier": fourier,
+    "gpu": gpu,
+}
+"""The parts of the benchmark, in the order of the page."""
 
 
 def page(found: dict[str, Any], numbers: Sequence[Number]) -> str:
@@ -231,15 +217,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--page", type=Path, help="write the Markdown page to this file")
-    parser.add_argument("--from-json", type=Path, help="use stored results instead of a new run")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="measure these parts")
+    parser.add_argument(
+        "--from-json", type=Path, nargs="+", help="use stored results instead of a new run"
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     options = parser.parse_args()
     torch.set_num_threads(THREADS)
     if options.from_json:
-        found = json.loads(options.from_json.read_text())
-        numbers = show(from_json(found["numbers"]))
+        runs = [json.loads(path.read_text()) for path in options.from_json]
+        found = runs[0]
+        numbers = show(from_json(row for run in runs for row in run["numbers"]))
     else:
-        numbers = show(measure())
+        parts = [PARTS[name] for name in options.only or PARTS]
+        numbers = show(chain.from_iterable(part() for part in parts))
         gpus = torch.cuda.is_available()
         found = {"machine": machine(), "gpu": gpus, "numbers": to_json(numbers)}
     if options.json:

@@ -50,10 +50,10 @@ def run(data: Path, count: int) -> tuple[float, list[Cell]]:
         }
     )
     if list(data.glob(spec.cohort.data[0])):
-        cases = cohort(spec.cohort, data)
+        cases = cohort(spec.cohort, data, spec.tasks)
     else:
         bundled = read_evaluation(COMPARISONS / "bundled-ct.yaml").cohort
-        cases = cohort(bundled, data) * 5
+        cases = cohort(bundled, data, spec.tasks) * 5
     # cases are identified by their values, and repeated ones by the seed of their noise
     work = pieces(spec, cases, where, {})
     with tempfile.TemporaryDirectory() as folder:

@@ -53,7 +53,7 @@ def best(
     Returns:
         By method and task: the parameter, its best value, and the mean PSNR of every value in dB.
     """
-    cases = cohort(spec.cohort, data, limit)
+    cases = cohort(spec.cohort, data, spec.tasks, limit)
     kept, work = Store(store), []
     kept.make()
     for method in spec.methods:

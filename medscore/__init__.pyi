@@ -27,6 +27,7 @@ from .operators.adapters import from_deepinv as from_deepinv, from_sigpy as from
 from .operators.base import Operator as Operator
 from .operators.linear import LinearOperator as LinearOperator
 from .priors.base import Prior as Prior
+from .priors.fetching import fetch_prior as fetch_prior
 from .priors.network import NetworkPrior as NetworkPrior
 from .reconstruction.method import Method as Method
 from .reconstruction.result import Reconstruction as Reconstruction

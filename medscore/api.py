@@ -32,10 +32,11 @@ from medscore.metrics.convention import CONVENTIONS, Convention
 from medscore.metrics.image_quality import Quality, quality as compare
 from medscore.numeric import is_whole
 from medscore.priors.base import Prior
-from medscore.priors.catalogue import prior_path, shipped_priors
-from medscore.priors.checkpoint import load_prior as read_prior, read_checkpoint
+from medscore.priors.catalogue import prior_path
+from medscore.priors.checkpoint import load_prior as read_prior
 from medscore.priors.contract import DataContract
 from medscore.priors.given import check_shape, given_prior
+from medscore.priors.known import known_contracts
 from medscore.priors.network import NetworkPrior, needs_grid
 from medscore.reconstruction.result import Reconstruction
 from medscore.registry.build import build_sampler, check_owners, given_grid, times_of
@@ -52,7 +53,8 @@ def load_prior(name_or_path: str | Path, *, device: str = "cpu") -> NetworkPrior
     """Load a prior: its network in float32, frozen.
 
     Args:
-        name_or_path: name of a shipped prior ("ct-128", "ct-128-vp", "mri-128"), or a path.
+        name_or_path: name of a shipped prior ("ct-128", "ct-128-vp", "mri-128") or of a fetched
+            one, or a path.
         device: auto, cpu or cuda.
 
     Raises:
@@ -65,8 +67,8 @@ def load_prior(name_or_path: str | Path, *, device: str = "cpu") -> NetworkPrior
 
 
 def list_priors() -> dict[str, DataContract]:
-    """The data contracts of the shipped priors, by name."""
-    return {name: read_checkpoint(path).contract for name, path in shipped_priors().items()}
+    """The data contracts of the shipped and the fetched priors, by name."""
+    return known_contracts()
 
 
 def sample(
@@ -87,7 +89,7 @@ def sample(
     """Draw samples from a prior; sample i does not depend on the number of samples.
 
     Args:
-        prior: a prior, the name of a shipped prior, or a path.
+        prior: a prior, the name of one, or a path.
         count: number of samples.
         shape: shape of a sample, (channel, H, W); by default the domain's.
         sampler: name of a sampler, a sampler object, or a class with default settings.

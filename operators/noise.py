@@ -107,11 +107,23 @@ class PoissonNoise:
 
     def __call__(self, y: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         expected = self.photons * torch.exp(-y.cpu().double())
-        counts = torch.poisson(expected, generator=generator)
-        if self.electronic:
-            readout = torch.randn(y.shape, generator=generator, dtype=torch.float64)
-            counts = counts + self.electronic * readout
-        return mask * -torch.log(counts.clamp_min(1) / self.photons).to(y)
+        counts = counted(expected, self.electronic, generator)
+        return mask * -torch.log(counts / self.photons).to(y)
+
+
+def counted(expected: Tensor, electronic: float, generator: torch.Generator) -> Tensor:
+    """Counts of a detector, at least one photon.
+
+    Args:
+        expected: expected number of photons, float64.
+        electronic: standard deviation of the electronic noise in photons.
+        generator: a CPU generator.
+    """
+    counts = torch.poisson(expected, generator=generator)
+    if electronic:
+        readout = torch.randn(counts.shape, generator=generator, dtype=counts.dtype)
+        counts = counts + electronic * readout
+    return counts.clamp_min(1)
 
 
 def _positive(**value: float) -> None:

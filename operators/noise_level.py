@@ -121,11 +121,17 @@ def _differences(sinogram: Sinogram, mask: Tensor) -> list[Tensor]:
 def _kept(sinogram: Sinogram, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
     """The fourth differences of each sample over measured rays only, scaled to the standard
     deviation of one ray, and their positions.
+
+    Runs of equal readings, such as air set to zero, say nothing of the noise and are left out
+    where others remain.
     """
     weights = torch.tensor(DIFFERENCE).to(sinogram)
     differences = _filter(sinogram, weights) / weights.square().sum().sqrt()
     whole = _filter(mask.to(sinogram).expand(sinogram.shape), torch.ones_like(weights)) > 4.5
-    return [(d[w], w) for d, w in zip(differences, whole, strict=True)]
+    windows = sinogram.unfold(-1, len(weights), 1)
+    telling = whole & (windows != windows[..., :1]).any(-1)
+    used = [some if int(some.sum()) >= LEAST else w for some, w in zip(telling, whole, strict=True)]
+    return [(d[w], w) for d, w in zip(differences, used, strict=True)]
 
 
 def _filter(z: Tensor, weights: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ import pytest
 import torch
 
 os.environ["MEDSCORE_CACHE"] = CACHE = tempfile.mkdtemp(prefix="medscore-cache-")
+os.environ["MEDSCORE_PRIORS"] = f"{CACHE}/priors"  # no test depends on what the user has fetched
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 os.environ["MEDSCORE_PRECISION"] = "float32"  # no test depends on the speed of the machine
 if not torch.cuda.is_available():

@@ -49,6 +49,7 @@ def test_the_front_door_is_as_documented() -> None:
         "list_priors", "reconstruct", "sample", "quality", "save", "encode", "decode",
         "log_likelihood", "train", "Volume", "Measurement", "Reconstruction", "Prior",
         "NetworkPrior", "ImageDomain", "Operator", "LinearOperator", "Sampler", "Conditioner",
+        "fetch_prior",
     }  # fmt: skip
     assert promised <= set(medscore.__all__)
     with pytest.raises(AttributeError, match="recon"):

@@ -1,12 +1,15 @@
 """The package as a whole: its files, its imports, and contents that are not allowed."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import partial
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -189,7 +192,10 @@ def test_the_wheel_holds_everything_and_imports_outside_the_repository(tmp_path:
     for folder in ("operators", "datasets"):
         wanted |= {f"medscore/{p.relative_to(ROOT)}" for p in (ROOT / folder).rglob("*.py")}
     shipped = {"medscore/py.typed", "medscore/configs/train/ct-128.yaml"}
-    shipped |= {f"medscore/priors/weights/ct-128.{kind}" for kind in ("safetensors", "md", "jsonl")}
+    shipped |= {
+        f"medscore/priors/weights/{path.name}"
+        for path in (ROOT / "medscore" / "priors" / "weights").iterdir()
+    }
     assert wanted | shipped <= names
     code = (
         "import importlib, pkgutil, sys, medscore\n"
@@ -204,6 +210,54 @@ def test_the_wheel_holds_everything_and_imports_outside_the_repository(tmp_path:
         cwd=tmp_path,
         env={"PYTHONPATH": str(site), "PATH": ""},
     )
+
+
+@pytest.mark.full
+def test_a_wheel_without_weights_says_what_to_fetch(tmp_path: Path) -> None:
+    """Built over an earlier build, whose weights setuptools would pack."""
+    source, weights = tmp_path / "source", Path("medscore", "priors", "weights")
+    for name in ("medscore", "operators", "datasets", "configs"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    stale = source / "build" / "lib" / weights / "older.safetensors"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"of an earlier build")
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    asked = {**os.environ, "MEDSCORE_WITHOUT_WEIGHTS": "1"}
+    run = partial(subprocess.run, check=True, capture_output=True, text=True)
+    run([*build, "-w", str(tmp_path), str(source)], env=asked)
+    (wheel,) = tmp_path.glob("medscore-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {Path(name) for name in archive.namelist()}
+        archive.extractall(tmp_path / "site")
+    left = {weights / path.name for path in (ROOT / weights).iterdir()}
+    assert {name for name in names if name.parent == weights} == {
+        name for name in left if name.suffix != ".safetensors"
+    }
+    code = (
+        "import medscore\n"
+        "try: medscore.load_prior('ct-128')\n"
+        "except medscore.MedscoreError as error: print(error)\n"
+    )
+    found = run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": ""},
+    )
+    digest = sha256((ROOT / weights / "ct-128.safetensors").read_bytes()).hexdigest()
+    assert f"`medscore priors fetch`, its sha256 is {digest}" in found.stdout
+
+
+@pytest.mark.full
+def test_a_wrong_build_option_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "setup.py"), "build_py", "--build-lib", str(tmp_path)]
+    asked = {**os.environ, "MEDSCORE_WITHOUT_WEIGHTS": "yes"}
+    found = subprocess.run(command, env=asked, cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode
+    assert "MEDSCORE_WITHOUT_WEIGHTS is 'yes' - use 1" in found.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_folder_of_the_repository_is_listed_in_the_package() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -42,6 +42,7 @@ class Case:
         label: what outputs call the slice: the start of its file's hash and its place in it, or the
             name that a public collection gives it.
         group: what outputs call its patient: the label of the patient's first scan.
+        native: the slice in the matrix of its file, where it is wanted and ``volume`` has another.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Case:
     volume: Volume
     label: str
     group: str
+    native: Volume | None = None
 
     @property
     def file(self) -> str:
@@ -57,9 +59,11 @@ class Case:
 
     @property
     def digest(self) -> str:
-        """Hash of the values and the pixel spacing."""
-        found = hashlib.sha256(np.ascontiguousarray(self.volume.values).data)
-        found.update(repr(self.volume.spacing[:2]).encode())
+        """Hash of the values and the pixel spacing, and of those in the matrix of the file."""
+        found = hashlib.sha256()
+        for volume in (self.volume, *([] if self.native is None else [self.native])):
+            found.update(np.ascontiguousarray(volume.values).data)
+            found.update(repr(volume.spacing[:2]).encode())
         return found.hexdigest()
 
 
@@ -74,6 +78,7 @@ def read_cohort(
     limit: int | None = None,
     pixel_mm: tuple[float, float] | None = None,
     on_fit: Callable[[Volume, Fit], None] = lambda volume, fit: None,
+    native: bool = False,
 ) -> list[Case]:
     """Read every slice with content of the matching files, on a grid of ``size`` x ``size`` pixels.
 
@@ -92,6 +97,7 @@ def read_cohort(
         pixel_mm: smallest and largest pixel spacing of the grid in mm; by default any, but no more
             pixels than the slices have.
         on_fit: called with every scan that ``pixel_mm`` resamples, pads or crops, and its fit.
+        native: whether to keep the slices in the matrix of their files too.
 
     Raises:
         MedscoreError: nothing matches, a file is not an image of that modality, the pixel spacing
@@ -120,7 +126,26 @@ def read_cohort(
     log_notes(dict.fromkeys(noted))
     if not cases:
         raise MedscoreError("no slice has content", where=root, hint="check the data")
-    return [cases[i] for i in equally_spaced(len(cases), limit)]
+    kept = [cases[i] for i in equally_spaced(len(cases), limit)]
+    if not native:
+        return kept
+    read = (each for images in found for each in _parts(images, modality, spacing_mm, chosen))
+    return _with_native(kept, read, labels)
+
+
+def _with_native(
+    cases: Sequence[Case], read: Iterable[tuple[Path, _Part]], labels: dict[str, str]
+) -> list[Case]:
+    """The slices with those of their files, which are read again, so that only these are kept."""
+    own = dict[str, Volume]()
+    wanted = {case.label: case.volume.values.shape for case in cases}
+    for path, part in read:
+        for number in range(len(part.volume.values)):
+            label = f"{labels[str(path)]}#{part.first + number}"
+            one = part.volume.select(number, number + 1)
+            if label in wanted and one.values.shape != wanted[label]:
+                own[label] = replace(one, values=one.values.copy())
+    return [replace(case, native=own.get(case.label)) for case in cases]
 
 
 def _with_patients(cases: Sequence[Case], patients: Sequence[str]) -> list[Case]:

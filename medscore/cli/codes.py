@@ -20,7 +20,7 @@ Tolerance = Annotated[
 Precision = Annotated[
     str, typer.Option(help="float64, or float32, which is faster and less accurate.")
 ]
-PriorName = Annotated[str, typer.Option("--prior", help="Name of a shipped prior, or a path.")]
+PriorName = Annotated[str, typer.Option("--prior", help="Name of a prior, or a path.")]
 
 
 def encode_(

@@ -10,12 +10,27 @@ from typing import Any, TypeVar, get_type_hints
 from typer.models import ParameterInfo
 
 from medscore.cli.words import TASKS
+from medscore.errors import MedscoreError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _priors() -> Iterable[str]:
-    return _stems("medscore.priors", "weights", ".safetensors")
+    from medscore.priors.catalogue import known_priors, shipped_priors
+
+    try:
+        return list(known_priors())
+    except MedscoreError:  # a damaged manifest, which the command itself reports
+        return list(shipped_priors())
+
+
+def _fetched() -> Iterable[str]:
+    from medscore.priors.catalogue import user_manifest
+
+    try:
+        return list(user_manifest().priors)
+    except MedscoreError:  # damaged, which the command itself reports
+        return ()
 
 
 def _methods(kind: str) -> Iterable[str]:
@@ -41,6 +56,9 @@ def _shipped(*kinds: str) -> Iterable[str]:
 
 NAMES: dict[tuple[str, str], Callable[[], Iterable[str]]] = {
     ("", "prior"): _priors,
+    ("info", "name"): _priors,
+    ("verify_", "name"): _priors,
+    ("remove", "name"): _fetched,
     ("", "preset"): lambda: ["fast", "thesis", *_shipped("thesis")],
     ("", "sampler"): lambda: _methods("SAMPLERS"),
     ("", "conditioner"): lambda: _methods("CONDITIONERS"),

@@ -17,7 +17,8 @@ from medscore.cli import environment
 
 OPTIONAL = (
     "diffusers", "sigpy", "ismrmrd", "torchkbnufft", "spekpy", "xraydb", "triton",
-    "astra-toolbox", "nilearn", "ray", "SimpleITK", "python-gdcm", "pylibjpeg", "pyjpegls",
+    "astra-toolbox", "svmbir", "nilearn", "ray", "SimpleITK", "python-gdcm", "pylibjpeg",
+    "pyjpegls",
 )  # fmt: skip
 """Packages that extras or file formats need."""
 
@@ -99,13 +100,17 @@ def _runtimes() -> list[str]:
 
 def _network() -> dict[str, Any]:
     """Speed of the default CT prior in both precisions, without the cache of ``auto``."""
+    from medscore.errors import MedscoreError
     from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
     from medscore.priors.checkpoint import load_prior
     from medscore.priors.precision import IMAGES, Choice, measure
     from medscore.registry.checks import resolve_device
 
     name, device = DEFAULT_PRIORS["CT"], resolve_device("auto")
-    prior = load_prior(prior_path(name), device=device)
+    try:
+        prior = load_prior(prior_path(name), device=device)
+    except MedscoreError as error:  # damaged, or a build without weights
+        return {"prior": name, "device": device, "fault": error.what}
     assert prior.contract is not None
     contract = prior.contract.at()
     shape = contract.side, contract.side
@@ -140,24 +145,30 @@ def _cache() -> dict[str, Any]:
 
 def _priors() -> dict[str, str]:
     from medscore.errors import MedscoreError
-    from medscore.priors.catalogue import shipped_priors
+    from medscore.priors.catalogue import entry_of, known_priors, left_out, shipped_priors
     from medscore.priors.checkpoint import verify
+    from medscore.priors.manifest import check_file
 
-    def state(path: Path) -> str:
+    def state(name: str, path: Path) -> str:
         try:
+            if (entry := entry_of(name)) is not None:
+                check_file(path, entry)
             verify(path)
         except MedscoreError as error:
             return error.what
         return "intact"
 
-    return {name: state(path) for name, path in shipped_priors().items()}
+    try:
+        known, absent = known_priors(), dict.fromkeys(left_out(), "not in this build")
+    except MedscoreError as error:
+        known, absent = shipped_priors(), {"(fetched)": str(error)}
+    return {name: state(name, path) for name, path in known.items()} | absent
 
 
 def _text(found: dict[str, Any]) -> list[str]:
     """The lines to print."""
     m, t, n, cache = (found[key] for key in ("machine", "torch", "network", "cache"))
     limit = "no limit of CPU time" if m["cpu_limit"] is None else f"limited to {m['cpu_limit']:g}"
-    ms = {p: "-" if value is None else f"{value:.1f} ms" for p, value in n["ms"].items()}
     present = [f"{name} {v}" for name, v in found["packages"].items() if v]
     absent = [name for name, v in found["packages"].items() if not v]
     rows = {
@@ -169,8 +180,7 @@ def _text(found: dict[str, Any]) -> list[str]:
         f"{t['threads']} threads",
         "GPU": ", ".join(t["gpus"]) or "none",
         **{f"  {name}": _setting(**entry) for name, entry in found["threads"].items()},
-        "network": f"{n['prior']}, {n['images']} images on {n['device']}: float32 {ms['float32']}, "
-        f"bf16 {ms['bf16']}; precision auto: {n['used']}",
+        "network": _speed(**n),
         "projectors": ", ".join(name for name, here in found["projectors"].items() if here),
         "packages": ", ".join(present) or "none",
         "not installed": ", ".join(absent) or "none",
@@ -179,6 +189,24 @@ def _text(found: dict[str, Any]) -> list[str]:
     }
     width = max(map(len, rows)) + 2
     return [f"{name:<{width}}{text}" for name, text in rows.items()]
+
+
+def _speed(
+    prior: str,
+    device: str,
+    images: int = 0,
+    ms: dict[str, float | None] | None = None,
+    used: str = "",
+    fault: str = "",
+    **_: Any,
+) -> str:
+    if fault:
+        return f"{prior}: {fault}"
+    times = {p: "-" if value is None else f"{value:.1f} ms" for p, value in (ms or {}).items()}
+    return (
+        f"{prior}, {images} images on {device}: float32 {times['float32']}, "
+        f"bf16 {times['bf16']}; precision auto: {used}"
+    )
 
 
 def _setting(value: str | None, source: str) -> str:

@@ -19,9 +19,7 @@ CONDITIONER = "diffpir"
 
 def generate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
-    prior: Annotated[
-        str, typer.Option(help="Name of a shipped prior, or a path.")
-    ] = DEFAULT_PRIORS["CT"],
+    prior: Annotated[str, typer.Option(help="Name of a prior, or a path.")] = DEFAULT_PRIORS["CT"],
     count: Annotated[
         int,
         typer.Option(

@@ -19,9 +19,7 @@ def likelihood(
         list[Path], typer.Argument(help="DICOM files or folders, NIfTI, PNG, JPEG, NumPy archives.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
-    prior: Annotated[
-        str, typer.Option(help="Name of a shipped prior, or a path.")
-    ] = DEFAULT_PRIORS["CT"],
+    prior: Annotated[str, typer.Option(help="Name of a prior, or a path.")] = DEFAULT_PRIORS["CT"],
     method: Annotated[
         str,
         typer.Option(

@@ -1,4 +1,4 @@
-"""``medscore priors list | info | verify | import``."""
+"""``medscore priors list | info | verify | fetch | remove | import``."""
 
 from __future__ import annotations
 
@@ -7,29 +7,41 @@ from typing import Annotated
 
 import typer
 
+from medscore.cli.completion import completed
+from medscore.cli.priors_fetch import fetch, printable, remove
 from medscore.cli.priors_import import import_
 
-priors = typer.Typer(help="Shipped priors, and import of other checkpoints.", no_args_is_help=True)
+priors = typer.Typer(
+    help="Shipped and fetched priors, and import of other checkpoints.", no_args_is_help=True
+)
 priors.command("import")(import_)
+priors.command()(fetch)
+priors.command()(completed(remove))
 
-_Name = Annotated[str, typer.Argument(help="Name of a shipped prior, or a path.")]
+_Name = Annotated[str, typer.Argument(help="Name of a prior, or a path.")]
 
 
 @priors.command("list")
 def list_() -> None:
-    """List the shipped priors.
+    """List the shipped and the fetched priors, where each is from, and its licence.
 
     Example: medscore priors list
     """
     from rich.console import Console
     from rich.table import Table
 
-    from medscore.priors.catalogue import shipped_priors
+    from medscore.errors import MedscoreError
+    from medscore.priors.catalogue import entry_of, known_priors, left_out
     from medscore.priors.checkpoint import read_checkpoint
 
     table = Table("name", "modality", "matrix", "range", "spacing (mm)", "SDE", "patients")
-    for name, path in shipped_priors().items():
-        c = read_checkpoint(path).contract
+    lines = []
+    for name, path in known_priors().items():
+        try:
+            c = read_checkpoint(path).contract
+        except MedscoreError as error:
+            lines.append(f"{name}: {error}")
+            continue
         table.add_row(
             name,
             c.modality,
@@ -39,19 +51,31 @@ def list_() -> None:
             c.sde.kind,
             str(c.provenance.patients),
         )
+        entry = entry_of(name)
+        is_fetched = entry is not None and entry.source is not None
+        origin = f"from {entry.source}, {entry.date}" if entry and is_fetched else "shipped"
+        lines.append(f"{name}: {origin}; licence: {c.provenance.licence}")
+    for name, entry in left_out().items():
+        lines.append(
+            f"{name}: not in this build, get {entry.file} with `medscore priors fetch`, its "
+            f"sha256 is {entry.sha256}; licence: {entry.licence}"
+        )
     Console().print(table)
+    for line in lines:
+        typer.echo(printable(line))
 
 
 @priors.command()
+@completed
 def info(name: _Name) -> None:
-    """Print a prior's data contract as JSON.
+    """Print a prior's data contract as JSON; of one known by name also where it is from.
 
     Example: medscore priors info ct-128
     """
-    from medscore.priors.catalogue import prior_path
+    from medscore.priors.catalogue import entry_of, prior_path
     from medscore.priors.checkpoint import read_checkpoint
 
-    found = read_checkpoint(prior_path(name))
+    found, entry = read_checkpoint(prior_path(name)), entry_of(name)
     contract = found.contract
     content = {
         **contract.model_dump(mode="json"),
@@ -60,19 +84,25 @@ def info(name: _Name) -> None:
         "receptive_field": contract.receptive_field,
         "uses_position": contract.uses_position,
     }
+    if entry is not None:
+        content["manifest"] = entry.model_dump(mode="json", exclude_none=True)
     typer.echo(json.dumps(content, indent=2))
 
 
 @priors.command("verify")
+@completed
 def verify_(name: _Name) -> None:
-    """Check a prior's weights against the hash in its header, and load them.
+    """Check a prior's file against its manifest, its weights against its header, and load it.
 
     Example: medscore priors verify ct-128
     """
-    from medscore.priors.catalogue import prior_path
+    from medscore.priors.catalogue import entry_of, prior_path
     from medscore.priors.checkpoint import load_prior, verify
+    from medscore.priors.manifest import check_file
 
-    path = prior_path(name)
+    path, entry = prior_path(name), entry_of(name)
+    if entry is not None:
+        check_file(path, entry)
     found = verify(path)
     load_prior(path)
     count = sum(tensor.numel() for tensor in found.weights.values())

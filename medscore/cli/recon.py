@@ -34,7 +34,7 @@ def recon(
     ] = "fast",
     prior: Annotated[
         str | None,
-        typer.Option(help="Name of a shipped prior, or a path. Default: by modality."),
+        typer.Option(help="Name of a prior, or a path. Default: by modality."),
     ] = None,
     baseline: Annotated[
         str | None,
@@ -79,7 +79,7 @@ def recon(
         str | None,
         typer.Option(
             help="Noise of the data: recorded (the default), estimate, estimate:uniform (metal), "
-            "none, gaussian:STD or poisson:PHOTONS."
+            "none, gaussian:STD or poisson:PHOTONS[,ELECTRONIC]."
         ),
     ] = None,
     window: Annotated[

@@ -11,20 +11,26 @@ from medscore.datasets.selection import selection
 from medscore.errors import MedscoreError
 from medscore.evaluation import methods
 from medscore.evaluation.cells import Store, key_of
-from medscore.evaluation.config import CohortSpec, EvaluationSpec, MethodSpec
+from medscore.evaluation.config import CohortSpec, EvaluationSpec, MethodSpec, TaskSpec
+from medscore.measurements.spec import choices
+from medscore.measurements.tasks import TASKS, measures_finer
 from medscore.registry.presets import OWNERS, choose, parse_parameters
 
 
-def cohort(spec: CohortSpec, data: Path, limit: int | None = None) -> list[Case]:
-    """The slices of a comparison.
+def cohort(
+    spec: CohortSpec, data: Path, tasks: Sequence[TaskSpec], limit: int | None = None
+) -> list[Case]:
+    """The slices of a comparison, in their own matrix too if a task measures that.
 
     Args:
         spec: specification of the slices.
         data: folder of the data.
+        tasks: tasks that measure the slices.
         limit: largest number of slices, instead of the specification's.
 
     Raises:
-        MedscoreError: as :func:`~medscore.datasets.collections.cohort.read_cohort`.
+        MedscoreError: the noise model of a task is unknown, or as
+            :func:`~medscore.datasets.collections.cohort.read_cohort`.
     """
     return read_cohort(
         spec.data,
@@ -34,6 +40,10 @@ def cohort(spec: CohortSpec, data: Path, limit: int | None = None) -> list[Case]
         spacing_mm=spec.spacing_mm,
         chosen=selection(spec.series, spec.resample, spec.channel, spec.accept),
         limit=limit or spec.limit,
+        native=any(
+            task.scan.task in TASKS and measures_finer(task.scan.task, choices(task.scan))
+            for task in tasks
+        ),
     )
 
 

@@ -70,6 +70,7 @@ class SamplingSpec(Strict):
         seed: seed of all random draws.
         noise: noise of the measurements.
         precision: auto, float32 or bf16.
+        allow_mismatch: use the prior on the grid of the measurement, even outside its image domain.
         set: parameters of the methods by dotted name.
     """
 
@@ -85,6 +86,7 @@ class SamplingSpec(Strict):
     seed: int = 0
     noise: str = "recorded"
     precision: str = "auto"
+    allow_mismatch: bool = False
     set: dict[str, Any] = Field(default_factory=dict)
 
 

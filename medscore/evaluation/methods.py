@@ -132,7 +132,7 @@ def metal_of(case: Case, task: TaskSpec) -> NDArray[np.bool_] | None:
 
 
 def measure(case: Case, task: TaskSpec, seed: int, where: Path) -> Measurement:
-    """Simulate a task's measurement of a case.
+    """Simulate a task's measurement of a case, from its own matrix where the task measures that.
 
     Args:
         case: the slice.
@@ -145,7 +145,10 @@ def measure(case: Case, task: TaskSpec, seed: int, where: Path) -> Measurement:
     """
     scan = task.scan
     check_task(scan, case.volume.modality, where)
-    return simulate_scan(case.volume, scan.task, choices(scan), noise_name=scan.noise, seed=seed)
+    return simulate_scan(
+        case.native or case.volume, scan.task, choices(scan), noise_name=scan.noise, seed=seed,
+        size=None if case.native is None else case.volume.values.shape[-1],
+    )  # fmt: skip
 
 
 def convention(spec: MetricSpec) -> Convention:

@@ -108,7 +108,7 @@ def evaluate(
     spec = overridden(_only(read_evaluation(path), only, path), parameters)
     spec = spec.model_copy(update={"cohort": with_patterns(spec.cohort, patterns)})
     convention = methods.convention(spec.metric)
-    cases = cohort(spec.cohort, data)
+    cases = cohort(spec.cohort, data, spec.tasks)
     check(spec, cases, path)
     spread = spread_over(run.workers, run.threads, run.ray)
     own = str(config) if path != Path(config) else f"{spec.name}.yaml"  # not the file's name

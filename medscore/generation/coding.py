@@ -91,7 +91,7 @@ def encode_images(
 
     Args:
         images: DICOM files or folders, NIfTI files, image files or NumPy archives.
-        prior: name of a shipped prior, or a checkpoint file.
+        prior: name of a prior, or a checkpoint file.
         against: another prior on the same SDE, whose codes are compared with these.
         tolerance: relative and absolute tolerance of the solver.
         precision: float64, or float32, which is faster and less accurate.
@@ -165,7 +165,7 @@ def decode_codes(
 
     Args:
         codes: file written by :func:`encode_images`.
-        prior: name of a shipped prior, or a checkpoint file.
+        prior: name of a prior, or a checkpoint file.
         temperature: factor on the codes; below 1 gives images of lower diversity, above 1 of
             higher diversity.
         between: images from each code to the next, both ends included; 0 decodes the codes alone.

@@ -119,7 +119,7 @@ def compare_images(
     Args:
         samples: folder written by ``medscore generate``, or images.
         real: real images that the prior has not seen.
-        prior: name of a shipped prior, or a checkpoint file, whose range and size the images get.
+        prior: name of a prior, or a checkpoint file, whose range and size the images get.
         training: training images, compared like the samples and searched for copies.
         features: all files are .npy arrays of features (n, d) instead of images.
         inception: TorchScript network that computes features; pixels are compared if None.

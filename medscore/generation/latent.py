@@ -33,7 +33,7 @@ def encode(
     """The latent code x_1 of each image; each image is solved separately.
 
     Args:
-        prior: a prior, the name of a shipped prior, or a path.
+        prior: a prior, the name of one, or a path.
         x: images (batch, channel, H, W) in the prior's range, as a tensor or array.
         rtol: relative tolerance of the solver.
         atol: absolute tolerance of the solver.
@@ -57,7 +57,7 @@ def decode(
     """The image x_eps of each latent code; each code is solved separately.
 
     Args:
-        prior: a prior, the name of a shipped prior, or a path.
+        prior: a prior, the name of one, or a path.
         code: latent codes (batch, channel, H, W), as a tensor or array.
         rtol: relative tolerance of the solver.
         atol: absolute tolerance of the solver.

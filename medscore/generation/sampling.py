@@ -139,7 +139,7 @@ def generate(
     an interrupted call resumes when it is repeated.
 
     Args:
-        prior: name of a shipped prior, or a checkpoint file.
+        prior: name of a prior, or a checkpoint file.
         count: number of images; with ``known``, of samples per observed image.
         size: rows and columns of the images, for priors for any matrix; 256 by default.
         spacing: pixel size of the images in mm, for priors for any matrix; 1.5 by default.

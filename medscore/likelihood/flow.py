@@ -56,7 +56,7 @@ def log_likelihood(
     a time if results must not depend on the rest of the batch.
 
     Args:
-        prior: a prior, the name of a shipped prior, or a path.
+        prior: a prior, the name of one, or a path.
         x: images (batch, channel, H, W) in the prior's range, as a tensor or array.
         divergence: :func:`medscore.likelihood.divergence.exact`, or random probes, which are the
             same at all times.

@@ -123,7 +123,7 @@ def assess_images(
 
     Args:
         images: DICOM files or folders, NIfTI files, image files or NumPy archives.
-        prior: name of a shipped prior, or a checkpoint file.
+        prior: name of a prior, or a checkpoint file.
         method: flow (probability flow), bound (of the noisy image) or clean-bound (of the image).
         divergence: auto, exact, rademacher or gaussian; auto is exact for small images.
         probes: random probes of the divergence.

@@ -19,6 +19,12 @@ MOST_VIEWS, MOST_COILS, MOST_IMPLANTS = 10_000, 256, 1000
 MOST_SEED = 2**40 - 1
 """Largest seed."""
 
+MOST_FINER = 8
+"""Largest ratio of the pixels of the reconstruction to those of the object."""
+
+KILOVOLTS = (40.0, 150.0)
+"""Smallest and largest tube voltage in kV."""
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -35,6 +41,11 @@ class Choices:
         hidden: share of the image's sides that the hidden box in the middle takes (inpainting).
         implants: metal discs (x, y, radius) in mm from the centre, x to the right and y upwards; by
             default two, whose positions scale with the image.
+        finer: how many times finer, at least, than that of the reconstruction the grid of the
+            object is that is measured (CT); by default 2 where there is noise, and 1 where there is
+            none: the grid and the rays of the reconstruction.
+        spectrum: tube voltage in kV of a polychromatic beam, 40 to 150 (CT); by default the beam
+            has one energy, or 120 kV where there are metal implants.
         noise: noise model, in the unit of the data.
         seed: seed of random sampling patterns.
     """
@@ -48,8 +59,22 @@ class Choices:
     blur: float = 2.0
     hidden: float = 0.25
     implants: tuple[tuple[float, float, float], ...] = ()
+    finer: int | None = None
+    spectrum: float | None = None
     noise: NoiseModel = field(default_factory=Noiseless)
     seed: int = 0
+
+    @property
+    def refinement(self) -> int:
+        """``finer``, or its default."""
+        if self.finer is not None:
+            return self.finer
+        return 1 if isinstance(self.noise, Noiseless) else 2
+
+    @property
+    def same_rays(self) -> bool:
+        """True if the data of CT without metal are line integrals on the reconstruction's grid."""
+        return self.refinement == 1 and self.spectrum is None
 
 
 @dataclass(frozen=True)
@@ -62,6 +87,8 @@ class Grid:
         spacing: pixel spacing in mm; where pixels are not square, that of the columns.
         modality: "CT", "MR" or "picture".
         row_spacing: distance between the rows in mm, where pixels are not square.
+        matrix: pixels per side of the images to be measured, where they show a square grid's field
+            in another number of pixels.
     """
 
     rows: int
@@ -69,6 +96,7 @@ class Grid:
     spacing: float
     modality: str
     row_spacing: float | None = None
+    matrix: int | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -88,7 +116,8 @@ class Scan:
     Attributes:
         operator: measurement operator on images in ``image_unit``.
         image_unit: "1/mm", "HU" or "magnitude".
-        measure: maps an image (1, 1, H, W), in HU or as a magnitude, to noisy data.
+        measure: maps an image (1, 1, H, W), in HU or as a magnitude, to noisy data; of
+            ``Grid.matrix`` rows and columns where the grid states it.
         noise: noise to record in the measurement, if not the name of the model.
         with_metal: ``measure`` of a patient with implants, with the image in HU that the scanner
             shows and the share of metal in each pixel, both (1, 1, H, W); ``None`` without

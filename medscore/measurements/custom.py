@@ -56,8 +56,8 @@ def make_measurement(
         spacing_mm: pixel spacing in mm of the images; by default that of a CT operator, or 1.
         affine: 4 x 4 matrix from voxel (column, row, slice) to patient coordinates in mm, instead
             of ``spacing_mm``.
-        noise: noise of the data: "none", "gaussian:STD", "poisson:PHOTONS", or "unknown" to
-            estimate it.
+        noise: noise of the data: "none", "gaussian:STD", "poisson:PHOTONS",
+            "poisson:PHOTONS,ELECTRONIC", or "unknown" to estimate it.
         task: name for the provenance.
         metal: HU (slices, H, W) of the scanner's own image in metal implants, NaN elsewhere; they
             are put back into the reconstruction.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -11,15 +9,14 @@ from medscore.errors import MedscoreError
 from medscore.hounsfield import mu_to_hu
 from medscore.measurements.choices import Choices, Grid, Scan
 from medscore.measurements.measurement import ATTENUATION
-from medscore.operators.ct.geometry import ParallelBeam
-from medscore.operators.ct.metal import without_metal
-from medscore.operators.ct.metal_simulation import PHOTONS, discs, simulate_metal
+from medscore.measurements.object_scan import object_scan, photons_of, spectrum_of
+from medscore.operators.ct.metal import metal_trace, without_metal
+from medscore.operators.ct.metal_simulation import PHOTONS, counted_integrals, discs
 from medscore.operators.ct.radon import Radon
-from medscore.operators.ct.xray import tube_spectrum
-from medscore.operators.noise import Noiseless, PoissonNoise
+from medscore.operators.noise import Noiseless
 
 KILOVOLTS = 120.0
-"""Tube voltage of the simulated scan."""
+"""Tube voltage of the simulated scan, unless another is chosen."""
 
 TRACE_OF_METAL = 1e-3
 """Share of metal from which an interpolated pixel counts as metal."""
@@ -28,50 +25,42 @@ WITH_METAL = ("mar", "sparse-mar")
 """Tasks whose patients have implants."""
 
 
-def metal_scan(full: Radon, c: Choices) -> Scan:
+def metal_scan(full: Radon, grid: Grid, c: Choices) -> Scan:
     """A polychromatic scan with metal, whose rays through metal are dropped.
 
     Args:
         full: Radon transform with the views of the scan.
+        grid: the image's grid.
         c: parameters of the scan.
 
     Raises:
         MedscoreError: the noise is not that of photon counting, or no implant lies in the image.
     """
-    if not isinstance(c.noise, Noiseless | PoissonNoise) or (
-        isinstance(c.noise, PoissonNoise) and c.noise.electronic
-    ):
-        raise MedscoreError(
-            "scans with metal are simulated with photons",
-            hint="set `noise` to poisson:PHOTONS",
-        )
-    size, spacing = full.geometry.size, full.geometry.spacing
-    shares = implants(size, spacing, c)
+    photons, electronic = photons_of(c.noise, "scans with metal")
+    photons = PHOTONS if isinstance(c.noise, Noiseless) else photons
+    geometry = full.geometry
+    shares = implants(geometry.size, geometry.spacing, c)
     if not bool(shares.any()):
         raise MedscoreError(
             "no implant lies in the image", hint="set `implants` to X,Y,RADIUS in mm"
         )
-    spectrum = tube_spectrum(KILOVOLTS)
-    geometry = full.geometry
-    assert isinstance(geometry, ParallelBeam)
-
-    def scan(hu: Tensor, generator: torch.Generator, photons: float) -> tuple[Tensor, Tensor]:
-        made = simulate_metal(
-            hu, shares, geometry, spectrum, photons=photons, generator=generator
-        )  # fmt: skip
-        return made.sinogram.float(), made.trace
-
-    air = torch.full((1, 1, size, size), -1000.0)
-    _, trace = scan(air, torch.Generator(), math.inf)
+    spectrum = spectrum_of(c.spectrum or KILOVOLTS)
+    scanned = object_scan(full, grid, c, every_view=c.refinement == 1)
+    metal = implants(scanned.geometry.size, scanned.geometry.spacing, c)
+    trace = metal_trace(shares > 0, geometry) | scanned.shadow(metal)
     operator = Radon(geometry, without_metal(full.diagonal, trace)[0, 0])
-    photons = PHOTONS if isinstance(c.noise, Noiseless) else c.noise.photons
+
+    def scan(hu: Tensor, generator: torch.Generator) -> Tensor:
+        left = scanned.transmitted(hu, spectrum, metal)
+        y = counted_integrals(left, spectrum, photons, electronic, generator=generator)
+        return scanned.on_all_views(y).float()
 
     def measure(hu: Tensor, generator: torch.Generator) -> Tensor:
-        y, _ = scan(hu, generator, photons)
+        y = scan(hu, generator)
         return operator.mask(y) * y
 
     def with_metal(hu: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        y, _ = scan(hu, generator, photons)
+        y = scan(hu, generator)
         affected = mu_to_hu(full.fbp(full.mask(y) * y))
         return operator.mask(y) * y, affected, shares
 

@@ -7,31 +7,41 @@ from collections.abc import Callable
 from medscore.errors import MedscoreError
 from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
 
-NOISES: dict[str, Callable[[float], NoiseModel]] = {
+NOISES: dict[str, Callable[..., NoiseModel]] = {
     "gaussian": GaussianNoise,
     "poisson": PoissonNoise,
 }
-"""Noise models with one parameter: the standard deviation, or the photons per ray."""
+"""Noise models with their parameters: the standard deviation, or the photons per ray and perhaps
+the standard deviation of the electronic noise in photons."""
+
+MOST = {"gaussian": 1, "poisson": 2}
+"""Largest number of parameters of each model."""
+
+USE = "use none, gaussian:0.01, poisson:1e5 or poisson:1e5,10"
 
 
 def noise_model(text: str) -> NoiseModel:
-    """Build a noise model from its name and parameter.
+    """Build a noise model from its name and parameters.
 
     Args:
-        text: ``none``, ``gaussian:STD`` or ``poisson:PHOTONS``.
+        text: ``none``, ``gaussian:STD``, ``poisson:PHOTONS`` or ``poisson:PHOTONS,ELECTRONIC``, the
+            last of which is the standard deviation of the electronic noise in photons.
 
     Raises:
-        MedscoreError: the name is unknown, or the parameter is not a positive number.
+        MedscoreError: the name is unknown, the standard deviation or the number of photons is not a
+            positive number, or the electronic noise is negative.
     """
     if not isinstance(text, str):
-        raise MedscoreError(f"`noise` is {text!r}", hint="use none, gaussian:0.01 or poisson:1e5")
+        raise MedscoreError(f"`noise` is {text!r}", hint=USE)
     if text == "none":
         return Noiseless()
-    name, _, value = text.partition(":")
+    name, _, values = text.partition(":")
     try:
-        number = float(value)
+        first, *rest = (float(value) for value in values.split(","))
     except ValueError:
-        number = -1.0
-    if name not in NOISES or not 0 < number < float("inf"):
-        raise MedscoreError(f"`noise` is {text!r}", hint="use none, gaussian:0.01 or poisson:1e5")
-    return NOISES[name](number)
+        first, rest = -1.0, []
+    infinity = float("inf")
+    fits = 0 < first < infinity and all(0 <= value < infinity for value in rest)
+    if name not in NOISES or not fits or 1 + len(rest) > MOST[name]:
+        raise MedscoreError(f"`noise` is {text!r}", hint=USE)
+    return NOISES[name](first, *rest)

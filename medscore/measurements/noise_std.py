@@ -1,6 +1,8 @@
 r"""Noise standard deviation of each measured number, from a noise model or from the data.
 
-With I_0 photons, a ray of line integral y has the variance :math:`e^y / I_0`, taken at the noisy y.
+Of I_0 photons, :math:`N = I_0 e^{-y}` are counted behind a ray of line integral y. With electronic
+noise of standard deviation s, in photons, the variance of a count is :math:`N + s^2`, so that of y
+is :math:`(N + s^2) / N^2`, taken at the noisy y; without electronic noise it is :math:`e^y / I_0`.
 """
 
 from __future__ import annotations
@@ -38,10 +40,15 @@ def std_of(model: NoiseModel, y: Tensor) -> Tensor | None:
         if y.is_complex():
             raise ValueError("an MRI receiver counts no photons")
         poisson: Tensor = torch.exp(y / 2) / model.photons**0.5
-        return poisson
+        return poisson if model.electronic == 0 else _with_readout(poisson, model.electronic)
     if isinstance(model, Noiseless):
         return None
     raise ValueError(f"the standard deviation of {model} is unknown")
+
+
+def _with_readout(poisson: Tensor, electronic: float) -> Tensor:
+    """sqrt((N + s^2) / N^2) with 1 / sqrt(N), the standard deviation of photon counting alone."""
+    return poisson * torch.sqrt(1 + (electronic * poisson) ** 2)
 
 
 def photon_std(sinogram: Sinogram, mask: Tensor) -> Tensor:

@@ -9,27 +9,45 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medscore.datasets.fit import reduce
+from medscore.datasets.load import SMALLEST
 from medscore.datasets.volume import Volume, check_modality, check_values, guess
 from medscore.datasets.voxel_grid import check_grid
 from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER
 from medscore.measurements.choices import Choices, Grid, check_seed
 from medscore.measurements.measurement import ATTENUATION, LARGEST, Measurement
+from medscore.measurements.refined import whole_field
 from medscore.measurements.spec import choices, scan_spec
-from medscore.measurements.tasks import NEEDS, TASKS
+from medscore.measurements.tasks import NEEDS, TASKS, measures_finer
+from medscore.numeric import is_whole
 
 
 def simulate(
-    image: Volume, task: str, *, noise: str = "none", seed: int = 0, **options: Any
+    image: Volume,
+    task: str,
+    *,
+    noise: str = "none",
+    seed: int = 0,
+    size: int | None = None,
+    **options: Any,
 ) -> Measurement:
     """Simulate the measurement of an image.
+
+    CT with noise is measured on a finer grid than that of the reconstruction, by detectors with a
+    width; see ``finer`` of :class:`~medscore.measurements.choices.Choices`.
 
     Args:
         image: CT in HU or MR magnitudes, of any matrix and pixel spacing.
         task: what is measured: a key of :data:`medscore.measurements.tasks.TASKS`.
-        noise: noise model in the unit of the data: ``none``, ``gaussian:STD`` or
-            ``poisson:PHOTONS`` (photons per ray).
+        noise: noise model in the unit of the data: ``none``, ``gaussian:STD``,
+            ``poisson:PHOTONS`` (photons per ray) or ``poisson:PHOTONS,ELECTRONIC`` (with the
+            standard deviation of the electronic noise in photons).
         seed: seed of the noise and of random sampling patterns; each slice has noise of its own.
+        size: rows and columns of the image to reconstruct, which shows the same field; by default
+            those of ``image``. Its area means are the ground truth, as of ``load_image``. CT on a
+            finer grid is measured from ``image`` in its own matrix, everything else from the area
+            means.
         options: parameters of the task; see :data:`medscore.measurements.tasks.OPTIONS` and
             :class:`medscore.measurements.choices.Choices`.
 
@@ -46,12 +64,20 @@ def simulate(
     chosen = choices(spec)
     check_values(image.values)
     check_grid(image.affine)
+    if size is not None and (not is_whole(size) or size < SMALLEST):
+        raise MedscoreError(f"`size` is {size!r:.80}", hint=f"use a whole number from {SMALLEST}")
     image = check_modality(image, NEEDS.get(task) or guess(image))
-    return simulate_scan(image, task, chosen, noise_name=noise, seed=seed)
+    return simulate_scan(image, task, chosen, noise_name=noise, seed=seed, size=size)
 
 
 def simulate_scan(
-    image: Volume, task: str, chosen: Choices, *, noise_name: str, seed: int
+    image: Volume,
+    task: str,
+    chosen: Choices,
+    *,
+    noise_name: str,
+    seed: int,
+    size: int | None = None,
 ) -> Measurement:
     """Simulate the measurement of an image that was checked already.
 
@@ -61,19 +87,30 @@ def simulate_scan(
         chosen: parameters of the scan.
         noise_name: noise to record in the measurement.
         seed: seed of the noise.
+        size: rows and columns of the image to reconstruct; by default those of ``image``.
 
     Raises:
         MedscoreError: a parameter is invalid, or the data are too large for a scan.
     """
     check_seed(seed)
+    source, own = image, None
+    if size is not None:
+        image = reduce(source, size)
+        if measures_finer(task, chosen):
+            column, row, _ = source.spacing
+            own = whole_field(source.values.shape[1:], (row, column))
+        else:
+            source = image
     _, rows, columns = image.values.shape
     column, row, _ = image.spacing
-    scan = TASKS[task](Grid(rows, columns, column, image.modality, row), chosen)
+    matrix = None if own is None else own.side
+    scan = TASKS[task](Grid(rows, columns, column, image.modality, row, matrix), chosen)
     data: NDArray[Any] | None = None
     metal = None if scan.with_metal is None else np.empty(image.values.shape, np.float32)
-    for index, slice_ in enumerate(image.values):
+    for index, slice_ in enumerate(source.values):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
-        truth = torch.from_numpy(slice_).float()[None, None]
+        values = slice_ if own is None else own.of(slice_)
+        truth = torch.from_numpy(values).float()[None, None]
         if metal is None or scan.with_metal is None:
             y = scan.measure(truth, generator)
         else:

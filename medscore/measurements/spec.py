@@ -10,7 +10,9 @@ from pydantic import Field, ValidationError
 from medscore.errors import MedscoreError
 from medscore.io.specs import LARGEST_SIDE, Strict
 from medscore.measurements.choices import (
+    KILOVOLTS,
     MOST_COILS,
+    MOST_FINER,
     MOST_IMPLANTS,
     MOST_SEED,
     MOST_VIEWS,
@@ -31,7 +33,9 @@ HINTS = {
     "blur": "use a number of pixels, such as 2",
     "hidden": "use a number between 0 and 1, such as 0.25",
     "implants": "use (x, y, radius) in mm for each disc, such as [(0, 0, 5)]",
-    "noise": "use text: none, gaussian:0.01 or poisson:1e5",
+    "finer": "use a whole number, such as 2",
+    "spectrum": "use a tube voltage in kV, such as 120",
+    "noise": "use text: none, gaussian:0.01, poisson:1e5 or poisson:1e5,10",
     "seed": "use a whole number, such as 0",
 }
 """What to do about a value of another type."""
@@ -40,9 +44,11 @@ RANGES = {
     "views": (1, MOST_VIEWS),
     "coils": (1, MOST_COILS),
     "factor": (1, LARGEST_SIDE),
+    "finer": (1, MOST_FINER),
+    "spectrum": tuple(f"{kilovolts:g}" for kilovolts in KILOVOLTS),
     "seed": (0, MOST_SEED),
 }
-"""Smallest and largest value of the whole numbers."""
+"""Smallest and largest value of what has them."""
 
 
 class ScanSpec(Strict):
@@ -59,7 +65,10 @@ class ScanSpec(Strict):
         blur: see :class:`~medscore.measurements.choices.Choices`.
         hidden: see :class:`~medscore.measurements.choices.Choices`.
         implants: see :class:`~medscore.measurements.choices.Choices`.
-        noise: noise model: ``none``, ``gaussian:STD`` or ``poisson:PHOTONS``.
+        finer: see :class:`~medscore.measurements.choices.Choices`.
+        spectrum: see :class:`~medscore.measurements.choices.Choices`.
+        noise: noise model: ``none``, ``gaussian:STD``, ``poisson:PHOTONS`` or
+            ``poisson:PHOTONS,ELECTRONIC``.
         seed: see :class:`~medscore.measurements.choices.Choices`.
     """
 
@@ -73,6 +82,8 @@ class ScanSpec(Strict):
     blur: float = DEFAULTS.blur
     hidden: float = DEFAULTS.hidden
     implants: tuple[tuple[float, float, float], ...] = Field((), max_length=MOST_IMPLANTS)
+    finer: int | None = Field(default=None, ge=1, le=MOST_FINER)
+    spectrum: float | None = Field(default=None, ge=KILOVOLTS[0], le=KILOVOLTS[1])
     noise: str = "none"
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
 
@@ -95,7 +106,8 @@ def scan_spec(task: str, noise: str, seed: int, options: Mapping[str, Any]) -> S
 
     Args:
         task: name of the task.
-        noise: noise model: ``none``, ``gaussian:STD`` or ``poisson:PHOTONS``.
+        noise: noise model: ``none``, ``gaussian:STD``, ``poisson:PHOTONS`` or
+            ``poisson:PHOTONS,ELECTRONIC``.
         seed: seed of the noise and of random sampling patterns.
         options: parameters of :class:`~medscore.measurements.choices.Choices` that the task uses.
 

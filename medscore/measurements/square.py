@@ -16,8 +16,10 @@ from medscore.measurements.choices import Choices, Grid, Scan
 from medscore.measurements.fitting import through
 from medscore.measurements.measurement import ATTENUATION
 from medscore.measurements.metal import TRACE_OF_METAL
+from medscore.measurements.object_scan import object_measure
 from medscore.operators.base import Operator
-from medscore.operators.noise import NoiseModel
+from medscore.operators.ct.radon import Radon
+from medscore.operators.noise import Noiseless, NoiseModel
 
 Task: TypeAlias = Callable[[Grid, Choices], Scan]
 """Makes a scan from the image's grid and the parameters."""
@@ -39,8 +41,8 @@ def on_a_square(task: Task) -> Task:
         scan = task(Grid(side, side, spacing, grid.modality), c)
 
         operator = through(scan.operator, fit)
-        if scan.noise is None:
-            return ct_scan(operator, c)
+        if scan.with_metal is None and c.same_rays:
+            return Scan(operator, ATTENUATION, plain(operator, c.noise, hu_to_mu))
 
         def measure(image: Tensor, generator: torch.Generator) -> Tensor:
             return scan.measure(torch.from_numpy(fit.apply(image.numpy(), AIR)), generator)
@@ -61,14 +63,24 @@ def on_a_square(task: Task) -> Task:
     return on_any_grid
 
 
-def ct_scan(operator: Operator, c: Choices) -> Scan:
-    """A scan whose data are line integrals of the attenuation.
+def ct_scan(operator: Radon, grid: Grid, c: Choices) -> Scan:
+    """A scan without metal: of the reconstruction's own pixels, or of a finer object.
+
+    What a finer object or a spectrum does to noise-free data is not known to the operator, so their
+    noise is recorded as unknown; so is that of photons after the correction of beam hardening.
 
     Args:
         operator: operator on the attenuation in 1/mm.
+        grid: the image's grid.
         c: parameters of the scan.
+
+    Raises:
+        MedscoreError: as :func:`~medscore.measurements.object_scan.object_measure`.
     """
-    return Scan(operator, ATTENUATION, plain(operator, c.noise, hu_to_mu))
+    if c.same_rays:
+        return Scan(operator, ATTENUATION, plain(operator, c.noise, hu_to_mu))
+    noise = "unknown" if c.spectrum or isinstance(c.noise, Noiseless) else None
+    return Scan(operator, ATTENUATION, object_measure(operator, grid, c), noise)
 
 
 def plain(

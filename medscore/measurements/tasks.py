@@ -46,7 +46,7 @@ def sparse_ct(grid: Grid, c: Choices) -> Scan:
     Raises:
         MedscoreError: the number of views is invalid.
     """
-    return ct_scan(_few_views(grid, c), c)
+    return ct_scan(_few_views(grid, c), grid, c)
 
 
 @on_a_square
@@ -70,7 +70,7 @@ def limited_angle_ct(grid: Grid, c: Choices) -> Scan:
             f"`arc` is {c.arc:g} degrees, which contains no view",
             hint=f"use at least {180 / full_grid(1, side):.3g}, the distance of two views",
         ) from error
-    return ct_scan(operator, c)
+    return ct_scan(operator, grid, c)
 
 
 @on_a_square
@@ -85,7 +85,7 @@ def mar(grid: Grid, c: Choices) -> Scan:
         MedscoreError: the noise is not that of photon counting, or no implant lies in the image.
     """
     side = grid.rows
-    return metal_scan(sparse_view(side, grid.spacing, full_grid(1, side)), c)
+    return metal_scan(sparse_view(side, grid.spacing, full_grid(1, side)), grid, c)
 
 
 @on_a_square
@@ -99,7 +99,7 @@ def sparse_mar(grid: Grid, c: Choices) -> Scan:
     Raises:
         MedscoreError: as :func:`mar`, or the number of views is invalid.
     """
-    return metal_scan(_few_views(grid, c), c)
+    return metal_scan(_few_views(grid, c), grid, c)
 
 
 def mri(grid: Grid, c: Choices) -> Scan:
@@ -206,10 +206,10 @@ TASKS: dict[str, Task] = {
 """Tasks by name."""
 
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "sparse-ct": ("views",),
-    "limited-angle": ("arc",),
-    "mar": ("implants",),
-    "sparse-mar": ("views", "implants"),
+    "sparse-ct": ("views", "finer", "spectrum"),
+    "limited-angle": ("arc", "finer", "spectrum"),
+    "mar": ("implants", "finer", "spectrum"),
+    "sparse-mar": ("views", "implants", "finer", "spectrum"),
     "mri": ("acceleration", "mask"),
     "mri-multicoil": ("acceleration", "mask", "coils"),
     "inpaint": ("hidden",),
@@ -223,6 +223,16 @@ NEEDS = {
     "mri": "MR", "mri-multicoil": "MR",
 }  # fmt: skip
 """The modality that a task requires; other tasks take CT and MR."""
+
+
+def measures_finer(task: str, c: Choices) -> bool:
+    """True if a task measures its object on a finer grid than that of the reconstruction.
+
+    Args:
+        task: name of the task.
+        c: parameters of the scan.
+    """
+    return "finer" in OPTIONS[task] and c.refinement > 1
 
 
 def _few_views(grid: Grid, c: Choices) -> Radon:

@@ -1,7 +1,11 @@
 """Types of the public names of this package, which are imported when first used."""
 
 from .base import Prior as Prior
-from .catalogue import prior_path as prior_path, shipped_priors as shipped_priors
+from .catalogue import (
+    known_priors as known_priors,
+    prior_path as prior_path,
+    shipped_priors as shipped_priors,
+)
 from .checkpoint import (
     build_prior as build_prior,
     load_prior as load_prior,
@@ -10,6 +14,11 @@ from .checkpoint import (
     verify as verify,
 )
 from .contract import DataContract as DataContract
+from .fetching import (
+    FetchedPrior as FetchedPrior,
+    fetch_prior as fetch_prior,
+    remove_prior as remove_prior,
+)
 from .network import NetworkPrior as NetworkPrior
 from .preconditioning import (
     EDM as EDM,

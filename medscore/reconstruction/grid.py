@@ -25,7 +25,7 @@ from medscore.measurements.fitting import (
 from medscore.measurements.measurement import ATTENUATION, HU, Measurement
 from medscore.measurements.units import UNIT_RANGE
 from medscore.priors.base import Prior
-from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.catalogue import DEFAULT_PRIORS, is_known, prior_path
 from medscore.priors.checkpoint import read_checkpoint
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.baselines.classical import classical
@@ -157,13 +157,18 @@ def grid_of(domain: ImageDomain, m: Measurement, *, allow_mismatch: bool = False
 
 
 def default_prior_note(volume: Volume, modality: str) -> str | None:
-    """What the grid of the default prior of a modality loses of an image; ``None`` if it fits.
+    """What the grid of the default prior of a modality loses of an image.
 
     Args:
         volume: the image that is measured.
         modality: "CT" or "MR".
+
+    Returns:
+        The note; None if the image fits, or if this build is without the prior.
     """
     name = DEFAULT_PRIORS[modality]
+    if not is_known(name):
+        return None
     domain = read_checkpoint(prior_path(name)).contract
     fit = fit_to(domain, volume.values.shape[1:], volume.spacing[:2])
     return None if fit is None else fit_note(volume, fit, name)

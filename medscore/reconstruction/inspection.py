@@ -28,9 +28,8 @@ from medscore.measurements.fitting import (
     share_text,
 )
 from medscore.measurements.measurement import Measurement, is_measurement, read_measurement
-from medscore.priors.catalogue import shipped_priors
-from medscore.priors.checkpoint import read_checkpoint
 from medscore.priors.contract import DataContract
+from medscore.priors.known import known_contracts
 from medscore.reconstruction.compatibility import OF_THE_GRID, measurement_misfits, misfits
 from medscore.reconstruction.file_report import Contracts, Report, own_grid, verdict
 from medscore.reconstruction.raw_reports import of_kspace, of_projections, of_stack
@@ -48,7 +47,7 @@ def inspect_path(
     spacing: Spacing | None = None,
     slices: str | tuple[int, int] | None = None,
 ) -> Report | list[Series]:
-    """Describe a file and compare it with all shipped priors.
+    """Describe a file and compare it with all priors that are known by name.
 
     Args:
         path: the file or folder.
@@ -69,9 +68,14 @@ def inspect_path(
         found: list[Series] = list_series(path)
         if sum(s.image for s in found) != 1:
             return found
-    contracts = {name: read_checkpoint(file).contract for name, file in shipped_priors().items()}
     return inspect(
-        path, contracts, series=series, channel=channel, array=array, spacing=spacing, slices=slices
+        path,
+        known_contracts(),
+        series=series,
+        channel=channel,
+        array=array,
+        spacing=spacing,
+        slices=slices,
     )
 
 

@@ -54,7 +54,7 @@ def reconstruct(
 
     Args:
         measurement: the data, or the path of a measurement file.
-        prior: a prior, the name of a shipped prior, or a path; by default the modality's.
+        prior: a prior, the name of one, or a path; by default the modality's.
         method: name of a baseline such as "fista-tv", or a method object; by default posterior
             sampling.
         samples: number of posterior samples per slice; their mean is the reconstruction.
@@ -65,8 +65,8 @@ def reconstruct(
         steps: number of steps of the time grid; by default the preset's.
         grid: name of the time grid, or a function of SDE and number of steps.
         noise: noise of the data: "recorded" (the default) for the recorded noise of the
-            measurement, "estimate", "none", "gaussian:STD", "poisson:PHOTONS", or the standard
-            deviation itself.
+            measurement, "estimate", "none", "gaussian:STD", "poisson:PHOTONS",
+            "poisson:PHOTONS,ELECTRONIC", or the standard deviation itself.
         parameters: parameters of the methods, such as ``{"conditioner.zeta": 0.3}``, or for a
             baseline ``{"weight": 1e-4}``.
         precision: "float32", "bf16" for autocast of the network, or "auto" for the faster one if

@@ -24,7 +24,7 @@ from medscore.likelihood.typicality import judged, read_typical, warning, z_scor
 from medscore.likelihood.unusual import Judgement, words_of
 from medscore.measurements.measurement import Measurement
 from medscore.priors.base import Prior
-from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path, shipped_priors
+from medscore.priors.catalogue import DEFAULT_PRIORS, is_known, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.compatibility import check_compatible
@@ -164,7 +164,7 @@ class Sampling(Method):
         not by its path.
         """
         parameters = self.settings.record()
-        if parameters["prior"] not in shipped_priors():
+        if parameters["prior"] is not None and not is_known(parameters["prior"]):
             parameters["prior"] = None
         for name in ("sampler", "conditioner", "grid", "noise_std"):
             if (given := getattr(self, name)) is not None:

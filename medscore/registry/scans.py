@@ -6,11 +6,11 @@ from pathlib import Path
 
 from medscore.errors import MedscoreError
 from medscore.measurements.spec import ScanSpec, choices
-from medscore.measurements.tasks import NEEDS, TASKS, Grid, Scan
+from medscore.measurements.tasks import NEEDS, OPTIONS, TASKS, Grid, Scan
 
 
 def check_task(spec: ScanSpec, modality: str, where: Path) -> None:
-    """Reject an unknown task, or a task of another modality.
+    """Reject an unknown task, a task of another modality, or options of another task.
 
     Args:
         spec: specification of the scan.
@@ -18,7 +18,8 @@ def check_task(spec: ScanSpec, modality: str, where: Path) -> None:
         where: the configuration, for error messages.
 
     Raises:
-        MedscoreError: an unknown task, or a task of another modality.
+        MedscoreError: an unknown task, a task of another modality, or an option that the task does
+            not have.
     """
     if spec.task not in TASKS:
         raise MedscoreError(
@@ -29,6 +30,13 @@ def check_task(spec: ScanSpec, modality: str, where: Path) -> None:
             f"task {spec.task} measures {NEEDS[spec.task]}, but the images are {modality}",
             where=where,
             hint=f"use a task for {modality}",
+        )
+    own = (*OPTIONS[spec.task], "task", "noise", "seed")
+    for name in sorted(spec.model_fields_set - set(own)):
+        raise MedscoreError(
+            f"`{name}` is not an option of task {spec.task}",
+            where=where,
+            hint="leave it out",
         )
 
 

@@ -155,7 +155,7 @@ class Search:
         cohort, task = self.spec.cohort, self.spec.task
         assert cohort is not None
         assert task is not None
-        cases = read(cohort, self.data)
+        cases = read(cohort, self.data, [task])
         return [
             (case, methods.measure(case, task, number + self.spec.seed * 1_000_003, self.where))
             for number, case in enumerate(cases)

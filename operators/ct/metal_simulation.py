@@ -1,15 +1,11 @@
 r"""Simulated CT scans of patients with metal, following Yu et al. (2020, IEEE TMI 40(1)).
 
-The clean image is decomposed into water and bone by its HU, metal replaces some of the tissue, and
-each ray sums the transmitted intensity of a polychromatic beam:
-
-.. math:: I = \frac{I_0}{K} \sum_{k=1}^{K} \sum_E w(E)\, e^{-\sum_m \mu_m(E)\, l_{mk}},
-
-with :math:`l_{mk}` the path in material m of the k-th of K thin rays within the detector bin. The
-intensity is averaged, not the line integral, which causes the partial volume effect in bins that
-metal covers partly. Photon noise (Poisson) is added, the logarithm is taken, and the beam hardening
-of water is corrected by a polynomial, as scanners do. The effects that this correction does not
-remove cause the artifacts: beam hardening by metal and bone, photon starvation and partial volume.
+Metal replaces some of the tissue, and each detector sums the intensity of a polychromatic beam
+(:mod:`~medscore.operators.ct.transmission`), which causes the partial volume effect in detectors
+that metal covers partly. Photon noise (Poisson) is added, the logarithm is taken, and the beam
+hardening of water is corrected by a polynomial, as scanners do. The effects that this correction
+does not remove cause the artifacts: beam hardening by metal and bone, photon starvation and partial
+volume.
 
 As in the paper: 120 kV, 2e7 photons per ray, a reference energy of 70 keV, and the HU thresholds of
 water and bone. Different from the published code of that paper: metal replaces tissue (there it is
@@ -21,32 +17,27 @@ there is no scatter (there 20 additional photons per ray), the spectrum is from 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from medscore.hounsfield import hu_to_mu
+from medscore.operators.ct.detector import LEAST_RAYS
 from medscore.operators.ct.geometry import FanBeam, ParallelBeam
 from medscore.operators.ct.metal import metal_trace
 from medscore.operators.ct.projector import project
-from medscore.operators.ct.xray import Spectrum, attenuation
+from medscore.operators.ct.transmission import correct_water, shadow, transmitted
+from medscore.operators.ct.xray import Spectrum
 from medscore.operators.grid import OperatorError
+from medscore.operators.noise import counted
 from medscore.types import Images
-
-REFERENCE = 70.0
-"""Energy in keV of corrected line integrals and HU, where water has 0.01929/mm."""
-
-WATER_HU, BONE_HU = 100.0, 1500.0
-"""A pixel below the first is water of some density, above the second bone, between them a mixture
-(thresholds of Zhang and Yu 2018)."""
 
 PHOTONS = 2e7
 """I_0, the number of photons per ray without an object."""
 
-DEGREE = 5
-"""Degree of the polynomial that corrects the beam hardening of water."""
+BAND = 64
+"""Number of rows of an image of discs that are computed at a time."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ def simulate_metal(
     *,
     material: str = "titanium",
     photons: float = PHOTONS,
-    thin_rays: int = 3,
+    thin_rays: int = LEAST_RAYS,
     generator: torch.Generator,
 ) -> MetalScan:
     """Simulate a scan of images with metal in them.
@@ -97,31 +88,39 @@ def simulate_metal(
         )
     if not bool(((metal >= 0) & (metal <= 1)).all()):
         raise OperatorError("`metal` must be the share of metal in each pixel, 0 to 1")
-    mu = hu_to_mu(hu.double())
-    mu, share = torch.broadcast_tensors(mu, metal.to(mu))
-    thin = replace(
-        geometry,
-        detectors=thin_rays * geometry.detectors,
-        detector_spacing=geometry.detector_spacing / thin_rays,
+    left = transmitted(
+        hu, geometry, spectrum=spectrum, metal=metal, material=material, thin_rays=thin_rays
     )
-    water, bone = _decompose(hu.double(), mu)
-    paths = {
-        "water": project(water * (1 - share), thin),
-        "bone": project(bone * (1 - share), thin),
-        material: project(share, thin),
-    }
-    left = _transmission(paths, spectrum)
-    bins = geometry.detectors, thin_rays
-    left = left.unflatten(-1, bins).mean(-1)
-    if photons != float("inf"):
-        left = torch.poisson(photons * left.cpu(), generator=generator).to(left) / photons
-        left = left.clamp_min(1 / photons)
-    sinogram = _correct_water(-torch.log(left), spectrum)
+    sinogram = counted_integrals(left, spectrum, photons, generator=generator)
+    mu, share = torch.broadcast_tensors(hu_to_mu(hu.double()), metal.to(hu.double()))
     return MetalScan(
         sinogram.to(hu.dtype),
         project(mu, geometry).to(hu.dtype),
-        metal_trace(share > 0, geometry) | (paths[material] > 0).unflatten(-1, bins).any(-1),
+        metal_trace(share > 0, geometry) | shadow(share, geometry, thin_rays=thin_rays),
     )
+
+
+def counted_integrals(
+    left: Tensor,
+    spectrum: Spectrum,
+    photons: float,
+    electronic: float = 0.0,
+    *,
+    generator: torch.Generator,
+) -> Tensor:
+    """Line integrals of counted photons, corrected for beam hardening of water.
+
+    Args:
+        left: share of the photons that reaches each detector.
+        spectrum: spectrum of the X-ray tube.
+        photons: I_0, the number of photons per ray; infinity for no noise.
+        electronic: standard deviation of the electronic noise in photons.
+        generator: a CPU generator.
+    """
+    if photons != float("inf"):
+        counts = counted(photons * left.cpu(), electronic, generator)
+        left = counts.to(left) / photons
+    return correct_water(-torch.log(left), spectrum)
 
 
 def discs(
@@ -143,52 +142,10 @@ def discs(
             raise OperatorError(f"`radii` contains {radius:g}", hint="use positive numbers in mm")
     fine = 8 * size
     axis = (torch.arange(fine, dtype=torch.float64) - (fine - 1) / 2) * (spacing / 8)
-    covered = torch.zeros(fine, fine, dtype=torch.bool)
-    for (x, y), radius in zip(centres, radii, strict=True):
-        covered |= (axis[None, :] - x) ** 2 + (-axis[:, None] - y) ** 2 <= radius**2
-    return torch.nn.functional.avg_pool2d(covered.double()[None, None], 8)
-
-
-def _decompose(hu: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
-    """Relative densities of water and bone whose attenuations at 70 keV sum to ``mu``."""
-    bone_share = ((hu - WATER_HU) / (BONE_HU - WATER_HU)).clamp(0, 1)
-    of_water, of_bone = (float(attenuation(m, [REFERENCE])) for m in ("water", "bone"))
-    return (1 - bone_share) * mu / of_water, bone_share * mu / of_bone
-
-
-def _transmission(paths: dict[str, Tensor], spectrum: Spectrum) -> Tensor:
-    """Share of the photons that is transmitted along paths in mm."""
-    coefficients = {name: attenuation(name, spectrum.energies) for name in paths}
-    total = torch.zeros_like(next(iter(paths.values())))
-    for index, weight in enumerate(spectrum.weights):
-        stopped = torch.zeros_like(total)
-        for name, path in paths.items():
-            stopped += float(coefficients[name][index]) * path
-        total += weight * torch.exp(-stopped)
-    return total
-
-
-def _correct_water(y: Tensor, spectrum: Spectrum) -> Tensor:
-    """Line integrals corrected for beam hardening, as if all material were water."""
-    scale, coefficients = _water_polynomial(spectrum)
-    # beyond 600 mm of water, behind metal, the curve is extrapolated linearly
-    top = (y / scale).clamp(max=1)
-    value, slope = torch.zeros_like(y), 0.0
-    for power, coefficient in enumerate(coefficients, start=1):
-        value = value + coefficient * top**power
-        slope += power * coefficient
-    return value + slope * (y / scale - top)
-
-
-@lru_cache(maxsize=32)  # least squares are not bit-identical from call to call
-def _water_polynomial(spectrum: Spectrum) -> tuple[float, tuple[float, ...]]:
-    """The line integral through 600 mm of water, and the coefficients (from the first power on) of
-    the polynomial in line integrals in units of it.
-    """
-    path = torch.linspace(0, 600, 400, dtype=torch.float64)
-    through = -torch.log(_transmission({"water": path}, spectrum))
-    ideal = path * float(attenuation("water", [REFERENCE]))
-    scale = float(through[-1])
-    powers = torch.stack([(through / scale) ** p for p in range(1, DEGREE + 1)], 1)
-    solution = torch.linalg.lstsq(powers, ideal[:, None]).solution[:, 0]
-    return scale, tuple(solution.tolist())
+    bands = []
+    for rows in axis.split(8 * BAND):  # all rows at once would take 64 times the image's memory
+        covered = torch.zeros(len(rows), fine, dtype=torch.bool)
+        for (x, y), radius in zip(centres, radii, strict=True):
+            covered |= (axis[None, :] - x) ** 2 + (-rows[:, None] - y) ** 2 <= radius**2
+        bands.append(torch.nn.functional.avg_pool2d(covered.double()[None, None], 8))
+    return torch.cat(bands, -2)

@@ -15,7 +15,8 @@ from torch import Tensor
 from medscore.operators.autograd import Map, linear_map
 from medscore.operators.ct.backends.astra import Astra
 from medscore.operators.ct.backends.base import Backend, Views
-from medscore.operators.ct.backends.matrix import Chunked, Stored, stored_bytes
+from medscore.operators.ct.backends.matrix import Chunked, Stored
+from medscore.operators.ct.backends.storage import stored_bytes
 from medscore.operators.ct.backends.torch_radon import TorchRadon
 from medscore.operators.ct.backends.triton import Triton
 from medscore.operators.ct.geometry import Geometry, ParallelBeam
@@ -26,6 +27,7 @@ __all__ = ["BACKENDS", "ParallelBeam", "backproject", "choose", "project"]
 
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "csr": Stored,
+    "csr-half": lambda: Stored(half=True),
     "chunked": Chunked,
     "triton": Triton,
     "astra": Astra,
@@ -95,8 +97,8 @@ def choose(
 ) -> Backend:
     """The backend of a name; for ``auto`` the best one available, which is logged.
 
-    ``auto`` is ``triton`` on a GPU if it is installed, otherwise ``csr`` if its matrix takes no
-    more than ``memory`` bytes, otherwise ``chunked``.
+    ``auto`` is ``triton`` on a GPU if it is installed, otherwise the first of ``csr`` and
+    ``csr-half`` whose matrix takes no more than ``memory`` bytes, otherwise ``chunked``.
 
     Args:
         geometry: the scan.
@@ -111,9 +113,13 @@ def choose(
     """
     name = backend
     if name == "auto":
-        fits = stored_bytes(geometry, views) <= memory
-        name = "triton" if device == "cuda" and Triton.is_at_hand() else "csr"
-        name = "chunked" if name == "csr" and not fits else name
+        if device == "cuda" and Triton.is_at_hand():
+            name = "triton"
+        elif stored_bytes(geometry, views) <= memory:
+            name = "csr"
+        else:
+            fits = stored_bytes(geometry, views, half=True) <= memory
+            name = "csr-half" if fits else "chunked"
         log.info("projector backend %s on %s for %s", name, device, geometry)
     if name not in BACKENDS:
         raise OperatorError(f"`backend` is {name!r}, expected auto or one of {', '.join(BACKENDS)}")

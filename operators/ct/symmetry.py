@@ -39,11 +39,6 @@ class Plan:
     take: Tensor
     give: Tensor
 
-    def to(self, device: torch.device) -> Plan:
-        """The plan with its index arrays on ``device``."""
-        moved = (t.to(device) for t in (self.turn, self.unturn, self.take, self.give))
-        return Plan(self.order, self.rays, *moved)
-
 
 def plan(geometry: Geometry, views: tuple[int, ...] | None = None) -> Plan:
     """The plan of a geometry; symmetry is used for all views, if there is one.
@@ -55,13 +50,10 @@ def plan(geometry: Geometry, views: tuple[int, ...] | None = None) -> Plan:
     Raises:
         ValueError: the seeds of the geometry do not generate all of its rays.
     """
-    seeds = geometry.seeds() if views is None else None
+    seeds, rays = geometry.seeds() if views is None else None, seed_rays(geometry, views)
     if seeds is None:
-        chosen = torch.arange(geometry.views) if views is None else torch.tensor(views)
-        view = chosen.repeat_interleave(geometry.detectors)
-        detector = torch.arange(geometry.detectors).repeat(len(chosen))
-        none = torch.empty(0, dtype=torch.int64)
-        return Plan(1, geometry.rays(view, detector), none, none, none, none)
+        pixel, ray = torch.arange(geometry.size**2), torch.arange(len(rays.point))
+        return Plan(1, rays, pixel, pixel[:, None], ray, ray)
     pixels, n = geometry.size**2, len(seeds.symmetries)
     square = torch.arange(pixels).reshape(geometry.size, geometry.size)
     images = octet(square)
@@ -78,7 +70,32 @@ def plan(geometry: Geometry, views: tuple[int, ...] | None = None) -> Plan:
         raise ValueError(f"the seeds of {geometry} do not generate all of its rays")
     give = torch.full((count * n,), total)
     give[take] = torch.arange(total)
-    return Plan(n, geometry.rays(seeds.views, seeds.detectors), turn.flatten(), unturn, take, give)
+    return Plan(n, rays, turn.flatten(), unturn, take, give)
+
+
+def seed_rays(geometry: Geometry, views: tuple[int, ...] | None = None) -> Rays:
+    """The rays that a projector stores: all of them, where no symmetry is used.
+
+    Args:
+        geometry: the scan.
+        views: indices of the views, or ``None`` for all.
+    """
+    if views is None and (seeds := geometry.seeds()) is not None:
+        return geometry.rays(seeds.views, seeds.detectors)
+    chosen = torch.arange(geometry.views) if views is None else torch.tensor(views)
+    view = chosen.repeat_interleave(geometry.detectors)
+    return geometry.rays(view, torch.arange(geometry.detectors).repeat(len(chosen)))
+
+
+def symmetries(geometry: Geometry, views: tuple[int, ...] | None = None) -> int:
+    """The order of the plan of a geometry.
+
+    Args:
+        geometry: the scan.
+        views: indices of the views, or ``None`` for all.
+    """
+    seeds = geometry.seeds() if views is None else None
+    return 1 if seeds is None else len(seeds.symmetries)
 
 
 def octet(x: Tensor) -> list[Tensor]:

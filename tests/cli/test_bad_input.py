@@ -86,6 +86,12 @@ def test_simulate_refuses_a_truncated_dicom(refused: Refused, tmp_path: Path, ke
         ("--noise", "gaussian:1e20"),
         ("--noise", "gaussian:1e300"),
         ("--noise", "poisson:inf"),
+        ("--noise", "poisson:1e5,x"),
+        ("--noise", "poisson:1e5,-3"),
+        ("--finer", 0),
+        ("--finer", 9),
+        ("--spectrum", 5),
+        ("--spectrum", 151),
     ],
 )
 def test_simulate_refuses_an_option(

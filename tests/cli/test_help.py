@@ -20,6 +20,7 @@ COMMANDS = [
     ("tune",), ("likelihood",), ("generate",), ("encode",), ("decode",), ("quality",),
     ("methods",), ("doctor",),
     ("priors", "list"), ("priors", "info"), ("priors", "verify"), ("priors", "import"),
+    ("priors", "fetch"), ("priors", "remove"),
 ]  # fmt: skip
 
 

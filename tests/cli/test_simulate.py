@@ -1,13 +1,17 @@
 """``medscore simulate``: an image in, a measurement file out."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from medscore.datasets.load import load_image
+from medscore.datasets.nifti import read_nifti
 from medscore.measurements.measurement import read_measurement
+from medscore.measurements.simulation import simulate as medscore_simulate
 from medscore.operators.ct.radon import Radon
 
 Command = Callable[..., object]
@@ -66,6 +70,59 @@ def test_noise_is_drawn_anew_for_every_seed_and_slice(
     two = _data(done, scan, tmp_path / "2.h5", "--noise", noise, "--seed", 2) - ideal
     assert not np.array_equal(one, two)
     assert not np.array_equal(one[0], one[1])
+
+
+CRIME = "note: noise-free data on the grid of the reconstruction"
+
+
+@pytest.mark.parametrize(
+    ("options", "noise", "noted"),
+    [
+        ((), "none", True),
+        (("--finer", 1), "none", True),
+        (("--finer", 2), "unknown", False),
+        (("--noise", "poisson:1e5"), "poisson:1e5", False),
+        (("--noise", "poisson:1e5,8"), "poisson:1e5,8", False),
+        (("--task", "limited-angle", "--finer", 3), "unknown", False),
+        (("--task", "inpaint"), "none", False),
+    ],
+)
+def test_an_inverse_crime_is_noted(
+    done: Command, scan: Path, tmp_path: Path, options: tuple[object, ...], noise: str, noted: bool
+) -> None:
+    said: Any = done("simulate", scan, *options, "-o", tmp_path / "m.h5")
+    assert (CRIME in said.err) == noted
+    assert said.err.count("--noise poisson:1e5") == noted
+    assert read_measurement(tmp_path / "m.h5").noise == noise
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [("--noise", "poisson:1e5,8"), ("--finer", 3)])
+def test_a_smaller_grid_is_measured_from_the_images_own_matrix_and_compared_with_its_means(
+    done: Command, dicom_scan: Path, tmp_path: Path, options: tuple[object, ...]
+) -> None:
+    done("simulate", dicom_scan, "--size", 32, "--views", 45, *options, "-o", tmp_path / "m.h5")
+    image = load_image(dicom_scan)
+    own: dict[str, Any] = {str(options[0]).strip("-"): options[1]}
+    expected = medscore_simulate(image, "sparse-ct", views=45, size=32, **own)
+    np.testing.assert_array_equal(read_measurement(tmp_path / "m.h5").data, expected.data)
+    out = tmp_path / "out"
+    done("recon", tmp_path / "m.h5", "--baseline", "fista-tv", "--set", "iterations=50",
+         "--reference", dicom_scan, "--device", "cpu", "-o", out)  # fmt: skip
+    rows = json.loads((out / "metrics.json").read_text())["rows"]
+    assert {row["method"]: row for row in rows}["fista-tv"]["psnr"] > 30
+    reference = load_image(dicom_scan, size=32)
+    np.testing.assert_allclose(read_nifti(out / "recon.nii.gz").affine, reference.affine)
+
+
+@pytest.mark.slow
+def test_a_spectrum_hardens_bone(done: Command, scan: Path, tmp_path: Path) -> None:
+    for package in ("spekpy", "xraydb"):
+        pytest.importorskip(package)
+    plain = _data(done, scan, tmp_path / "1.h5", "--finer", 2)
+    hard = _data(done, scan, tmp_path / "2.h5", "--finer", 2, "--spectrum", 120)
+    gap = np.abs(hard - plain)
+    assert 0.001 < gap.max() / plain.max() < 0.1
 
 
 def _data(done: Command, scan: Path, path: Path, *options: object) -> np.ndarray:

@@ -29,7 +29,7 @@ def test_the_words_are_those_of_the_tables() -> None:
 def test_the_defaults_are_those_of_the_library() -> None:
     defaults = asdict(Choices())
     assert {name: defaults[name] for name in words.SCAN} == words.SCAN
-    unnamed = {"implants", "noise", "seed"}
+    unnamed = {"implants", "finer", "spectrum", "noise", "seed"}
     assert set(words.SCAN) == set(defaults) - unnamed
 
 

@@ -233,8 +233,8 @@ MIXED = {name for name in OPERATORS if "phased" in name or "two channels" in nam
 """Real images, complex measurements."""
 COMPLEX = {name for name in OPERATORS if "fourier" in name or "coils" in name} - MIXED
 
-ON_BACKENDS: dict[str, Callable[[], Operator]] = {}
-"""Slow or single-precision projectors: only the maps are tested, not iterations with them."""
+ON_BACKENDS: dict[str, Callable[[], Operator]] = {"radon, csr-half": lambda: on("csr-half")}
+"""Slow or less precise projectors: only the maps are tested, not iterations with them."""
 
 if Astra.is_at_hand():
     ON_BACKENDS["radon, astra"] = lambda: on("astra")

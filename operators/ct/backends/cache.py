@@ -22,7 +22,7 @@ from torch import Tensor
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_path
 
-VERSION = "joseph-1"
+VERSION = "joseph-2"
 """Part of every key; to be changed when the matrix of a geometry changes."""
 
 SMALLEST = 64 * 2**20
@@ -70,7 +70,10 @@ def get(key: str, build: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
 
 def _write(path: Path, arrays: dict[str, Tensor]) -> None:
     """Write a safetensors file without the copy in memory that safetensors itself makes."""
-    names = {torch.float32: "F32", torch.float64: "F64", torch.int32: "I32"}
+    names = {
+        torch.float16: "F16", torch.float32: "F32", torch.float64: "F64",
+        torch.int32: "I32", torch.uint16: "U16",
+    }  # fmt: skip
     header, offset = {}, 0
     for name, array in arrays.items():
         end = offset + array.nbytes

@@ -2,44 +2,35 @@
 
 Both use the rows of :mod:`~medscore.operators.ct.joseph` and the symmetries of
 :mod:`~medscore.operators.ct.symmetry`. ``Stored`` also stores the transpose for the adjoint,
-because PyTorch's product with a transposed sparse matrix is slow. It takes 16 bytes per crossing in
-float32. ``Chunked`` computes the matrix in pieces and discards them: slow, but its memory does not
-grow with the matrix.
+because PyTorch's product with a transposed sparse matrix is slow, and both in the blocks of
+:mod:`~medscore.operators.ct.blocks`. It takes 32 bytes per crossing in float32, or half of
+that with values in float16. ``Chunked`` computes the matrix in pieces and discards them: slow, but
+its memory does not grow with the matrix.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
-import scipy.sparse
 import torch
 from torch import Tensor
 
-from medscore.operators.ct.backends import cache
 from medscore.operators.ct.backends.base import Backend, Views
+from medscore.operators.ct.backends.storage import Pair, layout, multiply, on, stored, transpose
+from medscore.operators.ct.blocks import Block, Layout, blocks, untiled
 from medscore.operators.ct.geometry import Geometry
 from medscore.operators.ct.joseph import Csr, joseph
 from medscore.operators.ct.rays import Rays
-from medscore.operators.ct.symmetry import Plan, plan
+from medscore.operators.ct.symmetry import plan
 
+FORWARD, ADJOINT = 128, 64
+"""Number of columns that are multiplied at a time, with the pixels in several blocks.
 
-def width(geometry: Geometry) -> int:
-    """Number of columns that are multiplied at a time.
-
-    With more, the images no longer fit into the processor's cache; with fewer, the matrix is read
-    more often (measured with benchmarks/projectors.py).
-
-    Args:
-        geometry: the scan.
-    """
-    return 64 if geometry.size <= 384 else 32
-
-
-FEW = 16
-"""Number of columns from which an embedding bag is faster than MKL's sparse product."""
+With more, a block no longer fits into the processor's cache; with fewer, the matrix is read more
+often (measured with benchmarks/projectors.py).
+"""
 
 PIECE = 2**22
 """Number of crossings in a piece of ``Chunked``: 70 MB, and the same for its transpose."""
@@ -47,91 +38,153 @@ PIECE = 2**22
 
 @runtime_checkable
 class Matrix(Protocol):
-    """A sparse matrix A, or a substitute for it."""
+    """A sparse matrix A = [A_1 ... A_K], or a substitute for it."""
 
-    def times(self, x: Tensor) -> Tensor:
-        """The product of A with a dense matrix ``x`` (pixels, columns)."""
+    def times(self, k: int, x: Tensor) -> Tensor:
+        """The product of A_k with a dense matrix ``x`` (pixels, columns)."""
 
-    def transposed_times(self, y: Tensor) -> Tensor:
-        """The product of A^T with a dense matrix ``y`` (rays, columns)."""
+    def transposed_times(self, k: int, y: Tensor) -> Tensor:
+        """The product of A_k^T with a dense matrix ``y`` (rays, columns)."""
 
 
+@dataclass(frozen=True)
 class Stored(Backend):
-    """``csr``: the matrix and its transpose in memory; large ones are cached on disk."""
+    """``csr``: the matrix and its transpose in memory; large ones are cached on disk.
+
+    Attributes:
+        half: whether values are stored in float16; sums are in the type of the images.
+    """
+
+    half: bool = False
 
     def project(self, x: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
-        return _project(x, geometry, _plan(geometry, views, x.device), _stored(geometry, views, x))
+        matrix, indices = self._of(x, geometry, views)
+        found = _project(x, geometry, indices, matrix)
+        return found.mul_(matrix.unit) if self.half else found
 
     def backproject(self, sinogram: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
-        matrix = _stored(geometry, views, sinogram)
-        return _backproject(sinogram, geometry, _plan(geometry, views, sinogram.device), matrix)
+        matrix, indices = self._of(sinogram, geometry, views)
+        found = _backproject(sinogram, geometry, indices, matrix)
+        return found.mul_(matrix.unit) if self.half else found
+
+    def _of(self, x: Tensor, geometry: Geometry, views: Views | None) -> tuple[Pair, Indices]:
+        pixels = layout(geometry, views, half=self.half)
+        matrix = stored(geometry, views, x.dtype, x.device, self.half)
+        return matrix, _indices(geometry, views, x.device, pixels)
 
 
 class Chunked(Backend):
     """``chunked``: the matrix is computed piece by piece, in every call."""
 
     def project(self, x: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
-        chosen = _plan(geometry, views, x.device)
-        return _project(x, geometry, chosen, _Pieces(chosen.rays, geometry))
+        indices = _indices(geometry, views, x.device, untiled(geometry.size))
+        return _project(x, geometry, indices, _Pieces(indices.rays, geometry))
 
     def backproject(self, sinogram: Tensor, geometry: Geometry, views: Views | None) -> Tensor:
-        chosen = _plan(geometry, views, sinogram.device)
-        return _backproject(sinogram, geometry, chosen, _Pieces(chosen.rays, geometry))
+        indices = _indices(geometry, views, sinogram.device, untiled(geometry.size))
+        return _backproject(sinogram, geometry, indices, _Pieces(indices.rays, geometry))
 
 
-def stored_bytes(geometry: Geometry, views: Views | None) -> int:
-    """Upper bound of the memory of ``csr`` in bytes, in float32.
+@dataclass(frozen=True)
+class Indices:
+    """Index arrays of a scan: those of its symmetries, with the pixels in blocks.
+
+    Attributes:
+        n: number of symmetries.
+        rays: the seed rays.
+        take: the seed and symmetry of each ray, as in :class:`~.symmetry.Plan`.
+        give: its inverse.
+        blocks: index arrays between images and their blocks.
+        order: the pixels in the order of the blocks; ``None`` for row by row.
+        place: the place of each pixel in this order; ``None`` for row by row.
+    """
+
+    n: int
+    rays: Rays
+    take: Tensor
+    give: Tensor
+    blocks: tuple[Block, ...]
+    order: Tensor | None
+    place: Tensor | None
+
+
+def width(geometry: Geometry, indices: Indices, many: int) -> int:
+    """Number of images that are multiplied at a time.
 
     Args:
         geometry: the scan.
-        views: indices of the views, or ``None`` for all.
+        indices: its index arrays.
+        many: number of columns if the pixels are in several blocks.
     """
-    rays = len(plan(geometry, views).rays.point)
-    return 16 * geometry.size * rays
+    if len(indices.blocks) == 1:
+        many = 64 if geometry.size <= 384 else 32
+    return max(1, many // indices.n)
 
 
-def _project(x: Tensor, geometry: Geometry, p: Plan, matrix: Matrix) -> Tensor:
+def _project(x: Tensor, geometry: Geometry, indices: Indices, matrix: Matrix) -> Tensor:
+    n, largest = indices.n, max(block.pixels for block in indices.blocks)
+
     def part(images: Tensor) -> Tensor:
-        columns = images.flatten(1).t().contiguous()
-        if p.order == 1:
-            return matrix.times(columns).t()
-        turned = columns.index_select(0, p.turn).reshape(len(columns), -1)
-        rays = matrix.times(turned).reshape(-1, len(images))
-        return rays.index_select(0, p.take).t()
+        columns = _gathered(_columns(images), indices.order)
+        room = columns.new_empty(largest * n if n > 1 else 0, len(images))
+        rays = columns.new_zeros(())
+        for k, block in enumerate(indices.blocks):
+            x_k = columns[block.place]
+            if n > 1:
+                turned = room[: block.pixels * n]
+                torch.index_select(x_k, 0, block.turn, out=turned)
+                x_k = turned.reshape(block.pixels, -1)
+            rays = rays.add_(matrix.times(k, x_k)) if k else matrix.times(k, x_k)
+        return _gathered(rays.reshape(-1, len(images)), indices.take if n > 1 else None)
 
-    sinogram = torch.cat([part(images) for images in x.split(width(geometry) // p.order)])
-    return sinogram.reshape(len(x), -1, geometry.detectors)
+    views = len(indices.take) // geometry.detectors
+    sinogram = x.new_empty(len(x), views, geometry.detectors)
+    for own in _parts(len(x), width(geometry, indices, FORWARD)):
+        _write(part(x[own]), sinogram[own])
+    return sinogram
 
 
-def _backproject(sinogram: Tensor, geometry: Geometry, p: Plan, matrix: Matrix) -> Tensor:
+def _backproject(sinogram: Tensor, geometry: Geometry, indices: Indices, matrix: Matrix) -> Tensor:
+    n, pixels = indices.n, geometry.size**2
+
     def part(rays: Tensor) -> Tensor:
-        columns = rays.flatten(1).t().contiguous()
-        if p.order == 1:
-            return matrix.transposed_times(columns).t()
-        with_none = torch.nn.functional.pad(columns, (0, 0, 0, 1))
-        seeds = with_none.index_select(0, p.give).reshape(len(p.give) // p.order, -1)
-        turned = matrix.transposed_times(seeds).reshape(-1, len(rays))
-        return _gathered_sum(p.unturn, turned).t()
+        seeds = _columns(rays)
+        if n > 1:
+            with_none = torch.nn.functional.pad(seeds, (0, 0, 0, 1))
+            seeds = with_none.index_select(0, indices.give).reshape(-1, n * len(rays))
+        columns = seeds.new_empty(pixels, len(rays))
+        for k, block in enumerate(indices.blocks):
+            turned = matrix.transposed_times(k, seeds).reshape(-1, len(rays))
+            columns[block.place] = _gathered_sum(block.unturn, turned) if n > 1 else turned
+        return _gathered(columns, indices.place)
 
-    image = torch.cat([part(rays) for rays in sinogram.split(width(geometry) // p.order)])
-    return image.reshape(len(sinogram), geometry.size, geometry.size)
+    image = sinogram.new_empty(len(sinogram), geometry.size, geometry.size)
+    for own in _parts(len(sinogram), width(geometry, indices, ADJOINT)):
+        _write(part(sinogram[own]), image[own])
+    return image
+
+
+def _parts(count: int, step: int) -> list[slice]:
+    return [slice(i, min(i + step, count)) for i in range(0, count, step)]
+
+
+def _columns(x: Tensor) -> Tensor:
+    """Arrays (images, rows, columns) as the columns of a matrix."""
+    return x.permute(1, 2, 0).contiguous().reshape(-1, len(x))
+
+
+def _write(columns: Tensor, out: Tensor) -> None:
+    """Write the columns of a matrix to arrays (images, rows, columns)."""
+    out.copy_(columns.reshape(*out.shape[1:], len(out)).permute(2, 0, 1))
+
+
+def _gathered(rows: Tensor, indices: Tensor | None) -> Tensor:
+    return rows if indices is None else rows.index_select(0, indices)
 
 
 def _gathered_sum(indices: Tensor, rows: Tensor) -> Tensor:
     """Sum over the last axis of ``rows[indices]``: (n, k) and (m, columns) to (n, columns)."""
     return torch.nn.functional.embedding_bag(indices, rows, mode="sum")
-
-
-@dataclass(frozen=True)
-class _Pair:
-    matrix: Csr
-    transposed: Csr
-
-    def times(self, x: Tensor) -> Tensor:
-        return multiply(self.matrix, x)
-
-    def transposed_times(self, y: Tensor) -> Tensor:
-        return multiply(self.transposed, y)
 
 
 @dataclass(frozen=True)
@@ -147,92 +200,28 @@ class _Pieces:
         rays = Rays(self.rays.point[rows], self.rays.direction[rows])
         return joseph(rays, self.geometry.size, self.geometry.spacing, like.dtype)
 
-    def times(self, x: Tensor) -> Tensor:
+    def times(self, k: int, x: Tensor) -> Tensor:
         return torch.cat(
-            [multiply(_on(self._piece(rows, x), x.device), x) for rows in self._pieces(x)]
+            [multiply(on(self._piece(rows, x), x.device), x) for rows in self._pieces(x)]
         )
 
-    def transposed_times(self, y: Tensor) -> Tensor:
+    def transposed_times(self, k: int, y: Tensor) -> Tensor:
         image = y.new_zeros(self.geometry.size**2, y.shape[1])
         for rows in self._pieces(y):
-            piece = _on(transpose(self._piece(rows, y)), y.device)
+            piece = on(transpose(self._piece(rows, y)), y.device)
             image += multiply(piece, y[rows])
         return image
 
 
-def multiply(matrix: Csr, x: Tensor) -> Tensor:
-    """The product of a sparse and a dense matrix.
-
-    With many columns on a CPU it is computed as a weighted embedding bag, whose kernels prefetch
-    the rows that they gather; with few, MKL is faster.
-
-    Args:
-        matrix: the sparse matrix.
-        x: the dense matrix, (width, columns).
-    """
-    if x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[1] >= FEW:
-        return torch.nn.functional.embedding_bag(
-            matrix.columns,
-            x,
-            matrix.start,
-            per_sample_weights=matrix.values,
-            mode="sum",
-            include_last_offset=True,
-        )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Ss]parse.*", category=UserWarning)
-        csr = torch.sparse_csr_tensor(
-            matrix.start,
-            matrix.columns,
-            matrix.values,
-            size=(matrix.rows, matrix.width),
-            check_invariants=False,
-        )
-    return csr @ x
-
-
-def transpose(matrix: Csr) -> Csr:
-    """The transpose of ``matrix``, computed on the CPU."""
-    parts = matrix.values.numpy(), matrix.columns.numpy(), matrix.start.numpy()
-    turned = scipy.sparse.csr_matrix(parts, shape=(matrix.rows, matrix.width), copy=False).tocsc()
-    start, columns = torch.from_numpy(turned.indptr), torch.from_numpy(turned.indices)
-    return Csr(start.int(), columns.int(), torch.from_numpy(turned.data), matrix.rows)
-
-
 @lru_cache(maxsize=8)
-def _plan(geometry: Geometry, views: Views | None, device: torch.device) -> Plan:
-    return plan(geometry, views).to(device)
-
-
-def _stored(geometry: Geometry, views: Views | None, like: Tensor) -> Matrix:
-    return _pair(geometry, views, like.dtype, like.device)
-
-
-@lru_cache(maxsize=4)
-def _pair(
-    geometry: Geometry, views: Views | None, dtype: torch.dtype, device: torch.device
-) -> _Pair:
-    def build() -> dict[str, Tensor]:
-        matrix = joseph(plan(geometry, views).rays, geometry.size, geometry.spacing, dtype)
-        turned = transpose(matrix)
-        return {
-            "start": matrix.start, "columns": matrix.columns, "values": matrix.values,
-            "turned.start": turned.start, "turned.columns": turned.columns,
-            "turned.values": turned.values,
-        }  # fmt: skip
-
-    key = f"{geometry!r} {views} {dtype}"
-    parts = build() if stored_bytes(geometry, views) < cache.SMALLEST else cache.get(key, build)
-    rays, pixels = len(parts["start"]) - 1, geometry.size**2
-    matrix = Csr(parts["start"], parts["columns"], parts["values"], pixels)
-    turned = Csr(parts["turned.start"], parts["turned.columns"], parts["turned.values"], rays)
-    return _Pair(_on(matrix, device), _on(turned, device))
-
-
-def _on(matrix: Csr, device: torch.device) -> Csr:
-    if device.type == "cpu":
-        return matrix
-    start, columns, values = (
-        part.to(device) for part in (matrix.start, matrix.columns, matrix.values)
+def _indices(
+    geometry: Geometry, views: Views | None, device: torch.device, pixels: Layout
+) -> Indices:
+    chosen = plan(geometry, views)
+    own = tuple(block.to(device) for block in blocks(chosen, pixels))
+    take, give = (indices.to(device, torch.int32) for indices in (chosen.take, chosen.give))
+    order, place = (
+        None if indices is None else indices.to(device, torch.int32)
+        for indices in (pixels.order, pixels.place)
     )
-    return Csr(start, columns, values, matrix.width)
+    return Indices(chosen.order, chosen.rays, take, give, own, order, place)

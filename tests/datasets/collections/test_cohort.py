@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from medscore.datasets.collections.cohort import read_cohort
+from medscore.datasets.fit import reduce
 from medscore.datasets.formats.write import write_image
 from medscore.errors import MedscoreError
 
@@ -41,6 +42,21 @@ def test_a_limit_takes_equally_spaced_slices(data: Path) -> None:
     every = read_cohort(["*.nii.gz"], root=data, modality="CT", size=32)
     few = read_cohort(["*.nii.gz"], root=data, modality="CT", size=32, limit=2)
     assert [c.name for c in few] == [every[0].name, every[-1].name]
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+def test_slices_come_in_the_matrix_of_their_files_too(data: Path, limit: int | None) -> None:
+    cases = read_cohort(["*.nii.gz"], root=data, modality="CT", size=32, limit=limit, native=True)
+    plain = read_cohort(["*.nii.gz"], root=data, modality="CT", size=32, limit=limit)
+    for case, alone in zip(cases, plain, strict=True):
+        assert case.native is not None
+        assert case.native.values.shape == (1, 64, 64)
+        assert alone.native is None
+        np.testing.assert_array_equal(reduce(case.native, 32).values, case.volume.values)
+        np.testing.assert_array_equal(alone.volume.values, case.volume.values)
+        assert case.digest != alone.digest
+    same = read_cohort(["*.nii.gz"], root=data, modality="CT", size=64, native=True)
+    assert all(case.native is None for case in same)
 
 
 def test_archives_keep_their_patients_and_skip_blank_slices(data: Path) -> None:

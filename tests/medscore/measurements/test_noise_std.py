@@ -21,13 +21,21 @@ def scan() -> tuple[Radon, Tensor]:
     return operator, operator.forward(head.expand(2, 1, SIDE, SIDE).float())
 
 
+@pytest.mark.parametrize("electronic", [0.0, 5.0, 200.0])
+def test_electronic_noise_adds_to_the_variance_of_the_count(electronic: float) -> None:
+    y = torch.linspace(-0.1, 9, 50, dtype=torch.float64)
+    n = 1e4 * torch.exp(-y)
+    std = std_of(PoissonNoise(1e4, electronic), y)
+    torch.testing.assert_close(std, torch.sqrt((n + electronic**2) / n**2))
+
+
 @pytest.mark.statistical
 def test_recorded_noise_is_white_after_whitening(scan: tuple[Radon, Tensor]) -> None:
     """14,000 normal numbers: the variance has a relative standard error of 1.2 %. Bound: 6 of these
     (false-alarm rate 1e-8), and 6 % because the standard deviation is taken at the noisy y.
     """
     operator, y = scan
-    for model in (GaussianNoise(0.03), PoissonNoise(1e4)):
+    for model in (GaussianNoise(0.03), PoissonNoise(1e4), PoissonNoise(1e4, 60.0)):
         noisy = model(y, operator.mask(y), torch.Generator().manual_seed(0))
         std = std_of(model, noisy)
         white, seen, level = whiten(operator, noisy, std)
@@ -74,3 +82,17 @@ def test_data_without_noise_have_no_level(scan: tuple[Radon, Tensor]) -> None:
 def test_a_standard_deviation_beyond_single_precision_is_refused(std: float) -> None:
     with pytest.raises(ValueError, match="outside of the range"):
         std_of(GaussianNoise(std), torch.ones(1, 1, 8, 8))
+
+
+def test_runs_of_equal_readings_say_nothing_about_the_noise(scan: tuple[Radon, Tensor]) -> None:
+    """Air that is set to zero around a body in a wide field, as many scanners do."""
+    operator, y = scan
+    mask = operator.mask(y)
+    noisy = PoissonNoise(1e3)(y, mask, torch.Generator().manual_seed(0))
+    clipped = torch.where(y > 0, noisy, 0.0)
+    wide = torch.nn.functional.pad(clipped, (300, 300))
+    measured = torch.nn.functional.pad(mask.expand(y.shape), (300, 300), value=0)
+    measured = measured.amax(-1, keepdim=True).expand(wide.shape)
+    for found in (photon_std, uniform_std):
+        level = found(wide, measured)[..., 300:-300]
+        assert float((level / found(noisy, mask) - 1).abs().max()) < 0.15

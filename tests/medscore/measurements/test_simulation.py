@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medscore.datasets.fit import reduce
 from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError
 from medscore.measurements.choices import Choices
@@ -13,7 +14,7 @@ from medscore.measurements.tasks import NEEDS, OPTIONS, TASKS
 
 OTHER: dict[str, Any] = {
     "views": 7, "arc": 60.0, "acceleration": 2.0, "mask": "random", "coils": 3, "factor": 4,
-    "blur": 1.0, "hidden": 0.5, "implants": ((3.0, 3.0, 6.0),),
+    "blur": 1.0, "hidden": 0.5, "implants": ((3.0, 3.0, 6.0),), "finer": 2, "spectrum": 90.0,
 }  # fmt: skip
 """A value of every option other than its default."""
 
@@ -37,10 +38,15 @@ def test_the_options_of_every_task_are_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "option"), [(t, o) for t, names in OPTIONS.items() for o in names]
+    ("task", "option"),
+    [
+        pytest.param(t, o, marks=[pytest.mark.slow] if o == "spectrum" else [])
+        for t, names in OPTIONS.items()
+        for o in names
+    ],
 )
 def test_an_option_changes_the_measurement(task: str, option: str) -> None:
-    without_physics(task)
+    without_physics("mar" if option == "spectrum" else task)
     image = volume(NEEDS.get(task, "CT"))
     plain, changed = simulate(image, task), simulate(image, task, **{option: OTHER[option]})
     assert plain.data.shape != changed.data.shape or not np.array_equal(plain.data, changed.data)
@@ -106,6 +112,15 @@ def test_refuses_in_one_line(task: str, options: dict[str, Any], why: str) -> No
     assert str(error.value).count(f"`{next(iter(options), '')}` is") <= 1
     assert "\n" not in str(error.value)
     assert " - " in str(error.value)
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if task not in NEEDS or "mri" in task])
+def test_other_tasks_measure_the_area_means(task: str) -> None:
+    """``size`` reduces the image first, whatever is measured."""
+    image = volume(NEEDS.get(task, "CT"))
+    found, expected = simulate(image, task, size=24), simulate(reduce(image, 24), task)
+    np.testing.assert_array_equal(found.data, expected.data)
+    np.testing.assert_array_equal(found.affine, expected.affine)
 
 
 @pytest.mark.parametrize(

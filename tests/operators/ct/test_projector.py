@@ -4,24 +4,21 @@ import logging
 import sys
 import types
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from medscore.errors import MedscoreError
 from medscore.operators.ct import projector
-from medscore.operators.ct.backends import cache, matrix, torch_radon
+from medscore.operators.ct.backends import matrix, torch_radon
 from medscore.operators.ct.backends.astra import Astra
 from medscore.operators.ct.backends.matrix import Chunked, Stored
+from medscore.operators.ct.backends.storage import stored_bytes
 from medscore.operators.ct.backends.triton import Triton
 from medscore.operators.ct.geometry import FanBeam, Geometry, ParallelAngles, ParallelBeam
-from medscore.operators.ct.joseph import joseph
 from medscore.operators.ct.phantoms import Ellipse, exact_sinogram, rasterize
 from medscore.operators.ct.projector import backproject, project
-from medscore.operators.ct.symmetry import plan
 
 GEOMETRIES: dict[str, Geometry] = {
     "parallel": ParallelBeam(16, 1.5, 16),
@@ -235,21 +232,17 @@ def test_an_unknown_backend_is_refused() -> None:
 
 def test_auto_stores_what_fits_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     g = ParallelBeam(20, 1.0, 12)
-    need = matrix.stored_bytes(g, None)
+    need, half = stored_bytes(g, None), stored_bytes(g, None, half=True)
     projector.choose.cache_clear()
     with caplog.at_level(logging.INFO, "medscore.operators.ct.projector"):
-        assert isinstance(projector.choose(g, "cpu", None, "auto", need), Stored)
-        assert isinstance(projector.choose(g, "cpu", None, "auto", need - 1), Chunked)
-    assert "backend csr on cpu" in caplog.messages[0]
-    assert "backend chunked on cpu" in caplog.messages[1]
-
-
-def test_the_estimate_of_the_memory_is_an_upper_bound() -> None:
-    for g in GEOMETRIES.values():
-        m = joseph(plan(g).rays, g.size, g.spacing, torch.float32)
-        taken = 2 * (m.columns.nbytes + m.values.nbytes)
-        assert taken <= matrix.stored_bytes(g, None) * 2
-        assert taken >= matrix.stored_bytes(g, None) / 4
+        assert projector.choose(g, "cpu", None, "auto", need) == Stored()
+        assert projector.choose(g, "cpu", None, "auto", need - 1) == Stored(half=True)
+        assert projector.choose(g, "cpu", None, "auto", half) == Stored(half=True)
+        assert isinstance(projector.choose(g, "cpu", None, "auto", half - 1), Chunked)
+    chosen = [message.split(" for ")[0] for message in caplog.messages]
+    assert chosen == [
+        f"projector backend {name} on cpu" for name in ("csr", "csr-half", "csr-half", "chunked")
+    ]
 
 
 @geometries
@@ -259,64 +252,3 @@ def test_chunked_in_many_pieces_equals_csr(g: Geometry, monkeypatch: pytest.Monk
     y = project(x, g, backend="csr")
     torch.testing.assert_close(project(x, g, backend="chunked"), y)
     torch.testing.assert_close(backproject(y, g, backend="chunked"), backproject(y, g))
-
-
-@pytest.fixture
-def small_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Everything is cached, here; nothing is in memory."""
-    monkeypatch.setenv("MEDSCORE_CACHE", str(tmp_path / "made" / "cache"))
-    monkeypatch.setattr(cache, "SMALLEST", 0)
-    matrix._pair.cache_clear()
-    return tmp_path / "made" / "cache"
-
-
-def test_a_cached_matrix_is_read_instead_of_computed(
-    small_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    g, x = ParallelBeam(11, 1.0, 8), draw(1, 11, 11)
-    y = project(x, g, backend="csr")
-    assert len(list(small_cache.iterdir())) == 1
-    matrix._pair.cache_clear()
-
-    def never(*arguments: object) -> None:
-        raise AssertionError("made again")
-
-    monkeypatch.setattr(matrix, "joseph", never)
-    assert torch.equal(project(x, g, backend="csr"), y)
-    with pytest.raises(AssertionError, match="made again"):
-        project(x, replace(g, spacing=1.1), backend="csr")
-
-
-def test_a_damaged_cache_file_is_computed_again(
-    small_cache: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    g, x = ParallelBeam(11, 1.0, 8), draw(1, 11, 11)
-    y = project(x, g, backend="csr")
-    (path,) = small_cache.iterdir()
-    path.write_bytes(path.read_bytes()[:100])
-    matrix._pair.cache_clear()
-    assert torch.equal(project(x, g, backend="csr"), y)
-    assert "computed again" in caplog.text
-    assert set(load_file(path)) >= {"start", "columns", "values"}
-
-
-def test_a_cache_that_cannot_be_written_is_not_needed(
-    small_cache: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    small_cache.parent.mkdir()
-    small_cache.write_text("not a folder")
-    g, x = ParallelBeam(11, 1.0, 8), draw(1, 11, 11)
-    y = project(x, g, backend="csr")
-    assert bool(y.any())
-    assert "cannot be stored" in caplog.text
-
-
-def test_the_oldest_matrices_are_removed_beyond_the_limit(
-    small_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = []
-    for n in (11, 12, 13):
-        project(draw(1, n, n), ParallelBeam(n, 1.0, 8), backend="csr")
-        made += [p for p in small_cache.iterdir() if p not in made]
-        monkeypatch.setattr(cache, "LIMIT", made[-1].stat().st_size + 1)
-    assert list(small_cache.iterdir()) == [made[-1]]
