@@ -1,11 +1,11 @@
 """CT at its own matrix with the prior `ct`: quality, denoising, time and memory.
 
-    python benchmarks/native_ct.py                        # evaluates what is missing, prints the table
-    python benchmarks/native_ct.py --part cost            # only time and memory: needs an idle machine
-    python benchmarks/native_ct.py --prior runs/ct/ct.safetensors
-    python benchmarks/native_ct.py --check --page docs/benchmarks/native-ct.md
+    python benchmarks/native_ct.py                # evaluates what is missing, prints the table
+    python benchmarks/native_ct.py --part cost    # only time and memory: needs an idle machine
+    python benchmarks/native_ct.py --prior ct.safetensors
+    python benchmarks/native_ct.py --check --page FILE
 
-Quality: the comparisons configs/eval/native-ct-*.yaml of the COVID-19-NY-SBU validation patients
+Quality: the comparisons native-ct-128, native-ct-256 and native-ct-512 of the COVID-19-NY-SBU validation patients
 (TCIA, CC BY 4.0). The weights of FISTA-TV are tuned on the reported slices
 (``python benchmarks/tune_baselines.py configs/eval/native-ct-512.yaml``). Finished slices are kept
 in --runs, finished parts in --json, so an interrupted run continues. About four hours of CPU time.
@@ -52,14 +52,14 @@ SLICES = 8
 
 INTRO = """# CT at its own matrix
 
-The prior `ct`, which serves every matrix size and pixels of 0.4 to 3 mm, on patients that no network
-was trained on. The scans are simulated on a finer grid than they are reconstructed on, with detectors
-of finite width and photon noise; only the row of 128 x 128 is in the dissertation's noise-free
-protocol. FISTA-TV has the weight that is best on the reported slices, weighs every ray by its
-noise, and runs for 500 iterations; medscore has its default settings, and the mean of 4 samples is compared. Prior for
-any matrix: [Priors](../priors.md).
+The prior `ct`, which serves every matrix size and pixels of 0.4 to 3 mm, on patients that no
+network was trained on. The scans are simulated on a finer grid than they are reconstructed on,
+with detectors of finite width and photon noise; only the row of 128 x 128 is in the dissertation's
+noise-free protocol. FISTA-TV has the weight that is best on the reported slices, weighs every ray
+by its noise, and runs for 500 iterations; medscore has its default settings, and the mean of 4
+samples is compared. Prior for any matrix: [Priors](../priors.md).
 
-Written by `python benchmarks/native_ct.py --page docs/benchmarks/native-ct.md`; do not edit by hand.
+Written by `python benchmarks/native_ct.py --page FILE`; do not edit by hand.
 
 """
 

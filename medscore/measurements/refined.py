@@ -46,8 +46,9 @@ def refined(
     if math.isfinite(lowest):
         rows, columns = x.shape
         deepest = detail.reshape(rows, down, columns, along).min(axis=(1, 3))
-        room = (x - lowest) / np.maximum(-deepest, np.finfo(float).tiny)
-        detail *= spread(np.clip(room, 0, 1), factor)
+        room = x - lowest
+        share = np.divide(room, -deepest, out=np.ones_like(x), where=-deepest > room)
+        detail *= spread(share, factor)
     detail += spread(x, factor)
     return detail
 

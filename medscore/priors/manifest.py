@@ -48,7 +48,7 @@ class Entry(Strict):
 
     file: Place
     sha256: Sha256
-    bytes: int = Field(gt=0)
+    bytes: int = Field(gt=0, le=2**50)
     licence: str
     card: Name | None = None
     beside: tuple[Name, ...] = ()
