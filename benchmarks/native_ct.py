@@ -17,7 +17,7 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +25,19 @@ import torch
 from development_data import DATA
 from native_ct_cost import cost_numbers
 from number import Number, exit_code, from_json, machine, show, table, to_json
+from torch import Tensor
 
+from medscore.datasets.collections.crops import scaled_crop
+from medscore.datasets.collections.native_slices import load_native_slices
 from medscore.errors import MedscoreError
 from medscore.evaluation.run import evaluate
+from medscore.metrics.memorisation import nearest
+from medscore.nets.context import POSITION_MM
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
+from medscore.training.native import NativeRecipe
+from medscore.training.recipe import read_recipe
+from medscore.training.validation import sample
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "eval"
 
@@ -49,6 +57,9 @@ LEVELS = (0.05, 0.1, 0.25)
 
 SLICES = 8
 """Number of slices that are denoised."""
+
+MEMORY_SIDE, MEMORY_MM, MEMORY_COUNT = 128, 2.9, 32
+"""Matrix size, pixel size in mm and number of the samples that are compared with training slices."""
 
 INTRO = """# CT at its own matrix
 
@@ -155,6 +166,43 @@ def denoising_numbers(prior: str, data: Path) -> list[Number]:
     return found
 
 
+def memory_numbers(prior: str, data: Path) -> list[Number]:
+    """Distance of unconditional samples, and of held-out slices, to the nearest training slice.
+
+    All are whole slices of 128 x 128 pixels.
+
+    Args:
+        prior: name or path of the prior.
+        data: folder of the development data.
+    """
+    recipe = read_recipe(prior_path("ct").with_suffix(".yaml"), NativeRecipe)
+    limits = recipe.low, recipe.high
+
+    def whole(patterns: Sequence[str]) -> Tensor:
+        slices = load_native_slices(patterns, data, limits).slices
+        made = [
+            scaled_crop(s, s.image.shape[0] / MEMORY_SIDE, MEMORY_SIDE, (0.5, 0.5), POSITION_MM)
+            for s in slices
+        ]
+        return torch.stack(made)[:, 0].float()
+
+    seen = whole([pattern for source in recipe.sources for pattern in source.files])
+    network = load_prior(prior_path(prior)).on_grid((MEMORY_SIDE, MEMORY_SIDE), MEMORY_MM)
+    drawn = sample(network, (1, MEMORY_SIDE, MEMORY_SIDE), count=MEMORY_COUNT)[:, 0]
+    of_samples, _ = nearest(drawn, seen)
+    of_held_out, _ = nearest(whole(recipe.validation), seen)
+    title = "distance to the nearest training slice (normalised RMSE)"
+    return [
+        Number(f"{title}, held-out slices, median", float(of_held_out.median())),
+        Number(f"{title}, {MEMORY_COUNT} samples, median", float(of_samples.median())),
+        Number(f"{title}, {MEMORY_COUNT} samples, minimum", float(of_samples.min())),
+        Number(
+            "median distance of samples over that of held-out slices",
+            float(of_samples.median() / of_held_out.median()), at_least=0.5,
+        ),
+    ]  # fmt: skip
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prior", default="ct", help="name or path of the prior")
@@ -168,6 +216,7 @@ def main() -> int:
     parts: dict[str, Callable[[], list[Number]]] = {
         "quality": lambda: quality_numbers(args.prior, args.runs, args.data),
         "denoising": lambda: denoising_numbers(args.prior, args.data),
+        "memory": lambda: memory_numbers(args.prior, args.data),
         "cost": lambda: cost_numbers(args.prior),
     }
     kept = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
