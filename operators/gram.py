@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -71,11 +71,13 @@ class Gram:
 
         def apply(r: Tensor) -> Tensor:
             spectrum = torch.fft.rfft(root * r, 2 * n) * gain
-            return root * torch.fft.irfft(spectrum, 2 * n)[..., :n]
+            filtered: Tensor = root * torch.fft.irfft(spectrum, 2 * n)[..., :n]
+            return filtered
 
         return apply
 
 
+@runtime_checkable
 class Measures(Protocol):
     """What :func:`by_rows` needs of an operator."""
 
