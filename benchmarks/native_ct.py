@@ -59,7 +59,7 @@ SLICES = 8
 """Number of slices that are denoised."""
 
 MEMORY_SIDE, MEMORY_MM, MEMORY_COUNT = 128, 2.9, 32
-"""Matrix size, pixel size in mm and number of the samples that are compared with training slices."""
+"""Matrix size, pixel size in mm and number of samples that are compared with training slices."""
 
 INTRO = """# CT at its own matrix
 
