@@ -20,7 +20,7 @@ DEFAULT_PRIORS = {"CT": "ct", "MR": "mri-128"}
 """The default prior of reconstructions, by modality."""
 
 WHOLE_IMAGE_PRIOR = "ct-128"
-"""The default prior of generation, likelihoods and codes, whose images have a matrix of their own."""
+"""The default prior of generation, likelihoods and codes: of images of one matrix size."""
 
 VARIABLE = "MEDSCORE_PRIORS"
 """Environment variable that names the folder of fetched priors."""
