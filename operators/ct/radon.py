@@ -117,7 +117,7 @@ class Radon(Operator):
         self._count[0] += 1
         return self._rays(x)
 
-    def _rays(self, x: Images) -> Sinogram:
+    def _rays(self, x: Tensor) -> Tensor:
         """A x, without counting the call."""
         if self._few is None:
             z = self.T(x)
