@@ -32,7 +32,7 @@ from medscore.sdes.base import expand
 from medscore.types import State, Times
 from medscore.white_noise import Noise
 
-LOOSE, CLOSE = 0.4, 0.05
+LOOSE, CLOSE = 0.3, 0.05
 """Relative residual of the least-squares problem at which its iteration ends, for noisy and for
 noise-free data. What is left of the former is small beside the noise of the data and the fresh
 noise of the next state (benchmarks/consistency.py)."""
