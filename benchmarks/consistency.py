@@ -44,8 +44,8 @@ CASES = {
 """Matrix size, views and noise of each case."""
 
 LEAST = -0.02
-"""Largest loss in dB of the default. Noise-free data are an inverse crime, which converged solutions
-exploit best; there the default is to lose nothing against the solver by pixels."""
+"""Largest loss in dB of the default. Noise-free data are an inverse crime, which converged
+solutions exploit best; there the default is to lose nothing against the solver by pixels."""
 
 INTRO = """# Data consistency of sparse-view CT
 
