@@ -53,7 +53,7 @@ def demo(
             )
     Console().print(table)
     gains = ", ".join(f"{gain:+.1f} dB over {name}" for name, gain in found.gains().items())
-    console.print(f"PSNR of the last row, mean of the images: {gains}", highlight=False)
+    console.print(f"PSNR of the last method, mean of the images: {gains}", highlight=False)
     console.print(
         f"medscore {medscore.__version__}; {CT_CONVENTION}\n"
         f"{escape(str(output))}/: comparison.png, and for each image recon.nii.gz, std.nii.gz, "

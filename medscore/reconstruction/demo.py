@@ -12,14 +12,13 @@ import pydicom
 from PIL import Image
 
 from medscore.datasets.load import load_image
-from medscore.datasets.volume import Volume
 from medscore.engine.loop import StepInfo
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_folder
-from medscore.measurements.measurement import Measurement, write_measurement
+from medscore.measurements.measurement import write_measurement
 from medscore.measurements.simulation import simulate
-from medscore.metrics.image_quality import CT_CONVENTION, quality
-from medscore.reconstruction.outputs import Row
+from medscore.metrics.image_quality import quality
+from medscore.reconstruction.outputs import BOUND, Outcome, Row
 from medscore.reconstruction.run import choose_method
 from medscore.reconstruction.saving import reconstruct_file
 
@@ -48,11 +47,13 @@ class Demo:
     rows: dict[str, list[Row]]
 
     def gains(self) -> dict[str, float]:
-        """Mean gain of the last row in PSNR (dB) over every other method, by its name."""
-        names = [row.method for row in next(iter(self.rows.values()))]
-        table = np.array([[row.psnr for row in rows] for rows in self.rows.values()])
-        gain = (table[:, -1:] - table).mean(0)
-        return {name: float(g) for name, g in zip(names[:-1], gain[:-1], strict=True)}
+        """Mean gain in PSNR (dB) of the last method over every other, by its name."""
+        found = [
+            {row.method: row.psnr for row in rows if row.method != BOUND}
+            for rows in self.rows.values()
+        ]
+        *others, ours = found[0]
+        return {name: float(np.mean([f[ours] - f[name] for f in found])) for name in others}
 
 
 def image_paths() -> list[Path]:
@@ -109,22 +110,22 @@ def demo(
                 outcome = reconstruct_file(
                     measurement, target, method, reference=path, keep_state=False, on_step=on_step
                 )
-            truth = load_image(path, modality="CT", size=size)
             first, *others = outcome.rows()
-            rows[path.stem] = [first, total_variation(made, truth), *others]
+            rows[path.stem] = [first, total_variation(outcome), *others]
             previews.append(np.asarray(Image.open(target / "preview.png")))
         Image.fromarray(np.concatenate(previews)).save(folder / "comparison.png")
     return Demo(rows)
 
 
-def total_variation(measurement: Measurement, truth: Volume) -> Row:
-    """The quality of total variation, which needs no training.
+def total_variation(outcome: Outcome) -> Row:
+    """The quality of total variation on the same measurement; it needs no training.
 
     Args:
-        measurement: the scan.
-        truth: the image that was measured, on the grid of the reconstruction.
+        outcome: another reconstruction of it, with the ground truth.
     """
+    assert outcome.reference is not None
     parameters = {"weight": TV_WEIGHT, "iterations": TV_ITERATIONS}
-    found = choose_method(method="fista-tv", parameters=parameters).reconstruct(measurement)
-    q = quality(found.mean, truth.values, CT_CONVENTION)
+    method = choose_method(method="fista-tv", parameters=parameters)
+    found = method.reconstruct(outcome.measurement)
+    q = quality(found.mean, outcome.reference, outcome.convention)
     return Row("total variation", q.psnr, q.ssim, 0, found.seconds)
