@@ -25,13 +25,14 @@ import torch
 from development_data import DATA
 from native_ct_cost import cost_numbers
 from number import Number, exit_code, from_json, machine, show, table, to_json
+from prior_denoising import denoised
+from prior_quality import distance_numbers
 from torch import Tensor
 
 from medscore.datasets.collections.crops import scaled_crop
 from medscore.datasets.collections.native_slices import load_native_slices
 from medscore.errors import MedscoreError
 from medscore.evaluation.run import evaluate
-from medscore.metrics.memorisation import nearest
 from medscore.nets.context import POSITION_MM
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
@@ -147,10 +148,7 @@ def denoising_numbers(prior: str, data: Path) -> list[Number]:
             estimates = {"BM3D": torch.from_numpy(bm3d(noisy.numpy(), sigma)).float()}
             for name, network in networks.items():
                 chosen = network.on_grid((512, 512), mm, allow_mismatch=True)
-                t = chosen.sde.time(torch.tensor([sigma]))
-                alpha = float(chosen.sde.alpha(t))
-                with torch.no_grad():
-                    estimates[name] = chosen.denoise(alpha * noisy[None, None], t)[0, 0]
+                estimates[name] = denoised(chosen, noisy[None, None], sigma)[0, 0]
             for name, estimate in estimates.items():
                 errors[name].append(float((estimate - image).square().mean()))
         psnr = {name: float(-10 * np.log10(e).mean()) for name, e in errors.items()}
@@ -189,18 +187,7 @@ def memory_numbers(prior: str, data: Path) -> list[Number]:
     seen = whole([pattern for source in recipe.sources for pattern in source.files])
     network = load_prior(prior_path(prior)).on_grid((MEMORY_SIDE, MEMORY_SIDE), MEMORY_MM)
     drawn = sample(network, (1, MEMORY_SIDE, MEMORY_SIDE), count=MEMORY_COUNT)[:, 0]
-    of_samples, _ = nearest(drawn, seen)
-    of_held_out, _ = nearest(whole(recipe.validation), seen)
-    title = "distance to the nearest training slice (normalised RMSE)"
-    return [
-        Number(f"{title}, held-out slices, median", float(of_held_out.median())),
-        Number(f"{title}, {MEMORY_COUNT} samples, median", float(of_samples.median())),
-        Number(f"{title}, {MEMORY_COUNT} samples, minimum", float(of_samples.min())),
-        Number(
-            "median distance of samples over that of held-out slices",
-            float(of_samples.median() / of_held_out.median()), at_least=0.5,
-        ),
-    ]  # fmt: skip
+    return distance_numbers(prior, drawn, whole(recipe.validation), seen)
 
 
 def main() -> int:

@@ -216,13 +216,25 @@ def memory_numbers(name: str, data: Path, held_out: Tensor, count: int = 32) -> 
     )  # fmt: skip
     seen = reduced(slices.images, 2)[:, 0]
     drawn = sample(prior, (1, SIZE, SIZE), count=count)[:, 0]
+    return distance_numbers(name, drawn, held_out[:, 0], seen)
+
+
+def distance_numbers(name: str, drawn: Tensor, held_out: Tensor, seen: Tensor) -> list[Number]:
+    """Distance of samples, and of held-out slices, to the nearest training slice.
+
+    Args:
+        name: the prior.
+        drawn: samples (n, H, W).
+        held_out: held-out slices (n, H, W).
+        seen: training slices (n, H, W).
+    """
     of_samples, _ = nearest(drawn, seen)
-    of_held_out, _ = nearest(held_out[:, 0], seen)
+    of_held_out, _ = nearest(held_out, seen)
     title = f"{name}: distance to the nearest training slice (normalised RMSE)"
     return [
         Number(f"{title}, held-out slices, median", float(of_held_out.median())),
-        Number(f"{title}, {count} samples, median", float(of_samples.median())),
-        Number(f"{title}, {count} samples, minimum", float(of_samples.min())),
+        Number(f"{title}, {len(drawn)} samples, median", float(of_samples.median())),
+        Number(f"{title}, {len(drawn)} samples, minimum", float(of_samples.min())),
         Number(
             f"{name}: median distance of samples over that of held-out slices",
             float(of_samples.median() / of_held_out.median()),

@@ -37,7 +37,6 @@ from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.phantoms import Ellipse, exact_sinogram, rasterize
 from medscore.operators.ct.projector import project
 from medscore.operators.ct.scans import sparse_view
-from medscore.priors.catalogue import DEFAULT_PRIORS
 from medscore.reconstruction.baselines.classical import classical
 from medscore.reconstruction.method import Run
 from medscore.reconstruction.result import Reconstruction
@@ -256,7 +255,7 @@ def main() -> int:
         found = json.loads(args.from_json.read_text())
         numbers = from_json(found["numbers"])
     else:
-        prior = DEFAULT_PRIORS["CT"]
+        prior = "ct-128"
         settings = replace(DEFAULTS, prior=prior, steps=args.steps, precision=args.precision)
         title, paths, validation = ct_images(args.data)
         numbers = [*adjoint_numbers(), *data_consistency_numbers(paths[0])]

@@ -36,7 +36,14 @@ from medscore.datasets.load import load_image
 from medscore.datasets.volume import AIR, Source, Volume
 from medscore.likelihood.features import body_of
 from medscore.likelihood.fitting import fit_tests
-from medscore.likelihood.typicality import judged, read_typical, write_typical
+from medscore.likelihood.typicality import (
+    Typical,
+    judged,
+    nats_per_dim,
+    network_range,
+    read_typical,
+    write_typical,
+)
 from medscore.measurements.simulation import simulate
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
@@ -47,11 +54,15 @@ SIZE, PER_PATIENT = 128, 12
 """Side of the slices, and largest number of slices of a training patient in the fit."""
 
 CHESTS = ("ct/train/*.nii.gz", "ct/tcga-lung-slices-train.npz")
+VALIDATION = "ct/tcga-lung-slices-validation.npz"
 TRAINING = {
-    "ct-128": CHESTS, "ct-128-vp": CHESTS,
+    "ct": CHESTS, "ct-128": CHESTS, "ct-128-vp": CHESTS,
     "mri-128": ("mri/tcga-lgg-slices-train.npz", "mri/*t1*.nii.gz"),
 }  # fmt: skip
 """Training slices of the priors, as in their recipes."""
+
+PIXEL_MM = 2.9
+"""Pixel size in mm that the prior for any matrix is given for the reduced slices."""
 
 GREY = 0.2
 """Share of the brightest pixel from which the air around the head is called grey."""
@@ -155,7 +166,7 @@ def mri(data: Path) -> list[Group]:
 
 def ct(data: Path) -> list[Group]:
     """CT images."""
-    values, patients, _ = archive(data / "ct/tcga-lung-slices-validation.npz")
+    values, patients, _ = archive(data / VALIDATION)
     files = sorted((data / "ct/covid-19-ny-sbu").glob("*/*.dcm"))
     covid = [load_image(f, modality="CT", accept="derived").values for f in files]
     head = load_image(data / "ct/ge-head-tilt-dicom", modality="CT", resample=True).values
@@ -223,13 +234,25 @@ def numbers(name: str, prior: NetworkPrior, groups: Sequence[Group]) -> list[Num
     return found
 
 
-def write(data: Path) -> None:
-    """Fit the tests of the shipped priors to their training patients and store them."""
-    for name, patterns in TRAINING.items():
-        prior = load_prior(prior_path(name))
+def write(data: Path, names: Sequence[str]) -> None:
+    """Fit the tests of the shipped priors to their training patients and store them.
+
+    The prior for any matrix has its other statistics from the validation slices here as well.
+    """
+    for name in names:
+        prior, patterns = load_prior(prior_path(name)), TRAINING[name]
         contract, file = prior.contract, prior.file
         assert contract is not None
         assert file is not None
+        typical = None if contract.size is None else read_typical(file, prior.sha256)
+        if contract.size is None:
+            prior = prior.on_grid((SIZE, SIZE), PIXEL_MM)
+            values, _, _ = archive(data / VALIDATION)
+            bounds = nats_per_dim(prior, network_range(values, contract))
+            typical = Typical.of(bounds, prior.sha256).model_copy(
+                update={"side": SIZE, "pixel_mm": PIXEL_MM}
+            )
+        assert typical is not None
         quantity: Quantity = "HU" if contract.modality == "CT" else "magnitude"
         slices = load_slices(
             patterns, root=data, side=SIZE, low=contract.low, high=contract.high, quantity=quantity
@@ -239,8 +262,6 @@ def write(data: Path) -> None:
         kept = np.concatenate([r[equally_spaced(len(r), PER_PATIENT)] for r in rows])
         x = slices.images[kept][:, None].float()
         tests = fit_tests(prior, contract.quantity, x, patients[kept].tolist())
-        typical = read_typical(file, prior.sha256)
-        assert typical is not None
         print(write_typical(file, typical.model_copy(update={"tests": tests})))
 
 
@@ -249,20 +270,24 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=DATA, help="folder of development data")
     parser.add_argument("--recon", type=int, default=0, help="slices to reconstruct; 0 for none")
     parser.add_argument("--write", action="store_true", help="fit the tests again and store them")
+    parser.add_argument("--prior", action="append", help="only this prior; repeatable")
     parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
     args = parser.parse_args()
     if not (args.data / "mri").is_dir() or not (args.data / "ct").is_dir():
         print(f"there are no development data in {args.data}: nothing was measured")
         return 0
     if args.write:
-        write(args.data)
+        write(args.data, args.prior or list(TRAINING))
         return 0
     found: list[Number] = []
     for name, groups, task, options in (
+        ("ct", ct(args.data), "sparse-ct", [{"views": 23}]),
         ("ct-128", ct(args.data), "sparse-ct", [{"views": 23}]),
         ("ct-128-vp", ct(args.data), "sparse-ct", [{"views": 23}]),
         ("mri-128", mri(args.data), "mri", [{"acceleration": 4.0}, {"acceleration": 8.0}]),
     ):
+        if args.prior and name not in args.prior:
+            continue
         prior = load_prior(prior_path(name))
         wanted = [g for g in groups if g.false_alarms is not None or g.found is not None]
         if args.recon:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.factored import Factored
+from medscore.operators.gram import Gram
 from medscore.operators.grid import (
     OperatorError,
     check_image,
@@ -274,6 +275,10 @@ class Scaled(Operator):
         chosen = copy.copy(super().select(samples))
         chosen.inner = self.inner.select(samples)
         return chosen
+
+    def gram(self, y: Tensor) -> Gram | None:
+        inner = self.inner.gram(y)
+        return None if inner is None else inner.times(self.factor**2)
 
     def T(self, x: Tensor) -> Tensor:
         return self.factor * self.inner.T(x)

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from medscore.operators.autograd import remember
+from medscore.operators.gram import Gram, by_rows
 from medscore.operators.grid import OperatorError, check_mask, per_sample
-from medscore.operators.linalg import Solution, cgls, damped, norm, wide
+from medscore.operators.linalg import Solution, cgls, damped, largest_eigenvalue, norm, wide
 from medscore.operators.noise import Noiseless, NoiseModel
 from medscore.operators.projection import project_onto_ball
 
@@ -93,9 +94,8 @@ class Factored(ABC):
 
     @property
     def calls(self) -> int:
-        """Number of batched calls of A, its adjoint or T_inv so far, including residuals; a call
-        of an iterative T_inv counts once (Radon: four T and five T^T).
-        """
+        """Number of batched calls of A, its adjoint or T_inv so far; a call of an iterative T_inv
+        counts once (Radon: four T and five T^T)."""
         return self._count[0]
 
     @property
@@ -106,9 +106,8 @@ class Factored(ABC):
     def mask(self, like: Tensor) -> Tensor:
         """diag Lambda in the real dtype and on the device of ``like``."""
         dtype = like.dtype.to_real() if like.is_complex() else like.dtype
-        key = ("mask", dtype, like.device)
         cast: Tensor = remember(
-            self._cache, key, lambda: self._mask.to(dtype=dtype, device=like.device)
+            self._cache, ("mask", dtype, like.device), lambda: self._mask.to(like.device, dtype)
         )
         return cast
 
@@ -141,10 +140,7 @@ class Factored(ABC):
         return chosen
 
     def to(self: Own, device: torch.device | str) -> Own:
-        """A copy whose tensors (mask, coil maps, ...) lie on ``device``.
-
-        Not needed for correctness: every method runs on the device of its argument. It saves
-        copying the tensors in every call.
+        """A copy whose tensors lie on ``device``, which saves copying them in every call.
 
         Args:
             device: where to put them.
@@ -160,8 +156,8 @@ class Factored(ABC):
         """A^+ y, the least-squares solution of least norm.
 
         In closed form where ``zero_filled_is_pinv``, otherwise by conjugate gradients from zero.
-        They stop for each sample when ``|y - A x| <= tol |y|``, or when the gradient
-        A^H (y - A x) has fallen to ``0.001 tol`` of the first (data outside the range of A).
+        They stop for each sample when ``|y - A x| <= tol |y|`` or |A^H (y - A x)| has fallen to
+        ``0.001 tol`` of the first (data outside the range of A).
 
         Args:
             y: measurements.
@@ -180,9 +176,8 @@ class Factored(ABC):
         .. math:: x' = T^{-1}[\lambda\Lambda y + (1-\lambda)\Lambda T x + (I-\Lambda) T x]
                      = x + \lambda\, T^{-1} \Lambda (y - T x).
 
-        The second form is used. The two are equal where T_inv T = I; where T_inv is lossy, the
-        loss then affects the correction and not ``x`` itself. The result minimises Eq. 8.8 if T is
-        ``surjective``; otherwise it only approaches that minimiser.
+        The second form is used: where T_inv is lossy, its loss then affects the correction and
+        not ``x``. The result minimises Eq. 8.8 if T is ``surjective``, else it approaches it.
 
         Args:
             x: images.
@@ -191,40 +186,56 @@ class Factored(ABC):
         """
         return x + lam * self.zero_filled(y - self.forward(x))
 
-    def data_consistency(self, x: Tensor, y: Tensor, lam: float, *, iterations: int = 8) -> Tensor:
+    def data_consistency(
+        self, x: Tensor, y: Tensor, lam: float, *, iterations: int = 8, tol: float = 1e-3
+    ) -> Tensor:
         """One data-consistency step of strength ``lam``, as the samplers take it.
 
-        Where T is ``surjective`` this is Eq. 8.9. Elsewhere T_inv mask T is not a projection: it
-        would leave a residual and, repeated on a noisy state, remove noise variance that the score
-        network expects. There the step is x + lam A^+ (y - A x) with a few conjugate gradient
-        iterations, which approximate the projection.
+        Where T is ``surjective`` this is Eq. 8.9. Elsewhere T_inv mask T is no projection and,
+        repeated on a noisy state, would remove noise that the score network expects; there the
+        step is x + lam A^+ (y - A x), by conjugate gradients.
 
         Args:
             x: images.
             y: measurements.
             lam: lambda in [0, 1], the weight of the measurements.
             iterations: maximum number of conjugate gradient iterations.
+            tol: relative residual to reach.
         """
         if self.surjective:
             return self.proximal(x, y, lam)
-        gap = self.mask(y) * y - self.forward(x)
-        return x + lam * self.pinv(gap, tol=1e-3, max_iter=iterations).x
+        gap, gram = self.mask(y) * y - self.forward(x), self.gram(y)
+        if gram is None:
+            return x + lam * self.pinv(gap, tol=tol, max_iter=iterations).x
+        return x + lam * by_rows(self, gap, gap.new_zeros(len(gap)), gram, tol, iterations)
 
-    def tikhonov(self, x: Tensor, y: Tensor, damping: Tensor, *, iterations: int = 8) -> Tensor:
+    def tikhonov(
+        self, x: Tensor, y: Tensor, damping: Tensor, *, iterations: int = 8, tol: float = 1e-8
+    ) -> Tensor:
         r"""The minimiser of :math:`|y - A x'|^2 + \delta |x' - x|^2`, by conjugate gradients.
 
         With :math:`\delta = \sigma_y^2 / r^2` it is the posterior mean of an image with prior
-        mean ``x`` and white prior covariance r^2, given ``y`` with white noise of variance
-        sigma_y^2.
+        mean ``x`` and covariance r^2 I, given ``y`` with white noise of variance sigma_y^2.
 
         Args:
             x: images.
             y: measurements.
             damping: delta > 0 for each sample, (batch,).
             iterations: maximum number of iterations.
+            tol: relative residual to reach, if :meth:`gram` is known.
         """
-        gap = self.mask(y) * y - self.forward(x)
-        return x + damped(self.forward, self.adjoint, gap, damping, max_iter=iterations)
+        gap, gram = self.mask(y) * y - self.forward(x), self.gram(y)
+        if gram is None:
+            return x + damped(self.forward, self.adjoint, gap, damping, max_iter=iterations)
+        return x + by_rows(self, gap, damping, gram, tol, iterations)
+
+    def gram(self, y: Tensor) -> Gram | None:
+        """An approximation of A A^H that is easy to invert; None if none is known.
+
+        Args:
+            y: measurements of the shape, dtype and device in question.
+        """
+        return None
 
     def norm_squared(self, y: Tensor, *, steps: int = 30) -> Tensor:
         """|A|^2 for each sample, (batch,): a lower estimate of the largest eigenvalue of A^H A.
@@ -234,24 +245,20 @@ class Factored(ABC):
             steps: number of power iterations, from the same start for all samples.
         """
         v = self.adjoint(y)
-        generator = torch.Generator().manual_seed(0)
-        v = torch.randn(v.shape[1:], generator=generator).to(v).expand(v.shape)
-        for _ in range(steps):
-            v = self.adjoint(self.forward(v / wide(norm(v), v)))
-        return norm(v)
+        start = torch.randn(v.shape[1:], generator=torch.Generator().manual_seed(0))
+        start = start.to(v).expand(v.shape)
+        return largest_eigenvalue(lambda x: self.adjoint(self.forward(x)), start, steps=steps)
 
     def project_exact(self, x: Tensor, y: Tensor, *, tol: float = 8e-6) -> Solution:
         """The image nearest to ``x`` that fits the measurements: x + A^+ (y - A x).
 
-        Where A is nearly singular, a ``tol`` that takes more than about 20 iterations also
-        amplifies the rounding of ``x``, because conjugate gradients lose their orthogonality.
-        :meth:`project_ball` does not.
+        Where A is nearly singular, a ``tol`` that takes more than about 20 iterations amplifies
+        the rounding of ``x``, because conjugate gradients lose their orthogonality.
 
         Args:
             x: images.
             y: measurements.
-            tol: residual to reach, relative to ``y`` (to A x where ``y`` is nearly zero, as in a
-                slice of air); the solution states the one that was reached.
+            tol: residual to reach, relative to ``y``, or to A x where ``y`` is nearly zero.
         """
         y, gap, size = self._gap(x, y)
         change = self.pinv(gap, tol=tol * size / norm(gap).clamp_min(1e-30))
@@ -261,9 +268,8 @@ class Factored(ABC):
     def project_ball(self, x: Tensor, y: Tensor, *, tol: float) -> Solution:
         """The image nearest to ``x`` whose residual is at most ``tol``.
 
-        In closed form, with no residual, where ``zero_filled_is_pinv``. It is a projection onto a
-        convex set: two ``x`` that differ by rounding stay as close to each other, even where A is
-        nearly singular and A^+ would separate them.
+        In closed form where ``zero_filled_is_pinv``. As it projects onto a convex set, two ``x``
+        that differ by rounding stay as close to each other, even where A is nearly singular.
 
         Args:
             x: images.

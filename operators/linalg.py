@@ -184,20 +184,18 @@ def chebyshev(
 
 def largest_eigenvalue(
     apply: Callable[[Tensor], Tensor], start: Tensor, *, steps: int = 30
-) -> float:
-    """A lower estimate of the largest eigenvalue of M, by power iteration.
+) -> Tensor:
+    """Lower estimates of the largest eigenvalue of M by power iteration, (batch,).
 
     Args:
         apply: M, symmetric and positive.
-        start: initial vector, not zero.
+        start: initial vectors (batch, ...), not zero.
         steps: number of iterations.
     """
-    v, value = start / torch.linalg.vector_norm(start), 1.0
+    v = start
     for _ in range(steps):
-        w = apply(v)
-        value = float(torch.linalg.vector_norm(w))
-        v = w / value
-    return value
+        v = apply(v / wide(norm(v), v))
+    return norm(v)
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:

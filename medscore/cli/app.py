@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -133,6 +134,7 @@ def main() -> None:
         except MedscoreError as error:
             _fail(error)
         except OSError as error:  # a path too long, a full disk
+            _drop_output()
             # every file is written under an error that names it, but not what is printed
             stream = "standard output" if error.errno == errno.ENOSPC else "a file"
             where, hint = error.filename or stream, "check path and disk"
@@ -145,6 +147,12 @@ def main() -> None:
             _fail(MedscoreError("a path or a file has too many levels", hint=hint))
         except (KeyboardInterrupt, typer.Abort):
             sys.exit(130)
+
+
+def _drop_output() -> None:
+    """Do not print again, when the interpreter ends, what could not be printed."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail_usage(error: Any) -> None:

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from medscore.cli import options
 from medscore.cli.progress import console, sampling_bar
-from medscore.priors.catalogue import DEFAULT_PRIORS
+from medscore.priors.catalogue import WHOLE_IMAGE_PRIOR
 
 Tolerance = Annotated[
     float, typer.Option(help="Relative and absolute tolerance of the flow's solver.")
@@ -28,7 +28,7 @@ def encode_(
         list[Path], typer.Argument(help="DICOM files or folders, NIfTI, PNG, JPEG, NumPy archives.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Codes file to write (.npz).")],
-    prior: PriorName = DEFAULT_PRIORS["CT"],
+    prior: PriorName = WHOLE_IMAGE_PRIOR,
     against: Annotated[
         str | None, typer.Option(help="Another prior on the same SDE, to compare its codes.")
     ] = None,
@@ -66,7 +66,7 @@ def encode_(
 def decode_(
     codes: Annotated[Path, typer.Argument(help="File written by `medscore encode`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
-    prior: PriorName = DEFAULT_PRIORS["CT"],
+    prior: PriorName = WHOLE_IMAGE_PRIOR,
     temperature: Annotated[
         float,
         typer.Option(help="Factor on the codes: below 1 for lower, above 1 for higher diversity."),

@@ -11,7 +11,7 @@ from rich.markup import escape
 from medscore.cli import options
 from medscore.cli.progress import console, sampling_bar
 from medscore.cli.words import OBSERVED
-from medscore.priors.catalogue import DEFAULT_PRIORS
+from medscore.priors.catalogue import WHOLE_IMAGE_PRIOR
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 
 CONDITIONER = "diffpir"
@@ -19,7 +19,7 @@ CONDITIONER = "diffpir"
 
 def generate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
-    prior: Annotated[str, typer.Option(help="Name of a prior, or a path.")] = DEFAULT_PRIORS["CT"],
+    prior: Annotated[str, typer.Option(help="Name of a prior, or a path.")] = WHOLE_IMAGE_PRIOR,
     count: Annotated[
         int,
         typer.Option(

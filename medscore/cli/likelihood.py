@@ -11,7 +11,7 @@ from rich.markup import escape
 from medscore.cli import options
 from medscore.cli.progress import console, sampling_bar
 from medscore.likelihood.settings import DIVERGENCES, EXACT_UP_TO
-from medscore.priors.catalogue import DEFAULT_PRIORS
+from medscore.priors.catalogue import WHOLE_IMAGE_PRIOR
 
 
 def likelihood(
@@ -19,7 +19,7 @@ def likelihood(
         list[Path], typer.Argument(help="DICOM files or folders, NIfTI, PNG, JPEG, NumPy archives.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
-    prior: Annotated[str, typer.Option(help="Name of a prior, or a path.")] = DEFAULT_PRIORS["CT"],
+    prior: Annotated[str, typer.Option(help="Name of a prior, or a path.")] = WHOLE_IMAGE_PRIOR,
     method: Annotated[
         str,
         typer.Option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medscore.cli import options
-from medscore.priors.catalogue import DEFAULT_PRIORS
+from medscore.priors.catalogue import WHOLE_IMAGE_PRIOR
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +25,7 @@ def quality(
     prior: Annotated[
         str,
         typer.Option(help="Prior whose range and size the images get: a shipped name, or a path."),
-    ] = DEFAULT_PRIORS["CT"],
+    ] = WHOLE_IMAGE_PRIOR,
     training: Annotated[
         Path | None,
         typer.Option(help="Training images, compared too and searched for copies."),

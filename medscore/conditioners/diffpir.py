@@ -32,6 +32,11 @@ from medscore.sdes.base import expand
 from medscore.types import State, Times
 from medscore.white_noise import Noise
 
+LOOSE, CLOSE = 0.3, 0.05
+"""Relative residual of the least-squares problem at which its iteration ends, for noisy and for
+noise-free data. What is left of the former is small beside the noise of the data and the fresh
+noise of the next state (benchmarks/consistency.py)."""
+
 
 @final
 @dataclass(frozen=True)
@@ -85,6 +90,10 @@ class DiffPIR(Conditioner):
             ratio: noise-to-signal ratios sigma~, (batch,).
         """
         if self.noise_std == 0:
-            return self.operator.data_consistency(denoised, self.y, 1.0, iterations=self.iterations)
+            return self.operator.data_consistency(
+                denoised, self.y, 1.0, iterations=self.iterations, tol=CLOSE
+            )
         rho = self.trust * self.noise_std**2 / ratio**2
-        return self.operator.tikhonov(denoised, self.y, rho, iterations=2 * self.iterations)
+        return self.operator.tikhonov(
+            denoised, self.y, rho, iterations=2 * self.iterations, tol=LOOSE
+        )

@@ -32,7 +32,7 @@ from medscore.io.files import atomic_folder, check_absent, check_new
 from medscore.io.locks import lock_beside, run_lock
 from medscore.io.opening import file_sha256
 from medscore.likelihood.inputs import Files, check_limit, read_images
-from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.catalogue import WHOLE_IMAGE_PRIOR, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.counted import Counted
 from medscore.registry.checks import check_counts, check_ranges, resolve_device
@@ -72,7 +72,7 @@ class FlowSettings:
 
 def encode_images(
     images: Files,
-    prior: str | Path = DEFAULT_PRIORS["CT"],
+    prior: str | Path = WHOLE_IMAGE_PRIOR,
     *,
     against: str | Path | None = None,
     tolerance: float = 1e-8,
@@ -148,7 +148,7 @@ def encode_images(
 
 def decode_codes(
     codes: str | Path,
-    prior: str | Path = DEFAULT_PRIORS["CT"],
+    prior: str | Path = WHOLE_IMAGE_PRIOR,
     *,
     temperature: float = 1.0,
     between: int = 0,

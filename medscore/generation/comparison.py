@@ -26,7 +26,7 @@ from medscore.io.files import atomic_write, check_new
 from medscore.io.numpy_files import read_npy
 from medscore.likelihood.inputs import at_samples, check_limit, label_of, read_images
 from medscore.metrics.memorisation import nearest
-from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.catalogue import WHOLE_IMAGE_PRIOR, prior_path
 from medscore.priors.checkpoint import read_checkpoint
 from medscore.registry.checks import check_counts
 
@@ -98,7 +98,7 @@ class Comparison:
 def compare_images(
     samples: str | Path,
     real: str | Path,
-    prior: str | Path = DEFAULT_PRIORS["CT"],
+    prior: str | Path = WHOLE_IMAGE_PRIOR,
     *,
     training: str | Path | None = None,
     features: bool = False,

@@ -22,7 +22,7 @@ from medscore.generation.one_grid import grid_record, known_class, placed
 from medscore.generation.requests import Request, choose_classes, conditional, unconditional
 from medscore.io.files import atomic_folder, check_absent
 from medscore.likelihood.inputs import Files, as_paths
-from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.catalogue import WHOLE_IMAGE_PRIOR, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
@@ -104,7 +104,7 @@ class GenerationSettings:
 
 
 def generate(
-    prior: str | Path = DEFAULT_PRIORS["CT"],
+    prior: str | Path = WHOLE_IMAGE_PRIOR,
     *,
     count: int = 16,
     size: int | None = None,

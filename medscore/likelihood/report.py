@@ -37,7 +37,7 @@ from medscore.likelihood.typicality import (
     write_typical,
 )
 from medscore.likelihood.unusual import ImageTest, words_of
-from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.catalogue import WHOLE_IMAGE_PRIOR, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.registry.checks import resolve_device
 from medscore.white_noise import derive_seed
@@ -96,7 +96,7 @@ class Assessment:
 
 def assess_images(
     images: Files,
-    prior: str | Path = DEFAULT_PRIORS["CT"],
+    prior: str | Path = WHOLE_IMAGE_PRIOR,
     *,
     method: str = "flow",
     divergence: str = "auto",
@@ -192,6 +192,8 @@ def assess_images(
     def work(index: int) -> Item:
         x, placed = found.images[index][None].to(chosen), on[found.grids[index]]
         row = asdict(assess_image(placed, x, settings, noise, derive_seed(seed, index)))
+        if known is not None:
+            placed, x = known.seen(placed, x)
         return Item(row | {"typical": float(nats_per_dim(placed, x))} if with_z else row)
 
     fingerprint = fingerprint_of(
@@ -206,7 +208,7 @@ def assess_images(
         )  # fmt: skip
         rows = tuple(ImageLikelihood(**item.record) for item in items)
         bound = torch.tensor([row.typical or 0.0 for row in rows])
-        judgements = {} if known is None else judge_patients(known.tests, on, found, chosen)
+        judgements = {} if known is None else judge_patients(known, on, found, chosen)
         result = Assessment(
             images=rows, names=found.names, patients=found.patients, labels=found.labels,
             groups=found.groups,

@@ -9,7 +9,7 @@ numbers), so that the result is a property of the image,
 with the mean mu and the standard deviation s over images that the prior was validated on. A large z
 marks images unlike them; a very negative z marks images that are smoother or simpler, which
 likelihood alone would call likely. The statistics of a prior are stored beside it in
-``NAME.typical.json``.
+``NAME.typical.json``. Priors for any matrix may be judged on one grid, to which images are reduced.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from pydantic import Field
 from torch import Tensor
 
 from medscore.datasets.collections.slices import FULL
+from medscore.datasets.fit import fit_grid
 from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_write
 from medscore.io.json_files import read_json
 from medscore.io.opening import is_there
-from medscore.io.specs import Strict, validated
+from medscore.io.specs import LARGEST_SIDE, Strict, validated
 from medscore.likelihood.bound import denoising_draw
 from medscore.likelihood.unusual import ImageTest, Judgement, judge
 from medscore.priors.base import Prior
@@ -52,6 +53,9 @@ class Typical(Strict):
         deviation: standard deviation over the images.
         count: number of images.
         tests: further tests (:mod:`medscore.likelihood.unusual`), fitted to training images.
+        side: rows and columns that images are reduced to before they are judged; by default they
+            keep their own.
+        pixel_mm: pixel size in mm that the prior is given for the reduced images.
     """
 
     prior: str
@@ -59,6 +63,22 @@ class Typical(Strict):
     deviation: float = Field(gt=0)
     count: int = Field(ge=2)
     tests: tuple[ImageTest, ...] = ()
+    side: int | None = Field(default=None, ge=8, le=LARGEST_SIDE)
+    pixel_mm: float = Field(default=1.0, gt=0)
+
+    def seen(self, prior: NetworkPrior, x: Images) -> tuple[NetworkPrior, Images]:
+        """The prior and the images on the grid on which they are judged.
+
+        Args:
+            prior: the prior, on the grid of the images.
+            x: images (n, channel, H, W) in the prior's range.
+        """
+        if self.side is None:
+            return prior, x
+        fit = fit_grid(x.shape[-2:], (1.0, 1.0), self.side)
+        reduced = torch.from_numpy(fit.apply(x.cpu().numpy())).to(x)
+        grid = self.side, self.side
+        return prior.on_grid(grid, self.pixel_mm, allow_mismatch=True), reduced
 
     @staticmethod
     def of(values: Times, prior: str) -> Typical:
@@ -133,7 +153,7 @@ def z_scores(
         values: slices (n, H, W) in HU or as magnitudes.
     """
     x = network_range(values, contract).to(next(prior.parameters()).device)
-    return typical.z(nats_per_dim(prior, x).cpu())
+    return typical.z(nats_per_dim(*typical.seen(prior, x)).cpu())
 
 
 def judged(
@@ -148,6 +168,7 @@ def judged(
         values: slices (n, H, W) in HU or as magnitudes.
     """
     x = network_range(values, contract).to(next(prior.parameters()).device)
+    prior, x = typical.seen(prior, x)
     return judge(typical.tests, prior, contract, x)
 
 

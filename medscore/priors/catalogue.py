@@ -16,8 +16,11 @@ from medscore.errors import MedscoreError
 from medscore.io.opening import is_there, regular_file
 from medscore.priors.manifest import ENDING, Entry, Manifest, read_manifest
 
-DEFAULT_PRIORS = {"CT": "ct-128", "MR": "mri-128"}
-"""The default prior of each modality."""
+DEFAULT_PRIORS = {"CT": "ct", "MR": "mri-128"}
+"""The default prior of reconstructions, by modality."""
+
+WHOLE_IMAGE_PRIOR = "ct-128"
+"""The default prior of generation, likelihoods and codes: of images of one matrix size."""
 
 VARIABLE = "MEDSCORE_PRIORS"
 """Environment variable that names the folder of fetched priors."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreWarning
-from medscore.operators.autograd import outside
+from medscore.operators.autograd import outside, remember
 from medscore.operators.base import Operator
 from medscore.operators.ct.fbp import (
     Window,
@@ -22,6 +22,8 @@ from medscore.operators.ct.fbp import (
 )
 from medscore.operators.ct.geometry import FanBeam, Geometry
 from medscore.operators.ct.projector import MEMORY, backproject, project
+from medscore.operators.ct.ray_gram import ray_gram
+from medscore.operators.gram import Gram
 from medscore.operators.linalg import chebyshev, largest_eigenvalue
 from medscore.operators.noise import NoiseModel
 from medscore.types import Images, Sinogram
@@ -112,9 +114,14 @@ class Radon(Operator):
         return backproject(z, self.geometry, **self._backend)
 
     def forward(self, x: Images) -> Sinogram:
-        if self._few is None:
-            return super().forward(x)
         self._count[0] += 1
+        return self._rays(x)
+
+    def _rays(self, x: Tensor) -> Tensor:
+        """A x, without counting the call."""
+        if self._few is None:
+            z = self.T(x)
+            return self.mask(z) * z
         rays = project(x, self.geometry, views=self._few, **self._backend)
         z = x.new_zeros(*x.shape[:-2], self.geometry.views, self.geometry.detectors)
         z = z.index_copy(-2, self._rows.to(x.device), rays)
@@ -126,6 +133,16 @@ class Radon(Operator):
         self._count[0] += 1
         rays = (self.mask(y) * y).index_select(-2, self._rows.to(y.device))
         return backproject(rays, self.geometry, views=self._few, **self._backend)
+
+    def gram(self, y: Sinogram) -> Gram:
+        def make() -> Gram:
+            one = y.new_ones(1, 1, *self.image_shape)
+            views = self._mask.any(-1).reshape(-1, self._mask.shape[-2])
+            views = views.expand(-1, self.geometry.views)
+            return ray_gram(self.geometry, self._rays(one), views)
+
+        found: Gram = remember(self._cache, ("gram", y.dtype, y.device), make)
+        return found
 
     def T_inv(self, z: Sinogram) -> Images:
         r"""Filtered back-projection, refined by a fixed polynomial in the normal operator.
@@ -208,6 +225,7 @@ def _largest_eigenvalue(geometry: Geometry) -> float:
     """lambda_max of M = T^T F T, by power iteration from a fixed start."""
     ramp, gain = adjoint_filter(geometry)
     start = torch.randn(1, geometry.size, geometry.size, generator=torch.Generator().manual_seed(0))
-    return largest_eigenvalue(
+    found = largest_eigenvalue(
         lambda v: amplified(backproject(ramp(project(v, geometry)), geometry), gain), start
     )
+    return float(found)

@@ -148,7 +148,7 @@ def _weights_and_gain(trajectory: bytes, shape: tuple[int, ...]) -> tuple[Tensor
         lambda v: adjoint(weights.float() * forward(v, single), single) / pixels,
         torch.view_as_complex(parts),
     )
-    return weights, gain
+    return weights, float(gain)
 
 
 def density_compensation(trajectory: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from medscore.operators.base import Operator
+from medscore.operators.gram import Gram
 from medscore.operators.grid import OperatorError
 
 
@@ -68,6 +69,9 @@ class Padded(Operator):
         chosen = copy.copy(super().select(samples))
         chosen.inner = self.inner.select(samples)
         return chosen
+
+    def gram(self, y: Tensor) -> Gram | None:
+        return self.inner.gram(y)
 
     def T(self, x: Tensor) -> Tensor:
         return self.inner.T(pad(x, self._rim))

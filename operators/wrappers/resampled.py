@@ -16,6 +16,7 @@ from torch import Tensor
 
 from medscore.operators.autograd import remember
 from medscore.operators.base import Operator
+from medscore.operators.gram import Gram
 from medscore.operators.grid import OperatorError
 from medscore.operators.wrappers.padded import Padded, middle
 
@@ -78,6 +79,12 @@ class Resampled(Operator):
         chosen = copy.copy(super().select(samples))
         chosen.inner = self.inner.select(samples)
         return chosen
+
+    def gram(self, y: Tensor) -> Gram | None:
+        """That of ``inner``, times the ratio of the pixel sizes: a ray crosses fewer pixels."""
+        inner = self.inner.gram(y)
+        ratio = float((self.rows.sum(0).max() * self.columns.sum(0).max()).sqrt())
+        return None if inner is None else inner.times(ratio)
 
     def T(self, x: Tensor) -> Tensor:
         return self.inner.T(self.there(x))

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from medscore.operators.base import Operator
+from medscore.operators.gram import Gram
 
 
 class Restricted(Operator):
@@ -40,6 +41,10 @@ class Restricted(Operator):
         chosen = copy.copy(super().select(samples))
         chosen.inner = self.inner.select(samples)
         return chosen
+
+    def gram(self, y: Tensor) -> Gram | None:
+        inner = self.inner.gram(y)
+        return None if inner is None else inner.times(self.mask(y))
 
     def T(self, x: Tensor) -> Tensor:
         return self.inner.T(x)

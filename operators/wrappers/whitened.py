@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
+from medscore.operators.gram import Gram
 from medscore.operators.grid import OperatorError
 
 
@@ -59,6 +60,10 @@ class Whitened(Operator):
     def white(self, y: Tensor) -> Tensor:
         """Measurements ``y`` of ``inner``, converted to measurements of this operator."""
         return self.mask(y) * y / self._safe.to(y.device)
+
+    def gram(self, y: Tensor) -> Gram | None:
+        inner = self.inner.gram(y)
+        return None if inner is None else inner.times(self._safe.to(y).square().reciprocal())
 
     def T(self, x: Tensor) -> Tensor:
         return self.inner.T(x) / self._safe.to(x.device)

@@ -74,7 +74,8 @@ def test_a_full_standard_output_is_named(words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
             [sys.executable, "-m", "medscore", *words],
-            stdout=full, stderr=subprocess.PIPE, text=True, env=dict(os.environ),
+            stdout=full, stderr=subprocess.PIPE, text=True,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
         )  # fmt: skip
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: standard output: No space left on device")

@@ -539,7 +539,7 @@ def test_a_build_without_weights_says_what_to_fetch(
     assert wanted in done("priors", "list").out
     assert ms.list_priors() == {}
     assert doctor._priors() == dict.fromkeys(
-        ("ct-128", "ct-128-vp", "mri-128"), "not in this build"
+        ("ct", "ct-128", "ct-128-vp", "mri-128"), "not in this build"
     )
     assert "without the weights" in doctor._speed(**doctor._network())
     done("simulate", scan, "--views", 9, "-o", tmp_path / "m.h5")

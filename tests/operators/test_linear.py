@@ -13,6 +13,7 @@ from medscore.engine.loop import Batch, Job, run
 from medscore.errors import MedscoreError
 from medscore.operators import store
 from medscore.operators.base import Operator
+from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.scans import sparse_view
 from medscore.operators.linear import LinearOperator
 from medscore.operators.mri.fourier import fft2c, ifft2c
@@ -261,8 +262,12 @@ def sample(name: str, a: Operator, y: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", sorted(set(CONDITIONERS) - set(NEED_AN_INVERSE)))
-def test_conditioners_need_only_the_two_functions(name: str) -> None:
-    """The samples equal those with the operator that the functions are taken from."""
+def test_conditioners_need_only_the_two_functions(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The samples equal those with the operator that the functions are taken from, if it is solved
+    without its approximation of A A^T, which two functions do not tell."""
+    monkeypatch.setattr(Radon, "gram", lambda self, y: None)
     y = SCAN.forward(draw(2, 1, 8, 8, seed=5, dtype=torch.float32))
     a = LinearOperator(SCAN.T, SCAN.T_adjoint, (1, 8, 8), mask=SCAN.diagonal)
     found, expected = sample(name, a, y), sample(name, SCAN, y)

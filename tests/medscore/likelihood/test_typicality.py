@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from medscore.likelihood.typicality import nats_per_dim, network_range
+from medscore.likelihood.typicality import Typical, judged, nats_per_dim, network_range, z_scores
+from medscore.nets.local_unet import LocalUNetSpec
 from medscore.nets.unet import UNetSpec
 from medscore.priors.base import Prior
 from medscore.priors.contract import DataContract, Provenance, VESpec
+from medscore.priors.network import NetworkPrior
 from medscore.sdes.base import SDE
 from medscore.sdes.linear import VE, VP, SubVP
 from medscore.types import State, Times
@@ -56,3 +58,32 @@ def test_the_range_of_a_prior() -> None:
     assert float(network_range(values, mr)[0, 0, 0, 199]) == pytest.approx(1)
     assert float(network_range(values, mr)[0, 0, 0, 200]) > 1
     assert torch.equal(network_range(0 * values, mr), torch.zeros(1, 1, 1, 201))
+
+
+def test_images_of_any_matrix_are_judged_on_one_grid() -> None:
+    """Images of 32 x 32, 48 x 40 and 16 x 16 pixels with the same area means have the same z."""
+    torch.manual_seed(0)
+    network = LocalUNetSpec(channels=(8, 8), blocks=(1, 1)).build()
+    torch.nn.init.normal_(network.last.weight, std=0.05)  # an untrained network returns zeros
+    prior = NetworkPrior(network, VE(0.01, 20.0))
+    contract = DataContract(
+        name="a", modality="CT", quantity="HU", low=-1000, high=1000, size=None,
+        spacing_mm=(0.5, 3.0), data_mean=0.0, data_std=1.0, sde=VESpec(),
+        network=LocalUNetSpec(channels=(8, 8), blocks=(1, 1)),
+        provenance=Provenance(data="none", licence="CC0", patients=1, slices=1, steps=1, seed=0),
+    )  # fmt: skip
+    typical = Typical(prior="", mean=0.0, deviation=1.0, count=2, side=16, pixel_mm=2.0)
+    coarse = np.random.default_rng(0).uniform(-900, 900, (1, 16, 16)).astype(np.float32)
+
+    def z(values: np.ndarray) -> float:
+        placed = prior.on_grid((values.shape[1], values.shape[2]), 1.0)
+        assert judged(typical, placed, contract, values) == ()
+        return float(z_scores(typical, placed, contract, values)[0])
+
+    expected = z(coarse)
+    assert z(coarse.repeat(2, 1).repeat(2, 2)) == pytest.approx(expected, abs=1e-4)
+    framed = coarse.copy()
+    framed[:, :, :2] = framed[:, :, -2:] = -1000
+    narrow = framed.repeat(3, 1).repeat(3, 2)[:, :, 4:-4]  # the rest is surrounded by air
+    assert z(narrow) == pytest.approx(z(framed), abs=1e-4)
+    assert z(coarse[:, ::-1].copy()) != pytest.approx(expected, abs=1e-4)

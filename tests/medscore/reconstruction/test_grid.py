@@ -145,7 +145,7 @@ def test_a_marked_voxel_is_found_at_its_place_in_mm(
     mark = (1, rows // 2 + 2, columns // 2 - 3)
     volume = scan((rows, columns), (1.0, ratio), modality, turn, mark)
     task, options = ("sparse-ct", {"views": 60}) if modality == "CT" else ("deblur", {"blur": 0.5})
-    found = reconstruct(measured(volume, task, **options), prior(modality), steps=4)
+    found = reconstruct(measured(volume, task, **options), prior(modality), steps=12)
     save(found, folder)
     place = (volume.affine @ (mark[2], mark[1], mark[0], 1))[:3]
     image = nib.load(folder / "recon.nii.gz")
