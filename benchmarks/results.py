@@ -21,7 +21,8 @@ from pathlib import Path
 from number import Number, exit_code, show, table
 
 NAMES = (
-    "sparse-ct", "views-ct", "mri", "acceleration-mri", "mar", "bundled-ct", "bundled-mri",
+    "sparse-ct", "views-ct", "mar", "bundled-ct", "sparse-ct-thesis", "mar-thesis", "mri",
+    "acceleration-mri", "bundled-mri",
 )  # fmt: skip
 """The comparisons, in the order of the page."""
 
@@ -34,15 +35,18 @@ Written by `python benchmarks/results.py runs --page docs/benchmarks/results.md`
 that the commands below wrote; do not edit by hand.
 
 - Images: CT of COVID-19-NY-SBU and brain MRI of TCGA-LGG (TCIA), of patients that no network was
-  trained on, and images that ship with pydicom and nilearn. 128 x 128 pixels, two cores.
+  trained on, and images that ship with pydicom and nilearn. 128 x 128 pixels, two cores. Clinical
+  matrix sizes: `benchmarks/native_ct.py`.
 - medscore has the shipped priors and default settings everywhere: DiffPIR, 50 network evaluations,
   the mean of 8 samples.
 - The learning-free baselines have the best parameters of a grid on slices of these same tables
-  (`python benchmarks/tune_baselines.py configs/eval/NAME.yaml`), which favours them. SIRT stops at
-  3200 iterations, which with 45 views gains 0.3 dB over 800.
+  (`python benchmarks/tune_baselines.py configs/eval/NAME.yaml`), which favours them. In the thesis
+  protocol SIRT stops at 3200 iterations, which with 45 views gains 0.3 dB over 800.
 - The supervised networks are trained for 1500 to 3000 steps (`configs/supervised/`).
-- Noise-free measurements are simulated with the operator and on the pixel grid that also
-  reconstruct them (an inverse crime), which favours all methods; MAR follows a polychromatic model.
+- CT has photon noise (1e5 photons per ray) and is measured on a grid twice as fine as that of the
+  reconstruction, by detectors of finite width. Comparisons in the "thesis protocol", and those of
+  MRI, have noise-free data that are measured on the pixel grid that also reconstructs them (an
+  inverse crime), which favours all methods; MAR follows a polychromatic model in both.
 - Times were measured while other jobs shared the two cores. On idle cores medscore takes 10.8 s per
   slice (`python benchmarks/scaling.py`).
 - The dissertation's own numbers are of other data, matrix sizes and networks: do not compare them.

@@ -31,8 +31,8 @@ GRIDS: dict[str, tuple[str, list[float] | list[int]]] = {
     "fista-tv": ("weight", WEIGHTS),
     "l1-wavelet": ("weight", WEIGHTS),
     "cg-sense": ("weight", WEIGHTS),
-    "cgls": ("iterations", [20, 50, 100, 200, 400]),
-    "sirt": ("iterations", [100, 400, 800, 1600, 3200]),
+    "cgls": ("iterations", [10, 20, 50, 100, 200, 400]),
+    "sirt": ("iterations", [50, 100, 200, 400, 800, 1600, 3200]),
 }
 """The tuned parameter and its values, by kind of baseline."""
 
