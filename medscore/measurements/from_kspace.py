@@ -17,10 +17,11 @@ from medscore.errors import MedscoreError
 from medscore.measurements.kspace_grid import GridKspace
 from medscore.measurements.measurement import MAGNITUDE, Measurement
 from medscore.operators.base import Operator
+from medscore.operators.mri.espirit import espirit
 from medscore.operators.mri.fourier import Fourier, ifft2c
 from medscore.operators.mri.masks import calibration_region
 from medscore.operators.mri.multicoil import MulticoilFourier
-from medscore.operators.mri.sensitivity import espirit, low_resolution
+from medscore.operators.mri.sensitivity import low_resolution
 from medscore.operators.wrappers.padded import Padded, middle
 
 MAPS: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
