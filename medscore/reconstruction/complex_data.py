@@ -68,7 +68,8 @@ def seen_by(domain: ImageDomain, m: Measurement) -> Operator:
         if domain.complex_data == "two-channel":
             raise MedscoreError(
                 f"the measurement is of a real image, prior {domain.name} is of complex images",
-                hint="use a prior of magnitudes, or a measurement of a complex image",
+                hint="use a prior of magnitudes, or a measurement of a complex image "
+                "(`phase` random in simulations)",
             )
         return m.operator
     try:

@@ -13,6 +13,7 @@ from medscore.measurements.measurement import ATTENUATION, HU
 from medscore.measurements.spec import ScanSpec
 from medscore.measurements.tasks import Grid, Scan
 from medscore.measurements.units import NetworkUnits, brightness
+from medscore.operators.base import Operator
 from medscore.reconstruction.supervised.contract import SUPERVISED, SupervisedContract
 from medscore.reconstruction.supervised.networks import ModelSpec, Reconstructor, plain
 from medscore.registry import scans
@@ -101,14 +102,16 @@ def squared_error(recipe: SupervisedRecipe, scan: Scan) -> Loss[Reconstructor]:
 
     def loss(model: Reconstructor, x0: Tensor, u: Tensor, z: Tensor) -> Tensor:
         with torch.no_grad(), plain(x0):
-            y, target = measured(recipe, scan, x0, u)
-        error: Tensor = model(scan.operator, y) - target
+            operator, y, target = measured(recipe, scan, x0, u)
+        error: Tensor = model(operator, y) - target
         return error.square().flatten(1).mean(1)
 
     return loss
 
 
-def measured(recipe: SupervisedRecipe, scan: Scan, x0: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+def measured(
+    recipe: SupervisedRecipe, scan: Scan, x0: Tensor, u: Tensor
+) -> tuple[Operator, Tensor, Tensor]:
     """Simulate measurements of images.
 
     Magnitude images are in units of the brightness that is estimated from their measurements.
@@ -120,7 +123,8 @@ def measured(recipe: SupervisedRecipe, scan: Scan, x0: Tensor, u: Tensor) -> tup
         u: (batch,) in [0, 1), the seeds of the noise.
 
     Returns:
-        The measurements in the network's units, and the images that are to be reconstructed.
+        The operator, the measurements in the network's units, and the images that are to be
+        reconstructed.
     """
     values = recipe.low + recipe.scale * x0.float()
     seeds = (u.cpu().double() * 2**24).long().tolist()
@@ -130,13 +134,14 @@ def measured(recipe: SupervisedRecipe, scan: Scan, x0: Tensor, u: Tensor) -> tup
             for image, seed in zip(values, seeds, strict=True)
         ]
     )
+    operator = scan.operator_of(data)
     if recipe.modality == "MR":
-        full = [brightness(scan.operator, y[None]) for y in data]
+        full = [brightness(operator.select([i]), y[None]) for i, y in enumerate(data)]
         units = NetworkUnits(0.0, torch.stack(full)[:, None, None, None] * recipe.scale)
-        return units.measurements(scan.operator, data), values / units.of_slices(None, values)
+        return operator, units.measurements(operator, data), values / units.of_slices(None, values)
     if scan.image_unit == ATTENUATION:
         units = NetworkUnits.of_attenuation(recipe, MU_WATER)
     else:
         assert scan.image_unit == HU
         units = NetworkUnits(recipe.low, recipe.scale)
-    return units.measurements(scan.operator, data), x0.float()
+    return operator, units.measurements(operator, data), x0.float()

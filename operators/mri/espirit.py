@@ -134,7 +134,8 @@ def window_correlation(kspace: Tensor, side: int, threshold: float) -> Tensor:
     length = 2 * WINDOW - 1
     spectra = torch.fft.fft2(kernels, s=(length, length))
     products = torch.einsum("ncab,ndab->cdab", spectra, spectra.conj())
-    return torch.fft.fftshift(torch.fft.ifft2(products), dim=(-2, -1))
+    correlation: Tensor = torch.fft.fftshift(torch.fft.ifft2(products), dim=(-2, -1))
+    return correlation
 
 
 def _waves(n: int) -> Tensor:

@@ -86,6 +86,21 @@ def test_a_measurement_of_a_real_image_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_a_simulated_scan_with_a_phase_is_reconstructed(
+    done: Command, prior: Path, tmp_path: Path
+) -> None:
+    values = np.random.default_rng(0).uniform(0, 100, (22, 18, 1)).astype(np.float32)
+    nib.save(nib.Nifti1Image(values, np.diag([-1.0, -1.0, 4.0, 1.0])), tmp_path / "m.nii.gz")
+    done(
+        "simulate", tmp_path / "m.nii.gz", "--task", "mri-multicoil", "--acceleration", 1,
+        "--phase", "random", "--maps", "espirit", "--coils", 3, "--noise", "gaussian:0.1",
+        "-o", tmp_path / "m.h5",
+    )  # fmt: skip
+    done("recon", tmp_path / "m.h5", "--prior", prior, "--steps", 3, "-o", tmp_path / "out")
+    found = nib.load(tmp_path / "out" / "recon.nii.gz").get_fdata()
+    assert np.abs(found - values).mean() < 5  # all lines are measured
+
+
 def test_the_contract_is_shown_with_its_classes_and_its_rule(done: Command, prior: Path) -> None:
     told = json.loads(done("priors", "info", prior).out)
     assert (told["classes"], told["complex_data"]) == (["T1", "T2"], "two-channel")

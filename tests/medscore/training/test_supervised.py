@@ -67,22 +67,22 @@ U = torch.tensor([0.25, 0.75])
 )
 def test_a_training_pair_is_an_image_and_its_measurement(modality: str, scan: ScanSpec) -> None:
     given, built = made(modality, scan)
-    y, target = measured(given, built, images(), U)
+    _, y, target = measured(given, built, images(), U)
     assert float(built.operator.residual(target, y).max()) < 1e-5
 
 
 def test_magnitudes_are_in_units_of_the_brightness_in_their_measurements() -> None:
     given, built = made("MR", ScanSpec(task="mri", acceleration=2))
-    y, target = measured(given, built, images(), U)
-    brighter, same = measured(given, built, 3 * images(), U)
+    _, y, target = measured(given, built, images(), U)
+    _, brighter, same = measured(given, built, 3 * images(), U)
     assert torch.allclose(y, brighter, atol=1e-5)
     assert torch.allclose(target, same, atol=1e-5)
 
 
 def test_noise_is_seeded_by_the_draw() -> None:
     given, built = made("CT", ScanSpec(task="sparse-ct", views=9, noise="gaussian:0.1"))
-    first, again = (measured(given, built, images(), U)[0] for _ in range(2))
-    other, _ = measured(given, built, images(), U.flip(0))
+    first, again = (measured(given, built, images(), U)[1] for _ in range(2))
+    _, other, _ = measured(given, built, images(), U.flip(0))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
