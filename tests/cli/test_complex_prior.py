@@ -16,6 +16,8 @@ import medscore as ms
 from medscore.datasets.collections.phase import random_phase, with_phase
 from medscore.datasets.load import load_image
 from medscore.errors import MedscoreError
+from medscore.evaluation.config import MethodSpec
+from medscore.evaluation.methods import method_of, verify
 from medscore.measurements.measurement import Measurement, write_measurement
 from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.multicoil import MulticoilFourier
@@ -109,6 +111,21 @@ def test_the_contract_is_shown_with_its_classes_and_its_rule(done: Command, prio
 def written(path: Path) -> Path:
     write_measurement(path, measurement(1))
     return path
+
+
+def test_a_comparison_tells_the_contrast(prior: Path) -> None:
+    def method(contrast: str | None) -> MethodSpec:
+        fields = {"prior": str(prior), "samples": 1, "steps": 2, "contrast": contrast}
+        return MethodSpec.model_validate({"name": "ours", "prior": fields})
+
+    m = measurement(1)
+    found = method_of(method("T2"), "any task").reconstruct(m)
+    told = reconstruct(m, prior, samples=1, steps=2, contrast="T2")
+    np.testing.assert_array_equal(found.samples, told.samples)
+    untold = method_of(method(None), "any task").reconstruct(m)
+    assert float(np.abs(found.samples - untold.samples).max()) > 1e-6
+    with pytest.raises(MedscoreError, match="'ours': `contrast` is 'T9', which prior any does not"):
+        verify(method("T9"), "any task", m, Path("x.yaml"))
 
 
 def test_a_contrast_is_told_and_recorded(done: Command, prior: Path, tmp_path: Path) -> None:
