@@ -26,11 +26,13 @@ class Supervised(Baseline):
 
     Attributes:
         weighted: False: the network takes measurements that are not whitened by their noise.
+        real: True: the network returns magnitudes.
         kind: ``supervised``.
         network: file of the network.
     """
 
     weighted: ClassVar[bool] = False
+    real: ClassVar[bool] = True
 
     kind: Literal["supervised"] = "supervised"
     network: Path
