@@ -8,14 +8,22 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER
 from medscore.measurements.measurement import ATTENUATION, HU
 from medscore.measurements.spec import ScanSpec
 from medscore.measurements.tasks import Grid, Scan
 from medscore.measurements.units import NetworkUnits, brightness
 from medscore.operators.base import Operator
+from medscore.operators.mri.fourier import Fourier
+from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.reconstruction.supervised.contract import SUPERVISED, SupervisedContract
-from medscore.reconstruction.supervised.networks import ModelSpec, Reconstructor, plain
+from medscore.reconstruction.supervised.networks import (
+    ModelSpec,
+    Reconstructor,
+    check_channels,
+    plain,
+)
 from medscore.registry import scans
 from medscore.training.data import load_slice_data, slice_summary
 from medscore.training.loop import Loss
@@ -60,12 +68,16 @@ def prepare_supervised(
         patterns: patterns of the training files, instead of the recipe's.
 
     Raises:
-        MedscoreError: the recipe or its task is invalid, the data cannot be loaded, or a patient is
-            in both data and validation.
+        MedscoreError: the recipe or its task is invalid, its network does not fit the images, the
+            data cannot be loaded, or a patient is in both data and validation.
     """
     recipe = read_recipe(path, SupervisedRecipe, steps=steps, patterns=patterns)
     grid = Grid(recipe.size, recipe.size, recipe.spacing_mm, recipe.modality)
     scan = scans.build(recipe.scan, grid, path)
+    try:
+        check_channels(recipe.model, _of_complex(scan.operator), recipe.name)
+    except MedscoreError as error:
+        raise MedscoreError(error.what, where=path, hint=error.hint) from error
     _, data = load_slice_data(recipe, path, root, cache)
     torch.manual_seed(recipe.plan.seed)  # network initialisation takes no generator
     model = recipe.model.build()
@@ -90,6 +102,11 @@ def prepare_supervised(
         file=SUPERVISED,
         describe=lambda: f"{slice_summary(data)}; {scan.operator}",
     )
+
+
+def _of_complex(operator: Operator) -> bool:
+    """True if an operator takes complex images."""
+    return isinstance(operator, Fourier | MulticoilFourier)
 
 
 def squared_error(recipe: SupervisedRecipe, scan: Scan) -> Loss[Reconstructor]:

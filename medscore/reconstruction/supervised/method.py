@@ -14,8 +14,9 @@ from medscore.measurements.measurement import Measurement
 from medscore.measurements.units import UNIT_RANGE
 from medscore.operators.base import Operator
 from medscore.reconstruction.baselines.base import Baseline
+from medscore.reconstruction.complex_data import of_complex_images
 from medscore.reconstruction.supervised.contract import SupervisedContract, load_reconstructor
-from medscore.reconstruction.supervised.networks import Reconstructor
+from medscore.reconstruction.supervised.networks import Reconstructor, check_channels
 
 
 class Supervised(Baseline):
@@ -58,6 +59,7 @@ class Supervised(Baseline):
                     where=self.network,
                     hint="train a network for such images",
                 )
+        check_channels(contract.model, of_complex_images(measurement), contract.name)
 
 
 @lru_cache(maxsize=8)
