@@ -223,7 +223,7 @@ WITHOUT_INVERSE: dict[str, Callable[[], Operator]] = {
 }
 """Operators that have A and its adjoint, and no T_inv."""
 
-if find_spec("torchkbnufft"):
+if find_spec("finufft"):
     INVERTIBLE["non-uniform fourier"] = lambda: NonuniformFourier(
         radial_trajectory(8, 14), views(14, 2).expand(14, 16).flatten(), 8, 8
     )
@@ -617,7 +617,7 @@ def test_every_operator_is_tested_here_and_supported_by_files() -> None:
         if "triton_kernels" not in module.name:
             importlib.import_module(module.name)
     written = {c for c in _subclasses(Operator) if c.__module__.startswith("medscore.")}
-    if not find_spec("torchkbnufft"):
+    if not find_spec("finufft"):
         written -= {NonuniformFourier}
     assert written == {type(make()) for make in OPERATORS.values()} - {Square}
     written -= {LinearOperator}  # made of functions, so it cannot be stored in a file
