@@ -23,6 +23,7 @@ from .linear import LinearOperator as LinearOperator
 from .mri.fourier import Fourier as Fourier
 from .mri.hartley import Hartley as Hartley
 from .mri.multicoil import MulticoilFourier as MulticoilFourier
+from .mri.multicoil_nufft import MulticoilNonuniform as MulticoilNonuniform
 from .mri.nufft import NonuniformFourier as NonuniformFourier
 from .noise import (
     ComplexGaussianNoise as ComplexGaussianNoise,

@@ -33,6 +33,7 @@ from medscore.operators.images.super_resolution import SuperResolution
 from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.hartley import Hartley
 from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.operators.mri.multicoil_nufft import MulticoilNonuniform
 from medscore.operators.mri.nufft import NonuniformFourier
 from medscore.operators.mri.real_images import Phased, TwoChannels
 from medscore.operators.wrappers.padded import Padded
@@ -49,6 +50,7 @@ KINDS: dict[str, type] = {
         Hartley,
         MulticoilFourier,
         NonuniformFourier,
+        MulticoilNonuniform,
         Inpainting,
         Colorization,
         SuperResolution,

@@ -87,7 +87,7 @@ def collects_all(config: pytest.Config) -> bool:
     some = ("keyword", "deselect", "ignore", "ignore_glob", "lf")
     chosen = any(getattr(config.option, name, None) for name in some)
     whole = config.args == config.getini("testpaths") and not chosen
-    here = all(find_spec(name) for name in ("triton", "torchkbnufft", "sigpy"))
+    here = all(find_spec(name) for name in ("triton", "finufft", "sigpy"))
     return whole and here and not torch.cuda.is_available()
 
 

@@ -23,6 +23,7 @@ from medscore.datasets.raw.kspace import (
     measured_samples,
     single_precision,
 )
+from medscore.datasets.raw.kspace_axes import check_axes
 from medscore.datasets.raw.kspace_layout import KspaceLayout
 from medscore.datasets.raw.partitions import in_slices
 from medscore.datasets.volume import Source
@@ -149,6 +150,7 @@ def assembled(
     flat = kspace.reshape(-1, *kspace.shape[2:])
     flat, sampled = in_slices(flat, measured_samples(flat), partitions, path)
     check_kspace(flat, path)
+    check_axes(flat, path, "name the axes in the geometry, such as [slice, coil, readout, phase]")
     if partitions > 1:
         notes = [*notes, f"{partitions} partitions became slices"]
     maps = None

@@ -8,6 +8,7 @@ at the ends of the readout that were not (partial echo).
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from medscore.datasets.raw.encoding import geometry, read_encodings
 from medscore.datasets.raw.kspace import RawKspace, check_kspace, measured_samples, single_precision
+from medscore.datasets.raw.kspace_axes import check_axes
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
 from medscore.io.hdf5 import array, has_member, member, open_hdf5
@@ -46,6 +48,7 @@ def read_fastmri(path: str | Path) -> RawKspace:
     path = Path(path)
     with open_hdf5(path, "fastMRI", HINT) as file:
         kspace = array(member(file, "kspace"), "c", single=False)
+        stated = _mask(file)
         header = _header(file)
     if kspace.ndim == 3:
         kspace = kspace[:, None]
@@ -53,6 +56,8 @@ def read_fastmri(path: str | Path) -> RawKspace:
         raise MedscoreError(f"kspace has shape {kspace.shape}", where=path, hint=HINT)
     kspace = single_precision(kspace, path)
     check_kspace(kspace, path)
+    check_axes(kspace, path, "store kspace as (slices, coils, readout, phase)")
+    check_mask(kspace, stated, path)
     digest = file_sha256(path)
     mask = measured_samples(kspace)
     if header is None:
@@ -94,6 +99,56 @@ def read_targets(path: str | Path) -> tuple[NDArray[np.float32], float]:
     if images.ndim != 3:
         raise MedscoreError(f"{names[0]} has shape {images.shape}", where=path, hint=HINT)
     return images, float("nan") if header is None else _pixel(header, path)
+
+
+def check_mask(kspace: NDArray[np.complex64], mask: NDArray[np.bool_] | None, where: Path) -> None:
+    """Reject a mask of the file that its k-space contradicts.
+
+    The mask may keep columns at both ends that are zero: scanners interpolate with them.
+
+    Args:
+        kspace: (slices, coils, readout, phase).
+        mask: the measured columns, (phase,); None where the file holds no mask.
+        where: file to name in the error.
+
+    Raises:
+        MedscoreError: another number of columns, a column with values that is not measured, or one
+            that is measured between columns with values and is zero.
+    """
+    if mask is None:
+        return
+    hint = "store the mask of this k-space, or none"
+    columns = kspace.shape[-1]
+    if mask.shape != (columns,):
+        raise MedscoreError(
+            f"mask has shape {mask.shape}, k-space {columns} columns", where=where, hint=hint
+        )
+    values = (kspace != 0).any(axis=(0, 1, 2))
+    for wrong, what in (
+        (values & ~mask, "as not measured, and k-space has values there"),
+        (_inside(values) & mask & ~values, "as measured, and k-space is zero there"),
+    ):
+        if wrong.any():
+            raise MedscoreError(
+                f"mask marks column {int(wrong.argmax())} {what}", where=where, hint=hint
+            )
+
+
+def _inside(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """True from the first to the last true value."""
+    found: NDArray[np.bool_] = np.logical_or.accumulate(values)
+    return found & np.logical_or.accumulate(values[::-1])[::-1]
+
+
+def _mask(file: Any) -> NDArray[np.bool_] | None:
+    """The columns that a file states as measured, if it does."""
+    if not has_member(file, "mask"):
+        return None
+    stored = member(file, "mask")
+    if stored.dtype.kind not in "biuf" or math.prod(stored.shape) != max(stored.shape, default=0):
+        raise ValueError(f"mask is {stored.dtype} of shape {stored.shape}, not a line of 0 and 1")
+    found: NDArray[np.bool_] = np.asarray(stored[()]).ravel() != 0
+    return found
 
 
 def _header(file: Any) -> bytes | str | None:

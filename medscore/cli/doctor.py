@@ -16,7 +16,7 @@ import medscore
 from medscore.cli import environment
 
 OPTIONAL = (
-    "diffusers", "sigpy", "ismrmrd", "torchkbnufft", "spekpy", "xraydb", "triton",
+    "diffusers", "sigpy", "ismrmrd", "finufft", "spekpy", "xraydb", "triton",
     "astra-toolbox", "svmbir", "nilearn", "ray", "SimpleITK", "python-gdcm", "pylibjpeg",
     "pyjpegls",
 )  # fmt: skip

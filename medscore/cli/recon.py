@@ -100,6 +100,14 @@ def recon(
             ".npy, .npz, .nii or .nii.gz, as recon.nrrd."
         ),
     ] = None,
+    phase: Annotated[
+        bool,
+        typer.Option(
+            "--phase",
+            help="Write the phase of the image in radians to phase.nii.gz: by priors of complex "
+            "MR images, and by baselines.",
+        ),
+    ] = False,
     without_metal: Annotated[
         bool,
         typer.Option(
@@ -181,7 +189,7 @@ def recon(
     }  # fmt: skip
     choice = ReferenceChoice(series, resample, channel, tuple(accept or ()))
     shown = None if window is None else _window(window)
-    outputs = Outputs(choice, shown, hdf5, image, not without_metal)
+    outputs = Outputs(choice, shown, hdf5, image, not without_metal, phase)
     spread = {"workers": workers, "threads": threads, "ray": ray}
     if len(measurements) > 1 or measurements[0].is_dir():
         if keep_identity is not None:
@@ -210,7 +218,7 @@ def _one(
         outcome = reconstruct_file(
             measurement, output, method, reference=reference, choice=outputs.choice,
             window=outputs.window, hdf5=outputs.hdf5, keep_identity=keep_identity,
-            image=outputs.image, metal=outputs.metal, on_step=show,
+            image=outputs.image, metal=outputs.metal, phase=outputs.phase, on_step=show,
         )  # fmt: skip
     r = outcome.reconstruction
     for note in r.notes:

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from medscore.cli import options
 from medscore.cli.progress import console
-from medscore.cli.words import MASKS, SCAN, TASKS
+from medscore.cli.words import MAPS, MASKS, PHASES, SCAN, TASKS
 from medscore.errors import MedscoreError
 
 if TYPE_CHECKING:
@@ -63,9 +63,24 @@ def simulate(
             help=f"Sampling pattern of k-space: {', '.join(MASKS)}.", show_default=_shown("mask")
         ),
     ] = None,
+    phase: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Phase of the image (mri, mri-multicoil): {', '.join(PHASES)} (as of scanners).",
+            show_default=_shown("phase"),
+        ),
+    ] = None,
     coils: Annotated[
         int | None,
         typer.Option(help="Receiver coils (mri-multicoil).", show_default=_shown("coils")),
+    ] = None,
+    maps: Annotated[
+        str | None,
+        typer.Option(
+            help="Coil maps of the reconstruction (mri-multicoil): known, or estimated from the "
+            f"simulated data: {', '.join(MAPS)}.",
+            show_default=_shown("maps"),
+        ),
     ] = None,
     factor: Annotated[
         int | None,
@@ -160,7 +175,7 @@ def simulate(
     chosen: dict[str, Any] = {
         "views": views, "arc": arc, "acceleration": acceleration, "mask": mask, "coils": coils,
         "factor": factor, "blur": blur, "hidden": hidden,
-        "finer": finer, "spectrum": spectrum,
+        "phase": phase, "maps": maps, "finer": finer, "spectrum": spectrum,
         "implants": tuple(_implant(text) for text in implants or []) or None,
     }  # fmt: skip
     volume = load_image(

@@ -14,7 +14,7 @@ TASKS = (
 
 SCAN = {
     "views": 23, "arc": 120.0, "acceleration": 4.0, "mask": "equispaced", "coils": 8, "factor": 2,
-    "blur": 2.0, "hidden": 0.25,
+    "blur": 2.0, "hidden": 0.25, "phase": "none", "maps": "known",
 }  # fmt: skip
 """Defaults of simulated scans (:class:`medscore.measurements.choices.Choices`)."""
 
@@ -25,7 +25,10 @@ MASKS = ("equispaced", "random", "variable-density", "variable-density-2d")
 """Sampling patterns of k-space (:data:`medscore.measurements.kspace_mask.SHAPES`)."""
 
 MAPS = ("low-resolution", "espirit")
-"""Estimators of coil sensitivities (:data:`medscore.measurements.from_kspace.MAPS`)."""
+"""Estimators of coil sensitivities (:data:`medscore.measurements.coil_maps.MAPS`)."""
+
+PHASES = ("none", "random")
+"""Phases of simulated MR images (:data:`medscore.measurements.mr_scan.PHASES`)."""
 
 TARGETS = ("rss", "mvue", "magnitude")
 """Images of fully sampled k-space (:data:`medscore.measurements.from_kspace.TARGETS`)."""

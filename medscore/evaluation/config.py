@@ -71,6 +71,8 @@ class SamplingSpec(Strict):
         noise: noise of the measurements.
         precision: auto, float32 or bf16.
         allow_mismatch: use the prior on the grid of the measurement, even outside its image domain.
+        contrast: class of the images that the prior is told, such as the MR contrast T1, or
+            ``estimate``; by default none.
         set: parameters of the methods by dotted name.
     """
 
@@ -87,6 +89,7 @@ class SamplingSpec(Strict):
     noise: str = "recorded"
     precision: str = "auto"
     allow_mismatch: bool = False
+    contrast: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
 
 

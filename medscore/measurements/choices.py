@@ -35,7 +35,13 @@ class Choices:
         arc: angular range of limited-angle CT in degrees.
         acceleration: k-space lines over measured lines, centre included (MRI).
         mask: name of the k-space sampling pattern (MRI).
+        phase: phase of the image (MRI): ``none``, so that its k-space is Hermitian, or ``random``:
+            one as scanners measure it (:mod:`~medscore.datasets.collections.phase`), another for
+            each slice and seed of the noise.
         coils: number of receiver coils (multicoil MRI).
+        maps: coil maps of the reconstruction (multicoil MRI): ``known``, those of the simulation,
+            or an estimator that is applied to the simulated data: ``low-resolution`` or
+            ``espirit``.
         factor: side of the averaged blocks in pixels (super-resolution).
         blur: standard deviation of the Gaussian blur in pixels (deblurring).
         hidden: share of the image's sides that the hidden box in the middle takes (inpainting).
@@ -54,7 +60,9 @@ class Choices:
     arc: float = 120.0
     acceleration: float = 4.0
     mask: str = "equispaced"
+    phase: str = "none"
     coils: int = 8
+    maps: str = "known"
     factor: int = 2
     blur: float = 2.0
     hidden: float = 0.25
@@ -122,6 +130,8 @@ class Scan:
         with_metal: ``measure`` of a patient with implants, with the image in HU that the scanner
             shows and the share of metal in each pixel, both (1, 1, H, W); ``None`` without
             implants.
+        calibrated: the operator with what is estimated from the data (slices, ...), such as coil
+            maps; ``None`` if nothing is.
     """
 
     operator: Operator
@@ -129,6 +139,15 @@ class Scan:
     measure: Callable[[Tensor, torch.Generator], Tensor]
     noise: str | None = None
     with_metal: Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor, Tensor]] | None = None
+    calibrated: Callable[[Tensor], Operator] | None = None
+
+    def operator_of(self, data: Tensor) -> Operator:
+        """The operator that reconstructions of the data use.
+
+        Args:
+            data: measurements of all slices, (slices, ...).
+        """
+        return self.operator if self.calibrated is None else self.calibrated(data)
 
 
 def check_seed(seed: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,20 +13,15 @@ from torch import Tensor
 from medscore.datasets.raw.kspace import RawKspace
 from medscore.datasets.volume import centred_affine
 from medscore.errors import MedscoreError
+from medscore.measurements.coil_maps import coil_maps
 from medscore.measurements.kspace_grid import GridKspace
 from medscore.measurements.measurement import MAGNITUDE, Measurement
 from medscore.operators.base import Operator
 from medscore.operators.mri.fourier import Fourier, ifft2c
 from medscore.operators.mri.masks import calibration_region
 from medscore.operators.mri.multicoil import MulticoilFourier
-from medscore.operators.mri.sensitivity import espirit, low_resolution
+from medscore.operators.mri.sensitivity import low_resolution
 from medscore.operators.wrappers.padded import Padded, middle
-
-MAPS: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
-    "low-resolution": low_resolution,
-    "espirit": espirit,
-}
-"""Estimators of coil sensitivities by name."""
 
 TARGETS = ("rss", "mvue", "magnitude")
 """Images of fully sampled k-space: root sum of squares over coils; the modulus of the minimum-
@@ -42,7 +36,8 @@ def from_kspace(
     Args:
         grid: k-space on the grid of the image.
         raw: k-space as the scanner wrote it, for the provenance.
-        maps: estimator of the coil sensitivities, a key of ``MAPS``.
+        maps: estimator of the coil sensitivities, a key of
+            :data:`~medscore.measurements.coil_maps.MAPS`.
         mask: (ky, kx) samples to keep, for experiments with undersampling; all by default.
         where: file to name in errors.
 
@@ -59,7 +54,7 @@ def from_kspace(
     try:
         if kspace.shape[1] > 1:
             if grid.maps is None:
-                sensitivity = MAPS[maps](kspace, calibration_region(sampled.all(0)[0]))
+                sensitivity = coil_maps(maps, kspace, sampled.all(0)[0])
             else:
                 sensitivity = grid.maps.expand(len(kspace), -1, -1, -1)
             operator: Operator = MulticoilFourier(sensitivity.to(torch.complex64), shared)

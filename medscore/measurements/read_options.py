@@ -10,7 +10,8 @@ from medscore.datasets.load import SMALLEST
 from medscore.datasets.raw.acquisitions import CHOICES
 from medscore.errors import MedscoreError
 from medscore.measurements.choices import check_seed
-from medscore.measurements.from_kspace import MAPS, TARGETS
+from medscore.measurements.coil_maps import MAPS
+from medscore.measurements.from_kspace import TARGETS
 from medscore.measurements.kspace_mask import SHAPES
 from medscore.operators.ct.metal import METAL_HU
 

@@ -122,9 +122,15 @@ def simulate_scan(
     if data is None:
         raise MedscoreError("the volume has no slices", hint="select at least one")
     _check_largest(data, scan.image_unit, noise_name)
+    try:
+        operator = scan.operator_of(torch.from_numpy(data))
+    except ValueError as error:
+        raise MedscoreError(
+            f"coil maps cannot be estimated: {error}", hint="set `maps` to known"
+        ) from error
     return Measurement(
         data=data,
-        operator=scan.operator,
+        operator=operator,
         task=task,
         modality=image.modality,
         image_unit=scan.image_unit,

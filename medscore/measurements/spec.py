@@ -28,7 +28,9 @@ HINTS = {
     "arc": "use degrees, such as 120",
     "acceleration": "use a number, such as 4",
     "mask": "use a name, such as equispaced",
+    "phase": "use none or random",
     "coils": "use a whole number, such as 8",
+    "maps": "use known, low-resolution or espirit",
     "factor": "use a whole number, such as 2",
     "blur": "use a number of pixels, such as 2",
     "hidden": "use a number between 0 and 1, such as 0.25",
@@ -60,7 +62,9 @@ class ScanSpec(Strict):
         arc: see :class:`~medscore.measurements.choices.Choices`.
         acceleration: see :class:`~medscore.measurements.choices.Choices`.
         mask: see :class:`~medscore.measurements.choices.Choices`.
+        phase: see :class:`~medscore.measurements.choices.Choices`.
         coils: see :class:`~medscore.measurements.choices.Choices`.
+        maps: see :class:`~medscore.measurements.choices.Choices`.
         factor: see :class:`~medscore.measurements.choices.Choices`.
         blur: see :class:`~medscore.measurements.choices.Choices`.
         hidden: see :class:`~medscore.measurements.choices.Choices`.
@@ -77,7 +81,9 @@ class ScanSpec(Strict):
     arc: float = DEFAULTS.arc
     acceleration: float = DEFAULTS.acceleration
     mask: str = DEFAULTS.mask
+    phase: str = DEFAULTS.phase
     coils: int = Field(default=DEFAULTS.coils, ge=1, le=MOST_COILS)
+    maps: str = DEFAULTS.maps
     factor: int = Field(default=DEFAULTS.factor, ge=1, le=LARGEST_SIDE)
     blur: float = DEFAULTS.blur
     hidden: float = DEFAULTS.hidden

@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.measurements.choices import MOST_COILS, MOST_VIEWS, Choices, Grid, Scan
-from medscore.measurements.kspace_mask import kspace_mask
+from medscore.measurements.choices import MOST_VIEWS, Choices, Grid, Scan
 from medscore.measurements.measurement import HU, MAGNITUDE
 from medscore.measurements.metal import metal_pixels, metal_scan
+from medscore.measurements.mr_scan import many_coils, one_coil
 from medscore.measurements.square import Task, ct_scan, on_a_square, plain
 from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
@@ -22,15 +21,7 @@ from medscore.operators.ct.scans import full_grid, limited_angle, sparse_view
 from medscore.operators.images.blur import Blur, gaussian_kernel
 from medscore.operators.images.inpainting import Inpainting
 from medscore.operators.images.super_resolution import SuperResolution
-from medscore.operators.mri.fourier import Fourier
-from medscore.operators.mri.multicoil import MulticoilFourier
-from medscore.operators.mri.real_images import Phased
-from medscore.operators.mri.sensitivity import birdcage
-from medscore.operators.noise import (
-    ComplexGaussianNoise,
-    GaussianNoise,
-    PoissonNoise,
-)
+from medscore.operators.noise import PoissonNoise
 
 __all__ = ["NEEDS", "OPTIONS", "TASKS", "Choices", "Grid", "Scan", "inpaint", "metal_pixels"]
 
@@ -102,34 +93,6 @@ def sparse_mar(grid: Grid, c: Choices) -> Scan:
     return metal_scan(_few_views(grid, c), grid, c)
 
 
-def mri(grid: Grid, c: Choices) -> Scan:
-    """Undersampled Cartesian k-space of one coil; a magnitude image has no phase.
-
-    Args:
-        grid: the image's grid.
-        c: parameters of the scan.
-
-    Raises:
-        MedscoreError: the sampling pattern or its acceleration is invalid.
-    """
-    return _mri(Fourier(_mask(grid, c)), c)
-
-
-def mri_multicoil(grid: Grid, c: Choices) -> Scan:
-    """Undersampled k-space of several coils around the image, with known sensitivities.
-
-    Args:
-        grid: the image's grid.
-        c: parameters of the scan.
-
-    Raises:
-        MedscoreError: the number of coils, the sampling pattern or its acceleration is invalid.
-    """
-    if not 1 <= c.coils <= MOST_COILS:
-        raise MedscoreError(f"`coils` is {c.coils}", hint=f"use 1 to {MOST_COILS}")
-    return _mri(MulticoilFourier(birdcage(c.coils, *grid.shape), _mask(grid, c)), c)
-
-
 def inpaint(grid: Grid, c: Choices) -> Scan:
     """Inpainting: all pixels except a box in the middle.
 
@@ -197,8 +160,8 @@ TASKS: dict[str, Task] = {
     "limited-angle": limited_angle_ct,
     "mar": mar,
     "sparse-mar": sparse_mar,
-    "mri": mri,
-    "mri-multicoil": mri_multicoil,
+    "mri": one_coil,
+    "mri-multicoil": many_coils,
     "inpaint": inpaint,
     "sr": super_resolution,
     "deblur": deblur,
@@ -210,8 +173,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "limited-angle": ("arc", "finer", "spectrum"),
     "mar": ("implants", "finer", "spectrum"),
     "sparse-mar": ("views", "implants", "finer", "spectrum"),
-    "mri": ("acceleration", "mask"),
-    "mri-multicoil": ("acceleration", "mask", "coils"),
+    "mri": ("acceleration", "mask", "phase"),
+    "mri-multicoil": ("acceleration", "mask", "phase", "coils", "maps"),
     "inpaint": ("hidden",),
     "sr": ("factor",),
     "deblur": ("blur",),
@@ -241,22 +204,8 @@ def _few_views(grid: Grid, c: Choices) -> Radon:
     return sparse_view(grid.rows, grid.spacing, c.views)
 
 
-def _mri(operator: Operator, c: Choices) -> Scan:
-    real = Phased(operator, torch.ones(operator.image_shape[-2:], dtype=torch.complex64))
-    noise = c.noise
-    if isinstance(noise, PoissonNoise):
-        raise MedscoreError("an MRI receiver counts no photons", hint="set `noise` to gaussian:STD")
-    if isinstance(noise, GaussianNoise):
-        noise = ComplexGaussianNoise(noise.std)
-    return Scan(real, MAGNITUDE, plain(real, noise))
-
-
 def _pixels(operator: Operator, grid: Grid, c: Choices) -> Scan:
     if isinstance(c.noise, PoissonNoise):
         raise MedscoreError("pixels count no photons", hint="set `noise` to gaussian:STD")
     unit = HU if grid.modality == "CT" else MAGNITUDE
     return Scan(operator, unit, plain(operator, c.noise))
-
-
-def _mask(grid: Grid, c: Choices) -> Tensor:
-    return kspace_mask(grid.shape, c.mask, c.acceleration, c.seed)

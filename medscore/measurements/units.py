@@ -15,6 +15,7 @@ from torch import Tensor
 
 from medscore.datasets.collections.slices import FULL
 from medscore.datasets.fit import Fit
+from medscore.errors import MedscoreError
 from medscore.hounsfield import mu_to_hu
 from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
@@ -102,16 +103,21 @@ class NetworkUnits:
             contract: range of the prior.
             m: measurement.
             fit: fit of the measurement's image to the grid of the prior, if they differ.
+
+        Raises:
+            MedscoreError: the data of a slice do not tell the scale of its image.
         """
         if m.image_unit == ATTENUATION:
             assert m.mu_water is not None
             return NetworkUnits.of_attenuation(contract, m.mu_water)
         if m.modality == "CT":
             return NetworkUnits(shift=contract.low, unit=contract.scale)
-        full = [
-            brightness(m.operator.select([i]), torch.from_numpy(y)[None], fit)
-            for i, y in enumerate(m.data)
-        ]
+        full = []
+        for index, y in enumerate(m.data):
+            try:
+                full.append(brightness(m.operator.select([index]), torch.from_numpy(y)[None], fit))
+            except MedscoreError as error:
+                raise MedscoreError(f"slice {index}: {error.what}", hint=error.hint) from error
         return NetworkUnits(0.0, torch.stack(full)[:, None, None, None] * contract.scale)
 
     def of_slices(self, slices: list[int] | None, like: Tensor) -> float | Tensor:
@@ -170,6 +176,9 @@ def brightness(operator: Operator, y: Tensor, fit: Fit | None = None) -> Tensor:
         operator: measurement operator of one sample.
         y: its measurements.
         fit: fit of the image to the grid on which the percentile is taken.
+
+    Raises:
+        MedscoreError: k-space has values, but none in its centre, so that the image has no scale.
     """
     if y.is_complex():
         mask = operator.mask(y).bool()
@@ -185,6 +194,11 @@ def brightness(operator: Operator, y: Tensor, fit: Fit | None = None) -> Tensor:
     if fit is not None:
         image = torch.from_numpy(fit.apply(image.numpy()))
     full = torch.quantile(image.flatten(), FULL)
+    if y.is_complex() and not bool(full > 0) and bool(y.any()):
+        raise MedscoreError(
+            "the centre of k-space is zero, so that the scale of the image is unknown",
+            hint="measure the centre, and check the sampling mask",
+        )
     return torch.where(full > 0, full, 1.0)
 
 

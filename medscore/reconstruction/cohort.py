@@ -99,6 +99,7 @@ class Outputs:
         hdf5: whether to write all samples to samples.h5 as well.
         image: name of a further file with the reconstruction, in the format of its ending.
         metal: whether metal whose rays are left out is put back.
+        phase: whether to write the phase of the images.
     """
 
     choice: ReferenceChoice = RECORDED
@@ -106,6 +107,7 @@ class Outputs:
     hdf5: bool = False
     image: str | None = None
     metal: bool = True
+    phase: bool = False
 
 
 PLAIN: Outputs = Outputs()
@@ -190,7 +192,7 @@ def solve_case(case: Case, folder: Path, settings: Mapping[str, Any], outputs: O
             reconstruct_file(
                 case.path, target, choose_method(**settings), reference=case.reference,
                 choice=outputs.choice, window=outputs.window, hdf5=outputs.hdf5,
-                image=outputs.image, metal=outputs.metal,
+                image=outputs.image, metal=outputs.metal, phase=outputs.phase,
             )  # fmt: skip
         return _line(case.name, target)
     except WriteError:

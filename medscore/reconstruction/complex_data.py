@@ -53,6 +53,16 @@ def as_the_prior_sees(
     )
 
 
+def of_complex_images(m: Measurement) -> bool:
+    """True if the measurement is of complex images.
+
+    Args:
+        m: the measurement.
+    """
+    first = torch.from_numpy(m.data[:1])
+    return first.is_complex() and m.operator.select([0]).adjoint(first).is_complex()
+
+
 def seen_by(domain: ImageDomain, m: Measurement) -> Operator:
     """The operator of a measurement on the prior's images.
 
@@ -63,12 +73,12 @@ def seen_by(domain: ImageDomain, m: Measurement) -> Operator:
     Raises:
         MedscoreError: the prior has no rule for complex data, or the phase cannot be estimated.
     """
-    first = torch.from_numpy(m.data[:1])
-    if not first.is_complex() or not m.operator.select([0]).adjoint(first).is_complex():
+    if not of_complex_images(m):
         if domain.complex_data == "two-channel":
             raise MedscoreError(
                 f"the measurement is of a real image, prior {domain.name} is of complex images",
-                hint="use a prior of magnitudes, or a measurement of a complex image",
+                hint="use a prior of magnitudes, or a measurement of a complex image "
+                "(`phase` random in simulations)",
             )
         return m.operator
     try:

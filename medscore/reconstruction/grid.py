@@ -90,9 +90,13 @@ class PriorGrid:
             return replace(found, warnings=(*found.warnings, *self.warnings))
         m, inside = found.measurement, self.fit.inside
         samples = self.fit.undo(found.samples, fill_of(m.modality))
+        mean = found.complex_mean
+        if mean is not None:
+            mean = self.fit.undo(mean.real, 0.0) + 1j * self.fit.undo(mean.imag, 0.0)
         warnings = () if inside.all() else (_outside(m, inside),)
         return replace(
-            found, samples=samples, fit=self.fit, notes=(*found.notes, self.note(m)),
+            found, samples=samples, fit=self.fit, complex_mean=mean,
+            notes=(*found.notes, self.note(m)),
             warnings=(*found.warnings, *self.warnings, *warnings),
         )  # fmt: skip
 

@@ -65,6 +65,14 @@ class Method(ABC):
             MedscoreError: as :meth:`check`, or the solver diverged.
         """
 
+    def gives_phase(self, measurement: Measurement) -> bool:
+        """True if the reconstruction of a measurement is a complex image, whose phase is known.
+
+        Args:
+            measurement: the data.
+        """
+        return False
+
     def identity(self, modality: str) -> str:
         """The hash of the weights that the method uses; empty if it uses none.
 

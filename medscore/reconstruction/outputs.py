@@ -33,6 +33,9 @@ from medscore.reconstruction.samples_file import write_samples
 DEFAULT = "recon.nii.gz"
 """Name of the file with the reconstruction that is always written."""
 
+PHASE = "phase.nii.gz"
+"""Name of the file with the phase in radians."""
+
 LONGEST_NAME = 200
 """Characters of the longest name of an output file."""
 
@@ -157,6 +160,7 @@ def write_outputs(
     hdf5: bool = False,
     identity: Mapping[str, str] | None = None,
     image: str | None = None,
+    phase: bool = False,
 ) -> None:
     """Write every output of a reconstruction into an existing folder.
 
@@ -167,6 +171,7 @@ def write_outputs(
         hdf5: whether to write all samples to samples.h5 as well.
         identity: DICOM attributes of the patient, for the derived DICOM series only.
         image: name of a further file with the reconstruction, in the format of its ending.
+        phase: whether to write the phase of the image, which the reconstruction has.
     """
     version = medscore.__version__
     m, r = outcome.measurement, outcome.reconstruction
@@ -174,6 +179,8 @@ def write_outputs(
     write_nifti(folder / DEFAULT, r.mean, m.affine, axes)
     if image not in (None, DEFAULT):
         write_image(folder / str(image), r.mean, m.affine, m.modality, axes)
+    if phase and r.phase is not None:
+        write_nifti(folder / PHASE, r.phase, m.affine, axes)
     if m.metal_mask is not None:
         write_nifti(folder / "metal.nii.gz", m.metal_mask.astype(np.float32), m.affine, axes)
     if r.samples.shape[1] > 1:
@@ -229,7 +236,7 @@ def check_image(image: str | Path | None) -> str | None:
             hint="use a file name, such as recon.nrrd; it is written into the output folder",
         )
     check_output_name(name)
-    if name.startswith(".") or len(name) > LONGEST_NAME or name == "std.nii.gz":
+    if name.startswith(".") or len(name) > LONGEST_NAME or name in ("std.nii.gz", PHASE):
         raise MedscoreError(f"`image` is {name!r:.80}", hint="use another name, as recon.nrrd")
     return name
 

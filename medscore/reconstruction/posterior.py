@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medscore.conditioners.binding import ConditionerFactory
@@ -128,6 +129,7 @@ def sample_posterior(
     result = run(job, on_step)
     start, calls = time.perf_counter(), operator.calls
     residual = np.empty(slices * k)
+    mean = None if result.x.shape[1] == 1 else _complex_mean(result.x, slices, scaled.units)
     for i, x in enumerate(result.x.split(1)):
         chosen, rows = scaled.plain([i // k])
         residual[i] = float(chosen.residual(x.to(plan.device), rows))
@@ -140,7 +142,15 @@ def sample_posterior(
         history=result.history,
         seconds=result.seconds + time.perf_counter() - start,
         measurement=measurement,
+        complex_mean=mean,
     )
+
+
+def _complex_mean(x: State, slices: int, units: NetworkUnits) -> NDArray[np.complex64]:
+    """The mean of the samples of each slice, of two channels each, as a complex image."""
+    means = x.reshape(slices, -1, *x.shape[1:]).mean(1)
+    unit = units.of_slices(None, means)
+    return (unit * torch.complex(means[:, :1], means[:, 1:]))[:, 0].numpy()
 
 
 @dataclass(frozen=True)

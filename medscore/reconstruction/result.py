@@ -32,6 +32,8 @@ class Reconstruction:
         warnings: warnings about the result.
         notes: what was done to the grid or to the result, one sentence each.
         fit: fit of the image to the grid on which the samples were drawn, if it is another one.
+        complex_mean: mean over the complex samples (slices, H, W), whose moduli are ``samples``;
+            None where the method gives magnitudes alone.
 
     Raises:
         MedscoreError: samples or residuals are not finite.
@@ -48,6 +50,7 @@ class Reconstruction:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     fit: Fit | None = None
+    complex_mean: NDArray[np.complex64] | None = None
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.residual).all() or not np.isfinite(self.samples).all():
@@ -70,6 +73,14 @@ class Reconstruction:
             equal = metal & self._equal
             mean[equal] = self.samples[:, 0][equal]  # exactly, which the mean is not
         return mean
+
+    @property
+    def phase(self) -> NDArray[np.float32] | None:
+        """The phase of the mean over the complex samples (slices, H, W) in radians, if known."""
+        if self.complex_mean is None:
+            return None
+        phase: NDArray[np.float32] = np.angle(self.complex_mean).astype(np.float32)
+        return phase
 
     @property
     def std(self) -> NDArray[np.float32]:

@@ -98,6 +98,9 @@ class Sampling(Method):
         noise_std_of(self._noise(), measurement, where)
         self._factory()
 
+    def gives_phase(self, measurement: Measurement) -> bool:
+        return self._domain(measurement).complex_data == "two-channel"
+
     def identity(self, modality: str) -> str:
         if self.prior is not None:
             return getattr(self.prior, "sha256", "")

@@ -23,6 +23,9 @@ from medscore.reconstruction.reference import (
 )
 from medscore.reconstruction.result import Reconstruction
 
+NO_PHASE = "`phase`: the method reconstructs magnitudes, which have no phase"
+COMPLEX = "leave it out, or use a prior of complex images for a measurement of one"
+
 
 def save(
     result: Reconstruction,
@@ -34,6 +37,7 @@ def save(
     hdf5: bool = False,
     keep_identity: str | Path | None = None,
     image: str | None = None,
+    phase: bool = False,
 ) -> Outcome:
     """Write a reconstruction into a new folder, completely or not at all.
 
@@ -53,9 +57,11 @@ def save(
             series; by default none are copied, and no output states the name of a file.
         image: name of a further file with the reconstruction, in the format of its ending:
             ``.nrrd``, ``.mha``, ``.npy``, ``.npz``, ``.nii`` or ``.nii.gz``.
+        phase: whether to write the phase of the image in radians to phase.nii.gz.
 
     Raises:
-        MedscoreError: the folder exists, or the reference does not match the measurement.
+        MedscoreError: the folder exists, the reference does not match the measurement, or the
+            result has no phase.
     """
     if not isinstance(result, Reconstruction):
         raise MedscoreError(
@@ -65,13 +71,17 @@ def save(
         raise MedscoreError(f"`folder` is {folder!r:.80}", hint="use the path of a new folder")
     check_window(window)
     image = check_image(image)
+    if phase and result.phase is None:
+        raise MedscoreError(NO_PHASE, hint=COMPLEX)
     target, m = Path(folder), result.measurement
     check_absent(target)
     truth = reference_values(reference, m, choice)
     patient = None if keep_identity is None else patient_of(keep_identity, m)
     with atomic_folder(target) as unfinished:
         outcome = Outcome(result, classical(m), truth, window)
-        write_outputs(unfinished, outcome, {}, hdf5=hdf5, identity=patient, image=image)
+        write_outputs(
+            unfinished, outcome, {}, hdf5=hdf5, identity=patient, image=image, phase=phase
+        )
     return outcome
 
 
@@ -86,6 +96,7 @@ def reconstruct_file(
     hdf5: bool = False,
     keep_identity: str | Path | None = None,
     image: str | None = None,
+    phase: bool = False,
     metal: bool = True,
     keep_state: bool = True,
     on_step: Callable[[StepInfo], None] | None = None,
@@ -102,6 +113,7 @@ def reconstruct_file(
         hdf5: as for :func:`save`.
         keep_identity: as for :func:`save`.
         image: as for :func:`save`.
+        phase: as for :func:`save`.
         metal: whether metal whose rays are left out is put back, as :func:`reconstruct` does.
         keep_state: whether an interrupted run keeps its state beside ``folder``.
         on_step: called after every sampling step.
@@ -117,6 +129,8 @@ def reconstruct_file(
     check_absent(target, states)
     m = read_measurement(path)
     method.check(m, path)
+    if phase and not method.gives_phase(m):
+        raise MedscoreError(NO_PHASE, where=path, hint=COMPLEX)
     truth = reference_values(reference, m, choice)
     patient = None if keep_identity is None else patient_of(keep_identity, m)
     run = Run(path, state=state) if on_step is None else Run(path, on_step, state)
@@ -127,7 +141,9 @@ def reconstruct_file(
     with atomic_folder(target, states) as unfinished:
         result = with_metal(method.reconstruct(m, run), metal=metal)
         outcome = Outcome(result, classical(m), truth, window)
-        write_outputs(unfinished, outcome, record, hdf5=hdf5, identity=patient, image=image)
+        write_outputs(
+            unfinished, outcome, record, hdf5=hdf5, identity=patient, image=image, phase=phase
+        )
     return outcome
 
 

@@ -8,13 +8,22 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from medscore.errors import MedscoreError
 from medscore.hounsfield import MU_WATER
 from medscore.measurements.measurement import ATTENUATION, HU
 from medscore.measurements.spec import ScanSpec
 from medscore.measurements.tasks import Grid, Scan
 from medscore.measurements.units import NetworkUnits, brightness
+from medscore.operators.base import Operator
+from medscore.operators.mri.fourier import Fourier
+from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.reconstruction.supervised.contract import SUPERVISED, SupervisedContract
-from medscore.reconstruction.supervised.networks import ModelSpec, Reconstructor, plain
+from medscore.reconstruction.supervised.networks import (
+    ModelSpec,
+    Reconstructor,
+    check_channels,
+    plain,
+)
 from medscore.registry import scans
 from medscore.training.data import load_slice_data, slice_summary
 from medscore.training.loop import Loss
@@ -59,12 +68,16 @@ def prepare_supervised(
         patterns: patterns of the training files, instead of the recipe's.
 
     Raises:
-        MedscoreError: the recipe or its task is invalid, the data cannot be loaded, or a patient is
-            in both data and validation.
+        MedscoreError: the recipe or its task is invalid, its network does not fit the images, the
+            data cannot be loaded, or a patient is in both data and validation.
     """
     recipe = read_recipe(path, SupervisedRecipe, steps=steps, patterns=patterns)
     grid = Grid(recipe.size, recipe.size, recipe.spacing_mm, recipe.modality)
     scan = scans.build(recipe.scan, grid, path)
+    try:
+        check_channels(recipe.model, _of_complex(scan.operator), recipe.name)
+    except MedscoreError as error:
+        raise MedscoreError(error.what, where=path, hint=error.hint) from error
     _, data = load_slice_data(recipe, path, root, cache)
     torch.manual_seed(recipe.plan.seed)  # network initialisation takes no generator
     model = recipe.model.build()
@@ -91,6 +104,11 @@ def prepare_supervised(
     )
 
 
+def _of_complex(operator: Operator) -> bool:
+    """True if an operator takes complex images."""
+    return isinstance(operator, Fourier | MulticoilFourier)
+
+
 def squared_error(recipe: SupervisedRecipe, scan: Scan) -> Loss[Reconstructor]:
     """The mean squared error of each sample; measurements are simulated with noise seeded by u.
 
@@ -101,14 +119,16 @@ def squared_error(recipe: SupervisedRecipe, scan: Scan) -> Loss[Reconstructor]:
 
     def loss(model: Reconstructor, x0: Tensor, u: Tensor, z: Tensor) -> Tensor:
         with torch.no_grad(), plain(x0):
-            y, target = measured(recipe, scan, x0, u)
-        error: Tensor = model(scan.operator, y) - target
+            operator, y, target = measured(recipe, scan, x0, u)
+        error: Tensor = model(operator, y) - target
         return error.square().flatten(1).mean(1)
 
     return loss
 
 
-def measured(recipe: SupervisedRecipe, scan: Scan, x0: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+def measured(
+    recipe: SupervisedRecipe, scan: Scan, x0: Tensor, u: Tensor
+) -> tuple[Operator, Tensor, Tensor]:
     """Simulate measurements of images.
 
     Magnitude images are in units of the brightness that is estimated from their measurements.
@@ -120,7 +140,8 @@ def measured(recipe: SupervisedRecipe, scan: Scan, x0: Tensor, u: Tensor) -> tup
         u: (batch,) in [0, 1), the seeds of the noise.
 
     Returns:
-        The measurements in the network's units, and the images that are to be reconstructed.
+        The operator, the measurements in the network's units, and the images that are to be
+        reconstructed.
     """
     values = recipe.low + recipe.scale * x0.float()
     seeds = (u.cpu().double() * 2**24).long().tolist()
@@ -130,13 +151,14 @@ def measured(recipe: SupervisedRecipe, scan: Scan, x0: Tensor, u: Tensor) -> tup
             for image, seed in zip(values, seeds, strict=True)
         ]
     )
+    operator = scan.operator_of(data)
     if recipe.modality == "MR":
-        full = [brightness(scan.operator, y[None]) for y in data]
+        full = [brightness(operator.select([i]), y[None]) for i, y in enumerate(data)]
         units = NetworkUnits(0.0, torch.stack(full)[:, None, None, None] * recipe.scale)
-        return units.measurements(scan.operator, data), values / units.of_slices(None, values)
+        return operator, units.measurements(operator, data), values / units.of_slices(None, values)
     if scan.image_unit == ATTENUATION:
         units = NetworkUnits.of_attenuation(recipe, MU_WATER)
     else:
         assert scan.image_unit == HU
         units = NetworkUnits(recipe.low, recipe.scale)
-    return units.measurements(scan.operator, data), x0.float()
+    return operator, units.measurements(operator, data), x0.float()

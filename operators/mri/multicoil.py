@@ -40,6 +40,26 @@ def sensitivity_of(operator: Operator) -> Tensor | None:
     return None
 
 
+def check_sensitivity(sensitivity: Tensor, axes: tuple[int, ...]) -> None:
+    """Reject coil sensitivities that are not complex, not finite, or zero everywhere.
+
+    Args:
+        sensitivity: (coil, H, W) or (batch, coil, H, W).
+        axes: numbers of axes that are accepted.
+
+    Raises:
+        OperatorError: invalid maps.
+    """
+    if not sensitivity.is_complex() or sensitivity.ndim not in axes:
+        shapes = {3: "(coil, H, W)", 4: "(batch, coil, H, W)"}
+        raise OperatorError(
+            f"the sensitivities are {sensitivity.dtype} of shape {tuple(sensitivity.shape)}, "
+            f"expected complex {' or '.join(shapes[n] for n in axes)}"
+        )
+    if not bool(torch.isfinite(sensitivity).all()) or not bool(sensitivity.any()):
+        raise OperatorError("the sensitivities must be finite, and not zero everywhere")
+
+
 class MulticoilFourier(Operator):
     """k-space (batch, coil, ky, kx) of complex images (batch, 1, H, W).
 
@@ -58,18 +78,12 @@ class MulticoilFourier(Operator):
 
     def __init__(self, sensitivity: Tensor, mask: Tensor, noise: NoiseModel | None = None) -> None:
         shape = kspace_shape(mask)
-        if not sensitivity.is_complex() or sensitivity.ndim not in (3, 4):
-            raise OperatorError(
-                f"the sensitivities are {sensitivity.dtype} of shape {tuple(sensitivity.shape)}, "
-                "expected complex (coil, H, W) or (batch, coil, H, W)"
-            )
+        check_sensitivity(sensitivity, (3, 4))
         if tuple(sensitivity.shape[-2:]) != shape:
             raise OperatorError(
                 f"the sensitivities have {sensitivity.shape[-2]}x{sensitivity.shape[-1]} pixels, "
                 f"the mask {shape[0]}x{shape[1]}"
             )
-        if not bool(torch.isfinite(sensitivity).all()) or not bool(sensitivity.any()):
-            raise OperatorError("the sensitivities must be finite, and not zero everywhere")
         coils = sensitivity.shape[-3]
         super().__init__(mask, image_shape=shape, grid_shape=(coils, *shape), noise=noise)
         self.sensitivity = sensitivity

@@ -3,21 +3,20 @@ r"""Non-Cartesian MRI: T is the Fourier transform at arbitrary points of k-space
 .. math:: z_j = \frac{1}{\sqrt{HW}} \sum_n x_n\, e^{-i \omega_j \cdot (n - c)}, \qquad
           c = (\lfloor H/2\rfloor, \lfloor W/2\rfloor),
 
-computed by torchkbnufft (Muckley et al. 2020), the extra ``medscore[nufft]``: gridding with a
-Kaiser-Bessel kernel, with a relative error of about 1e-4 in its default setting. Its adjoint is the
-exact adjoint of the gridding.
+computed by finufft (Barnett et al. 2019), the extra ``medscore[nufft]``: gridding with a relative
+error below ``TOLERANCES``. The adjoint is that of the gridding, exact up to rounding. It runs on
+the CPU. Off-resonance and the decay of the signal along a readout are not part of the model.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medscore.errors import optional_module
@@ -27,6 +26,18 @@ from medscore.operators.grid import OperatorError
 from medscore.operators.linalg import chebyshev, largest_eigenvalue
 from medscore.operators.noise import NoiseModel
 from medscore.types import ComplexImages
+
+TOLERANCES = {"complex64": 1e-5, "complex128": 1e-12}
+"""Relative error of the transforms by precision."""
+
+AT_ONCE = 8
+"""Largest number of images that are transformed at once."""
+
+DENSITY_STEPS = 20
+"""Iterations of the density compensation."""
+
+TURNS = 0.8
+"""Distance of neighbouring turns of spirals in Cartesian samples; 1 would suffice for a disc."""
 
 REFINEMENTS = 10
 """Chebyshev steps after the density-compensated adjoint in ``T_inv``."""
@@ -51,7 +62,7 @@ class NonuniformFourier(Operator):
         noise: noise of the receiver.
 
     Raises:
-        MedscoreError: torchkbnufft is not installed.
+        MedscoreError: finufft is not installed.
         OperatorError: a trajectory of another shape, or outside of [-pi, pi].
     """
 
@@ -111,18 +122,16 @@ class NonuniformFourier(Operator):
         )
 
     def _transform(self, x: Tensor) -> Tensor:
-        forward, _ = _modules(self.image_shape, x.dtype)
-        images = x.reshape(-1, *x.shape[-3:])  # torchkbnufft takes (batch, channel, H, W) only
-        z: Tensor = forward.to(x.device)(images, self._points(x))
-        return z.reshape(*x.shape[:-2], -1) / math.sqrt(math.prod(self.image_shape))
+        z = _to_samples(self._points, self.image_shape, x)
+        return z / math.sqrt(math.prod(self.image_shape))
 
     def _adjoint_transform(self, z: Tensor) -> Tensor:
-        _, adjoint = _modules(self.image_shape, z.dtype)
-        x: Tensor = adjoint.to(z.device)(z.reshape(-1, *z.shape[-2:]), self._points(z))
-        return x.reshape(*z.shape[:-1], *self.image_shape) / math.sqrt(math.prod(self.image_shape))
+        x = _to_images(self._points, self.image_shape, z)
+        return x / math.sqrt(math.prod(self.image_shape))
 
-    def _points(self, like: Tensor) -> Tensor:
-        return self.trajectory.to(like.device, like.dtype.to_real())
+    @cached_property
+    def _points(self) -> bytes:
+        return self.trajectory.cpu().numpy().tobytes()
 
     def _density(self, like: Tensor) -> Tensor:
         return self._compensation[0].to(like.device, like.dtype.to_real())
@@ -132,8 +141,7 @@ class NonuniformFourier(Operator):
 
     @cached_property
     def _compensation(self) -> tuple[Tensor, float]:
-        points = self.trajectory.cpu().numpy().tobytes()
-        return outside(lambda: _weights_and_gain(points, self.image_shape))
+        return outside(lambda: _weights_and_gain(self._points, self.image_shape))
 
 
 @lru_cache(maxsize=4)
@@ -141,37 +149,50 @@ def _weights_and_gain(trajectory: bytes, shape: tuple[int, ...]) -> tuple[Tensor
     """Density compensation w of a trajectory (bytes of float64), and lambda_max of T^H w T."""
     points = torch.frombuffer(bytearray(trajectory), dtype=torch.float64).reshape(2, -1)
     weights = density_compensation(points, shape)
-    forward, adjoint = _modules(shape, torch.complex64)
-    single, pixels = points.float(), math.prod(shape)
-    parts = torch.randn(1, 1, *shape, 2, generator=torch.Generator().manual_seed(0))
-    gain = largest_eigenvalue(
-        lambda v: adjoint(weights.float() * forward(v, single), single) / pixels,
-        torch.view_as_complex(parts),
-    )
+    gain = largest_eigenvalue(lambda v: _again(trajectory, weights, v), _random(1, shape))
     return weights, float(gain)
 
 
 def density_compensation(trajectory: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Weights w (samples,) for which T^H diag(w) T is close to the identity (Pipe and Menon 1999).
+    r"""Weights w (samples,) for which T^H diag(w) T is close to the identity (Pipe and Menon 1999).
 
-    They are scaled to a mean gain of 1.
+    They are the fixed point of :math:`w \leftarrow w / (C w)`, where :math:`C_{jk}` is a positive
+    kernel of the distance of the samples j and k that is zero at the distance of two Cartesian
+    samples: here the squared sinc, whose Fourier transform is a triangle of twice the image's
+    width, so that :math:`C w = \hat T\, \text{tri}\, \hat T^H w` with the transform of a larger
+    image. They are scaled to a mean gain of 1.
 
     Args:
         trajectory: (2, samples), in radians per pixel.
         shape: (H, W) of the image.
+
+    Raises:
+        MedscoreError: finufft is not installed.
     """
-    forward, adjoint = _modules(tuple(shape), torch.complex128)
-    points = trajectory.double()
-    weights = _library().calc_density_compensation_function(points, im_size=tuple(shape))
-    weights = weights.abs()[0, 0]
-    parts = torch.randn(
-        4, 1, *shape, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
-    )
-    x = torch.view_as_complex(parts)
-    again = adjoint(weights * forward(x, points), points) / math.prod(shape)
+    points = trajectory.double().cpu().numpy().tobytes()
+    twice = 2 * shape[0], 2 * shape[1]
+    down, across = (1 - (torch.arange(2 * n) - n).abs() / n for n in shape)
+    triangle = (down[:, None] * across).to(torch.complex64)
+    weights = torch.ones(1, 1, trajectory.shape[1], dtype=torch.complex64)
+    for _ in range(DENSITY_STEPS):
+        spread = _to_samples(points, twice, triangle * _to_images(points, twice, weights))
+        weights = weights / spread.real.clamp_min(torch.finfo(torch.float32).tiny)
+    found = weights[0, 0].real.double()
+    x = _random(4, shape)
+    again = _again(points, found, x)
     scale = float(x.abs().square().sum() / (x.conj() * again).sum().real)
-    compensation: Tensor = scale * weights
-    return compensation
+    return scale * found
+
+
+def _again(points: bytes, weights: Tensor, x: Tensor) -> Tensor:
+    """T^H diag(w) T x."""
+    z = weights.to(x.real.dtype) * _to_samples(points, tuple(x.shape[-2:]), x)
+    return _to_images(points, tuple(x.shape[-2:]), z) / math.prod(x.shape[-2:])
+
+
+def _random(count: int, shape: tuple[int, ...]) -> Tensor:
+    parts = torch.randn(count, 1, *shape, 2, generator=torch.Generator().manual_seed(0))
+    return torch.view_as_complex(parts)
 
 
 def radial_trajectory(size: int, spokes: int) -> Tensor:
@@ -186,25 +207,70 @@ def radial_trajectory(size: int, spokes: int) -> Tensor:
     return torch.stack([(r * angle.sin()).flatten(), (r * angle.cos()).flatten()])
 
 
-@lru_cache(maxsize=4)
-def _modules(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Any, Any]:
-    with _without_warnings():
-        return (
-            _library().KbNufft(im_size=shape, dtype=dtype),
-            _library().KbNufftAdjoint(im_size=shape, dtype=dtype),
-        )
+def spiral_trajectory(size: int, arms: int) -> Tensor:
+    """Archimedean spirals from the centre of k-space to pi, (2, arms * samples).
+
+    Neighbouring turns are ``TURNS`` Cartesian samples apart, and so are neighbouring samples of an
+    arm at most, so that all arms together determine a square image.
+
+    Args:
+        size: side of the image.
+        arms: number of spirals, one after the other in the result.
+    """
+    turns = size / (2 * TURNS * arms)
+    samples = math.ceil(math.pi * turns * size / TURNS)  # twice the length over their distance
+    s = torch.arange(samples, dtype=torch.float64) / (samples - 1)
+    r = math.pi * s.sqrt()
+    angle = 2 * math.pi * (turns * s.sqrt() + torch.arange(arms)[:, None] / arms)
+    return torch.stack([(r * angle.sin()).flatten(), (r * angle.cos()).flatten()])
+
+
+def _to_samples(points: bytes, shape: tuple[int, ...], x: Tensor) -> Tensor:
+    """Sums over the pixels of images (..., H, W), without a factor: (..., samples)."""
+    return _applied(2, points, shape, x, x.shape[:-2])
+
+
+def _to_images(points: bytes, shape: tuple[int, ...], z: Tensor) -> Tensor:
+    """The adjoint: sums over the samples (..., samples), for all pixels (..., H, W)."""
+    return _applied(1, points, shape, z, z.shape[:-1])
+
+
+def _applied(
+    kind: int, points: bytes, shape: tuple[int, ...], given: Tensor, batch: torch.Size
+) -> Tensor:
+    """A transform from the grid (kind 2) or to the grid (kind 1) for every member of the batch."""
+    values = given.detach().cpu().reshape(-1, *given.shape[len(batch) :]).contiguous().numpy()
+    found = [
+        _plan(kind, points, shape, len(part), values.dtype.name, torch.get_num_threads())(part)
+        for part in np.array_split(values, range(AT_ONCE, len(values), AT_ONCE))
+    ]
+    made = torch.from_numpy(np.concatenate(found))
+    return made.reshape(*batch, *made.shape[1:]).to(given.device)
+
+
+class _Plan:
+    """A prepared transform of ``count`` images at once, in the precision of ``dtype``."""
+
+    def __init__(
+        self, kind: int, points: bytes, shape: tuple[int, ...], count: int, dtype: str, threads: int
+    ) -> None:
+        real = np.float32 if dtype == "complex64" else np.float64
+        tolerance = TOLERANCES[dtype]
+        self.plan = _library().Plan(
+            kind, shape, n_trans=count, eps=tolerance, isign=1 if kind == 1 else -1, dtype=dtype,
+            nthreads=threads,
+        )  # fmt: skip
+        ky, kx = np.frombuffer(points, np.float64).reshape(2, -1).astype(real)
+        self.points, self.count = (ky, kx), count  # finufft keeps no copy of them
+        self.plan.setpts(*self.points)
+
+    def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
+        found: NDArray[Any] = self.plan.execute(values[0] if self.count == 1 else values)
+        return found[None] if self.count == 1 else found
+
+
+_plan = lru_cache(maxsize=32)(_Plan)
 
 
 def _library() -> Any:
-    with _without_warnings():
-        return optional_module(
-            "torchkbnufft", "a non-uniform Fourier transform", install="medscore[nufft]"
-        )
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silence the warnings of torchkbnufft about its use of torch.jit and of torch.meshgrid."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*(torch.jit|meshgrid).*")
-        yield
+    return optional_module("finufft", "a non-uniform Fourier transform", install="medscore[nufft]")

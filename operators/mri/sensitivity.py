@@ -1,20 +1,17 @@
-r"""Coil sensitivities from the calibration region, by two estimators, and simulated coils.
+r"""Coil sensitivities from low-resolution images, and simulated coils.
 
-The simple estimate divides the low-resolution image of each coil by their root sum of squares
-(McKenzie et al. 2002). It includes the phase of the image itself, so reconstructions are nearly
-real; ESPIRiT (Uecker et al. 2014) computes the maps as eigenvectors and is more accurate near the
-edge of the object.
+The estimate divides the low-resolution image of each coil by their root sum of squares (McKenzie et
+al. 2002). It includes the phase of the image itself, so reconstructions are nearly real;
+:mod:`~medscore.operators.mri.espirit` is more accurate near the edge of the object.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from medscore.errors import optional_module
 from medscore.operators.grid import OperatorError
 from medscore.operators.mri.fourier import ifft2c
 from medscore.operators.mri.masks import calibration_region
@@ -34,7 +31,7 @@ def low_resolution(
     Raises:
         OperatorError: no fully sampled centre, or one that does not fit the data.
     """
-    images = ifft2c(tapered(unit_peak(kspace), _calibration(kspace, calibration)))
+    images = ifft2c(tapered(unit_peak(kspace), calibration_sides(kspace, calibration)))
     size = images.abs().square().sum(-3, keepdim=True).sqrt()
     signal = size > threshold * size.amax(dim=(-2, -1), keepdim=True)
     return torch.where(signal, images / torch.where(signal, size, 1), 0)
@@ -61,39 +58,6 @@ def unit_peak(kspace: Tensor) -> Tensor:
     """
     peak = kspace.abs().amax(dim=(-3, -2, -1), keepdim=True)
     return kspace / torch.where(peak > 0, peak, 1.0)
-
-
-def espirit(
-    kspace: Tensor,
-    calibration: tuple[int, int] | None = None,
-    *,
-    threshold: float = 0.02,
-    crop: float = 0.95,
-) -> Tensor:
-    """Maps (batch, coil, H, W) by ESPIRiT, computed by sigpy (the extra ``medscore[mri]``).
-
-    Args:
-        kspace: (batch, coil, ky, kx) complex, centred, zero where nothing was measured.
-        calibration: sides (ky, kx) of the fully sampled centre, as in :func:`low_resolution`; the
-            smaller one is used for both axes.
-        threshold: relative threshold of the singular values of the calibration matrix.
-        crop: threshold of the eigenvalues; the maps are zero where they are smaller.
-
-    Raises:
-        MedscoreError: sigpy is not installed.
-        OperatorError: no fully sampled centre.
-    """
-    sigpy = optional_module(
-        "sigpy.mri.app", "ESPIRiT", install="medscore[mri]", instead="use low_resolution"
-    )
-    side = min(_calibration(kspace, calibration))
-    maps: list[Any] = []
-    for sample in unit_peak(kspace.detach()).cpu():
-        app = sigpy.EspiritCalib(
-            sample.numpy(), calib_width=side, thresh=threshold, crop=crop, show_pbar=False
-        )
-        maps.append(torch.from_numpy(app.run()))
-    return torch.stack(maps).to(kspace)
 
 
 def birdcage(coils: int, height: int, width: int, *, radius: float = 1.2) -> Tensor:
@@ -124,15 +88,33 @@ def birdcage(coils: int, height: int, width: int, *, radius: float = 1.2) -> Ten
     return (stacked / stacked.abs().square().sum(0).sqrt()).to(torch.complex64)
 
 
-def _calibration(kspace: Tensor, given: tuple[int, int] | None) -> tuple[int, int]:
-    if given is None:
-        taken = (kspace != 0).flatten(0, -3).any(0)
-        return calibration_region(taken)
-    if not all(2 <= g <= n for g, n in zip(given, kspace.shape[-2:], strict=True)):
+def calibration_sides(
+    kspace: Tensor, given: tuple[int, int] | None, least: int = 2
+) -> tuple[int, int]:
+    """Sides (ky, kx) of the fully sampled centre.
+
+    Args:
+        kspace: (batch, coil, ky, kx), zero where nothing was measured.
+        given: the sides, where they are known.
+        least: smallest side that is sufficient.
+
+    Raises:
+        OperatorError: no fully sampled centre, a side of it is too short, or ``given`` is larger
+            than the data.
+    """
+    sides = given
+    if sides is None:
+        sides = calibration_region((kspace != 0).flatten(0, -3).any(0))
+        if min(sides) < least:
+            raise OperatorError(
+                f"the fully sampled centre of {sides[0]} x {sides[1]} samples is too small, "
+                f"{least} x {least} are needed"
+            )
+    if not all(least <= s <= n for s, n in zip(sides, kspace.shape[-2:], strict=True)):
         raise OperatorError(
-            f"`calibration` is {given}, expected sides from 2 to {tuple(kspace.shape[-2:])}"
+            f"`calibration` is {sides}, expected sides from {least} to {tuple(kspace.shape[-2:])}"
         )
-    return given
+    return sides
 
 
 def _hann(n: int, width: int) -> Tensor:

@@ -16,6 +16,8 @@ import medscore as ms
 from medscore.datasets.collections.phase import random_phase, with_phase
 from medscore.datasets.load import load_image
 from medscore.errors import MedscoreError
+from medscore.evaluation.config import MethodSpec
+from medscore.evaluation.methods import method_of, verify
 from medscore.measurements.measurement import Measurement, write_measurement
 from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.multicoil import MulticoilFourier
@@ -86,6 +88,21 @@ def test_a_measurement_of_a_real_image_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_a_simulated_scan_with_a_phase_is_reconstructed(
+    done: Command, prior: Path, tmp_path: Path
+) -> None:
+    values = np.random.default_rng(0).uniform(0, 100, (22, 18, 1)).astype(np.float32)
+    nib.save(nib.Nifti1Image(values, np.diag([-1.0, -1.0, 4.0, 1.0])), tmp_path / "m.nii.gz")
+    done(
+        "simulate", tmp_path / "m.nii.gz", "--task", "mri-multicoil", "--acceleration", 1,
+        "--phase", "random", "--maps", "espirit", "--coils", 3, "--noise", "gaussian:0.1",
+        "-o", tmp_path / "m.h5",
+    )  # fmt: skip
+    done("recon", tmp_path / "m.h5", "--prior", prior, "--steps", 3, "-o", tmp_path / "out")
+    found = nib.load(tmp_path / "out" / "recon.nii.gz").get_fdata()
+    assert np.abs(found - values).mean() < 5  # all lines are measured
+
+
 def test_the_contract_is_shown_with_its_classes_and_its_rule(done: Command, prior: Path) -> None:
     told = json.loads(done("priors", "info", prior).out)
     assert (told["classes"], told["complex_data"]) == (["T1", "T2"], "two-channel")
@@ -94,6 +111,21 @@ def test_the_contract_is_shown_with_its_classes_and_its_rule(done: Command, prio
 def written(path: Path) -> Path:
     write_measurement(path, measurement(1))
     return path
+
+
+def test_a_comparison_tells_the_contrast(prior: Path) -> None:
+    def method(contrast: str | None) -> MethodSpec:
+        fields = {"prior": str(prior), "samples": 1, "steps": 2, "contrast": contrast}
+        return MethodSpec.model_validate({"name": "ours", "prior": fields})
+
+    m = measurement(1)
+    found = method_of(method("T2"), "any task").reconstruct(m)
+    told = reconstruct(m, prior, samples=1, steps=2, contrast="T2")
+    np.testing.assert_array_equal(found.samples, told.samples)
+    untold = method_of(method(None), "any task").reconstruct(m)
+    assert float(np.abs(found.samples - untold.samples).max()) > 1e-6
+    with pytest.raises(MedscoreError, match="'ours': `contrast` is 'T9', which prior any does not"):
+        verify(method("T9"), "any task", m, Path("x.yaml"))
 
 
 def test_a_contrast_is_told_and_recorded(done: Command, prior: Path, tmp_path: Path) -> None:

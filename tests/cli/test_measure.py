@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from medscore.datasets.nifti import read_nifti
 from medscore.datasets.raw.fastmri import read_fastmri
 from medscore.datasets.raw.ismrmrd import read_ismrmrd
+from medscore.errors import MedscoreError
 from medscore.measurements.kspace_grid import to_grid
 from medscore.measurements.measurement import read_measurement
 from medscore.operators.mri.fourier import fft2c, ifft2c
@@ -101,6 +102,43 @@ def ismrmrd_file(path: Path, scan: Scan, header: str = HEADER, **changes: Any) -
                 setattr(line, name, value)
             file.append_acquisition(line)
     return path
+
+
+@pytest.mark.parametrize(
+    ("mask", "why"),
+    [
+        (np.arange(PHASE) % 2 == 0, None),
+        ((np.arange(PHASE) % 2 == 0)[None, None, :, None], None),
+        ((np.arange(PHASE) % 2 == 0).astype(np.float32), None),
+        ((np.arange(PHASE) % 2 == 0) | (np.arange(PHASE) < 4), None),  # interpolated with zeros
+        (np.arange(PHASE) % 4 == 0, "mask marks column 6 as not measured, and k-space has values"),
+        (np.ones(PHASE, bool), "mask marks column 5 as measured, and k-space is zero there"),
+        (np.ones(PHASE - 1), "mask has shape"),
+        (np.ones((PHASE, 2)), "not a line of 0 and 1"),
+        (np.array(["a"] * PHASE, dtype="S1"), "not a line of 0 and 1"),
+    ],
+)
+def test_a_mask_that_kspace_contradicts_is_refused(
+    tmp_path: Path, mask: NDArray[Any], why: str | None
+) -> None:
+    scan = scanned(2)
+    scan.kspace[..., 1::2] = 0
+    scan.kspace[..., :4] = 0
+    path = fastmri(tmp_path / "f.h5", scan, mask=mask)
+    if why is None:
+        assert int(read_fastmri(path).sampled.sum(-1).max()) == PHASE // 2 - 2
+        return
+    with pytest.raises(MedscoreError, match=why) as error:
+        read_fastmri(path)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_swapped_axes_are_refused(tmp_path: Path) -> None:
+    scan = scanned(8)
+    scan = replace(scan, kspace=scan.kspace.swapaxes(1, 2))
+    with pytest.raises(MedscoreError, match="largest in the middle of the coil axis, and not of"):
+        read_fastmri(fastmri(tmp_path / "f.h5", scan))
 
 
 def test_one_coils_full_scan_gives_the_image(tmp_path: Path) -> None:

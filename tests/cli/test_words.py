@@ -10,7 +10,7 @@ from medscore.cli import words
 from medscore.cli.generate import CONDITIONER
 from medscore.datasets.dicom.kinds import KINDS
 from medscore.generation import observations, sampling
-from medscore.measurements import from_kspace, kspace_mask, tasks
+from medscore.measurements import coil_maps, from_kspace, kspace_mask, mr_scan, tasks
 from medscore.measurements.choices import Choices
 from medscore.operators.ct.metal import METAL_HU
 
@@ -18,8 +18,9 @@ from medscore.operators.ct.metal import METAL_HU
 def test_the_words_are_those_of_the_tables() -> None:
     assert tuple(tasks.TASKS) == words.TASKS
     assert tuple(kspace_mask.SHAPES) == words.MASKS
-    assert tuple(from_kspace.MAPS) == words.MAPS
+    assert tuple(coil_maps.MAPS) == words.MAPS
     assert words.TARGETS == from_kspace.TARGETS
+    assert words.PHASES == mr_scan.PHASES
     assert tuple(KINDS) == words.ACCEPTED
     assert words.METAL_HU == METAL_HU
     assert tuple(observations.TASKS) == words.OBSERVED

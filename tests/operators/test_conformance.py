@@ -34,6 +34,7 @@ from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.hartley import Hartley, kspace_mask
 from medscore.operators.mri.masks import equispaced, variable_density_2d
 from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.operators.mri.multicoil_nufft import MulticoilNonuniform
 from medscore.operators.mri.nufft import NonuniformFourier, radial_trajectory
 from medscore.operators.mri.real_images import Phased, TwoChannels
 from medscore.operators.mri.sensitivity import birdcage
@@ -223,9 +224,12 @@ WITHOUT_INVERSE: dict[str, Callable[[], Operator]] = {
 }
 """Operators that have A and its adjoint, and no T_inv."""
 
-if find_spec("torchkbnufft"):
+if find_spec("finufft"):
     INVERTIBLE["non-uniform fourier"] = lambda: NonuniformFourier(
         radial_trajectory(8, 14), views(14, 2).expand(14, 16).flatten(), 8, 8
+    )
+    INVERTIBLE["non-uniform fourier coils"] = lambda: MulticoilNonuniform(
+        maps(3, 8, 8), radial_trajectory(8, 14), views(14, 2).expand(14, 16).flatten()
     )
 OPERATORS = INVERTIBLE | WITHOUT_INVERSE
 NOT_IN_FILES = {"square T"} | {name for name in OPERATORS if name.startswith("linear")}
@@ -617,8 +621,8 @@ def test_every_operator_is_tested_here_and_supported_by_files() -> None:
         if "triton_kernels" not in module.name:
             importlib.import_module(module.name)
     written = {c for c in _subclasses(Operator) if c.__module__.startswith("medscore.")}
-    if not find_spec("torchkbnufft"):
-        written -= {NonuniformFourier}
+    if not find_spec("finufft"):
+        written -= {NonuniformFourier, MulticoilNonuniform}
     assert written == {type(make()) for make in OPERATORS.values()} - {Square}
     written -= {LinearOperator}  # made of functions, so it cannot be stored in a file
     assert written <= {c for c in store.KINDS.values() if issubclass(c, Operator)}

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medscore.errors import MedscoreError
@@ -22,6 +23,7 @@ from medscore.measurements.measurement import Measurement
 from medscore.measurements.noise_std import whiten
 from medscore.measurements.units import UNIT_RANGE, NetworkUnits
 from medscore.operators.base import Operator
+from medscore.reconstruction.complex_data import of_complex_images
 from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.result import Reconstruction
 from medscore.registry.noise import ESTIMATES, noise_std_of
@@ -33,9 +35,11 @@ class Baseline(Strict):
     Attributes:
         weighted: whether :meth:`solve` receives whitened measurements, so that noisy rays have less
             weight; otherwise the measurements are not whitened.
+        real: whether :meth:`solve` returns real images of complex data, too.
     """
 
     weighted: ClassVar[bool] = True
+    real: ClassVar[bool] = False
 
     @abstractmethod
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
@@ -80,6 +84,7 @@ class Baseline(Strict):
         slices = len(measurement.data)
         images = np.empty((slices, 1, *measurement.size), np.float32)
         residual = np.empty((slices, 1))
+        means: list[NDArray[np.complex64]] = []
         for i in range(slices):
             operator = measurement.operator.select([i])
             y = units.measurements(operator, torch.from_numpy(measurement.data[[i]]), [i])
@@ -89,6 +94,9 @@ class Baseline(Strict):
                 std = own / units.of_slices([i], y)
             x = self.solve(*whiten(operator, y, std)[:2])
             residual[i] = float(operator.residual(x, y))
+            if x.is_complex():
+                parts = (units.of_slices([i], x) * x)[:, 0]
+                means.append(parts.to(torch.complex64).numpy())
             values = units.to_values(x.abs() if x.is_complex() else x, [i])
             images[i] = values[:, 0].numpy()
         return Reconstruction(
@@ -99,6 +107,7 @@ class Baseline(Strict):
             history=(),
             seconds=time.perf_counter() - start,
             measurement=measurement,
+            complex_mean=np.concatenate(means) if means else None,
         )
 
 
@@ -128,6 +137,9 @@ class BaselineMethod(Method):
             if named == "unknown" or named in ESTIMATES:
                 return None
         return noise_std_of(self.noise, measurement, where)
+
+    def gives_phase(self, measurement: Measurement) -> bool:
+        return not self.solver.real and of_complex_images(measurement)
 
     def identity(self, modality: str) -> str:
         return self.weights

@@ -14,8 +14,9 @@ from medscore.measurements.measurement import Measurement
 from medscore.measurements.units import UNIT_RANGE
 from medscore.operators.base import Operator
 from medscore.reconstruction.baselines.base import Baseline
+from medscore.reconstruction.complex_data import of_complex_images
 from medscore.reconstruction.supervised.contract import SupervisedContract, load_reconstructor
-from medscore.reconstruction.supervised.networks import Reconstructor
+from medscore.reconstruction.supervised.networks import Reconstructor, check_channels
 
 
 class Supervised(Baseline):
@@ -26,11 +27,13 @@ class Supervised(Baseline):
 
     Attributes:
         weighted: False: the network takes measurements that are not whitened by their noise.
+        real: True: the network returns magnitudes.
         kind: ``supervised``.
         network: file of the network.
     """
 
     weighted: ClassVar[bool] = False
+    real: ClassVar[bool] = True
 
     kind: Literal["supervised"] = "supervised"
     network: Path
@@ -56,6 +59,7 @@ class Supervised(Baseline):
                     where=self.network,
                     hint="train a network for such images",
                 )
+        check_channels(contract.model, of_complex_images(measurement), contract.name)
 
 
 @lru_cache(maxsize=8)

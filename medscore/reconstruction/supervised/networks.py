@@ -11,6 +11,9 @@ r"""Two supervised reconstruction networks that represent the common designs.
 
 (Schlemper et al. 2018; a variational network after Hammernik et al. 2018), with trained lambda_k.
 Every N is MONAI's DiffusionModelUNet, the network of the shipped priors, with a constant condition.
+
+Networks of two channels take the real and the imaginary part of complex images, and the result is
+the modulus of theirs. Networks of one channel take the modulus of complex images.
 """
 
 from __future__ import annotations
@@ -21,10 +24,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from medscore.errors import MedscoreError
 from medscore.io.specs import Strict
 from medscore.nets.unet import UNetSpec
 from medscore.operators.base import Operator
 from medscore.operators.linalg import wide
+from medscore.operators.mri.real_images import two_channels
 from medscore.reconstruction.baselines.direct import direct
 
 
@@ -33,12 +38,13 @@ class PostProcessor(nn.Module):
     """A network applied to a direct reconstruction.
 
     Args:
-        network: N, a function of images (batch, 1, H, W) and a condition (batch,).
+        network: N, a function of images (batch, channels, H, W) and a condition (batch,).
+        channels: 2 for complex images, else 1.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, channels: int = 1) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.channels = network, channels
 
     def forward(self, operator: Operator, y: Tensor) -> Tensor:
         """Reconstruct images (batch, 1, H, W) in the network's range.
@@ -48,8 +54,8 @@ class PostProcessor(nn.Module):
             y: measurements in the network's units.
         """
         with plain(y):
-            start = _real(direct(operator, y))
-        return start + _without_condition(self.network, start)
+            start = _as_channels(direct(operator, y), self.channels)
+        return _magnitude(start + _without_condition(self.network, start))
 
 
 @final
@@ -57,12 +63,13 @@ class Cascade(nn.Module):
     """An unrolled iteration of networks and gradient steps.
 
     Args:
-        networks: N_k, functions of images (batch, 1, H, W) and a condition (batch,).
+        networks: N_k, functions of images (batch, channels, H, W) and a condition (batch,).
+        channels: 2 for complex images, else 1.
     """
 
-    def __init__(self, networks: list[nn.Module]) -> None:
+    def __init__(self, networks: list[nn.Module], channels: int = 1) -> None:
         super().__init__()
-        self.network = _Blocks(networks)
+        self.network, self.channels = _Blocks(networks), channels
 
     def forward(self, operator: Operator, y: Tensor) -> Tensor:
         """Reconstruct images (batch, 1, H, W) in the network's range.
@@ -72,13 +79,14 @@ class Cascade(nn.Module):
             y: measurements in the network's units.
         """
         with plain(y):
-            x = _real(direct(operator, y))
+            x = _as_channels(direct(operator, y), self.channels)
             size = wide(_norm_squared(operator, y), x)
         for network, step in zip(self.network.blocks, self.network.steps, strict=True):
             z = x + _without_condition(network, x)
             with plain(y):
-                x = z - step * _real(operator.adjoint(operator.forward(z) - y)) / size
-        return x
+                gradient = operator.adjoint(operator.forward(_as_image(z)) - y)
+                x = z - step * _as_channels(gradient, self.channels) / size
+        return _magnitude(x)
 
 
 class _Blocks(nn.Module):
@@ -103,7 +111,7 @@ class PostProcessorSpec(Strict):
 
     def build(self) -> PostProcessor:
         """The untrained network, initialised with torch's global generator."""
-        return PostProcessor(self.network.build())
+        return PostProcessor(self.network.build(), self.network.image_channels)
 
 
 class CascadeSpec(Strict):
@@ -121,7 +129,33 @@ class CascadeSpec(Strict):
 
     def build(self) -> Cascade:
         """The untrained network, initialised with torch's global generator."""
-        return Cascade([self.network.build() for _ in range(self.blocks)])
+        networks = [self.network.build() for _ in range(self.blocks)]
+        return Cascade(networks, self.network.image_channels)
+
+
+def check_channels(model: PostProcessorSpec | CascadeSpec, of_complex: bool, name: str) -> None:
+    """Reject a network that does not fit the images of a measurement.
+
+    A post-processor of one channel takes the modulus of complex images; a cascade needs them whole.
+
+    Args:
+        model: the network.
+        of_complex: whether the images are complex.
+        name: name of the network in the error.
+
+    Raises:
+        MedscoreError: it has the wrong number of image channels.
+    """
+    channels = model.network.image_channels
+    if channels == 1 and not (of_complex and model.kind == "cascade"):
+        return
+    if channels != 2 or not of_complex:
+        images = "complex" if of_complex else "real"
+        raise MedscoreError(
+            f"network {name}, a {model.kind}, has image_channels {channels} and the images are "
+            f"{images}",
+            hint=f"use a network with image_channels {2 if of_complex else 1}",
+        )
 
 
 ModelSpec = Annotated[PostProcessorSpec | CascadeSpec, Field(discriminator="kind")]
@@ -147,5 +181,18 @@ def _without_condition(network: nn.Module, x: Tensor) -> Tensor:
     return cast(Tensor, network(x, x.new_zeros(len(x)))).float()
 
 
-def _real(x: Tensor) -> Tensor:
+def _as_channels(x: Tensor, channels: int) -> Tensor:
+    """Images (batch, 1, H, W) as the network sees them."""
+    if channels == 2:
+        return two_channels(x)
     return x.abs() if x.is_complex() else x.float()
+
+
+def _as_image(x: Tensor) -> Tensor:
+    """What the operator takes of images as the network sees them."""
+    return torch.complex(x[:, :1], x[:, 1:]) if x.shape[1] == 2 else x
+
+
+def _magnitude(x: Tensor) -> Tensor:
+    """Images (batch, 1, H, W) of one channel, or the modulus of two."""
+    return _as_image(x).abs() if x.shape[1] == 2 else x

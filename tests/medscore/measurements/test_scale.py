@@ -1,6 +1,7 @@
 """The unit of an MR scanner does not matter: scaled data give the scaled reconstruction."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from medscore.datasets.volume import Source, Volume, centred_affine
+from medscore.errors import MedscoreError
 from medscore.measurements.read import measure
 from medscore.measurements.simulation import simulate
 from medscore.operators.mri.fourier import fft2c
@@ -76,3 +78,24 @@ def test_the_root_sum_of_squares_neither_overflows_nor_vanishes(exponent: int) -
 
 def test_the_root_sum_of_squares_of_nothing_is_zero() -> None:
     assert not root_sum_of_squares(torch.zeros(2, 3), 0).any()
+
+
+@pytest.mark.parametrize("task", ["mri", "mri-multicoil"])
+@pytest.mark.parametrize("phase", ["none", "random"])
+def test_a_slice_without_values_in_the_centre_of_kspace_has_no_scale(
+    head: np.ndarray[tuple[int, ...], np.dtype[np.float64]], task: str, phase: str
+) -> None:
+    volume = Volume(
+        np.float32(np.stack([head, head])), centred_affine(SIDE, SIDE, (3.0, 3.0, 1.0)), "MR",
+        Source("array", ""),
+    )  # fmt: skip
+    m = simulate(volume, task, phase=phase)
+    data = m.data.copy()
+    middle = slice(SIDE // 2 - 4, SIDE // 2 + 4)
+    data[1, ..., middle] = 0
+    with pytest.raises(MedscoreError, match=r"^slice 1: the centre of k-space is zero") as error:
+        reconstruct(replace(m, data=data), method="zero-filled")
+    assert "\n" not in str(error.value)
+    data[1] = 0  # nothing at all is an image of zeros
+    found = reconstruct(replace(m, data=data), method="zero-filled").mean
+    assert float(np.abs(found[1]).max()) == 0.0

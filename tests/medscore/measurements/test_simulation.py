@@ -1,20 +1,26 @@
 """``simulate``: options checked by task, name, type and range; nothing is ignored."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from medscore.datasets.fit import reduce
 from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError
 from medscore.measurements.choices import Choices
+from medscore.measurements.measurement import Measurement
 from medscore.measurements.simulation import simulate, simulate_scan
 from medscore.measurements.tasks import NEEDS, OPTIONS, TASKS
+from medscore.operators.mri.multicoil import sensitivity_of
+from medscore.operators.mri.real_images import Phased
 
 OTHER: dict[str, Any] = {
     "views": 7, "arc": 60.0, "acceleration": 2.0, "mask": "random", "coils": 3, "factor": 4,
     "blur": 1.0, "hidden": 0.5, "implants": ((3.0, 3.0, 6.0),), "finer": 2, "spectrum": 90.0,
+    "phase": "random", "maps": "low-resolution",
 }  # fmt: skip
 """A value of every option other than its default."""
 
@@ -49,7 +55,17 @@ def test_an_option_changes_the_measurement(task: str, option: str) -> None:
     without_physics("mar" if option == "spectrum" else task)
     image = volume(NEEDS.get(task, "CT"))
     plain, changed = simulate(image, task), simulate(image, task, **{option: OTHER[option]})
+    if option == "maps":  # of the same data
+        plain, changed = (replace(m, data=first_maps(m)) for m in (plain, changed))
     assert plain.data.shape != changed.data.shape or not np.array_equal(plain.data, changed.data)
+
+
+def first_maps(m: Measurement) -> NDArray[Any]:
+    """The coil maps of the first slice."""
+    assert isinstance(m.operator, Phased)
+    maps = sensitivity_of(m.operator.inner)
+    assert maps is not None
+    return maps.reshape(-1, *maps.shape[-3:])[0].numpy()
 
 
 @pytest.mark.parametrize(("task", "option"), [(t, o) for t in TASKS for o in (*OTHER, "magic")])
@@ -100,6 +116,14 @@ def test_an_option_of_another_task_is_refused(task: str, option: str) -> None:
         ("mri", {"acceleration": 0.5}, "`acceleration` is 0.5"),
         ("mri", {"noise": "poisson:1e5"}, "`noise`"),
         ("mri-multicoil", {"coils": 0}, "`coils` is 0"),
+        ("mri", {"phase": "flat"}, "`phase` is 'flat' - use one of: none, random"),
+        ("mri-multicoil", {"phase": 3}, "`phase` is 3 - use none or random"),
+        ("mri-multicoil", {"maps": "guess"}, "`maps` is 'guess' - use one of: known, low-"),
+        (
+            "mri-multicoil",
+            {"maps": "espirit", "mask": "variable-density-2d", "acceleration": 16},
+            "coil maps cannot be estimated",
+        ),
         ("inpaint", {"hidden": 1}, "`hidden` is 1"),
         ("sr", {"factor": 5}, "`factor` is 5"),
         ("deblur", {"blur": 9}, "`blur` is 9"),

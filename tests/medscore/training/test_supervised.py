@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from medscore.datasets.volume import Source, Volume
@@ -25,7 +26,7 @@ from medscore.reconstruction.supervised.method import Supervised
 from medscore.reconstruction.supervised.networks import PostProcessorSpec, Reconstructor
 from medscore.registry.scans import build
 from medscore.training.plan import TrainingPlan
-from medscore.training.supervised import SupervisedRecipe, measured
+from medscore.training.supervised import SupervisedRecipe, measured, prepare_supervised
 
 MODEL = PostProcessorSpec(
     kind="post-processor", network=UNetSpec(channels=(8, 8), blocks=1, fold=2, groups=8)
@@ -67,22 +68,42 @@ U = torch.tensor([0.25, 0.75])
 )
 def test_a_training_pair_is_an_image_and_its_measurement(modality: str, scan: ScanSpec) -> None:
     given, built = made(modality, scan)
-    y, target = measured(given, built, images(), U)
+    _, y, target = measured(given, built, images(), U)
     assert float(built.operator.residual(target, y).max()) < 1e-5
+
+
+@pytest.mark.parametrize("maps", ["known", "low-resolution"])
+def test_a_training_pair_of_a_complex_image_is_its_measurement_and_magnitude(maps: str) -> None:
+    spec = ScanSpec(task="mri-multicoil", acceleration=1, phase="random", coils=3, maps=maps)
+    given, built = made("MR", spec)
+    operator, y, target = measured(given, built, images(), U)
+    assert y.is_complex()
+    image = operator.pinv(y).x
+    assert image.is_complex()
+    assert float((image.abs() - target).norm() / target.norm()) < (1e-3 if maps == "known" else 0.1)
+
+
+def test_a_recipe_whose_network_does_not_fit_its_images_is_refused(tmp_path: Path) -> None:
+    given = recipe("MR", ScanSpec(task="mri", phase="none"))
+    two = given.model_dump(mode="json", exclude_defaults=True)
+    two["model"] = {**two["model"], "network": {"kind": "unet", "image_channels": 2}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(two))
+    with pytest.raises(MedscoreError, match=r"r\.yaml: network tiny.*the images are real - use a"):
+        prepare_supervised(tmp_path / "r.yaml", tmp_path)
 
 
 def test_magnitudes_are_in_units_of_the_brightness_in_their_measurements() -> None:
     given, built = made("MR", ScanSpec(task="mri", acceleration=2))
-    y, target = measured(given, built, images(), U)
-    brighter, same = measured(given, built, 3 * images(), U)
+    _, y, target = measured(given, built, images(), U)
+    _, brighter, same = measured(given, built, 3 * images(), U)
     assert torch.allclose(y, brighter, atol=1e-5)
     assert torch.allclose(target, same, atol=1e-5)
 
 
 def test_noise_is_seeded_by_the_draw() -> None:
     given, built = made("CT", ScanSpec(task="sparse-ct", views=9, noise="gaussian:0.1"))
-    first, again = (measured(given, built, images(), U)[0] for _ in range(2))
-    other, _ = measured(given, built, images(), U.flip(0))
+    first, again = (measured(given, built, images(), U)[1] for _ in range(2))
+    _, other, _ = measured(given, built, images(), U.flip(0))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

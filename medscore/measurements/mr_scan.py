@@ -1,0 +1,116 @@
+"""Simulated MR scans: of real or complex images, with known or estimated coil maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from medscore.datasets.collections.phase import random_phase
+from medscore.errors import MedscoreError
+from medscore.measurements.choices import MOST_COILS, Choices, Grid, Scan
+from medscore.measurements.coil_maps import MAPS, coil_maps
+from medscore.measurements.kspace_mask import kspace_mask
+from medscore.measurements.measurement import MAGNITUDE
+from medscore.measurements.square import plain
+from medscore.operators.base import Operator
+from medscore.operators.mri.fourier import Fourier
+from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.operators.mri.real_images import Phased
+from medscore.operators.mri.sensitivity import birdcage
+from medscore.operators.noise import (
+    ComplexGaussianNoise,
+    GaussianNoise,
+    Noiseless,
+    NoiseModel,
+    PoissonNoise,
+)
+
+PHASES = ("none", "random")
+"""Phases of the image: none, so that k-space is Hermitian, or a random one for each slice."""
+
+KNOWN = "known"
+"""The simulated coil maps themselves, in place of an estimate."""
+
+
+def one_coil(grid: Grid, c: Choices) -> Scan:
+    """Cartesian k-space of one coil.
+
+    Args:
+        grid: the image's grid.
+        c: parameters of the scan.
+
+    Raises:
+        MedscoreError: an invalid sampling pattern, acceleration, phase or noise.
+    """
+    return _scan(Fourier(_mask(grid, c)), grid, c)
+
+
+def many_coils(grid: Grid, c: Choices) -> Scan:
+    """Cartesian k-space of several coils around the image.
+
+    The coil maps of the reconstruction are the simulated ones, or estimated from the centre of the
+    simulated data, as those of a scanner are.
+
+    Args:
+        grid: the image's grid.
+        c: parameters of the scan.
+
+    Raises:
+        MedscoreError: as :func:`one_coil`, or an invalid number of coils or estimator of maps.
+    """
+    if not 1 <= c.coils <= MOST_COILS:
+        raise MedscoreError(f"`coils` is {c.coils}", hint=f"use 1 to {MOST_COILS}")
+    if c.maps not in (KNOWN, *MAPS):
+        known = ", ".join((KNOWN, *MAPS))
+        raise MedscoreError(f"`maps` is {c.maps!r}", hint=f"use one of: {known}")
+    mask = _mask(grid, c)
+    scan = _scan(MulticoilFourier(birdcage(c.coils, *grid.shape), mask), grid, c)
+    if c.maps == KNOWN:
+        return scan
+
+    def calibrated(data: Tensor) -> Operator:
+        seen = MulticoilFourier(coil_maps(c.maps, data, mask), mask)
+        return seen if c.phase == "random" else _of_real_images(seen)
+
+    noise = "unknown" if isinstance(c.noise, Noiseless) else None
+    return Scan(scan.operator, MAGNITUDE, scan.measure, noise, calibrated=calibrated)
+
+
+def _scan(operator: Operator, grid: Grid, c: Choices) -> Scan:
+    noise = _receiver(c.noise)
+    if c.phase not in PHASES:
+        raise MedscoreError(f"`phase` is {c.phase!r}", hint=f"use one of: {', '.join(PHASES)}")
+    if c.phase == "none":
+        real = _of_real_images(operator)
+        return Scan(real, MAGNITUDE, plain(real, noise))
+    return Scan(operator, MAGNITUDE, _with_phase(operator, noise, grid.spacing))
+
+
+def _with_phase(
+    operator: Operator, noise: NoiseModel, pixel_mm: float
+) -> Callable[[Tensor, torch.Generator], Tensor]:
+    """The measurement of a magnitude (1, 1, H, W) with a random phase."""
+
+    def measure(image: Tensor, generator: torch.Generator) -> Tensor:
+        largest = image.abs().max().clamp_min(torch.finfo(image.dtype).tiny)
+        phase = random_phase(image[0, 0] / largest, pixel_mm, generator)
+        y = operator.forward(torch.polar(image, phase.expand_as(image).to(image)))
+        return noise(y, operator.mask(y), generator)
+
+    return measure
+
+
+def _of_real_images(operator: Operator) -> Operator:
+    return Phased(operator, torch.ones(operator.image_shape[-2:], dtype=torch.complex64))
+
+
+def _receiver(noise: NoiseModel) -> NoiseModel:
+    if isinstance(noise, PoissonNoise):
+        raise MedscoreError("an MRI receiver counts no photons", hint="set `noise` to gaussian:STD")
+    return ComplexGaussianNoise(noise.std) if isinstance(noise, GaussianNoise) else noise
+
+
+def _mask(grid: Grid, c: Choices) -> Tensor:
+    return kspace_mask(grid.shape, c.mask, c.acceleration, c.seed)
