@@ -31,6 +31,10 @@ from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.xray import Spectrum, tube_spectrum
 from medscore.operators.noise import Noiseless, NoiseModel, PoissonNoise
 
+KEPT = 256
+"""Largest side of an object whose rays are kept for further images, as for training; those of a
+larger one, of which few images are measured, are computed for each."""
+
 MANY = 4
 """More than one in so many views take longer than all, if symmetries cannot be used for them."""
 
@@ -146,7 +150,7 @@ def object_scan(operator: Radon, grid: Grid, c: Choices, *, every_view: bool = F
         views=views,
         places=places,
         grid_views=full.views,
-        backend="auto" if same else "chunked",
+        backend="auto" if same or side <= KEPT else "chunked",
     )
 
 
