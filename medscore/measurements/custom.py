@@ -24,6 +24,7 @@ from medscore.measurements.contents import (
 from medscore.measurements.noise_model import noise_model
 from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
+from medscore.operators.mri.multicoil import sensitivity_of
 
 NAMES = {
     "data": "`data`",
@@ -126,9 +127,10 @@ def _values(
     if y.numel() == 0:
         raise MedscoreError(f"`data` has shape {tuple(y.shape)}", hint="give at least one slice")
     axes = len(operator.grid_shape)
-    if axes == 2 and y.ndim == 3:
+    without_channel = axes == 2 and sensitivity_of(operator) is None
+    if without_channel and y.ndim == 3:
         y = y[:, None]
-    while y.ndim < max(axes + 1, 4 if axes == 2 else 0) and y.ndim >= axes:
+    while axes <= y.ndim < axes + 1 + without_channel:
         y = y[None]
     try:
         operator.check(y)

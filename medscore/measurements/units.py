@@ -19,6 +19,7 @@ from medscore.errors import MedscoreError
 from medscore.hounsfield import mu_to_hu
 from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
+from medscore.operators.mri.centre import is_cartesian
 from medscore.operators.mri.fourier import ifft2c
 from medscore.operators.mri.masks import calibration_region
 from medscore.operators.mri.modulus import root_sum_of_squares
@@ -125,11 +126,12 @@ class NetworkUnits:
 
         Args:
             slices: indices of the slices; all by default.
-            like: tensor on the device to use.
+            like: tensor (slices, ...) with the axes and on the device to use.
         """
         if not isinstance(self.unit, Tensor):
             return self.unit
-        return (self.unit if slices is None else self.unit[slices]).to(like.device)
+        unit = (self.unit if slices is None else self.unit[slices]).to(like.device)
+        return unit.reshape(-1, *[1] * (like.ndim - 1))
 
     def measurements(
         self, operator: Operator, y: Tensor, slices: list[int] | None = None
@@ -169,8 +171,8 @@ class NetworkUnits:
 def brightness(operator: Operator, y: Tensor, fit: Fit | None = None) -> Tensor:
     """Magnitude that becomes 1 in the prior's range: a percentile of the direct reconstruction.
 
-    It is the 99.5th percentile. For k-space, the image is the root sum of squares of the fully
-    sampled centre, or of all samples without one; otherwise it is A^+ y.
+    It is the 99.5th percentile. For k-space on its grid, the image is the root sum of squares of
+    the fully sampled centre, or of all samples without one; otherwise it is A^+ y.
 
     Args:
         operator: measurement operator of one sample.
@@ -180,7 +182,7 @@ def brightness(operator: Operator, y: Tensor, fit: Fit | None = None) -> Tensor:
     Raises:
         MedscoreError: k-space has values, but none in its centre, so that the image has no scale.
     """
-    if y.is_complex():
+    if y.is_complex() and is_cartesian(operator):
         mask = operator.mask(y).bool()
         mask = mask.reshape(-1, *mask.shape[-2:])[0].expand(y.shape[-2:])
         rows, columns = (

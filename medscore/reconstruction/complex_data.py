@@ -15,7 +15,10 @@ from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import Measurement
 from medscore.operators.base import Operator
+from medscore.operators.mri.centre import gridded, is_cartesian, sampled_cells, scanner
 from medscore.operators.mri.multicoil import sensitivity_of
+from medscore.operators.mri.multicoil_nufft import MulticoilNonuniform
+from medscore.operators.mri.nufft import NonuniformFourier
 from medscore.operators.mri.real_images import Phased, TwoChannels, estimate_phase
 from medscore.types import Kspace
 
@@ -41,8 +44,18 @@ def as_the_prior_sees(
     rule = domain.complex_data
     if rule == "phase-estimate":
         rows, columns = operator.image_shape[-2:]
-        mask = operator.diagonal
-        mask = mask.expand(*mask.shape[:-2], *operator.grid_shape[-2:])
+        scan = scanner(operator)
+        if isinstance(scan, NonuniformFourier | MulticoilNonuniform):
+            kspace, mask = gridded(scan, kspace), sampled_cells(scan)
+        elif is_cartesian(operator):
+            mask = operator.diagonal
+            mask = mask.expand(*mask.shape[:-2], *operator.grid_shape[-2:])
+        else:
+            raise MedscoreError(
+                f"prior {domain.name} models magnitudes, and the phase of complex images of "
+                f"{operator!r} cannot be estimated",
+                hint="use a prior of complex images, or give an operator on real images",
+            )
         phase = estimate_phase(kspace, sensitivity, mask=mask, size=(rows, columns))
         return Phased(operator, phase)
     if rule == "two-channel":

@@ -29,8 +29,9 @@ def sensitivity_of(operator: Operator) -> Tensor | None:
     Args:
         operator: an operator on complex images, possibly padded or restricted.
     """
-    if isinstance(operator, MulticoilFourier):
-        return operator.sensitivity
+    own = getattr(operator, "sensitivity", None)
+    if isinstance(own, Tensor):
+        return own
     if isinstance(operator, Restricted):
         return sensitivity_of(operator.inner)
     if isinstance(operator, Padded):
