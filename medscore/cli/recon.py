@@ -79,7 +79,7 @@ def recon(
         str | None,
         typer.Option(
             help="Noise of the data: recorded (the default), estimate, estimate:uniform (metal), "
-            "none, gaussian:STD or poisson:PHOTONS[,ELECTRONIC]."
+            "none, gaussian:STD, poisson:PHOTONS[,ELECTRONIC], or estimate:uniform+poisson:..."
         ),
     ] = None,
     window: Annotated[

@@ -42,7 +42,8 @@ class Measurement:
         image_unit: "1/mm" (attenuation), "HU" or "magnitude".
         mu_water: attenuation of water in 1/mm, which ties HU to 1/mm; ``None`` for MR.
         noise: "none", "gaussian:STD", "poisson:PHOTONS", "poisson:PHOTONS,ELECTRONIC",
-            "estimate", "estimate:uniform" or "unknown".
+            "estimate", "estimate:uniform", alone or with a model after a plus sign, or
+            "unknown".
         affine: (4, 4) map from voxel (column, row, slice) to RAS mm, of the image to reconstruct.
         source: provenance of the image or raw data.
         file_sha256: hash of the measurement file that it was read from, else empty.

@@ -21,7 +21,7 @@ from medscore.measurements.contents import (
     check_measurement,
     pixel_of,
 )
-from medscore.measurements.noise_model import noise_model
+from medscore.measurements.noise_model import UNIFORM, noise_model, parts_of
 from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
 from medscore.operators.mri.multicoil import sensitivity_of
@@ -110,8 +110,9 @@ def _check_types(
         )
     if not isinstance(task, str) or not task:
         raise MedscoreError(f"`task` is {task!r}", hint="give a name, such as custom")
-    if noise not in ("unknown", "estimate", "estimate:uniform"):
-        noise_model(noise)  # type: ignore[arg-type]  # which it checks
+    if noise not in ("unknown", "estimate", UNIFORM):
+        model = parts_of(noise)[1] if isinstance(noise, str) else noise
+        noise_model(model)  # type: ignore[arg-type]  # which it checks
 
 
 def _values(

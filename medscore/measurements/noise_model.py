@@ -17,7 +17,22 @@ the standard deviation of the electronic noise in photons."""
 MOST = {"gaussian": 1, "poisson": 2}
 """Largest number of parameters of each model."""
 
+UNIFORM = "estimate:uniform"
+"""One standard deviation for all rays, estimated from the data. With a model, as in
+``estimate:uniform+poisson:1e5``, the variances add up: errors that no image explains, and noise."""
+
 USE = "use none, gaussian:0.01, poisson:1e5 or poisson:1e5,10"
+
+
+def parts_of(text: str) -> tuple[str, str]:
+    """A noise that is partly estimated: the estimate, or "", and the model, or "".
+
+    Args:
+        text: ``estimate:uniform``, a noise model, or both with a plus sign.
+    """
+    if text == UNIFORM or text.startswith(f"{UNIFORM}+"):
+        return UNIFORM, text[len(UNIFORM) + 1 :]
+    return "", text
 
 
 def noise_model(text: str) -> NoiseModel:

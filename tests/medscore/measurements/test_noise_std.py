@@ -4,11 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from medscore.errors import MedscoreError
+from medscore.measurements.custom import make_measurement
+from medscore.measurements.noise_model import parts_of
 from medscore.measurements.noise_std import photon_std, std_of, uniform_std, whiten
 from medscore.operators.ct.phantoms import SHEPP_LOGAN, rasterize, scaled
 from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.scans import sparse_view
 from medscore.operators.noise import GaussianNoise, Noiseless, PoissonNoise
+from medscore.registry.noise import noise_std_of
 
 SIDE = 64
 
@@ -96,3 +100,34 @@ def test_runs_of_equal_readings_say_nothing_about_the_noise(scan: tuple[Radon, T
     for found in (photon_std, uniform_std):
         level = found(wide, measured)[..., 300:-300]
         assert float((level / found(noisy, mask) - 1).abs().max()) < 0.15
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("estimate:uniform", ("estimate:uniform", "")),
+        ("estimate:uniform+poisson:1e+05", ("estimate:uniform", "poisson:1e+05")),
+        ("estimate:uniform+gaussian:0.1", ("estimate:uniform", "gaussian:0.1")),
+        ("poisson:1e+05", ("", "poisson:1e+05")),
+        ("estimate", ("", "estimate")),
+    ],
+)
+def test_a_noise_is_an_estimate_and_a_model(text: str, expected: tuple[str, str]) -> None:
+    assert parts_of(text) == expected
+
+
+def test_the_variances_of_an_estimate_and_a_model_add_up(scan: tuple[Radon, Tensor]) -> None:
+    operator, y = scan
+    y = PoissonNoise(1e4)(y, operator.mask(y), torch.Generator().manual_seed(0))
+    m = make_measurement(y, operator, image_unit="1/mm", noise="estimate:uniform+poisson:1e4")
+    both, uniform, photon = (
+        noise_std_of(noise, m, "m") for noise in ("recorded", "estimate:uniform", "poisson:1e4")
+    )
+    assert both is not None
+    assert uniform is not None
+    assert photon is not None
+    torch.testing.assert_close(both.square(), uniform.square() + photon.square())
+    with pytest.raises(MedscoreError, match="`noise` is 'loud' - use none"):
+        noise_std_of("estimate:uniform+loud", m, "m")
+    with pytest.raises(MedscoreError, match="`noise` is 'loud' - use none"):
+        make_measurement(y, operator, image_unit="1/mm", noise="estimate:uniform+loud")

@@ -239,6 +239,12 @@ def test_a_view_has_the_same_data_in_every_scan() -> None:
             "sparse-ct", {**SPECTRUM, "noise": "poisson:1e5"}, "unknown", marks=pytest.mark.slow
         ),
         pytest.param("sparse-mar", {"finer": 2}, "estimate:uniform", marks=pytest.mark.slow),
+        pytest.param(
+            "mar",
+            {"noise": "poisson:1e5"},
+            "estimate:uniform+poisson:100000",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_data_that_the_operator_does_not_explain_are_not_recorded_as_noise_free(
@@ -346,6 +352,25 @@ def test_metal_on_a_finer_grid_is_left_out_of_the_rays(side: int) -> None:
     assert 0.6 < kept.sum() / (8 * m.data.shape[-1]) < 0.95
     assert m.metal is not None
     assert m.metal.shape == (1, 32, 32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("photons", ["1e3", "1e4", "1e5", "1e3,20"])
+def test_the_recorded_noise_of_a_scan_with_metal_is_what_its_rays_have(photons: str) -> None:
+    """The rays through thick parts too, against the same scan with a billion photons."""
+    without_physics()
+    image, discs = body(64), ((10.0, 0.0, 6.0),)
+    how: dict[str, Any] = {"implants": discs, "size": 32}
+    m = simulate(image, "mar", noise=f"poisson:{photons}", **how)
+    ideal = simulate(image, "mar", noise="poisson:1e9", **how)
+    assert m.noise.startswith("estimate:uniform+poisson:1")
+    std = noise_std_of("recorded", m, "m")
+    assert std is not None
+    kept = radon(m).diagonal.bool().numpy() & (m.data[0, 0] != 0)
+    white = ((m.data - ideal.data) / std.numpy())[0, 0][kept]
+    thick = ideal.data[0, 0][kept] > np.quantile(ideal.data[0, 0][kept], 0.9)
+    for part in (white, white[thick]):
+        assert 0.3 < np.sqrt(np.square(part).mean()) < 1.15  # a sum exceeds its parts
 
 
 @pytest.mark.parametrize(
