@@ -47,8 +47,7 @@ that the commands below wrote; do not edit by hand.
   reconstruction, by detectors of finite width. Comparisons in the "thesis protocol", and those of
   MRI, have noise-free data that are measured on the pixel grid that also reconstructs them (an
   inverse crime), which favours all methods; MAR follows a polychromatic model in both.
-- Times were measured while other jobs shared the two cores. On idle cores medscore takes 10.8 s per
-  slice (`python benchmarks/scaling.py`).
+- Times were measured while other jobs shared the two cores.
 - The dissertation's own numbers are of other data, matrix sizes and networks: do not compare them.
 
 """
@@ -81,6 +80,8 @@ def numbers(runs: Path) -> list[Number]:
             title = f"{task}: medscore minus the best learning-free baseline, {best} ({unit})"
             found.append(Number(title, gap(task, best, metric), at_least=0))
         for metric, unit in (("psnr_mean", "dB"), ("ssim_mean", "SSIM")):
+            if (task, SUPERVISED) not in rows:
+                continue
             title = f"{task}: medscore minus {SUPERVISED} ({unit})"
             least = None if task == TRAINED_FOR else 0
             found.append(Number(title, gap(task, SUPERVISED, metric), at_least=least))
