@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from medscore.operators.grid import OperatorError
 from medscore.operators.mri.espirit import espirit
 from medscore.operators.mri.masks import calibration_region
 from medscore.operators.mri.sensitivity import low_resolution
@@ -27,6 +28,13 @@ def coil_maps(name: str, kspace: Tensor, sampled: Tensor) -> Tensor:
         sampled: (ky, kx), the samples that all slices have.
 
     Raises:
-        OperatorError: there is no fully sampled centre that suffices.
+        OperatorError: there is no fully sampled centre that suffices, or the estimator finds no
+            signal in it.
     """
-    return MAPS[name](kspace, calibration_region(sampled)).to(torch.complex64)
+    sides = calibration_region(sampled)
+    maps = MAPS[name](kspace, sides).to(torch.complex64)
+    if not bool(maps.any()):
+        raise OperatorError(
+            f"{name} finds no signal in the fully sampled centre of {sides[0]} x {sides[1]} samples"
+        )
+    return maps

@@ -64,7 +64,7 @@ def from_kspace(
         raise MedscoreError(
             f"coil maps cannot be estimated: {error}",
             where=where,
-            hint="sample the centre of k-space, and check the scale of its values",
+            hint="sample more of the centre of k-space, or use another estimator",
         ) from error
     if operator.image_shape != grid.size:
         operator = Padded(operator, *grid.size)

@@ -126,7 +126,8 @@ def simulate_scan(
         operator = scan.operator_of(torch.from_numpy(data))
     except ValueError as error:
         raise MedscoreError(
-            f"coil maps cannot be estimated: {error}", hint="set `maps` to known"
+            f"coil maps cannot be estimated: {error}",
+            hint="decrease `acceleration`, or set `maps` to low-resolution or known",
         ) from error
     return Measurement(
         data=data,

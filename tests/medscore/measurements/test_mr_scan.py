@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from medscore.datasets.volume import Source, Volume
+from medscore.errors import MedscoreError
+from medscore.measurements.coil_maps import coil_maps
 from medscore.measurements.measurement import Measurement, read_measurement, write_measurement
 from medscore.measurements.simulation import simulate
+from medscore.operators.grid import OperatorError
 from medscore.operators.mri.multicoil import MulticoilFourier, sensitivity_of
 from medscore.operators.mri.real_images import Phased
 
@@ -108,3 +111,18 @@ def test_a_scan_with_estimated_maps_is_the_same_after_storage(head: Volume, tmp_
     again = read_measurement(tmp_path / "m.h5")
     torch.testing.assert_close(images(m), images(again))
     assert again.noise == "gaussian:1"
+
+
+def test_a_centre_without_maps_is_refused_in_one_line(head: Volume) -> None:
+    with pytest.raises(MedscoreError, match="coil maps cannot be estimated: `calib") as error:
+        simulate(head, "mri-multicoil", maps="espirit", acceleration=4.0)
+    assert "decrease `acceleration`" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_estimator_that_finds_no_signal_says_so() -> None:
+    sampled = torch.zeros(32, 32, dtype=torch.bool)
+    sampled[13:19, 13:19] = True
+    noise = torch.randn(1, 4, 32, 32, 2, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(OperatorError, match=r"espirit finds no signal in the fully .* 6 x 6"):
+        coil_maps("espirit", torch.view_as_complex(noise) * sampled, sampled)
