@@ -42,8 +42,8 @@ that the commands below wrote; do not edit by hand.
 - The learning-free baselines have the best parameters of a grid on slices of these same tables
   (`python benchmarks/tune_baselines.py configs/eval/NAME.yaml`), which favours them. In the thesis
   protocol SIRT stops at 3200 iterations, which with 45 views gains 0.3 dB over 800.
-- The supervised networks are trained for 1500 to 3000 steps (`configs/supervised/`), that of CT
-  with photon noise, also where it is used without. There is none for scans with metal on this page.
+- The supervised networks are trained for 1500 to 3000 steps (`configs/supervised/`), those of CT
+  with photon noise, also where they are used without.
 - CT has photon noise (1e5 photons per ray) and is measured on a grid twice as fine as that of the
   reconstruction, by detectors of finite width. Comparisons in the "thesis protocol", and those of
   MRI, have noise-free data that are measured on the pixel grid that also reconstructs them (an
