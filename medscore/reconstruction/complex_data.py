@@ -20,13 +20,12 @@ from medscore.operators.mri.multicoil import sensitivity_of
 from medscore.operators.mri.multicoil_nufft import MulticoilNonuniform
 from medscore.operators.mri.nufft import NonuniformFourier
 from medscore.operators.mri.real_images import Phased, TwoChannels, estimate_phase
-from medscore.types import Kspace
 
 
 def as_the_prior_sees(
     domain: ImageDomain,
     operator: Operator,
-    kspace: Kspace,
+    kspace: Tensor,
     sensitivity: Tensor | None = None,
 ) -> Operator:
     """An operator on the prior's real-valued images from an operator on complex images.
@@ -34,7 +33,8 @@ def as_the_prior_sees(
     Args:
         domain: image domain of the prior.
         operator: operator on complex images.
-        kspace: the measurements, (batch, coil, ky, kx), with a fully sampled centre.
+        kspace: the measurements, (batch, coil, ky, kx), or (batch, coil, samples) along a
+            trajectory, with a fully sampled centre.
         sensitivity: coil sensitivity maps; None for a single coil.
 
     Raises:

@@ -78,9 +78,11 @@ def test_a_reconstruction_scales_with_its_data(kind: str, coils: int) -> None:
     """Also of operators that are no Fourier transform with an orthonormal factor."""
     if kind == "linear":
         inner = operator("radial", coils)
+        shape = coils, 40, inner.grid_shape[-1] // 40
         scan: Operator = LinearOperator(
-            lambda x: 7 * inner.forward(x), lambda y: 7 * inner.adjoint(y), (N, N),
-            tuple(inner.forward(image()).shape[1:]), dtype=torch.complex64,
+            lambda x: 7 * inner.forward(x).reshape(-1, *shape),
+            lambda y: 7 * inner.adjoint(y.flatten(2)),
+            (N, N), shape, dtype=torch.complex64,
         )  # fmt: skip
     else:
         scan = operator(kind, coils, share=2)
