@@ -30,13 +30,13 @@ from prior_quality import distance_numbers
 from torch import Tensor
 
 from medscore.datasets.collections.crops import scaled_crop
-from medscore.datasets.collections.native_slices import load_native_slices
+from medscore.datasets.collections.native_slices import Reading, load_native_slices
 from medscore.errors import MedscoreError
 from medscore.evaluation.run import evaluate
 from medscore.nets.context import POSITION_MM
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
-from medscore.training.native import NativeRecipe
+from medscore.training.native_recipe import NativeRecipe
 from medscore.training.recipe import read_recipe
 from medscore.training.validation import sample
 
@@ -174,10 +174,10 @@ def memory_numbers(prior: str, data: Path) -> list[Number]:
         data: folder of the development data.
     """
     recipe = read_recipe(prior_path("ct").with_suffix(".yaml"), NativeRecipe)
-    limits = recipe.low, recipe.high
+    reading = Reading((recipe.low, recipe.high))
 
     def whole(patterns: Sequence[str]) -> Tensor:
-        slices = load_native_slices(patterns, data, limits).slices
+        slices = load_native_slices(patterns, data, reading).slices
         made = [
             scaled_crop(s, s.image.shape[0] / MEMORY_SIDE, MEMORY_SIDE, (0.5, 0.5), POSITION_MM)
             for s in slices
