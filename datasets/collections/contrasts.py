@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-NONE = "none"
-"""States that the contrast of images is not known."""
-
 _WEIGHTED = re.compile(r"(?<![a-z0-9])(t1|t2|pd)w?(?![a-z0-9*])", re.IGNORECASE)
 
 

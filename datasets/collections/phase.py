@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 SHIFT = 1.5
@@ -151,7 +152,7 @@ def susceptibility_field(magnitude: Tensor, pixel_mm: float, generator: torch.Ge
     (low, high), (fine, coarse) = DARK, BLUR_MM
     tissue = (magnitude > low + (high - low) * dark).float()
     rows, columns = tissue.shape
-    size = _even(rows), _even(columns)
+    size = next_fast_len(rows, real=True), next_fast_len(columns, real=True)
     ky = torch.fft.fftfreq(size[0], pixel_mm)[:, None]
     kx = torch.fft.rfftfreq(size[1], pixel_mm)
     square = ky**2 + kx**2
@@ -163,15 +164,3 @@ def susceptibility_field(magnitude: Tensor, pixel_mm: float, generator: torch.Ge
     spectrum = torch.fft.rfft2(tissue, s=size) * dipole * band
     field: Tensor = torch.fft.irfft2(spectrum, s=size)[:rows, :columns]
     return field / field.abs().max().clamp_min(1e-6)
-
-
-def _even(n: int) -> int:
-    """The smallest number from n whose only prime factors are 2, 3 and 5, for a fast transform."""
-    while True:
-        left = n
-        for prime in (2, 3, 5):
-            while left % prime == 0:
-                left //= prime
-        if left == 1:
-            return n
-        n += 1

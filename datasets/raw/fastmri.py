@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscore.datasets.raw.encoding import geometry, read_encodings
-from medscore.datasets.raw.kspace import RawKspace, check_kspace, measured_samples, single_precision
+from medscore.datasets.raw.kspace import (
+    RawKspace,
+    between,
+    check_kspace,
+    measured_samples,
+    single_precision,
+)
 from medscore.datasets.raw.kspace_axes import check_axes
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError
@@ -126,18 +132,12 @@ def check_mask(kspace: NDArray[np.complex64], mask: NDArray[np.bool_] | None, wh
     values = (kspace != 0).any(axis=(0, 1, 2))
     for wrong, what in (
         (values & ~mask, "as not measured, and k-space has values there"),
-        (_inside(values) & mask & ~values, "as measured, and k-space is zero there"),
+        (between(values, axis=0) & mask & ~values, "as measured, and k-space is zero there"),
     ):
         if wrong.any():
             raise MedscoreError(
                 f"mask marks column {int(wrong.argmax())} {what}", where=where, hint=hint
             )
-
-
-def _inside(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """True from the first to the last true value."""
-    found: NDArray[np.bool_] = np.logical_or.accumulate(values)
-    return found & np.logical_or.accumulate(values[::-1])[::-1]
 
 
 def _mask(file: Any) -> NDArray[np.bool_] | None:

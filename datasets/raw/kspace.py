@@ -73,7 +73,7 @@ def measured_samples(kspace: NDArray[np.complex64]) -> NDArray[np.bool_]:
         kspace: (slices, coils, ky, kx), zero where nothing was measured.
     """
     values: NDArray[np.bool_] = (kspace != 0).any(axis=1)
-    lines = _between(values)
+    lines = between(values, axis=1)
     if np.count_nonzero(lines & ~values) > RARE * np.count_nonzero(lines):
         return values
     whole = np.logical_and(lines.any(axis=1, keepdims=True), lines.any(axis=(0, 2), keepdims=True))
@@ -81,10 +81,15 @@ def measured_samples(kspace: NDArray[np.complex64]) -> NDArray[np.bool_]:
     return whole if missing <= RARE * np.count_nonzero(whole) else lines
 
 
-def _between(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """True from the first to the last true value of each line."""
-    begun = np.logical_or.accumulate(values, axis=1)
-    not_over = np.logical_or.accumulate(values[:, ::-1], axis=1)[:, ::-1]
+def between(values: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
+    """True from the first to the last true value of each line.
+
+    Args:
+        values: the lines.
+        axis: axis along which they run.
+    """
+    begun = np.logical_or.accumulate(values, axis=axis)
+    not_over = np.flip(np.logical_or.accumulate(np.flip(values, axis), axis=axis), axis)
     found: NDArray[np.bool_] = begun & not_over
     return found
 

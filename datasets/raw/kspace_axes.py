@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medscore.datasets.raw.kspace_layout import USUAL
 from medscore.errors import MedscoreError
 
 FEWEST = 8
@@ -28,10 +29,7 @@ FLAT = 0.8
 BOTH = 0.05
 """Share of the energy that each end holds where the centre of k-space lies at the ends."""
 
-NAMES = ("slice", "coil", "readout", "phase")
-"""The axes in their order."""
-
-SPATIAL = NAMES[2:]
+SPATIAL = USUAL[2:]
 """The axes that have the centre of k-space in their middle."""
 
 
@@ -47,7 +45,7 @@ def check_axes(kspace: NDArray[Any], where: Path, hint: str) -> None:
         MedscoreError: the largest values are at the ends of an axis, or in the middle of the wrong
             one.
     """
-    profiles = dict(zip(NAMES, _profiles(kspace), strict=True))
+    profiles = dict(zip(USUAL, _profiles(kspace), strict=True))
     for name in SPATIAL:
         shifted = np.fft.fftshift(profiles[name])
         if _middle(shifted) > MOST_OF_IT and _both_ends(profiles[name]):
@@ -58,7 +56,7 @@ def check_axes(kspace: NDArray[Any], where: Path, hint: str) -> None:
             )
     flat = [name for name in SPATIAL if _middle(profiles[name]) < FLAT]
     peaked = [
-        name for name in NAMES
+        name for name in USUAL
         if name not in SPATIAL
         and len(profiles[name]) >= FEWEST
         and _middle(profiles[name]) > MOST_OF_IT
@@ -74,7 +72,8 @@ def check_axes(kspace: NDArray[Any], where: Path, hint: str) -> None:
 
 def _profiles(kspace: NDArray[Any]) -> list[NDArray[np.float64]]:
     """Share of the energy along each axis, summed over all others."""
-    scale = max(float(np.abs(kspace).max()), np.finfo(np.float32).tiny)
+    peak = max(float(np.abs(one).max()) for one in kspace)
+    scale = max(peak, np.finfo(np.float32).tiny)
     sums = [np.zeros(n) for n in kspace.shape]
     for index, one in enumerate(kspace):  # slice by slice, so that no copy of all is made
         energy = np.square(np.abs(one) / scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -71,21 +72,20 @@ def many_coils(grid: Grid, c: Choices) -> Scan:
         return scan
 
     def calibrated(data: Tensor) -> Operator:
-        seen = MulticoilFourier(coil_maps(c.maps, data, mask), mask)
-        return seen if c.phase == "random" else _of_real_images(seen)
+        return _on_images(MulticoilFourier(coil_maps(c.maps, data, mask), mask), c)
 
     noise = "unknown" if isinstance(c.noise, Noiseless) else None
-    return Scan(scan.operator, MAGNITUDE, scan.measure, noise, calibrated=calibrated)
+    return replace(scan, noise=noise, calibrated=calibrated)
 
 
 def _scan(operator: Operator, grid: Grid, c: Choices) -> Scan:
     noise = _receiver(c.noise)
     if c.phase not in PHASES:
         raise MedscoreError(f"`phase` is {c.phase!r}", hint=f"use one of: {', '.join(PHASES)}")
-    if c.phase == "none":
-        real = _of_real_images(operator)
-        return Scan(real, MAGNITUDE, plain(real, noise))
-    return Scan(operator, MAGNITUDE, _with_phase(operator, noise, grid.spacing))
+    seen = _on_images(operator, c)
+    none = c.phase == "none"
+    measure = plain(seen, noise) if none else _with_phase(seen, noise, grid.spacing)
+    return Scan(seen, MAGNITUDE, measure)
 
 
 def _with_phase(
@@ -102,7 +102,10 @@ def _with_phase(
     return measure
 
 
-def _of_real_images(operator: Operator) -> Operator:
+def _on_images(operator: Operator, c: Choices) -> Operator:
+    """The operator on complex images, or on real ones where they have no phase."""
+    if c.phase != "none":
+        return operator
     return Phased(operator, torch.ones(operator.image_shape[-2:], dtype=torch.complex64))
 
 

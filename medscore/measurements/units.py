@@ -113,10 +113,27 @@ class NetworkUnits:
             return NetworkUnits.of_attenuation(contract, m.mu_water)
         if m.modality == "CT":
             return NetworkUnits(shift=contract.low, unit=contract.scale)
+        return NetworkUnits.of_magnitudes(contract, m.operator, torch.from_numpy(m.data), fit)
+
+    @staticmethod
+    def of_magnitudes(
+        contract: Scale, operator: Operator, data: Tensor, fit: Fit | None = None
+    ) -> NetworkUnits:
+        """Units for magnitudes, whose scale is that of each slice's own measurements.
+
+        Args:
+            contract: range of the prior.
+            operator: measurement operator of all slices.
+            data: measurements (slices, ...).
+            fit: fit of the image to the grid of the prior, if they differ.
+
+        Raises:
+            MedscoreError: the data of a slice do not tell the scale of its image.
+        """
         full = []
-        for index, y in enumerate(m.data):
+        for index, y in enumerate(data):
             try:
-                full.append(brightness(m.operator.select([index]), torch.from_numpy(y)[None], fit))
+                full.append(brightness(operator.select([index]), y[None], fit))
             except MedscoreError as error:
                 raise MedscoreError(f"slice {index}: {error.what}", hint=error.hint) from error
         return NetworkUnits(0.0, torch.stack(full)[:, None, None, None] * contract.scale)

@@ -21,6 +21,7 @@ from medscore.measurements.measurement import Measurement
 from medscore.measurements.noise_std import whiten
 from medscore.measurements.units import NetworkUnits
 from medscore.operators.base import Operator
+from medscore.operators.mri.real_images import one_channel
 from medscore.priors.base import Prior
 from medscore.reconstruction.complex_data import seen_by
 from medscore.reconstruction.result import Reconstruction
@@ -150,7 +151,7 @@ def _complex_mean(x: State, slices: int, units: NetworkUnits) -> NDArray[np.comp
     """The mean of the samples of each slice, of two channels each, as a complex image."""
     means = x.reshape(slices, -1, *x.shape[1:]).mean(1)
     unit = units.of_slices(None, means)
-    return (unit * torch.complex(means[:, :1], means[:, 1:]))[:, 0].numpy()
+    return (unit * one_channel(means))[:, 0].numpy()
 
 
 @dataclass(frozen=True)

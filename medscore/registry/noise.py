@@ -29,8 +29,8 @@ def noise_std_of(noise: Noise, measurement: Measurement, where: str | Path) -> T
         noise: ``recorded`` for the recorded noise of the measurement; a name in ``ESTIMATES`` to
             estimate it from the data, which is also done if the recorded noise is ``unknown``; a
             noise model as for :func:`noise_model`; ``estimate:uniform+MODEL``, whose variances add
-            up; or the standard deviation itself, in the unit of
-            the data, as a number or a tensor that broadcasts to the data. 0 is noise-free.
+            up; or the standard deviation itself, in the unit of the data, as a number or a tensor
+            that broadcasts to the data. 0 is noise-free.
         measurement: the data.
         where: name of the measurement in error messages.
 

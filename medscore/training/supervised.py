@@ -13,7 +13,7 @@ from medscore.hounsfield import MU_WATER
 from medscore.measurements.measurement import ATTENUATION, HU
 from medscore.measurements.spec import ScanSpec
 from medscore.measurements.tasks import Grid, Scan
-from medscore.measurements.units import NetworkUnits, brightness
+from medscore.measurements.units import NetworkUnits
 from medscore.operators.base import Operator
 from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.multicoil import MulticoilFourier
@@ -153,8 +153,7 @@ def measured(
     )
     operator = scan.operator_of(data)
     if recipe.modality == "MR":
-        full = [brightness(operator.select([i]), y[None]) for i, y in enumerate(data)]
-        units = NetworkUnits(0.0, torch.stack(full)[:, None, None, None] * recipe.scale)
+        units = NetworkUnits.of_magnitudes(recipe, operator, data)
         return operator, units.measurements(operator, data), values / units.of_slices(None, values)
     if scan.image_unit == ATTENUATION:
         units = NetworkUnits.of_attenuation(recipe, MU_WATER)

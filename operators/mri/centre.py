@@ -55,10 +55,9 @@ def sampled_cells(operator: NonuniformFourier | MulticoilNonuniform) -> Tensor:
     Args:
         operator: the scan along a trajectory; of masks for several images, what all have counts.
     """
-    inner = operator if isinstance(operator, NonuniformFourier) else operator.inner
     height, width = operator.image_shape[-2:]
     measured = operator.diagonal.reshape(-1, operator.grid_shape[-1]).bool().all(0)
-    ky, kx = inner.trajectory[:, measured] / (2 * math.pi)
+    ky, kx = operator.trajectory[:, measured] / (2 * math.pi)
     samples = cKDTree(torch.stack([ky * height, kx * width], dim=1).numpy())
     points = torch.cartesian_prod(
         torch.arange(height) - height // 2, torch.arange(width) - width // 2
@@ -76,10 +75,9 @@ def gridded(operator: NonuniformFourier | MulticoilNonuniform, y: Tensor) -> Ten
         operator: the scan along a trajectory.
         y: measurements (batch, coil, samples).
     """
-    inner = operator if isinstance(operator, NonuniformFourier) else operator.inner
     height, width = operator.image_shape[-2:]
     masks = operator.diagonal.reshape(-1, operator.grid_shape[-1])
     mask = masks[0] if len(masks) == 1 else masks[:, None]
-    alone = NonuniformFourier(inner.trajectory, mask, height, width)
+    alone = NonuniformFourier(operator.trajectory, mask, height, width)
     coils = [alone.pinv(coil, tol=IMAGE_TOL).x for coil in y.split(1, dim=1)]
     return fft2c(torch.cat(coils, dim=1))

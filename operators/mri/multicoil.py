@@ -61,6 +61,27 @@ def check_sensitivity(sensitivity: Tensor, axes: tuple[int, ...]) -> None:
         raise OperatorError("the sensitivities must be finite, and not zero everywhere")
 
 
+def combined(sensitivity: Tensor, images: Tensor) -> Tensor:
+    """Images of all coils weighted by their conjugate sensitivities, S^H x: (..., 1, H, W).
+
+    Args:
+        sensitivity: (coil, H, W) or (batch, coil, H, W).
+        images: (..., coil, H, W).
+    """
+    return (sensitivity.to(images).conj() * images).sum(-3, keepdim=True)
+
+
+def least_squares(sensitivity: Tensor, images: Tensor) -> Tensor:
+    """The image whose products with the sensitivities fit those of all coils best; 0 outside.
+
+    Args:
+        sensitivity: see :func:`combined`.
+        images: see :func:`combined`.
+    """
+    power = sensitivity.to(images).abs().square().sum(-3, keepdim=True)
+    return torch.where(power > 0, combined(sensitivity, images) / power.clamp_min(1e-30), 0)
+
+
 class MulticoilFourier(Operator):
     """k-space (batch, coil, ky, kx) of complex images (batch, 1, H, W).
 
@@ -105,11 +126,10 @@ class MulticoilFourier(Operator):
         return fft2c(self.sensitivity.to(x) * x)
 
     def T_adjoint(self, z: Kspace) -> ComplexImages:
-        return (self.sensitivity.to(z).conj() * ifft2c(z)).sum(-3, keepdim=True)
+        return combined(self.sensitivity, ifft2c(z))
 
     def T_inv(self, z: Kspace) -> ComplexImages:
-        power = self.sensitivity.to(z).abs().square().sum(-3, keepdim=True)
-        return torch.where(power > 0, self.T_adjoint(z) / power.clamp_min(1e-30), 0)
+        return least_squares(self.sensitivity, ifft2c(z))
 
     def select(self, samples: Sequence[int]) -> MulticoilFourier:
         chosen = super().select(samples)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
-from medscore.operators.mri.multicoil import check_sensitivity
+from medscore.operators.mri.multicoil import check_sensitivity, combined, least_squares
 from medscore.operators.mri.nufft import NonuniformFourier
 from medscore.operators.noise import NoiseModel
 from medscore.types import ComplexImages
@@ -57,6 +57,11 @@ class MulticoilNonuniform(Operator):
         )
         self.sensitivity = sensitivity
 
+    @property
+    def trajectory(self) -> Tensor:
+        """(2, samples), ky and kx of each sample in radians per pixel."""
+        return self.inner.trajectory
+
     def __repr__(self) -> str:
         (h, w), (coils, samples) = self.image_shape, self.grid_shape
         share = 100 * float(self._mask.float().mean())
@@ -68,7 +73,7 @@ class MulticoilNonuniform(Operator):
     def settings(self) -> dict[str, Any]:
         return {
             "sensitivity": self.sensitivity,
-            "trajectory": self.inner.trajectory,
+            "trajectory": self.trajectory,
             "mask": self._mask,
             "noise": self.noise_model,
         }
@@ -77,14 +82,7 @@ class MulticoilNonuniform(Operator):
         return self.inner.T(self.sensitivity.to(x) * x)
 
     def T_adjoint(self, z: Tensor) -> ComplexImages:
-        return self._combined(self.inner.T_adjoint(z))
+        return combined(self.sensitivity, self.inner.T_adjoint(z))
 
     def T_inv(self, z: Tensor) -> ComplexImages:
-        power = self.sensitivity.to(z).abs().square().sum(-3, keepdim=True)
-        return torch.where(
-            power > 0, self._combined(self.inner.T_inv(z)) / power.clamp_min(1e-30), 0
-        )
-
-    def _combined(self, images: Tensor) -> Tensor:
-        """Images of all coils, (batch, coil, H, W), weighted by the conjugate sensitivities."""
-        return (self.sensitivity.to(images).conj() * images).sum(-3, keepdim=True)
+        return least_squares(self.sensitivity, self.inner.T_inv(z))

@@ -269,7 +269,7 @@ class _Plan:
         return found[None] if self.count == 1 else found
 
 
-_plan = lru_cache(maxsize=32)(_Plan)
+_plan = lru_cache(maxsize=8)(_Plan)  # each holds the grids of its images
 
 
 def _library() -> Any:

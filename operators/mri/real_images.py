@@ -109,7 +109,7 @@ class TwoChannels(Operator):
         return chosen
 
     def T(self, x: Tensor) -> Tensor:
-        return self.inner.T(torch.complex(x[:, :1], x[:, 1:]))
+        return self.inner.T(one_channel(x))
 
     def T_adjoint(self, z: Tensor) -> Tensor:
         return two_channels(self.inner.T_adjoint(z))
@@ -125,6 +125,15 @@ def two_channels(image: Tensor) -> Tensor:
         image: complex images.
     """
     return torch.cat([image.real, image.imag], dim=1)
+
+
+def one_channel(image: Tensor) -> Tensor:
+    """Real images (batch, 2, H, W) as complex images (batch, 1, H, W).
+
+    Args:
+        image: real and imaginary part.
+    """
+    return torch.complex(image[:, :1], image[:, 1:])
 
 
 def estimate_phase(

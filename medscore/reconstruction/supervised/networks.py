@@ -29,7 +29,7 @@ from medscore.io.specs import Strict
 from medscore.nets.unet import UNetSpec
 from medscore.operators.base import Operator
 from medscore.operators.linalg import wide
-from medscore.operators.mri.real_images import two_channels
+from medscore.operators.mri.real_images import one_channel, two_channels
 from medscore.reconstruction.baselines.direct import direct
 
 
@@ -190,7 +190,7 @@ def _as_channels(x: Tensor, channels: int) -> Tensor:
 
 def _as_image(x: Tensor) -> Tensor:
     """What the operator takes of images as the network sees them."""
-    return torch.complex(x[:, :1], x[:, 1:]) if x.shape[1] == 2 else x
+    return one_channel(x) if x.shape[1] == 2 else x
 
 
 def _magnitude(x: Tensor) -> Tensor:
