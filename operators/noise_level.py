@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 
 from medscore.operators.grid import OperatorError
@@ -19,6 +21,9 @@ from medscore.types import Kspace, Sinogram
 
 NORMAL_MEDIAN = 0.6744897501960817
 """Median of |z| for standard normal z."""
+
+UPPER_QUARTILE = 1.1503493803760079
+"""Upper quartile of |z| for standard normal z."""
 
 LEAST = 32
 """Smallest number of values that an estimate may use."""
@@ -94,6 +99,44 @@ def photons(sinogram: Sinogram, mask: Tensor) -> Tensor:
     if not bool((level > 0).all()):
         raise OperatorError("the sinogram shows no noise: the number of photons is undefined")
     return 1 / level**2
+
+
+def unexplained(sinogram: Sinogram, mask: Tensor, std: Tensor) -> Tensor:
+    r"""Standard deviation s of what known noise does not explain, the same for all rays, (batch,).
+
+    It makes the upper quartile of :math:`|d| / \sqrt{v + s^2}` that of a normal variable, with the
+    fourth differences d along the detectors and their variance v by the known noise; it is 0 where
+    the noise explains them. The upper quartile is a compromise: partial volume errors are largest
+    at edges, which the median would ignore, and the highest values are the image's own edges.
+
+    Args:
+        sinogram: line integrals (batch, channel, views, detectors), dimensionless.
+        mask: broadcastable to the sinogram, 1 where a ray was measured.
+        std: standard deviation of the known noise, of the shape of the sinogram.
+
+    Returns:
+        The standard deviations; 0 for fewer than 32 runs of five measured rays, which tell nothing.
+    """
+    size = torch.tensor(DIFFERENCE).square().to(std)
+    variance = _filter(std.square(), size) / size.sum()
+    kept = zip(_kept(sinogram, mask), variance, strict=True)
+    levels = [_excess(d.square(), v[where]) for (d, where), v in kept]
+    return torch.tensor(levels, dtype=sinogram.dtype, device=sinogram.device)
+
+
+def _excess(square: Tensor, variance: Tensor) -> float:
+    """The s of :func:`unexplained`, of squared differences (n,) with the variances (n,)."""
+    if len(square) < LEAST:
+        return 0.0
+    d2, v = square.double().cpu().numpy(), variance.double().cpu().numpy()
+
+    def surplus(s2: float) -> float:
+        return float(np.quantile(d2 / (v + s2), 0.75)) - UPPER_QUARTILE**2
+
+    if surplus(0.0) <= 0:
+        return 0.0
+    most = float(np.quantile(d2, 0.75)) / UPPER_QUARTILE**2
+    return math.sqrt(brentq(surplus, 0.0, most, xtol=1e-6 * most))
 
 
 def background(sinogram: Sinogram, mask: Tensor, *, below: float = 0.02) -> Tensor:

@@ -9,12 +9,12 @@ from medscore.errors import MedscoreError
 from medscore.hounsfield import mu_to_hu
 from medscore.measurements.choices import Choices, Grid, Scan
 from medscore.measurements.measurement import ATTENUATION
-from medscore.measurements.noise_model import UNIFORM
+from medscore.measurements.noise_model import and_more
 from medscore.measurements.object_scan import object_scan, photons_of, spectrum_of
 from medscore.operators.ct.metal import metal_trace, without_metal
 from medscore.operators.ct.metal_simulation import PHOTONS, counted_integrals, discs
 from medscore.operators.ct.radon import Radon
-from medscore.operators.noise import Noiseless, NoiseModel, PoissonNoise
+from medscore.operators.noise import Noiseless
 
 KILOVOLTS = 120.0
 """Tube voltage of the simulated scan, unless another is chosen."""
@@ -65,15 +65,7 @@ def metal_scan(full: Radon, grid: Grid, c: Choices) -> Scan:
         affected = mu_to_hu(full.fbp(full.mask(y) * y))
         return operator.mask(y) * y, affected, shares
 
-    return Scan(operator, ATTENUATION, measure, _noise_of(c.noise), with_metal)
-
-
-def _noise_of(noise: NoiseModel) -> str:
-    """What is recorded: beam hardening and partial volume as one deviation, and the photons'."""
-    if not isinstance(noise, PoissonNoise):
-        return UNIFORM
-    electronic = f",{noise.electronic:g}" if noise.electronic else ""
-    return f"{UNIFORM}+poisson:{noise.photons:g}{electronic}"
+    return Scan(operator, ATTENUATION, measure, and_more(c.noise), with_metal)
 
 
 def implants(size: int, spacing: float, c: Choices) -> Tensor:

@@ -19,7 +19,7 @@ MOST = {"gaussian": 1, "poisson": 2}
 
 UNIFORM = "estimate:uniform"
 """One standard deviation for all rays, estimated from the data. With a model, as in
-``estimate:uniform+poisson:1e5``, the variances add up: errors that no image explains, and noise."""
+``estimate:uniform+poisson:1e5``, it is that of the errors which the model does not explain."""
 
 USE = "use none, gaussian:0.01, poisson:1e5 or poisson:1e5,10"
 
@@ -33,6 +33,20 @@ def parts_of(text: str) -> tuple[str, str]:
     if text == UNIFORM or text.startswith(f"{UNIFORM}+"):
         return UNIFORM, text[len(UNIFORM) + 1 :]
     return "", text
+
+
+def and_more(model: NoiseModel) -> str:
+    """The name of a noise whose model does not explain all errors of the data.
+
+    Args:
+        model: Gaussian noise, or that of photons.
+    """
+    if isinstance(model, PoissonNoise):
+        electronic = f",{model.electronic:.12g}" if model.electronic else ""
+        return f"{UNIFORM}+poisson:{model.photons:.12g}{electronic}"
+    if isinstance(model, GaussianNoise):
+        return f"{UNIFORM}+gaussian:{model.std:.12g}"
+    return UNIFORM
 
 
 def noise_model(text: str) -> NoiseModel:

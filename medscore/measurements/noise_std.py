@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medscore.operators.base import Operator
 from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
-from medscore.operators.noise_level import photons, repeated_differences
+from medscore.operators.noise_level import photons, repeated_differences, unexplained
 from medscore.operators.wrappers.whitened import Whitened
 from medscore.types import Sinogram
 
@@ -88,6 +88,21 @@ def uniform_std(sinogram: Sinogram, mask: Tensor) -> Tensor:
     if not bool((level > 0).all()):
         raise ValueError("the sinogram shows no noise")
     return level.expand(sinogram.shape)
+
+
+def and_model(known: Tensor, sinogram: Sinogram, mask: Tensor) -> Tensor:
+    """Known noise and, as one standard deviation for all rays, what it does not explain.
+
+    Partial volume, for example, which no image of a coarser grid explains: without it in the
+    account, an image is fitted to it.
+
+    Args:
+        known: standard deviation of the known noise, of the shape of the sinogram.
+        sinogram: (batch, channel, views, detectors) noisy line integrals.
+        mask: measured entries of the sinogram.
+    """
+    level = unexplained(sinogram, mask, known)[:, None, None, None]
+    return (known.square() + level.square()).sqrt()
 
 
 def whiten(operator: Operator, y: Tensor, std: Tensor | None) -> tuple[Operator, Tensor, float]:

@@ -16,6 +16,7 @@ from medscore.measurements.choices import Choices, Grid, Scan
 from medscore.measurements.fitting import through
 from medscore.measurements.measurement import ATTENUATION
 from medscore.measurements.metal import TRACE_OF_METAL
+from medscore.measurements.noise_model import and_more
 from medscore.measurements.object_scan import object_measure
 from medscore.operators.base import Operator
 from medscore.operators.ct.radon import Radon
@@ -66,8 +67,9 @@ def on_a_square(task: Task) -> Task:
 def ct_scan(operator: Radon, grid: Grid, c: Choices) -> Scan:
     """A scan without metal: of the reconstruction's own pixels, or of a finer object.
 
-    What a finer object or a spectrum does to noise-free data is not known to the operator, so their
-    noise is recorded as unknown; so is that of photons after the correction of beam hardening.
+    What a finer object does to the data is not known to the operator: beside the noise, its error
+    is to be estimated from the data. The noise of noise-free data, and of photons after the
+    correction of beam hardening, is recorded as unknown.
 
     Args:
         operator: operator on the attenuation in 1/mm.
@@ -79,7 +81,7 @@ def ct_scan(operator: Radon, grid: Grid, c: Choices) -> Scan:
     """
     if c.same_rays:
         return Scan(operator, ATTENUATION, plain(operator, c.noise, hu_to_mu))
-    noise = "unknown" if c.spectrum or isinstance(c.noise, Noiseless) else None
+    noise = "unknown" if c.spectrum or isinstance(c.noise, Noiseless) else and_more(c.noise)
     return Scan(operator, ATTENUATION, object_measure(operator, grid, c), noise)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from medscore.errors import MedscoreError
 from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.measurements.noise_model import UNIFORM, noise_model, parts_of
-from medscore.measurements.noise_std import photon_std, std_of, uniform_std
+from medscore.measurements.noise_std import and_model, photon_std, std_of, uniform_std
 from medscore.operators.noise_level import kspace_corners
 
 ESTIMATES = {"estimate": photon_std, UNIFORM: uniform_std}
@@ -28,9 +28,9 @@ def noise_std_of(noise: Noise, measurement: Measurement, where: str | Path) -> T
     Args:
         noise: ``recorded`` for the recorded noise of the measurement; a name in ``ESTIMATES`` to
             estimate it from the data, which is also done if the recorded noise is ``unknown``; a
-            noise model as for :func:`noise_model`; ``estimate:uniform+MODEL``, whose variances add
-            up; or the standard deviation itself, in the unit of the data, as a number or a tensor
-            that broadcasts to the data. 0 is noise-free.
+            noise model as for :func:`noise_model`; ``estimate:uniform+MODEL`` for a model and the
+            errors beyond it; or the standard deviation itself, in the unit of the data, as a number
+            or a tensor that broadcasts to the data. 0 is noise-free.
         measurement: the data.
         where: name of the measurement in error messages.
 
@@ -51,8 +51,7 @@ def noise_std_of(noise: Noise, measurement: Measurement, where: str | Path) -> T
         estimate, model = parts_of(text)
         if estimate and model and measurement.image_unit == ATTENUATION:
             known = std_of(noise_model(model), y)
-            level = ESTIMATES[estimate](y, mask)
-            return level if known is None else (level.square() + known.square()).sqrt()
+            return ESTIMATES[estimate](y, mask) if known is None else and_model(known, y, mask)
         if text not in ESTIMATES:
             return std_of(noise_model(text), y)
         if measurement.image_unit == ATTENUATION:

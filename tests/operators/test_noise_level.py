@@ -20,6 +20,7 @@ from medscore.operators.noise_level import (
     kspace_corners,
     photons,
     repeated_differences,
+    unexplained,
 )
 
 SIDE = 128
@@ -57,6 +58,41 @@ def test_repeated_differences_are_insensitive_to_anatomy() -> None:
     for std in (0.05, 0.1):
         found = repeated_differences(GaussianNoise(std)(y, mask, generator()), mask)
         assert float((found / std - 1).abs().max()) < 0.1
+
+
+@pytest.mark.parametrize("more", [0.0, 0.03, 0.1])
+def test_what_known_noise_does_not_explain_is_found(more: float) -> None:
+    """Air with rays of unequal noise: 22,000 differences, of which neighbours share rays. The upper
+    quartile of a normal variable has a relative standard error of 1.4 / sqrt(n), here 1 % for
+    about 20,000 / 5 independent ones; s^2 is the difference of two variances. Bound: 6 of these.
+    """
+    known = torch.linspace(0.01, 0.05, 128).expand(2, 1, 90, 128)
+    noise = torch.randn(known.shape, generator=generator())
+    y = noise * (known.square() + more**2).sqrt()
+    found = unexplained(y, torch.ones_like(known), known)
+    assert found.shape == (2,)
+    bound = 12 * 0.022 * (float(known.square().mean()) + more**2)
+    assert float((found.square() - more**2).abs().max()) < bound
+
+
+def test_rays_that_were_not_measured_explain_and_need_nothing() -> None:
+    y, mask = scan()
+    noisy = GaussianNoise(0.05)(y, mask, generator())
+    known = torch.full_like(y, 0.02)
+    spoilt = torch.where(mask.bool(), noisy, 1e3)
+    assert torch.equal(unexplained(noisy, mask, known), unexplained(spoilt, mask, known))
+    few = torch.zeros_like(mask.expand(y.shape)).contiguous()
+    few[..., 0, :30] = 1
+    assert not unexplained(spoilt, few, known).any()
+
+
+@pytest.mark.parametrize("more", [0.0, 0.1])
+def test_noise_far_above_the_anatomy_is_explained_by_its_model(more: float) -> None:
+    y, mask = scan()
+    known = GaussianNoise(0.1)(y, mask, generator())
+    noisy = GaussianNoise(more)(known, mask, generator().manual_seed(1)) if more else known
+    found = unexplained(noisy, mask, torch.full_like(y, 0.1))
+    assert float((found - more).abs().max()) < 0.03
 
 
 def test_photons_are_counted_from_the_sinogram() -> None:

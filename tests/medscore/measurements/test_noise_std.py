@@ -6,12 +6,13 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.measurements.custom import make_measurement
-from medscore.measurements.noise_model import parts_of
+from medscore.measurements.noise_model import and_more, noise_model, parts_of
 from medscore.measurements.noise_std import photon_std, std_of, uniform_std, whiten
 from medscore.operators.ct.phantoms import SHEPP_LOGAN, rasterize, scaled
 from medscore.operators.ct.radon import Radon
 from medscore.operators.ct.scans import sparse_view
-from medscore.operators.noise import GaussianNoise, Noiseless, PoissonNoise
+from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
+from medscore.operators.noise_level import unexplained
 from medscore.registry.noise import noise_std_of
 
 SIDE = 64
@@ -116,17 +117,31 @@ def test_a_noise_is_an_estimate_and_a_model(text: str, expected: tuple[str, str]
     assert parts_of(text) == expected
 
 
-def test_the_variances_of_an_estimate_and_a_model_add_up(scan: tuple[Radon, Tensor]) -> None:
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (PoissonNoise(1234567.0), "estimate:uniform+poisson:1234567"),
+        (PoissonNoise(1e5, 12.5), "estimate:uniform+poisson:100000,12.5"),
+        (GaussianNoise(0.123456789), "estimate:uniform+gaussian:0.123456789"),
+        (Noiseless(), "estimate:uniform"),
+    ],
+)
+def test_a_model_that_does_not_explain_all_is_named_exactly(model: NoiseModel, name: str) -> None:
+    assert and_more(model) == name
+    assert parts_of(name)[1] == "" or noise_model(parts_of(name)[1]) == model
+
+
+def test_to_a_model_is_added_what_it_does_not_explain(scan: tuple[Radon, Tensor]) -> None:
     operator, y = scan
     y = PoissonNoise(1e4)(y, operator.mask(y), torch.Generator().manual_seed(0))
     m = make_measurement(y, operator, image_unit="1/mm", noise="estimate:uniform+poisson:1e4")
-    both, uniform, photon = (
-        noise_std_of(noise, m, "m") for noise in ("recorded", "estimate:uniform", "poisson:1e4")
-    )
+    both, photon = (noise_std_of(noise, m, "m") for noise in ("recorded", "poisson:1e4"))
     assert both is not None
-    assert uniform is not None
     assert photon is not None
-    torch.testing.assert_close(both.square(), uniform.square() + photon.square())
+    level = unexplained(y, operator.mask(y), photon)[:, None, None, None]
+    torch.testing.assert_close(both.square(), photon.square() + level.square())
+    alone = noise_std_of("estimate:uniform+none", m, "m")
+    torch.testing.assert_close(alone, noise_std_of("estimate:uniform", m, "m"))
     with pytest.raises(MedscoreError, match="`noise` is 'loud' - use none"):
         noise_std_of("estimate:uniform+loud", m, "m")
     with pytest.raises(MedscoreError, match="`noise` is 'loud' - use none"):

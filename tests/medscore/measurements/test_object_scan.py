@@ -231,8 +231,10 @@ def test_a_view_has_the_same_data_in_every_scan() -> None:
         ("sparse-ct", {}, "none"),
         ("sparse-ct", {"finer": 2}, "unknown"),
         ("limited-angle", {"finer": 3}, "unknown"),
-        ("sparse-ct", {"noise": "poisson:1e5"}, "poisson:1e5"),
-        ("sparse-ct", {"noise": "poisson:1e5,12"}, "poisson:1e5,12"),
+        ("sparse-ct", {"noise": "poisson:1e5"}, "estimate:uniform+poisson:100000"),
+        ("sparse-ct", {"noise": "poisson:1e5,12"}, "estimate:uniform+poisson:100000,12"),
+        ("limited-angle", {"noise": "gaussian:0.01"}, "estimate:uniform+gaussian:0.01"),
+        ("sparse-ct", {"noise": "poisson:1e5", "finer": 1}, "poisson:1e5"),
         ("sparse-ct", {"noise": "gaussian:0.01", "finer": 1}, "gaussian:0.01"),
         pytest.param("sparse-ct", {**SPECTRUM}, "unknown", marks=pytest.mark.slow),
         pytest.param(

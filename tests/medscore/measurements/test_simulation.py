@@ -190,4 +190,4 @@ def test_the_public_function_and_the_typed_one_agree() -> None:
     chosen = Choices(views=7, noise=GaussianNoise(0.1), seed=3)
     other = simulate_scan(volume(), "sparse-ct", chosen, noise_name="gaussian:0.1", seed=3)
     np.testing.assert_array_equal(one.data, other.data)
-    assert one.noise == other.noise == "gaussian:0.1"
+    assert one.noise == other.noise == "estimate:uniform+gaussian:0.1"
