@@ -36,9 +36,6 @@ AT_ONCE = 8
 DENSITY_STEPS = 20
 """Iterations of the density compensation."""
 
-TURNS = 0.8
-"""Distance of neighbouring turns of spirals in Cartesian samples; 1 would suffice for a disc."""
-
 REFINEMENTS = 10
 """Chebyshev steps after the density-compensated adjoint in ``T_inv``."""
 
@@ -193,36 +190,6 @@ def _again(points: bytes, weights: Tensor, x: Tensor) -> Tensor:
 def _random(count: int, shape: tuple[int, ...]) -> Tensor:
     parts = torch.randn(count, 1, *shape, 2, generator=torch.Generator().manual_seed(0))
     return torch.view_as_complex(parts)
-
-
-def radial_trajectory(size: int, spokes: int) -> Tensor:
-    """Equally spaced lines through the centre over 180 degrees, (2, spokes * 2 size).
-
-    Args:
-        size: side of the image; a spoke has twice as many samples.
-        spokes: number of lines, one after the other in the result.
-    """
-    r = (torch.arange(2 * size, dtype=torch.float64) - size) * (math.pi / size)
-    angle = torch.arange(spokes, dtype=torch.float64)[:, None] * (math.pi / spokes)
-    return torch.stack([(r * angle.sin()).flatten(), (r * angle.cos()).flatten()])
-
-
-def spiral_trajectory(size: int, arms: int) -> Tensor:
-    """Archimedean spirals from the centre of k-space to pi, (2, arms * samples).
-
-    Neighbouring turns are ``TURNS`` Cartesian samples apart, and so are neighbouring samples of an
-    arm at most, so that all arms together determine a square image.
-
-    Args:
-        size: side of the image.
-        arms: number of spirals, one after the other in the result.
-    """
-    turns = size / (2 * TURNS * arms)
-    samples = math.ceil(math.pi * turns * size / TURNS)  # twice the length over their distance
-    s = torch.arange(samples, dtype=torch.float64) / (samples - 1)
-    r = math.pi * s.sqrt()
-    angle = 2 * math.pi * (turns * s.sqrt() + torch.arange(arms)[:, None] / arms)
-    return torch.stack([(r * angle.sin()).flatten(), (r * angle.cos()).flatten()])
 
 
 def _to_samples(points: bytes, shape: tuple[int, ...], x: Tensor) -> Tensor:
