@@ -184,8 +184,8 @@ def simulate(
     options.check_new(output)
     chosen: dict[str, Any] = {
         "views": views, "arc": arc, "acceleration": acceleration, "mask": mask, "coils": coils,
-        "factor": factor, "blur": blur, "hidden": hidden,
-        "trajectory": trajectory, "phase": phase, "maps": maps, "finer": finer, "spectrum": spectrum,
+        "factor": factor, "blur": blur, "hidden": hidden, "trajectory": trajectory,
+        "phase": phase, "maps": maps, "finer": finer, "spectrum": spectrum,
         "implants": tuple(_implant(text) for text in implants or []) or None,
     }  # fmt: skip
     volume = load_image(

@@ -35,9 +35,7 @@ LEAST_CENTRE = 8
 """Smallest such radius in Cartesian samples."""
 
 
-def trajectory_of(
-    shape: tuple[int, int], name: str, acceleration: float
-) -> tuple[Tensor, Tensor]:
+def trajectory_of(shape: tuple[int, int], name: str, acceleration: float) -> tuple[Tensor, Tensor]:
     """A complete trajectory (2, samples) in radians per pixel, and the mask (samples,) of a scan.
 
     Radial scans have spokes whose ends are a Cartesian sample apart, so that their centre is
