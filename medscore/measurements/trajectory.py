@@ -53,6 +53,28 @@ def trajectory_of(shape: tuple[int, int], name: str, acceleration: float) -> tup
     size = max(shape)
     unit = "spokes" if name == RADIAL else "arms"
     arms = complete_spokes(size) if name == RADIAL else max(1, round(size / ROWS_PER_ARM))
+    measured = evenly(arms, acceleration, unit)
+    if name == RADIAL:
+        trajectory = radial_trajectory(size, arms)
+    else:
+        dense = min(max(CENTRE * size / 2, LEAST_CENTRE), size / 2)
+        trajectory = spiral_trajectory(
+            size, arms, every=math.ceil(arms / int(measured.sum())), dense=dense
+        )
+    return trajectory, measured.repeat_interleave(trajectory.shape[1] // arms)
+
+
+def evenly(arms: int, acceleration: float, unit: str) -> Tensor:
+    """Mask (arms,) of equally spaced arms, to the nearest one.
+
+    Args:
+        arms: number of all arms.
+        acceleration: all arms over measured ones.
+        unit: what the arms are called in errors.
+
+    Raises:
+        MedscoreError: an acceleration below 1, or one that leaves nothing.
+    """
     if not 1 <= acceleration < math.inf:
         raise MedscoreError(f"`acceleration` is {acceleration:g}", hint="use 1 or more, such as 4")
     left = round(arms / acceleration)
@@ -61,14 +83,9 @@ def trajectory_of(shape: tuple[int, int], name: str, acceleration: float) -> tup
             f"`acceleration` is {acceleration:g}: the acceleration leaves none of {arms} {unit}",
             hint=f"use at most {arms}, such as 4",
         )
-    if name == RADIAL:
-        trajectory = radial_trajectory(size, arms)
-    else:
-        dense = min(max(CENTRE * size / 2, LEAST_CENTRE), size / 2)
-        trajectory = spiral_trajectory(size, arms, every=math.ceil(arms / left), dense=dense)
     measured = torch.zeros(arms, dtype=torch.bool)
     measured[torch.arange(left) * arms // left] = True
-    return trajectory, measured.repeat_interleave(trajectory.shape[1] // arms)
+    return measured
 
 
 def check_trajectory(name: str, mask: str) -> None:
