@@ -20,6 +20,9 @@ from medscore.operators.mri.multicoil_nufft import MulticoilNonuniform
 from medscore.operators.mri.nufft import NonuniformFourier
 from medscore.operators.noise_level import trajectory_ends
 
+LEAST = 0.25
+"""Smallest share of the radius of k-space that the samples of an image reach."""
+
 
 def from_trajectory(
     raw: AlongTrajectory,
@@ -79,7 +82,7 @@ def _grid(
     of_maps = None if raw.maps is None else (int(raw.maps.shape[-2]), int(raw.maps.shape[-1]))
     if size is not None and of_maps not in (None, (size, size)):
         raise MedscoreError(
-            f"`size` is {size}, and the coil maps have {of_maps[0]} x {of_maps[1]} pixels",  # type: ignore[index]
+            f"`size` is {size}, and the coil maps have {of_maps[0]} x {of_maps[1]} pixels",
             where=where, hint="leave `size` out",
         )  # fmt: skip
     shape = of_maps or (None if size is None else (size, size))
@@ -96,7 +99,7 @@ def _grid(
     per_unit = torch.tensor(radians[raw.unit], dtype=torch.float64)[:, None]
     trajectory = per_unit * positions
     reach = float(trajectory.abs().max())
-    if reach > math.pi * (1 + 1e-6) or not reach > 0.1:
+    if not LEAST * math.pi <= reach <= math.pi * (1 + 1e-6):
         raise MedscoreError(
             f"the trajectory reaches {largest:.4g} in {raw.unit}, which is {reach:.4g} radians per "
             f"pixel of {shape[0]} x {shape[1]} pixels, not up to 3.14", where=where,
