@@ -31,7 +31,7 @@ ROWS_PER_ARM = 4
 CENTRE = 1 / 8
 """Share of the radius of k-space in which undersampled spirals are complete."""
 
-LEAST_CENTRE = 8
+LEAST_CENTRE = 8.0
 """Smallest such radius in Cartesian samples."""
 
 

@@ -19,17 +19,20 @@ from medscore.errors import MedscoreError
 from medscore.hounsfield import mu_to_hu
 from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
-from medscore.operators.mri.centre import gridded, is_cartesian, sampled_cells, scanner
+from medscore.operators.mri.centre import is_cartesian
 from medscore.operators.mri.fourier import ifft2c
+from medscore.operators.mri.gridding import has_a_trajectory
 from medscore.operators.mri.masks import calibration_region
 from medscore.operators.mri.modulus import root_sum_of_squares
-from medscore.operators.mri.multicoil_nufft import MulticoilNonuniform
-from medscore.operators.mri.nufft import NonuniformFourier
 from medscore.operators.mri.sensitivity import unit_peak
 from medscore.operators.wrappers.padded import middle
 
 MAGNITUDE_TOL = 1e-2
 """Tolerance of the pseudoinverse for the image from which the brightness is taken."""
+
+MAGNITUDE_STEPS = 10
+"""Its conjugate-gradient steps for k-space along a trajectory; with estimated coil maps, further
+ones fit the errors of the maps."""
 
 
 @runtime_checkable
@@ -191,8 +194,8 @@ def brightness(operator: Operator, y: Tensor, fit: Fit | None = None) -> Tensor:
     """Magnitude that becomes 1 in the prior's range: a percentile of the direct reconstruction.
 
     It is the 99.5th percentile. For k-space on its grid, the image is the root sum of squares of
-    the fully sampled centre, or of all samples without one; along a trajectory, that of the grid's
-    points that have samples near them; otherwise it is A^+ y.
+    the fully sampled centre, or of all samples without one; otherwise it is A^+ y, along a
+    trajectory by few steps.
 
     Args:
         operator: measurement operator of one sample.
@@ -202,15 +205,19 @@ def brightness(operator: Operator, y: Tensor, fit: Fit | None = None) -> Tensor:
     Raises:
         MedscoreError: k-space has values, but none in its centre, so that the image has no scale.
     """
-    scan = scanner(operator)
     if y.is_complex() and is_cartesian(operator):
         mask = operator.mask(y).bool()
         mask = mask.reshape(-1, *mask.shape[-2:])[0].expand(y.shape[-2:])
-        image = _root_sum_of_squares(y, _centre(mask), operator)
-    elif isinstance(scan, NonuniformFourier | MulticoilNonuniform):
-        peak = y.abs().max()
-        peak = torch.where(peak > 0, peak, 1.0)
-        image = peak * _root_sum_of_squares(gridded(scan, y / peak), sampled_cells(scan), operator)
+        rows, columns = (
+            min(n, m) for n, m in zip(operator.image_shape[-2:], y.shape[-2:], strict=True)
+        )
+        peak = y.abs().max()  # squares of extreme values leave single precision
+        images = middle(ifft2c(unit_peak(y) * _centre(mask)), (rows, columns))
+        image = peak * images.abs().square().sum(1).sqrt()
+    elif has_a_trajectory(operator):
+        peak = torch.where(y.abs().max() > 0, y.abs().max(), 1.0)
+        found = operator.pinv(y / peak, tol=MAGNITUDE_TOL, max_iter=MAGNITUDE_STEPS)
+        image = peak * found.x.abs()
     else:
         image = operator.pinv(y, tol=MAGNITUDE_TOL).x.abs()
     if fit is not None:
@@ -222,16 +229,6 @@ def brightness(operator: Operator, y: Tensor, fit: Fit | None = None) -> Tensor:
             hint="measure the centre, and check the sampling mask",
         )
     return torch.where(full > 0, full, 1.0)
-
-
-def _root_sum_of_squares(kspace: Tensor, taken: Tensor, operator: Operator) -> Tensor:
-    """Root sum of squares over the coils of the image of some samples, as large as that of A."""
-    rows, columns = (
-        min(n, m) for n, m in zip(operator.image_shape[-2:], kspace.shape[-2:], strict=True)
-    )
-    peak = kspace.abs().max()  # squares of extreme values leave single precision
-    images = middle(ifft2c(unit_peak(kspace) * taken), (rows, columns))
-    return peak * images.abs().square().sum(1).sqrt()
 
 
 def _centre(mask: Tensor) -> Tensor:
