@@ -161,10 +161,10 @@ def test_a_scan_is_the_same_after_storage(
     np.testing.assert_array_equal(m.data, again.data)
     assert repr(m.operator) == repr(again.operator)
     assert torch.equal(along(m).trajectory, along(again).trajectory)
-    x = m.operator.select([0]).adjoint(torch.from_numpy(m.data[:1]))
-    for one, other in ((m, again), (again, m)):
-        found = one.operator.select([0]).forward(x)
-        assert torch.equal(found, other.operator.select([0]).forward(x))
+    x = m.operator.adjoint(torch.from_numpy(m.data))
+    y = m.operator.forward(x)
+    torch.testing.assert_close(again.operator.forward(x), y)
+    torch.testing.assert_close(again.operator.select([1]).forward(x[1:]), y[1:])
     assert (again.noise, again.task) == ("gaussian:1", task)
 
 
