@@ -51,8 +51,34 @@ def kspace_corners(kspace: Kspace, mask: Tensor, *, share: float = 0.05) -> Tens
     x = (torch.arange(nx, device=kspace.device) - nx // 2) / (nx / 2)
     radius = (y[:, None] ** 2 + x**2).sqrt()
     taken = mask.bool().expand(len(kspace), 1, ny, nx)
+    return _farthest(kspace, taken[:, 0], radius, share)
+
+
+def trajectory_ends(
+    kspace: Tensor, mask: Tensor, trajectory: Tensor, *, share: float = 0.05
+) -> Tensor:
+    """Noise standard deviation of the real and the imaginary part each, (batch,).
+
+    As :func:`kspace_corners`, of k-space along a trajectory.
+
+    Args:
+        kspace: (batch, coil, samples).
+        mask: (samples,) or (batch, 1, samples), 1 where a sample was taken.
+        trajectory: (2, samples), positions in k-space.
+        share: share of the measured samples that is used.
+
+    Raises:
+        OperatorError: fewer than 32 values to estimate from.
+    """
+    taken = mask.bool().expand(len(kspace), 1, kspace.shape[-1])
+    radius = trajectory.norm(dim=0).float()  # equal within rounding at the ends of spokes
+    return _farthest(kspace, taken[:, 0], radius.to(kspace.device), share)
+
+
+def _farthest(kspace: Tensor, taken: Tensor, radius: Tensor, share: float) -> Tensor:
+    """Noise of the ``share`` of the taken samples (batch, *grid) of largest radius (*grid)."""
     levels = []
-    for sample, here in zip(kspace, taken[:, 0], strict=True):
+    for sample, here in zip(kspace, taken, strict=True):
         inside = radius[here]
         count = max(1, math.ceil(share * inside.numel()))
         far = here & (radius >= inside.topk(min(count, inside.numel())).values.min())

@@ -92,5 +92,6 @@ def _check_cartesian(encoding: Encoding, where: Path) -> None:
         raise MedscoreError(
             f"the trajectory is {encoding.trajectory or 'not stated'}",
             where=where,
-            hint="use a Cartesian scan",
+            hint="use a Cartesian scan, or save samples and positions as arrays: see "
+            "docs/measurement.md",
         )

@@ -24,8 +24,8 @@ Kind = Literal["k-space", "projections"]
 def raw_kind(path: Path, fields: Mapping[str, Any] | None) -> Kind | None:
     """The kind of raw data in a file, by its content; ``None`` if it may be an image.
 
-    Complex numbers are k-space. Real ones are projections where a geometry is given or the file
-    states one.
+    Complex numbers are k-space, and so is what has a trajectory. Real ones are projections where a
+    geometry is given or the file states one.
 
     Args:
         path: the file.
@@ -34,6 +34,8 @@ def raw_kind(path: Path, fields: Mapping[str, Any] | None) -> Kind | None:
     Raises:
         MedscoreError: the file cannot be read.
     """
+    if is_regular(path) and "trajectory" in (fields or {}):
+        return "k-space"
     if not is_regular(path):
         return None if fields is None else "projections"
     if is_bart(path) or is_twix(path):

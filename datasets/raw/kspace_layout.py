@@ -9,13 +9,15 @@ It comes from a small YAML file, or a mapping::
     readout_oversampling: 2                # sampled over intended field of view of the readout
     reference: refscan                     # array of lines of the centre, with the same axes
     sensitivities: maps.cfl                # coil maps of a BART file instead of estimates
+    trajectory: trajectory                 # array of positions in k-space, if it is not on a grid
+    trajectory_unit: cycles-per-fov        # or radians-per-pixel, cycles-per-pixel
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -25,6 +27,9 @@ from medscore.io.specs import faults
 
 USUAL = ("slice", "coil", "readout", "phase")
 """Order of an array of four axes whose axes are not stated; shorter ones lack the first."""
+
+TrajectoryUnit = Literal["radians-per-pixel", "cycles-per-pixel", "cycles-per-fov"]
+"""Units of positions in k-space."""
 
 AXES = (*USUAL, "partition", "average")
 """All names of axes."""
@@ -40,7 +45,11 @@ class KspaceLayout(BaseModel):
         slice_spacing: distance between slices in mm; by default that between columns.
         readout_oversampling: sampled over intended field of view along the readout.
         reference: name of an array of reference lines around the centre of k-space.
-        sensitivities: BART file of coil sensitivities on the grid of the image.
+        sensitivities: BART file of coil sensitivities on the grid of the image; of k-space along a
+            trajectory, the name of an array.
+        trajectory: name of an array of positions in k-space, kx before ky.
+        trajectory_unit: their unit: "radians-per-pixel" (-pi to pi), "cycles-per-pixel" (-0.5 to
+            0.5) or "cycles-per-fov" (minus to plus half the matrix).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,6 +61,8 @@ class KspaceLayout(BaseModel):
     readout_oversampling: float = Field(default=1.0, ge=1, le=16)
     reference: str | None = None
     sensitivities: str | None = None
+    trajectory: str | None = None
+    trajectory_unit: TrajectoryUnit | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> KspaceLayout:
@@ -64,6 +75,8 @@ class KspaceLayout(BaseModel):
             len(set(self.axes)) < len(self.axes) or not {"readout", "phase"} <= set(self.axes)
         ):
             raise ValueError("axes must name readout and phase, and each axis once")
+        if self.trajectory is None and self.trajectory_unit is not None:
+            raise ValueError("trajectory_unit needs trajectory, the name of its array")
         if self.spacing is not None and not all(0.01 <= mm <= 100 for mm in self.spacing):
             raise ValueError("spacing must be two numbers from 0.01 to 100 mm")
         return self

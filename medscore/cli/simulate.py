@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from medscore.cli import options
 from medscore.cli.progress import console
-from medscore.cli.words import MAPS, MASKS, PHASES, SCAN, TASKS
+from medscore.cli.words import MAPS, MASKS, PHASES, SCAN, TASKS, TRAJECTORIES
 from medscore.errors import MedscoreError
 
 if TYPE_CHECKING:
@@ -53,14 +53,24 @@ def simulate(
     acceleration: Annotated[
         float | None,
         typer.Option(
-            help="All k-space lines over measured lines, centre included (mri, mri-multicoil).",
+            help="All k-space lines over measured lines, centre included; or spokes or arms of a "
+            "complete scan over measured ones (mri, mri-multicoil).",
             show_default=_shown("acceleration"),
         ),
     ] = None,
     mask: Annotated[
         str | None,
         typer.Option(
-            help=f"Sampling pattern of k-space: {', '.join(MASKS)}.", show_default=_shown("mask")
+            help=f"Sampling pattern of Cartesian lines: {', '.join(MASKS)}.",
+            show_default=_shown("mask"),
+        ),
+    ] = None,
+    trajectory: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Trajectory of k-space (mri, mri-multicoil): {', '.join(TRAJECTORIES)}; those "
+            "that are not Cartesian need the extra nufft.",
+            show_default=_shown("trajectory"),
         ),
     ] = None,
     phase: Annotated[
@@ -174,7 +184,7 @@ def simulate(
     options.check_new(output)
     chosen: dict[str, Any] = {
         "views": views, "arc": arc, "acceleration": acceleration, "mask": mask, "coils": coils,
-        "factor": factor, "blur": blur, "hidden": hidden,
+        "factor": factor, "blur": blur, "hidden": hidden, "trajectory": trajectory,
         "phase": phase, "maps": maps, "finer": finer, "spectrum": spectrum,
         "implants": tuple(_implant(text) for text in implants or []) or None,
     }  # fmt: skip

@@ -14,7 +14,7 @@ TASKS = (
 
 SCAN = {
     "views": 23, "arc": 120.0, "acceleration": 4.0, "mask": "equispaced", "coils": 8, "factor": 2,
-    "blur": 2.0, "hidden": 0.25, "phase": "none", "maps": "known",
+    "blur": 2.0, "hidden": 0.25, "trajectory": "cartesian", "phase": "none", "maps": "known",
 }  # fmt: skip
 """Defaults of simulated scans (:class:`medscore.measurements.choices.Choices`)."""
 
@@ -23,6 +23,9 @@ ACCEPTED = ("localizer", "phase", "projection", "map", "mosaic", "capture", "der
 
 MASKS = ("equispaced", "random", "variable-density", "variable-density-2d")
 """Sampling patterns of k-space (:data:`medscore.measurements.kspace_mask.SHAPES`)."""
+
+TRAJECTORIES = ("cartesian", "radial", "spiral")
+"""Trajectories of simulated MR scans (:data:`medscore.measurements.trajectory.TRAJECTORIES`)."""
 
 MAPS = ("low-resolution", "espirit")
 """Estimators of coil sensitivities (:data:`medscore.measurements.coil_maps.MAPS`)."""

@@ -33,8 +33,11 @@ class Choices:
     Attributes:
         views: number of equally spaced views over 180 degrees (CT).
         arc: angular range of limited-angle CT in degrees.
-        acceleration: k-space lines over measured lines, centre included (MRI).
-        mask: name of the k-space sampling pattern (MRI).
+        acceleration: k-space lines over measured lines, centre included, or spokes or arms of a
+            complete scan over measured ones (MRI).
+        mask: name of the sampling pattern of Cartesian lines (MRI).
+        trajectory: ``cartesian``, ``radial`` or ``spiral`` (MRI); the last two without
+            off-resonance, and with equally spaced spokes or arms.
         phase: phase of the image (MRI): ``none``, so that its k-space is Hermitian, or ``random``:
             one as scanners measure it (:mod:`~medscore.datasets.collections.phase`), another for
             each slice and seed of the noise.
@@ -60,6 +63,7 @@ class Choices:
     arc: float = 120.0
     acceleration: float = 4.0
     mask: str = "equispaced"
+    trajectory: str = "cartesian"
     phase: str = "none"
     coils: int = 8
     maps: str = "known"

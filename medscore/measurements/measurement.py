@@ -6,7 +6,7 @@ the rest (:func:`medscore.io.hdf5.sealed`)::
     attributes   format, task, modality, image_unit, mu_water_per_mm (CT), noise, source_sha256,
                  medscore
     data         (slices, channel or coil, *grid) float32 or complex64, zero where nothing was
-                 measured
+                 measured; k-space along a trajectory is (slices, coil, samples)
     operator     attribute kind, and its arguments (medscore.operators.store)
     metal        (slices, H, W) float32, of patients with implants: HU of the scanner's own image
                  in the metal, NaN elsewhere
@@ -50,6 +50,7 @@ from medscore.measurements.contents import (
 )
 from medscore.operators import store
 from medscore.operators.base import Operator
+from medscore.operators.mri.gridding import has_a_trajectory
 
 __all__ = [
     "ATTENUATION", "HU", "IMAGE_UNITS", "LARGEST", "MAGNITUDE", "Measurement",
@@ -209,9 +210,11 @@ def _taken(attrs: Any) -> Selection:
 
 
 def _check_file(path: Path, m: Measurement) -> None:
-    if isinstance(m.operator, Operator) and (m.data.ndim != 4 or not len(m.data)):
-        raise _broken(path, f"data have shape {m.data.shape}, expected (slices, channel, y, x)")
     if isinstance(m.operator, Operator):
+        along = has_a_trajectory(m.operator)
+        if m.data.ndim != (3 if along else 4) or not len(m.data):
+            axes = "(slices, coil, samples)" if along else "(slices, channel, y, x)"
+            raise _broken(path, f"data have shape {m.data.shape}, expected {axes}")
         pixels = math.prod(m.operator.image_shape) * len(m.data)
         check_memory(4 * pixels, path, "images")
     check_measurement(m, lambda what: _broken(path, what))

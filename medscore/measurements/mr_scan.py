@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,9 +16,13 @@ from medscore.measurements.coil_maps import MAPS, coil_maps
 from medscore.measurements.kspace_mask import kspace_mask
 from medscore.measurements.measurement import MAGNITUDE
 from medscore.measurements.square import plain
+from medscore.measurements.trajectory import CARTESIAN, check_trajectory, trajectory_of
 from medscore.operators.base import Operator
+from medscore.operators.mri.centre import gridded, sampled_cells
 from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.multicoil import MulticoilFourier
+from medscore.operators.mri.multicoil_nufft import MulticoilNonuniform
+from medscore.operators.mri.nufft import NonuniformFourier
 from medscore.operators.mri.real_images import Phased
 from medscore.operators.mri.sensitivity import birdcage
 from medscore.operators.noise import (
@@ -31,25 +36,36 @@ from medscore.operators.noise import (
 PHASES = ("none", "random")
 """Phases of the image: none, so that k-space is Hermitian, or a random one for each slice."""
 
+OfMaps: TypeAlias = Callable[[Tensor], Operator]
+"""The operator of a scan from its coil maps, (coil, H, W) or those of each slice."""
+
+Centre: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""k-space on its grid (slices, coil, ky, kx) from the data, and its completely sampled points."""
+
 KNOWN = "known"
 """The simulated coil maps themselves, in place of an estimate."""
 
 
 def one_coil(grid: Grid, c: Choices) -> Scan:
-    """Cartesian k-space of one coil.
+    """k-space of one coil, on Cartesian lines or along a trajectory.
 
     Args:
         grid: the image's grid.
         c: parameters of the scan.
 
     Raises:
-        MedscoreError: an invalid sampling pattern, acceleration, phase or noise.
+        MedscoreError: an invalid sampling pattern, trajectory, acceleration, phase or noise, or
+            finufft is needed and not installed.
     """
-    return _scan(Fourier(_mask(grid, c)), grid, c)
+    check_trajectory(c.trajectory, c.mask)
+    if c.trajectory == CARTESIAN:
+        return _scan(Fourier(_mask(grid, c)), grid, c)
+    points = trajectory_of(grid.shape, c.trajectory, c.acceleration)
+    return _scan(NonuniformFourier(*points, *grid.shape), grid, c)
 
 
 def many_coils(grid: Grid, c: Choices) -> Scan:
-    """Cartesian k-space of several coils around the image.
+    """k-space of several coils around the image, on Cartesian lines or along a trajectory.
 
     The coil maps of the reconstruction are the simulated ones, or estimated from the centre of the
     simulated data, as those of a scanner are.
@@ -66,16 +82,34 @@ def many_coils(grid: Grid, c: Choices) -> Scan:
     if c.maps not in (KNOWN, *MAPS):
         known = ", ".join((KNOWN, *MAPS))
         raise MedscoreError(f"`maps` is {c.maps!r}", hint=f"use one of: {known}")
-    mask = _mask(grid, c)
-    scan = _scan(MulticoilFourier(birdcage(c.coils, *grid.shape), mask), grid, c)
+    check_trajectory(c.trajectory, c.mask)
+    measure = _along_a_trajectory if c.trajectory != CARTESIAN else _on_lines
+    of_maps, centre = measure(grid, c)
+    scan = _scan(of_maps(birdcage(c.coils, *grid.shape)), grid, c)
     if c.maps == KNOWN:
         return scan
 
     def calibrated(data: Tensor) -> Operator:
-        return _on_images(MulticoilFourier(coil_maps(c.maps, data, mask), mask), c)
+        return _on_images(of_maps(coil_maps(c.maps, *centre(data))), c)
 
     noise = "unknown" if isinstance(c.noise, Noiseless) else None
     return replace(scan, noise=noise, calibrated=calibrated)
+
+
+def _on_lines(grid: Grid, c: Choices) -> tuple[OfMaps, Centre]:
+    mask = _mask(grid, c)
+    return lambda maps: MulticoilFourier(maps, mask), lambda data: (data, mask)
+
+
+def _along_a_trajectory(grid: Grid, c: Choices) -> tuple[OfMaps, Centre]:
+    points = trajectory_of(grid.shape, c.trajectory, c.acceleration)
+    alone = NonuniformFourier(*points, *grid.shape)
+
+    def centre(data: Tensor) -> tuple[Tensor, Tensor]:
+        sampled = sampled_cells(alone)
+        return gridded(alone, data) * sampled, sampled
+
+    return lambda maps: MulticoilNonuniform(maps, *points), centre
 
 
 def _scan(operator: Operator, grid: Grid, c: Choices) -> Scan:

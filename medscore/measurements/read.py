@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscore.datasets.load import is_image, load_image
+from medscore.datasets.raw.along import read_along
 from medscore.datasets.raw.dicom_ct_pd import is_ct_pd, read_ct_pd
 from medscore.datasets.raw.kinds import raw_kind
 from medscore.datasets.raw.kspace_files import read_kspace
@@ -22,6 +23,7 @@ from medscore.datasets.voxel_grid import check_grid
 from medscore.errors import MedscoreError
 from medscore.measurements.from_ct import from_metal_image, from_projections
 from medscore.measurements.from_kspace import from_kspace, target_image
+from medscore.measurements.from_trajectory import from_trajectory
 from medscore.measurements.kspace_grid import to_grid
 from medscore.measurements.kspace_mask import kspace_mask
 from medscore.measurements.measurement import Measurement
@@ -68,12 +70,14 @@ def measure(
             metal in it.
         geometry: what the file does not state: geometry of CT projections, or layout of k-space, as
             a YAML file or as a mapping; see docs/measurement.md.
-        size: pixels per side to reconstruct; of k-space, the middle ``size`` x ``size`` samples.
+        size: pixels per side to reconstruct; of k-space on its grid, the middle ``size`` x ``size``
+            samples.
         spacing: pixel spacing in mm where the file does not record it: one number, or those between
             columns and between rows.
         slices: range "START:STOP" or (start, stop) of slices; all by default.
         maps: estimator of coil sensitivities: "low-resolution" or "espirit".
-        acceleration: drop lines of a fully sampled scan, to this ratio of all to measured lines.
+        acceleration: drop lines of a fully sampled scan, to this ratio of all to measured lines; of
+            k-space along a trajectory, arms.
         mask: sampling pattern of the lines that are kept then.
         seed: seed of a random sampling pattern.
         metal: CT number in HU above which a pixel of a CT image is metal.
@@ -126,7 +130,10 @@ def _of_any_kind(
             accept=options.accept, spacing=options.spacing,
         )  # fmt: skip
         return from_metal_image(volume, options.metal, options.margin, path), None
-    return _from_kspace(path, checked_layout(given, where), options)
+    layout = checked_layout(given, where)
+    if layout.trajectory is not None:
+        return _along_a_trajectory(path, layout, options), None
+    return _from_kspace(path, layout, options)
 
 
 def _fields(
@@ -171,6 +178,17 @@ def _from_ct_pd(path: Path, options: Options) -> Measurement:
         )
     projections = read_ct_pd(path, size=options.size, spacing=options.spacing[0])
     return from_projections(projections, path)
+
+
+def _along_a_trajectory(path: Path, layout: KspaceLayout, options: Options) -> Measurement:
+    check_used("k-space along a trajectory", options, path)
+    raw = read_along(path, layout)
+    if options.slices is not None:
+        raw = raw.select(*slice_range(options.slices, len(raw.kspace), path))
+    return from_trajectory(
+        raw, size=options.size, spacing=options.spacing, maps=options.maps,
+        acceleration=options.acceleration, where=path,
+    )  # fmt: skip
 
 
 def _from_kspace(

@@ -65,6 +65,7 @@ USED = {
         "target",
         "select",
     ),
+    "k-space along a trajectory": ("size", "spacing", "slices", "maps", "acceleration"),
 }
 """The options that each kind of raw data uses."""
 

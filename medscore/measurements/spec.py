@@ -28,6 +28,7 @@ HINTS = {
     "arc": "use degrees, such as 120",
     "acceleration": "use a number, such as 4",
     "mask": "use a name, such as equispaced",
+    "trajectory": "use cartesian, radial or spiral",
     "phase": "use none or random",
     "coils": "use a whole number, such as 8",
     "maps": "use known, low-resolution or espirit",
@@ -62,6 +63,7 @@ class ScanSpec(Strict):
         arc: see :class:`~medscore.measurements.choices.Choices`.
         acceleration: see :class:`~medscore.measurements.choices.Choices`.
         mask: see :class:`~medscore.measurements.choices.Choices`.
+        trajectory: see :class:`~medscore.measurements.choices.Choices`.
         phase: see :class:`~medscore.measurements.choices.Choices`.
         coils: see :class:`~medscore.measurements.choices.Choices`.
         maps: see :class:`~medscore.measurements.choices.Choices`.
@@ -81,6 +83,7 @@ class ScanSpec(Strict):
     arc: float = DEFAULTS.arc
     acceleration: float = DEFAULTS.acceleration
     mask: str = DEFAULTS.mask
+    trajectory: str = DEFAULTS.trajectory
     phase: str = DEFAULTS.phase
     coils: int = Field(default=DEFAULTS.coils, ge=1, le=MOST_COILS)
     maps: str = DEFAULTS.maps

@@ -21,6 +21,7 @@ from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
 from medscore.operators.mri.centre import is_cartesian
 from medscore.operators.mri.fourier import ifft2c
+from medscore.operators.mri.gridding import has_a_trajectory
 from medscore.operators.mri.masks import calibration_region
 from medscore.operators.mri.modulus import root_sum_of_squares
 from medscore.operators.mri.sensitivity import unit_peak
@@ -28,6 +29,10 @@ from medscore.operators.wrappers.padded import middle
 
 MAGNITUDE_TOL = 1e-2
 """Tolerance of the pseudoinverse for the image from which the brightness is taken."""
+
+MAGNITUDE_STEPS = 10
+"""Its conjugate-gradient steps for k-space along a trajectory; with estimated coil maps, further
+ones fit the errors of the maps."""
 
 
 @runtime_checkable
@@ -189,7 +194,8 @@ def brightness(operator: Operator, y: Tensor, fit: Fit | None = None) -> Tensor:
     """Magnitude that becomes 1 in the prior's range: a percentile of the direct reconstruction.
 
     It is the 99.5th percentile. For k-space on its grid, the image is the root sum of squares of
-    the fully sampled centre, or of all samples without one; otherwise it is A^+ y.
+    the fully sampled centre, or of all samples without one; otherwise it is A^+ y, along a
+    trajectory by few steps.
 
     Args:
         operator: measurement operator of one sample.
@@ -208,6 +214,10 @@ def brightness(operator: Operator, y: Tensor, fit: Fit | None = None) -> Tensor:
         peak = y.abs().max()  # squares of extreme values leave single precision
         images = middle(ifft2c(unit_peak(y) * _centre(mask)), (rows, columns))
         image = peak * images.abs().square().sum(1).sqrt()
+    elif has_a_trajectory(operator):
+        peak = torch.where(y.abs().max() > 0, y.abs().max(), 1.0)
+        found = operator.pinv(y / peak, tol=MAGNITUDE_TOL, max_iter=MAGNITUDE_STEPS)
+        image = peak * found.x.abs()
     else:
         image = operator.pinv(y, tol=MAGNITUDE_TOL).x.abs()
     if fit is not None:

@@ -12,7 +12,10 @@ from medscore.errors import MedscoreError
 from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.measurements.noise_model import UNIFORM, noise_model, parts_of
 from medscore.measurements.noise_std import and_model, photon_std, std_of, uniform_std
-from medscore.operators.noise_level import kspace_corners
+from medscore.operators.mri.centre import scanner
+from medscore.operators.mri.multicoil_nufft import MulticoilNonuniform
+from medscore.operators.mri.nufft import NonuniformFourier
+from medscore.operators.noise_level import kspace_corners, trajectory_ends
 
 ESTIMATES = {"estimate": photon_std, UNIFORM: uniform_std}
 """Noise estimated from line integrals: photon counts, or one standard deviation for all rays."""
@@ -57,10 +60,14 @@ def noise_std_of(noise: Noise, measurement: Measurement, where: str | Path) -> T
         if measurement.image_unit == ATTENUATION:
             return ESTIMATES[text](y, mask)
         if y.is_complex():
-            level = kspace_corners(y, mask)[:, None, None, None]
-            if not bool((level > 0).all()):
+            scan = scanner(measurement.operator)
+            if isinstance(scan, NonuniformFourier | MulticoilNonuniform):
+                found = trajectory_ends(y, mask, scan.trajectory)
+            else:
+                found = kspace_corners(y, mask)
+            if not bool((found > 0).all()):
                 raise ValueError("the corners of k-space show no noise")
-            return level
+            return found.reshape(-1, *(1,) * (y.ndim - 1))
         raise ValueError("pixel data do not determine it")
     except ValueError as error:
         raise MedscoreError(

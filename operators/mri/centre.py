@@ -18,15 +18,16 @@ from medscore.operators.wrappers.padded import Padded
 from medscore.operators.wrappers.resampled import Resampled
 from medscore.operators.wrappers.restricted import Restricted
 
+IMAGE_TOL, IMAGE_STEPS = 1e-2, 20
+"""Tolerance and conjugate-gradient steps of the images from which the centre of non-Cartesian data
+is computed; it converges first."""
+
 WRAPPERS = Phased | TwoChannels | Padded | Resampled | Restricted
 """Operators whose measurements are those of the operator inside."""
 
 NEAR = 0.65
 """Distance in Cartesian samples up to which a sample determines k-space around it: lines of samples
 may be twice as far apart, a little more than those of a complete sampling."""
-
-IMAGE_TOL = 1e-2
-"""Tolerance of the images from which the centre of non-Cartesian data is computed."""
 
 
 def scanner(operator: Operator) -> Operator:
@@ -67,7 +68,7 @@ def sampled_cells(operator: NonuniformFourier | MulticoilNonuniform) -> Tensor:
 
 
 def gridded(operator: NonuniformFourier | MulticoilNonuniform, y: Tensor) -> Tensor:
-    """k-space (batch, coil, ky, kx) on the Cartesian grid: that of the image of least norm.
+    """k-space (batch, coil, ky, kx) on the Cartesian grid, by the left inverse of what is measured.
 
     It is right where the trajectory samples k-space completely, as in its centre.
 
@@ -75,9 +76,20 @@ def gridded(operator: NonuniformFourier | MulticoilNonuniform, y: Tensor) -> Ten
         operator: the scan along a trajectory.
         y: measurements (batch, coil, samples).
     """
-    height, width = operator.image_shape[-2:]
     masks = operator.diagonal.reshape(-1, operator.grid_shape[-1])
-    mask = masks[0] if len(masks) == 1 else masks[:, None]
-    alone = NonuniformFourier(operator.trajectory, mask, height, width)
-    coils = [alone.pinv(coil, tol=IMAGE_TOL).x for coil in y.split(1, dim=1)]
-    return fft2c(torch.cat(coils, dim=1))
+    if len(masks) == 1:
+        return _gridded(operator, masks[0], y)
+    return torch.cat([_gridded(operator, m, one[None]) for m, one in zip(masks, y, strict=True)])
+
+
+def _gridded(
+    operator: NonuniformFourier | MulticoilNonuniform, measured: Tensor, y: Tensor
+) -> Tensor:
+    height, width = operator.image_shape[-2:]
+    trajectory = operator.trajectory[:, measured]
+    alone = NonuniformFourier(
+        trajectory, torch.ones(trajectory.shape[1], dtype=torch.bool), height, width
+    )
+    each = y[..., measured].flatten(0, 1)[:, None]  # a coil converges on its own
+    images = alone.pinv(each, tol=IMAGE_TOL, max_iter=IMAGE_STEPS).x
+    return fft2c(images[:, 0].unflatten(0, y.shape[:2]))

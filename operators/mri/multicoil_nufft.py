@@ -8,6 +8,8 @@ coil. The left inverse combines those of the coils:
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,7 +28,7 @@ class MulticoilNonuniform(Operator):
     Pixels outside all sensitivities are zero in ``T_inv`` and unchanged by data consistency.
 
     Args:
-        sensitivity: complex maps (coil, H, W).
+        sensitivity: complex maps (coil, H, W), or (batch, coil, H, W) for each sample.
         trajectory: (2, samples), ky and kx of each sample in radians per pixel, within [-pi, pi].
         mask: (samples,) or (batch, 1, samples), the same for all coils.
         noise: noise of the receivers.
@@ -45,8 +47,8 @@ class MulticoilNonuniform(Operator):
         mask: Tensor,
         noise: NoiseModel | None = None,
     ) -> None:
-        check_sensitivity(sensitivity, (3,))
-        coils, height, width = sensitivity.shape
+        check_sensitivity(sensitivity, (3, 4))
+        coils, height, width = sensitivity.shape[-3:]
         everything = torch.ones(trajectory.shape[-1], dtype=torch.bool)
         self.inner = NonuniformFourier(trajectory, everything, height, width)
         super().__init__(
@@ -86,3 +88,11 @@ class MulticoilNonuniform(Operator):
 
     def T_inv(self, z: Tensor) -> ComplexImages:
         return least_squares(self.sensitivity, self.inner.T_inv(z))
+
+    def select(self, samples: Sequence[int]) -> MulticoilNonuniform:
+        chosen = super().select(samples)
+        if self.sensitivity.ndim == 3 or len(self.sensitivity) == 1:
+            return chosen
+        chosen = copy.copy(chosen)
+        chosen.sensitivity = self.sensitivity[list(samples)]
+        return chosen

@@ -36,9 +36,6 @@ AT_ONCE = 8
 DENSITY_STEPS = 20
 """Iterations of the density compensation."""
 
-TURNS = 0.8
-"""Distance of neighbouring turns of spirals in Cartesian samples; 1 would suffice for a disc."""
-
 REFINEMENTS = 10
 """Chebyshev steps after the density-compensated adjoint in ``T_inv``."""
 
@@ -160,7 +157,8 @@ def density_compensation(trajectory: Tensor, shape: tuple[int, ...]) -> Tensor:
     kernel of the distance of the samples j and k that is zero at the distance of two Cartesian
     samples: here the squared sinc, whose Fourier transform is a triangle of twice the image's
     width, so that :math:`C w = \hat T\, \text{tri}\, \hat T^H w` with the transform of a larger
-    image. They are scaled to a mean gain of 1.
+    image. They are in Cartesian samples: the area of k-space that a sample stands for, 1 for one
+    that is alone.
 
     Args:
         trajectory: (2, samples), in radians per pixel.
@@ -177,11 +175,7 @@ def density_compensation(trajectory: Tensor, shape: tuple[int, ...]) -> Tensor:
     for _ in range(DENSITY_STEPS):
         spread = _to_samples(points, twice, triangle * _to_images(points, twice, weights))
         weights = weights / spread.real.clamp_min(torch.finfo(torch.float32).tiny)
-    found = weights[0, 0].real.double()
-    x = _random(4, shape)
-    again = _again(points, found, x)
-    scale = float(x.abs().square().sum() / (x.conj() * again).sum().real)
-    return scale * found
+    return weights[0, 0].real.double() * math.prod(shape)  # the sum of the triangle, C_jj
 
 
 def _again(points: bytes, weights: Tensor, x: Tensor) -> Tensor:
@@ -193,36 +187,6 @@ def _again(points: bytes, weights: Tensor, x: Tensor) -> Tensor:
 def _random(count: int, shape: tuple[int, ...]) -> Tensor:
     parts = torch.randn(count, 1, *shape, 2, generator=torch.Generator().manual_seed(0))
     return torch.view_as_complex(parts)
-
-
-def radial_trajectory(size: int, spokes: int) -> Tensor:
-    """Equally spaced lines through the centre over 180 degrees, (2, spokes * 2 size).
-
-    Args:
-        size: side of the image; a spoke has twice as many samples.
-        spokes: number of lines, one after the other in the result.
-    """
-    r = (torch.arange(2 * size, dtype=torch.float64) - size) * (math.pi / size)
-    angle = torch.arange(spokes, dtype=torch.float64)[:, None] * (math.pi / spokes)
-    return torch.stack([(r * angle.sin()).flatten(), (r * angle.cos()).flatten()])
-
-
-def spiral_trajectory(size: int, arms: int) -> Tensor:
-    """Archimedean spirals from the centre of k-space to pi, (2, arms * samples).
-
-    Neighbouring turns are ``TURNS`` Cartesian samples apart, and so are neighbouring samples of an
-    arm at most, so that all arms together determine a square image.
-
-    Args:
-        size: side of the image.
-        arms: number of spirals, one after the other in the result.
-    """
-    turns = size / (2 * TURNS * arms)
-    samples = math.ceil(math.pi * turns * size / TURNS)  # twice the length over their distance
-    s = torch.arange(samples, dtype=torch.float64) / (samples - 1)
-    r = math.pi * s.sqrt()
-    angle = 2 * math.pi * (turns * s.sqrt() + torch.arange(arms)[:, None] / arms)
-    return torch.stack([(r * angle.sin()).flatten(), (r * angle.cos()).flatten()])
 
 
 def _to_samples(points: bytes, shape: tuple[int, ...], x: Tensor) -> Tensor:

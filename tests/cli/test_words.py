@@ -10,7 +10,7 @@ from medscore.cli import words
 from medscore.cli.generate import CONDITIONER
 from medscore.datasets.dicom.kinds import KINDS
 from medscore.generation import observations, sampling
-from medscore.measurements import coil_maps, from_kspace, kspace_mask, mr_scan, tasks
+from medscore.measurements import coil_maps, from_kspace, kspace_mask, mr_scan, tasks, trajectory
 from medscore.measurements.choices import Choices
 from medscore.operators.ct.metal import METAL_HU
 
@@ -21,6 +21,7 @@ def test_the_words_are_those_of_the_tables() -> None:
     assert tuple(coil_maps.MAPS) == words.MAPS
     assert words.TARGETS == from_kspace.TARGETS
     assert words.PHASES == mr_scan.PHASES
+    assert words.TRAJECTORIES == trajectory.TRAJECTORIES
     assert tuple(KINDS) == words.ACCEPTED
     assert words.METAL_HU == METAL_HU
     assert tuple(observations.TASKS) == words.OBSERVED

@@ -35,9 +35,10 @@ from medscore.operators.mri.hartley import Hartley, kspace_mask
 from medscore.operators.mri.masks import equispaced, variable_density_2d
 from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.operators.mri.multicoil_nufft import MulticoilNonuniform
-from medscore.operators.mri.nufft import NonuniformFourier, radial_trajectory
+from medscore.operators.mri.nufft import NonuniformFourier
 from medscore.operators.mri.real_images import Phased, TwoChannels
 from medscore.operators.mri.sensitivity import birdcage
+from medscore.operators.mri.trajectories import radial_trajectory
 from medscore.operators.noise import ComplexGaussianNoise, GaussianNoise, PoissonNoise
 from medscore.operators.wrappers.padded import Padded
 from medscore.operators.wrappers.resampled import Resampled

@@ -11,6 +11,7 @@ from medscore.operators.base import Operator
 from medscore.operators.ct.metal import interpolate_trace
 from medscore.operators.ct.radon import Radon
 from medscore.operators.wrappers.resampled import unwrapped
+from medscore.reconstruction.baselines.zero_filled import ZeroFilled
 
 Back = Callable[[Tensor], Tensor]
 """Maps images of the projector's square grid to the grid of the measurement's image."""
@@ -80,7 +81,7 @@ def direct(operator: Operator, y: Tensor) -> Tensor:
     """
     radon, back = unwrapped(operator)
     if not isinstance(radon, Radon):
-        return operator.zero_filled(y)
+        return ZeroFilled().solve(operator, y)
     if misses_rays(radon):
         radon, y = filled(radon, y)
     return back(radon.fbp(y))

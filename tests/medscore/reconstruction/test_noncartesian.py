@@ -17,8 +17,9 @@ from medscore.operators.mri.centre import gridded, sampled_cells
 from medscore.operators.mri.fourier import Fourier, fft2c
 from medscore.operators.mri.masks import calibration_region
 from medscore.operators.mri.multicoil_nufft import MulticoilNonuniform
-from medscore.operators.mri.nufft import NonuniformFourier, radial_trajectory, spiral_trajectory
+from medscore.operators.mri.nufft import NonuniformFourier
 from medscore.operators.mri.sensitivity import birdcage
+from medscore.operators.mri.trajectories import radial_trajectory, spiral_trajectory
 
 pytest.importorskip("finufft")
 N = 24

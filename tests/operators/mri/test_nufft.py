@@ -11,13 +11,9 @@ from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.mri.fourier import fft2c
 from medscore.operators.mri.multicoil_nufft import MulticoilNonuniform
-from medscore.operators.mri.nufft import (
-    NonuniformFourier,
-    density_compensation,
-    radial_trajectory,
-    spiral_trajectory,
-)
+from medscore.operators.mri.nufft import NonuniformFourier, density_compensation
 from medscore.operators.mri.sensitivity import birdcage
+from medscore.operators.mri.trajectories import radial_trajectory, spiral_trajectory
 
 needs_finufft = pytest.mark.skipif(find_spec("finufft") is None, reason="finufft is not installed")
 
