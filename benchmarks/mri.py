@@ -57,30 +57,8 @@ TRAINED_FOR = {"4x": (None, 0.0), "8x": (-0.5, None)}
 THESIS_PSNR, CONTRAST_GAIN = 31.3, 2.0
 """Least PSNR in the thesis protocol at 8x, and least gain over L1-wavelet on other contrasts."""
 
-INTRO = """# MRI of several coils
-
-The priors `mri`, of complex images, and `mri-magnitude`, which serve every matrix size and pixels of
-0.4 to 3 mm, on patients that no network was trained on.
-
-- **Simulated**: brain slices of TCGA-LGG at 256 x 256, with a random phase, 8 coils, coil maps that
-  ESPIRiT estimates from the measured centre, and the noise that the air of these slices shows; the
-  centre counts for the acceleration. L1-wavelet, CG-SENSE and GRAPPA have the weights that are best on
-  the reported slices, which favours them. The supervised networks are trained on the slices of the
-  prior, for the same hours each, for 4x or 8x. Thesis protocol: real images of 128 x 128, one coil, no
-  noise, 8x.
-- **Measured k-space**, from which samples are left out. The *GRE phantom* of 2 coils is fully sampled:
-  its reference is the root sum of squares of its coils. The *phantom* of 16 coils was measured with
-  every second line and 24 lines of the centre, and with much noise; the *brain* of 8 coils with 12 % of
-  the samples of a plane, 8x, so that it is undersampled further, to 12x and 16x. The reference of both
-  is CG-SENSE of all samples, with the weight with which 90 % of them predict the others best. Images of
-  these references contain their noise. L1-wavelet and GRAPPA have the parameters that are best for each
-  case. The error of the samples that were left out needs no reference, and no image: it contains the
-  noise of these samples. An EPI file is refused, because its samples lie on the ramps of the readout.
-- **Other contrasts**: T2 of thigh and abdomen; the prior is told no contrast.
-
-Written by `python benchmarks/mri.py --page FILE`; do not edit by hand.
-
-"""
+INTRO = Path(__file__).with_name("mri_intro.md")
+"""Head of the page."""
 
 
 @dataclass(frozen=True)
@@ -302,7 +280,9 @@ def main() -> int:
             args.json.write_text(json.dumps(kept, indent=1) + "\n")
     found = show(number for name in parts if name in kept for number in from_json(kept[name]))
     if args.page:
-        args.page.write_text(INTRO + machine() + "\n\n" + "\n".join(table(found)) + "\n")
+        args.page.write_text(
+            INTRO.read_text() + "\n" + machine() + "\n\n" + "\n".join(table(found)) + "\n"
+        )
     return exit_code(found, check=args.check)
 
 

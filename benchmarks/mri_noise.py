@@ -1,4 +1,4 @@
-"""Noise of magnitude slices: that of their air, from which configurations take the receivers' noise.
+"""Noise of magnitude slices, as their air shows it: the noise that the configurations state.
 
 A magnitude without signal is |n| for complex noise n of standard deviation sigma in its real and
 imaginary part each (Rayleigh), so that sigma is the root mean square of the air over sqrt(2). The

@@ -235,7 +235,8 @@ def kept_samples(m: Measurement, acceleration: float, *, lines: bool) -> Tensor:
     measured = scanner(m.operator).diagonal.reshape(-1, *m.data.shape[-2:]).all(0)
     rows, columns = measured.shape
     if not lines:
-        height, width = calibration_region(measured)
+        square = max(LEAST, round((measured.numel() * centre_fraction(acceleration)) ** 0.5))
+        height, width = (min(side, square) for side in calibration_region(measured))
         centre = torch.zeros_like(measured)
         centre[_middle(rows, height), _middle(columns, width)] = True
         others = (measured & ~centre).flatten().nonzero()[:, 0]
