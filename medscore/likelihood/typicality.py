@@ -123,10 +123,11 @@ def nats_per_dim(prior: Prior, x: Images) -> Times:
 
 
 def network_range(values: NDArray[np.float32], contract: ImageDomain) -> Tensor:
-    """Slices in the prior's range, scaled as its training images were: (n, 1, H, W).
+    """Slices in the prior's range, scaled as its training images were: (n, channel, H, W).
 
     HU are clipped to the prior's range; magnitudes are divided by the 99.5th percentile of their
-    slice.
+    slice. For a prior of complex images the magnitudes have no phase, which is one of the phases
+    that it knows.
 
     Args:
         values: slices (n, H, W) in HU or as magnitudes.
@@ -136,9 +137,10 @@ def network_range(values: NDArray[np.float32], contract: ImageDomain) -> Tensor:
     if contract.quantity == "HU":
         return ((images - contract.low) / contract.scale).clamp(0, 1)
     full = torch.quantile(images.flatten(1), FULL, dim=1)
-    return (images / torch.where(full > 0, full, 1.0)[:, None, None, None] - contract.low) / (
-        contract.scale
-    )
+    scaled = images / torch.where(full > 0, full, 1.0)[:, None, None, None]
+    if contract.channels == 2:
+        return torch.cat([scaled, torch.zeros_like(scaled)], dim=1)
+    return (scaled - contract.low) / contract.scale
 
 
 def z_scores(

@@ -1,17 +1,19 @@
 """The contrast of an MR image, which priors that know classes of images can be told.
 
 A contrast that is not known can be estimated: the image is reconstructed with none first, and the
-class that denoises this image best is told in a second reconstruction.
+class that denoises this image best is told in a second reconstruction. A contrast that was told is
+compared with the others in the same way.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+from dataclasses import replace
 
-from medscore.datasets.collections.slices import FULL
+import numpy as np
+
 from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
+from medscore.likelihood.typicality import network_range
 from medscore.nets.local_unet import NONE
 from medscore.priors.base import Prior
 from medscore.priors.class_estimate import class_losses
@@ -23,6 +25,10 @@ ESTIMATE = "estimate"
 
 MOST = 8
 """Largest number of slices by which the contrast is estimated, equally spaced among all."""
+
+MARGIN = 0.02
+"""Relative excess of the error of denoising by the contrast that was told, over that by another
+one, from which the other one is named."""
 
 
 def check_contrast(contrast: str | None, domain: ImageDomain) -> None:
@@ -77,20 +83,48 @@ def class_record(prior: Prior | None) -> dict[str, str]:
 def estimated_losses(prior: NetworkPrior, found: Reconstruction) -> dict[str, float]:
     """The error of denoising reconstructed magnitudes by each class; the smallest is the estimate.
 
-    Each slice is in units of its own 99.5th percentile. For a prior of complex images the
-    magnitudes have no phase, which is one of the phases that it knows.
-
     Args:
-        prior: the prior, on any grid or none.
-        found: a reconstruction for which the prior was told no class.
+        prior: the prior with an image domain, on any grid or none.
+        found: a reconstruction.
     """
+    assert prior.domain is not None
     mean, m = found.mean, found.measurement
     rows = np.unique(np.linspace(0, len(mean) - 1, min(MOST, len(mean))).round().astype(int))
-    device = next(prior.parameters()).device
-    magnitude = torch.from_numpy(mean[rows]).to(device).clamp_min(0)[:, None]
-    full = torch.quantile(magnitude.flatten(1), FULL, dim=1).clamp_min(1e-30)
-    x = magnitude / full[:, None, None, None]
-    if prior.domain is not None and prior.domain.channels == 2:
-        x = torch.cat([x, torch.zeros_like(x)], dim=1)
+    x = network_range(mean[rows].clip(0), prior.domain).to(next(prior.parameters()).device)
     placed = prior.on_grid((x.shape[-2], x.shape[-1]), m.spacing[0], allow_mismatch=True)
     return class_losses(placed, x)
+
+
+def with_contrast_checked(prior: Prior, found: Reconstruction) -> Reconstruction:
+    """The reconstruction, with a warning if it looks like another contrast than the one told.
+
+    Args:
+        prior: the prior as it was used.
+        found: its reconstruction, which is returned as it is if the prior was told no contrast.
+    """
+    told = class_record(prior).get("class")
+    if told is None or not isinstance(prior, NetworkPrior) or prior.domain is None:
+        return found
+    losses = estimated_losses(prior, found)
+    rounded = {name: round(loss, 6) for name, loss in losses.items()}
+    record = {**found.record, "contrast": {"told": told, "losses": rounded}}
+    return replace(
+        found, record=record, warnings=(*found.warnings, *contradictions(told, losses))
+    )  # fmt: skip
+
+
+def contradictions(told: str, losses: dict[str, float]) -> tuple[str, ...]:
+    """A warning if the images are denoised clearly better by another class than by the one told.
+
+    Args:
+        told: the class that the prior was told.
+        losses: the error of denoising by each class.
+    """
+    best = min(losses, key=lambda name: losses[name])
+    excess = losses[told] / losses[best] - 1
+    if excess <= MARGIN:
+        return ()
+    return (
+        f"the image looks more like {best} than like {told}, which the prior was told: the error "
+        f"of denoising it is {100 * excess:.0f} % larger by {told}; tell none, or estimate it",
+    )

@@ -34,6 +34,7 @@ from medscore.reconstruction.contrast import (
     check_contrast,
     class_record,
     estimated_losses,
+    with_contrast_checked,
 )
 from medscore.reconstruction.grid import grid_of
 from medscore.reconstruction.identity import identity_of
@@ -144,7 +145,8 @@ class Sampling(Method):
         }
         said = None if z is None else warning(z)
         warnings = (*(() if said is None else (said,)), *words_of(judgements))
-        return grid.onto_measurement(replace(found, record=record, warnings=warnings))
+        found = grid.onto_measurement(replace(found, record=record, warnings=warnings))
+        return with_contrast_checked(prior, found)
 
     def _estimating(self, measurement: Measurement, run: Run) -> Reconstruction:
         """The reconstruction by the prior of the contrast that fits a first one best."""

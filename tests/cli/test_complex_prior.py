@@ -23,7 +23,7 @@ from medscore.operators.mri.fourier import Fourier
 from medscore.operators.mri.multicoil import MulticoilFourier
 from medscore.priors import ClassGuidance
 from medscore.priors.checkpoint import load_prior
-from medscore.reconstruction.contrast import estimated_losses
+from medscore.reconstruction.contrast import contradictions, estimated_losses
 from medscore.reconstruction.run import reconstruct
 
 Command = Callable[..., Any]
@@ -201,6 +201,33 @@ def test_an_estimated_contrast_is_told_noted_and_recorded(prior: Path) -> None:
     np.testing.assert_array_equal(
         found.samples, reconstruct(m, prior, steps=2, contrast=name).samples
     )
+
+
+@pytest.mark.parametrize("contrast", ["T1", "T2"])
+def test_a_contrast_that_the_image_contradicts_is_warned_of(
+    prior: Path, contrast: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medscore.reconstruction.contrast.MARGIN", 0.0)
+    found = reconstruct(measurement(1), prior, steps=2, contrast=contrast)
+    losses = found.record["contrast"]["losses"]
+    assert losses == pytest.approx(estimated_losses(load_prior(prior), found), abs=1e-6)
+    best = min(losses, key=losses.get)
+    said = [each for each in found.warnings if f"looks more like {best} than like" in each]
+    assert len(said) == (contrast != best)
+
+
+def test_contrasts_of_almost_equal_errors_contradict_nothing() -> None:
+    assert not contradictions("T1", {"T1": 1.019, "T2": 1.0})
+    (said,) = contradictions("T1", {"T1": 1.3, "T2": 1.0})
+    assert "more like T2 than like T1" in said
+    assert "30 % larger by T1" in said
+
+
+@pytest.mark.parametrize("told", [{}, {"contrast": "none"}])
+def test_without_a_contrast_there_is_nothing_to_contradict(
+    prior: Path, told: dict[str, str]
+) -> None:
+    assert "contrast" not in reconstruct(measurement(1), prior, steps=1, **told).record
 
 
 @pytest.mark.parametrize("contrast", ["T1", "none", "estimate"])
