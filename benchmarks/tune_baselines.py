@@ -29,8 +29,9 @@ from medscore.evaluation.run import fill
 WEIGHTS = [float(f"{a}e-{b}") for b in (6, 5, 4, 3) for a in (1, 3)]
 GRIDS: dict[str, tuple[str, list[float] | list[int]]] = {
     "fista-tv": ("weight", WEIGHTS),
-    "l1-wavelet": ("weight", WEIGHTS),
-    "cg-sense": ("weight", WEIGHTS),
+    "l1-wavelet": ("weight", [*WEIGHTS, 1e-2, 3e-2, 1e-1]),
+    "cg-sense": ("weight", [*WEIGHTS, 1e-2, 3e-2, 1e-1, 3e-1]),
+    "grappa": ("weight", [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
     "cgls": ("iterations", [10, 20, 50, 100, 200, 400]),
     "sirt": ("iterations", [50, 100, 200, 400, 800, 1600, 3200]),
 }

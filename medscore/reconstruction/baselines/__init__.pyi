@@ -4,6 +4,7 @@ from .adjoint import Adjoint as Adjoint
 from .base import Baseline as Baseline, BaselineMethod as BaselineMethod
 from .build import baseline as baseline
 from .fbp import FBP as FBP
+from .grappa import GRAPPA as GRAPPA
 from .interpolation import LI as LI
 from .least_squares import CGLS as CGLS, SIRT as SIRT
 from .methods import BASELINES as BASELINES

@@ -20,6 +20,7 @@ BASELINES = Table(
         "cgls": _B + "least_squares:CGLS",
         "sirt": _B + "least_squares:SIRT",
         "cg-sense": _B + "sense:CGSense",
+        "grappa": _B + "grappa:GRAPPA",
         "fista-tv": _B + "total_variation:FISTATV",
         "l1-wavelet": _B + "wavelet:L1Wavelet",
     },

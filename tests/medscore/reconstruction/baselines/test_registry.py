@@ -23,9 +23,11 @@ CT, MR = ("sparse-ct", "mar", "sparse-mar"), ("mri", "mri-multicoil")
 ANY = (*CT, *MR, "deblur")
 MADE_FOR = {
     "fbp": CT, "li": CT, "nmar": CT, "sirt": CT, "cg-sense": MR,
+    "grappa": ("mri-multicoil",),
     "zero-filled": ANY, "adjoint": ANY, "cgls": ANY, "fista-tv": ANY, "l1-wavelet": ANY,
 }  # fmt: skip
-SHORT = {
+SHORT: dict[str, dict[str, float]] = {
+    "grappa": {"width": 3, "weight": 1e-3},
     "fista-tv": {"iterations": 30},
     "l1-wavelet": {"iterations": 30},
     "sirt": {"iterations": 20},
@@ -58,6 +60,8 @@ def measured(task: str, brighter: float = 1.0) -> Measurement:
 
 
 def asked(kind: str) -> Baseline:
+    if kind == "grappa":
+        pytest.importorskip("pygrappa", exc_type=ImportError)
     return baseline(kind, SHORT.get(kind, {})).solver
 
 
@@ -84,8 +88,7 @@ def test_a_baseline_refuses_what_it_is_not_made_for(kind: str, task: str) -> Non
         asked(kind).reconstruct(measured(task))
 
 
-@pytest.mark.parametrize("kind", [k for k, tasks in MADE_FOR.items() if "mri" in tasks])
-@pytest.mark.parametrize("task", MR)
+@pytest.mark.parametrize(("kind", "task"), [(kind, task) for kind, task in CASES if task in MR])
 def test_magnitudes_scale_with_the_scanners_unit(kind: str, task: str) -> None:
     one, two = (asked(kind).reconstruct(measured(task, factor)).samples for factor in (1.0, 2.0))
     np.testing.assert_allclose(two, 2 * one, atol=1e-3 * 600)
@@ -124,6 +127,8 @@ def test_an_empty_slice_stays_empty() -> None:
         ("sirt", {"relaxation": 2}, r"relaxation is 2 - use a number in \(0, 2\)"),
         ("cgls", {"iterations": 0}, "iterations is 0"),
         ("cg-sense", {"weight": -1}, "weight is -1"),
+        ("grappa", {"width": 8}, "width: .*8 is even: use an odd number"),
+        ("grappa", {"readout": 4}, "readout: .*4 is even"),
         ("l1-wavelet", {"wavelet": "bior2.2"}, "bior2.2.* is not an orthogonal wavelet"),
         ("l1-wavelet", {"wavelet": "none"}, "'none' is not an orthogonal wavelet"),
         ("nmar", {"soft": -950}, "soft is -950 HU, below air"),
