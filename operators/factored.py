@@ -17,16 +17,17 @@ import torch
 from torch import Tensor
 
 from medscore.operators.autograd import remember
-from medscore.operators.gram import Gram, by_rows
+from medscore.operators.gram import by_rows
 from medscore.operators.grid import OperatorError, check_mask, per_sample
 from medscore.operators.linalg import Solution, cgls, damped, largest_eigenvalue, norm, wide
 from medscore.operators.noise import Noiseless, NoiseModel
 from medscore.operators.projection import project_onto_ball
+from medscore.operators.structure import Structure, by_images
 
 Own = TypeVar("Own", bound="Factored")
 
 
-class Factored(ABC):
+class Factored(Structure, ABC):
     """A = P(Lambda) T on batches of images; every method is linear and batched.
 
     Args:
@@ -222,20 +223,14 @@ class Factored(ABC):
             y: measurements.
             damping: delta > 0 for each sample, (batch,).
             iterations: maximum number of iterations.
-            tol: relative residual to reach, if :meth:`gram` is known.
+            tol: relative residual to reach, if :meth:`gram` or :meth:`normal` is known.
         """
-        gap, gram = self.mask(y) * y - self.forward(x), self.gram(y)
-        if gram is None:
+        gap, gram, normal = self.mask(y) * y - self.forward(x), self.gram(y), self.normal(y)
+        if gram is not None:
+            return x + by_rows(self, gap, damping, gram, tol, iterations)
+        if normal is None:
             return x + damped(self.forward, self.adjoint, gap, damping, max_iter=iterations)
-        return x + by_rows(self, gap, damping, gram, tol, iterations)
-
-    def gram(self, y: Tensor) -> Gram | None:
-        """An approximation of A A^H that is easy to invert; None if none is known.
-
-        Args:
-            y: measurements of the shape, dtype and device in question.
-        """
-        return None
+        return x + by_images(normal, self.adjoint(gap), damping, tol, iterations)
 
     def norm_squared(self, y: Tensor, *, steps: int = 30) -> Tensor:
         """|A|^2 for each sample, (batch,): a lower estimate of the largest eigenvalue of A^H A.

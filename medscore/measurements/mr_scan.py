@@ -90,7 +90,8 @@ def many_coils(grid: Grid, c: Choices) -> Scan:
         return scan
 
     def calibrated(data: Tensor) -> Operator:
-        return _on_images(of_maps(coil_maps(c.maps, *centre(data))), c)
+        # their phase is that of a coil or of the image, so an image without one has one for them
+        return of_maps(coil_maps(c.maps, *centre(data)))
 
     noise = "unknown" if isinstance(c.noise, Noiseless) else None
     return replace(scan, noise=noise, calibrated=calibrated)

@@ -92,7 +92,7 @@ class Fourier(Operator):
         return factors
 
     def _made(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        before, after = _phases(self.image_shape, like.dtype, like.device)
+        before, after = phases(self.image_shape, like.dtype, like.device)
         return before, self.mask(like) * after * (1 / math.sqrt(math.prod(self.image_shape)))
 
 
@@ -107,13 +107,13 @@ def ifft2c(z: Tensor) -> Tensor:
 
 
 def _transform(x: Tensor) -> Tensor:
-    before, after = _phases((x.shape[-2], x.shape[-1]), x.dtype, x.device)
+    before, after = phases((x.shape[-2], x.shape[-1]), x.dtype, x.device)
     spectrum: Tensor = torch.fft.fft2(before * x, norm="ortho")
     return spectrum.mul_(after)
 
 
 def _inverse_transform(z: Tensor) -> Tensor:
-    before, after = _phases((z.shape[-2], z.shape[-1]), z.dtype, z.device)
+    before, after = phases((z.shape[-2], z.shape[-1]), z.dtype, z.device)
     image: Tensor = torch.fft.ifft2(after.conj() * z, norm="ortho")
     return image.mul_(before.conj())
 
@@ -136,10 +136,16 @@ def _workspace(like: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _phases(
+def phases(
     shape: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Factors before and after the FFT; exactly +-1 where both sides are even."""
+    """Factors before and after the FFT; exactly +-1 where both sides are even.
+
+    Args:
+        shape: rows and columns.
+        dtype: complex type of the data.
+        device: their device.
+    """
     lines = []
     for n in shape:
         c = n // 2

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from medscore.operators.base import Operator
 from medscore.operators.grid import OperatorError
-from medscore.operators.mri.fourier import fft2c, ifft2c, kspace_shape
+from medscore.operators.mri.fourier import fft2c, ifft2c, kspace_shape, phases
 from medscore.operators.noise import NoiseModel
+from medscore.operators.structure import Normal
 from medscore.operators.wrappers.padded import Padded, middle
 from medscore.operators.wrappers.restricted import Restricted
 from medscore.types import ComplexImages, Kspace
@@ -130,6 +131,21 @@ class MulticoilFourier(Operator):
 
     def T_inv(self, z: Kspace) -> ComplexImages:
         return least_squares(self.sensitivity, ifft2c(z))
+
+    def normal(self, y: Kspace) -> Normal:
+        """S^H F^H Lambda F S without the centring of k-space, which is unitary on both sides, and
+        without the transforms along an axis on which Lambda is constant.
+        """
+        mask = self.mask(y)
+        axes = tuple(a for a in (-2, -1) if bool((mask != mask.narrow(a, 0, 1)).any()))
+        before, _ = phases((y.shape[-2], y.shape[-1]), y.dtype, y.device)
+        maps = self.sensitivity.to(y) * before
+
+        def apply(x: ComplexImages) -> ComplexImages:
+            spectrum = mask * torch.fft.fftn(maps * x, dim=axes)
+            return combined(maps, torch.fft.ifftn(spectrum, dim=axes))
+
+        return self._counted(apply)
 
     def select(self, samples: Sequence[int]) -> MulticoilFourier:
         chosen = super().select(samples)

@@ -21,6 +21,7 @@ from medscore.operators.base import Operator
 from medscore.operators.grid import OperatorError
 from medscore.operators.mri.masks import calibration_region
 from medscore.operators.mri.sensitivity import low_resolution
+from medscore.operators.structure import Normal
 from medscore.operators.wrappers.padded import middle
 from medscore.types import Kspace
 
@@ -75,6 +76,12 @@ class Phased(Operator):
     def T_inv(self, z: Tensor) -> Tensor:
         return (self._phase(z).conj() * self.inner.T_inv(z)).real
 
+    def normal(self, y: Tensor) -> Normal | None:
+        inner, phase = self.inner.normal(y), self._phase(y)
+        if inner is None:
+            return None
+        return self._counted(lambda x: (phase.conj() * inner(phase * x)).real)
+
     def _phase(self, like: Tensor) -> Tensor:
         return self.phase.to(like.device, like.dtype.to_complex())
 
@@ -116,6 +123,12 @@ class TwoChannels(Operator):
 
     def T_inv(self, z: Tensor) -> Tensor:
         return two_channels(self.inner.T_inv(z))
+
+    def normal(self, y: Tensor) -> Normal | None:
+        inner = self.inner.normal(y)
+        if inner is None:
+            return None
+        return self._counted(lambda x: two_channels(inner(one_channel(x))))
 
 
 def two_channels(image: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from medscore.operators.base import Operator
 from medscore.operators.gram import Gram
 from medscore.operators.grid import OperatorError
+from medscore.operators.structure import Normal
 
 
 def middle(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -72,6 +73,12 @@ class Padded(Operator):
 
     def gram(self, y: Tensor) -> Gram | None:
         return self.inner.gram(y)
+
+    def normal(self, y: Tensor) -> Normal | None:
+        inner, crop = self.inner.normal(y), tuple(-n for n in self._rim)
+        if inner is None:
+            return None
+        return self._counted(lambda x: pad(inner(pad(x, self._rim)), crop))
 
     def T(self, x: Tensor) -> Tensor:
         return self.inner.T(pad(x, self._rim))

@@ -8,6 +8,7 @@ the inverse T^-1 W^-1, so the factorisation is preserved.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from torch import Tensor
 from medscore.operators.base import Operator
 from medscore.operators.gram import Gram
 from medscore.operators.grid import OperatorError
+from medscore.operators.linalg import wide
+from medscore.operators.structure import Normal
 
 
 class Whitened(Operator):
@@ -64,6 +67,16 @@ class Whitened(Operator):
     def gram(self, y: Tensor) -> Gram | None:
         inner = self.inner.gram(y)
         return None if inner is None else inner.times(self._safe.to(y).square().reciprocal())
+
+    def normal(self, y: Tensor) -> Normal | None:
+        """That of ``inner`` over the variance, where all measurements of a sample share it."""
+        inner = self.inner.normal(y)
+        std, taken = self._safe.to(y.device).expand(y.shape), self.mask(y).bool().expand(y.shape)
+        least = torch.where(taken, std, math.inf).flatten(1).amin(1)
+        most = torch.where(taken, std, 0.0).flatten(1).amax(1)
+        if inner is None or not torch.equal(least, most):
+            return None
+        return self._counted(lambda x: inner(x) / wide(most, x) ** 2)
 
     def T(self, x: Tensor) -> Tensor:
         return self.inner.T(x) / self._safe.to(x.device)

@@ -74,6 +74,17 @@ def test_the_real_image_of_a_scan_without_phase_has_a_real_operator(head: Volume
     assert isinstance(simulate(head, "mri-multicoil", phase="random").operator, MulticoilFourier)
 
 
+@pytest.mark.parametrize("estimator", ["low-resolution", "espirit"])
+def test_with_estimated_maps_the_image_has_their_phase(head: Volume, estimator: str) -> None:
+    """The maps of ESPIRiT are relative to a coil, so an image without a phase has the coil's."""
+    options = {"coils": 4, "acceleration": 1.0, "noise": "gaussian:1", "maps": estimator}
+    m = simulate(head, "mri-multicoil", phase="none", **options)
+    assert isinstance(m.operator, MulticoilFourier)
+    y = torch.from_numpy(m.data)
+    x = m.operator.pinv(y).x
+    assert float(m.operator.residual(x, y).max()) < 0.1
+
+
 @pytest.mark.parametrize("phase", ["none", "random"])
 @pytest.mark.parametrize("estimator", ["low-resolution", "espirit"])
 def test_estimated_maps_are_close_to_the_known_ones(
