@@ -104,9 +104,9 @@ def test_quality_is_that_of_the_command(
 
 
 def test_the_recorded_noise_is_heeded(m: Measurement, prior: Path) -> None:
+    assert m.noise == "estimate:uniform+gaussian:0.02"
     recorded, same, none = (
-        ms.reconstruct(m, prior, noise=noise, **FEW).mean
-        for noise in (None, "gaussian:0.02", "none")
+        ms.reconstruct(m, prior, noise=noise, **FEW).mean for noise in (None, m.noise, "none")
     )
     assert np.array_equal(recorded, same)
     assert not np.allclose(recorded, none, atol=1)

@@ -20,7 +20,7 @@ from medscore.operators.mri.real_images import Phased
 OTHER: dict[str, Any] = {
     "views": 7, "arc": 60.0, "acceleration": 2.0, "mask": "random", "coils": 3, "factor": 4,
     "blur": 1.0, "hidden": 0.5, "implants": ((3.0, 3.0, 6.0),), "finer": 2, "spectrum": 90.0,
-    "phase": "random", "maps": "low-resolution",
+    "phase": "random", "maps": "low-resolution", "trajectory": "radial",
 }  # fmt: skip
 """A value of every option other than its default."""
 
@@ -31,10 +31,12 @@ def volume(modality: str = "CT", side: int = 32) -> Volume:
     return Volume(values, np.diag([-2.0, -2, 3, 1]), modality, Source("array", "ab" * 32))
 
 
-def without_physics(task: str) -> None:
-    if "mar" in task:
+def without_packages(task: str, option: str = "") -> None:
+    if "mar" in task or option == "spectrum":
         for package in ("spekpy", "xraydb"):
             pytest.importorskip(package)
+    if option == "trajectory":
+        pytest.importorskip("finufft")
 
 
 def test_the_options_of_every_task_are_listed() -> None:
@@ -52,7 +54,7 @@ def test_the_options_of_every_task_are_listed() -> None:
     ],
 )
 def test_an_option_changes_the_measurement(task: str, option: str) -> None:
-    without_physics("mar" if option == "spectrum" else task)
+    without_packages(task, option)
     image = volume(NEEDS.get(task, "CT"))
     plain, changed = simulate(image, task), simulate(image, task, **{option: OTHER[option]})
     if option == "maps":  # of the same data
@@ -62,8 +64,7 @@ def test_an_option_changes_the_measurement(task: str, option: str) -> None:
 
 def first_maps(m: Measurement) -> NDArray[Any]:
     """The coil maps of the first slice."""
-    assert isinstance(m.operator, Phased)
-    maps = sensitivity_of(m.operator.inner)
+    maps = sensitivity_of(m.operator.inner if isinstance(m.operator, Phased) else m.operator)
     assert maps is not None
     return maps.reshape(-1, *maps.shape[-3:])[0].numpy()
 
