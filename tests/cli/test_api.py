@@ -110,8 +110,11 @@ def test_the_recorded_noise_is_heeded(m: Measurement, prior: Path) -> None:
     )
     assert np.array_equal(recorded, same)
     assert not np.allclose(recorded, none, atol=1)
-    number = ms.reconstruct(m, prior, noise=0.02, **FEW).mean
-    np.testing.assert_allclose(number, recorded, atol=1e-2)
+    number, model = (
+        ms.reconstruct(m, prior, noise=noise, **FEW).mean for noise in (0.02, "gaussian:0.02")
+    )
+    np.testing.assert_allclose(number, model, atol=1e-2)
+    assert not np.allclose(recorded, model, atol=1)
 
 
 @pytest.mark.parametrize(
