@@ -359,7 +359,9 @@ def test_metal_on_a_finer_grid_is_left_out_of_the_rays(side: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("photons", ["1e3", "1e4", "1e5", "1e3,20"])
 def test_the_recorded_noise_of_a_scan_with_metal_is_what_its_rays_have(photons: str) -> None:
-    """The rays through thick parts too, against the same scan with a billion photons."""
+    """The rays through thick parts too, against the same scan with a billion photons, which shares
+    its partial volume; with 1e5 photons this is recorded as several times the photon noise.
+    """
     without_physics()
     image, discs = body(64), ((10.0, 0.0, 6.0),)
     how: dict[str, Any] = {"implants": discs, "size": 32}
@@ -372,7 +374,7 @@ def test_the_recorded_noise_of_a_scan_with_metal_is_what_its_rays_have(photons: 
     white = ((m.data - ideal.data) / std.numpy())[0, 0][kept]
     thick = ideal.data[0, 0][kept] > np.quantile(ideal.data[0, 0][kept], 0.9)
     for part in (white, white[thick]):
-        assert 0.3 < np.sqrt(np.square(part).mean()) < 1.15  # a sum exceeds its parts
+        assert 0.2 < np.sqrt(np.square(part).mean()) < 1.15  # a sum exceeds its parts
 
 
 @pytest.mark.parametrize(
