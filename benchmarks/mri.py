@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from development_data import DATA
 from mri_cost import cost_numbers
 from mri_noise import noise_numbers
 from mri_real import CASES, real_numbers
-from number import Number, exit_code, from_json, machine, show, table, to_json
+from number import Number, exit_code, finished, machine, table
 
 import medscore
 from medscore.evaluation.comparison import cohort
@@ -295,13 +294,7 @@ def main() -> int:
         "cost": lambda: cost_numbers(chosen.prior),
         "noise": lambda: noise_numbers(chosen.data),
     }
-    kept = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    for name in args.part or parts:
-        if name not in kept or args.part:
-            kept[name] = to_json(parts[name]())
-        if args.json:
-            args.json.write_text(json.dumps(kept, indent=1) + "\n")
-    found = show(number for name in parts if name in kept for number in from_json(kept[name]))
+    found = finished(parts, args.json, args.part)
     if args.page:
         args.page.write_text(
             INTRO.read_text() + "\n" + machine() + "\n\n" + "\n".join(table(found)) + "\n"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import Any
 
 import numpy as np
 from native_ct_cost import timed
 from number import Number
+from timing import measured_alone
 
 import medscore
 from medscore.datasets.volume import Source, Volume
@@ -30,9 +30,7 @@ def cost_numbers(prior: str) -> list[Number]:
     Args:
         prior: name or path of the prior.
     """
-    words = [sys.executable, __file__, prior]
-    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
-    c = json.loads(done.stdout.splitlines()[-1])
+    c = measured_alone(__file__, prior)
     title = f"{SIDE} x {SIDE}, {COILS} coils"
     return [
         Number(f"{title}: time of one sample with 50 evaluations", c["total"], "s", at_most=40),

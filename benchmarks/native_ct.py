@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 import torch
 from development_data import DATA
 from native_ct_cost import cost_numbers
-from number import Number, exit_code, from_json, machine, show, table, to_json
+from number import Number, exit_code, finished, machine, table
 from prior_denoising import denoised
 from prior_quality import distance_numbers
 from torch import Tensor
@@ -206,13 +205,7 @@ def main() -> int:
         "memory": lambda: memory_numbers(args.prior, args.data),
         "cost": lambda: cost_numbers(args.prior),
     }
-    kept = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    for name in args.part or parts:
-        if name not in kept or args.part:
-            kept[name] = to_json(parts[name]())
-        if args.json:
-            args.json.write_text(json.dumps(kept, indent=1) + "\n")
-    found = show(number for name in parts if name in kept for number in from_json(kept[name]))
+    found = finished(parts, args.json, args.part)
     if args.page:
         args.page.write_text(INTRO + machine() + "\n\n" + "\n".join(table(found)) + "\n")
     return exit_code(found, check=args.check)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from number import Number
+from timing import measured_alone
 
 import medscore
 from medscore.datasets.volume import Source, Volume
@@ -33,9 +33,7 @@ def cost_numbers(prior: str) -> list[Number]:
     Args:
         prior: name or path of the prior.
     """
-    words = [sys.executable, __file__, prior]
-    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
-    c = json.loads(done.stdout.splitlines()[-1])
+    c = measured_alone(__file__, prior)
     title = "512 x 512, 90 views"
     return [
         Number(f"{title}: time of one sample with 50 evaluations", c["total"], "s", at_most=60),

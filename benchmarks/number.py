@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -115,6 +117,27 @@ def from_json(rows: Iterable[dict[str, Any]]) -> list[Number]:
         rows: its rows.
     """
     return [Number(**{k: v for k, v in row.items() if k != "met"}) for row in rows]
+
+
+def finished(
+    parts: Mapping[str, Callable[[], Iterable[Number]]],
+    file: Path | None,
+    only: Sequence[str] | None,
+) -> list[Number]:
+    """Measure the parts of a benchmark that are not stored yet, and show all that are.
+
+    Args:
+        parts: the measurements of every part, by name.
+        file: JSON file of finished parts, written after each; None to store nothing.
+        only: names of the parts to measure, again if they are stored; by default all.
+    """
+    kept = json.loads(file.read_text()) if file and file.exists() else {}
+    for name in only or parts:
+        if name not in kept or only:
+            kept[name] = to_json(parts[name]())
+        if file:
+            file.write_text(json.dumps(kept, indent=1) + "\n")
+    return show(number for name in parts if name in kept for number in from_json(kept[name]))
 
 
 def machine() -> str:

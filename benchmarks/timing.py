@@ -1,10 +1,15 @@
-"""Medians of wall times of calls that alternate, so that all of them run under the same load."""
+"""Wall times: medians of calls that alternate, so that all of them run under the same load, and
+measurements in processes of their own."""
 
 from __future__ import annotations
 
+import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -35,3 +40,16 @@ def medians(
         for name, call in calls.items():
             times[name] += [seconds(call) for _ in range(burst)]
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def measured_alone(script: str, prior: str) -> dict[str, Any]:
+    """What a script prints as JSON in its last line, in a process of its own.
+
+    Args:
+        script: the file of the script.
+        prior: name or path of a prior, its argument.
+    """
+    words = [sys.executable, script, prior]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medscore.datasets.raw.kspace import RawKspace
-from medscore.datasets.volume import centred_affine
+from medscore.datasets.volume import Source, centred_affine
 from medscore.errors import MedscoreError
 from medscore.measurements.coil_maps import coil_maps
 from medscore.measurements.kspace_grid import GridKspace
@@ -68,7 +68,27 @@ def from_kspace(
         ) from error
     if operator.image_shape != grid.size:
         operator = Padded(operator, *grid.size)
-    noise = "unknown" if not grid.noise_std else f"gaussian:{grid.noise_std:.6g}"
+    source = replace(raw.source, notes=raw.source.notes + grid.notes)
+    affine = centred_affine(*grid.size, grid.spacing)
+    return mr_measurement(kspace, operator, grid.noise_std or 0.0, affine, source)
+
+
+def mr_measurement(
+    kspace: Tensor,
+    operator: Operator,
+    noise_std: float,
+    affine: NDArray[np.float64],
+    source: Source,
+) -> Measurement:
+    """The measurement of a scanner's k-space.
+
+    Args:
+        kspace: (slices, coils, ...), zero where nothing was measured.
+        operator: the scan.
+        noise_std: noise standard deviation of the real and the imaginary part; 0 if it is unknown.
+        affine: affine matrix of the image.
+        source: what the data are from.
+    """
     return Measurement(
         data=kspace.numpy(),
         operator=operator,
@@ -76,9 +96,9 @@ def from_kspace(
         modality="MR",
         image_unit=MAGNITUDE,
         mu_water=None,
-        noise=noise,
-        affine=centred_affine(*grid.size, grid.spacing),
-        source=replace(raw.source, notes=raw.source.notes + grid.notes),
+        noise=f"gaussian:{noise_std:.6g}" if noise_std > 0 else "unknown",
+        affine=affine,
+        source=source,
     )
 
 

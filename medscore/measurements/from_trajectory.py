@@ -12,7 +12,8 @@ from medscore.datasets.raw.along import AlongTrajectory
 from medscore.datasets.volume import centred_affine
 from medscore.errors import MedscoreError
 from medscore.measurements.coil_maps import coil_maps
-from medscore.measurements.measurement import MAGNITUDE, Measurement
+from medscore.measurements.from_kspace import mr_measurement
+from medscore.measurements.measurement import Measurement
 from medscore.measurements.trajectory import evenly
 from medscore.operators.base import Operator
 from medscore.operators.mri.centre import gridded, sampled_cells
@@ -60,17 +61,8 @@ def from_trajectory(
         level = float(trajectory_ends(kspace, measured, trajectory).median())
     except ValueError:
         level = 0.0
-    return Measurement(
-        data=kspace.numpy(),
-        operator=operator,
-        task="mri" if kspace.shape[1] == 1 else "mri-multicoil",
-        modality="MR",
-        image_unit=MAGNITUDE,
-        mu_water=None,
-        noise=f"gaussian:{level:.6g}" if level > 0 else "unknown",
-        affine=centred_affine(*shape, _spacing(raw, spacing, where)),
-        source=raw.source,
-    )
+    affine = centred_affine(*shape, _spacing(raw, spacing, where))
+    return mr_measurement(kspace, operator, level, affine, raw.source)
 
 
 def _grid(

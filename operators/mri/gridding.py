@@ -13,6 +13,7 @@ from torch import Tensor
 
 from medscore.operators.base import Operator
 from medscore.operators.mri.centre import scanner
+from medscore.operators.mri.multicoil import over_power
 from medscore.operators.mri.multicoil_nufft import MulticoilNonuniform
 from medscore.operators.mri.nufft import NonuniformFourier, density_compensation
 
@@ -43,5 +44,4 @@ def gridding(operator: Operator, y: Tensor) -> Tensor:
     image = operator.adjoint(weights[:, None].to(y.device, y.dtype.to_real()) * y)
     if isinstance(scan, NonuniformFourier):
         return image
-    power = scan.sensitivity.to(image.device).abs().square().sum(-3, keepdim=True)
-    return torch.where(power > 0, image / power.clamp_min(1e-30), 0)
+    return over_power(scan.sensitivity, image)

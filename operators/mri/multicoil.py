@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,19 @@ from medscore.operators.structure import Normal
 from medscore.operators.wrappers.padded import Padded, middle
 from medscore.operators.wrappers.restricted import Restricted
 from medscore.types import ComplexImages, Kspace
+
+
+class HasMaps(Protocol):
+    """An operator of several coils.
+
+    Attributes:
+        sensitivity: (coil, H, W) or (batch, coil, H, W).
+    """
+
+    sensitivity: Tensor
+
+
+Coils = TypeVar("Coils", bound=HasMaps)
 
 
 def sensitivity_of(operator: Operator) -> Tensor | None:
@@ -79,8 +92,33 @@ def least_squares(sensitivity: Tensor, images: Tensor) -> Tensor:
         sensitivity: see :func:`combined`.
         images: see :func:`combined`.
     """
-    power = sensitivity.to(images).abs().square().sum(-3, keepdim=True)
-    return torch.where(power > 0, combined(sensitivity, images) / power.clamp_min(1e-30), 0)
+    return over_power(sensitivity, combined(sensitivity, images))
+
+
+def over_power(sensitivity: Tensor, image: Tensor) -> Tensor:
+    """An image over the sum of the squared sensitivities; 0 outside of them.
+
+    Args:
+        sensitivity: see :func:`combined`.
+        image: real or complex, (..., 1 or 2, H, W).
+    """
+    maps = sensitivity.to(image.device, image.dtype.to_complex())
+    power = maps.abs().square().sum(-3, keepdim=True)
+    return torch.where(power > 0, image / power.clamp_min(1e-30), 0)
+
+
+def with_maps_of(chosen: Coils, samples: Sequence[int]) -> Coils:
+    """An operator for some samples of a batch, with the coil maps of these where they differ.
+
+    Args:
+        chosen: the operator with the masks of the samples.
+        samples: indices into the batch.
+    """
+    if chosen.sensitivity.ndim == 3 or len(chosen.sensitivity) == 1:
+        return chosen
+    chosen = copy.copy(chosen)
+    chosen.sensitivity = chosen.sensitivity[list(samples)]
+    return chosen
 
 
 class MulticoilFourier(Operator):
@@ -148,9 +186,4 @@ class MulticoilFourier(Operator):
         return self._counted(apply)
 
     def select(self, samples: Sequence[int]) -> MulticoilFourier:
-        chosen = super().select(samples)
-        if self.sensitivity.ndim == 3 or len(self.sensitivity) == 1:
-            return chosen
-        chosen = copy.copy(chosen)
-        chosen.sensitivity = self.sensitivity[list(samples)]
-        return chosen
+        return with_maps_of(super().select(samples), samples)

@@ -8,7 +8,6 @@ coil. The left inverse combines those of the coils:
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,12 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
-from medscore.operators.mri.multicoil import check_sensitivity, combined, least_squares
+from medscore.operators.mri.multicoil import (
+    check_sensitivity,
+    combined,
+    least_squares,
+    with_maps_of,
+)
 from medscore.operators.mri.nufft import NonuniformFourier
 from medscore.operators.noise import NoiseModel
 from medscore.types import ComplexImages
@@ -90,9 +94,4 @@ class MulticoilNonuniform(Operator):
         return least_squares(self.sensitivity, self.inner.T_inv(z))
 
     def select(self, samples: Sequence[int]) -> MulticoilNonuniform:
-        chosen = super().select(samples)
-        if self.sensitivity.ndim == 3 or len(self.sensitivity) == 1:
-            return chosen
-        chosen = copy.copy(chosen)
-        chosen.sensitivity = self.sensitivity[list(samples)]
-        return chosen
+        return with_maps_of(super().select(samples), samples)
