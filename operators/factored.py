@@ -225,9 +225,10 @@ class Factored(Structure, ABC):
             iterations: maximum number of iterations.
             tol: relative residual to reach, if :meth:`gram` or :meth:`normal` is known.
         """
-        gap, gram, normal = self.mask(y) * y - self.forward(x), self.gram(y), self.normal(y)
+        gap, gram = self.mask(y) * y - self.forward(x), self.gram(y)
         if gram is not None:
             return x + by_rows(self, gap, damping, gram, tol, iterations)
+        normal = self.normal(y)
         if normal is None:
             return x + damped(self.forward, self.adjoint, gap, damping, max_iter=iterations)
         return x + by_images(normal, self.adjoint(gap), damping, tol, iterations)

@@ -53,9 +53,9 @@ def from_trajectory(
     shape, trajectory = _grid(raw, size, where)
     measured = _kept(raw, acceleration, where)
     kspace = torch.from_numpy(raw.kspace) * measured
-    operator: Operator = NonuniformFourier(trajectory, measured, *shape)
+    alone = NonuniformFourier(trajectory, measured, *shape)
+    operator: Operator = alone
     if kspace.shape[1] > 1:
-        alone = NonuniformFourier(trajectory, measured, *shape)
         operator = MulticoilNonuniform(_maps(raw, alone, kspace, maps, where), trajectory, measured)
     try:
         level = float(trajectory_ends(kspace, measured, trajectory).median())

@@ -71,10 +71,12 @@ class Whitened(Operator):
     def normal(self, y: Tensor) -> Normal | None:
         """That of ``inner`` over the variance, where all measurements of a sample share it."""
         inner = self.inner.normal(y)
+        if inner is None:
+            return None
         std, taken = self._safe.to(y.device).expand(y.shape), self.mask(y).bool().expand(y.shape)
         least = torch.where(taken, std, math.inf).flatten(1).amin(1)
         most = torch.where(taken, std, 0.0).flatten(1).amax(1)
-        if inner is None or not torch.equal(least, most):
+        if not torch.equal(least, most):
             return None
         return self._counted(lambda x: inner(x) / wide(most, x) ** 2)
 
