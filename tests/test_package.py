@@ -63,6 +63,22 @@ def called(path: Path) -> list[tuple[str, ast.Call]]:
     return [(ast.unparse(call.func), call) for call in calls]
 
 
+def test_every_protocol_can_be_checked_at_run_time() -> None:
+    """Otherwise the run-time checks of types fail wherever the protocol is an annotation."""
+    found, unchecked = 0, []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and {"Protocol"} & {
+                ast.unparse(base).split("[")[0].split(".")[-1] for base in node.bases
+            }:
+                found += 1
+                decorators = {ast.unparse(d).split(".")[-1] for d in node.decorator_list}
+                if "runtime_checkable" not in decorators:
+                    unchecked.append(f"{path}: {node.name}")
+    assert found > 10
+    assert unchecked == []
+
+
 @pytest.mark.slow
 def test_nothing_pickles_but_torchs_weights_only_reader_in_one_file() -> None:
     reader, loads = ROOT / "medscore" / "priors" / "importers" / "read.py", []

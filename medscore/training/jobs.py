@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from medscore.errors import MedscoreError
 from medscore.io.configs import config_path
@@ -20,6 +20,7 @@ from medscore.training.run import TrainingResult, TrainingRun, execute
 from medscore.training.supervised import prepare_supervised
 
 
+@runtime_checkable
 class Preparation(Protocol):
     """Prepares the training run of one kind of recipe."""
 

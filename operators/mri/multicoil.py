@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from medscore.operators.wrappers.restricted import Restricted
 from medscore.types import ComplexImages, Kspace
 
 
+@runtime_checkable
 class HasMaps(Protocol):
     """An operator of several coils.
 
