@@ -48,8 +48,6 @@ that the commands below wrote; do not edit by hand.
   reconstruction, by detectors of finite width. Comparisons in the "thesis protocol", and those of
   MRI, have noise-free data that are measured on the pixel grid that also reconstructs them (an
   inverse crime), which favours all methods; MAR follows a polychromatic model in both.
-- The comparison by the number of views takes the noise of the photons for the only error of the
-  data; the others add an error that is estimated, such as partial volume.
 - Times were measured while other jobs shared the two cores.
 - The dissertation's own numbers are of other data, matrix sizes and networks: do not compare them.
 
