@@ -19,11 +19,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner, differentiable, pull_back
+from medscore.conditioners.base import Conditioner
 from medscore.operators.base import Operator
 from medscore.operators.linalg import conjugate_gradients, wide
 from medscore.parameters import Count, NonNegative
 from medscore.priors.base import Prior
+from medscore.priors.derivative import differentiable, pull_back
 from medscore.sdes.base import expand
 from medscore.types import State, Times
 
