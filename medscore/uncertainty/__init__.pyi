@@ -11,5 +11,6 @@ from .eigenvectors import (
 )
 from .krylov import matrix_function as matrix_function
 from .low_rank import DiagonalLowRank as DiagonalLowRank
+from .moments import cumulants as cumulants, moment as moment, shape_along as shape_along
 from .sample_size import effective_share as effective_share
 from .second_order import Form as Form, SecondOrder as SecondOrder
