@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, final
+from typing import Any, Literal, Protocol, final, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -35,6 +35,7 @@ Covariance = Tensor | DiagonalLowRank
 """Cov[x_0 | x_t] of each sample: matrices (batch, D, D), or diagonal plus low rank."""
 
 
+@runtime_checkable
 class Curvature(Protocol):
     """The symmetric matrix s_2 of each sample, whose functions multiply vectors."""
 
