@@ -32,6 +32,8 @@ from medscore.priors.network import NetworkPrior
 from medscore.uncertainty.covariance import PosteriorCovariance
 from medscore.white_noise import Noise, derive_seed
 
+NEEDS_DATA = True
+
 SLICES, PROBES = 12, 4
 
 CT = "ct/tcga-lung-slices-validation.npz"

@@ -1,4 +1,4 @@
-"""How uncertain images are: covariances and higher moments of clean images given noisy ones."""
+"""Uncertainty of images: intervals with guarantees, regions, scores of samples, and covariances."""
 
 import lazy_loader
 
