@@ -6,9 +6,9 @@
     python benchmarks/uncertainty.py --check               # exit code 1 if a target is missed
     python benchmarks/uncertainty.py --json out.json
 
-Each part is a file ``uncertainty_NAME.py`` beside this one, which says what it measures and how long
-it takes. Its ``numbers`` yields its values, given the folder of the data or None; a part that cannot
-do without the folder sets ``NEEDS_DATA``.
+Each part is a file ``uncertainty_NAME.py`` beside this one, which says what it measures and how
+long it takes. Its ``numbers`` yields its values, given the folder of the data or None; a part that
+cannot do without the folder sets ``NEEDS_DATA``.
 """
 
 from __future__ import annotations
