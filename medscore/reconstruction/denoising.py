@@ -133,7 +133,8 @@ def denoise(
     level = level_of(noise_std, noisy.values, domain, fit)
     low, scales = scales_of(noisy.values, domain)
     ratios = level / scales
-    _check_levels(level, ratios, network)
+    own = level if noise_std == ESTIMATED else float(noise_std)  # on the grid of the image
+    _check_levels(own, ratios, network)
     placed = network.on_grid((rows, columns), noisy.spacing[0], allow_mismatch=allow_mismatch)
 
     def work(index: int) -> Item:
@@ -142,8 +143,8 @@ def denoise(
         x = placed.sde.alpha(t)[:, None, None, None] * y.to(chosen)
         on_part(index, len(noisy.values), "standard deviation")
         posterior = PosteriorCovariance.at(placed, x, t)
-        own = derive_seed(seed, index)
-        variance = posterior.diagonal(Noise([own]), probes)
+        seeds = [derive_seed(seed, index)]
+        variance = posterior.diagonal(Noise(seeds), probes)
         tensors = {"mean": posterior.mean[0, 0], "variance": variance[0, 0]}
         if eigenvectors:
             products = 0
@@ -154,14 +155,14 @@ def denoise(
                 on_part(index, len(noisy.values), f"eigenvectors, {products} products")
 
             found = covariance_eigenvectors(
-                placed, x, t, eigenvectors, seeds=[own], on_product=count
+                placed, x, t, eigenvectors, seeds=seeds, on_product=count
             )
             tensors |= {"values": found.values[0], "vectors": found.vectors[0, :, 0]}
         return Item(tensors=tensors)
 
     begin = time.perf_counter()
     settings = {
-        "noise_std": float(level), "probes": probes, "eigenvectors": eigenvectors, "seed": seed,
+        "noise_std": own, "probes": probes, "eigenvectors": eigenvectors, "seed": seed,
         "contrast": contrast, "allow_mismatch": allow_mismatch,
     }  # fmt: skip
     digest = hashlib.sha256(noisy.values.tobytes()).hexdigest()

@@ -145,6 +145,9 @@ def test_an_image_of_finer_pixels_is_reduced_and_so_is_its_noise(prior: Path) ->
     assert float(found.noisy.values.std()) == pytest.approx(100, rel=0.1)
     assert found.noisy.spacing[:2] == pytest.approx((3.0, 3.0))
     assert "64 x 64 pixels of 1.5 mm are fitted to those of prior tiny" in found.notes[0]
+    assert found.record["settings"]["noise_std"] == 200
+    with pytest.raises(ms.MedscoreError, match="is 20, prior tiny knows 50 to 1e"):
+        ms.denoise(y, prior, noise_std=20.0)
     kept = ms.denoise(y, prior, noise_std=200.0, probes=1, eigenvectors=0, allow_mismatch=True)
     assert (kept.mean.shape, kept.noise_std, kept.notes) == ((1, 64, 64), 200, ())
 
