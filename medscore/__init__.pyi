@@ -29,6 +29,7 @@ from .operators.linear import LinearOperator as LinearOperator
 from .priors.base import Prior as Prior
 from .priors.fetching import fetch_prior as fetch_prior
 from .priors.network import NetworkPrior as NetworkPrior
+from .reconstruction.denoising import denoise as denoise
 from .reconstruction.method import Method as Method
 from .reconstruction.result import Reconstruction as Reconstruction
 from .reconstruction.run import reconstruct as reconstruct

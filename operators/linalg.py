@@ -77,6 +77,8 @@ def cgls(
         shares = torch.einsum("kbn,bn->kb", basis[:kept].conj(), gradient.flatten(1))
         gradient = gradient - torch.einsum("kb,kbn->bn", shares, basis[:kept]).view_as(gradient)
         if kept < len(basis):
+            if gradient.requires_grad:  # the graph holds the old one
+                basis = basis.clone()
             basis[kept] = _unit(gradient).flatten(1)
             kept += 1
         gamma_new = dot(gradient, gradient)

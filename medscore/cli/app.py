@@ -19,6 +19,7 @@ import medscore
 from medscore.cli.codes import decode_, encode_
 from medscore.cli.completion import completed
 from medscore.cli.demo import demo
+from medscore.cli.denoise import denoise
 from medscore.cli.doctor import doctor
 from medscore.cli.evaluate import evaluate
 from medscore.cli.generate import generate
@@ -53,6 +54,7 @@ app.command()(completed(inspect))
 app.command()(completed(simulate))
 app.command()(completed(measure))
 app.command()(completed(recon))
+app.command()(completed(denoise))
 app.command()(completed(demo))
 app.command()(completed(train))
 app.command()(completed(evaluate))

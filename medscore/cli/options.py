@@ -79,3 +79,21 @@ def spacing_of(text: str | None) -> tuple[float, ...] | None:
         raise MedscoreError(
             f"`spacing` is {text!r:.60}", hint="use mm, as 0.7 or 0.7,0.7,3"
         ) from None
+
+
+def window_of(text: str) -> tuple[float, float]:
+    """The values that a picture shows black and white.
+
+    Args:
+        text: LOW,HIGH.
+
+    Raises:
+        MedscoreError: it is not that.
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not low < high:
+        raise MedscoreError(f"`window` {text!r}", hint="use LOW,HIGH, as -160,240")
+    return low, high

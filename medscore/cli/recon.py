@@ -188,7 +188,7 @@ def recon(
         "contrast": contrast,
     }  # fmt: skip
     choice = ReferenceChoice(series, resample, channel, tuple(accept or ()))
-    shown = None if window is None else _window(window)
+    shown = None if window is None else options.window_of(window)
     outputs = Outputs(choice, shown, hdf5, image, not without_metal, phase)
     spread = {"workers": workers, "threads": threads, "ray": ray}
     if len(measurements) > 1 or measurements[0].is_dir():
@@ -231,13 +231,3 @@ def _one(
     )
     for row in outcome.rows():
         console.print(f"{row.method}: PSNR {row.psnr:.2f} dB, SSIM {row.ssim:.4f}")
-
-
-def _window(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        low, high = 0.0, 0.0
-    if not low < high:
-        raise MedscoreError(f"`window` {text!r}", hint="use LOW,HIGH, as -160,240")
-    return low, high

@@ -20,12 +20,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
 
-import torch
-from torch import Tensor
-
 from medscore.errors import MedscoreError
 from medscore.parameters import NamedParameters, check_fields, check_value
 from medscore.priors.base import Prior
+from medscore.priors.derivative import differentiable
 from medscore.samplers.base import Memory, Sampler
 from medscore.sdes.base import expand
 from medscore.types import State, Times
@@ -128,7 +126,7 @@ class Remembering(Prior):
     Args:
         inner: the prior to evaluate.
         differentiable: whether to keep the graph from the state to the denoised image, for
-            :func:`pull_back`.
+            :func:`~medscore.priors.derivative.pull_back`.
     """
 
     def __init__(self, inner: Prior, *, differentiable: bool = False) -> None:
@@ -138,6 +136,11 @@ class Remembering(Prior):
     def denoise(self, x: State, t: Times) -> State:
         if self.seen is not None:
             return self.inner.denoise(x, t)
+        if x.requires_grad:  # the sampler differentiates the denoised image itself
+            denoised = self.inner.denoise(x, t)
+            kept = self.differentiable
+            self.seen = (x, t, denoised) if kept else (x.detach(), t, denoised.detach())
+            return denoised
         if self.differentiable:
             x, denoised = differentiable(self.inner, x, t)
         else:
@@ -156,32 +159,6 @@ class Remembering(Prior):
             self.denoise(x, t)
         assert self.seen is not None
         return self.seen
-
-
-def differentiable(prior: Prior, x: State, t: Times) -> tuple[State, State]:
-    """The state as a leaf of the autograd graph, and the denoised image with its graph.
-
-    Args:
-        prior: the prior to evaluate.
-        x: states, (batch, ...).
-        t: times, (batch,).
-    """
-    with torch.enable_grad():
-        leaf = x.detach().requires_grad_()
-        return leaf, prior.denoise(leaf, t)
-
-
-def pull_back(denoised: State, leaf: State, v: Tensor, *, keep: bool = False) -> State:
-    r"""The vector-Jacobian product :math:`(\partial D / \partial x)^T v`.
-
-    Args:
-        denoised: denoised image D with its graph.
-        leaf: state x, the leaf of that graph.
-        v: vector in the shape of ``denoised``.
-        keep: whether to keep the graph for further products.
-    """
-    (product,) = torch.autograd.grad(denoised, leaf, v.to(denoised.dtype), retain_graph=keep)
-    return product.to(leaf.dtype)
 
 
 Change = Callable[[Prior, State, Times, Noise], State]

@@ -18,10 +18,11 @@ from typing import final
 
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner, Seen, corrected, pull_back
+from medscore.conditioners.base import Conditioner, Seen, corrected
 from medscore.operators.base import Operator, norm
 from medscore.parameters import NonNegative
 from medscore.priors.base import Prior
+from medscore.priors.derivative import pull_back
 from medscore.samplers.base import Sampler
 from medscore.sdes.base import expand
 from medscore.types import State, Times

@@ -1,7 +1,7 @@
 r"""Moment-matching posterior sampling (Rozet et al. 2024; Boys et al. 2023).
 
 The method is that of :mod:`~medscore.conditioners.pigdm`, but with the covariance of x_0 given x_t
-that follows from the denoiser (second-order Tweedie formula, Song 2022, section 4.3.2),
+that follows from the denoiser (second-order Tweedie formula, Song 2022, section 4.5, Eq. 4.18),
 
 .. math:: V_t = \frac{\sigma^2}{\alpha} \frac{\partial D}{\partial x_t}, \qquad
           D' = D + V_t A^H (A V_t A^H + \sigma_y^2 I)^{-1} (y - A D).
@@ -19,11 +19,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner, differentiable, pull_back
+from medscore.conditioners.base import Conditioner
 from medscore.operators.base import Operator
 from medscore.operators.linalg import conjugate_gradients, wide
 from medscore.parameters import Count, NonNegative
 from medscore.priors.base import Prior
+from medscore.priors.derivative import differentiable, pull_back
 from medscore.sdes.base import expand
 from medscore.types import State, Times
 

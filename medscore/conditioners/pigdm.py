@@ -18,10 +18,11 @@ from typing import final
 
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner, differentiable, pull_back
+from medscore.conditioners.base import Conditioner
 from medscore.operators.base import Operator
 from medscore.parameters import Count, NonNegative, Positive
 from medscore.priors.base import Prior
+from medscore.priors.derivative import differentiable, pull_back
 from medscore.sdes.base import expand
 from medscore.types import State, Times
 

@@ -58,6 +58,25 @@ class GMMPrior(Prior):
         each = torch.einsum("kde,bke->bkd", self.vectors, centred / variance)
         return -torch.einsum("bk,bkd->bd", torch.softmax(logs, 1), each).reshape(x.shape)
 
+    def covariance(self, x: State, t: Times) -> Tensor:
+        r"""The posterior covariance Cov[x_0 | x_t = x], (batch, D, D).
+
+        It is :math:`\sum_k r_k (C_k' + m_k' m_k'^T) - D D^T`, with the posterior probability r_k,
+        covariance C_k' and mean m_k' of each component.
+
+        Args:
+            x: states at time t, (batch, ...).
+            t: times, (batch,).
+        """
+        alpha, variance, centred, logs = self._components(x, t)
+        shares = torch.softmax(logs, 1)
+        gain = alpha * self.values / variance
+        each = self.means + torch.einsum("kde,bke->bkd", self.vectors, gain * centred)
+        apart = each - torch.einsum("bk,bkd->bd", shares, each)[:, None]
+        left = self.values * self.sde.sigma(t)[:, None, None] ** 2 / variance
+        within = torch.einsum("bk,kde,bke,kfe->bdf", shares, self.vectors, left, self.vectors)
+        return within + torch.einsum("bk,bkd,bkf->bdf", shares, apart, apart)
+
     def log_density(self, x: State, t: Times) -> Times:
         """The log-density log p_t(x) in nats, (batch,).
 

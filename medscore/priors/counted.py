@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
 import torch
 
@@ -42,13 +42,33 @@ class Counted(Prior):
         """Evaluations per sample; the mean over samples, rounded up, if they differ."""
         return _per_sample(self.evaluations, self.items or 1)
 
+    @property
+    def covariance(self) -> Callable[[State, Times], Any]:
+        """The covariance that the prior computes itself, one evaluation; missing if it does not.
+
+        Raises:
+            AttributeError: the prior has no covariance.
+        """
+        inner: Any = self.inner
+        own = inner.covariance
+
+        def counted(x: State, t: Times) -> Any:
+            self._count(x)
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+                return own(x, t)
+
+        return counted
+
     def denoise(self, x: State, t: Times) -> State:
-        self.items = self.items or len(x)
-        self.evaluations += len(x) * self.inner.evaluations_of_a_call
-        self.tell(self.nfe)
+        self._count(x)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             found = self.inner.denoise(x, t)
         return like(x, found, f"`denoise` of the prior {type(self.inner).__name__}").to(x.dtype)
+
+    def _count(self, x: State) -> None:
+        self.items = self.items or len(x)
+        self.evaluations += len(x) * self.inner.evaluations_of_a_call
+        self.tell(self.nfe)
 
 
 def _per_sample(evaluations: int, items: int) -> int:

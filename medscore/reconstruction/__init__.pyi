@@ -6,6 +6,8 @@ from .cohort import (
     Outputs as Outputs,
     reconstruct_cohort as reconstruct_cohort,
 )
+from .denoised_files import denoise_file as denoise_file, write_denoised as write_denoised
+from .denoising import Denoised as Denoised, denoise as denoise
 from .method import Method as Method, Run as Run
 from .outputs import Outcome as Outcome
 from .result import Reconstruction as Reconstruction

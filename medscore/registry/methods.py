@@ -20,6 +20,8 @@ SAMPLERS = Table(
         "ancestral-vp": _S + "ancestral:AncestralVP",
         "exponential-integrator": _S + "exponential_integrator:ExponentialIntegrator",
         "annealed-langevin": _S + "annealed_langevin:AnnealedLangevin",
+        "ozaki": _S + "ozaki:ozaki",
+        "pc-ozaki": _S + "ozaki:pc_ozaki",
         "probability-flow": _S + "probability_flow:ProbabilityFlow",
         "ddim": _S + "ddim:DDIM",
         "analytic-dpm": _S + "analytic_dpm:AnalyticDPM",

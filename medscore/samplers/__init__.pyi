@@ -25,6 +25,7 @@ from .grids import (
 from .heun import EDMStochastic as EDMStochastic, Heun as Heun
 from .langevin import Langevin as Langevin, LangevinCorrector as LangevinCorrector
 from .ode import AdaptiveFlow as AdaptiveFlow
+from .ozaki import Ozaki as Ozaki, ScaledOzaki as ScaledOzaki
 from .predictor_corrector import PredictorCorrector as PredictorCorrector
 from .probability_flow import ProbabilityFlow as ProbabilityFlow
 from .reverse_diffusion import ReverseDiffusion as ReverseDiffusion

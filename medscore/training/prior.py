@@ -62,7 +62,7 @@ def prepare_prior(
         distance = largest_distance(reduced(slices.images, recipe.oversample))
         return (
             f"{slice_summary(data)}; the largest distance between two of them is {distance:.1f}, "
-            "which is a good sigma_max (Technique 1)"
+            "which is a good sigma_max (Technique 6.1)"
         )
 
     contract = _contract(recipe, slices, data, start)

@@ -17,7 +17,7 @@ from medscore.cli.app import app
 Command = Callable[..., Any]
 COMMANDS = [
     ("inspect",), ("simulate",), ("measure",), ("recon",), ("demo",), ("train",), ("evaluate",),
-    ("tune",), ("likelihood",), ("generate",), ("encode",), ("decode",), ("quality",),
+    ("denoise",), ("tune",), ("likelihood",), ("generate",), ("encode",), ("decode",), ("quality",),
     ("methods",), ("doctor",),
     ("priors", "list"), ("priors", "info"), ("priors", "verify"), ("priors", "import"),
     ("priors", "fetch"), ("priors", "remove"),

@@ -182,6 +182,7 @@ def test_images_under_a_prior_name_no_one(
     done(
         "likelihood", image, person / f"{STEM}.npz", dicom, "--prior", own, "-o", out / "l", *bound
     )
+    done("denoise", image, "--prior", own, "-o", out / "n", "--noise-std", 100, "--probes", 1)
     tolerance = ("--tolerance", 1e-2)
     done("encode", *pngs[:2], "--prior", grey, "-o", out / "c.npz", *tolerance)
     codes = shutil.copy(out / "c.npz", person / f"{STEM}-codes.npz")

@@ -191,7 +191,8 @@ def test_every_sampler_reconstructs(
 ) -> None:
     """All samplers run on the default grid, and each step has the stated evaluations."""
     done(*recon_args, "--sampler", sampler, "--grid", "log-snr", "-o", tmp_path / "out")
-    twice, thrice = ("pc", "dpm-solver-2", "heun", "edm-stochastic"), ("dpm-solver-3",)
+    twice = ("pc", "pc-ozaki", "dpm-solver-2", "heun", "edm-stochastic")
+    thrice = ("dpm-solver-3",)
     cost = 2 if sampler in twice else 3 if sampler in (*thrice, "annealed-langevin") else 1
     assert _provenance(tmp_path / "out")["nfe_per_sample"] == 8 * cost + 1
 

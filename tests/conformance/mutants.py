@@ -117,6 +117,12 @@ MUTANTS = [
            "prior.sde.alpha(t) / prior.sde.alpha(s)", on_each(proofs.annealed_langevin)),
     Mutant(S + "langevin", "epsilon = 2 * alpha", "epsilon = alpha",
            one_step("langevin corrector")),
+    Mutant(S + "ozaki", "expand(epsilon, h), growth", "0.5 * expand(epsilon, h), growth",
+           one_step("ozaki")),
+    Mutant(S + "ozaki", "torch.sqrt(rise(h, 2", "(rise(h, 2",
+           on_each(proofs.stationary_ozaki)),
+    Mutant("medscore.uncertainty.second_order", "share = alpha**2 / sigma**2",
+           "share = alpha / sigma**2", one_step("ozaki, diagonal")),
     # wrong sign
     Mutant(S + "euler_maruyama", "f * x - g**2", "f * x + g**2", order("euler-maruyama")),
     Mutant(S + "reverse_diffusion", "(2 - a) * x + b**2", "(2 - a) * x - b**2",

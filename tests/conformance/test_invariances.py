@@ -5,12 +5,14 @@ supports them, with and without noise, in float32.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from medscore.engine.loop import Batch, Job, run
+from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.ct.scans import sparse_view
 from medscore.operators.mri.hartley import Hartley, kspace_mask
@@ -18,7 +20,7 @@ from medscore.operators.mri.masks import equispaced
 from medscore.operators.wrappers.whitened import Whitened
 from medscore.priors.analytic import GMMPrior
 from medscore.registry import methods as registry
-from medscore.registry.build import build_conditioner
+from medscore.registry.build import build_conditioner, build_sampler
 from medscore.samplers.ddim import DDIM
 from medscore.samplers.grids import log_snr
 from medscore.sdes.linear import VE
@@ -123,3 +125,28 @@ def test_the_unit_of_the_measurements_does_not_matter(name: str, kind: str, std:
     found = sample(name, scaled, scaled.white(y), c * std)
     plain = sample(name, Whitened(operator, torch.ones(shape)), y, std)
     assert float((found - plain).abs().max()) <= 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "kind"), sorted({case[:2] for case in CASES}))
+def test_second_order_steps_differentiate_through_every_conditioner(name: str, kind: str) -> None:
+    """Except through those whose denoised image holds a derivative already, which are refused."""
+    std = max(case[2] for case in CASES if case[:2] == (name, kind))
+    operator = OPERATORS[kind]
+    y, make = measured(operator, std)[:2], build_conditioner(name, {})
+    job = Job(
+        seeds=range(2),
+        shape=(1, SIDE, SIDE),
+        times=log_snr(prior().sde, 3),
+        batches=lambda items: Batch(
+            prior(), build_sampler("pc-ozaki", {}), make(operator, y[list(items)], std)
+        ),
+        batch_size=2,
+    )
+    if name in ("pigdm", "moment-matching"):
+        with pytest.raises(MedscoreError, match=r"has no derivative, .* - use another sampler"):
+            run(job)
+        return
+    whole, alone = run(job).x, run(replace(job, batch_size=1)).x
+    assert bool(torch.isfinite(whole).all())
+    assert float((whole - alone).abs().max()) <= 1e-4

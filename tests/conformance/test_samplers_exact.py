@@ -55,6 +55,11 @@ def test_langevin_keeps_the_variance_of_its_fixed_point(sde: SDE) -> None:
 
 
 @all_sdes
+def test_ozaki_keeps_a_gaussian_for_every_step_size(sde: SDE) -> None:
+    proofs.stationary_ozaki(sde)
+
+
+@all_sdes
 def test_predictor_corrector_predicts_then_corrects(sde: SDE) -> None:
     proofs.corrector_order(sde)
 
@@ -110,7 +115,9 @@ def test_analytic_dpm_is_exact_on_white_data_in_any_number_of_steps(eta: float) 
     [(name, 1) for name in CASES if CASES[name].order == 1 and name != "predictor-corrector"]
     + [("dpm-solver-2", 2), ("dpm-solver-3", 3), ("dpm-solver++ (2M)", 1), ("heun", 2)]
     + [("edm stochastic", 2), ("predictor-corrector", 2), ("annealed langevin", 20)]
-    + [("langevin", 1), ("langevin corrector", 1)],
+    + [("langevin", 1), ("langevin corrector", 1)]
+    # the covariance of a Gaussian prior counts as an evaluation
+    + [("langevin by ozaki", 2), ("annealed ozaki", 16)],
 )
 def test_a_step_costs_the_stated_evaluations(name: str, cost: int) -> None:
     prior = GaussianPrior(VP(), torch.zeros(2), torch.eye(2))

@@ -30,6 +30,7 @@ from medscore.samplers.exponential_integrator import ExponentialIntegrator
 from medscore.samplers.heun import EDMStochastic, Heun, churn
 from medscore.samplers.langevin import Langevin, LangevinCorrector, batch_ratio
 from medscore.samplers.ode import AdaptiveFlow
+from medscore.samplers.ozaki import Ozaki, ScaledOzaki
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.probability_flow import ProbabilityFlow
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
@@ -111,6 +112,10 @@ CASES: dict[str, Case] = {
         lambda n, p: AnnealedLangevin(ScaledLangevin(0.1), 20), None, _annealed, steps=60
     ),
     "langevin": Case(lambda n, p: Langevin(0.02), None, steps=200),
+    "langevin by ozaki": Case(lambda n, p: Ozaki(0.05), None, steps=80),
+    "annealed ozaki": Case(
+        lambda n, p: AnnealedLangevin(ScaledOzaki(0.2), 8), None, _annealed, steps=50
+    ),
     # in two dimensions the norms vary much between samples, so batch means are used here;
     # test_corrector.py has 64 dimensions
     "langevin corrector": Case(

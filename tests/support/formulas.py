@@ -252,3 +252,14 @@ def langevin(epsilon: Callable[[Schedule, float, float], float]) -> Step:
         return x + e * k.score(x, s) + math.sqrt(2 * e) * z
 
     return step
+
+
+def ozaki(epsilon: Callable[[Schedule, float], float]) -> Step:
+    """Eq. 4.20 at time s with the epsilon of Eq. 6.1, and with s_2 = -1 / (alpha^2 C + sigma^2)."""
+
+    def step(k: Schedule, x: float, t: float, s: float, z: float) -> float:
+        e, s2 = epsilon(k, s), -1 / (k.alpha(s) ** 2 * C + k.sigma(s) ** 2)
+        m = (math.exp(e * s2) - 1) / s2
+        return x + m * k.score(x, s) + math.sqrt((math.exp(2 * e * s2) - 1) / s2) * z
+
+    return step

@@ -26,12 +26,15 @@ from medscore.samplers.exponential_integrator import ExponentialIntegrator
 from medscore.samplers.heun import EDMStochastic, Heun
 from medscore.samplers.langevin import Langevin, LangevinCorrector
 from medscore.samplers.ode import AdaptiveFlow
+from medscore.samplers.ozaki import Ozaki, ScaledOzaki
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.probability_flow import ProbabilityFlow
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
 from medscore.sdes.base import SDE
 from medscore.sdes.linear import VE, VP
 from medscore.types import State, Times
+from medscore.uncertainty.low_rank import DiagonalLowRank
+from medscore.uncertainty.second_order import SecondOrder
 
 CANCELS = {("euler-maruyama", VE)}
 """On a Gaussian the first-order bias of Euler-Maruyama on geometric VE vanishes: per variance c it
@@ -86,6 +89,12 @@ ONE_STEP: dict[str, tuple[Sampler, Step]] = {
     "scaled langevin": (
         ScaledLangevin(0.2),
         formulas.langevin(lambda k, s, g: 0.2 * k.sigma(s) ** 2),
+    ),
+    "ozaki": (Ozaki(0.03, SecondOrder("full")), formulas.ozaki(lambda k, s: 0.03)),
+    "ozaki, diagonal": (Ozaki(0.3, SecondOrder("diagonal")), formulas.ozaki(lambda k, s: 0.3)),
+    "scaled ozaki": (
+        ScaledOzaki(0.2, SecondOrder("full")),
+        formulas.ozaki(lambda k, s: 0.2 * k.sigma(s) ** 2),
     ),
     "langevin corrector": (
         LangevinCorrector(0.3, scales=500),
@@ -168,6 +177,56 @@ def stationary_langevin(sde: SDE) -> None:
         found = propagate(sampler, prior, t, mean, kept)
         assert float((found[0] - mean).abs().max()) < 1e-10
         assert float((found[1] - kept).abs().max()) < 1e-10
+
+
+def stationary_ozaki(sde: SDE) -> None:
+    """The stationary distribution on a Gaussian is exact for every step size, in every form.
+
+    The diagonal form needs a diagonal covariance, the form of low rank a posterior covariance that
+    is diagonal plus low rank.
+    """
+    t = torch.full((2,), 0.3, dtype=torch.float64)
+    white = gaussian(sde)
+    axes = GaussianPrior(sde, white.means[0], torch.diag(torch.tensor([1.0, 0.3, 0.01]).double()))
+    learned = Learned(sde, float(t[0]))
+    for prior, form in ((white, "full"), (axes, "diagonal"), (learned, "low-rank")):
+        mean, covariance = (learned.inner if prior is learned else prior).marginal(0.3)
+        for epsilon in (0.005, 0.3, 30.0):
+            sampler = Ozaki(epsilon, SecondOrder(form))
+            found = propagate(sampler, prior, t, mean, covariance)
+            assert float((found[0] - mean).abs().max()) < 1e-10
+            assert float((found[1] - covariance).abs().max()) < 1e-9 * float(covariance.max())
+
+
+class Learned(Prior):
+    """A Gaussian in five dimensions whose covariance given x_t is diagonal plus rank two.
+
+    It is given together with the denoised image, as networks with a second output do; it holds at
+    one time.
+    """
+
+    has_covariance = True
+
+    def __init__(self, sde: SDE, t: float) -> None:
+        self.sde, time = sde, _one(t)
+        generator = torch.Generator().manual_seed(0)
+        gain = float((sde.sigma(time) / sde.alpha(time)) ** 2)
+        self.diagonal = gain * torch.tensor([0.1, 0.2, 0.05, 0.4, 0.3]).double()
+        self.factors = math.sqrt(gain) * 0.2 * torch.randn(2, 5, generator=generator).double()
+        eye = torch.eye(5, dtype=torch.float64)
+        posterior = torch.diag(self.diagonal) + self.factors.T @ self.factors
+        precision = (eye - posterior / gain) / float(sde.sigma(time)) ** 2
+        noise = float(sde.sigma(time)) ** 2 * eye
+        data = (torch.linalg.inv(precision) - noise) / float(sde.alpha(time)) ** 2
+        self.inner = GaussianPrior(sde, torch.ones(5).double(), (data + data.T) / 2)
+
+    def denoise(self, x: State, t: Times) -> State:
+        return self.inner.denoise(x, t)
+
+    def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, DiagonalLowRank]:
+        n = len(x)
+        learned = DiagonalLowRank(self.diagonal.expand(n, 5), self.factors.expand(n, 2, 5))
+        return self.denoise(x, t), learned
 
 
 def corrector_order(sde: SDE) -> None:

@@ -24,6 +24,7 @@ from medscore.samplers.annealed_langevin import ScaledLangevin
 from medscore.samplers.base import Sampler
 from medscore.samplers.langevin import Langevin, LangevinCorrector
 from medscore.samplers.ode import AdaptiveFlow
+from medscore.samplers.ozaki import Ozaki, ScaledOzaki
 from medscore.samplers.predictor_corrector import PredictorCorrector
 
 ALL = [(table, name) for table in (SAMPLERS, CONDITIONERS, BASELINES, GRIDS) for name in table]
@@ -51,9 +52,10 @@ def test_every_conditioner_is_registered() -> None:
 
 
 def test_every_sampler_is_registered() -> None:
-    # parts of the samplers pc and annealed-langevin, plain Langevin at one noise level, and the
-    # adaptive solver, which no method on the state can condition
+    # parts of the samplers pc, annealed-langevin, ozaki and pc-ozaki, both at one noise level, and
+    # the adaptive solver, which no method on the state can condition
     parts = {PredictorCorrector, LangevinCorrector, ScaledLangevin, Langevin, AdaptiveFlow}
+    parts |= {Ozaki, ScaledOzaki}
     named = {made for made in SAMPLERS.values() if inspect.isclass(made)}
     assert named == defined_in(medscore.samplers, Sampler) - parts
 
