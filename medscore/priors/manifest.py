@@ -24,12 +24,24 @@ FILE = "manifest.json"
 ENDING = ".safetensors"
 """Ending of the names of prior files."""
 
+HEAD = f".covariance{ENDING}"
+"""Ending of the name of the learned covariance that belongs to a prior."""
+
 CARD = ".md"
 """Ending of the name of a prior's card."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Place = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{32}/)?[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A file of the folder, or of a folder in it that is named by a hash."""
+
+
+def prior_files(folder: Path) -> list[Path]:
+    """The prior files of a folder, sorted, without the learned covariances.
+
+    Args:
+        folder: the folder.
+    """
+    return sorted(p for p in folder.glob(f"*{ENDING}") if not p.name.endswith(HEAD))
 
 
 class Entry(Strict):
@@ -122,7 +134,7 @@ def manifest_of(folder: Path) -> Manifest:
     from medscore.priors.checkpoint import verify
 
     found = {}
-    for path in sorted(folder.glob(f"*{ENDING}")):
+    for path in prior_files(folder):
         beside = sorted(one.name for one in folder.glob(f"{path.stem}.*") if one != path)
         card = f"{path.stem}{CARD}"
         found[path.stem] = Entry(

@@ -1,0 +1,8 @@
+"""Uncertainty: covariances of the clean image given a noisy one.
+
+The names are loaded when they are first used.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

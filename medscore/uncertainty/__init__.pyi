@@ -1,0 +1,3 @@
+"""Types of the public names of this package, which are imported when first used."""
+
+from .low_rank import DiagonalLowRank as DiagonalLowRank
