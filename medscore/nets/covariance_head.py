@@ -14,7 +14,7 @@ small :math:`g_k`, and a stays within a factor :math:`e^{\pm 8}` of :math:`\kapp
 
 The head has one 3 x 3 convolution in the place of the network's last layer, so it depends on no
 further pixels, and a network that works in tiles still does. For a network whose last layer is not
-known, the head reads the network's input and output instead.
+known, the head reads the network's input and output instead, with three dilated convolutions.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ from medscore.uncertainty.low_rank import DiagonalLowRank
 
 RANGE = 8.0
 """Largest logarithm of the variance at a pixel, relative to that of its noise level."""
+
+REACHES = (1, 2, 4)
+"""Dilations of the convolutions of a head that reads images, which sees 15 x 15 pixels."""
 
 LEVEL = 32
 """Features of the noise level."""
@@ -75,18 +78,18 @@ class CovarianceHead(nn.Module):
     def __init__(self, spec: CovarianceHeadSpec) -> None:
         super().__init__()
         self.spec = spec
-        inputs = 2 * spec.image_channels if spec.features is None else spec.features
+        known = spec.features is not None
+        inputs = spec.features or 2 * spec.image_channels
         outputs = (1 + spec.rank) * spec.image_channels * spec.fold**2
-        spatial = nn.Sequential(
-            nn.Conv2d(inputs, spec.width, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(spec.width, outputs, 1),
-            nn.PixelShuffle(spec.fold),
-        )
+        layers = list[nn.Module]()
+        for reach in (1,) if known else REACHES:
+            layers += [nn.Conv2d(inputs, spec.width, 3, padding=reach, dilation=reach), nn.SiLU()]
+            inputs = spec.width
+        last = nn.Conv2d(spec.width, outputs, 1)
+        spatial = nn.Sequential(*layers, last, nn.PixelShuffle(spec.fold))
         level = nn.Sequential(
             PositionalEmbedding(LEVEL), nn.Linear(LEVEL, LEVEL), nn.SiLU(), nn.Linear(LEVEL, 1)
         )
-        last = cast(nn.Conv2d, spatial[2])
         own = spec.image_channels * spec.fold**2
         with torch.no_grad():
             last.weight[:own].zero_()
