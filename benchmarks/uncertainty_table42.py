@@ -2,7 +2,7 @@
 
 In 64 dimensions the Hessian of log p is predicted as a diagonal plus low rank, or is the Jacobian
 of a score network by one backward pass for each dimension; the text reports a factor of 85 in 100
-dimensions. For images the head of a prior is timed against the diagonal by four random probes,
+dimensions. For images the head of a prior is timed against the diagonal by eight random probes,
 each with a backward pass, and against the denoiser without a head. The heads are untrained, which
 their time does not depend on.
 """
@@ -22,7 +22,7 @@ from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
 from medscore.priors.network import NetworkPrior
 
-D, RANK, HIDDEN, BATCH, PROBES, SIDE, ROUNDS = 64, 13, 256, 10, 4, 128, 7
+D, RANK, HIDDEN, BATCH, PROBES, SIDE, ROUNDS = 64, 13, 256, 10, 8, 128, 7
 
 
 def mlp(outputs: int) -> nn.Sequential:
