@@ -31,7 +31,7 @@ def covariance() -> Tensor:
     """The covariance of the data: own variances plus six factors, the first the strongest."""
     generator = torch.Generator().manual_seed(1)
     loadings = torch.randn(D, FACTORS, generator=generator)
-    strength = torch.tensor([1.5, 1.3, 1.1, 0.2, 0.16, 0.12])
+    strength = torch.tensor([1.5, 1.3, 1.1, 0.25, 0.2, 0.15])
     own = 0.25 + 0.25 * torch.rand(D, generator=generator)
     return torch.diag(own) + (loadings * strength) @ (loadings * strength).T / FACTORS
 

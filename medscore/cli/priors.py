@@ -74,7 +74,7 @@ def info(name: _Name) -> None:
     """
     from medscore.priors.catalogue import entry_of, prior_path
     from medscore.priors.checkpoint import read_checkpoint
-    from medscore.priors.covariance_file import head_path
+    from medscore.priors.file_names import head_path
 
     path, entry = prior_path(name), entry_of(name)
     contract, head = read_checkpoint(path).contract, head_path(path)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from medscore.errors import MedscoreError
 from medscore.io.opening import is_there, regular_file
-from medscore.priors.manifest import ENDING, Entry, Manifest, prior_files, read_manifest
+from medscore.priors.file_names import ENDING, prior_files
+from medscore.priors.manifest import Entry, Manifest, read_manifest
 
 DEFAULT_PRIORS = {"CT": "ct", "MR": "mri-128"}
 """The default prior of reconstructions, by modality."""

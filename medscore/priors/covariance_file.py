@@ -15,7 +15,7 @@ from medscore.io.weights import WeightsFile
 from medscore.nets.any_size import without_grid
 from medscore.nets.covariance_head import CovarianceHeadSpec, head_spec
 from medscore.priors.contract import Provenance
-from medscore.priors.manifest import ENDING, HEAD, Sha256
+from medscore.priors.file_names import Sha256, head_path
 from medscore.priors.network import NetworkPrior
 
 
@@ -45,16 +45,6 @@ COVARIANCE = WeightsFile(
     made_by="`medscore train` with a recipe that has `head`",
     renew="train the covariance again",
 )
-
-
-def head_path(prior: str | Path) -> Path:
-    """The file of the learned covariance that lies beside a prior; it need not exist.
-
-    Args:
-        prior: file of the prior.
-    """
-    path = Path(prior)
-    return path.with_name(path.name.removesuffix(ENDING) + HEAD)
 
 
 def load_covariance(path: str | Path, prior: NetworkPrior) -> None:

@@ -17,31 +17,13 @@ from medscore.io.files import atomic_write
 from medscore.io.json_files import read_object
 from medscore.io.opening import file_sha256, is_there
 from medscore.io.specs import Name, Strict, faults
+from medscore.priors.file_names import CARD, Sha256, prior_files
 
 FILE = "manifest.json"
 """Name of the manifest in its folder."""
 
-ENDING = ".safetensors"
-"""Ending of the names of prior files."""
-
-HEAD = f".covariance{ENDING}"
-"""Ending of the name of the learned covariance that belongs to a prior."""
-
-CARD = ".md"
-"""Ending of the name of a prior's card."""
-
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Place = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{32}/)?[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A file of the folder, or of a folder in it that is named by a hash."""
-
-
-def prior_files(folder: Path) -> list[Path]:
-    """The prior files of a folder, sorted, without the learned covariances.
-
-    Args:
-        folder: the folder.
-    """
-    return sorted(p for p in folder.glob(f"*{ENDING}") if not p.name.endswith(HEAD))
 
 
 class Entry(Strict):

@@ -21,7 +21,7 @@ from medscore.nets.covariance_head import head_spec
 from medscore.nets.tiles import tiles
 from medscore.objectives.second_order import SecondOrder
 from medscore.priors.checkpoint import load_prior, save_prior
-from medscore.priors.covariance_file import head_path
+from medscore.priors.file_names import head_path
 from medscore.priors.network import NetworkPrior
 from medscore.priors.preconditioning import denoiser, ratio
 from medscore.sdes.linear import VE
