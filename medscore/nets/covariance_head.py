@@ -5,12 +5,15 @@ layer, and predicts the covariance as diagonal plus low rank (Song 2022, Theorem
 
 .. math:: \operatorname{Cov}[x_0 | x_t] = \frac{\sigma^2}{\alpha^2}
           \left( \operatorname{diag}(a) + \sum_k b_k b_k^T \right), \qquad
-          a = \kappa\, e^{l + h}, \quad b_k = \sqrt{\kappa\, e^{l}}\; g_k,
+          a = \frac{m}{1 + \sum_k g_k^2}, \quad b_k = \sqrt{a}\, g_k, \quad
+          m = \kappa\, e^{l + h},
 
-where :math:`\kappa = d^2 / (d^2 + \sigma^2/\alpha^2)` is the value for white data of the standard
-deviation d, as in EDM's preconditioning (Karras et al. 2022, Table 1). The level l depends on the
-noise alone, h and :math:`g_k` on the features at each pixel. The head begins with l = h = 0 and
-small :math:`g_k`, and a stays within a factor :math:`e^{\pm 8}` of :math:`\kappa\, e^{l}`.
+so that m is the variance of each pixel, with the share :math:`\sum_k g_k^2 / (1 + \sum_k g_k^2)` of
+it in the vectors. :math:`\kappa = d^2 / (d^2 + \sigma^2/\alpha^2)` is the value for white data of
+the standard deviation d, as in EDM's preconditioning (Karras et al. 2022, Table 1). The level l
+depends on the noise alone, h and :math:`g_k` on the features at each pixel. The head begins with
+l = h = 0 and small :math:`g_k`, and m stays within a factor :math:`e^{\pm 8}` of
+:math:`\kappa\, e^{l}`.
 
 The head has one 3 x 3 convolution in the place of the network's last layer, so it depends on no
 further pixels, and a network that works in tiles still does. For a network whose last layer is not
@@ -127,9 +130,10 @@ class CovarianceHead(nn.Module):
         log_scale = (2 * log_s - white + level)[:, None, None, None]
         channels = spec.image_channels
         h, g = maps[:, :channels], maps[:, channels:]
-        diagonal = torch.exp(log_scale + RANGE * torch.tanh(h / RANGE))
-        factors = (torch.exp(log_scale / 2) * g).reshape(len(g), spec.rank, *h.shape[1:])
-        return DiagonalLowRank(diagonal, factors)
+        marginal = torch.exp(log_scale + RANGE * torch.tanh(h / RANGE))
+        vectors = g.reshape(len(g), spec.rank, *h.shape[1:])
+        diagonal = marginal / (1 + vectors.square().sum(1))
+        return DiagonalLowRank(diagonal, diagonal.sqrt()[:, None] * vectors)
 
 
 class WithHead(nn.Module):

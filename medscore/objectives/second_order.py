@@ -19,13 +19,19 @@ only, with z*z in the place of z z^T (Eq. 4.17 prints the latter). Diagonal and 
 averages, each over its own number: in a sum the D^2 entries drown the D variances of an image.
 
 Weightings: ``level`` divides by :math:`\kappa^2`, the squared K of white data of the prior's
-deviation d, with :math:`\kappa = d^2 / (d^2 + \sigma^2/\alpha^2)`; ``prediction`` by the squared
-prediction, from both sides. The gradient of the Gaussian log-likelihood does that by itself,
+deviation d, with :math:`\kappa = d^2 / (d^2 + \sigma^2/\alpha^2)`. ``prediction`` divides the
+residual of each pair of values by the predicted variances m of both. For a value alone that is what
+the gradient of its Gaussian log-likelihood does,
 
-.. math:: \nabla_K \tfrac12 \left( \log\det K + e^T K^{-1} e \right)
-          = \tfrac12 K^{-1} \left( K - e e^T \right) K^{-1}, \qquad e = z - \hat z,
+.. math:: \frac{\partial}{\partial m} \tfrac12 \left( \log m + e^2/m \right)
+          = \frac{m - e^2}{2 m^2}, \qquad e = z - \hat z,
 
-so the loss is that likelihood, whose minimum over all K is where the residual has mean zero.
+so the loss has that likelihood for the diagonal, which a large prediction cannot lower, and
+
+.. math:: \frac{1}{2 D (D - 1)} \sum_{i \ne j} \frac{(K_{ij} - e_i e_j)^2}{m_i m_j}
+
+for the other entries, where m is constant in the gradient, and less the term without K. The
+likelihood of the whole matrix weighs a vector b_k by 1/D against the variances, and hardly sees it.
 """
 
 from __future__ import annotations
@@ -207,18 +213,25 @@ def residual_loss(
 
 
 def likelihood_loss(k: DiagonalLowRank, error: State, form: Form) -> Times:
-    r"""The loss :math:`(\log\det K + e^T K^{-1} e) / 2 D` of each sample, (batch,).
+    r"""The loss of the weighting ``prediction``, (batch,), see above.
 
     Args:
-        k: the covariance K of z given x_t, of which ``diagonal`` uses the diagonal.
+        k: the covariance K of z given x_t.
         error: the error e of the predicted noise.
         form: the matrices that are compared.
     """
+    m = k.marginal
+    loss = 0.5 * (torch.log(m) + error.square() / m).flatten(1).mean(1)
     if form == "diagonal":
-        k = DiagonalLowRank(k.marginal, k.factors[:, :0])
-    d = error[0].numel()
-    forms = (error * k.solve(error)).flatten(1).sum(1)
-    return (k.log_determinant() + forms) / (2 * d)
+        return loss
+    scale = m.detach().rsqrt()
+    w = (error * scale).flatten(1)
+    zero = torch.zeros_like(w)
+    low = Symmetric(zero, (k.factors * scale[:, None]).flatten(2), zero.new_ones(k.rank))
+    entries = low.entries()
+    own = low.square() - entries.square().sum(1)
+    crossed = low.form(w) - (entries * w.square()).sum(1)
+    return loss + (0.5 * own - crossed) / _pairs(low)
 
 
 def antithetic_loss(

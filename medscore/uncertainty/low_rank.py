@@ -3,11 +3,10 @@ r"""Covariance matrices of diagonal plus low rank, of images of any size.
 .. math:: C = \operatorname{diag}(a) + \sum_k b_k b_k^T, \qquad a \ge 0,
 
 is positive semi-definite by construction (Song 2022, chapter 4, for the second-order score). No
-D x D matrix is ever formed: products take O(rank D), and the inverse and the determinant follow
-from the Woodbury identity and the matrix determinant lemma with a rank x rank matrix,
+D x D matrix is ever formed: products take O(rank D), and the inverse follows from the Woodbury
+identity with a rank x rank matrix,
 
-.. math:: C^{-1} = A^{-1} - A^{-1} B (I + B^T A^{-1} B)^{-1} B^T A^{-1}, \qquad
-          \log\det C = \log\det A + \log\det (I + B^T A^{-1} B).
+.. math:: C^{-1} = A^{-1} - A^{-1} B (I + B^T A^{-1} B)^{-1} B^T A^{-1}.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from medscore.types import State, Times
+from medscore.types import State
 
 Factors = Float[Tensor, "batch rank *shape"]
 """The vectors b_k of each sample; a rank of 0 leaves the diagonal alone."""
@@ -67,16 +66,11 @@ class DiagonalLowRank:
         scaled = v.flatten(1) / a
         if not self.rank:
             return scaled.reshape(v.shape)
+        eye = torch.eye(self.rank, dtype=b.dtype, device=b.device)
+        inner = eye + torch.einsum("bkd,bld->bkl", b / a[:, None], b)
         along = torch.einsum("bkd,bd->bk", b, scaled)
-        weights = torch.cholesky_solve(along[..., None], self._root())[..., 0]
+        weights = torch.linalg.solve(inner, along)
         return (scaled - torch.einsum("bk,bkd->bd", weights, b) / a).reshape(v.shape)
-
-    def log_determinant(self) -> Times:
-        """The logarithm of the determinant of each matrix, (batch,); a must be positive."""
-        logs = torch.log(self.diagonal).flatten(1).sum(1)
-        if not self.rank:
-            return logs
-        return logs + 2 * torch.log(self._root().diagonal(dim1=1, dim2=2)).sum(1)
 
     def scaled(self, gain: State) -> DiagonalLowRank:
         """The covariance of the image times a positive number.
@@ -85,15 +79,3 @@ class DiagonalLowRank:
             gain: the number for each sample, which broadcasts to ``diagonal``, (batch, 1, ...).
         """
         return DiagonalLowRank(self.diagonal * gain**2, self.factors * gain[:, None])
-
-    def detached(self) -> DiagonalLowRank:
-        """The same numbers without their graph."""
-        return DiagonalLowRank(self.diagonal.detach(), self.factors.detach())
-
-    def _root(self) -> Tensor:
-        """The Cholesky factor of I + B^T A^-1 B, (batch, rank, rank)."""
-        b = self.factors.flatten(2)
-        inner = torch.einsum("bkd,bld->bkl", b / self.diagonal.flatten(1)[:, None], b)
-        eye = torch.eye(self.rank, dtype=b.dtype, device=b.device)
-        root: Tensor = torch.linalg.cholesky(inner + eye)
-        return root

@@ -20,7 +20,7 @@ def case(rank: int) -> tuple[DiagonalLowRank, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("rank", [0, 1, 4, 8])
-def test_products_inverses_variances_and_determinants_are_the_matrix_s(rank: int) -> None:
+def test_products_inverses_and_variances_are_the_matrix_s(rank: int) -> None:
     covariance, matrix, v = case(rank)
     column = v.flatten(1)[..., None]
     torch.testing.assert_close(covariance.product(v).flatten(1), (matrix @ column)[..., 0])
@@ -30,7 +30,6 @@ def test_products_inverses_variances_and_determinants_are_the_matrix_s(rank: int
     torch.testing.assert_close(
         covariance.marginal.flatten(1), matrix.diagonal(dim1=1, dim2=2).contiguous()
     )
-    torch.testing.assert_close(covariance.log_determinant(), torch.logdet(matrix))
     assert covariance.rank == rank
 
 
