@@ -81,6 +81,8 @@ class CovarianceHead(nn.Module):
     def __init__(self, spec: CovarianceHeadSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.sha256 = ""
+        """SHA-256 hash of the weights in the file that the head was loaded from."""
         known = spec.features is not None
         inputs = spec.features or 2 * spec.image_channels
         outputs = (1 + spec.rank) * spec.image_channels * spec.fold**2

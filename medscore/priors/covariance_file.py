@@ -78,7 +78,8 @@ def load_covariance(path: str | Path, prior: NetworkPrior) -> None:
             where=path,
             hint="train the covariance again",
         )
-    prior.head, _ = COVARIANCE.load(path, lambda contract: contract.head.build())
+    head, stored = COVARIANCE.load(path, lambda contract: contract.head.build())
+    head.sha256, prior.head = stored.sha256, head
 
 
 def _features(spec: CovarianceHeadSpec) -> str:
