@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,9 @@ from local_networks import SMALL, write_prior
 from torch import Tensor, nn
 
 from medscore import training
+from medscore.datasets.load import load_image
 from medscore.errors import MedscoreError
+from medscore.measurements.simulation import simulate
 from medscore.nets.covariance_head import head_spec
 from medscore.nets.tiles import tiles
 from medscore.objectives.second_order import SecondOrder
@@ -24,6 +27,7 @@ from medscore.priors.checkpoint import load_prior, save_prior
 from medscore.priors.file_names import head_path
 from medscore.priors.network import NetworkPrior
 from medscore.priors.preconditioning import denoiser, ratio
+from medscore.reconstruction.run import reconstruct
 from medscore.sdes.linear import VE
 from medscore.training.head import HeadLoss, HeadOnBody
 from medscore.training.loop import train_steps
@@ -115,6 +119,31 @@ def test_a_head_in_tiles_is_the_head_of_the_whole_image(
     torch.testing.assert_close(found[0], whole[0])
     torch.testing.assert_close(found[1].diagonal, whole[1].diagonal)
     torch.testing.assert_close(found[1].factors, whole[1].factors, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_reconstructions_use_the_head_and_say_which(folder: Path) -> None:
+    """Moment matching takes one evaluation a step with it; results and records differ."""
+    hu = np.full((1, 16, 16), -1000.0, np.float32)
+    hu[:, 4:12, 4:12] = 100
+    nib.save(nib.Nifti1Image(hu.T, np.diag([-0.7, -0.7, 4, 1.0])), folder / "scan.nii.gz")
+    measurement = simulate(load_image(folder / "scan.nii.gz"), "sparse-ct", views=8)
+
+    def run(**parameters: Any) -> Any:
+        return reconstruct(
+            measurement, prior=str(folder / "any.safetensors"), conditioner="moment-matching",
+            steps=3, precision="float32", parameters=parameters,
+        )  # fmt: skip
+
+    before = run()
+    head = trained(folder).head
+    assert head is not None
+    learned = run()
+    same = run(**{"conditioner.covariance": "denoiser"})
+    assert learned.record["prior"]["covariance_sha256"] == head.sha256
+    assert "covariance_sha256" not in before.record["prior"]
+    assert np.array_equal(same.samples, before.samples)
+    assert not np.allclose(learned.samples, before.samples)
 
 
 def test_the_head_of_another_prior_is_refused_in_one_line(folder: Path) -> None:
