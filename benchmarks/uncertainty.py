@@ -5,7 +5,8 @@
     python benchmarks/uncertainty.py --check             # exit code 1 if a target is missed
     python benchmarks/uncertainty.py --json out.json
 
-Each part is a file ``uncertainty_NAME.py`` beside this one, whose ``numbers()`` yields its values.
+Each part is a file ``uncertainty_NAME.py`` beside this one. Its ``numbers`` yields its values, given
+the folder of the data or None.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def measured(names: list[str]) -> Iterator[Number]:
         names: names of the parts.
     """
     for name in names:
-        yield from importlib.import_module(f"uncertainty_{name}").numbers()
+        yield from importlib.import_module(f"uncertainty_{name}").numbers(None)
 
 
 def main() -> int:

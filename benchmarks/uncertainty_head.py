@@ -136,7 +136,7 @@ def errors(prior: NetworkPrior, data: GMMPrior, level: float) -> tuple[float, fl
     return gap, float(found.mean() / exact.mean()), float(((denoised - x0) ** 2 / found).mean())
 
 
-def numbers() -> Iterator[Number]:
+def numbers(_: Path | None = None) -> Iterator[Number]:
     """The measured values."""
     one, four = mixture(AMPLITUDES[3:]), mixture(AMPLITUDES)
     cases = {
@@ -157,9 +157,3 @@ def numbers() -> Iterator[Number]:
             )
             yield Number(f"{name}, sigma {level}: mean variance by the exact one", bias)
             yield Number(f"{name}, sigma {level}: squared error by the variance", error)
-
-
-if __name__ == "__main__":
-    from number import show
-
-    show(numbers())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from number import Number
@@ -107,7 +108,7 @@ def variances() -> Iterator[Number]:
     )
 
 
-def numbers() -> Iterator[Number]:
+def numbers(_: Path | None = None) -> Iterator[Number]:
     """The error of the minimiser, and the variances."""
     for sigma in (0.1, 1.0):
         name = f"Gaussian data, sigma {sigma}: largest relative error of the minimiser of Eq. 4.11"

@@ -10,6 +10,7 @@ their time does not depend on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from number import Number
@@ -90,7 +91,7 @@ def calls(prior: NetworkPrior) -> dict[str, Callable[[], object]]:
     return {"bare": bare, "head": head, "probes": probes}
 
 
-def numbers() -> Iterator[Number]:
+def numbers(_: Path | None = None) -> Iterator[Number]:
     """The factors of time."""
     yield from in_few_dimensions()
     for name in ("ct", "ct-128", "mri-128"):
