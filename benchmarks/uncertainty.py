@@ -5,8 +5,8 @@
     python benchmarks/uncertainty.py --check             # exit code 1 if a target is missed
     python benchmarks/uncertainty.py --json out.json
 
-Each part is a file ``uncertainty_NAME.py`` beside this one. Its ``numbers`` yields its values, given
-the folder of the data or None.
+Each part is a file ``uncertainty_NAME.py`` beside this one. Its ``numbers`` yields its values from
+the folder of the data, or None.
 """
 
 from __future__ import annotations
