@@ -13,7 +13,7 @@ BESIDE = ("operators", "datasets", "configs")
 
 LAYERS = (
     ("errors", "types", "numeric", "hounsfield", "configs"),
-    ("white_noise", "io", "metrics", "parameters"),
+    ("white_noise", "io", "metrics", "parameters", "uncertainty.low_rank"),
     ("domain", "sdes", "nets", "operators", "datasets"),
     ("measurements", "priors"),
     ("uncertainty",),
@@ -28,7 +28,8 @@ LAYERS = (
     ("cli",),
     ("__main__",),
 )
-"""From the ground up; a module may import from its own folder and from lower layers only."""
+"""From the ground up; a module may import from its own folder and from lower layers only. A file
+named with its folder lies in a lower layer than the folder's others."""
 
 Graph = dict[str, set[str]]
 
@@ -295,6 +296,11 @@ def loose(root: Path = ROOT) -> list[str]:
 
 
 def _top(module: str) -> str:
-    """The folder or loose file below ``medscore``; empty for the package itself."""
+    """The folder or loose file below ``medscore``, or a file with a layer of its own; empty for the
+    package itself.
+    """
     parts = module.split(".")
+    alone = ".".join(parts[1:3])
+    if any(alone in names for names in LAYERS):
+        return alone
     return parts[1] if len(parts) > 1 else ""

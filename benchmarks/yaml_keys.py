@@ -26,6 +26,7 @@ from medscore.registry.parameters import documented
 from medscore.registry.presets import Preset, Settings
 from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
+from medscore.training.head import HeadRecipe
 from medscore.training.native_recipe import NativeRecipe
 from medscore.training.pictures import PictureRecipe
 from medscore.training.recipe import PriorRecipe
@@ -43,6 +44,7 @@ FILES: dict[str, tuple[type, str]] = {
     "Recipe of a supervised network": (SupervisedRecipe, "Read by `medscore train`."),
     "Recipe of a dequantization flow": (DequantizerRecipe, "Read by `medscore train`."),
     "Recipe of a prior of other images": (PictureRecipe, "Read by `medscore train`."),
+    "Recipe of a learned covariance": (HeadRecipe, "Read by `medscore train`."),
     "Recipe of a classifier": (ClassifierRecipe, "Read by `medscore train`."),
     "Comparison": (EvaluationSpec, "Read by `medscore evaluate`."),
     "Search": (TuningSpec, "Read by `medscore tune`."),

@@ -80,6 +80,10 @@ def train(
 
     Example: medscore train ct-unet-23 --data DATA -o runs/ct-unet-23
 
+    A recipe with `head` trains the learned covariance of a prior, whose network stays as it is.
+
+    Example: medscore train ct-128-covariance --data DATA -o runs/ct-128-covariance
+
     A recipe with `dequantizes` trains a dequantization flow for `medscore likelihood`.
 
     Example: medscore train dequantizer-ct-128-vp --data DATA -o runs/dequantizer

@@ -8,13 +8,17 @@ that follows from the denoiser (second-order Tweedie formula, Song 2022, section
 
 If x_0 given x_t is Gaussian, D' is the mean of x_0 given x_t and y, so the method is exact for
 Gaussian data. The inverse is approximated by conjugate gradients with one backward pass per step.
+
+A prior with a learned covariance (:mod:`medscore.nets.covariance_head`) gives V_t as diagonal plus
+low rank together with D, in the same evaluation. No backward pass is needed then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import Literal, final
 
 import torch
 from torch import Tensor
@@ -32,14 +36,20 @@ from medscore.types import State, Times
 @final
 @dataclass(frozen=True)
 class MomentMatching(Conditioner):
-    """Guidance with the denoiser's covariance; ``iterations`` + 1 backward passes per evaluation.
+    """Guidance with the covariance of x_0 given x_t.
+
+    The covariance of the denoiser takes ``iterations`` + 1 backward passes for each evaluation, a
+    learned one none.
 
     Args:
         operator: A, acting on images in the prior's range.
         y: measurements on the full grid, one per sample.
         noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
-        iterations: number of conjugate-gradient steps, with one backward pass each.
+        iterations: number of conjugate-gradient steps, with one backward pass each unless the
+            covariance is learned.
         floor: smallest sigma_y relative to |A|, used for noise-free measurements.
+        covariance: ``denoiser`` for the Jacobian of the denoiser, ``learned`` for the prior's
+            second output, or ``auto`` for the latter if the prior has one.
     """
 
     operator: Operator
@@ -47,6 +57,7 @@ class MomentMatching(Conditioner):
     noise_std: NonNegative = 0.0
     iterations: Count = 3
     floor: NonNegative = 1e-2
+    covariance: Literal["auto", "denoiser", "learned"] = "auto"
 
     @cached_property
     def variance(self) -> Tensor:
@@ -65,12 +76,7 @@ class _Moments(Prior):
 
     def denoise(self, x: State, t: Times) -> State:
         c, a = self.conditioner, self.conditioner.operator
-        scale = expand(self.sde.sigma(t) ** 2 / self.sde.alpha(t), x)
-        leaf, graph = differentiable(self.inner, x, t)
-        denoised = graph.detach()
-
-        def covariance(v: State) -> State:
-            return scale * pull_back(graph, leaf, v, keep=True)
+        denoised, covariance = self._moments(x, t)
 
         def innovation(u: Tensor) -> Tensor:
             return a.forward(covariance(a.adjoint(u))) + wide(c.variance, u) * u
@@ -78,3 +84,13 @@ class _Moments(Prior):
         gap = a.mask(c.y) * c.y - a.forward(denoised)
         solved = conjugate_gradients(innovation, gap, tol=1e-6, max_iter=c.iterations)
         return denoised + covariance(a.adjoint(solved))
+
+    def _moments(self, x: State, t: Times) -> tuple[State, Callable[[State], State]]:
+        """The mean D of x_0 given x_t, and products with its covariance V_t."""
+        chosen = self.conditioner.covariance
+        if chosen == "learned" or (chosen == "auto" and self.inner.has_covariance):
+            denoised, learned = self.inner.denoise_with_covariance(x, t)
+            return denoised, learned.product
+        scale = expand(self.sde.sigma(t) ** 2 / self.sde.alpha(t), x)
+        leaf, graph = differentiable(self.inner, x, t)
+        return graph.detach(), lambda v: scale * pull_back(graph, leaf, v, keep=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -81,6 +83,22 @@ def of_class(network: nn.Module, label: int) -> nn.Module:
         maps[:, MAPS] = label
         return InContext(network.network, maps)
     return network
+
+
+def with_network(placed: nn.Module, change: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """The same placement on a grid of another network, of which there may be more outputs.
+
+    Args:
+        placed: a network, placed or not.
+        change: makes the other network of the one inside.
+    """
+    if isinstance(placed, AnySize):
+        return AnySize(with_network(placed.network, change), placed.multiple)
+    if isinstance(placed, InContext):
+        return InContext(with_network(placed.network, change), placed.maps)
+    if isinstance(placed, Tiled):
+        return Tiled(with_network(placed.network, change), placed.spec, placed.budget)
+    return change(placed)
 
 
 def without_grid(network: nn.Module) -> nn.Module:

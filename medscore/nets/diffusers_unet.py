@@ -124,6 +124,11 @@ class DiffusersUNet(nn.Module):
         channels = spec.image_channels
         self.body = unets.UNet2DModel(in_channels=channels, out_channels=channels, **settings)
 
+    @property
+    def last_layer(self) -> nn.Module:
+        """The last layer, whose input are the features of a second output."""
+        return cast(nn.Module, self.body.conv_out)
+
     def forward(self, x: Images, c: Times) -> Images:
         """The output of the network, of the shape of ``x``.
 

@@ -175,6 +175,11 @@ class LocalUNet(nn.Module):
         if self.classes is not None:
             nn.init.zeros_(self.classes.weight)
 
+    @property
+    def last_layer(self) -> nn.Module:
+        """The last layer, whose input are the features of a second output."""
+        return self.last
+
     def forward(self, x: Tensor, log_s: Tensor) -> Tensor:
         """The output of the network, (batch, channel, H, W).
 

@@ -110,6 +110,11 @@ class MonaiUNet(nn.Module):
             use_combined_linear=spec.use_combined_linear,
         )
 
+    @property
+    def last_layer(self) -> nn.Module:
+        """The last layer, whose input are the features of a second output."""
+        return self.body.out[-1]
+
     def forward(self, x: State, c: Times) -> State:
         """The output of the network, of the shape of ``x``.
 

@@ -60,7 +60,7 @@ class Tiled(nn.Module):
 
     def __init__(self, network: nn.Module, spec: NetworkSpec, budget: int) -> None:
         super().__init__()
-        self.network, self.budget = network, budget
+        self.network, self.spec, self.budget = network, spec, budget
         self.stride, self.margin = spec.stride, spec.margin
         self.bytes = {gradient: spec.activation_bytes(gradient) for gradient in (False, True)}
 

@@ -91,6 +91,11 @@ class UNet(nn.Module):
             num_head_channels=channels[-1],
         )
 
+    @property
+    def last_layer(self) -> nn.Module:
+        """The last layer, whose input are the features of a second output."""
+        return self.body.out[-1]
+
     def forward(self, x: Tensor, log_s: Tensor) -> Tensor:
         """The output of the network, of the shape of ``x``.
 

@@ -14,6 +14,7 @@ from .dequantised import Dequantised as Dequantised
 from .grey_levels import Levels as Levels
 from .high_order import HighOrder as HighOrder
 from .score_matching import exact_score_matching as exact_score_matching
+from .second_order import SecondOrder as SecondOrder
 from .sliced import (
     gaussian as gaussian,
     rademacher as rademacher,
@@ -22,3 +23,4 @@ from .sliced import (
     sphere as sphere,
 )
 from .sliced_sde import SlicedSDE as SlicedSDE
+from .variance_reduction import denoising_vr as denoising_vr

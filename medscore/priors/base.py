@@ -17,6 +17,7 @@ from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
 from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
+from medscore.uncertainty.low_rank import DiagonalLowRank
 
 
 class Prior(ABC):
@@ -40,6 +41,27 @@ class Prior(ABC):
             x: noisy images at time t, (batch, channel, H, W), in the network's range.
             t: times, (batch,).
         """
+
+    @property
+    def has_covariance(self) -> bool:
+        """Whether the prior has a learned covariance, :meth:`denoise_with_covariance`."""
+        return False
+
+    def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, DiagonalLowRank]:
+        """The mean and the learned covariance of x_0 given x_t = x, in one evaluation.
+
+        Args:
+            x: noisy images at time t, (batch, channel, H, W), in the network's range.
+            t: times, (batch,).
+
+        Raises:
+            MedscoreError: the prior has no learned covariance.
+        """
+        raise MedscoreError(
+            f"the prior {self.domain.name if self.domain else type(self).__name__} has no learned "
+            "covariance",
+            hint="train one with a recipe that has `head`, and keep its file beside the prior's",
+        )
 
     def score(self, x: State, t: Times) -> State:
         r"""The score :math:`\nabla_x \log p_t(x) = (\alpha D(x, t) - x) / \sigma^2`.

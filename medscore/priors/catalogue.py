@@ -14,7 +14,8 @@ from pathlib import Path
 
 from medscore.errors import MedscoreError
 from medscore.io.opening import is_there, regular_file
-from medscore.priors.manifest import ENDING, Entry, Manifest, read_manifest
+from medscore.priors.file_names import ENDING, prior_files
+from medscore.priors.manifest import Entry, Manifest, read_manifest
 
 DEFAULT_PRIORS = {"CT": "ct", "MR": "mri-128"}
 """The default prior of reconstructions, by modality."""
@@ -80,7 +81,7 @@ def user_manifest() -> Manifest:
 
 def shipped_priors() -> dict[str, Path]:
     """The files of the shipped priors that this build has, by name."""
-    return {path.stem: path for path in sorted(prior_folder().glob(f"*{ENDING}"))}
+    return {path.stem: path for path in prior_files(prior_folder())}
 
 
 def left_out() -> dict[str, Entry]:

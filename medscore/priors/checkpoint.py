@@ -11,6 +11,7 @@ from torch import Tensor
 from medscore.errors import MedscoreError
 from medscore.io.weights import StoredWeights, WeightsFile, fill_network
 from medscore.priors.contract import PREPROCESSING, DataContract
+from medscore.priors.covariance_file import load_beside
 from medscore.priors.network import NetworkPrior
 
 Checkpoint = StoredWeights[DataContract]
@@ -90,17 +91,21 @@ def verify(path: str | Path) -> Checkpoint:
 
 
 def load_prior(path: str | Path, *, device: torch.device | str = "cpu") -> NetworkPrior:
-    """Load and verify a prior; its weights are in float32 and frozen.
+    """Load and verify a prior, with the learned covariance beside its file if there is one.
+
+    All weights are in float32 and frozen.
 
     Args:
         path: file to read.
         device: device of the prior.
 
     Raises:
-        MedscoreError: as :func:`verify`, or the weights do not fit the network.
+        MedscoreError: as :func:`verify`, the weights do not fit the network, or the covariance
+            belongs to another prior.
     """
     prior, checkpoint = PRIOR.load(path, build_prior)
     prior.file, prior.sha256 = Path(path), checkpoint.sha256
+    load_beside(prior, path)
     return prior.to(device)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from medscore.priors.base import Prior, like
 from medscore.types import State, Times
+from medscore.uncertainty.low_rank import DiagonalLowRank
 
 
 @final
@@ -59,11 +60,20 @@ class Counted(Prior):
 
         return counted
 
+    @property
+    def has_covariance(self) -> bool:
+        return self.inner.has_covariance
+
     def denoise(self, x: State, t: Times) -> State:
         self._count(x)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             found = self.inner.denoise(x, t)
         return like(x, found, f"`denoise` of the prior {type(self.inner).__name__}").to(x.dtype)
+
+    def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, DiagonalLowRank]:
+        self._count(x)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.inner.denoise_with_covariance(x, t)
 
     def _count(self, x: State) -> None:
         self.items = self.items or len(x)

@@ -27,9 +27,10 @@ from medscore.priors.catalogue import (
     user_manifest,
 )
 from medscore.priors.checkpoint import load_prior
-from medscore.priors.manifest import CARD, ENDING, FILE, Entry, Manifest, check_file
+from medscore.priors.file_names import CARD, ENDING, HEAD, prior_files
+from medscore.priors.manifest import FILE, Entry, Manifest, check_file
 
-BESIDE = (CARD, ".typical.json", ".LICENSE")
+BESIDE = (CARD, HEAD, ".typical.json", ".LICENSE")
 """Endings of the names of files that are taken from a folder together with its prior."""
 
 
@@ -225,7 +226,7 @@ def _chosen(source: str, digest: str) -> tuple[str, Path | None]:
     path = file_or_folder(source, "prior", "check the path, or give an address with https://")
     if not path.is_dir():
         return source, None
-    found = sorted(one for one in path.glob(f"*{ENDING}") if is_regular(one))
+    found = [one for one in prior_files(path) if is_regular(one)]
     if not found:
         raise MedscoreError(f"holds no prior (*{ENDING})", where=path, hint="check the folder")
     hashes = {file_sha256(one): one for one in found}

@@ -17,17 +17,11 @@ from medscore.io.files import atomic_write
 from medscore.io.json_files import read_object
 from medscore.io.opening import file_sha256, is_there
 from medscore.io.specs import Name, Strict, faults
+from medscore.priors.file_names import CARD, Sha256, prior_files
 
 FILE = "manifest.json"
 """Name of the manifest in its folder."""
 
-ENDING = ".safetensors"
-"""Ending of the names of prior files."""
-
-CARD = ".md"
-"""Ending of the name of a prior's card."""
-
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Place = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{32}/)?[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A file of the folder, or of a folder in it that is named by a hash."""
 
@@ -122,7 +116,7 @@ def manifest_of(folder: Path) -> Manifest:
     from medscore.priors.checkpoint import verify
 
     found = {}
-    for path in sorted(folder.glob(f"*{ENDING}")):
+    for path in prior_files(folder):
         beside = sorted(one.name for one in folder.glob(f"{path.stem}.*") if one != path)
         card = f"{path.stem}{CARD}"
         found[path.stem] = Entry(

@@ -7,11 +7,12 @@ from inspect import isclass
 from pathlib import Path
 from typing import final
 
-from torch import nn
+from torch import Tensor, nn
 
 from medscore.domain import ImageDomain, check_pixel
 from medscore.errors import MedscoreError
-from medscore.nets.any_size import network_on_grid, of_class, without_grid
+from medscore.nets.any_size import network_on_grid, of_class, with_network, without_grid
+from medscore.nets.covariance_head import CovarianceHead, WithHead
 from medscore.nets.local_unet import NONE
 from medscore.nets.output import output_of
 from medscore.nets.spec import NetworkSpec
@@ -21,6 +22,7 @@ from medscore.priors.contract import DataContract
 from medscore.priors.preconditioning import EDM, Condition, Preconditioning, log_ratio
 from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
+from medscore.uncertainty.low_rank import DiagonalLowRank
 
 UNIT = EDM()
 
@@ -70,6 +72,8 @@ class NetworkPrior(Prior, nn.Module):
         """SHA-256 hash of the weights in that file."""
         self.shape: tuple[int, int] | None = None
         """Rows and columns of the grid that the prior was placed on; None if it takes others."""
+        self.head: CovarianceHead | None = None
+        """The learned covariance, if there is one."""
         self.label = 0
         """Number of the class of the images, from 1; 0 for no known class."""
 
@@ -79,12 +83,43 @@ class NetworkPrior(Prior, nn.Module):
         return self.domain if isinstance(self.domain, DataContract) else None
 
     def denoise(self, x: State, t: Times) -> State:
+        return self._evaluate(self.network, x, t)[0]
+
+    @property
+    def has_covariance(self) -> bool:
+        return self.head is not None
+
+    def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, DiagonalLowRank]:
+        head = self.head
+        if head is None:
+            return super().denoise_with_covariance(x, t)
+        both = with_network(self.network, lambda network: WithHead(network, head))
+        denoised, maps = self._evaluate(both, x, t)
+        return denoised, head.covariance(maps, self.sde.ratio(t))
+
+    def covariance(self, x: State, t: Times) -> DiagonalLowRank:
+        """The learned covariance of x_0 given x_t = x.
+
+        Args:
+            x: noisy images at time t, (batch, channel, H, W), in the network's range.
+            t: times, (batch,).
+
+        Raises:
+            MedscoreError: the prior has no learned covariance.
+        """
+        return self.denoise_with_covariance(x, t)[1]
+
+    def _evaluate(self, network: nn.Module, x: State, t: Times) -> tuple[State, Tensor]:
+        """The denoised image, and the channels of the network's output behind its own."""
         self._check_grid(x)
         skip, out, into = (expand(c, x) for c in self.preconditioning(self.sde, t))
         u = x / expand(self.sde.alpha(t), x) - self.data_mean
-        output = output_of(self.network(into * u, self.condition(self.sde, t)))
-        predicted = like(x, output, "the network").to(x.dtype)
-        return self.data_mean + skip * u + out * predicted
+        output = output_of(network(into * u, self.condition(self.sde, t)))
+        own, maps = (
+            (output, output) if network is self.network else output.tensor_split([x.shape[1]], 1)
+        )
+        predicted = like(x, own, "the network").to(x.dtype)
+        return self.data_mean + skip * u + out * predicted, maps
 
     def around(self, network: nn.Module) -> NetworkPrior:
         """The same prior with another network, such as a wrapper of its own.
@@ -97,6 +132,7 @@ class NetworkPrior(Prior, nn.Module):
             condition=self.condition, data_mean=self.data_mean,
         )  # fmt: skip
         made.file, made.sha256, made.label = self.file, self.sha256, self.label
+        made.head = self.head
         return made
 
     @property

@@ -69,15 +69,18 @@ def as_network(prior: Prior) -> NetworkPrior:
     )
 
 
-def class_record(prior: Prior | None) -> dict[str, str]:
-    """The class that a prior was told, for provenance; empty if it was told none.
+def own_record(prior: Prior | None) -> dict[str, str]:
+    """The class that a prior was told, and the hash of its learned covariance, for provenance.
 
     Args:
         prior: the prior.
     """
-    if not isinstance(prior, NetworkPrior) or not prior.label:
+    if not isinstance(prior, NetworkPrior):
         return {}
-    return {"class": prior.classes[prior.label - 1]}
+    record = {"class": prior.classes[prior.label - 1]} if prior.label else {}
+    if prior.head is not None and prior.head.sha256:
+        record["covariance_sha256"] = prior.head.sha256
+    return record
 
 
 def estimated_losses(prior: NetworkPrior, found: Reconstruction) -> dict[str, float]:
@@ -102,7 +105,7 @@ def with_contrast_checked(prior: Prior, found: Reconstruction) -> Reconstruction
         prior: the prior as it was used.
         found: its reconstruction, which is returned as it is if the prior was told no contrast.
     """
-    told = class_record(prior).get("class")
+    told = own_record(prior).get("class")
     if told is None or not isinstance(prior, NetworkPrior) or prior.domain is None:
         return found
     losses = estimated_losses(prior, found)

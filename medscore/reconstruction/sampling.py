@@ -26,14 +26,15 @@ from medscore.measurements.measurement import Measurement
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import DEFAULT_PRIORS, is_known, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.priors.file_names import head_path
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.compatibility import check_compatible
 from medscore.reconstruction.contrast import (
     ESTIMATE,
     as_network,
     check_contrast,
-    class_record,
     estimated_losses,
+    own_record,
     with_contrast_checked,
 )
 from medscore.reconstruction.grid import grid_of
@@ -118,17 +119,18 @@ class Sampling(Method):
         noise_std = grid.noise(measurement, noise_std)
         prior = grid.prior(self._told(self._loaded(measurement.modality, device)))
         shape = domain.channels, *grid.shape
-        sha256 = self.identity(measurement.modality)
+        sha256, own = self.identity(measurement.modality), own_record(prior)
 
         def fingerprint(precision: str) -> str:
-            return self._with(precision)._fingerprint(measurement, sha256)
+            weights = sha256 + own.get("covariance_sha256", "")
+            return self._with(precision)._fingerprint(measurement, weights)
 
         asked = self.settings.precision
         used = settle(asked, prior, shape, device, run.state, fingerprint)
         plan = self._with(used.name).plan(prior, noise_std, device)
         if run.state is not None:
-            own, note = fingerprint(used.name), json.dumps(used.record())
-            plan = replace(plan, state=run.state, fingerprint=own, note=note)
+            state, note = fingerprint(used.name), json.dumps(used.record())
+            plan = replace(plan, state=run.state, fingerprint=state, note=note)
         with resumable(run.state):
             found = sample_posterior(measurement, prior, domain, plan, run.on_step, grid.fit)
         z, judgements = _typicality(prior, domain, found)
@@ -138,7 +140,7 @@ class Sampling(Method):
             "precision": used.record(),
             "operator": repr(measurement.operator),
             "grid": grid.record(measurement),
-            "prior": {"name": domain.name, "sha256": sha256, **class_record(prior)},
+            "prior": {"name": domain.name, "sha256": sha256, **own},
             "final_exact_step": noise_std is None,
             "z": None if z is None else [round(value, 2) for value in z.tolist()],
             "typicality": [judgement.record() for judgement in judgements],
@@ -243,8 +245,8 @@ class Sampling(Method):
                 self.prior.to(device)
             return self.prior
         path = prior_path(self._prior_name(modality))
-        status = path.stat()
-        return _load(path, device, status.st_mtime_ns, status.st_size)
+        stats = [one.stat() for one in (path, head_path(path)) if one.exists()]
+        return _load(path, device, tuple((s.st_mtime_ns, s.st_size) for s in stats))
 
     def _told(self, prior: Prior) -> Prior:
         """The prior of the images of the contrast."""
@@ -258,7 +260,7 @@ class Sampling(Method):
         own = self.sampler, self.conditioner, self.grid, self.noise_std, m.operator
         prior = prior_hash or self.prior
         parts = [identity_of(part) for part in (prior, *own)]
-        told = class_record(self.prior) if self.contrast is None else {"class": self.contrast}
+        told = own_record(self.prior) if self.contrast is None else {"class": self.contrast}
         record = {**self.record(), **told}
         run = medscore.__version__, data, record, self.batch_size, self.allow_mismatch
         return fingerprint_of(*run, *parts)
@@ -288,7 +290,7 @@ def _typicality(
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, device: str, modified: int, size: int) -> NetworkPrior:
+def _load(path: Path, device: str, versions: tuple[tuple[int, int], ...]) -> NetworkPrior:
     return load_prior(path, device=device)
 
 

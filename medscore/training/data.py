@@ -90,11 +90,13 @@ def load_slice_data(
 
 
 def slice_summary(data: TrainingData) -> str:
-    """The number of training slices and patients, in words.
+    """The number of training slices and patients, in words; of images if there are no patients.
 
     Args:
         data: data of a run.
     """
+    if not data.provenance.patients:
+        return f"{data.provenance.slices} images"
     return f"{data.provenance.slices} slices of {data.provenance.patients} patients"
 
 

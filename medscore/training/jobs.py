@@ -12,6 +12,7 @@ from medscore.io.yaml_files import read_yaml
 from medscore.registry.checks import resolve_device
 from medscore.training.classifier import prepare_classifier
 from medscore.training.dequantizer import prepare_dequantizer
+from medscore.training.head import prepare_head
 from medscore.training.monitor import StepReport
 from medscore.training.native import prepare_native
 from medscore.training.pictures import prepare_pictures
@@ -50,6 +51,7 @@ KINDS: dict[str, Preparation] = {
     "classifies": prepare_classifier,
     "pictures": prepare_pictures,
     "sources": prepare_native,
+    "head": prepare_head,
 }
 """Kinds of recipes by a key that only this kind has; a recipe with none of them is a prior's."""
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,14 +21,14 @@ from medscore.errors import MedscoreError
 from medscore.nets.context import POSITION_MM, InContext
 from medscore.priors.contract import DataContract
 from medscore.priors.network import NetworkPrior
-from medscore.training.data import TrainingData, provenance_of
+from medscore.training.data import TrainingData, provenance_of, slice_summary
 from medscore.training.identity import identity_of
-from medscore.training.loop import Objective
+from medscore.training.loop import Loss, Objective
 from medscore.training.native_recipe import NativeRecipe, SourceSpec
 from medscore.training.prior import prior_run
 from medscore.training.recipe import read_recipe
 from medscore.training.run import TrainingRun
-from medscore.training.sized_validation import validation_of
+from medscore.training.sized_validation import SizedValidation, validation_of
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,77 @@ def prepare_native(
             data and validation.
     """
     recipe = read_recipe(path, NativeRecipe, steps=steps)
+    recipe, found = load_native_data(recipe, path, root, patterns)
+    mean, std = _statistics(found.slices, recipe.channels)
+    contract = DataContract(
+        name=recipe.name,
+        modality=recipe.modality,
+        quantity=recipe.quantity,
+        low=recipe.low,
+        high=recipe.high,
+        size=None,
+        spacing_mm=recipe.crops.pixel_mm,
+        data_mean=mean,
+        data_std=std,
+        sde=recipe.sde,
+        network=recipe.network,
+        provenance=found.data.provenance,
+    )
+    objective = PlacedLoss(recipe.objective.build(std), recipe.channels)
+    run = prior_run(
+        path, recipe.plan, objective, found.data, contract, lambda: slice_summary(found.data)
+    )
+    return replace(run, validator=found.validator(recipe, objective))
+
+
+@dataclass(frozen=True)
+class NativeData:
+    """The slices of a recipe and the crops of them.
+
+    Attributes:
+        data: the batches, and what identifies them.
+        slices: the training slices.
+        crops: draws the crops.
+        held_out: the validation slices; None if the recipe names none.
+    """
+
+    data: TrainingData
+    slices: list[NativeSlice]
+    crops: Crops
+    held_out: NativeSlices | None
+
+    def validator(self, recipe: NativeRecipe, objective: Loss[Any]) -> SizedValidation | None:
+        """The validation loss; None without validation slices.
+
+        Args:
+            recipe: the recipe.
+            objective: the loss of each sample.
+        """
+        if self.held_out is None:
+            return None
+        return validation_of(
+            self.held_out.slices, recipe.validation_sizes, objective,
+            labels=self.crops.labels, phase=self.crops.phase,
+        )  # fmt: skip
+
+
+def load_native_data(
+    recipe: NativeRecipe, path: Path, root: Path, patterns: Sequence[str] = ()
+) -> tuple[NativeRecipe, NativeData]:
+    """Load the slices of a recipe.
+
+    Args:
+        recipe: the recipe.
+        path: its file.
+        root: data folder.
+        patterns: patterns of the training files, instead of the recipe's.
+
+    Returns:
+        The recipe, with the patterns that were used, and the data.
+
+    Raises:
+        MedscoreError: the data cannot be loaded, or a patient is in both data and validation.
+    """
     if patterns:
         only = SourceSpec(files=tuple(patterns))
         recipe = recipe.model_copy(update={"sources": (only,), "validation": ()})
@@ -107,7 +179,6 @@ def prepare_native(
             where=path,
             hint="split the data by patient",
         )
-    mean, std = _statistics(every, recipe.channels)
     files = [pattern for source in recipe.sources for pattern in source.files]
     provenance = provenance_of(recipe, path, files, patients=len(patients), images=len(every))
     data = TrainingData(
@@ -116,32 +187,7 @@ def prepare_native(
         provenance=provenance,
         identity=identity_of(recipe, _identifying(every, recipe)),
     )
-    contract = DataContract(
-        name=recipe.name,
-        modality=recipe.modality,
-        quantity=recipe.quantity,
-        low=recipe.low,
-        high=recipe.high,
-        size=None,
-        spacing_mm=recipe.crops.pixel_mm,
-        data_mean=mean,
-        data_std=std,
-        sde=recipe.sde,
-        network=recipe.network,
-        provenance=provenance,
-    )
-    objective = PlacedLoss(recipe.objective.build(std), recipe.channels)
-    run = prior_run(
-        path, recipe.plan, objective, data, contract,
-        lambda: f"{len(every)} slices of {len(patients)} patients",
-    )  # fmt: skip
-    if validation is None:
-        return run
-    sized = validation_of(
-        validation.slices, recipe.validation_sizes, objective,
-        labels=crops.labels, phase=crops.phase,
-    )  # fmt: skip
-    return replace(run, validator=sized)
+    return recipe, NativeData(data, every, crops, validation)
 
 
 def _reading(recipe: NativeRecipe, source: SourceSpec | None = None) -> Reading:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medscore.io.specs import Strict
 from medscore.objectives import denoising
 from medscore.objectives.dequantised import Dequantised
 from medscore.objectives.grey_levels import Levels
 from medscore.objectives.high_order import HighOrder
+from medscore.objectives.second_order import SecondOrder
 from medscore.training.loop import Objective
 
 
@@ -120,6 +121,59 @@ class Discrete(Strict):
             data_std: not used.
         """
         return (denoising.smld if self.kind == "smld" else denoising.ddpm)(self.scales)
+
+
+class SecondOrderObjective(Strict):
+    """Denoising second-order score matching of Song 2022, Theorem 4.1, for a learned covariance.
+
+    Attributes:
+        kind: ``second_order``.
+        form: ``low_rank`` for a diagonal plus ``rank`` vectors, compared with the whole matrix
+            (Eq. 4.11), or ``diagonal`` for the diagonal alone (Eq. 4.17).
+        rank: number of vectors b_k; by default 4 with ``low_rank``.
+        residual: ``error``, the outer product of the error of the predicted noise, or ``noise``,
+            z z^T minus that of the predicted noise, as in Eq. 4.11.
+        weighting: ``prediction`` divides by the squared prediction, ``level`` by the square of a
+            factor that depends on the noise level alone.
+        gamma: weight of the first-order term of Theorem 4.1; 0 where the body is not trained.
+        antithetic: use each noise with both signs, and the control variate at the clean image;
+            three evaluations. It needs ``residual: noise``.
+        log_ratio_mean: mean of log(sigma/alpha) over the training times.
+        log_ratio_std: standard deviation of log(sigma/alpha).
+    """
+
+    kind: Literal["second_order"]
+    form: Literal["diagonal", "low_rank"] = "diagonal"
+    rank: int | None = Field(default=None, ge=1, le=64)
+    residual: Literal["error", "noise"] = "error"
+    weighting: Literal["prediction", "level"] = "prediction"
+    gamma: float = Field(default=0.0, ge=0)
+    antithetic: bool = False
+    log_ratio_mean: float = -1.5
+    log_ratio_std: float = Field(default=1.8, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SecondOrderObjective:
+        if self.form == "diagonal" and self.rank is not None:
+            raise ValueError("rank applies to form low_rank")
+        self.build(1.0)
+        return self
+
+    @property
+    def factors(self) -> int:
+        """Number of vectors b_k, 0 for ``diagonal``."""
+        return 0 if self.form == "diagonal" else 4 if self.rank is None else self.rank
+
+    def build(self, data_std: float) -> SecondOrder:
+        """The objective.
+
+        Args:
+            data_std: standard deviation of the data in the network's range.
+        """
+        return SecondOrder(
+            data_std, self.form, self.residual, self.weighting, self.gamma, self.antithetic,
+            denoising.LogNormalTimes(self.log_ratio_mean, self.log_ratio_std),
+        )  # fmt: skip
 
 
 ObjectiveSpec = Annotated[

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from medscore.datasets.collections.crops import NativeSlice, labelled, scaled_crop
 from medscore.errors import MedscoreError
 from medscore.nets.context import POSITION_MM
-from medscore.priors.network import NetworkPrior
 from medscore.training.loop import Loss
 
 PHASE_SEED = 70_000
@@ -29,26 +29,26 @@ class SizedValidation:
     """
 
     batches: dict[int, Tensor]
-    objective: Loss[NetworkPrior]
+    objective: Loss[Any]
     seed: int = 20_231
 
-    def __call__(self, prior: NetworkPrior) -> float:
+    def __call__(self, model: nn.Module) -> float:
         """The mean of the losses at all sizes.
 
         Args:
-            prior: the prior.
+            model: the prior, or a part of it, as the objective takes it.
         """
-        losses = self.losses(prior)
+        losses = self.losses(model)
         return sum(losses.values()) / len(losses)
 
     @torch.no_grad()
-    def losses(self, prior: NetworkPrior) -> dict[int, float]:
+    def losses(self, model: nn.Module) -> dict[int, float]:
         """The mean loss at each matrix size.
 
         Args:
-            prior: the prior.
+            model: the prior, or a part of it, as the objective takes it.
         """
-        found, device = {}, next(prior.parameters()).device
+        found, device = {}, next(model.parameters()).device
         for size, images in self.batches.items():
             generator = torch.Generator().manual_seed(self.seed + size)
             n = len(images)
@@ -57,7 +57,7 @@ class SizedValidation:
             for i in range(n):
                 z = torch.randn(images[i : i + 1].shape, generator=generator)
                 x, v = images[i : i + 1].float().to(device), u[i : i + 1].to(device)
-                total += float(self.objective(prior, x, v, z.to(device)))
+                total += float(self.objective(model, x, v, z.to(device)))
             found[size] = total / n
         return found
 
@@ -65,7 +65,7 @@ class SizedValidation:
 def validation_of(
     slices: Sequence[NativeSlice],
     sizes: Sequence[int],
-    objective: Loss[NetworkPrior],
+    objective: Loss[Any],
     *,
     labels: bool = False,
     phase: bool = False,

@@ -19,6 +19,7 @@ from medscore.priors.catalogue import prior_folder, shipped_priors
 from medscore.priors.checkpoint import read_checkpoint, verify
 from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
+from medscore.training.head import HeadRecipe
 from medscore.training.native_recipe import NativeRecipe
 from medscore.training.pictures import PictureRecipe
 from medscore.training.recipe import PriorRecipe
@@ -76,12 +77,18 @@ def keyed(path: Path) -> type[Strict]:
         return PictureRecipe
     if "sources" in keys:
         return NativeRecipe
+    if "head" in keys:
+        return HeadRecipe
     return DequantizerRecipe if "dequantizes" in keys else PriorRecipe
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_recipe_reads_and_its_network_takes_its_size(path: Path) -> None:
     recipe: Any = validated(keyed(path), read_yaml(path), path)
+    if isinstance(recipe, HeadRecipe):  # the name of the file beside the prior's
+        assert f"{recipe.body}.covariance" == recipe.name == path.stem.replace("-cov", ".cov")
+        assert keyed(recipe.images_path(path)) in (NativeRecipe, PriorRecipe)
+        return
     assert recipe.name == path.stem
     if not hasattr(recipe, "network"):
         return
@@ -108,6 +115,7 @@ def test_info_is_the_contract(done: Command, prior: Path) -> None:
     assert shown.pop("receptive_field") is None
     assert shown.pop("uses_position") is False
     assert shown.pop("classes") == []
+    assert shown.pop("covariance") is None
     assert shown == contract
 
 

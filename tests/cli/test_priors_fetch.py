@@ -25,8 +25,10 @@ from medscore.errors import MedscoreWarning
 from medscore.io import download
 from medscore.io.opening import file_sha256
 from medscore.likelihood.typicality import beside
+from medscore.nets.covariance_head import head_spec
 from medscore.priors import catalogue, fetching
 from medscore.priors.catalogue import prior_folder, prior_path, shipped_priors
+from medscore.priors.covariance_file import COVARIANCE, CovarianceContract
 from medscore.priors.manifest import FILE, manifest_of, read_manifest
 from medscore.reconstruction.inspection import inspect_path
 from medscore.reconstruction.run import choose_method
@@ -573,3 +575,31 @@ def test_a_prior_of_another_version_does_not_take_the_name_of_a_shipped_one(
     assert file_sha256(prior_path("ct-128")) == file_sha256(file)
     assert beside(prior_path("ct-128")).read_bytes() == beside(file).read_bytes()
     assert len(list(home.rglob("*.safetensors"))) == 1
+
+
+def test_a_learned_covariance_is_taken_along_and_is_no_prior(
+    done: Done, folder: Path, digest: str, tmp_path: Path, home: Path
+) -> None:
+    """In a folder beside its prior, which has one more file in the manifest and one prior only."""
+    published = shutil.copytree(folder, tmp_path / "published")
+    (published / "notes.safetensors").unlink()
+    bare = ms.load_prior(str(published / "knee.v2.safetensors"))
+    assert isinstance(bare, ms.NetworkPrior)
+    assert bare.contract is not None
+    spec = head_spec(bare.network, 1, bare.contract.data_std, 1, 8)
+    contract = CovarianceContract(
+        name="knee.v2.covariance", body="knee", body_sha256=bare.sha256, head=spec,
+        provenance=bare.contract.provenance,
+    )  # fmt: skip
+    path = published / "knee.v2.covariance.safetensors"
+    COVARIANCE.save(path, contract, spec.build().network.state_dict())
+    found = manifest_of(published).priors
+    assert list(found) == ["knee.v2"]
+    assert path.name in found["knee.v2"].beside
+    done("priors", "fetch", published, "--sha256", digest, "--name", "knee")
+    assert read_manifest(home, "").priors["knee"].beside[0] == "knee.covariance.safetensors"
+    fetched = ms.load_prior("knee")
+    assert fetched.has_covariance
+    assert json.loads(done("priors", "info", "knee").out)["covariance"] == (
+        "knee.covariance.safetensors"
+    )

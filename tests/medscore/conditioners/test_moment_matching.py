@@ -1,0 +1,81 @@
+"""Moment matching with a learned covariance: exact, without backward passes."""
+
+import conditioning
+import pytest
+import torch
+from conditioning import SDES, STD
+from support import Square
+from torch import Tensor
+
+from medscore.conditioners.moment_matching import MomentMatching
+from medscore.errors import MedscoreError
+from medscore.priors.base import Prior
+from medscore.priors.counted import Counted
+from medscore.sdes.base import SDE
+from medscore.uncertainty.low_rank import DiagonalLowRank
+
+T = torch.tensor([0.4, 0.7], dtype=torch.float64)
+
+
+class Learned(Prior):
+    """The Gaussian prior of the conformance tests, with its exact covariance of x_0 given x_t."""
+
+    def __init__(self, sde: SDE) -> None:
+        self.sde, self.inner = sde, conditioning.prior(sde)
+
+    @property
+    def has_covariance(self) -> bool:
+        return True
+
+    def denoise(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.inner.denoise(x, t)
+
+    def denoise_with_covariance(self, x: Tensor, t: Tensor) -> tuple[Tensor, DiagonalLowRank]:
+        s2 = self.sde.ratio(t)[:, None] ** 2
+        values = self.inner.values[0] * s2 / (self.inner.values[0] + s2)
+        least = values.min(1, keepdim=True).values / 2
+        factors = (values - least).sqrt()[:, :, None] * self.inner.vectors[0].T
+        diagonal = least.expand(-1, 9).reshape(x.shape)
+        return self.denoise(x, t), DiagonalLowRank(
+            diagonal, factors.reshape(len(x), 9, *x.shape[1:])
+        )
+
+
+def problem() -> tuple[Square, Tensor, Tensor]:
+    """An operator, measurements and states, of two images of nine values."""
+    operator = Square()
+    generator = torch.Generator().manual_seed(6)
+    y, x = torch.randn(2, 2, 9, generator=generator, dtype=torch.float64)
+    return operator, operator.mask(y) * y, x.reshape(2, 1, 3, 3)
+
+
+@pytest.mark.parametrize("sde", SDES, ids=["VE", "VP", "sub-VP"])
+@pytest.mark.parametrize("covariance", ["learned", "auto"])
+def test_the_exact_covariance_gives_the_exact_mean_without_a_backward_pass(
+    sde: SDE, covariance: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator, y, x = problem()
+    exact = MomentMatching(operator, y, STD, 9, 0.0, "denoiser").prior(Learned(sde)).denoise(x, T)
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a backward pass")
+
+    monkeypatch.setattr(torch.autograd, "grad", refused)
+    counted = Counted(Learned(sde))
+    conditioner = MomentMatching(operator, y, STD, 9, 0.0, covariance)  # type: ignore[arg-type]
+    found = conditioner.prior(counted).denoise(x, T)
+    torch.testing.assert_close(found, exact, rtol=1e-8, atol=1e-8)
+    assert counted.nfe == 1
+    assert float((found - Learned(sde).denoise(x, T)).abs().max()) > 0.1
+
+
+def test_a_prior_without_a_learned_covariance_uses_its_denoiser_or_is_refused() -> None:
+    operator, y, x = problem()
+    prior = Counted(conditioning.prior(SDES[0]))
+    found, exact = (
+        MomentMatching(operator, y, STD, 9, 0.0, chosen).prior(prior).denoise(x, T)
+        for chosen in ("auto", "denoiser")
+    )
+    assert torch.equal(found, exact)
+    with pytest.raises(MedscoreError, match="has no learned covariance"):
+        MomentMatching(operator, y, STD, 9, 0.0, "learned").prior(prior).denoise(x, T)
