@@ -16,6 +16,7 @@ LAYERS = (
     ("white_noise", "io", "metrics", "parameters"),
     ("domain", "sdes", "nets", "operators", "datasets"),
     ("measurements", "priors"),
+    ("uncertainty",),
     ("samplers", "objectives"),
     ("conditioners",),
     ("engine", "registry"),

@@ -88,7 +88,11 @@ def volume_count(path: Path) -> int:
 
 
 def write_nifti(
-    path: str | Path, values: NDArray[np.float32], affine: NDArray[np.float64], axes: str = ""
+    path: str | Path,
+    values: NDArray[np.float32],
+    affine: NDArray[np.float64],
+    axes: str = "",
+    description: str = "",
 ) -> None:
     """Write slices as NIfTI in millimetres, compressed unless the name ends with .nii, atomically.
 
@@ -96,15 +100,20 @@ def write_nifti(
 
     Args:
         path: ``.nii.gz`` or ``.nii`` file to write.
-        values: (n, rows, columns).
+        values: (n, rows, columns), or (n, rows, columns, volumes) for several on the same grid.
         affine: (4, 4) map from voxel (column, row, slice) to RAS mm.
         axes: directions of the axes in the file, such as "RAS"; by default those of display.
+        description: text of at most 79 ASCII characters for the header.
 
     Raises:
         MedscoreError: the folder cannot be written.
     """
-    data, placed = from_display(values, affine, axes)
+    volumes = [values] if values.ndim == 3 else list(np.moveaxis(values, -1, 0))
+    found = [from_display(volume, affine, axes) for volume in volumes]
+    placed = found[0][1]
+    data = found[0][0] if values.ndim == 3 else np.stack([each for each, _ in found], axis=-1)
     image = nib.Nifti1Image(data, placed)
+    image.header["descrip"] = description.encode("ascii", "replace")[:79]
     image.header.set_xyzt_units("mm")
     image.set_qform(placed, code=1)
     image.set_sform(placed, code=1)

@@ -7,7 +7,7 @@ from .cohort import (
     reconstruct_cohort as reconstruct_cohort,
 )
 from .method import Method as Method, Run as Run
-from .outputs import Outcome as Outcome
+from .outcome import Outcome as Outcome
 from .result import Reconstruction as Reconstruction
 from .run import choose_method as choose_method, reconstruct as reconstruct
 from .sampling import Sampling as Sampling

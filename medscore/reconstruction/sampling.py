@@ -20,14 +20,15 @@ from medscore.engine.items import fingerprint_of
 from medscore.engine.precision import settle
 from medscore.engine.resume import resumable
 from medscore.errors import MedscoreError
-from medscore.likelihood.typicality import judged, read_typical, warning, z_scores
-from medscore.likelihood.unusual import Judgement, words_of
+from medscore.likelihood.typicality import warning
+from medscore.likelihood.unusual import words_of
 from medscore.measurements.measurement import Measurement
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import DEFAULT_PRIORS, is_known, prior_path
 from medscore.priors.checkpoint import load_prior, read_checkpoint
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.compatibility import check_compatible
+from medscore.reconstruction.condition import condition_of
 from medscore.reconstruction.contrast import (
     ESTIMATE,
     as_network,
@@ -41,6 +42,7 @@ from medscore.reconstruction.identity import identity_of
 from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.posterior import Plan, sample_posterior
 from medscore.reconstruction.result import Reconstruction
+from medscore.reconstruction.typical import typicality_of
 from medscore.registry.build import (
     build_conditioner,
     build_sampler,
@@ -53,6 +55,7 @@ from medscore.registry.noise import noise_std_of
 from medscore.registry.presets import DEFAULTS, Settings
 from medscore.samplers.base import Sampler
 from medscore.samplers.grids import Grid
+from medscore.uncertainty.table import CalibrationTable, table_beside
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,13 @@ class Sampling(Method):
         if not self.allow_mismatch:
             check_compatible(domain, measurement, where=where, prior_name=name, same_grid=False)
         check_contrast(self.contrast, domain)
+        self._table(measurement.modality)
         noise_std_of(self._noise(), measurement, where)
         self._factory()
+
+    @property
+    def samples(self) -> int:
+        return self.settings.samples
 
     def gives_phase(self, measurement: Measurement) -> bool:
         return self._domain(measurement).complex_data == "two-channel"
@@ -115,6 +123,7 @@ class Sampling(Method):
         domain = grid.domain
         device = resolve_device(self.device)
         noise_std = noise_std_of(self._noise(), measurement, run.where)
+        condition = condition_of(measurement, noise_std)
         noise_std = grid.noise(measurement, noise_std)
         prior = grid.prior(self._told(self._loaded(measurement.modality, device)))
         shape = domain.channels, *grid.shape
@@ -131,13 +140,14 @@ class Sampling(Method):
             plan = replace(plan, state=run.state, fingerprint=own, note=note)
         with resumable(run.state):
             found = sample_posterior(measurement, prior, domain, plan, run.on_step, grid.fit)
-        z, judgements = _typicality(prior, domain, found)
+        z, judgements = typicality_of(prior, domain, found)
         record = {
             "method": "posterior sampling",
             "settings": {**self._with(used.name).record(), "device": device},
             "precision": used.record(),
             "operator": repr(measurement.operator),
             "grid": grid.record(measurement),
+            "condition": condition.model_dump(),
             "prior": {"name": domain.name, "sha256": sha256, **class_record(prior)},
             "final_exact_step": noise_std is None,
             "z": None if z is None else [round(value, 2) for value in z.tolist()],
@@ -145,7 +155,9 @@ class Sampling(Method):
         }
         said = None if z is None else warning(z)
         warnings = (*(() if said is None else (said,)), *words_of(judgements))
-        found = grid.onto_measurement(replace(found, record=record, warnings=warnings))
+        table = self._table(measurement.modality)
+        found = replace(found, record=record, warnings=warnings, calibration=table)
+        found = grid.onto_measurement(found)
         return with_contrast_checked(prior, found)
 
     def _estimating(self, measurement: Measurement, run: Run) -> Reconstruction:
@@ -246,6 +258,13 @@ class Sampling(Method):
         status = path.stat()
         return _load(path, device, status.st_mtime_ns, status.st_size)
 
+    def _table(self, modality: str) -> CalibrationTable | None:
+        """The calibration table beside the prior."""
+        if self.prior is None:
+            return table_beside(prior_path(self._prior_name(modality)), self.identity(modality))
+        file, sha256 = getattr(self.prior, "file", None), self.identity(modality)
+        return table_beside(file, sha256) if isinstance(file, Path) else None
+
     def _told(self, prior: Prior) -> Prior:
         """The prior of the images of the contrast."""
         return prior if self.contrast is None else as_network(prior).of_class(self.contrast)
@@ -269,22 +288,6 @@ def _described(given: Any) -> str | float | Mapping[str, Any]:
         return float(given)
     name = getattr(given, "__qualname__", None)
     return name if isinstance(name, str) else repr(given)
-
-
-def _typicality(
-    prior: Prior, domain: ImageDomain, found: Reconstruction
-) -> tuple[Tensor | None, tuple[Judgement, ...]]:
-    """What is known of the first samples: z relative to the prior's validation images, and what
-    the tests of contrast and residuals say.
-    """
-    if not isinstance(prior, NetworkPrior) or prior.file is None:
-        return None, ()
-    typical = read_typical(prior.file, prior.sha256)
-    if typical is None:
-        return None, ()
-    first = found.samples[:, 0]
-    prior = prior.of_class(None)  # as the statistics were fitted
-    return z_scores(typical, prior, domain, first), judged(typical, prior, domain, first)
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,26 @@
+"""Types of the public names of this package, which are imported when first used."""
+
+from .intervals import (
+    check_level as check_level,
+    predictive_deviation as predictive_deviation,
+    ratios as ratios,
+    student_multiple as student_multiple,
+)
+from .ranks import RankTest as RankTest, rank_test as rank_test, ranks as ranks
+from .regions import Estimate as Estimate, Region as Region, regions_of as regions_of
+from .risk import (
+    confident_bound as confident_bound,
+    expected_bound as expected_bound,
+    smallest_multiple as smallest_multiple,
+)
+from .scores import (
+    correlation as correlation,
+    coverage_by_width as coverage_by_width,
+    crps as crps,
+)
+from .table import (
+    CalibrationTable as CalibrationTable,
+    Family as Family,
+    read_table as read_table,
+    write_table as write_table,
+)
