@@ -16,6 +16,7 @@ from typing import Any
 import typer
 
 import medscore
+from medscore.cli.calibrate import calibrate
 from medscore.cli.codes import decode_, encode_
 from medscore.cli.completion import completed
 from medscore.cli.demo import demo
@@ -56,6 +57,7 @@ app.command()(completed(recon))
 app.command()(completed(demo))
 app.command()(completed(train))
 app.command()(completed(evaluate))
+app.command()(completed(calibrate))
 app.command()(completed(tune))
 app.command()(completed(likelihood))
 app.command()(completed(generate))

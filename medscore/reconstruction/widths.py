@@ -146,8 +146,8 @@ def _family(
         return "the prior has no calibration table"
     if record["prior"]["sha256"] != table.prior_sha256:
         return "the calibration table belongs to another prior"
-    if unlike := _unlike(record):
-        return unlike
+    if reason := unlike(record):
+        return reason
     condition, method = Condition(**record["condition"]), method_of(record)
     found = [(f.differences(condition, method, samples), f) for f in table.families]
     differences, nearest = min(found, key=lambda pair: len(pair[0]))
@@ -156,7 +156,7 @@ def _family(
     return f"unlike {nearest.name!r:.60}, the nearest calibrated family: {'; '.join(differences)}"
 
 
-def _unlike(record: Mapping[str, Any]) -> str:
+def unlike(record: Mapping[str, Any]) -> str:
     """How the image or its grid differs from those of the prior; empty if it does not."""
     if outside := record["grid"]["outside_the_domain"]:
         return str(outside[0])

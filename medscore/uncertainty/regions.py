@@ -107,9 +107,7 @@ def regions_of(
         volume, part = float(count) * pixel_ml, None
         if shares is not None:
             part = _estimate(volume * shares[index], multiple, 0.0, volume)
-        found.append(
-            Region(int(name), int(count), volume, _estimate(means[index], multiple), part)
-        )
+        found.append(Region(int(name), int(count), volume, _estimate(means[index], multiple), part))
     return tuple(found)
 
 

@@ -34,6 +34,9 @@ AGAIN = "make it again with `medscore calibrate`, or remove it"
 
 Value = str | int | float | bool | None
 
+RANGES = ("pixel_mm", "data_per_pixel", "noise")
+"""Numbers of a condition, of which a family covers a range."""
+
 DATA_SLACK, NOISE_SLACK, PIXEL_SLACK = 1.1, 1.5, 1.25
 """Factors by which a measurement may leave the range of the family in the number of data per pixel,
 in the noise relative to the data, and in the pixel size."""
@@ -92,7 +95,8 @@ class Family(Strict):
 
     Attributes:
         name: name of the family.
-        conditions: condition of each measurement that was calibrated on.
+        conditions: conditions that were calibrated on, of each task and size of the image those
+            of all smallest and of all largest numbers.
         method: settings of the method by name, without those that do not affect the posterior.
         samples: number of posterior samples.
         nfe: network evaluations per sample.

@@ -38,5 +38,5 @@ def test_ratios_are_the_multiples_at_which_intervals_hold_the_truth() -> None:
 
 @pytest.mark.parametrize("level", [0, 1, -0.1, 1.5, float("nan"), float("inf"), "0.9", None, True])
 def test_a_level_outside_0_to_1_is_refused(level: object) -> None:
-    with pytest.raises(MedscoreError, match="`interval` is .* - use a number between 0 and 1"):
+    with pytest.raises(MedscoreError, match=r"`interval` is .* - use a number between 0 and 1"):
         check_level(level)
