@@ -78,6 +78,21 @@ class Calibration:
     cells: dict[str, list[SliceErrors]]
 
 
+@dataclass(frozen=True)
+class ErrorSet:
+    """The errors of the slices of a comparison.
+
+    Attributes:
+        spec: the comparison, with the method alone.
+        path: its file.
+        cells: the errors of the slices, by task.
+    """
+
+    spec: EvaluationSpec
+    path: Path
+    cells: dict[str, list[SliceErrors]]
+
+
 def calibrate(
     config: str | Path,
     output: str | Path,
@@ -110,10 +125,41 @@ def calibrate(
             slices of which none is like those of the prior.
         Interrupted: Ctrl-C; finished cells are kept.
     """
+    check_rule(rule, confidence)
+    measured = measured_errors(config, output, data=data, patterns=patterns, method=method, run=run)
+    table = table_of(measured.cells, measured.spec.cohort.data, rule, confidence, measured.path)
+    (sampling,) = measured.spec.methods
+    target = Path(output) / f"{_prior_file(sampling, measured.spec).stem}{ENDING}"
+    write_table(target, table)
+    return Calibration(target, table, measured.cells)
+
+
+def measured_errors(
+    config: str | Path,
+    output: str | Path,
+    *,
+    data: str | Path = ".",
+    patterns: Sequence[str] = (),
+    method: str | None = None,
+    run: CalibrationRun = CalibrationRun(),
+) -> ErrorSet:
+    """The errors of all slices of a calibration, of which :func:`calibrate` makes the table.
+
+    Args:
+        config: see :func:`calibrate`.
+        output: see :func:`calibrate`.
+        data: see :func:`calibrate`.
+        patterns: see :func:`calibrate`.
+        method: see :func:`calibrate`.
+        run: see :func:`calibrate`.
+
+    Raises:
+        MedscoreError: an invalid configuration, or a method that draws no two samples.
+        Interrupted: Ctrl-C; finished cells are kept.
+    """
     output, data = Path(output), Path(data)
     workers = 1 if run.workers is None else run.workers
     check_counts(("workers", workers, 1, 10_000), ("threads", run.threads, 1, 10_000))
-    check_rule(rule, confidence)
     path = config_path(config, "eval")
     spec = chosen_method(read_evaluation(path), method, path)
     spec = spec.model_copy(update={"cohort": with_patterns(spec.cohort, patterns)})
@@ -130,13 +176,10 @@ def calibrate(
         store = ErrorStore(output / "cells")
         _make(store.folder)
         cells = fill(store, pieces, spread, run.on_cell)
-        by_task: dict[str, list[SliceErrors]] = {task.name: [] for task in spec.tasks}
-        for piece, cell in zip(pieces, cells, strict=True):
-            by_task[piece.task.name].append(cell)
-        table = table_of(by_task, spec.cohort.data, rule, confidence, path)
-        target = output / f"{_prior_file(sampling, spec).stem}{ENDING}"
-        write_table(target, table)
-    return Calibration(target, table, by_task)
+    by_task: dict[str, list[SliceErrors]] = {task.name: [] for task in spec.tasks}
+    for piece, cell in zip(pieces, cells, strict=True):
+        by_task[piece.task.name].append(cell)
+    return ErrorSet(spec, path, by_task)
 
 
 def check_rule(rule: str, confidence: float) -> None:

@@ -33,6 +33,9 @@ Rule = Literal["measured", "patient", "expected", "confident"]
 RULES: tuple[str, ...] = get_args(Rule)
 """What the widths of intervals are chosen for; see the module."""
 
+SLACK = 1e-12
+"""Rounding of shares."""
+
 MOST_PATIENTS = 100_000
 """Number of patients up to which it is said how many a rule needs."""
 
@@ -118,13 +121,13 @@ def patients_needed(rule: str, alpha: float, confidence: float) -> int:
         ValueError: it takes more than ``MOST_PATIENTS``.
     """
     low, high = 0, 1
-    while bound_of(rule, [0.0] * high, confidence) > alpha:
+    while bound_of(rule, [0.0] * high, confidence) > alpha + SLACK:
         low, high = high, 2 * high
         if low > MOST_PATIENTS:
             raise ValueError(f"the rule needs more than {MOST_PATIENTS} patients")
     while high - low > 1:
         middle = (low + high) // 2
-        reached = bound_of(rule, [0.0] * middle, confidence) <= alpha
+        reached = bound_of(rule, [0.0] * middle, confidence) <= alpha + SLACK
         low, high = (low, middle) if reached else (middle, high)
     return high
 
@@ -152,7 +155,7 @@ def smallest_multiple(
 
     def satisfied(index: int) -> bool:
         losses = losses_at(float(candidates[index]), levels, quantiles)
-        return bound_of(rule, losses, confidence) <= alpha + 1e-12
+        return bound_of(rule, losses, confidence) <= alpha + SLACK
 
     low, high = -1, len(candidates) - 1
     if high < 0 or not satisfied(high):

@@ -110,45 +110,24 @@ def ends_of(folder: Path) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "reason"),
+    ("scanned", "options", "reason"),
     [
-        (("--samples", 2), "2 samples, not 3"),
-        (("--steps", 5), "steps 5, not 4"),
-        (("--conditioner", "dds"), "conditioner dds, not diffpir"),
-        (("--set", "conditioner.zeta=0.5"), "conditioner.zeta 0.5, not 1.0"),
-        (("--noise", "gaussian:0.02"), "noise gaussian:0.02, not recorded"),
+        ("noisy", ("--steps", 5), "steps 5, not 4"),
+        ("measurement", (), "0 noise relative to the data"),
     ],
 )
-def test_another_method_is_uncalibrated(
-    done: Command, noisy: Path, prior: Path, table: Path, tmp_path: Path,
-    options: tuple[object, ...], reason: str,
+def test_another_method_or_measurement_is_uncalibrated(
+    done: Command, request: pytest.FixtureRequest, prior: Path, table: Path, tmp_path: Path,
+    scanned: str, options: tuple[object, ...], reason: str,
 ) -> None:  # fmt: skip
-    args = ("recon", noisy, "--prior", prior, *SAMPLING, "--calibration", table)
+    m = request.getfixturevalue(scanned)
+    args = ("recon", m, "--prior", prior, *SAMPLING, "--calibration", table)
     done(*args, *options, "-o", tmp_path / "out")
     found = interval_of(tmp_path / "out")
     assert (found["calibrated"], found["factor"]) == (False, 1.0)
     assert reason in found["reason"]
     header = nib.load(tmp_path / "out" / "interval.nii.gz").header
     assert bytes(header["descrip"]).rstrip(b"\0").endswith(b"uncalibrated")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("task", "options", "reason"),
-    [
-        ("sparse-ct", ("--views", 14, "--noise", "gaussian:0.02"), "measured numbers per pixel"),
-        ("sparse-ct", ("--views", 9), "0 noise relative to the data"),
-        ("limited-angle", ("--arc", 90, "--noise", "gaussian:0.02"), "task limited-angle"),
-    ],
-)
-def test_another_measurement_is_uncalibrated(
-    done: Command, scan: Path, prior: Path, table: Path, tmp_path: Path, task: str,
-    options: tuple[object, ...], reason: str,
-) -> None:  # fmt: skip
-    done("simulate", scan, "--task", task, *options, "-o", tmp_path / "m.h5")
-    args = ("recon", tmp_path / "m.h5", "--prior", prior, *SAMPLING, "--calibration", table)
-    done(*args, "-o", tmp_path / "out")
-    assert reason in interval_of(tmp_path / "out")["reason"]
 
 
 @pytest.mark.slow
