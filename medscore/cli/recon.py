@@ -122,6 +122,14 @@ def recon(
         float | None,
         typer.Option(help="State the volume of each region above this value too, as 150 HU."),
     ] = None,
+    influence: Annotated[
+        bool,
+        typer.Option(
+            "--influence",
+            help="Write influence.nii.gz, a map of where the data and where the prior decide, and "
+            "state how much of the structure the data do not determine; takes up to as long again.",
+        ),
+    ] = False,
     phase: Annotated[
         bool,
         typer.Option(
@@ -212,7 +220,7 @@ def recon(
         "sampler": sampler, "conditioner": conditioner, "steps": steps, "grid": grid,
         "noise": noise, "parameters": set_ or (), "precision": precision, "snr": snr, "lam": lam,
         "seed": seed, "batch_size": batch_size, "device": device, "allow_mismatch": allow_mismatch,
-        "contrast": contrast,
+        "contrast": contrast, "influence": influence,
     }  # fmt: skip
     choice = ReferenceChoice(series, resample, channel, tuple(accept or ()))
     shown = None if window is None else _window(window)
@@ -260,6 +268,8 @@ def _one(
     )
     if outcome.width is not None:
         console.print(escape(outcome.width.words))
+    if r.evidence is not None:
+        console.print(escape(r.evidence.words))
     for line in outcome.words_of_regions():
         console.print(escape(line))
     for row in outcome.rows():

@@ -28,10 +28,13 @@ from medscore.reconstruction.samples_file import write_samples
 DEFAULT = "recon.nii.gz"
 """Name of the file with the reconstruction that is always written."""
 
+INFLUENCE = "influence.nii.gz"
+"""Name of the file with the influence of the data."""
+
 PHASE = "phase.nii.gz"
 """Name of the file with the phase in radians."""
 
-OTHERS = ("std.nii.gz", INTERVAL, PHASE, "metal.nii.gz", "field.nii.gz")
+OTHERS = ("std.nii.gz", INTERVAL, INFLUENCE, PHASE, "metal.nii.gz", "field.nii.gz")
 """Names of other images."""
 
 LONGEST_NAME = 200
@@ -75,6 +78,9 @@ def write_outputs(
         (folder / "samples").mkdir()
         for k in range(r.samples.shape[1]):
             write_nifti(folder / "samples" / f"{k:03d}.nii.gz", r.samples[:, k], m.affine, axes)
+    if r.influence is not None and r.evidence is not None:
+        write_nifti(folder / INFLUENCE, r.influence, m.affine, axes)
+        errors = {**errors, "evidence": r.evidence.record()}
     if r.field is not None:
         field = np.broadcast_to(r.field, r.mean.shape).astype(np.float32)
         write_nifti(folder / "field.nii.gz", field, m.affine, axes)

@@ -14,6 +14,7 @@ from medscore.engine.resume import Residual
 from medscore.errors import MedscoreError
 from medscore.likelihood.features import body_of
 from medscore.measurements.measurement import Measurement
+from medscore.reconstruction.evidence import Evidence
 from medscore.reconstruction.roi import Mask, one_region, read_labels
 from medscore.reconstruction.widths import Width, width_of
 from medscore.uncertainty.intervals import LEVEL, check_level, predictive_deviation
@@ -41,6 +42,7 @@ class Reconstruction:
         complex_mean: mean over the complex samples (slices, H, W), whose moduli are ``samples``;
             None where the method gives magnitudes alone.
         calibration: calibration table of the prior, if there is one.
+        evidence: what the data and what the prior decide, if it was measured.
 
     Raises:
         MedscoreError: samples or residuals are not finite.
@@ -59,6 +61,7 @@ class Reconstruction:
     fit: Fit | None = None
     complex_mean: NDArray[np.complex64] | None = None
     calibration: CalibrationTable | None = None
+    evidence: Evidence | None = None
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.residual).all() or not np.isfinite(self.samples).all():
@@ -100,6 +103,13 @@ class Reconstruction:
         if (metal := self.measurement.metal_mask) is not None:
             deviation[metal & self._equal] = 0
         return deviation
+
+    @property
+    def influence(self) -> NDArray[np.float32] | None:
+        """The influence of the data on each pixel (slices, H, W), from 0, where the prior decides,
+        to 1; None if it was not measured.
+        """
+        return None if self.evidence is None else self.evidence.influence(self.samples)
 
     def width(self, level: float = LEVEL) -> Width:
         """How wide intervals of the pixels and regions are, and what is guaranteed of them.

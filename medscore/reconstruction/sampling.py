@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,7 @@ from medscore.likelihood.unusual import words_of
 from medscore.measurements.measurement import Measurement
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import DEFAULT_PRIORS, is_known, prior_path
-from medscore.priors.checkpoint import load_prior, read_checkpoint
-from medscore.priors.network import NetworkPrior
+from medscore.priors.checkpoint import read_checkpoint
 from medscore.reconstruction.compatibility import check_compatible
 from medscore.reconstruction.condition import condition_of
 from medscore.reconstruction.contrast import (
@@ -39,6 +37,7 @@ from medscore.reconstruction.contrast import (
 )
 from medscore.reconstruction.grid import grid_of
 from medscore.reconstruction.identity import identity_of
+from medscore.reconstruction.loaded import hash_of, loaded
 from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.posterior import Plan, sample_posterior
 from medscore.reconstruction.result import Reconstruction
@@ -79,6 +78,7 @@ class Sampling(Method):
             image domain; by default the image is fitted to the prior's grid.
         contrast: class of the images that the prior is told, such as the MR contrast T1, or
             ``estimate``.
+        influence: whether to measure what the data and what the prior decide.
     """
 
     settings: Settings = DEFAULTS
@@ -91,6 +91,7 @@ class Sampling(Method):
     device: str = "cpu"
     allow_mismatch: bool = False
     contrast: str | None = None
+    influence: bool = False
 
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
         self._check_settings()
@@ -113,7 +114,7 @@ class Sampling(Method):
     def identity(self, modality: str) -> str:
         if self.prior is not None:
             return getattr(self.prior, "sha256", "")
-        return _hash_of(prior_path(self._prior_name(modality)))
+        return hash_of(prior_path(self._prior_name(modality)))
 
     def reconstruct(self, measurement: Measurement, run: Run = QUIET) -> Reconstruction:
         self.check(measurement, run.where)
@@ -163,7 +164,7 @@ class Sampling(Method):
     def _estimating(self, measurement: Measurement, run: Run) -> Reconstruction:
         """The reconstruction by the prior of the contrast that fits a first one best."""
         one = replace(self.settings, samples=1)
-        first = replace(self, contrast=None, settings=one)
+        first = replace(self, contrast=None, settings=one, influence=False)
         found = first.reconstruct(measurement, replace(run, state=None))
         prior = self._loaded(measurement.modality, resolve_device(self.device))
         losses = estimated_losses(as_network(prior), found)
@@ -200,6 +201,7 @@ class Sampling(Method):
             batch_size=self.batch_size,
             device=device,
             bf16=s.precision == "bf16",
+            influence=self.influence,
         )
 
     def record(self) -> dict[str, Any]:
@@ -234,6 +236,11 @@ class Sampling(Method):
     def _check_settings(self) -> None:
         self.settings.check()
         check_counts(("batch_size", self.batch_size, 1, 1_000_000))
+        if self.influence and self.settings.samples < 2:
+            raise MedscoreError(
+                f"`influence` needs two `samples` or more, not {self.settings.samples}",
+                hint="draw more",
+            )
 
     def _prior_name(self, modality: str) -> str:
         return self.settings.prior or DEFAULT_PRIORS[modality]
@@ -254,9 +261,7 @@ class Sampling(Method):
             if isinstance(self.prior, torch.nn.Module):
                 self.prior.to(device)
             return self.prior
-        path = prior_path(self._prior_name(modality))
-        status = path.stat()
-        return _load(path, device, status.st_mtime_ns, status.st_size)
+        return loaded(prior_path(self._prior_name(modality)), device)
 
     def _table(self, modality: str) -> CalibrationTable | None:
         """The calibration table beside the prior."""
@@ -288,13 +293,3 @@ def _described(given: Any) -> str | float | Mapping[str, Any]:
         return float(given)
     name = getattr(given, "__qualname__", None)
     return name if isinstance(name, str) else repr(given)
-
-
-@lru_cache(maxsize=4)
-def _load(path: Path, device: str, modified: int, size: int) -> NetworkPrior:
-    return load_prior(path, device=device)
-
-
-@lru_cache(maxsize=32)
-def _hash_of(path: Path) -> str:
-    return read_checkpoint(path).sha256

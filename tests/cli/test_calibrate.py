@@ -327,3 +327,33 @@ def test_a_calibration_refuses_bad_input(
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config_of(prior, **changes)))
     args = ("calibrate", tmp_path / "tiny.yaml", "--data", scan.parent, "-o", tmp_path / "out")
     assert message in refused(*args, *options)
+
+
+@pytest.mark.slow
+def test_the_influence_of_the_data_is_written_when_asked(
+    done: Command, noisy: Path, prior: Path, tmp_path: Path
+) -> None:
+    args = ("recon", noisy, "--prior", prior, *SAMPLING)
+    said = " ".join(done(*args, "--influence", "-o", tmp_path / "with").err.split())
+    assert "structure that the data do not determine" in said
+    values = read_nifti(tmp_path / "with" / "influence.nii.gz").values
+    assert values.shape == (2, 32, 32)
+    assert values.min() >= 0
+    assert values.max() <= 1
+    record = json.loads((tmp_path / "with" / "provenance.json").read_text())["evidence"]
+    assert 0 < record["undetermined"] <= 1
+    assert 0 <= record["disagreement"] <= 1
+    assert len(record["slices"]) == 2
+    done(*args, "-o", tmp_path / "without")
+    same = [read_nifti(tmp_path / name / "recon.nii.gz").values for name in ("with", "without")]
+    assert np.array_equal(*same)
+    assert not (tmp_path / "without" / "influence.nii.gz").exists()
+
+
+def test_the_influence_needs_samples_of_a_prior(
+    refused: Refused, recon_args: list[object], noisy: Path, tmp_path: Path
+) -> None:
+    args = ("--influence", "-o", tmp_path / "out")
+    assert "--influence needs two --samples or more" in refused(*recon_args, *args)
+    message = refused("recon", noisy, "--baseline", "fbp", *args)
+    assert "--influence does not apply to the baseline fbp" in message
