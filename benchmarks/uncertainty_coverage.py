@@ -25,7 +25,8 @@ from medscore.evaluation.calibration import CalibrationRun, measured_errors
 from medscore.evaluation.calibration_table import family_of
 from medscore.evaluation.slice_errors import SliceErrors
 from medscore.io.configs import config_path
-from medscore.uncertainty.intervals import predictive_deviation, student_multiple
+from medscore.uncertainty import intervals
+from medscore.uncertainty.intervals import student_multiple
 from medscore.uncertainty.risk import smallest_multiple
 from medscore.uncertainty.scores import correlation, coverage_by_width
 from medscore.uncertainty.table import LEVELS
@@ -48,7 +49,7 @@ class Judgement:
 
     Attributes:
         inside: share of the pixels of the body inside.
-        uncalibrated: the same share without calibration.
+        uncalibrated: the same share of the intervals without calibration.
         quintiles: the share inside, from the narrowest to the widest fifth of the intervals.
         regions: share of the random regions inside.
         correlation: of the standard deviation with the size of the error.
@@ -77,10 +78,13 @@ def judged(cells: Sequence[SliceErrors], known: Sequence[SliceErrors]) -> Judgem
     )
     ratios = np.concatenate([cell.ratios for cell in cells])
     std = np.concatenate([cell.std for cell in cells])
-    width = 2 * pixels * predictive_deviation(std, cells[0].samples)
+    width = np.concatenate([cell.deviation for cell in cells])
+    plain = [intervals.ratios(cell.error, cell.std, cell.samples) for cell in cells]
     return Judgement(
         inside=float((ratios <= pixels).mean()),
-        uncalibrated=float((ratios <= student_multiple(LEVEL, cells[0].samples)).mean()),
+        uncalibrated=float(
+            (np.concatenate(plain) <= student_multiple(LEVEL, cells[0].samples)).mean()
+        ),
         quintiles=coverage_by_width(ratios <= pixels, width),
         regions=float((np.concatenate([c.region_ratios for c in cells]) <= regions).mean()),
         correlation=correlation(std, np.concatenate([cell.error for cell in cells])),

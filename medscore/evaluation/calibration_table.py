@@ -121,7 +121,7 @@ def _summary(table: CalibrationTable, family: Family, level: float) -> str:
     before = 1 - float(np.mean(losses_at(plain, LEVELS, quantiles)))
     head = (
         f"{family.name}: {n} patient(s), {sum(p.slices for p in family.patients)} slice(s); "
-        f"uncalibrated {100 * level:.4g} % intervals hold {100 * before:.3g} %; "
+        f"with factor 1, {100 * level:.4g} % intervals hold {100 * before:.3g} %; "
     )
     multiple = smallest_multiple(table.rule, LEVELS, quantiles, 1 - level, table.confidence)
     if np.isfinite(multiple):

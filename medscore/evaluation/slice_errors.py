@@ -24,7 +24,7 @@ from medscore.io.files import atomic_write
 from medscore.io.json_files import parse_object
 from medscore.io.numpy_files import open_npz
 from medscore.reconstruction.condition import method_of
-from medscore.reconstruction.result import Reconstruction, body_of_image
+from medscore.reconstruction.result import Reconstruction, body_of_image, moderated
 from medscore.reconstruction.widths import unlike
 from medscore.uncertainty.intervals import ratios
 from medscore.uncertainty.scores import crps
@@ -36,7 +36,7 @@ REGIONS = 200
 RADII = (1.5, 12.0)
 """Smallest and largest radius of a region: in pixels, and as a divisor of the side of the image."""
 
-ARRAYS = ("error", "std", "crps", "region_error", "region_std")
+ARRAYS = ("error", "std", "deviation", "crps", "region_error", "region_std")
 AGAIN = "remove it, and it is computed again"
 
 
@@ -56,6 +56,7 @@ class SliceErrors:
         unlike: how the image is unlike those of the prior; empty if it is not.
         error: truth minus mean of the pixels of the body, (n,).
         std: standard deviation of the samples there, (n,).
+        deviation: the moderated deviation there, (n,).
         crps: fair CRPS of the samples there, (n,).
         region_error: truth minus mean of the means of random regions, (REGIONS,).
         region_std: standard deviation of the samples' means of those regions.
@@ -72,6 +73,7 @@ class SliceErrors:
     unlike: str
     error: NDArray[np.float32]
     std: NDArray[np.float32]
+    deviation: NDArray[np.float32]
     crps: NDArray[np.float32]
     region_error: NDArray[np.float32]
     region_std: NDArray[np.float32]
@@ -79,7 +81,7 @@ class SliceErrors:
     @property
     def ratios(self) -> NDArray[np.float64]:
         """Errors of the pixels over the predictive deviation."""
-        return ratios(self.error, self.std, self.samples)
+        return ratios(self.error, self.deviation, self.samples)
 
     @property
     def region_ratios(self) -> NDArray[np.float64]:
@@ -112,7 +114,7 @@ class Piece:
         """Everything that the result depends on, including the names in it."""
         chosen = methods.method_of(self.method, self.task.name)
         return [
-            "slice errors", medscore.__version__, REGIONS, RADII,
+            "slice errors 2", medscore.__version__, REGIONS, RADII,
             (self.case.label, self.case.group, self.case.digest, self.number),
             (self.task.name, self.task.scan.model_dump(mode="json")),
             methods.parameters(self.method, self.task.name),
@@ -159,6 +161,7 @@ def errors_of(found: Reconstruction, case: Case, seed: int) -> SliceErrors:
         condition=Condition(**found.record["condition"]), method=method_of(found.record),
         unlike=unlike(found.record),
         error=(truth - found.mean)[body], std=found.std[body],
+        deviation=moderated(found)[body].astype(np.float32),
         crps=crps(truth[body], drawn[:, body]).astype(np.float32),
         region_error=(of_truth - means.mean(1)).astype(np.float32),
         region_std=means.std(1, ddof=1).astype(np.float32),
@@ -235,6 +238,6 @@ class ErrorStore:
             record = parse_object(text)
             record["condition"] = Condition.model_validate(record["condition"])
             cell = SliceErrors(**record, **arrays)
-            if len({cell.error.shape, cell.std.shape, cell.crps.shape}) > 1:
+            if len({getattr(cell, name).shape for name in ARRAYS[:4]}) > 1:
                 raise ValueError("its arrays do not fit each other")
             return cell

@@ -150,7 +150,7 @@ def coverage(
         width: width of the intervals.
         reference: ground truth (slices, H, W).
     """
-    low, high = ends_of(r, width.multiple)
+    low, high = ends_of(r, width)
     counted = body_of_image(r)
     inside = (low <= reference) & (reference <= high)
     return {
@@ -178,7 +178,7 @@ def write_error_bars(
     if width is None:
         return {}
     m = r.measurement
-    ends = np.stack(ends_of(r, width.multiple), axis=-1)
+    ends = np.stack(ends_of(r, width), axis=-1)
     write_nifti(folder / INTERVAL, ends, m.affine, m.source.axes, width.description)
     if regions:
         rows = [region.row() for region in regions]

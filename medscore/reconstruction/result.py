@@ -17,7 +17,12 @@ from medscore.measurements.measurement import Measurement
 from medscore.reconstruction.evidence import Evidence
 from medscore.reconstruction.roi import Mask, one_region, read_labels
 from medscore.reconstruction.widths import Width, width_of
-from medscore.uncertainty.intervals import LEVEL, check_level, predictive_deviation
+from medscore.uncertainty.intervals import (
+    LEVEL,
+    check_level,
+    moderated_deviation,
+    predictive_deviation,
+)
 from medscore.uncertainty.regions import Region, regions_of
 from medscore.uncertainty.table import CalibrationTable
 
@@ -136,7 +141,7 @@ class Reconstruction:
         Raises:
             MedscoreError: as :meth:`width`.
         """
-        return ends_of(self, self.width(level).multiple)
+        return ends_of(self, self.width(level))
 
     def region(self, mask: Mask, level: float = LEVEL, *, above: float | None = None) -> Region:
         """Mean of the image over a region, with its interval.
@@ -197,18 +202,31 @@ Solve = Callable[[Measurement], Reconstruction]
 """A method with all its settings, in the form that evaluation and tuning use."""
 
 
-def ends_of(r: Reconstruction, multiple: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def ends_of(r: Reconstruction, width: Width) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Lower and upper ends (slices, H, W) of the intervals of the pixels.
 
-    Magnitudes are not negative.
+    Magnitudes are not negative, and metal that was put back has no interval.
 
     Args:
         r: the reconstruction, of two samples or more.
-        multiple: multiple of the predictive deviation that intervals extend to either side.
+        width: width of the intervals.
     """
-    half = multiple * predictive_deviation(r.std.astype(np.float64), r.samples.shape[1])
+    std = moderated(r) if width.calibrated else r.std.astype(np.float64)
+    half = width.multiple * predictive_deviation(std, r.samples.shape[1])
     low, high = (r.mean - half).astype(np.float32), (r.mean + half).astype(np.float32)
     return (low.clip(min=0) if r.measurement.modality == "MR" else low), high
+
+
+def moderated(r: Reconstruction) -> NDArray[np.float64]:
+    """The deviation (slices, H, W) that calibrated intervals are multiples of.
+
+    Args:
+        r: the reconstruction, of two samples or more.
+    """
+    std = moderated_deviation(r.std, body_of_image(r))
+    if (metal := r.measurement.metal_mask) is not None:
+        std[metal & (r.std == 0)] = 0
+    return std
 
 
 def body_of_image(r: Reconstruction) -> NDArray[np.bool_]:

@@ -91,7 +91,11 @@ def test_the_interval_holds_the_share_of_the_calibrated_patient_that_it_says(
     assert (uncalibrated["calibrated"], uncalibrated["factor"]) == (False, 1.0)
     assert uncalibrated["multiple"] == pytest.approx(student_multiple(0.9, 3), abs=1e-5)
     ends, mean, std = ends_of(out)
-    half = found["multiple"] * std * (4 / 3) ** 0.5
+    half = (ends[1] - ends[0]) / 2
+    np.testing.assert_allclose(ends[0] + half, mean, rtol=1e-4, atol=0.1)
+    assert np.corrcoef(half.ravel(), std.ravel())[0, 1] > 0.8
+    ends, mean, std = ends_of(plain)
+    half = uncalibrated["multiple"] * std * (4 / 3) ** 0.5
     np.testing.assert_allclose(ends, [mean - half, mean + half], rtol=1e-4, atol=0.1)
     header = nib.load(out / "interval.nii.gz").header
     assert bytes(header["descrip"]).rstrip(b"\0").startswith(b"90 % interval, factor")
