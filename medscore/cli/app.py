@@ -18,6 +18,7 @@ import typer
 import medscore
 from medscore.cli.calibrate import calibrate
 from medscore.cli.codes import decode_, encode_
+from medscore.cli.compare import compare
 from medscore.cli.completion import completed
 from medscore.cli.demo import demo
 from medscore.cli.doctor import doctor
@@ -58,6 +59,7 @@ app.command()(completed(demo))
 app.command()(completed(train))
 app.command()(completed(evaluate))
 app.command()(completed(calibrate))
+app.command()(completed(compare))
 app.command()(completed(tune))
 app.command()(completed(likelihood))
 app.command()(completed(generate))

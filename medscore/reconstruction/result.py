@@ -238,10 +238,20 @@ def body_of_image(r: Reconstruction) -> NDArray[np.bool_]:
     Args:
         r: the reconstruction.
     """
-    mean, m = r.mean, r.measurement
-    scales = np.array([max(float(np.quantile(image, 0.995)), 1e-30) for image in mean])
-    unit = (mean + 1000) / 2500 if m.modality == "CT" else mean / scales[:, None, None]
-    body = np.stack([body_of(image) for image in unit.astype(np.float32)])
+    m = r.measurement
+    body = body_of_values(r.mean, m.modality)
     if (inside := r.field) is not None:
         body &= inside
     return body if m.metal_mask is None else body & ~m.metal_mask
+
+
+def body_of_values(values: NDArray[np.float32], modality: str) -> NDArray[np.bool_]:
+    """The pixels (slices, H, W) of the largest bright object of each slice, without holes.
+
+    Args:
+        values: (slices, H, W), in HU or as magnitudes.
+        modality: "CT" or "MR".
+    """
+    scales = np.array([max(float(np.quantile(image, 0.995)), 1e-30) for image in values])
+    unit = (values + 1000) / 2500 if modality == "CT" else values / scales[:, None, None]
+    return np.stack([body_of(image) for image in unit.astype(np.float32)])

@@ -13,6 +13,7 @@ import yaml
 
 import medscore as ms
 from medscore.datasets.nifti import read_nifti
+from medscore.reconstruction.difference import difference
 from medscore.uncertainty.intervals import student_multiple
 
 Command = Callable[..., Any]
@@ -361,3 +362,31 @@ def test_the_influence_needs_samples_of_a_prior(
     assert "--influence needs two --samples or more" in refused(*recon_args, *args)
     message = refused("recon", noisy, "--baseline", "fbp", *args)
     assert "--influence does not apply to the baseline fbp" in message
+
+
+@pytest.mark.slow
+def test_two_priors_are_compared(
+    done: Command, refused: Refused, noisy: Path, prior: Path, make_prior: Callable[..., Path], tmp_path: Path,
+) -> None:  # fmt: skip
+    other = make_prior(tmp_path / "other.safetensors", data_mean=0.6)
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder, chosen in zip(folders, (prior, other), strict=True):
+        done("recon", noisy, "--prior", chosen, *SAMPLING, "-o", folder)
+    said = " ".join(done("compare", *folders, "-o", tmp_path / "d").err.split())
+    record = json.loads((tmp_path / "d" / "comparison.json").read_text())
+    assert f"{100 * record['share_apart']:.3g} % of the body's pixels do not overlap" in said
+    values = read_nifti(tmp_path / "d" / "difference.nii.gz").values
+    first, second = (read_nifti(folder / "recon.nii.gz").values for folder in folders)
+    np.testing.assert_allclose(values, first - second, atol=1e-3)
+    settings: dict[str, Any] = {"samples": 3, "steps": 4, "precision": "float32"}
+    found = difference(*(ms.reconstruct(noisy, each, **settings) for each in (prior, other)))
+    assert found.share == pytest.approx(record["share_apart"], abs=0.01)
+    into = ("-o", tmp_path / "e")
+    assert "holds no recon.nii.gz" in refused("compare", folders[0], tmp_path, *into)
+    shutil.copytree(folders[0], tmp_path / "c")
+    provenance = tmp_path / "c" / "provenance.json"
+    changed(provenance, provenance, _set(measurement_sha256="0" * 64))
+    message = refused("compare", folders[0], tmp_path / "c", *into)
+    assert "is of another measurement than" in message
+    (tmp_path / "c" / "interval.nii.gz").unlink()
+    assert "holds no interval.nii.gz" in refused("compare", folders[0], tmp_path / "c", *into)
