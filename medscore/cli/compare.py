@@ -21,8 +21,8 @@ def compare(
     """Compare two reconstructions of one measurement, by two priors, contrasts or methods.
 
     What their intervals disagree on is decided by the prior, and at least one of them is wrong
-    about it. Writes difference.nii.gz (first minus second), apart.nii.gz (1 where the intervals do not
-    overlap) and comparison.json.
+    about it. Writes difference.nii.gz (first minus second), apart.nii.gz (1 where the intervals do
+    not overlap) and comparison.json.
 
     Example: medscore compare out/chest out/head -o out/difference
     """

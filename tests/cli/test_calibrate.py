@@ -366,7 +366,8 @@ def test_the_influence_needs_samples_of_a_prior(
 
 @pytest.mark.slow
 def test_two_priors_are_compared(
-    done: Command, refused: Refused, noisy: Path, prior: Path, make_prior: Callable[..., Path], tmp_path: Path,
+    done: Command, refused: Refused, noisy: Path, prior: Path,
+    make_prior: Callable[..., Path], tmp_path: Path,
 ) -> None:  # fmt: skip
     other = make_prior(tmp_path / "other.safetensors", data_mean=0.6)
     folders = [tmp_path / name for name in ("a", "b")]
