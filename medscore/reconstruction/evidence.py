@@ -67,7 +67,7 @@ class Evidence:
 
 @torch.no_grad()
 def prior_samples(
-    prior: Prior, image: Images, times: Tensor, seeds: Sequence[int], ratio: float = RATIO
+    prior: Prior, image: Tensor, times: Tensor, seeds: Sequence[int], ratio: float = RATIO
 ) -> Images:
     """Samples of the prior about an image: noise is added, and the probability flow takes it away.
 

@@ -93,7 +93,7 @@ def null_space(
     return NullSpace(share, own_unseen / unseen if unseen > 0 else 0.0)
 
 
-def energies(x: Images) -> tuple[float, float]:
+def energies(x: Tensor) -> tuple[float, float]:
     """Unbiased energies of what samples have in common and of what each has of its own.
 
     Args:

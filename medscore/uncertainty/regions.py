@@ -115,6 +115,6 @@ def _estimate(
     values: NDArray[np.float64], multiple: float, low: float = -np.inf, high: float = np.inf
 ) -> Estimate:
     """The estimate of (samples,) values, with its interval within [low, high]."""
-    mean, std = float(values.mean()), float(values.std(ddof=1))
-    half = multiple * float(predictive_deviation(np.asarray(std), len(values)))
-    return Estimate(mean, std, max(mean - half, low), min(mean + half, high))
+    mean, std = float(values.mean()), values.std(ddof=1, keepdims=True)
+    half = multiple * float(predictive_deviation(std, len(values))[0])
+    return Estimate(mean, float(std[0]), max(mean - half, low), min(mean + half, high))
