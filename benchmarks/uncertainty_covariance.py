@@ -23,6 +23,7 @@ from number import Number
 from prior_denoising import LEVELS
 from torch import Tensor
 from training import normalised_mri
+from uncertainty_settings import Settings
 
 from medscore.likelihood.inputs import read_images
 from medscore.priors.catalogue import prior_path
@@ -31,8 +32,6 @@ from medscore.priors.derivative import push_forward
 from medscore.priors.network import NetworkPrior
 from medscore.uncertainty.covariance import PosteriorCovariance
 from medscore.white_noise import Noise, derive_seed
-
-NEEDS_DATA = True
 
 SLICES, PROBES = 12, 4
 
@@ -74,13 +73,13 @@ def ratio_and_asymmetry(prior: NetworkPrior, images: Tensor, sigma: float) -> tu
     return error / variance, apart / size
 
 
-def numbers(data: Path | None) -> Iterator[Number]:
+def numbers(settings: Settings) -> Iterator[Number]:
     """The numbers of the part.
 
     Args:
-        data: folder of the validation images.
+        settings: settings of the measurement.
     """
-    assert data is not None
+    data = settings.data
     ct, mri = load_prior(prior_path("ct-128")), load_prior(prior_path("mri-128"))
     heads = torch.cat([ct_images(ct, file) for file in bundled_ct()])
     images = normalised_mri(data)

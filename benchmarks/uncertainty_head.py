@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from number import Number
 from torch import Tensor, nn
+from uncertainty_settings import Settings
 
 from medscore.nets.covariance_head import head_spec
 from medscore.objectives.second_order import SecondOrder
@@ -136,7 +137,7 @@ def errors(prior: NetworkPrior, data: GMMPrior, level: float) -> tuple[float, fl
     return gap, float(found.mean() / exact.mean()), float(((denoised - x0) ** 2 / found).mean())
 
 
-def numbers(_: Path | None = None) -> Iterator[Number]:
+def numbers(_: Settings) -> Iterator[Number]:
     """The measured values."""
     one, four = mixture(AMPLITUDES[3:]), mixture(AMPLITUDES)
     cases = {

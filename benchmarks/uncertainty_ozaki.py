@@ -11,11 +11,11 @@ the largest precision, at which its fast axis has a much too large variance.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from number import Number
 from torch import Tensor
+from uncertainty_settings import Settings
 
 from medscore.priors.analytic import GaussianPrior
 from medscore.samplers.base import Sampler
@@ -92,12 +92,8 @@ def measured(sampler: Sampler, prior: GaussianPrior) -> tuple[float, float]:
     return float(effective_share(chains[STEPS // 5 :, :, -1], 0.0)), float(worst)
 
 
-def numbers(data: Path | None) -> Iterator[Number]:
-    """The numbers of the part.
-
-    Args:
-        data: not used.
-    """
+def numbers(_: Settings) -> Iterator[Number]:
+    """The numbers of the part."""
     for name, precisions, rotated in (
         ("precisions 1 and 100", torch.tensor([1.0, 100.0]).double(), False),
         ("20-d, precisions 1 to 1000", torch.logspace(0, 3, 20).double(), True),

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from number import Number
 from torch import Tensor
+from uncertainty_settings import Settings
 
 from medscore.objectives.second_order import antithetic_loss, residual_loss
 from medscore.objectives.variance_reduction import denoising_vr
@@ -108,7 +108,7 @@ def variances() -> Iterator[Number]:
     )
 
 
-def numbers(_: Path | None = None) -> Iterator[Number]:
+def numbers(_: Settings) -> Iterator[Number]:
     """The error of the minimiser, and the variances."""
     for sigma in (0.1, 1.0):
         name = f"Gaussian data, sigma {sigma}: largest relative error of the minimiser of Eq. 4.11"

@@ -11,11 +11,11 @@ has the squared Frobenius norm of the error of s_2, averaged over held-out point
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 from number import Number
 from torch import Tensor, nn
+from uncertainty_settings import Settings
 
 from medscore.objectives.score_matching import Score
 from medscore.objectives.second_order import Symmetric, antithetic_loss
@@ -101,7 +101,7 @@ def trained_hessian(score: Score, rank: int) -> Callable[[Tensor], DiagonalLowRa
     return k
 
 
-def numbers(_: Path | None = None) -> Iterator[Number]:
+def numbers(_: Settings) -> Iterator[Number]:
     """The errors, each of which must be below the one before."""
     total = covariance() + SIGMA**2 * torch.eye(D)
     exact = -torch.linalg.inv(total)

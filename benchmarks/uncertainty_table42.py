@@ -10,12 +10,12 @@ their time does not depend on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 from number import Number
 from timing import medians
 from torch import Tensor, nn
+from uncertainty_settings import Settings
 
 from medscore.nets.any_size import without_grid
 from medscore.nets.covariance_head import head_spec
@@ -91,7 +91,7 @@ def calls(prior: NetworkPrior) -> dict[str, Callable[[], object]]:
     return {"bare": bare, "head": head, "probes": probes}
 
 
-def numbers(_: Path | None = None) -> Iterator[Number]:
+def numbers(_: Settings) -> Iterator[Number]:
     """The factors of time."""
     yield from in_few_dimensions()
     for name in ("ct", "ct-128", "mri-128"):

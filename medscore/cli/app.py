@@ -16,7 +16,9 @@ from typing import Any
 import typer
 
 import medscore
+from medscore.cli.calibrate import calibrate
 from medscore.cli.codes import decode_, encode_
+from medscore.cli.compare import compare
 from medscore.cli.completion import completed
 from medscore.cli.demo import demo
 from medscore.cli.denoise import denoise
@@ -58,6 +60,8 @@ app.command()(completed(denoise))
 app.command()(completed(demo))
 app.command()(completed(train))
 app.command()(completed(evaluate))
+app.command()(completed(calibrate))
+app.command()(completed(compare))
 app.command()(completed(tune))
 app.command()(completed(likelihood))
 app.command()(completed(generate))

@@ -67,6 +67,7 @@ NAMES: dict[tuple[str, str], Callable[[], Iterable[str]]] = {
     ("simulate", "task"): lambda: TASKS,
     ("train", "recipe"): lambda: _shipped("train", "supervised"),
     ("evaluate", "config"): lambda: _shipped("eval"),
+    ("calibrate", "config"): lambda: _shipped("eval"),
     ("tune", "config"): lambda: _shipped("tune"),
     ("", "modality"): lambda: ("CT", "MR"),
     ("", "score"): lambda: ("psnr", "ssim", "held-out", "sure"),

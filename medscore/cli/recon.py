@@ -100,6 +100,36 @@ def recon(
             ".npy, .npz, .nii or .nii.gz, as recon.nrrd."
         ),
     ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the pixels that the intervals of interval.nii.gz hold. Default: 0.9, "
+            "with --samples 2 or more."
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Calibration table of the intervals, from `medscore calibrate`. Default: the one "
+            "beside the prior."
+        ),
+    ] = None,
+    roi: Annotated[
+        Path | None,
+        typer.Option(help="Mask or label image of regions, whose means are stated with intervals."),
+    ] = None,
+    roi_above: Annotated[
+        float | None,
+        typer.Option(help="State the volume of each region above this value too, as 150 HU."),
+    ] = None,
+    influence: Annotated[
+        bool,
+        typer.Option(
+            "--influence",
+            help="Write influence.nii.gz, a map of where the data and where the prior decide, and "
+            "state how much of the structure the data do not determine; takes up to as long again.",
+        ),
+    ] = False,
     phase: Annotated[
         bool,
         typer.Option(
@@ -149,12 +179,12 @@ def recon(
 ) -> None:
     """Reconstruct a measurement; no ground truth is needed.
 
-    Writes recon.nii.gz (posterior mean, HU or magnitudes), std.nii.gz and samples/ (with --samples
-    2 or more), an image in another format (with --image), preview.png, provenance.json, a DICOM
-    series when the source was DICOM, and metrics.json with --reference. Metal whose rays are left
-    out keeps the HU of the scanner's own image, and metal.nii.gz is its mask. No output identifies
-    the patient, except the DICOM series with --keep-identity. After Ctrl-C the same command resumes
-    where it stopped.
+    Writes recon.nii.gz (posterior mean, HU or magnitudes), std.nii.gz, interval.nii.gz and samples/
+    (with --samples 2 or more), roi.json and roi.csv (with --roi), an image in another format (with
+    --image), preview.png, provenance.json, a DICOM series when the source was DICOM, and
+    metrics.json with --reference. Metal whose rays are left out keeps the HU of the scanner's own
+    image, and metal.nii.gz is its mask. No output identifies the patient, except the DICOM series
+    with --keep-identity. After Ctrl-C the same command resumes where it stopped.
 
     Example: medscore recon meas.h5 -o out --samples 8
 
@@ -167,6 +197,10 @@ def recon(
 
     Example: medscore recon meas.h5 -o out --set conditioner.zeta=0.3 --set sampler.eta=1
 
+    Means of regions have intervals from the samples.
+
+    Example: medscore recon meas.h5 -o out --samples 8 --roi liver.nii.gz
+
     Baselines are methods like any other.
 
     Example: medscore recon meas.h5 -o out --baseline fista-tv --set weight=1e-4
@@ -178,6 +212,7 @@ def recon(
     """
     from medscore.cli.cohort import recon_cohort
     from medscore.reconstruction.cohort import Outputs
+    from medscore.reconstruction.error_bars import ErrorBars
     from medscore.reconstruction.reference import ReferenceChoice
 
     settings: dict[str, Any] = {
@@ -185,11 +220,12 @@ def recon(
         "sampler": sampler, "conditioner": conditioner, "steps": steps, "grid": grid,
         "noise": noise, "parameters": set_ or (), "precision": precision, "snr": snr, "lam": lam,
         "seed": seed, "batch_size": batch_size, "device": device, "allow_mismatch": allow_mismatch,
-        "contrast": contrast,
+        "contrast": contrast, "influence": influence,
     }  # fmt: skip
     choice = ReferenceChoice(series, resample, channel, tuple(accept or ()))
     shown = None if window is None else options.window_of(window)
-    outputs = Outputs(choice, shown, hdf5, image, not without_metal, phase)
+    bars = ErrorBars(interval, calibration, roi, roi_above)
+    outputs = Outputs(choice, shown, hdf5, image, not without_metal, phase, bars)
     spread = {"workers": workers, "threads": threads, "ray": ray}
     if len(measurements) > 1 or measurements[0].is_dir():
         if keep_identity is not None:
@@ -218,7 +254,8 @@ def _one(
         outcome = reconstruct_file(
             measurement, output, method, reference=reference, choice=outputs.choice,
             window=outputs.window, hdf5=outputs.hdf5, keep_identity=keep_identity,
-            image=outputs.image, metal=outputs.metal, phase=outputs.phase, on_step=show,
+            image=outputs.image, metal=outputs.metal, phase=outputs.phase, errors=outputs.errors,
+            on_step=show,
         )  # fmt: skip
     r = outcome.reconstruction
     for note in r.notes:
@@ -229,5 +266,11 @@ def _one(
         f"{escape(str(output))}: {len(r.mean)} slice(s), {r.samples.shape[1]} sample(s), "
         f"NFE {r.nfe}, residual {r.residual.max():.1e}, {r.seconds:.0f} s"
     )
+    if outcome.width is not None:
+        console.print(escape(outcome.width.words))
+    if r.evidence is not None:
+        console.print(escape(r.evidence.words))
+    for line in outcome.words_of_regions():
+        console.print(escape(line))
     for row in outcome.rows():
         console.print(f"{row.method}: PSNR {row.psnr:.2f} dB, SSIM {row.ssim:.4f}")

@@ -9,7 +9,7 @@ from .cohort import (
 from .denoised_files import denoise_file as denoise_file, write_denoised as write_denoised
 from .denoising import Denoised as Denoised, denoise as denoise
 from .method import Method as Method, Run as Run
-from .outputs import Outcome as Outcome
+from .outcome import Outcome as Outcome
 from .result import Reconstruction as Reconstruction
 from .run import choose_method as choose_method, reconstruct as reconstruct
 from .sampling import Sampling as Sampling

@@ -23,6 +23,7 @@ from medscore.io.json_files import read_json, read_object
 from medscore.io.opening import file_sha256
 from medscore.measurements.measurement import read_measurement
 from medscore.reconstruction.cohort_files import Case, find_cases
+from medscore.reconstruction.error_bars import PLAIN as PLAIN_BARS, ErrorBars
 from medscore.reconstruction.outputs import check_image
 from medscore.reconstruction.reference import RECORDED, ReferenceChoice, check_choice
 from medscore.reconstruction.run import choose_method
@@ -100,6 +101,8 @@ class Outputs:
         image: name of a further file with the reconstruction, in the format of its ending.
         metal: whether metal whose rays are left out is put back.
         phase: whether to write the phase of the images.
+        errors: the level of the intervals, and the calibration table; regions belong to one
+            measurement.
     """
 
     choice: ReferenceChoice = RECORDED
@@ -108,6 +111,7 @@ class Outputs:
     image: str | None = None
     metal: bool = True
     phase: bool = False
+    errors: ErrorBars = PLAIN_BARS
 
 
 PLAIN: Outputs = Outputs()
@@ -149,9 +153,10 @@ def reconstruct_cohort(
     check_counts(("workers", workers, 1, 10_000), ("threads", run.threads, 1, 10_000))
     check_window(outputs.window)
     check_image(outputs.image)
+    _check_errors(outputs.errors)
     check_choice(None if references is None else Path(references), outputs.choice)
     cases = find_cases(sources, None if references is None else Path(references))
-    _check_method(chosen, cases)
+    _check_method(chosen, cases, outputs.errors)
     solve = partial(solve_case, folder=folder, settings=chosen, outputs=outputs)
     spread = spread_over(run.workers, run.threads, run.ray)
     record = {
@@ -193,6 +198,7 @@ def solve_case(case: Case, folder: Path, settings: Mapping[str, Any], outputs: O
                 case.path, target, choose_method(**settings), reference=case.reference,
                 choice=outputs.choice, window=outputs.window, hdf5=outputs.hdf5,
                 image=outputs.image, metal=outputs.metal, phase=outputs.phase,
+                errors=outputs.errors,
             )  # fmt: skip
         return _line(case.name, target)
     except WriteError:
@@ -233,7 +239,7 @@ def _line(name: str, target: Path) -> Line:
         )  # fmt: skip
 
 
-def _check_method(settings: Mapping[str, Any], cases: Sequence[Case]) -> None:
+def _check_method(settings: Mapping[str, Any], cases: Sequence[Case], errors: ErrorBars) -> None:
     """Reject settings that no measurement could be reconstructed with, before anything is written.
 
     What is wrong with the settings names no file; what is wrong with a measurement does.
@@ -241,11 +247,23 @@ def _check_method(settings: Mapping[str, Any], cases: Sequence[Case]) -> None:
     method = choose_method(**settings)
     for case in cases:
         try:
-            method.check(read_measurement(case.path), case.path)
-            return
+            m = read_measurement(case.path)
+            method.check(m, case.path)
         except MedscoreError as error:
             if error.where is None:
                 raise
+        else:
+            errors.plan(m, method.samples, method.identity(m.modality))
+            return
+
+
+def _check_errors(errors: ErrorBars) -> None:
+    """Reject error bars that no measurement, or not all, could have."""
+    errors.check()
+    if errors.roi is not None:
+        raise MedscoreError(
+            "`roi` is the mask of one measurement, but this is a cohort", hint="leave it out"
+        )
 
 
 def _check_same(target: Path, path: Path) -> None:

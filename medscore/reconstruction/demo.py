@@ -18,7 +18,7 @@ from medscore.io.files import atomic_folder
 from medscore.measurements.measurement import write_measurement
 from medscore.measurements.simulation import simulate
 from medscore.metrics.image_quality import quality
-from medscore.reconstruction.outputs import BOUND, Outcome, Row
+from medscore.reconstruction.outcome import BOUND, Outcome, Row
 from medscore.reconstruction.run import choose_method
 from medscore.reconstruction.saving import reconstruct_file
 

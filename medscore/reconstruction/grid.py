@@ -93,9 +93,13 @@ class PriorGrid:
         mean = found.complex_mean
         if mean is not None:
             mean = self.fit.undo(mean.real, 0.0) + 1j * self.fit.undo(mean.imag, 0.0)
+        evidence = found.evidence
+        if evidence is not None:
+            drawn = self.fit.undo(evidence.prior_samples, fill_of(m.modality))
+            evidence = replace(evidence, prior_samples=drawn)
         warnings = () if inside.all() else (_outside(m, inside),)
         return replace(
-            found, samples=samples, fit=self.fit, complex_mean=mean,
+            found, samples=samples, fit=self.fit, complex_mean=mean, evidence=evidence,
             notes=(*found.notes, self.note(m)),
             warnings=(*found.warnings, *self.warnings, *warnings),
         )  # fmt: skip

@@ -65,6 +65,11 @@ class Method(ABC):
             MedscoreError: as :meth:`check`, or the solver diverged.
         """
 
+    @property
+    def samples(self) -> int:
+        """Number of posterior samples per slice."""
+        return 1
+
     def gives_phase(self, measurement: Measurement) -> bool:
         """True if the reconstruction of a measurement is a complex image, whose phase is known.
 

@@ -24,9 +24,11 @@ from medscore.operators.base import Operator
 from medscore.operators.mri.real_images import one_channel
 from medscore.priors.base import Prior
 from medscore.reconstruction.complex_data import seen_by
+from medscore.reconstruction.evidence import Evidence, prior_samples
 from medscore.reconstruction.result import Reconstruction
 from medscore.samplers.base import Sampler
 from medscore.types import State
+from medscore.uncertainty.null_space import null_space
 from medscore.white_noise import derive_seed
 
 EXACT = 9e-4
@@ -56,6 +58,8 @@ class Plan:
         state: folder that keeps an interrupted run; None to keep none.
         fingerprint: identifies the run that a state belongs to.
         note: a text that is kept with the state.
+        influence: whether to measure what the data and what the prior decide, which takes up to as
+            long again; it needs two samples or more.
     """
 
     sampler: Sampler
@@ -70,6 +74,7 @@ class Plan:
     state: Path | None = None
     fingerprint: str = ""
     note: str = ""
+    influence: bool = False
 
 
 def sample_posterior(
@@ -129,6 +134,7 @@ def sample_posterior(
     )
     result = run(job, on_step)
     start, calls = time.perf_counter(), operator.calls
+    evidence = _evidence(result.x, prior, scaled, plan, fit) if plan.influence else None
     residual = np.empty(slices * k)
     mean = None if result.x.shape[1] == 1 else _complex_mean(result.x, slices, scaled.units)
     for i, x in enumerate(result.x.split(1)):
@@ -144,7 +150,28 @@ def sample_posterior(
         seconds=result.seconds + time.perf_counter() - start,
         measurement=measurement,
         complex_mean=mean,
+        evidence=evidence,
     )
+
+
+def _evidence(x: State, prior: Prior, scaled: _Scaled, plan: Plan, fit: Fit | None) -> Evidence:
+    """What the data and what the prior decide of each slice."""
+    drawn, unseen, seen = [], [], None
+    if fit is not None:  # the rest of the prior's grid is seen by nothing
+        inside = fit.apply(np.ones((1, *fit.source_shape), np.float32), 0.0)[0]
+        seen = torch.from_numpy(inside > 0.5)
+    for i, samples in enumerate(x.split(plan.samples)):
+        samples = samples.to(plan.device)
+        operator, _, noise_std = scaled.white([i])
+        unseen.append(null_space(operator, samples, noisy=noise_std > 0, seen=seen))
+        seeds = [derive_seed(plan.seed, i, j, 1) for j in range(plan.samples)]
+        centre = samples.mean(0, keepdim=True)
+        for first in range(0, len(seeds), plan.batch_size):
+            chunk = seeds[first : first + plan.batch_size]
+            part = prior_samples(prior, centre, plan.times, chunk)
+            drawn.append(scaled.units.to_values(part.cpu(), [i])[:, 0])
+    values = torch.cat(drawn).unflatten(0, (len(unseen), plan.samples))
+    return Evidence(values.numpy(), tuple(unseen))
 
 
 def _complex_mean(x: State, slices: int, units: NetworkUnits) -> NDArray[np.complex64]:

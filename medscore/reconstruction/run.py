@@ -48,6 +48,7 @@ def reconstruct(
     device: str = "cpu",
     allow_mismatch: bool = False,
     contrast: str | None = None,
+    influence: bool = False,
     state: str | Path | None = None,
     on_step: Callable[[StepInfo], None] | None = None,
 ) -> Reconstruction:
@@ -82,6 +83,8 @@ def reconstruct(
             is fitted to the prior's grid, and the result is put back.
         contrast: MR contrast of the image, for priors that know contrasts (their ``classes``), such
             as "T1", or "estimate"; by default the prior is told none.
+        influence: whether to measure what the data and what the prior decide, with two samples or
+            more, in up to as much time again.
         state: folder that keeps an interrupted run, which the same call resumes; it is removed at
             the end.
         on_step: called after every sampling step.
@@ -97,7 +100,7 @@ def reconstruct(
         prior, method=method, samples=samples, preset=preset, sampler=sampler,
         conditioner=conditioner, steps=steps, grid=grid, noise=noise, parameters=parameters,
         precision=precision, seed=seed, batch_size=batch_size, device=device,
-        allow_mismatch=allow_mismatch, contrast=contrast,
+        allow_mismatch=allow_mismatch, contrast=contrast, influence=influence,
     )  # fmt: skip
     run = Run(where) if on_step is None else Run(where, on_step)
     if state is None:
@@ -129,6 +132,7 @@ def choose_method(
     device: str = "cpu",
     allow_mismatch: bool = False,
     contrast: str | None = None,
+    influence: bool = False,
 ) -> Method:
     """The method that the parameters of :func:`reconstruct` describe.
 
@@ -151,6 +155,7 @@ def choose_method(
         device: see :func:`reconstruct`.
         allow_mismatch: see :func:`reconstruct`.
         contrast: see :func:`reconstruct`.
+        influence: see :func:`reconstruct`.
 
     Raises:
         MedscoreError: an invalid parameter.
@@ -162,6 +167,7 @@ def choose_method(
             "preset": None if preset == "fast" else preset,
             "device": None if device in ("auto", "cpu") else device,
             "allow_mismatch": allow_mismatch or None, "contrast": contrast,
+            "influence": influence or None,
         }  # fmt: skip
         check_counts(("seed", seed, 0, 2**63 - 1), ("batch_size", batch_size, 1, 1_000_000))
         if isinstance(method, str):
@@ -207,6 +213,7 @@ def choose_method(
         device=device,
         allow_mismatch=allow_mismatch,
         contrast=contrast,
+        influence=influence,
     )
 
 

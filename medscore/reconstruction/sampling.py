@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,14 @@ from medscore.engine.items import fingerprint_of
 from medscore.engine.precision import settle
 from medscore.engine.resume import resumable
 from medscore.errors import MedscoreError
-from medscore.likelihood.typicality import judged, read_typical, warning, z_scores
-from medscore.likelihood.unusual import Judgement, words_of
+from medscore.likelihood.typicality import warning
+from medscore.likelihood.unusual import words_of
 from medscore.measurements.measurement import Measurement
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import DEFAULT_PRIORS, is_known, prior_path
-from medscore.priors.checkpoint import load_prior, read_checkpoint
-from medscore.priors.file_names import head_path
-from medscore.priors.network import NetworkPrior
+from medscore.priors.checkpoint import read_checkpoint
 from medscore.reconstruction.compatibility import check_compatible
+from medscore.reconstruction.condition import condition_of
 from medscore.reconstruction.contrast import (
     ESTIMATE,
     as_network,
@@ -39,9 +37,11 @@ from medscore.reconstruction.contrast import (
 )
 from medscore.reconstruction.grid import grid_of
 from medscore.reconstruction.identity import identity_of
+from medscore.reconstruction.loaded import hash_of, loaded
 from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.posterior import Plan, sample_posterior
 from medscore.reconstruction.result import Reconstruction
+from medscore.reconstruction.typical import typicality_of
 from medscore.registry.build import (
     build_conditioner,
     build_sampler,
@@ -54,6 +54,7 @@ from medscore.registry.noise import noise_std_of
 from medscore.registry.presets import DEFAULTS, Settings
 from medscore.samplers.base import Sampler
 from medscore.samplers.grids import Grid
+from medscore.uncertainty.table import CalibrationTable, table_beside
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Sampling(Method):
             image domain; by default the image is fitted to the prior's grid.
         contrast: class of the images that the prior is told, such as the MR contrast T1, or
             ``estimate``.
+        influence: whether to measure what the data and what the prior decide.
     """
 
     settings: Settings = DEFAULTS
@@ -89,6 +91,7 @@ class Sampling(Method):
     device: str = "cpu"
     allow_mismatch: bool = False
     contrast: str | None = None
+    influence: bool = False
 
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
         self._check_settings()
@@ -97,8 +100,13 @@ class Sampling(Method):
         if not self.allow_mismatch:
             check_compatible(domain, measurement, where=where, prior_name=name, same_grid=False)
         check_contrast(self.contrast, domain)
+        self._table(measurement.modality)
         noise_std_of(self._noise(), measurement, where)
         self._factory()
+
+    @property
+    def samples(self) -> int:
+        return self.settings.samples
 
     def gives_phase(self, measurement: Measurement) -> bool:
         return self._domain(measurement).complex_data == "two-channel"
@@ -106,7 +114,7 @@ class Sampling(Method):
     def identity(self, modality: str) -> str:
         if self.prior is not None:
             return getattr(self.prior, "sha256", "")
-        return _hash_of(prior_path(self._prior_name(modality)))
+        return hash_of(prior_path(self._prior_name(modality)))
 
     def reconstruct(self, measurement: Measurement, run: Run = QUIET) -> Reconstruction:
         self.check(measurement, run.where)
@@ -116,6 +124,7 @@ class Sampling(Method):
         domain = grid.domain
         device = resolve_device(self.device)
         noise_std = noise_std_of(self._noise(), measurement, run.where)
+        condition = condition_of(measurement, noise_std)
         noise_std = grid.noise(measurement, noise_std)
         prior = grid.prior(self._told(self._loaded(measurement.modality, device)))
         shape = domain.channels, *grid.shape
@@ -133,13 +142,14 @@ class Sampling(Method):
             plan = replace(plan, state=run.state, fingerprint=state, note=note)
         with resumable(run.state):
             found = sample_posterior(measurement, prior, domain, plan, run.on_step, grid.fit)
-        z, judgements = _typicality(prior, domain, found)
+        z, judgements = typicality_of(prior, domain, found)
         record = {
             "method": "posterior sampling",
             "settings": {**self._with(used.name).record(), "device": device},
             "precision": used.record(),
             "operator": repr(measurement.operator),
             "grid": grid.record(measurement),
+            "condition": condition.model_dump(),
             "prior": {"name": domain.name, "sha256": sha256, **own},
             "final_exact_step": noise_std is None,
             "z": None if z is None else [round(value, 2) for value in z.tolist()],
@@ -147,13 +157,15 @@ class Sampling(Method):
         }
         said = None if z is None else warning(z)
         warnings = (*(() if said is None else (said,)), *words_of(judgements))
-        found = grid.onto_measurement(replace(found, record=record, warnings=warnings))
+        table = self._table(measurement.modality)
+        found = replace(found, record=record, warnings=warnings, calibration=table)
+        found = grid.onto_measurement(found)
         return with_contrast_checked(prior, found)
 
     def _estimating(self, measurement: Measurement, run: Run) -> Reconstruction:
         """The reconstruction by the prior of the contrast that fits a first one best."""
         one = replace(self.settings, samples=1)
-        first = replace(self, contrast=None, settings=one)
+        first = replace(self, contrast=None, settings=one, influence=False)
         found = first.reconstruct(measurement, replace(run, state=None))
         prior = self._loaded(measurement.modality, resolve_device(self.device))
         losses = estimated_losses(as_network(prior), found)
@@ -190,6 +202,7 @@ class Sampling(Method):
             batch_size=self.batch_size,
             device=device,
             bf16=s.precision == "bf16",
+            influence=self.influence,
         )
 
     def record(self) -> dict[str, Any]:
@@ -224,6 +237,11 @@ class Sampling(Method):
     def _check_settings(self) -> None:
         self.settings.check()
         check_counts(("batch_size", self.batch_size, 1, 1_000_000))
+        if self.influence and self.settings.samples < 2:
+            raise MedscoreError(
+                f"`influence` needs two `samples` or more, not {self.settings.samples}",
+                hint="draw more",
+            )
 
     def _prior_name(self, modality: str) -> str:
         return self.settings.prior or DEFAULT_PRIORS[modality]
@@ -244,9 +262,14 @@ class Sampling(Method):
             if isinstance(self.prior, torch.nn.Module):
                 self.prior.to(device)
             return self.prior
-        path = prior_path(self._prior_name(modality))
-        stats = [one.stat() for one in (path, head_path(path)) if one.exists()]
-        return _load(path, device, tuple((s.st_mtime_ns, s.st_size) for s in stats))
+        return loaded(prior_path(self._prior_name(modality)), device)
+
+    def _table(self, modality: str) -> CalibrationTable | None:
+        """The calibration table beside the prior."""
+        if self.prior is None:
+            return table_beside(prior_path(self._prior_name(modality)), self.identity(modality))
+        file, sha256 = getattr(self.prior, "file", None), self.identity(modality)
+        return table_beside(file, sha256) if isinstance(file, Path) else None
 
     def _told(self, prior: Prior) -> Prior:
         """The prior of the images of the contrast."""
@@ -271,29 +294,3 @@ def _described(given: Any) -> str | float | Mapping[str, Any]:
         return float(given)
     name = getattr(given, "__qualname__", None)
     return name if isinstance(name, str) else repr(given)
-
-
-def _typicality(
-    prior: Prior, domain: ImageDomain, found: Reconstruction
-) -> tuple[Tensor | None, tuple[Judgement, ...]]:
-    """What is known of the first samples: z relative to the prior's validation images, and what
-    the tests of contrast and residuals say.
-    """
-    if not isinstance(prior, NetworkPrior) or prior.file is None:
-        return None, ()
-    typical = read_typical(prior.file, prior.sha256)
-    if typical is None:
-        return None, ()
-    first = found.samples[:, 0]
-    prior = prior.of_class(None)  # as the statistics were fitted
-    return z_scores(typical, prior, domain, first), judged(typical, prior, domain, first)
-
-
-@lru_cache(maxsize=4)
-def _load(path: Path, device: str, versions: tuple[tuple[int, int], ...]) -> NetworkPrior:
-    return load_prior(path, device=device)
-
-
-@lru_cache(maxsize=32)
-def _hash_of(path: Path) -> str:
-    return read_checkpoint(path).sha256

@@ -12,9 +12,11 @@ from medscore.errors import MedscoreError
 from medscore.io.files import atomic_folder, check_absent
 from medscore.measurements.measurement import Measurement, read_measurement
 from medscore.reconstruction.baselines.classical import classical
+from medscore.reconstruction.error_bars import PLAIN, ErrorBars
 from medscore.reconstruction.metal import with_metal
 from medscore.reconstruction.method import Method, Run
-from medscore.reconstruction.outputs import Outcome, check_image, write_outputs
+from medscore.reconstruction.outcome import Outcome
+from medscore.reconstruction.outputs import check_image, write_outputs
 from medscore.reconstruction.reference import (
     RECORDED,
     Reference,
@@ -38,12 +40,14 @@ def save(
     keep_identity: str | Path | None = None,
     image: str | None = None,
     phase: bool = False,
+    errors: ErrorBars = PLAIN,
 ) -> Outcome:
     """Write a reconstruction into a new folder, completely or not at all.
 
-    The folder contains recon.nii.gz, preview.png and provenance.json; std.nii.gz and samples/ for
-    two or more samples; metal.nii.gz, the mask of metal, if the patient has implants; a DICOM
-    series if the source was DICOM; and metrics.json with a reference.
+    The folder contains recon.nii.gz, preview.png and provenance.json; std.nii.gz, interval.nii.gz
+    and samples/ for two or more samples; roi.json and roi.csv, if there are regions; metal.nii.gz,
+    the mask of metal, if the patient has implants; a DICOM series if the source was DICOM; and
+    metrics.json with a reference.
 
     Args:
         result: the reconstruction.
@@ -58,10 +62,11 @@ def save(
         image: name of a further file with the reconstruction, in the format of its ending:
             ``.nrrd``, ``.mha``, ``.npy``, ``.npz``, ``.nii`` or ``.nii.gz``.
         phase: whether to write the phase of the image in radians to phase.nii.gz.
+        errors: the level of the intervals, the calibration table, and the regions.
 
     Raises:
-        MedscoreError: the folder exists, the reference does not match the measurement, or the
-            result has no phase.
+        MedscoreError: the folder exists, the reference or a mask of regions does not match the
+            measurement, the result has no phase, or error bars are asked for of one sample.
     """
     if not isinstance(result, Reconstruction):
         raise MedscoreError(
@@ -76,9 +81,11 @@ def save(
     target, m = Path(folder), result.measurement
     check_absent(target)
     truth = reference_values(reference, m, choice)
+    digest = str(result.record.get("prior", {}).get("sha256", ""))
+    bars = errors.plan(m, result.samples.shape[1], digest)
     patient = None if keep_identity is None else patient_of(keep_identity, m)
     with atomic_folder(target) as unfinished:
-        outcome = Outcome(result, classical(m), truth, window)
+        outcome = Outcome(result, classical(m), truth, window, bars)
         write_outputs(
             unfinished, outcome, {}, hdf5=hdf5, identity=patient, image=image, phase=phase
         )
@@ -98,6 +105,7 @@ def reconstruct_file(
     image: str | None = None,
     phase: bool = False,
     metal: bool = True,
+    errors: ErrorBars = PLAIN,
     keep_state: bool = True,
     on_step: Callable[[StepInfo], None] | None = None,
 ) -> Outcome:
@@ -115,6 +123,7 @@ def reconstruct_file(
         image: as for :func:`save`.
         phase: as for :func:`save`.
         metal: whether metal whose rays are left out is put back, as :func:`reconstruct` does.
+        errors: as for :func:`save`.
         keep_state: whether an interrupted run keeps its state beside ``folder``.
         on_step: called after every sampling step.
 
@@ -126,12 +135,14 @@ def reconstruct_file(
     states = () if state is None else (state,)
     check_window(window)
     image = check_image(image)
+    errors.check()
     check_absent(target, states)
     m = read_measurement(path)
     method.check(m, path)
     if phase and not method.gives_phase(m):
         raise MedscoreError(NO_PHASE, where=path, hint=COMPLEX)
     truth = reference_values(reference, m, choice)
+    bars = errors.plan(m, method.samples, method.identity(m.modality))
     patient = None if keep_identity is None else patient_of(keep_identity, m)
     run = Run(path, state=state) if on_step is None else Run(path, on_step, state)
     record: Mapping[str, str] = {"measurement_sha256": m.file_sha256}
@@ -140,7 +151,7 @@ def reconstruct_file(
         record = {**record, **names}
     with atomic_folder(target, states) as unfinished:
         result = with_metal(method.reconstruct(m, run), metal=metal)
-        outcome = Outcome(result, classical(m), truth, window)
+        outcome = Outcome(result, classical(m), truth, window, bars)
         write_outputs(
             unfinished, outcome, record, hdf5=hdf5, identity=patient, image=image, phase=phase
         )

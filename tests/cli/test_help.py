@@ -17,8 +17,8 @@ from medscore.cli.app import app
 Command = Callable[..., Any]
 COMMANDS = [
     ("inspect",), ("simulate",), ("measure",), ("recon",), ("demo",), ("train",), ("evaluate",),
-    ("denoise",), ("tune",), ("likelihood",), ("generate",), ("encode",), ("decode",), ("quality",),
-    ("methods",), ("doctor",),
+    ("calibrate",), ("compare",), ("denoise",), ("tune",), ("likelihood",), ("generate",),
+    ("encode",), ("decode",), ("quality",), ("methods",), ("doctor",),
     ("priors", "list"), ("priors", "info"), ("priors", "verify"), ("priors", "import"),
     ("priors", "fetch"), ("priors", "remove"),
 ]  # fmt: skip

@@ -92,7 +92,7 @@ def test_several_samples_add_their_spread_and_themselves(
 ) -> None:
     out = tmp_path / "out"
     done(*recon_args, "--samples", 3, "-o", out)
-    extra = {"std.nii.gz", *(f"samples/{k:03d}.nii.gz" for k in range(3))}
+    extra = {"std.nii.gz", "interval.nii.gz", *(f"samples/{k:03d}.nii.gz" for k in range(3))}
     assert _files(out) == {"recon.nii.gz", "preview.png", "provenance.json", *extra}
     samples = np.stack([read_nifti(path).values for path in sorted((out / "samples").iterdir())])
     np.testing.assert_allclose(_values(out), samples.mean(0), atol=1e-2)

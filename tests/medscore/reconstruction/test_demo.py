@@ -3,7 +3,7 @@
 import pytest
 
 from medscore.reconstruction.demo import Demo
-from medscore.reconstruction.outputs import BOUND, Row
+from medscore.reconstruction.outcome import BOUND, Row
 
 
 def test_gains_are_those_of_the_last_method_and_not_of_the_limit_of_the_grid() -> None:

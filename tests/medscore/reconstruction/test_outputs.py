@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from medscore.reconstruction.outputs import Row
+from medscore.reconstruction.outcome import Row
 
 
 @pytest.mark.parametrize(("psnr", "written"), [(30.5, 30.5), (float("inf"), None)])

@@ -1,0 +1,94 @@
+"""What the data and what the prior decide of a reconstruction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medscore.priors.base import Prior
+from medscore.samplers.dpm_solver import DPMSolver2
+from medscore.types import Images
+from medscore.uncertainty.influence import RATIO, influence
+from medscore.uncertainty.null_space import NullSpace
+from medscore.white_noise import Noise
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the data and what the prior decide.
+
+    Attributes:
+        prior_samples: (slices, samples, H, W) samples of the prior about the reconstruction, in its
+            unit.
+        null_space: of each slice, how much of its structure the data do not determine.
+    """
+
+    prior_samples: NDArray[np.float32]
+    null_space: tuple[NullSpace, ...]
+
+    def influence(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The influence of the data on each pixel (slices, H, W), from 0 to 1.
+
+        Args:
+            samples: (slices, samples, H, W) posterior samples.
+        """
+        return influence(samples, self.prior_samples)
+
+    def means(self) -> tuple[float, float]:
+        """Over the slices, the mean shares outside the data, and of it that samples disagree on."""
+        outside = float(np.mean([each.outside for each in self.null_space]))
+        return outside, float(np.mean([each.disagreement for each in self.null_space]))
+
+    @property
+    def words(self) -> str:
+        """The shares in one line."""
+        outside, disagreement = self.means()
+        return (
+            f"structure that the data do not determine: {100 * outside:.3g} %, and the samples "
+            f"disagree on {100 * disagreement:.3g} % of it"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """The shares for provenance.json."""
+        outside, disagreement = self.means()
+        return {
+            "undetermined": round(outside, 4), "disagreement": round(disagreement, 4),
+            "slices": [
+                [round(each.outside, 4), round(each.disagreement, 4)] for each in self.null_space
+            ],
+        }  # fmt: skip
+
+
+@torch.no_grad()
+def prior_samples(
+    prior: Prior, image: Tensor, times: Tensor, seeds: Sequence[int], ratio: float = RATIO
+) -> Images:
+    """Samples of the prior about an image: noise is added, and the probability flow takes it away.
+
+    Args:
+        prior: the prior.
+        image: (1, channel, H, W) in the prior's range.
+        times: decreasing time grid; of the times with less noise than ``ratio``, every second one
+            is used, by steps of second order with two evaluations each.
+        seeds: seed of the noise of each sample.
+        ratio: standard deviation of the noise.
+
+    Returns:
+        (len(seeds), channel, H, W) in the prior's range.
+    """
+    times, count, sampler = times.to(image.device), len(seeds), DPMSolver2()
+    start = prior.sde.time(torch.full((1,), ratio, device=image.device)).to(times)
+    after = times[times < start].flip(0)[::2].flip(0)
+    grid, noise = torch.cat([start, after]), Noise(seeds)
+    clean = image.expand(count, *image.shape[1:])
+    x = prior.sde.marginal(clean, start.expand(count), noise(clean))
+    for index in range(len(grid) - 1):
+        t, s = (grid[i].expand(count) for i in (index, index + 1))
+        x, _ = sampler.step(prior, x, t, s, noise, {})
+    return prior.denoise(x, grid[-1].expand(count))
