@@ -97,18 +97,6 @@ class NetworkPrior(Prior, nn.Module):
         denoised, maps = self._evaluate(both, x, t)
         return denoised, head.covariance(maps, self.sde.ratio(t))
 
-    def covariance(self, x: State, t: Times) -> DiagonalLowRank:
-        """The learned covariance of x_0 given x_t = x.
-
-        Args:
-            x: noisy images at time t, (batch, channel, H, W), in the network's range.
-            t: times, (batch,).
-
-        Raises:
-            MedscoreError: the prior has no learned covariance.
-        """
-        return self.denoise_with_covariance(x, t)[1]
-
     def _evaluate(self, network: nn.Module, x: State, t: Times) -> tuple[State, Tensor]:
         """The denoised image, and the channels of the network's output behind its own."""
         self._check_grid(x)

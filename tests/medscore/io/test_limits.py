@@ -18,7 +18,11 @@ UNLIMITED = {
 }  # fmt: skip
 """Names of whole numbers that nothing is repeated by."""
 
-LATER = {"Preset": {"samples", "steps"}, "Provenance": {"steps"}, "ImportedProvenance": {"steps"}}
+LATER = {
+    "Preset": {"samples", "steps"}, "Provenance": {"steps"}, "ImportedProvenance": {"steps"},
+    "Condition": {"rows", "columns"}, "Family": {"method", "samples", "nfe"},
+    "PatientErrors": {"pixels"},
+}  # fmt: skip
 """Those that are records, or whose range is checked where they are used, by specification."""
 
 
