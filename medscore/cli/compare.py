@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.markup import escape
 
@@ -26,6 +25,8 @@ def compare(
 
     Example: medscore compare out/chest out/head -o out/difference
     """
+    import numpy as np
+
     from medscore.datasets.nifti import write_nifti
     from medscore.io.files import atomic_folder
     from medscore.reconstruction.difference import difference_of_folders
