@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medscore.engine.spread import Spread, spread_over
-from medscore.errors import Interrupted, MedscoreError, WriteError
+from medscore.errors import MedscoreError
 from medscore.evaluation.calibration_table import table_of
 from medscore.evaluation.cells import key_of
 from medscore.evaluation.comparison import check, cohort, with_patterns
 from medscore.evaluation.config import EvaluationSpec, MethodSpec, SamplingSpec, read_evaluation
+from medscore.evaluation.filling import filled, make_folder
 from medscore.evaluation.methods import parameters
 from medscore.evaluation.slice_errors import ErrorStore, Piece, SliceErrors, errors_of_piece
 from medscore.io.configs import config_path
-from medscore.io.files import PART, working_folder
+from medscore.io.files import working_folder
 from medscore.io.opening import is_there
 from medscore.numeric import is_number
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
@@ -174,7 +175,7 @@ def measured_errors(
     spread = spread_over(run.workers, run.threads, run.ray)
     with working_folder(output, lambda: any(output.glob("cells/*.npz"))):
         store = ErrorStore(output / "cells")
-        _make(store.folder)
+        make_folder(store.folder)
         cells = fill(store, pieces, spread, run.on_cell)
     by_task: dict[str, list[SliceErrors]] = {task.name: [] for task in spec.tasks}
     for piece, cell in zip(pieces, cells, strict=True):
@@ -247,30 +248,14 @@ def fill(
     """
     keys = [key_of(*piece.fixed) for piece in pieces]
     cells = {i: store.get(key) for i, key in enumerate(keys) if is_there(store.path(key))}
-    todo = [i for i in range(len(pieces)) if i not in cells]
-    present = len(cells)
-    on_cell(present, len(pieces), None)
-    try:
-        found = spread(errors_of_piece, [pieces[i] for i in todo])
-        for done, (place, cell) in enumerate(found, start=1):
-            store.put(keys[todo[place]], cell)
-            cells[todo[place]] = cell
-            on_cell(present + done, len(pieces), cell)
-    except KeyboardInterrupt as stop:
-        raise Interrupted from stop
-    return [cells[i] for i in range(len(pieces))]
+
+    def keep(i: int, cell: SliceErrors) -> SliceErrors:
+        store.put(keys[i], cell)
+        return cell
+
+    return filled(cells, pieces, errors_of_piece, keep, spread, on_cell)
 
 
 def _prior_file(method: MethodSpec, spec: EvaluationSpec) -> Path:
     assert method.prior is not None
     return prior_path(method.prior.prior or DEFAULT_PRIORS[spec.cohort.modality])
-
-
-def _make(folder: Path) -> None:
-    """Create the folder of the cells, and remove what a killed run left unfinished in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(f"{PART}*"):
-            left.unlink()
-    except OSError as error:
-        raise WriteError(folder, error) from error

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from medscore.errors import WriteError, reading
-from medscore.io.files import PART, atomic_write
+from medscore.errors import reading
+from medscore.evaluation.filling import make_folder
+from medscore.io.files import atomic_write
 from medscore.io.json_files import read_object
 from medscore.io.numpy_files import open_npz
 from medscore.io.opening import is_there, read_bytes
@@ -161,12 +162,7 @@ class Store:
         Raises:
             WriteError: the folder cannot be created.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for left in self.folder.glob(f"{PART}*"):
-                left.unlink()
-        except OSError as error:
-            raise WriteError(self.folder, error) from error
+        make_folder(self.folder)
 
     def _file(self, key: str) -> Path:
         return self.folder / f"{key}.json"

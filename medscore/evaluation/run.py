@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from medscore.engine.spread import Spread, spread_over
-from medscore.errors import Interrupted, MedscoreError
+from medscore.errors import MedscoreError
 from medscore.evaluation import methods
 from medscore.evaluation.cells import Cell, Store, key_of
 from medscore.evaluation.comparison import (
@@ -21,6 +24,7 @@ from medscore.evaluation.comparison import (
     with_patterns,
 )
 from medscore.evaluation.config import EvaluationSpec, MethodSpec, read_evaluation
+from medscore.evaluation.filling import filled
 from medscore.evaluation.report import Outcome, write_report
 from medscore.evaluation.table import rows_of
 from medscore.io.configs import config_path
@@ -177,18 +181,13 @@ def fill(
             cells[i] = store.get(keys[i])
             if piece.keep:
                 store.images(keys[i])  # read later; damaged ones are refused before any work
-    todo = [i for i in range(len(work)) if i not in cells]
-    present = len(cells)
-    on_cell(present, len(work), None)
-    try:
-        found = spread(methods.cell_of, [work[i] for i in todo])
-        for done, (place, (cell, images)) in enumerate(found, start=1):
-            store.put(keys[todo[place]], cell, images)
-            cells[todo[place]] = cell
-            on_cell(present + done, len(work), cell)
-    except KeyboardInterrupt as stop:
-        raise Interrupted from stop
-    return [cells[i] for i in range(len(work))]
+
+    def keep(i: int, found: tuple[Cell, dict[str, NDArray[np.float32]] | None]) -> Cell:
+        cell, images = found
+        store.put(keys[i], cell, images)
+        return cell
+
+    return filled(cells, work, methods.cell_of, keep, spread, on_cell)
 
 
 def _recipes(spec: EvaluationSpec) -> dict[str, Path]:
