@@ -1,4 +1,4 @@
-"""The one JSON reader: limits on size and depth, without NaN, long integers and double keys."""
+"""JSON files; the one reader has limits on size and depth, and takes no NaN and no double keys."""
 
 from __future__ import annotations
 
@@ -29,6 +29,16 @@ def read_json(path: str | os.PathLike[str], *, hint: str = "", most: int = SIZE)
     content = read_bytes(path, most=most)
     with reading("JSON", Path(path), hint):
         return parse_json(content.decode())
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file into a folder that is not finished yet.
+
+    Args:
+        path: file to write.
+        content: its content, without NaN and infinity.
+    """
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read_object(path: str | os.PathLike[str], *, hint: str = "") -> dict[str, Any]:

@@ -58,7 +58,7 @@ def load_covariance(path: str | Path, prior: NetworkPrior) -> None:
         MedscoreError: as for :func:`~medscore.priors.checkpoint.load_prior`, or the covariance
             belongs to another prior.
     """
-    stored = COVARIANCE.read(path)
+    head, stored = COVARIANCE.load(path, lambda contract: contract.head.build())
     contract = stored.contract
     if contract.body_sha256 != prior.sha256:
         raise MedscoreError(
@@ -78,7 +78,6 @@ def load_covariance(path: str | Path, prior: NetworkPrior) -> None:
             where=path,
             hint="train the covariance again",
         )
-    head, stored = COVARIANCE.load(path, lambda contract: contract.head.build())
     head.sha256, prior.head = stored.sha256, head
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +14,11 @@ from medscore.datasets.nifti import write_nifti
 from medscore.datasets.volume import Volume
 from medscore.engine.items import state_path
 from medscore.io.files import atomic_folder, check_absent
+from medscore.io.json_files import write_json
 from medscore.priors.network import NetworkPrior
 from medscore.reconstruction.denoising import Denoised, OnPart, denoise
 from medscore.reconstruction.noise_level import ESTIMATED
-from medscore.reconstruction.preview import picture
+from medscore.reconstruction.preview import default_window, picture
 from medscore.reconstruction.saving import check_window
 
 SHOWN = 4
@@ -96,11 +94,11 @@ def write_denoised(
         write_nifti(folder / "eigenvectors.nii.gz", np.ascontiguousarray(stack), affine, axes)
         unit = f"{result.unit}^2" if result.unit else "square of the image's unit"
         rows = result.eigenvalues.tolist()
-        _write_json(folder / "eigenvalues.json", {"unit": unit, "slices": rows})
+        write_json(folder / "eigenvalues.json", {"unit": unit, "slices": rows})
     denoised_picture(result, window).save(folder / "denoised.png")
     versions = {"medscore": medscore.__version__, "torch": torch.__version__}
     levels = {"noise_std_on_the_grid": result.noise_std, "unit": result.unit}
-    _write_json(folder / "provenance.json", {**versions, **result.record, **levels})
+    write_json(folder / "provenance.json", {**versions, **result.record, **levels})
 
 
 def denoised_picture(result: Denoised, window: tuple[float, float] | None = None) -> Image.Image:
@@ -112,7 +110,7 @@ def denoised_picture(result: Denoised, window: tuple[float, float] | None = None
         result: the denoised image.
         window: values shown black and white; by default by modality.
     """
-    low, high = _window(result) if window is None else window
+    low, high = window or default_window(result.noisy.modality, result.mean)
     columns: dict[str, NDArray[np.floating]] = {"image": result.noisy.values, "mean": result.mean}
     for k in range(min(SHOWN, result.eigenvectors.shape[1])):
         vectors = result.eigenvectors[:, k]
@@ -120,13 +118,3 @@ def denoised_picture(result: Denoised, window: tuple[float, float] | None = None
         columns[f"eigenvector {k + 1}"] = (low + high) / 2 + (high - low) / 2 * vectors / peak
     spacing = result.noisy.spacing[0]
     return picture(columns, (low, high), spacing, spread=result.std, unit=result.unit)
-
-
-def _window(result: Denoised) -> Sequence[float]:
-    if result.noisy.modality == "CT":
-        return -1000.0, 1000.0
-    return 0.0, max(float(np.quantile(result.mean, 0.998)), 1e-30)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")

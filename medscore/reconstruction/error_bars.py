@@ -127,15 +127,15 @@ class ErrorPlan:
             return None
         return width_of(r.record, r.samples.shape[1], self.level, self.table or r.calibration)
 
-    def regions(self, r: Reconstruction) -> tuple[Region, ...]:
+    def regions(self, r: Reconstruction, width: Width | None) -> tuple[Region, ...]:
         """The regions with their intervals.
 
         Args:
             r: the reconstruction.
+            width: width of the intervals, :meth:`width`.
         """
         if self.labels is None:
             return ()
-        width = self.width(r)
         assert width is not None
         return r.regions_of_labels(self.labels, width.region_multiple, self.roi_above)
 

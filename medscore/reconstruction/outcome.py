@@ -15,6 +15,7 @@ from medscore.measurements.measurement import Measurement
 from medscore.metrics.card import Card, card
 from medscore.metrics.image_quality import CT_CONVENTION, Convention, Quality, average, qualities
 from medscore.reconstruction.error_bars import ErrorPlan, words_of
+from medscore.reconstruction.preview import default_window
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.widths import Width
 from medscore.uncertainty.regions import Region
@@ -88,9 +89,7 @@ class Outcome:
         """The values that the preview shows black and white."""
         if self.window_asked is not None:
             return self.window_asked
-        if self.measurement.modality == "CT":
-            return -1000.0, 1000.0
-        return 0.0, max(float(np.quantile(self.reconstruction.mean, 0.998)), 1e-30)
+        return default_window(self.measurement.modality, self.reconstruction.mean)
 
     @cached_property
     def width(self) -> Width | None:
@@ -100,7 +99,7 @@ class Outcome:
     @cached_property
     def regions(self) -> tuple[Region, ...]:
         """The regions with their intervals."""
-        return self.errors.regions(self.reconstruction)
+        return self.errors.regions(self.reconstruction, self.width)
 
     def words_of_regions(self) -> list[str]:
         """One line for each region."""

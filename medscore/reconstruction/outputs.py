@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from medscore.datasets.dicom.write import write_dicom_series
 from medscore.datasets.formats.write import check_output_name, write_image
 from medscore.datasets.nifti import write_nifti
 from medscore.errors import MedscoreError
+from medscore.io.json_files import write_json
 from medscore.reconstruction.error_bars import INTERVAL, coverage, write_error_bars
 from medscore.reconstruction.metal import in_place
 from medscore.reconstruction.outcome import Outcome
@@ -109,8 +109,8 @@ def write_outputs(
         }
         if outcome.width is not None and outcome.reference is not None:
             metrics["interval"] = coverage(r, outcome.width, outcome.reference)
-        _write_json(folder / "metrics.json", metrics)
-    _write_json(folder / "provenance.json", _provenance(outcome, {**record, **errors}))
+        write_json(folder / "metrics.json", metrics)
+    write_json(folder / "provenance.json", _provenance(outcome, {**record, **errors}))
 
 
 def check_image(image: str | Path | None) -> str | None:
@@ -175,7 +175,3 @@ def _provenance(outcome: Outcome, record: Mapping[str, Any]) -> dict[str, Any]:
         "relative_residual": {"max": float(r.residual.max()), "per_sample": r.residual.tolist()},
         "residual_history": [asdict(entry) for entry in r.history],
     }
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")

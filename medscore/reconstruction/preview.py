@@ -12,6 +12,18 @@ TITLE = 16
 """Height of the titles in pixels."""
 
 
+def default_window(modality: str, image: NDArray[np.floating]) -> tuple[float, float]:
+    """The values shown black and white, by modality.
+
+    Args:
+        modality: "CT" or "MR".
+        image: the image, whose brightness counts unless it is CT.
+    """
+    if modality == "CT":
+        return -1000.0, 1000.0
+    return 0.0, max(float(np.quantile(image, 0.998)), 1e-30)
+
+
 def picture(
     columns: dict[str, NDArray[np.floating]],
     window: tuple[float, float],
