@@ -24,6 +24,7 @@ from medscore.priors.base import Prior
 from medscore.training.log import Log, logged
 from medscore.training.monitor import NOTHING, Monitor, StepReport
 from medscore.training.plan import TrainingPlan
+from medscore.training.precision import faster_in_bf16
 from medscore.training.state import load_state, save_state
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def train_steps(
     average = deepcopy(model).to(fabric.device).eval().requires_grad_(False)
     averaged = _network(average)
     optimiser = plan.optimiser_for(network)
-    wrapped, stepper = fabric.setup(_Loss(model, objective, plan.precision == "bf16"), optimiser)
+    loss_of = _Loss(model, objective, plan.precision == "bf16")
+    wrapped, stepper = fabric.setup(loss_of, optimiser)
     state, first, memory = folder / "state.safetensors", 0, NOTHING
     if state.exists():
         first, memory = load_state(state, network, averaged, optimiser, hooks.identity)
@@ -120,9 +122,17 @@ def train_steps(
     logged(folder)  # a damaged log is refused now
     fabric.barrier()
     model.train()
+    dtype = torch.float64 if plan.precision == "float64" else torch.float32
+    if plan.precision == "auto" and first < plan.steps:
+        trial = [part.to(fabric.device, dtype) for part in draw(batches, plan, first + 1, share)]
+
+        def gradient(bf16: bool) -> float:
+            loss_of.bf16 = bf16
+            return _gradient(fabric, wrapped, trial, plan.accumulate)
+
+        loss_of.bf16 = fabric.broadcast(faster_in_bf16(gradient))
 
     def reports() -> Iterator[StepReport]:
-        dtype = torch.float64 if plan.precision == "float64" else torch.float32
         leads, monitor = fabric.is_global_zero, Monitor(folder, memory)
         with ExitStack() as stack:
             log = stack.enter_context(Log(folder, first)) if leads else None

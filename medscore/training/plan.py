@@ -23,7 +23,8 @@ class TrainingPlan:
         accumulate: number of parts into which a process splits its share of the batch to save
             memory; their gradients are summed, so the result does not change.
         precision: ``float32``, ``float64``, or ``bf16``: the network runs in bfloat16 autocast,
-            while the loss and the weights stay float32.
+            while the loss and the weights stay float32. ``auto`` times a step in float32 and bf16
+            whenever the run is started or resumed, and uses the faster one.
         optimiser: ``adam``, ``amsgrad`` (Adam with the largest second moment so far;
             appendix B.4.1) or ``sgd``.
         adam_eps: epsilon of Adam.
@@ -50,7 +51,7 @@ class TrainingPlan:
     steps: int
     batch: int = 8
     accumulate: int = 1
-    precision: Literal["float32", "bf16", "float64"] = "float32"
+    precision: Literal["float32", "bf16", "float64", "auto"] = "float32"
     optimiser: Literal["adam", "amsgrad", "sgd"] = "adam"
     adam_eps: float = 1e-8
     learning_rate: float = 5e-4

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from medscore.training import loop
 from medscore.training.loop import Draws, Hooks, draw, prefetch, train_steps
 from medscore.training.monitor import SPIKE, Monitor, StepReport
 from medscore.training.plan import TrainingPlan
+from medscore.training.precision import faster_in_bf16
 from medscore.training.state import averaged_weights
 
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
@@ -161,6 +162,42 @@ def test_accumulation_does_not_change_the_gradient(tmp_path: Path) -> None:
         assert a.dtype == torch.float64
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
     assert not torch.equal(weights(whole)[0], weights(prior())[0].double())
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_precision_auto_is_that_of_the_faster_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faster: bool
+) -> None:
+    """The timed steps leave no trace: the run has the bits of one in the chosen precision."""
+    tried = list[tuple[bool, float]]()
+
+    def measure(step: Callable[[bool], float]) -> bool:
+        tried.extend((bf16, step(bf16)) for bf16 in (True, False, True))
+        return faster
+
+    monkeypatch.setattr(loop, "faster_in_bf16", measure)
+    chosen, fixed = prior(), prior()
+    found = run(chosen, tmp_path / "auto", replace(PLAN, steps=3, precision="auto"))
+    fixed_plan = replace(PLAN, steps=3, precision="bf16" if faster else "float32")
+    assert found == run(fixed, tmp_path / "fixed", fixed_plan)
+    assert tried[0] == tried[2] != tried[1]
+    for a, b in zip(weights(chosen), weights(fixed), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_least_time_of_a_step_counts_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first step of each precision is slow, and here each counts its own seconds."""
+    clock = 0.0
+    seconds = {False: [9.0, 3.0, 2.0], True: [1.0, 8.0, 2.5]}
+
+    def step(bf16: bool) -> None:
+        nonlocal clock
+        clock += seconds[bf16].pop(0)
+
+    monkeypatch.setattr("medscore.training.precision.time.perf_counter", lambda: clock)
+    assert not faster_in_bf16(step)
+    seconds = {False: [0.0, 3.0, 2.0], True: [9.0, 8.0, 1.5]}
+    assert faster_in_bf16(step)
 
 
 def test_bf16_runs_the_network_in_autocast_and_keeps_float32_weights(tmp_path: Path) -> None:
