@@ -63,9 +63,7 @@ def continue_from(run: TrainingRun[NetworkPrior], stored: Path, folder: Path) ->
     network, identity = run.model.network, run.hooks(folder).identity
     optimiser = plan.optimiser_for(network)
     copyfile(stored.with_suffix(".jsonl"), folder / NAME)
-    save_state(
-        folder / STATE, steps, network, deepcopy(network), optimiser, run.hooks(folder).identity
-    )
+    save_state(folder / STATE, steps, network, deepcopy(network), optimiser, identity)
     return steps
 
 
