@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ def faster_in_bf16(step: Callable[[bool], object]) -> bool:
         step: a step without the update of the weights; its argument says whether the network runs
             in bfloat16 autocast.
     """
-    seconds = {bf16: _fastest(lambda bf16=bf16: step(bf16)) for bf16 in (False, True)}
+    seconds = {bf16: _fastest(partial(step, bf16)) for bf16 in (False, True)}
     faster = seconds[True] < seconds[False]
     log.info(
         "a step takes %.3g s in float32 and %.3g s in bf16: trained in %s",
