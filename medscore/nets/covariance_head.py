@@ -15,6 +15,10 @@ depends on the noise alone, h and :math:`g_k` on the features at each pixel. The
 l = h = 0 and small :math:`g_k`, and m stays within a factor :math:`e^{\pm 8}` of
 :math:`\kappa\, e^{l}`.
 
+With ``blocks`` it predicts the variances v of the coefficients of blocks instead
+(:mod:`medscore.uncertainty.blocks`): the means over each block of a map m of each coefficient, each
+with a level l of its own.
+
 The head has one 3 x 3 convolution in the place of the network's last layer, so it depends on no
 further pixels, and a network that works in tiles still does. For a network whose last layer is not
 known, the head reads the network's input and output instead, with three dilated convolutions.
@@ -34,6 +38,8 @@ from medscore.nets.embedding import PositionalEmbedding
 from medscore.nets.output import output_of
 from medscore.nets.spec import Few, Positive
 from medscore.types import Images, Times
+from medscore.uncertainty.blocks import COEFFICIENTS, BlockCovariance
+from medscore.uncertainty.learned import LearnedCovariance
 from medscore.uncertainty.low_rank import DiagonalLowRank
 
 RANGE = 8.0
@@ -51,6 +57,7 @@ class CovarianceHeadSpec(Strict):
 
     Attributes:
         rank: number of vectors b_k; 0 for a diagonal covariance.
+        blocks: whether the covariance is diagonal in the cosine transforms of blocks instead.
         width: channels between the features and the output.
         features: channels of the features before the network's last layer; None for a network whose
             last layer is not known.
@@ -60,11 +67,17 @@ class CovarianceHeadSpec(Strict):
     """
 
     rank: int = Field(default=0, ge=0, le=64)
+    blocks: bool = False
     width: Positive = 32
     features: Positive | None = None
     fold: Few = 1
     image_channels: Positive = 1
     data_std: float = Field(gt=0)
+
+    @property
+    def variances(self) -> int:
+        """Maps of variances for each channel of the images."""
+        return COEFFICIENTS if self.blocks else 1
 
     def build(self) -> CovarianceHead:
         """The untrained head, initialised with torch's global generator."""
@@ -85,7 +98,9 @@ class CovarianceHead(nn.Module):
         """SHA-256 hash of the weights in the file that the head was loaded from."""
         known = spec.features is not None
         inputs = spec.features or 2 * spec.image_channels
-        outputs = (1 + spec.rank) * spec.image_channels * spec.fold**2
+        levels = spec.variances * spec.image_channels
+        own = levels * spec.fold**2
+        outputs = own + spec.rank * spec.image_channels * spec.fold**2
         layers = list[nn.Module]()
         for reach in (1,) if known else REACHES:
             layers += [nn.Conv2d(inputs, spec.width, 3, padding=reach, dilation=reach), nn.SiLU()]
@@ -93,9 +108,8 @@ class CovarianceHead(nn.Module):
         last = nn.Conv2d(spec.width, outputs, 1)
         spatial = nn.Sequential(*layers, last, nn.PixelShuffle(spec.fold))
         level = nn.Sequential(
-            PositionalEmbedding(LEVEL), nn.Linear(LEVEL, LEVEL), nn.SiLU(), nn.Linear(LEVEL, 1)
+            PositionalEmbedding(LEVEL), nn.Linear(LEVEL, LEVEL), nn.SiLU(), nn.Linear(LEVEL, levels)
         )
-        own = spec.image_channels * spec.fold**2
         with torch.no_grad():
             last.weight[:own].zero_()
             last.weight[own:] *= 0.1
@@ -106,7 +120,8 @@ class CovarianceHead(nn.Module):
         """All weights of the head."""
 
     def forward(self, features: Tensor) -> Images:
-        """The maps h and g_k of each pixel, (batch, (1 + rank) channel, H, W).
+        """The maps h and g_k of each pixel, (batch, (1 + rank) channel, H, W), or with blocks the
+        maps h of each coefficient, (batch, 16 channel, H, W).
 
         Args:
             features: the features before the last layer, (batch, features, H / fold, W / fold); or
@@ -114,7 +129,7 @@ class CovarianceHead(nn.Module):
         """
         return cast(Tensor, self.network["spatial"](features))
 
-    def covariance(self, maps: Images, ratio: Times) -> DiagonalLowRank:
+    def covariance(self, maps: Images, ratio: Times) -> LearnedCovariance:
         """The covariance of x_0 given x_t.
 
         Args:
@@ -124,15 +139,16 @@ class CovarianceHead(nn.Module):
         with torch.autocast(maps.device.type, enabled=False):
             return self._covariance(maps.to(ratio.dtype), ratio)
 
-    def _covariance(self, maps: Images, ratio: Times) -> DiagonalLowRank:
+    def _covariance(self, maps: Images, ratio: Times) -> LearnedCovariance:
         spec, log_s = self.spec, torch.log(ratio)
         weights = next(self.network["level"].parameters())
-        level = self.network["level"]((4 * log_s).to(weights.dtype))[:, 0].to(ratio.dtype)
+        level = self.network["level"]((4 * log_s).to(weights.dtype)).to(ratio.dtype)
         white = torch.log1p((ratio / spec.data_std) ** 2)  # -log kappa
-        log_scale = (2 * log_s - white + level)[:, None, None, None]
-        channels = spec.image_channels
-        h, g = maps[:, :channels], maps[:, channels:]
+        log_scale = ((2 * log_s - white)[:, None] + level)[:, :, None, None]
+        h, g = maps.tensor_split([level.shape[1]], 1)
         marginal = torch.exp(log_scale + RANGE * torch.tanh(h / RANGE))
+        if spec.blocks:
+            return BlockCovariance.from_maps(marginal)
         vectors = g.reshape(len(g), spec.rank, *h.shape[1:])
         diagonal = marginal / (1 + vectors.square().sum(1))
         return DiagonalLowRank(diagonal, diagonal.sqrt()[:, None] * vectors)
@@ -182,7 +198,13 @@ def last_layer(network: nn.Module) -> nn.Module | None:
 
 
 def head_spec(
-    network: nn.Module, channels: int, data_std: float, rank: int, width: int
+    network: nn.Module,
+    channels: int,
+    data_std: float,
+    rank: int,
+    width: int,
+    *,
+    blocks: bool = False,
 ) -> CovarianceHeadSpec:
     """The specification of a head for a network.
 
@@ -192,12 +214,13 @@ def head_spec(
         data_std: standard deviation of the data.
         rank: number of vectors b_k.
         width: channels between the features and the output.
+        blocks: whether the covariance is diagonal in the cosine transforms of blocks.
     """
     layer = last_layer(network)
     weights = [m for m in layer.modules() if isinstance(m, nn.Conv2d)] if layer else []
     features = weights[0].in_channels if weights else None
     fold = math.isqrt(weights[0].out_channels // channels) if weights else 1
     return CovarianceHeadSpec(
-        rank=rank, width=width, features=features, fold=fold, image_channels=channels,
-        data_std=data_std,
+        rank=rank, blocks=blocks, width=width, features=features, fold=fold,
+        image_channels=channels, data_std=data_std,
     )  # fmt: skip

@@ -36,6 +36,7 @@ likelihood of the whole matrix weighs a vector b_k by 1/D against the variances,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,9 +47,11 @@ from medscore.objectives.denoising import EDMWeighting, LogNormalTimes, TimesRul
 from medscore.priors.base import Prior
 from medscore.sdes.base import expand
 from medscore.types import State, Times
+from medscore.uncertainty.blocks import BlockCovariance
+from medscore.uncertainty.learned import LearnedCovariance
 from medscore.uncertainty.low_rank import DiagonalLowRank
 
-Form = Literal["diagonal", "low_rank"]
+Form = Literal["diagonal", "low_rank", "blocks"]
 Residual = Literal["error", "noise"]
 Weighting = Literal["prediction", "level"]
 DEFAULT_TIMES = LogNormalTimes(-1.5, 1.8)
@@ -125,7 +128,8 @@ class SecondOrder:
 
     Attributes:
         data_std: standard deviation d of the data, for the weighting ``level``.
-        form: ``low_rank`` compares whole matrices, ``diagonal`` their diagonals.
+        form: ``low_rank`` compares whole matrices, ``diagonal`` their diagonals, and ``blocks`` the
+            variances of the coefficients of blocks.
         residual: ``error`` or ``noise``, see above.
         weighting: ``prediction`` or ``level``; the former needs the residual ``error``.
         gamma: weight of the first-order term, |z - z_hat|^2 / 2 D, for a prior whose denoiser is
@@ -151,6 +155,8 @@ class SecondOrder:
             raise ValueError("weighting prediction needs residual error: the other can be negative")
         if self.antithetic and self.residual != "noise":
             raise ValueError("antithetic needs residual noise: that of Eq. 4.11")
+        if self.form == "blocks" and self.weighting != "prediction":
+            raise ValueError("form blocks needs weighting prediction")
 
     def __call__(self, prior: Prior, x0: State, u: Times, z: State) -> Times:
         """The loss of each sample, (batch,).
@@ -164,32 +170,44 @@ class SecondOrder:
         sde = prior.sde
         t = self.times(sde, u)
 
-        def at(noise: State) -> Evaluated:
+        def at(noise: State) -> tuple[LearnedCovariance, State]:
             """K and the predicted noise at a noisy image."""
             x = sde.marginal(x0, t, noise)
             denoised, covariance = prior.denoise_with_covariance(x, t)
             alpha, sigma = expand(sde.alpha(t), x), expand(sde.sigma(t), x)
             return covariance.scaled(alpha / sigma), (x - alpha * denoised) / sigma
 
-        here = at(z)
-        others = (at(-z), at(torch.zeros_like(z))) if self.antithetic else None
+        k, predicted = at(z)
+        others = (at(-z), at(torch.zeros_like(z))) if self.antithetic else ()
         with torch.autocast(x0.device.type, enabled=False):  # sums over an image need float32
-            loss = self._loss(here, others, z)
+            if isinstance(k, BlockCovariance):
+                loss = k.surprise(z - predicted)
+            else:
+                loss = self._loss((k, predicted), others, z)
             if self.weighting == "level":
                 kappa = 1 / (sde.ratio(t) ** 2 * EDMWeighting(self.data_std)(sde, t))
                 loss = loss / kappa**2
             if self.gamma:
-                loss = loss + 0.5 * self.gamma * (z - here[1]).flatten(1).square().mean(1)
+                loss = loss + 0.5 * self.gamma * (z - predicted).flatten(1).square().mean(1)
         return loss
 
-    def _loss(self, here: Evaluated, others: tuple[Evaluated, Evaluated] | None, z: State) -> Times:
+    def _loss(
+        self, here: Evaluated, others: Sequence[tuple[LearnedCovariance, State]], z: State
+    ) -> Times:
         """The loss without weighting, from the evaluations at z and, if antithetic, -z and 0."""
         k, predicted = here
-        if others is not None:
-            return antithetic_loss(here, *others, z, self.form)
+        if self.antithetic:
+            minus, still = (_low_rank(*each) for each in others)
+            return antithetic_loss(here, minus, still, z, self.form)
         if self.weighting == "prediction":
             return likelihood_loss(k, z - predicted, self.form)
         return residual_loss(k, predicted, z, self.form, self.residual)
+
+
+def _low_rank(k: LearnedCovariance, predicted: State) -> Evaluated:
+    """An evaluation of a covariance that is not one of blocks."""
+    assert isinstance(k, DiagonalLowRank)
+    return k, predicted
 
 
 def residual_loss(

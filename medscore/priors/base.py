@@ -17,7 +17,7 @@ from medscore.domain import ImageDomain
 from medscore.errors import MedscoreError
 from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
-from medscore.uncertainty.low_rank import DiagonalLowRank
+from medscore.uncertainty.learned import LearnedCovariance
 
 
 class Prior(ABC):
@@ -47,7 +47,7 @@ class Prior(ABC):
         """Whether the prior has a learned covariance, :meth:`denoise_with_covariance`."""
         return False
 
-    def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, DiagonalLowRank]:
+    def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, LearnedCovariance]:
         """The mean and the learned covariance of x_0 given x_t = x, in one evaluation.
 
         Args:

@@ -9,7 +9,7 @@ import torch
 
 from medscore.priors.base import Prior, like
 from medscore.types import State, Times
-from medscore.uncertainty.low_rank import DiagonalLowRank
+from medscore.uncertainty.learned import LearnedCovariance
 
 
 @final
@@ -70,7 +70,7 @@ class Counted(Prior):
             found = self.inner.denoise(x, t)
         return like(x, found, f"`denoise` of the prior {type(self.inner).__name__}").to(x.dtype)
 
-    def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, DiagonalLowRank]:
+    def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, LearnedCovariance]:
         self._count(x)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             return self.inner.denoise_with_covariance(x, t)

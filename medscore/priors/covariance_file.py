@@ -69,7 +69,7 @@ def load_covariance(path: str | Path, prior: NetworkPrior) -> None:
         )
     expected = head_spec(
         without_grid(prior.network), contract.head.image_channels, contract.head.data_std,
-        contract.head.rank, contract.head.width,
+        contract.head.rank, contract.head.width, blocks=contract.head.blocks,
     )  # fmt: skip
     if expected != contract.head:
         raise MedscoreError(

@@ -22,7 +22,7 @@ from medscore.priors.contract import DataContract
 from medscore.priors.preconditioning import EDM, Condition, Preconditioning, log_ratio
 from medscore.sdes.base import SDE, expand
 from medscore.types import State, Times
-from medscore.uncertainty.low_rank import DiagonalLowRank
+from medscore.uncertainty.learned import LearnedCovariance
 
 UNIT = EDM()
 
@@ -89,7 +89,7 @@ class NetworkPrior(Prior, nn.Module):
     def has_covariance(self) -> bool:
         return self.head is not None
 
-    def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, DiagonalLowRank]:
+    def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, LearnedCovariance]:
         head = self.head
         if head is None:
             return super().denoise_with_covariance(x, t)

@@ -155,7 +155,8 @@ def prepare_head(
         )
     torch.manual_seed(recipe.plan.seed)  # network initialisation takes no generator
     rank, network = recipe.objective.factors, without_grid(prior.network)
-    spec = head_spec(network, body.channels, body.data_std, rank, recipe.width)
+    blocks = recipe.objective.form == "blocks"
+    spec = head_spec(network, body.channels, body.data_std, rank, recipe.width, blocks=blocks)
     prior.head = spec.build()
     found = load_images(recipe.images_path(path), recipe.plan, body, root, cache, patterns)
     objective = HeadLoss(

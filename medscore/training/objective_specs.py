@@ -129,7 +129,8 @@ class SecondOrderObjective(Strict):
     Attributes:
         kind: ``second_order``.
         form: ``low_rank`` for a diagonal plus ``rank`` vectors, compared with the whole matrix
-            (Eq. 4.11), or ``diagonal`` for the diagonal alone (Eq. 4.17).
+            (Eq. 4.11), ``diagonal`` for the diagonal alone (Eq. 4.17), or ``blocks`` for a matrix
+            that is diagonal in the cosine transforms of overlapping blocks.
         rank: number of vectors b_k; by default 4 with ``low_rank``.
         residual: ``error``, the outer product of the error of the predicted noise, or ``noise``,
             z z^T minus that of the predicted noise, as in Eq. 4.11.
@@ -143,7 +144,7 @@ class SecondOrderObjective(Strict):
     """
 
     kind: Literal["second_order"]
-    form: Literal["diagonal", "low_rank"] = "diagonal"
+    form: Literal["diagonal", "low_rank", "blocks"] = "diagonal"
     rank: int | None = Field(default=None, ge=1, le=64)
     residual: Literal["error", "noise"] = "error"
     weighting: Literal["prediction", "level"] = "prediction"
@@ -154,15 +155,15 @@ class SecondOrderObjective(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> SecondOrderObjective:
-        if self.form == "diagonal" and self.rank is not None:
+        if self.form != "low_rank" and self.rank is not None:
             raise ValueError("rank applies to form low_rank")
         self.build(1.0)
         return self
 
     @property
     def factors(self) -> int:
-        """Number of vectors b_k, 0 for ``diagonal``."""
-        return 0 if self.form == "diagonal" else 4 if self.rank is None else self.rank
+        """Number of vectors b_k, 0 unless the form is ``low_rank``."""
+        return 0 if self.form != "low_rank" else 4 if self.rank is None else self.rank
 
     def build(self, data_std: float) -> SecondOrder:
         """The objective.

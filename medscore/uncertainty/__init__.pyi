@@ -1,5 +1,6 @@
 """Types of the public names of this package, which are imported when first used."""
 
+from .blocks import BlockCovariance as BlockCovariance
 from .covariance import (
     PosteriorCovariance as PosteriorCovariance,
     covariance_diagonal as covariance_diagonal,

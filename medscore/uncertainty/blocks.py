@@ -114,8 +114,8 @@ class BlockCovariance:
         """Phi^T / r with some basis, (batch, channel, H, W)."""
         flat = conv_transpose2d(coefficients.flatten(0, 1), basis, stride=STRIDE) / COVERED
         (height, width), before = self.shape, SIDE - STRIDE
-        inside = flat[:, 0, before : before + height, before : before + width]
-        return inside.unflatten(0, coefficients.shape[:2])
+        inside: Images = flat[:, 0, before : before + height, before : before + width]
+        return inside.reshape(*coefficients.shape[:2], height, width)
 
 
 def transform(x: Images) -> Coefficients:
@@ -125,7 +125,8 @@ def transform(x: Images) -> Coefficients:
         x: images (batch, channel, H, W).
     """
     wide = pad(x, _around(x)).flatten(0, 1)[:, None]
-    return conv2d(wide, _basis(x), stride=STRIDE).unflatten(0, x.shape[:2])
+    found: Coefficients = conv2d(wide, _basis(x), stride=STRIDE).unflatten(0, x.shape[:2])
+    return found
 
 
 def _around(x: Tensor) -> tuple[int, int, int, int]:

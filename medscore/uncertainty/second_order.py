@@ -25,14 +25,14 @@ from medscore.sdes.base import expand
 from medscore.types import State, Times
 from medscore.uncertainty.covariance import PosteriorCovariance
 from medscore.uncertainty.krylov import Function, matrix_function
-from medscore.uncertainty.low_rank import DiagonalLowRank
+from medscore.uncertainty.learned import LearnedCovariance
 from medscore.white_noise import Noise
 
 Form = Literal["full", "diagonal", "low-rank"]
 """What is used of s_2: the whole matrix, its diagonal, or a diagonal plus a matrix of low rank."""
 
-Covariance = Tensor | DiagonalLowRank
-"""Cov[x_0 | x_t] of each sample: matrices (batch, D, D), or diagonal plus low rank."""
+Covariance = Tensor | LearnedCovariance
+"""Cov[x_0 | x_t] of each sample: matrices (batch, D, D), or as a network predicts it."""
 
 
 @runtime_checkable
@@ -174,7 +174,7 @@ class SecondOrder:
         second: Callable[..., Tensor],
     ) -> Curvature:
         """s_2 in this form from the prior's own covariance."""
-        if isinstance(known, DiagonalLowRank):
+        if not isinstance(known, Tensor):
             if self.form == "diagonal":
                 return Diagonal(second(known.marginal))
             return Products(lambda v: second(known.product(v), v), self.order)

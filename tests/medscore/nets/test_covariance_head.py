@@ -12,6 +12,7 @@ from medscore.nets.local_unet import LocalUNetSpec
 from medscore.nets.monai_unet import MonaiUNetSpec
 from medscore.nets.spec import NetworkSpec
 from medscore.nets.unet import UNetSpec
+from medscore.uncertainty.low_rank import DiagonalLowRank
 
 KNOWN: dict[str, tuple[NetworkSpec, int]] = {
     "local-unet": (LocalUNetSpec(channels=(8, 8), blocks=(1, 1), image_channels=2), 2),
@@ -62,6 +63,19 @@ def test_an_untrained_head_predicts_the_variance_of_white_data(rank: int) -> Non
     ratio = torch.tensor([0.01, 0.3, 10.0])
     covariance = head.covariance(head(torch.randn(3, 2, 8, 8)), ratio)
     expected = (0.09 * ratio**2 / (0.09 + ratio**2))[:, None, None, None].expand(3, 1, 8, 8)
+    assert isinstance(covariance, DiagonalLowRank)
     torch.testing.assert_close(covariance.marginal, expected)
     assert covariance.rank == rank
     assert bool((covariance.diagonal > 0.8 * expected).all())
+
+
+def test_an_untrained_head_of_blocks_predicts_the_covariance_of_white_data() -> None:
+    torch.manual_seed(0)
+    head = head_spec(Foreign(), 2, 0.3, 0, 16, blocks=True).build()
+    maps = head(torch.randn(3, 4, 8, 10))
+    assert maps.shape == (3, 32, 8, 10)
+    covariance, x = head.covariance(maps, torch.tensor([0.01, 0.3, 10.0])), torch.randn(3, 2, 8, 10)
+    ratio = torch.tensor([0.01, 0.3, 10.0])[:, None, None, None]
+    expected = 0.09 * ratio**2 / (0.09 + ratio**2)
+    torch.testing.assert_close(covariance.marginal, expected.expand(3, 2, 8, 10))
+    torch.testing.assert_close(covariance.product(x), expected * x)

@@ -25,6 +25,7 @@ from medscore.priors.base import Prior
 from medscore.sdes.base import SDE
 from medscore.sdes.linear import VE, VP, SubVP
 from medscore.types import State, Times
+from medscore.uncertainty.blocks import BlockCovariance
 from medscore.uncertainty.low_rank import DiagonalLowRank
 
 F64 = torch.float64
@@ -249,3 +250,37 @@ def test_the_control_variate_leaves_the_mean_and_removes_the_variance() -> None:
 def test_options_that_contradict_each_other_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="needs residual"):
         SecondOrder(0.5, **wrong)
+
+
+@dataclass(frozen=True)
+class WithBlocks(Prior):
+    """The exact denoiser of white data with a covariance of blocks, of any one variance."""
+
+    sde: SDE
+    variance: float
+
+    def denoise(self, x: State, t: Times) -> State:
+        ratio = self.sde.ratio(t)[:, None, None, None]
+        return x / self.sde.alpha(t)[:, None, None, None] * 0.09 / (0.09 + ratio**2)
+
+    def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, BlockCovariance]:
+        maps = torch.full((len(x), 16, *x.shape[2:]), self.variance, dtype=x.dtype)
+        return self.denoise(x, t), BlockCovariance.from_maps(maps)
+
+
+@pytest.mark.parametrize("sde", [VE(0.01, 10.0), VP(), SubVP()])
+def test_the_objective_of_blocks_is_least_at_the_posterior_covariance(sde: SDE) -> None:
+    """White data of deviation 0.3: Cov[x_0 | x_t] = v s^2 / (v + s^2) at one noise level.
+
+    The three losses use the same 200 x 49 x 16 coefficients, whose mean square has a relative
+    standard deviation below 1 %, against variances that are 15 % off.
+    """
+    x0, z = 0.3 * normal(200, 1, 16, 16), normal(200, 1, 16, 16, seed=1)
+    s, u = 0.25, torch.full((200,), 0.5, dtype=F64)
+    objective = SecondOrder(0.5, "blocks", times=lambda sde, u: sde.time(torch.full_like(u, s)))
+    exact = 0.09 * s**2 / (0.09 + s**2)
+    losses = [
+        float(objective(WithBlocks(sde, exact * factor), x0, u, z).mean())
+        for factor in (0.85, 1.0, 1.15)
+    ]
+    assert losses[1] < min(losses[0], losses[2])

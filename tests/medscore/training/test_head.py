@@ -32,6 +32,8 @@ from medscore.sdes.linear import VE
 from medscore.training.head import HeadLoss, HeadOnBody
 from medscore.training.loop import train_steps
 from medscore.training.plan import TrainingPlan
+from medscore.uncertainty.blocks import BlockCovariance
+from medscore.uncertainty.low_rank import DiagonalLowRank
 
 IMAGES: dict[str, Any] = {
     "name": "images", "modality": "CT", "quantity": "HU", "low": -1000, "high": 1500,
@@ -94,6 +96,7 @@ def test_a_recipe_trains_a_head_that_is_found_beside_its_prior(folder: Path) -> 
     before = bare.on_grid((15, 18), 0.7).denoise(x, T)
     placed = prior.on_grid((15, 18), 0.7)
     denoised, covariance = placed.denoise_with_covariance(x, T)
+    assert isinstance(covariance, DiagonalLowRank)
     assert torch.equal(placed.denoise(x, T), before)
     assert torch.equal(denoised, before)
     assert covariance.diagonal.shape == x.shape
@@ -116,12 +119,29 @@ def test_a_head_in_tiles_is_the_head_of_the_whole_image(
     assert len(tiles((200, 64), 0, SMALL.stride, SMALL.margin)[0]) > 1
     found = tiled.denoise_with_covariance(x, T)
     torch.testing.assert_close(found[0], whole[0])
+    assert isinstance(found[1], DiagonalLowRank)
+    assert isinstance(whole[1], DiagonalLowRank)
     torch.testing.assert_close(found[1].diagonal, whole[1].diagonal)
     torch.testing.assert_close(found[1].factors, whole[1].factors, rtol=1e-4, atol=1e-5)
 
 
+def test_a_head_of_blocks_in_tiles_and_on_padded_images(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prior = trained(folder, objective={"kind": "second_order", "form": "blocks"})
+    x = images(198, 62)
+    whole = prior.on_grid((198, 62), 0.7).denoise_with_covariance(x, T)[1]
+    assert isinstance(whole, BlockCovariance)
+    assert whole.marginal.shape == x.shape
+    monkeypatch.setattr("medscore.nets.any_size.memory_budget", lambda: 1)
+    tiled = prior.on_grid((198, 62), 0.7).denoise_with_covariance(x, T)[1]
+    assert isinstance(tiled, BlockCovariance)
+    torch.testing.assert_close(tiled.variances, whole.variances, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.slow
-def test_reconstructions_use_the_head_and_say_which(folder: Path) -> None:
+@pytest.mark.parametrize("form", ["low_rank", "blocks"])
+def test_reconstructions_use_the_head_and_say_which(folder: Path, form: str) -> None:
     """Moment matching takes one evaluation a step with it; results and records differ."""
     hu = np.full((1, 16, 16), -1000.0, np.float32)
     hu[:, 4:12, 4:12] = 100
@@ -135,7 +155,7 @@ def test_reconstructions_use_the_head_and_say_which(folder: Path) -> None:
         )  # fmt: skip
 
     before = run()
-    head = trained(folder).head
+    head = trained(folder, objective={"kind": "second_order", "form": form}).head
     assert head is not None
     learned = run()
     same = run(**{"conditioner.covariance": "denoiser"})
@@ -172,6 +192,10 @@ def test_a_damaged_head_is_refused(folder: Path) -> None:
         ({"objective": {"kind": "second_order", "gamma": 1.0}}, "the body is not trained"),
         ({"objective": {"kind": "second_order", "rank": 2}}, "rank applies to form low_rank"),
         ({"objective": {"kind": "second_order", "antithetic": True}}, "antithetic needs residual"),
+        (
+            {"objective": {"kind": "second_order", "form": "blocks", "weighting": "level"}},
+            "form blocks needs weighting prediction",
+        ),
         ({"objective": {"kind": "edm"}}, "second_order"),
         ({"head": "variance"}, "covariance"),
         ({"images": "nothing.yaml"}, "no such configuration"),
@@ -209,8 +233,9 @@ class Scaled(nn.Module):
         SecondOrder(0.5, "diagonal"),
         SecondOrder(0.5),
         SecondOrder(0.5, "diagonal", "noise", "level"),
+        SecondOrder(0.5, "blocks"),
     ],
-    ids=["diagonal", "low rank", "Eq. 4.17"],
+    ids=["diagonal", "low rank", "Eq. 4.17", "blocks"],
 )
 def test_the_trained_variance_is_that_of_gaussian_data(
     objective: SecondOrder, tmp_path: Path
@@ -221,8 +246,8 @@ def test_the_trained_variance_is_that_of_gaussian_data(
     """
     prior = NetworkPrior(Scaled(), VE(0.01, 10.0), preconditioning=denoiser, condition=ratio)
     torch.manual_seed(0)
-    rank = 0 if objective.form == "diagonal" else 1
-    prior.head = head_spec(prior.network, 1, 0.5, rank, 8).build()
+    rank, blocks = int(objective.form == "low_rank"), objective.form == "blocks"
+    prior.head = head_spec(prior.network, 1, 0.5, rank, 8, blocks=blocks).build()
     plan = TrainingPlan(
         steps=250, batch=16, learning_rate=1e-2, warmup=10, cooldown=150, save_every=250
     )
