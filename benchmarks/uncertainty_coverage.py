@@ -79,11 +79,16 @@ def judged(cells: Sequence[SliceErrors], known: Sequence[SliceErrors]) -> Judgem
     ratios = np.concatenate([cell.ratios for cell in cells])
     std = np.concatenate([cell.std for cell in cells])
     width = np.concatenate([cell.deviation for cell in cells])
-    plain = [intervals.ratios(cell.error, cell.std, cell.samples) for cell in cells]
+    plain = [
+        intervals.ratios(cell.error, cell.std, cell.samples, pairs=cell.pairs) for cell in cells
+    ]
     return Judgement(
         inside=float((ratios <= pixels).mean()),
         uncalibrated=float(
-            (np.concatenate(plain) <= student_multiple(LEVEL, cells[0].samples)).mean()
+            (
+                np.concatenate(plain)
+                <= student_multiple(LEVEL, cells[0].samples, pairs=cells[0].pairs)
+            ).mean()
         ),
         quintiles=coverage_by_width(ratios <= pixels, width),
         regions=float((np.concatenate([c.region_ratios for c in cells]) <= regions).mean()),

@@ -15,10 +15,12 @@ class Noise:
 
     Args:
         seeds: seed of each sample.
+        signs: 1 or -1 for each sample, which its noise is multiplied by; all 1 by default.
     """
 
-    def __init__(self, seeds: Sequence[int]) -> None:
+    def __init__(self, seeds: Sequence[int], signs: Sequence[int] | None = None) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.signs = [1] * len(seeds) if signs is None else list(signs)
 
     def __call__(self, like: State) -> State:
         """Draw independent N(0, 1) values.
@@ -26,7 +28,8 @@ class Noise:
         Args:
             like: a batch with the shape, dtype and device of the result, (batch, ...).
         """
-        draws = [torch.randn(like.shape[1:], generator=g) for g in self.generators]
+        each = zip(self.generators, self.signs, strict=True)
+        draws = [sign * torch.randn(like.shape[1:], generator=g) for g, sign in each]
         return torch.stack(draws).to(like)
 
     def uniform(self, like: State) -> Times:

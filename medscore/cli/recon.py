@@ -148,6 +148,14 @@ def recon(
         str | None,
         typer.Option(help="Precision of the network: auto (the default), float32 or bf16."),
     ] = None,
+    pairs: Annotated[
+        bool | None,
+        typer.Option(
+            "--pairs/--no-pairs",
+            help="Draw samples in pairs whose noise has opposite signs, which makes their mean "
+            "more exact. Default: the preset's.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -218,9 +226,9 @@ def recon(
     settings: dict[str, Any] = {
         "prior": prior, "method": baseline, "samples": samples, "preset": preset,
         "sampler": sampler, "conditioner": conditioner, "steps": steps, "grid": grid,
-        "noise": noise, "parameters": set_ or (), "precision": precision, "snr": snr, "lam": lam,
-        "seed": seed, "batch_size": batch_size, "device": device, "allow_mismatch": allow_mismatch,
-        "contrast": contrast, "influence": influence,
+        "noise": noise, "parameters": set_ or (), "precision": precision, "pairs": pairs,
+        "snr": snr, "lam": lam, "seed": seed, "batch_size": batch_size, "device": device,
+        "allow_mismatch": allow_mismatch, "contrast": contrast, "influence": influence,
     }  # fmt: skip
     choice = ReferenceChoice(series, resample, channel, tuple(accept or ()))
     shown = None if window is None else options.window_of(window)

@@ -108,6 +108,7 @@ class Job:
             (Song 2022, B.5.7); otherwise the result is the state at the last time, which still
             contains the noise of that time.
         calls: the number of operator calls so far in this process.
+        signs: 1 or -1 for each item, which its noise is multiplied by; all 1 by default.
     """
 
     seeds: Sequence[int]
@@ -123,6 +124,7 @@ class Job:
     save_every: int = 20
     denoise: bool = True
     calls: Callable[[], int] = _no_calls
+    signs: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,8 @@ class _Walk:
     def steps(self) -> Iterator[Point]:
         """Step from the saved point, or from a draw of noise, to the end of the time grid."""
         job, sampler = self.job, self.sampler
-        noise = Noise([job.seeds[i] for i in self.items])
+        signs = None if job.signs is None else [job.signs[i] for i in self.items]
+        noise = Noise([job.seeds[i] for i in self.items], signs)
         history = self.before.history
         if (point := self.start) is None:
             blank = torch.zeros(len(self.items), *job.shape, device=job.device)

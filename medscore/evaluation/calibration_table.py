@@ -117,7 +117,7 @@ def summary(table: CalibrationTable, level: float = LEVEL) -> list[str]:
 
 def _summary(table: CalibrationTable, family: Family, level: float) -> str:
     n, quantiles = len(family.patients), family.quantiles()
-    plain = student_multiple(level, family.samples)
+    plain = student_multiple(level, family.samples, pairs=family.pairs)
     before = 1 - float(np.mean(losses_at(plain, LEVELS, quantiles)))
     head = (
         f"{family.name}: {n} patient(s), {sum(p.slices for p in family.patients)} slice(s); "

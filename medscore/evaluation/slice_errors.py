@@ -26,7 +26,7 @@ from medscore.io.numpy_files import open_npz
 from medscore.reconstruction.condition import method_of
 from medscore.reconstruction.result import Reconstruction, body_of_image, moderated
 from medscore.reconstruction.widths import unlike
-from medscore.uncertainty.intervals import ratios
+from medscore.uncertainty.intervals import deviation, in_pairs, ratios
 from medscore.uncertainty.scores import crps
 from medscore.uncertainty.table import Condition, Value
 
@@ -79,14 +79,19 @@ class SliceErrors:
     region_std: NDArray[np.float32]
 
     @property
+    def pairs(self) -> bool:
+        """Whether the samples are pairs with opposite noise."""
+        return in_pairs(bool(self.method.get("pairs")), self.samples)
+
+    @property
     def ratios(self) -> NDArray[np.float64]:
         """Errors of the pixels over the predictive deviation."""
-        return ratios(self.error, self.deviation, self.samples)
+        return ratios(self.error, self.deviation, self.samples, pairs=self.pairs)
 
     @property
     def region_ratios(self) -> NDArray[np.float64]:
         """Errors of the regions over the predictive deviation."""
-        return ratios(self.region_error, self.region_std, self.samples)
+        return ratios(self.region_error, self.region_std, self.samples, pairs=self.pairs)
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ def errors_of(found: Reconstruction, case: Case, seed: int) -> SliceErrors:
         deviation=moderated(found)[body].astype(np.float32),
         crps=crps(truth[body], drawn[:, body]).astype(np.float32),
         region_error=(of_truth - means.mean(1)).astype(np.float32),
-        region_std=means.std(1, ddof=1).astype(np.float32),
+        region_std=deviation(means, 1, pairs=found.pairs).astype(np.float32),
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from medscore.reconstruction.evidence import Evidence, prior_samples
 from medscore.reconstruction.result import Reconstruction
 from medscore.samplers.base import Sampler
 from medscore.types import State
+from medscore.uncertainty.intervals import in_pairs
 from medscore.uncertainty.null_space import null_space
 from medscore.white_noise import derive_seed
 
@@ -60,6 +61,8 @@ class Plan:
         note: a text that is kept with the state.
         influence: whether to measure what the data and what the prior decide, which takes up to as
             long again; it needs two samples or more.
+        pairs: whether samples 2j and 2j + 1 of a slice have the same noise with opposite signs; an
+            odd number of samples is drawn independently.
     """
 
     sampler: Sampler
@@ -75,6 +78,20 @@ class Plan:
     fingerprint: str = ""
     note: str = ""
     influence: bool = False
+    pairs: bool = False
+
+    @property
+    def in_pairs(self) -> bool:
+        """Whether the samples are pairs."""
+        return in_pairs(self.pairs, self.samples)
+
+    def leader(self, sample: int) -> int:
+        """The sample of a slice whose noise a sample has, but for the sign.
+
+        Args:
+            sample: number of the sample within its slice.
+        """
+        return sample - sample % 2 if self.in_pairs else sample
 
 
 def sample_posterior(
@@ -87,7 +104,8 @@ def sample_posterior(
 ) -> Reconstruction:
     """Draw ``plan.samples`` posterior samples of every slice.
 
-    Sample k of slice i has its own generator, seeded by (seed, i, k). Besides the measurement,
+    Sample k of slice i has its own generator, seeded by (seed, i, k); with ``pairs``, an odd k has
+    the noise of k - 1 times -1. Besides the measurement,
     memory holds at most two copies of the samples and the working set of one batch.
 
     Args:
@@ -120,7 +138,8 @@ def sample_posterior(
         )
 
     job = Job(
-        seeds=[derive_seed(plan.seed, i // k, i % k) for i in range(slices * k)],
+        seeds=[derive_seed(plan.seed, i, plan.leader(j)) for i in range(slices) for j in range(k)],
+        signs=[1 if plan.leader(j) == j else -1 for _ in range(slices) for j in range(k)],
         shape=(*(channels or [1]), height, width),
         times=plan.times,
         batches=pair,
@@ -151,6 +170,7 @@ def sample_posterior(
         measurement=measurement,
         complex_mean=mean,
         evidence=evidence,
+        pairs=plan.in_pairs,
     )
 
 

@@ -20,6 +20,7 @@ from medscore.reconstruction.widths import Width, width_of
 from medscore.uncertainty.intervals import (
     LEVEL,
     check_level,
+    deviation,
     moderated_deviation,
     predictive_deviation,
 )
@@ -48,6 +49,7 @@ class Reconstruction:
             None where the method gives magnitudes alone.
         calibration: calibration table of the prior, if there is one.
         evidence: what the data and what the prior decide, if it was measured.
+        pairs: whether samples 2j and 2j + 1 have the same noise with opposite signs.
 
     Raises:
         MedscoreError: samples or residuals are not finite.
@@ -67,6 +69,7 @@ class Reconstruction:
     complex_mean: NDArray[np.complex64] | None = None
     calibration: CalibrationTable | None = None
     evidence: Evidence | None = None
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.residual).all() or not np.isfinite(self.samples).all():
@@ -104,10 +107,10 @@ class Reconstruction:
 
         It is 0 in metal that was put back, of which the samples say nothing.
         """
-        deviation: NDArray[np.float32] = self.samples.std(axis=1, ddof=1)
+        std = deviation(self.samples, 1, pairs=self.pairs)
         if (metal := self.measurement.metal_mask) is not None:
-            deviation[metal & self._equal] = 0
-        return deviation
+            std[metal & self._equal] = 0
+        return std
 
     @property
     def influence(self) -> NDArray[np.float32] | None:
@@ -128,7 +131,7 @@ class Reconstruction:
         level, samples = check_level(level, "level"), self.samples.shape[1]
         if samples < 2:
             raise MedscoreError("one sample has no intervals", hint="draw two `samples` or more")
-        return width_of(self.record, samples, level, self.calibration)
+        return width_of(self.record, samples, level, self.calibration, pairs=self.pairs)
 
     def interval(self, level: float = LEVEL) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Lower and upper ends (slices, H, W) of the intervals of the pixels.
@@ -189,7 +192,7 @@ class Reconstruction:
             above: value above which volumes are measured.
         """
         pixel_ml = abs(float(np.linalg.det(self.measurement.affine[:3, :3]))) / 1000
-        return regions_of(self.samples, labels, pixel_ml, multiple, above)
+        return regions_of(self.samples, labels, pixel_ml, multiple, above, pairs=self.pairs)
 
     @property
     def _equal(self) -> NDArray[np.bool_]:
@@ -212,7 +215,7 @@ def ends_of(r: Reconstruction, width: Width) -> tuple[NDArray[np.float32], NDArr
         width: width of the intervals.
     """
     std = moderated(r) if width.calibrated else r.std.astype(np.float64)
-    half = width.multiple * predictive_deviation(std, r.samples.shape[1])
+    half = width.multiple * predictive_deviation(std, r.samples.shape[1], pairs=r.pairs)
     low, high = (r.mean - half).astype(np.float32), (r.mean + half).astype(np.float32)
     return (low.clip(min=0) if r.measurement.modality == "MR" else low), high
 

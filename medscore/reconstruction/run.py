@@ -42,6 +42,7 @@ def reconstruct(
     noise: str | float | Tensor | None = None,
     parameters: Mapping[str, Any] | Sequence[str] = (),
     precision: str | None = None,
+    pairs: bool | None = None,
     metal: bool = True,
     seed: int = 0,
     batch_size: int = 8,
@@ -73,6 +74,8 @@ def reconstruct(
             baseline ``{"weight": 1e-4}``.
         precision: "float32", "bf16" for autocast of the network, or "auto" for the faster one if
             it changes the images little; by default the preset's.
+        pairs: whether samples are drawn in pairs whose noise has opposite signs, which makes their
+            mean more exact; by default the preset's.
         metal: whether metal whose rays are left out is put back into the result, with the HU of
             the scanner's own image.
         seed: seed of all random draws.
@@ -99,7 +102,7 @@ def reconstruct(
     chosen = choose_method(
         prior, method=method, samples=samples, preset=preset, sampler=sampler,
         conditioner=conditioner, steps=steps, grid=grid, noise=noise, parameters=parameters,
-        precision=precision, seed=seed, batch_size=batch_size, device=device,
+        precision=precision, pairs=pairs, seed=seed, batch_size=batch_size, device=device,
         allow_mismatch=allow_mismatch, contrast=contrast, influence=influence,
     )  # fmt: skip
     run = Run(where) if on_step is None else Run(where, on_step)
@@ -125,6 +128,7 @@ def choose_method(
     noise: str | float | Tensor | None = None,
     parameters: Mapping[str, Any] | Sequence[str] = (),
     precision: str | None = None,
+    pairs: bool | None = None,
     snr: float | None = None,
     lam: float | None = None,
     seed: int = 0,
@@ -148,6 +152,7 @@ def choose_method(
         noise: see :func:`reconstruct`.
         parameters: see :func:`reconstruct`.
         precision: see :func:`reconstruct`.
+        pairs: see :func:`reconstruct`.
         snr: short for the parameter ``sampler.snr``.
         lam: short for the parameter ``conditioner.lam``.
         seed: see :func:`reconstruct`.
@@ -164,7 +169,7 @@ def choose_method(
         sampling = {
             "prior": prior, "samples": samples, "sampler": sampler, "conditioner": conditioner,
             "steps": steps, "grid": grid, "snr": snr, "lam": lam, "precision": precision,
-            "preset": None if preset == "fast" else preset,
+            "pairs": pairs, "preset": None if preset == "fast" else preset,
             "device": None if device in ("auto", "cpu") else device,
             "allow_mismatch": allow_mismatch or None, "contrast": contrast,
             "influence": influence or None,
@@ -199,7 +204,7 @@ def choose_method(
         sampler=sampler if isinstance(sampler, str) else None,
         conditioner=conditioner if isinstance(conditioner, str) else None,
         grid=grid if isinstance(grid, str) else None,
-        steps=steps, samples=samples, precision=precision, seed=seed, snr=snr, lam=lam,
+        steps=steps, samples=samples, precision=precision, pairs=pairs, seed=seed, snr=snr, lam=lam,
         noise=noise if isinstance(noise, str) else None,
     )  # fmt: skip
     return Sampling(

@@ -203,6 +203,7 @@ class Sampling(Method):
             device=device,
             bf16=s.precision == "bf16",
             influence=self.influence,
+            pairs=s.pairs,
         )
 
     def record(self) -> dict[str, Any]:

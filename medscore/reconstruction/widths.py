@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from medscore.likelihood.typicality import UNUSUAL
@@ -21,6 +21,7 @@ class Width:
     Attributes:
         level: share of the pixels that the intervals shall hold.
         samples: number of posterior samples.
+        plain: the multiple of Student's t, which holds for exact posterior samples.
         multiple: multiple of the predictive deviation that an interval extends to either side.
         region_multiple: the same for the means of regions.
         family: name of the family that it was calibrated on; empty if it is not calibrated.
@@ -31,6 +32,7 @@ class Width:
 
     level: float
     samples: int
+    plain: float
     multiple: float
     region_multiple: float
     family: str = ""
@@ -45,13 +47,13 @@ class Width:
 
     @property
     def factor(self) -> float:
-        """The multiple over that of Student's t, which holds for exact posterior samples."""
-        return self.multiple / student_multiple(self.level, self.samples)
+        """The multiple over that of Student's t."""
+        return self.multiple / self.plain
 
     @property
     def region_factor(self) -> float:
         """The same for regions."""
-        return self.region_multiple / student_multiple(self.level, self.samples)
+        return self.region_multiple / self.plain
 
     @property
     def words(self) -> str:
@@ -84,7 +86,12 @@ class Width:
 
 
 def width_of(
-    record: Mapping[str, Any], samples: int, level: float, table: CalibrationTable | None
+    record: Mapping[str, Any],
+    samples: int,
+    level: float,
+    table: CalibrationTable | None,
+    *,
+    pairs: bool = False,
 ) -> Width:
     """The width of the intervals of a reconstruction: calibrated if it belongs to a family.
 
@@ -93,9 +100,10 @@ def width_of(
         samples: number of posterior samples, two or more.
         level: share of the pixels that the intervals shall hold.
         table: calibration table of the prior, if there is one.
+        pairs: whether samples 2j and 2j + 1 are a pair with opposite noise.
     """
-    plain = student_multiple(level, samples)
-    uncalibrated = Width(level, samples, plain, plain)
+    plain = student_multiple(level, samples, pairs=pairs)
+    uncalibrated = Width(level, samples, plain, plain, plain)
     found = _family(record, samples, table)
     if isinstance(found, str):
         return _because(uncalibrated, found)
@@ -104,7 +112,9 @@ def width_of(
     if not math.isfinite(pixels + regions):
         return _because(uncalibrated, _out_of_reach(table, found, level))
     guarantee = guarantee_of(table, len(found.patients), level)
-    return Width(level, samples, pixels, regions, found.name, guarantee, table=_used(table, found))
+    return Width(
+        level, samples, plain, pixels, regions, found.name, guarantee, table=_used(table, found)
+    )
 
 
 def guarantee_of(table: CalibrationTable, patients: int, level: float) -> str:
@@ -192,7 +202,7 @@ def _out_of_reach(table: CalibrationTable, family: Family, level: float) -> str:
 
 
 def _because(width: Width, reason: str) -> Width:
-    return Width(width.level, width.samples, width.multiple, width.region_multiple, reason=reason)
+    return replace(width, reason=reason)
 
 
 def _used(table: CalibrationTable, family: Family) -> dict[str, Any]:

@@ -56,6 +56,8 @@ class Settings:
         noise: name of the noise of the measurements; see docs/measurement.md.
         precision: float32, bf16 for autocast of the network, or auto for the faster one if it
             changes the images little (:mod:`medscore.priors.precision`).
+        pairs: whether samples are drawn in pairs whose noise has opposite signs, which makes their
+            mean more exact; an odd number of samples is drawn independently.
         parameters: parameters of the methods by dotted name.
     """
 
@@ -68,6 +70,7 @@ class Settings:
     seed: int = 0
     noise: str = "recorded"
     precision: str = "auto"
+    pairs: bool = False
     parameters: Parameters = field(default_factory=dict)
 
     def check(self) -> None:
@@ -82,6 +85,8 @@ class Settings:
             ("seed", self.seed, 0, 2**63 - 1),
         )
         check_precision(self.precision)
+        if not isinstance(self.pairs, bool):
+            raise MedscoreError(f"`pairs` is {self.pairs!r:.40}", hint="use True or False")
         split_parameters(self.parameters)
         for owner in OWNERS:
             self.parameters_of(owner)
@@ -127,6 +132,7 @@ class Preset(Strict):
         samples: see :class:`Settings`.
         noise: see :class:`Settings`.
         precision: see :class:`Settings`.
+        pairs: see :class:`Settings`.
         snr: short for the parameter ``sampler.snr``.
         lam: short for the parameter ``conditioner.lam``.
         set: parameters of the methods by dotted name.
@@ -140,6 +146,7 @@ class Preset(Strict):
     samples: int | None = None
     noise: str | None = None
     precision: str | None = None
+    pairs: bool | None = None
     snr: float | None = None
     lam: float | None = None
     set: dict[str, Any] = Field(default_factory=dict)

@@ -9,6 +9,16 @@ so that :math:`m \pm t_{K-1, (1 + level) / 2}\, s \sqrt{1 + 1/K}` holds the trut
 ``level`` for every K (Hahn and Meeker 1991, 4.7). Of two samples the multiple of s is large,
 because they say little about the width.
 
+Samples may be drawn in pairs whose noise has opposite signs (antithetic variates, Hammersley and
+Morton 1956). Where a sample is linear in its noise, each pair has the posterior mean in its middle,
+so m is exact, and
+
+.. math:: s^2 = \operatorname{mean}_j \left(\frac{x_{2j} - x_{2j+1}}{2}\right)^2
+          + \operatorname{var}_j \frac{x_{2j} + x_{2j+1}}{2}, \qquad
+          \frac{x - m}{s} \sim t_{K/2}.
+
+The second term is what nonlinearity leaves; with it s^2 has no bias.
+
 Calibrated intervals have a moderated deviation in place of s, because of few samples it is small or
 large by chance, so that narrow intervals would hold too few pixels and wide ones too many:
 
@@ -39,6 +49,36 @@ FILTER, SHARE = 1.0, 0.15
 """Standard deviation of G in pixels, and c."""
 
 
+def in_pairs(asked: bool, samples: int) -> bool:
+    """Whether samples are drawn in pairs: an odd number of them is drawn independently.
+
+    Args:
+        asked: whether they shall be.
+        samples: number of samples.
+    """
+    return asked and samples % 2 == 0
+
+
+def deviation(samples: NDArray[Any], axis: int, *, pairs: bool = False) -> NDArray[np.float32]:
+    """The standard deviation s of samples.
+
+    Args:
+        samples: two samples or more.
+        axis: axis of the samples.
+        pairs: whether samples 2j and 2j + 1 are a pair.
+    """
+    if not pairs:
+        found: NDArray[np.float32] = samples.std(axis=axis, ddof=1)
+        return found
+    x = np.moveaxis(samples, axis, 0)
+    half, middle = (x[::2] - x[1::2]) / 2, (x[::2] + x[1::2]) / 2
+    variance = np.square(half).mean(0)
+    if len(middle) > 1:
+        variance = variance + middle.var(axis=0, ddof=1)
+    found = np.sqrt(variance)
+    return found
+
+
 def check_level(level: Any, name: str = "interval") -> float:
     """The probability of an interval.
 
@@ -56,19 +96,20 @@ def check_level(level: Any, name: str = "interval") -> float:
     return float(level)
 
 
-def student_multiple(level: float, samples: int) -> float:
+def student_multiple(level: float, samples: int, *, pairs: bool = False) -> float:
     """The multiple t of the predictive deviation that an interval extends to either side.
 
     Args:
         level: probability of the interval.
         samples: number of samples K, two or more.
+        pairs: whether they are pairs.
 
     Raises:
         ValueError: there are fewer than two samples.
     """
     if samples < 2:
         raise ValueError(f"{samples} sample(s) have no deviation")
-    return float(stdtrit(samples - 1, (1 + level) / 2))
+    return float(stdtrit(samples // 2 if pairs else samples - 1, (1 + level) / 2))
 
 
 def moderated_deviation(std: NDArray[Any], body: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -88,28 +129,32 @@ def moderated_deviation(std: NDArray[Any], body: NDArray[np.bool_]) -> NDArray[n
     return found
 
 
-def predictive_deviation(std: NDArray[Any], samples: int) -> NDArray[Any]:
-    """s sqrt(1 + 1 / K): the deviation of a further draw from the mean of the samples.
+def predictive_deviation(std: NDArray[Any], samples: int, *, pairs: bool = False) -> NDArray[Any]:
+    """The deviation of a further draw from the mean of the samples: s sqrt(1 + 1 / K), or s.
 
     Args:
-        std: standard deviation of the samples with K - 1, of any shape.
+        std: standard deviation s of the samples, of any shape.
         samples: number of samples K.
+        pairs: whether they are pairs.
     """
-    found: NDArray[Any] = np.asarray(std) * math.sqrt(1 + 1 / samples)
+    found: NDArray[Any] = np.asarray(std) * (1.0 if pairs else math.sqrt(1 + 1 / samples))
     return found
 
 
-def ratios(error: NDArray[Any], std: NDArray[Any], samples: int) -> NDArray[np.float64]:
+def ratios(
+    error: NDArray[Any], std: NDArray[Any], samples: int, *, pairs: bool = False
+) -> NDArray[np.float64]:
     r"""\|x - m\| over the predictive deviation: the multiple at which an interval holds the truth.
 
     It is 0 where there is no error, and infinite for an error where all samples are equal.
 
     Args:
         error: truth minus mean, of any shape.
-        std: standard deviation of the samples with K - 1.
+        std: standard deviation s of the samples.
         samples: number of samples K.
+        pairs: whether they are pairs.
     """
     distance = np.abs(np.asarray(error, dtype=np.float64))
-    deviation = predictive_deviation(np.asarray(std, dtype=np.float64), samples)
+    width = predictive_deviation(np.asarray(std, dtype=np.float64), samples, pairs=pairs)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(distance == 0, 0.0, distance / deviation)
+        return np.where(distance == 0, 0.0, distance / width)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medscore.uncertainty.intervals import predictive_deviation
+from medscore.uncertainty.intervals import deviation, predictive_deviation
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ def regions_of(
     pixel_ml: float,
     multiple: float,
     above: float | None = None,
+    *,
+    pairs: bool = False,
 ) -> tuple[Region, ...]:
     """The regions of a label image, in the order of their labels.
 
@@ -99,6 +101,7 @@ def regions_of(
         pixel_ml: volume of a pixel in millilitres.
         multiple: multiple of the predictive deviation that the intervals extend to either side.
         above: value above which the volume of a region is measured.
+        pairs: whether samples 2j and 2j + 1 are a pair with opposite noise.
     """
     names, counts, means = sample_means(samples, labels)
     shares = None if above is None else sample_means(samples > above, labels)[2]
@@ -106,15 +109,20 @@ def regions_of(
     for index, (name, count) in enumerate(zip(names, counts, strict=True)):
         volume, part = float(count) * pixel_ml, None
         if shares is not None:
-            part = _estimate(volume * shares[index], multiple, 0.0, volume)
-        found.append(Region(int(name), int(count), volume, _estimate(means[index], multiple), part))
+            part = _estimate(volume * shares[index], multiple, pairs, 0.0, volume)
+        mean = _estimate(means[index], multiple, pairs)
+        found.append(Region(int(name), int(count), volume, mean, part))
     return tuple(found)
 
 
 def _estimate(
-    values: NDArray[np.float64], multiple: float, low: float = -np.inf, high: float = np.inf
+    values: NDArray[np.float64],
+    multiple: float,
+    pairs: bool,
+    low: float = -np.inf,
+    high: float = np.inf,
 ) -> Estimate:
     """The estimate of (samples,) values, with its interval within [low, high]."""
-    mean, std = float(values.mean()), values.std(ddof=1, keepdims=True)
-    half = multiple * float(predictive_deviation(std, len(values))[0])
-    return Estimate(mean, float(std[0]), max(mean - half, low), min(mean + half, high))
+    mean, std = float(values.mean()), deviation(values, 0, pairs=pairs)
+    half = multiple * float(predictive_deviation(std, len(values), pairs=pairs))
+    return Estimate(mean, float(std), max(mean - half, low), min(mean + half, high))

@@ -20,6 +20,7 @@ from medscore.io.files import atomic_write
 from medscore.io.json_files import read_json
 from medscore.io.opening import is_there
 from medscore.io.specs import Strict, validated
+from medscore.uncertainty.intervals import in_pairs
 from medscore.uncertainty.risk import Rule
 
 FORMAT = "medscore-calibration-1"
@@ -109,6 +110,11 @@ class Family(Strict):
     samples: int = Field(ge=2)
     nfe: int = Field(ge=1)
     patients: tuple[PatientErrors, ...] = Field(min_length=1)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the samples are pairs with opposite noise."""
+        return in_pairs(bool(self.method.get("pairs")), self.samples)
 
     @model_validator(mode="after")
     def _differ(self) -> Family:

@@ -16,6 +16,15 @@ def test_a_batch_of_n_equals_n_batches_of_one() -> None:
         assert torch.equal(both[:, i : i + 1], single)
 
 
+def test_signs_turn_the_noise_and_nothing_else() -> None:
+    like = torch.zeros(3, 8)
+    plain, turned = Noise([5, 6, 6]), Noise([5, 6, 6], [1, 1, -1])
+    for _ in range(2):
+        z, u = turned(like), turned.uniform(like)
+        assert torch.equal(z, plain(like) * torch.tensor([[1.0], [1.0], [-1.0]]))
+        assert torch.equal(u, plain.uniform(like))
+
+
 def test_restored_noise_goes_on_where_it_was() -> None:
     like, noise = torch.zeros(2, 8), Noise([1, 2])
     noise(like)

@@ -80,6 +80,42 @@ def test_where_masks_differ_each_slice_is_fitted_on_its_own_rays() -> None:
     assert float(np.abs(found.samples[1] - first.samples[0]).max()) > 50
 
 
+def in_pairs(samples: int, seed: int, pairs: bool, batch_size: int = 8) -> Reconstruction:
+    """Samples of two noisy slices by moment matching, which is linear for a Gaussian prior."""
+    image = np.linspace(-900, 900, 2 * SIZE**2, dtype=np.float32).reshape(2, SIZE, SIZE)
+    measurement = simulate(
+        Volume(image, np.eye(4), "CT", Source("array", "00" * 32)), "inpaint", noise="gaussian:20"
+    )
+    prior = GaussianPrior(VE(0.01, 5.0), torch.full((64,), 0.4), 0.04 * torch.eye(64))
+    prior.domain = ImageDomain(modality="CT", quantity="HU", low=-1000.0, high=1500.0)
+    return reconstruct(
+        measurement, prior, conditioner="moment-matching", sampler="ancestral-ve", grid="log-snr",
+        steps=20, samples=samples, seed=seed, pairs=pairs, batch_size=batch_size,
+    )  # fmt: skip
+
+
+def test_the_mean_of_a_pair_is_that_of_every_pair_where_sampling_is_linear() -> None:
+    """To 0.1 HU, with samples that vary by tens of HU; the first of each pair is as without."""
+    found, other = in_pairs(4, 0, True), in_pairs(2, 1, True)
+    assert found.pairs
+    middles = (found.samples[:, ::2] + found.samples[:, 1::2]) / 2
+    np.testing.assert_allclose(middles, other.mean[:, None].repeat(2, 1), atol=0.1)
+    assert float(found.std.mean()) > 10
+    single = in_pairs(4, 0, False)
+    assert not single.pairs
+    np.testing.assert_allclose(found.samples[:, ::2], single.samples[:, ::2], atol=0.01)
+    assert float(np.abs(single.samples[:, 1] - found.samples[:, 1]).max()) > 10
+
+
+def test_pairs_do_not_depend_on_the_batch_and_odd_numbers_have_none() -> None:
+    whole, parts = in_pairs(4, 0, True), in_pairs(4, 0, True, batch_size=3)
+    np.testing.assert_allclose(whole.samples, parts.samples, atol=0.01)
+    odd = in_pairs(3, 0, True)
+    assert not odd.pairs
+    assert np.array_equal(odd.samples, in_pairs(3, 0, False).samples)
+    assert odd.record["settings"]["pairs"] is True
+
+
 def test_a_prior_of_volumes_is_refused_for_slices() -> None:
     network = MonaiUNetSpec(
         spatial_dims=3, channels=(8,), attention_levels=(False,), res_blocks=1,
