@@ -9,9 +9,10 @@
 Every row is stored in benchmarks/conditioners/ slice by slice, so an interrupted run continues
 where it stopped; the page holds the hash of all rows. ``--check`` recomputes the first sample of
 two slices of each row, in two processes of one thread, and exits with 1 if any differs by more than
-0.05 dB from the stored value or if a target is missed. Needs the development data (--data). All
-rows take about two hours on 2 cores; run two processes with one thread each (OMP_NUM_THREADS=1) on
-different rows.
+0.05 dB from the stored value or if a target is missed. Needs the development data (--data) and the
+extra metal. All rows take about two hours on 2 cores; run two processes with one thread each
+(OMP_NUM_THREADS=1) on different rows. The page shows the rows of conditioner_rows.py and no others
+that the folder may hold.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from conditioner_rows import ROWS, STORE, Row, fista_tv, measured, problems, stored
+from conditioner_rows import ROWS, STORE, TV, Row, fista_tv, problem, slices, stored
 from conditioner_tuning import matches, setting_of, tune
-from conditioners_page import numbers, page
+from conditioners_page import numbers, others, page
 from development_data import DATA
 from methods import METHODS, draw
 from number import Number, exit_code, show
@@ -53,11 +54,11 @@ def solve(row: Row, group: list[int], data: Path, samples: Sequence[int]) -> lis
         For each slice: PSNR and SSIM of every sample, of their mean and of the reconstructions in
         closed form; network evaluations, relative residual and seconds.
     """
-    found = [problems(row.task, data)[i] for i in group]
+    found = [problem(row.task, data, i) for i in group]
     start = time.perf_counter()
-    if row.solver.startswith("FISTA-TV"):
+    if row.solver == TV:
         weight, _ = setting_of(row)
-        images = [fista_tv(*measured(p, row.solver), weight) for p in found]
+        images = [fista_tv(p, weight) for p in found]
         pairs = zip(found, images, strict=True)
         nfe, residuals = 0, [float(p.operator.residual(x, p.y)) for p, x in pairs]
     else:
@@ -88,7 +89,7 @@ def fill(row: Row, data: Path, limit: int | None) -> None:
     """
     path = STORE / f"{row.name}.json"
     kept: list[dict[str, Any]] = stored(path, [])
-    count = len(problems(row.task, data)[:limit])
+    count = len(slices(row.task, data)[:limit])
     for first in range(0, count, row.together):
         there = {k["slice"] for k in kept}
         group = [i for i in range(first, min(first + row.together, count)) if i not in there]
@@ -125,10 +126,12 @@ def _stored_nfe(row: Row) -> int:
 
 
 def digest() -> str:
-    """SHA-256 of all stored rows."""
+    """SHA-256 of the rows of the table, of the trials of their settings and of the calibration."""
     found = hashlib.sha256()
-    for path in sorted(STORE.glob("*.json")):
-        found.update(path.name.encode() + path.read_bytes())
+    names = sorted([*(row.name for row in ROWS), "tuned", "calibration"])
+    for path in (STORE / f"{name}.json" for name in names):
+        if path.exists():
+            found.update(path.name.encode() + path.read_bytes())
     return found.hexdigest()
 
 
@@ -151,6 +154,8 @@ def main() -> int:
         tune(args.data, args.rows)
     elif args.page:
         args.page.write_text(page(STORE, digest()))
+        if left := others(STORE):
+            print(f"left out, because they are no rows of the table: {'; '.join(left)}")
     elif args.check:
         with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
             longest = sorted(chosen, key=lambda row: -_stored_nfe(row))
