@@ -52,7 +52,7 @@ def solve(row: Row, group: list[int], data: Path, samples: Sequence[int]) -> lis
 
     Returns:
         For each slice: PSNR and SSIM of every sample, of their mean and of the reconstructions in
-        closed form; network evaluations, relative residual and seconds.
+        closed form; network evaluations and their precision, relative residual and seconds.
     """
     found = [problem(row.task, data, i) for i in group]
     start = time.perf_counter()
@@ -60,10 +60,11 @@ def solve(row: Row, group: list[int], data: Path, samples: Sequence[int]) -> lis
         weight, _ = setting_of(row)
         images = [fista_tv(p, weight) for p in found]
         pairs = zip(found, images, strict=True)
-        nfe, residuals = 0, [float(p.operator.residual(x, p.y)) for p, x in pairs]
+        nfe, precision, residuals = 0, "", [float(p.operator.residual(x, p.y)) for p, x in pairs]
     else:
         drawn = draw(found, group, METHODS[row.solver], setting_of(row), samples)
         images, nfe, residuals = drawn.samples, drawn.nfe, drawn.residuals
+        precision = drawn.precision
     seconds = (time.perf_counter() - start) / len(group)
     return [
         {
@@ -72,6 +73,7 @@ def solve(row: Row, group: list[int], data: Path, samples: Sequence[int]) -> lis
             "mean": p.score(x.mean(0, keepdim=True)),
             "classical": {name: p.score(image) for name, image in p.classical.items()},
             "nfe": nfe,
+            "precision": precision,
             "residual": residual,
             "seconds": seconds,
         }
