@@ -41,7 +41,9 @@ from number import Number, exit_code, show
 from medscore.io.files import atomic_write
 
 
-def solve(row: Row, group: list[int], data: Path, samples: Sequence[int]) -> list[dict[str, Any]]:
+def solve(
+    row: Row, group: list[int], data: Path, samples: Sequence[int], precision: str = "auto"
+) -> list[dict[str, Any]]:
     """Reconstruct some slices and measure quality and cost.
 
     Args:
@@ -49,6 +51,7 @@ def solve(row: Row, group: list[int], data: Path, samples: Sequence[int]) -> lis
         group: indices of the slices.
         data: folder of the development data.
         samples: indices of the samples to draw of each slice.
+        precision: that of the network: float32, bf16 or auto.
 
     Returns:
         For each slice: PSNR and SSIM of every sample, of their mean and of the reconstructions in
@@ -60,9 +63,11 @@ def solve(row: Row, group: list[int], data: Path, samples: Sequence[int]) -> lis
         weight, _ = setting_of(row)
         images = [fista_tv(p, weight) for p in found]
         pairs = zip(found, images, strict=True)
-        nfe, precision, residuals = 0, "", [float(p.operator.residual(x, p.y)) for p, x in pairs]
+        nfe, residuals = 0, [float(p.operator.residual(x, p.y)) for p, x in pairs]
     else:
-        drawn = draw(found, group, METHODS[row.solver], setting_of(row), samples)
+        drawn = draw(
+            found, group, METHODS[row.solver], setting_of(row), samples, precision=precision
+        )
         images, nfe, residuals = drawn.samples, drawn.nfe, drawn.residuals
         precision = drawn.precision
     seconds = (time.perf_counter() - start) / len(group)
@@ -107,6 +112,8 @@ def fill(row: Row, data: Path, limit: int | None) -> None:
 def check(row: Row, data: Path) -> Number:
     """Recompute the first samples of two slices; the largest difference in PSNR from the store.
 
+    The precision of the network is the stored one; rows without one were computed in bfloat16.
+
     Args:
         row: the row to check.
         data: folder of the development data.
@@ -114,7 +121,8 @@ def check(row: Row, data: Path) -> Number:
     kept = stored(STORE / f"{row.name}.json", [])
     group = [k["slice"] for k in kept[:2]]
     parts = [group] if row.together > 1 else [[i] for i in group]
-    again = [r for part in parts for r in solve(row, part, data, range(1))]
+    precision = kept[0].get("precision", "bf16")
+    again = [r for part in parts for r in solve(row, part, data, range(1), precision)]
     gap = max(
         abs(a[0] - b[0])
         for new, old in zip(again, kept, strict=False)

@@ -126,7 +126,7 @@ class Drawn:
         samples: samples (n, 1, H, W) of each problem in the prior's range.
         nfe: network evaluations per sample.
         residuals: largest relative residual of each problem's samples.
-        precision: that of the network, bf16 where it is faster on the machine, else float32.
+        precision: that of the network, float32 or bf16.
     """
 
     samples: list[Tensor]
@@ -141,6 +141,8 @@ def draw(
     method: Method,
     setting: Setting,
     samples: Sequence[int],
+    *,
+    precision: str = "auto",
 ) -> Drawn:
     """Draw posterior samples of problems that share an operator, all in one batch.
 
@@ -150,6 +152,7 @@ def draw(
         method: the method.
         setting: values of its tuned parameters.
         samples: indices of the samples to draw of each problem.
+        precision: that of the network: float32, bf16 or auto.
     """
     first = problems[0]
     assert all(p.operator is first.operator for p in problems)
@@ -157,7 +160,7 @@ def draw(
     times = method.grid(prior.sde, method.steps)
     y = torch.cat([p.y for p in problems]).repeat_interleave(len(samples), 0)
     size = operator.image_shape[-2:]
-    precision = choose_precision("auto", prior, (1, *size)).name
+    precision = choose_precision(precision, prior, (1, *size)).name
 
     def pair(items: Sequence[int]) -> Batch:
         rows = y[list(items)]

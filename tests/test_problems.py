@@ -25,6 +25,7 @@ from medscore.registry.presets import DEFAULTS
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import conditioner_tuning  # noqa: E402
+import conditioners  # noqa: E402
 from conditioner_rows import CT_TASKS, NOISE_FREE, ROWS, THESIS, TV, Row, fista_tv  # noqa: E402
 from conditioners_page import load, numbers, others, page  # noqa: E402
 from problems import CT_PRIOR, Problem, ct, ct_train_slices  # noqa: E402
@@ -250,3 +251,23 @@ def test_every_ct_task_has_targets_and_the_thesis_task_that_of_speed(store: Path
     assert [n for n in names if "ratio" in n] == [
         f"{task}: ratio of the wall times" for task in (THESIS, "MRI 8x")
     ]
+
+
+def test_a_check_has_the_precision_of_the_stored_row(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = Row("MRI 8x", "DiffPIR", 8)
+    path, used = store / f"{row.name}.json", []
+
+    def solve(row: Row, group: list[int], data: Path, samples: range, precision: str) -> Any:
+        used.append(precision)
+        return stored_row(row, 30.25, 0.0)[group[0] : group[0] + 1]
+
+    monkeypatch.setattr(conditioners, "STORE", store)
+    monkeypatch.setattr(conditioners, "solve", solve)
+    assert conditioners.check(row, store).value == pytest.approx(0.25)
+    path.write_text(
+        json.dumps([k | {"precision": "float32"} for k in json.loads(path.read_text())])
+    )
+    conditioners.check(row, store)
+    assert used == ["bf16", "bf16", "float32", "float32"]
