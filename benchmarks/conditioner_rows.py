@@ -9,42 +9,37 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from methods import RANKED, REFERENCE
-from problems import (
-    PHOTONS,
-    Problem,
-    ct_slices,
-    ct_train_slices,
-    limited,
-    metal,
-    mri,
-    mri_slices,
-    mri_train_slices,
-    views,
-)
+from problems import Problem, ct, ct_slices, ct_train_slices, mri, mri_slices, mri_train_slices
 
-from medscore.operators.base import Operator
+from medscore.datasets.volume import Volume
 from medscore.reconstruction.baselines.total_variation import FISTATV
+from medscore.types import Images
 
 STORE = Path(__file__).with_name("conditioners")
 """Folder of the stored rows."""
 
-CT_TASKS: dict[str, Callable[[torch.Tensor, float, int], Problem]] = {
-    "CT 10 views": views(10), "CT 20 views": views(20), "CT 23 views": views(23),
-    "CT 45 views": views(45), f"CT 90 views, {PHOTONS:g} photons": views(90, PHOTONS),
-    "CT 120 degrees": limited(120.0), "MAR": metal(None), "MAR, 45 views": metal(45),
-}  # fmt: skip
+THESIS = "CT 23 views, thesis protocol"
+"""The only CT task without noise, measured with the projector and on the grid of the
+reconstruction."""
+
+CT_TASKS: dict[str, Callable[[Volume, int], Problem]] = {
+    **{
+        f"CT {views} views, {photons} photons": ct("sparse-ct", f"poisson:{photons}", views=views)
+        for views, photons in ((10, "1e5"), (20, "1e5"), (23, "1e5"), (45, "1e5"), (90, "1e4"))
+    },
+    "CT 120 degrees, 1e5 photons": ct("limited-angle", "poisson:1e5", arc=120.0),
+    "MAR, 1e5 photons": ct("mar", "poisson:1e5"),
+    "MAR 45 views, 1e5 photons": ct("sparse-mar", "poisson:1e5", views=45),
+    THESIS: ct("sparse-ct", "none", views=23),
+}
 MRI_TASKS = {"MRI 4x": mri(4.0), "MRI 8x": mri(8.0)}
 
-TV_ITERATIONS = 300
-"""Iterations of FISTA-TV, both for choosing the weights and for the rows."""
+NOISE_FREE = (THESIS, *MRI_TASKS)
+"""Tasks whose samples must fit the data."""
 
-NOISY = (f"CT 90 views, {PHOTONS:g} photons",)
-
-WEIGHTED = "FISTA-TV, weighted"
-"""FISTA-TV with each ray weighted by its noise standard deviation, as the score-based methods
-weight it; plain FISTA-TV weights all rays equally."""
+TV = "FISTA-TV"
+"""Total variation with a tuned weight, and the library's number of iterations."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class Row:
 
     Attributes:
         task: a name of ``CT_TASKS`` or ``MRI_TASKS``.
-        solver: a name of ``METHODS``, or FISTA-TV.
+        solver: a name of ``METHODS``, or ``TV``.
         samples: posterior samples per slice.
         together: slices sampled in one batch, for tasks whose slices share the operator.
     """
@@ -71,16 +66,15 @@ class Row:
 
 ROWS = [
     *(Row(task, "DiffPIR", 8) for task in (*CT_TASKS, *MRI_TASKS)),
-    *(Row(task, "FISTA-TV") for task in CT_TASKS),
-    *(Row(task, WEIGHTED) for task in NOISY),
+    *(Row(task, TV) for task in CT_TASKS),
     *(Row(task, solver, 2, 10) for task in MRI_TASKS for solver in RANKED),
-    Row("CT 23 views", REFERENCE, 8),
+    Row(THESIS, REFERENCE, 8),
     Row("MRI 8x", REFERENCE, 8),
 ]
 
 
 @cache
-def problems(task: str, data: Path, train: int = 0) -> list[Problem]:
+def slices(task: str, data: Path, train: int = 0) -> list[Any]:
     """The slices of a task.
 
     Args:
@@ -89,36 +83,32 @@ def problems(task: str, data: Path, train: int = 0) -> list[Problem]:
         train: the number of slices of training patients; 0 for all validation slices.
     """
     if task in MRI_TASKS:
-        images = mri_train_slices(data, train) if train else mri_slices(data)
-        return [MRI_TASKS[task](image, i) for i, image in enumerate(images)]
-    slices = ct_train_slices(data, train) if train else ct_slices(data)
-    return [CT_TASKS[task](hu, spacing, i) for i, (hu, spacing) in enumerate(slices)]
+        return mri_train_slices(data, train) if train else mri_slices(data)
+    return ct_train_slices(data, train) if train else ct_slices(data)
 
 
-def fista_tv(operator: Operator, y: torch.Tensor, weight: float) -> torch.Tensor:
-    """Total-variation reconstruction.
+@cache
+def problem(task: str, data: Path, number: int, train: int = 0) -> Problem:
+    """The problem of one slice.
 
     Args:
-        operator: the measurement process.
-        y: measurements in the prior's range.
+        task: a name of ``CT_TASKS`` or ``MRI_TASKS``.
+        data: folder of the development data.
+        number: index of the slice.
+        train: the number of slices of training patients; 0 for all validation slices.
+    """
+    image = slices(task, data, train)[number]
+    return (MRI_TASKS[task] if task in MRI_TASKS else CT_TASKS[task])(image, number)
+
+
+def fista_tv(found: Problem, weight: float) -> Images:
+    """Total-variation reconstruction (1, 1, H, W) in the prior's range.
+
+    Args:
+        found: the problem.
         weight: weight of the total variation.
-
-    Returns:
-        Images (batch, 1, H, W) in the prior's range.
     """
-    return FISTATV(weight=weight, iterations=TV_ITERATIONS).solve(operator, y)
-
-
-def measured(problem: Problem, name: str) -> tuple[Operator, torch.Tensor]:
-    """Operator and measurements for total variation.
-
-    Args:
-        problem: the problem.
-        name: ``WEIGHTED`` for whitened measurements, another name for plain ones.
-    """
-    if name == WEIGHTED or problem.plain is None:
-        return problem.operator, problem.y
-    return problem.plain
+    return FISTATV(weight=weight).solve(found.operator, found.y)
 
 
 def stored(path: Path, otherwise: Any) -> Any:

@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
-from conditioner_rows import MRI_TASKS, ROWS, STORE, Row, fista_tv, measured, problems, stored
+from conditioner_rows import MRI_TASKS, ROWS, STORE, THESIS, TV, Row, fista_tv, problem, stored
 from methods import METHODS, RANKED, REFERENCE, Setting, draw
 
 from medscore.errors import MedscoreError
@@ -19,8 +19,8 @@ from medscore.io.files import atomic_write
 TUNED = STORE / "tuned.json"
 """File of all trials."""
 
-CHOSEN = dict.fromkeys(RANKED, 8) | {REFERENCE: 3}
-"""Number of training slices on which each method's settings are chosen; FISTA-TV has three."""
+CHOSEN = dict.fromkeys(RANKED, 8) | {REFERENCE: 3, TV: 3}
+"""Number of training slices on which each method's settings are chosen."""
 
 TV_WEIGHTS = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 """Weights of the total variation to try."""
@@ -36,16 +36,15 @@ def tune(data: Path, patterns: Sequence[str]) -> None:
         data: folder of the development data.
         patterns: shell patterns of ``TASK - METHOD``.
     """
-    tasks = [("MRI 8x", name) for name in CHOSEN] + [("CT 23 views", REFERENCE)]
+    tasks = [("MRI 8x", name) for name in (*RANKED, REFERENCE)] + [(THESIS, REFERENCE)]
     chosen = [t for t in tasks if matches(" - ".join(t), patterns)]
     for task, name in chosen:
         for setting in METHODS[name].settings:
             _try(task, name, setting, lambda t=task, n=name, s=setting: _drawn(t, data, n, s))
-    peers = [r for r in ROWS if r.solver.startswith("FISTA")]
-    chosen = [(r.task, r.solver) for r in peers if matches(r.name, patterns)]
-    for task, name in chosen:
+    peers = [r.task for r in ROWS if r.solver == TV and matches(r.name, patterns)]
+    for task in peers:
         for weight in TV_WEIGHTS:
-            _try(task, name, (weight, 0.0), lambda t=task, n=name, w=weight: _tv(t, n, data, w))
+            _try(task, TV, (weight, 0.0), lambda t=task, w=weight: _tv(t, data, w))
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -76,7 +75,7 @@ def _try(task: str, name: str, setting: Setting, measure: Callable[[], float]) -
 
 
 def _drawn(task: str, data: Path, name: str, setting: Setting) -> float:
-    found = problems(task, data, CHOSEN[name])
+    found = [problem(task, data, i, CHOSEN[name]) for i in range(CHOSEN[name])]
     method = replace(METHODS[name], steps=300) if name == REFERENCE else METHODS[name]
     groups = [list(range(len(found)))] if task in MRI_TASKS else [[i] for i in range(len(found))]
     psnr = []
@@ -86,10 +85,9 @@ def _drawn(task: str, data: Path, name: str, setting: Setting) -> float:
     return float(np.mean(psnr))
 
 
-def _tv(task: str, name: str, data: Path, weight: float) -> float:
-    found = [fista_tv(*measured(p, name), weight) for p in problems(task, data, 3)]
-    pairs = zip(problems(task, data, 3), found, strict=True)
-    return float(np.mean([p.score(x)[0] for p, x in pairs]))
+def _tv(task: str, data: Path, weight: float) -> float:
+    found = [problem(task, data, i, CHOSEN[TV]) for i in range(CHOSEN[TV])]
+    return float(np.mean([p.score(fista_tv(p, weight))[0] for p in found]))
 
 
 def setting_of(row: Row) -> Setting:

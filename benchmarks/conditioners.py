@@ -9,9 +9,10 @@
 Every row is stored in benchmarks/conditioners/ slice by slice, so an interrupted run continues
 where it stopped; the page holds the hash of all rows. ``--check`` recomputes the first sample of
 two slices of each row, in two processes of one thread, and exits with 1 if any differs by more than
-0.05 dB from the stored value or if a target is missed. Needs the development data (--data). All
-rows take about two hours on 2 cores; run two processes with one thread each (OMP_NUM_THREADS=1) on
-different rows.
+0.05 dB from the stored value or if a target is missed. Needs the development data (--data) and the
+extra metal. All rows take about two hours on 2 cores; run two processes with one thread each
+(OMP_NUM_THREADS=1) on different rows. The page shows the rows of conditioner_rows.py and no others
+that the folder may hold.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from conditioner_rows import ROWS, STORE, Row, fista_tv, measured, problems, stored
+from conditioner_rows import ROWS, STORE, TV, Row, fista_tv, problem, slices, stored
 from conditioner_tuning import matches, setting_of, tune
-from conditioners_page import numbers, page
+from conditioners_page import numbers, others, page
 from development_data import DATA
 from methods import METHODS, draw
 from number import Number, exit_code, show
@@ -40,7 +41,9 @@ from number import Number, exit_code, show
 from medscore.io.files import atomic_write
 
 
-def solve(row: Row, group: list[int], data: Path, samples: Sequence[int]) -> list[dict[str, Any]]:
+def solve(
+    row: Row, group: list[int], data: Path, samples: Sequence[int], precision: str = "auto"
+) -> list[dict[str, Any]]:
     """Reconstruct some slices and measure quality and cost.
 
     Args:
@@ -48,21 +51,25 @@ def solve(row: Row, group: list[int], data: Path, samples: Sequence[int]) -> lis
         group: indices of the slices.
         data: folder of the development data.
         samples: indices of the samples to draw of each slice.
+        precision: that of the network: float32, bf16 or auto.
 
     Returns:
         For each slice: PSNR and SSIM of every sample, of their mean and of the reconstructions in
-        closed form; network evaluations, relative residual and seconds.
+        closed form; network evaluations and their precision, relative residual and seconds.
     """
-    found = [problems(row.task, data)[i] for i in group]
+    found = [problem(row.task, data, i) for i in group]
     start = time.perf_counter()
-    if row.solver.startswith("FISTA-TV"):
+    if row.solver == TV:
         weight, _ = setting_of(row)
-        images = [fista_tv(*measured(p, row.solver), weight) for p in found]
+        images = [fista_tv(p, weight) for p in found]
         pairs = zip(found, images, strict=True)
         nfe, residuals = 0, [float(p.operator.residual(x, p.y)) for p, x in pairs]
     else:
-        drawn = draw(found, group, METHODS[row.solver], setting_of(row), samples)
+        drawn = draw(
+            found, group, METHODS[row.solver], setting_of(row), samples, precision=precision
+        )
         images, nfe, residuals = drawn.samples, drawn.nfe, drawn.residuals
+        precision = drawn.precision
     seconds = (time.perf_counter() - start) / len(group)
     return [
         {
@@ -71,6 +78,7 @@ def solve(row: Row, group: list[int], data: Path, samples: Sequence[int]) -> lis
             "mean": p.score(x.mean(0, keepdim=True)),
             "classical": {name: p.score(image) for name, image in p.classical.items()},
             "nfe": nfe,
+            "precision": precision,
             "residual": residual,
             "seconds": seconds,
         }
@@ -88,7 +96,7 @@ def fill(row: Row, data: Path, limit: int | None) -> None:
     """
     path = STORE / f"{row.name}.json"
     kept: list[dict[str, Any]] = stored(path, [])
-    count = len(problems(row.task, data)[:limit])
+    count = len(slices(row.task, data)[:limit])
     for first in range(0, count, row.together):
         there = {k["slice"] for k in kept}
         group = [i for i in range(first, min(first + row.together, count)) if i not in there]
@@ -104,6 +112,8 @@ def fill(row: Row, data: Path, limit: int | None) -> None:
 def check(row: Row, data: Path) -> Number:
     """Recompute the first samples of two slices; the largest difference in PSNR from the store.
 
+    The precision of the network is the stored one; rows without one were computed in bfloat16.
+
     Args:
         row: the row to check.
         data: folder of the development data.
@@ -111,7 +121,8 @@ def check(row: Row, data: Path) -> Number:
     kept = stored(STORE / f"{row.name}.json", [])
     group = [k["slice"] for k in kept[:2]]
     parts = [group] if row.together > 1 else [[i] for i in group]
-    again = [r for part in parts for r in solve(row, part, data, range(1))]
+    precision = kept[0].get("precision", "bf16")
+    again = [r for part in parts for r in solve(row, part, data, range(1), precision)]
     gap = max(
         abs(a[0] - b[0])
         for new, old in zip(again, kept, strict=False)
@@ -125,10 +136,12 @@ def _stored_nfe(row: Row) -> int:
 
 
 def digest() -> str:
-    """SHA-256 of all stored rows."""
+    """SHA-256 of the rows of the table, of the trials of their settings and of the calibration."""
     found = hashlib.sha256()
-    for path in sorted(STORE.glob("*.json")):
-        found.update(path.name.encode() + path.read_bytes())
+    names = sorted([*(row.name for row in ROWS), "tuned", "calibration"])
+    for path in (STORE / f"{name}.json" for name in names):
+        if path.exists():
+            found.update(path.name.encode() + path.read_bytes())
     return found.hexdigest()
 
 
@@ -151,6 +164,8 @@ def main() -> int:
         tune(args.data, args.rows)
     elif args.page:
         args.page.write_text(page(STORE, digest()))
+        if left := others(STORE):
+            print(f"left out, because they are no rows of the table: {'; '.join(left)}")
     elif args.check:
         with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
             longest = sorted(chosen, key=lambda row: -_stored_nfe(row))

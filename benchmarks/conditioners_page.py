@@ -4,31 +4,48 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from conditioner_rows import CT_TASKS, MRI_TASKS, NOISE_FREE, ROWS, THESIS, TV
 from methods import RANKED, REFERENCE
 from number import Number, table as number_table
 from numpy.typing import NDArray
 from prior_quality import MRI_METRIC
 
-from medscore.metrics.image_quality import CT_CONVENTION
+from medscore.metrics.image_quality import CONVENTIONS, CT_CONVENTION
 
 Rows = dict[str, list[dict[str, Any]]]
 """Results of each slice, by ``TASK - METHOD``."""
 
 
 def load(store: Path) -> Rows:
-    """All stored rows, slice by slice.
+    """The rows of the table, slice by slice; files of other rows in the folder are left out.
 
     Args:
         store: folder of the rows' JSON files.
     """
-    names = [p for p in sorted(store.glob("*.json")) if " - " in p.stem]
-    return {p.stem: sorted(json.loads(p.read_text()), key=lambda k: k["slice"]) for p in names}
+    paths = {name: store / f"{name}.json" for name in sorted(row.name for row in ROWS)}
+    if missing := [name for name, path in paths.items() if not path.exists()]:
+        sys.exit(f"not measured yet: {'; '.join(missing)}: run benchmarks/conditioners.py")
+    return {
+        name: sorted(json.loads(path.read_text()), key=lambda k: k["slice"])
+        for name, path in paths.items()
+    }
+
+
+def others(store: Path) -> list[str]:
+    """Names of stored rows that the table does not have, such as those of tasks of the past.
+
+    Args:
+        store: folder of the rows' JSON files.
+    """
+    names = {row.name for row in ROWS}
+    return sorted(p.stem for p in store.glob("* - *.json") if p.stem not in names)
 
 
 def numbers(store: Path) -> list[Number]:
@@ -38,16 +55,16 @@ def numbers(store: Path) -> list[Number]:
         store: folder of the rows' JSON files.
     """
     rows = load(store)
-    fits = [k["residual"] for name, row in rows.items() for k in row
-            if not any(word in name for word in ("photons", "FISTA", "MAR"))]  # fmt: skip
-    worst = Number("largest relative residual of noise-free rows", max(fits), at_most=1e-3)
+    exact = [r.name for r in ROWS if r.task in NOISE_FREE and r.solver != TV]
+    fits = max(k["residual"] for name in exact for k in rows[name])
+    worst = Number("largest relative residual of noise-free rows", fits, at_most=1e-3)
     return [*_ranking(rows), *_fast_against_slow(rows), *_against_classical(rows), worst]
 
 
 def _ranking(rows: Rows) -> list[Number]:
     """The paired differences in PSNR between neighbours of the ranking."""
     found = []
-    for task in ("MRI 4x", "MRI 8x"):
+    for task in MRI_TASKS:
         for better, worse in pairwise(RANKED):
             gaps = _each(rows[f"{task} - {better}"]) - _each(rows[f"{task} - {worse}"])
             error = gaps.std(ddof=1) / len(gaps) ** 0.5
@@ -59,7 +76,7 @@ def _ranking(rows: Rows) -> list[Number]:
 def _fast_against_slow(rows: Rows) -> list[Number]:
     """DiffPIR with 50 evaluations against the dissertation's method with 2001."""
     found = []
-    for task in ("CT 23 views", "MRI 8x"):
+    for task in (THESIS, "MRI 8x"):
         slow = rows[f"{task} - {REFERENCE}"]
         fast = rows[f"{task} - DiffPIR"][: len(slow)]
         title = f"{task}, {len(slow)} slices, DiffPIR minus {REFERENCE} evaluations"
@@ -75,16 +92,11 @@ def _fast_against_slow(rows: Rows) -> list[Number]:
 def _against_classical(rows: Rows) -> list[Number]:
     """The mean of DiffPIR's samples against the classical methods, on CT."""
     found = []
-    for name, row in rows.items():
-        task, _, solver = name.partition(" - ")
-        if solver != "DiffPIR" or task.startswith("MRI"):
-            continue
+    for task in CT_TASKS:
+        row = rows[f"{task} - DiffPIR"]
+        ours = _mean(row)
         peers = {k: _classical(row, k) for k in row[0]["classical"]}
-        for peer in ("FISTA-TV", "FISTA-TV, weighted"):
-            if f"{task} - {peer}" in rows:
-                peers[peer] = _mean(rows[f"{task} - {peer}"])
-        for peer, (psnr, ssim) in peers.items():
-            ours = _mean(row)
+        for peer, (psnr, ssim) in (peers | {TV: _mean(rows[f"{task} - {TV}"])}).items():
             title = f"{task}: DiffPIR minus {peer}"
             found.append(Number(f"{title} (dB)", ours[0] - psnr, at_least=0.0))
             found.append(Number(f"{title} (SSIM)", ours[1] - ssim, at_least=0.0))
@@ -103,6 +115,7 @@ def page(store: Path, digest: str) -> str:
     lines = [
         intro,
         f"- Metric, CT: {CT_CONVENTION}.",
+        f"- Metric, MAR: {CONVENTIONS['thesis-mar']}.",
         f"- Metric, MRI: {MRI_METRIC}.",
         f"- Machine: {machine}; two rows at a time, one thread each.",
         f"- Stored rows: `benchmarks/conditioners/`, SHA-256 `{digest}`.",

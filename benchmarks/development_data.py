@@ -51,12 +51,12 @@ def ct_images(data: Path) -> tuple[str, list[Path], bool]:
     return "2 head CT slices shipped with pydicom", bundled_ct(), False
 
 
-def ct_volumes(paths: Sequence[Path], size: int) -> list[Volume]:
+def ct_volumes(paths: Sequence[Path], size: int | None = None) -> list[Volume]:
     """CT slices in HU, each a volume of one slice.
 
     Args:
         paths: DICOM files.
-        size: pixels per side after reduction by area mean.
+        size: pixels per side after reduction by area mean; by default those of the files.
     """
     return [load_image(path, modality="CT", size=size, accept="derived") for path in paths]
 

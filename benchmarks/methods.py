@@ -22,6 +22,7 @@ from medscore.engine.loop import Batch, Job, run
 from medscore.operators.base import Operator
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
+from medscore.priors.precision import choose_precision
 from medscore.reconstruction.posterior import EXACT
 from medscore.samplers import grids
 from medscore.samplers.annealed_langevin import AnnealedLangevin, ScaledLangevin
@@ -31,9 +32,6 @@ from medscore.samplers.langevin import LangevinCorrector
 from medscore.samplers.predictor_corrector import PredictorCorrector
 from medscore.samplers.reverse_diffusion import ReverseDiffusion
 from medscore.white_noise import derive_seed
-
-BF16 = True
-"""True if the network runs in bfloat16."""
 
 RANKED = ("PC + proximal", "ALD + proximal", "Jalal", "Score-SDE")
 """Methods by decreasing expected quality (Song 2022, Table 8.1)."""
@@ -128,11 +126,13 @@ class Drawn:
         samples: samples (n, 1, H, W) of each problem in the prior's range.
         nfe: network evaluations per sample.
         residuals: largest relative residual of each problem's samples.
+        precision: that of the network, float32 or bf16.
     """
 
     samples: list[Tensor]
     nfe: int
     residuals: list[float]
+    precision: str
 
 
 def draw(
@@ -142,7 +142,7 @@ def draw(
     setting: Setting,
     samples: Sequence[int],
     *,
-    bf16: bool = BF16,
+    precision: str = "auto",
 ) -> Drawn:
     """Draw posterior samples of problems that share an operator, all in one batch.
 
@@ -152,7 +152,7 @@ def draw(
         method: the method.
         setting: values of its tuned parameters.
         samples: indices of the samples to draw of each problem.
-        bf16: whether the network runs in bfloat16.
+        precision: that of the network: float32, bf16 or auto.
     """
     first = problems[0]
     assert all(p.operator is first.operator for p in problems)
@@ -160,6 +160,7 @@ def draw(
     times = method.grid(prior.sde, method.steps)
     y = torch.cat([p.y for p in problems]).repeat_interleave(len(samples), 0)
     size = operator.image_shape[-2:]
+    precision = choose_precision(precision, prior, (1, *size)).name
 
     def pair(items: Sequence[int]) -> Batch:
         rows = y[list(items)]
@@ -174,8 +175,10 @@ def draw(
 
     seeds = [derive_seed(0, number, k) for number in numbers for k in samples]
     job = Job(
-        seeds=seeds, shape=(1, *size), times=times, batches=pair, batch_size=len(seeds), bf16=bf16
-    )
+        seeds=seeds, shape=(1, *size), times=times, batches=pair, batch_size=len(seeds),
+        bf16=precision == "bf16",
+    )  # fmt: skip
     found = run(job)
     gap = operator.residual(found.x, y).unflatten(0, (len(problems), -1)).amax(1)
-    return Drawn(list(found.x.unflatten(0, (len(problems), -1))), found.nfe, gap.tolist())
+    images = list(found.x.unflatten(0, (len(problems), -1)))
+    return Drawn(images, found.nfe, gap.tolist(), precision)

@@ -3,13 +3,18 @@
 CT: 10 slices of the COVID-19-NY-SBU validation patients. MRI: 20 slices of the TCGA-LGG validation
 patients. Settings are tuned on slices of training patients. Images and measurements are in the
 prior's range; the README of the development data lists the sources.
+
+CT is what ``medscore simulate --size 128`` measures and what ``medscore recon`` reconstructs: with
+photons, the slice in its own matrix, at least twice as fine as the reconstruction, is measured by
+detectors with a width, and the noise is the recorded one, with the estimated discretisation error.
+Without noise it is the protocol of the dissertation: the pixels of the reconstruction, measured by
+its projector (an inverse crime). So is MRI.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,27 +24,24 @@ from prior_quality import calibration_scale, score
 from torch import Tensor
 from torch.nn import functional
 
-from medscore.hounsfield import MU_WATER, hu_to_mu, mu_to_hu
-from medscore.measurements.noise_std import uniform_std
+from medscore.datasets.fit import reduce
+from medscore.datasets.load import load_image
+from medscore.datasets.volume import Volume
+from medscore.measurements.noise_std import whiten
+from medscore.measurements.simulation import simulate
 from medscore.measurements.units import NetworkUnits
-from medscore.metrics.image_quality import CT_CONVENTION, quality
+from medscore.metrics.image_quality import quality
 from medscore.operators.base import Operator
-from medscore.operators.ct.metal import interpolate_trace, without_metal
-from medscore.operators.ct.metal_simulation import discs, simulate_metal
-from medscore.operators.ct.radon import Radon
-from medscore.operators.ct.scans import limited_angle, sparse_view
-from medscore.operators.ct.xray import tube_spectrum
 from medscore.operators.mri.fourier import fft2c, ifft2c
 from medscore.operators.mri.hartley import Hartley, coefficients, kspace_mask
 from medscore.operators.mri.masks import equispaced
-from medscore.operators.noise import PoissonNoise
-from medscore.operators.wrappers.whitened import Whitened
 from medscore.priors.catalogue import prior_path
-from medscore.priors.checkpoint import load_prior
-from medscore.white_noise import derive_seed
+from medscore.priors.checkpoint import read_checkpoint
+from medscore.reconstruction.baselines.classical import classical
+from medscore.registry.noise import noise_std_of
 
-PHOTONS = 1e4
-"""Photons per ray of the noisy CT task."""
+CT_PRIOR = "ct-128"
+"""Name of the prior of CT."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,6 @@ class Problem:
         noise_std: standard deviation of the noise in ``y``; 0 without noise.
         score: PSNR in dB and SSIM of an image (1, 1, H, W) in the prior's range.
         classical: reconstructions in closed form (1, 1, H, W), by name.
-        plain: operator and measurements before whitening; ``None`` without noise.
     """
 
     prior: str
@@ -62,47 +63,30 @@ class Problem:
     noise_std: float
     score: Callable[[Tensor], tuple[float, float]]
     classical: dict[str, Tensor]
-    plain: tuple[Operator, Tensor] | None = None
 
 
-Maker = Callable[[Tensor, float, int], Problem]
-"""Makes a problem from an image in HU (1, 1, H, W), its pixel spacing in mm and its index."""
-
-
-def ct_slices(data: Path) -> list[tuple[Tensor, float]]:
-    """The CT validation slices.
+def ct_slices(data: Path) -> list[Volume]:
+    """The CT validation slices in HU, in their own matrix.
 
     Args:
         data: folder of the development data.
-
-    Returns:
-        Images in HU (1, 1, H, W) with their pixel spacing in mm.
     """
     _, paths, _ = ct_images(data)
-    return [
-        (torch.from_numpy(v.values).float()[None].clamp_min(-1000), v.spacing[0])
-        for v in ct_volumes(paths, SIZE)
-    ]
+    return ct_volumes(paths)
 
 
-def ct_train_slices(data: Path, count: int) -> list[tuple[Tensor, float]]:
-    """CT slices of training patients, one slice a patient.
+def ct_train_slices(data: Path, count: int) -> list[Volume]:
+    """CT slices of training patients in HU, one slice a patient, of 256 x 256 pixels.
 
     Args:
         data: folder of the development data.
         count: the number of slices.
-
-    Returns:
-        Images in HU (1, 1, H, W) with their pixel spacing in mm.
     """
-    with np.load(data / "ct/tcga-lung-slices-train.npz", allow_pickle=False) as archive:
+    path = data / "ct/tcga-lung-slices-train.npz"
+    with np.load(path, allow_pickle=False) as archive:
         _, first = np.unique(archive["patient"], return_index=True)
-        chosen = first[:: max(1, len(first) // count)][:count]
-        hu, spacing = archive["hu"][chosen], archive["pixel_spacing_mm"][chosen]
-    small = functional.avg_pool2d(torch.from_numpy(hu).float()[:, None], 2).clamp_min(-1000)
-    return [
-        (image[None], 2 * float(np.ravel(mm)[0])) for image, mm in zip(small, spacing, strict=True)
-    ]
+    chosen = [int(i) for i in first[:: max(1, len(first) // count)][:count]]
+    return [load_image(path, modality="CT", array="hu", slices=(i, i + 1)) for i in chosen]
 
 
 def mri_slices(data: Path) -> list[Tensor]:
@@ -171,84 +155,36 @@ def mri(acceleration: float) -> Callable[[Tensor, int], Problem]:
     return make
 
 
-def views(count: int, photons: float | None = None) -> Maker:
-    """Sparse-view CT with equally spaced views over 180 degrees.
+def ct(task: str, noise: str, **options: float) -> Callable[[Volume, int], Problem]:
+    """A task of ``medscore simulate``, with the noise as ``medscore recon`` takes it from the scan.
+
+    Metal implants count neither in the image nor in its reference.
 
     Args:
-        count: the number of views.
-        photons: incident photons per ray; ``None`` for no noise.
+        task: name of the task.
+        noise: noise model.
+        options: parameters of the task.
+
+    Returns:
+        A function that makes a problem from a slice in HU and its index.
     """
 
-    def make(hu: Tensor, spacing: float, number: int) -> Problem:
-        operator = sparse_view(SIZE, spacing, count)
-        ideal = operator.forward(hu_to_mu(hu))
-        if photons is None:
-            return _ct(hu, operator, ideal)
-        generator = torch.Generator().manual_seed(derive_seed(0, number))
-        measured = PoissonNoise(photons)(ideal, operator.mask(ideal), generator)
-        return _ct(hu, operator, measured, std=torch.exp(measured / 2) / math.sqrt(photons))
+    def make(image: Volume, number: int) -> Problem:
+        domain = read_checkpoint(prior_path(CT_PRIOR)).contract
+        m = simulate(image, task, noise=noise, seed=number, size=SIZE, **options)
+        reference = reduce(image, SIZE).values
+        units = NetworkUnits.of(domain, m)
+        y = units.measurements(m.operator, torch.from_numpy(m.data))
+        std = noise_std_of("recorded", m, task)
+        white = whiten(m.operator, y, None if std is None else std / units.of_slices(None, y))
+        convention, metal = ("ct", None) if m.metal is None else ("thesis-mar", m.metal_mask)
+
+        def rate(x: Tensor) -> tuple[float, float]:
+            found = quality(units.to_values(x)[:, 0].numpy(), reference, convention, metal)
+            return found.psnr, found.ssim
+
+        name, hu = classical(m)
+        known = {name: (torch.from_numpy(hu)[:, None] - domain.low) / domain.scale}
+        return Problem(CT_PRIOR, *white, rate, known)
 
     return make
-
-
-def limited(degrees: float) -> Maker:
-    """Limited-angle CT: all views of an arc.
-
-    Args:
-        degrees: the arc.
-    """
-
-    def make(hu: Tensor, spacing: float, number: int) -> Problem:
-        operator = limited_angle(SIZE, spacing, 0.0, math.radians(degrees))
-        return _ct(hu, operator, operator.forward(hu_to_mu(hu)))
-
-    return make
-
-
-def metal(count: int | None) -> Maker:
-    """Metal artifact removal: a polychromatic scan with two titanium implants.
-
-    The metal trace is dropped. The noise level is estimated from the sinogram, so it also covers
-    beam hardening and partial volume, which are not line integrals of an image.
-
-    Args:
-        count: the number of views; ``None`` for all.
-    """
-
-    def make(hu: Tensor, spacing: float, number: int) -> Problem:
-        full = sparse_view(SIZE, spacing, SIZE if count is None else count)
-        reach = 0.15 * SIZE * spacing
-        implants = discs(SIZE, spacing, [(-reach, 0.0), (reach, -reach / 3)], [5.0, 7.0])
-        scan = simulate_metal(
-            hu, implants, full.geometry, tube_spectrum(120.0),
-            generator=torch.Generator().manual_seed(derive_seed(1, number)),
-        )  # fmt: skip
-        taken = without_metal(full.diagonal, scan.trace)
-        operator = Radon(full.geometry, taken)
-        sinogram = scan.sinogram.float()
-        filled = interpolate_trace(sinogram, operator.mask(sinogram))
-        seen = operator.mask(sinogram) * sinogram
-        problem = _ct(hu, operator, seen, std=uniform_std(seen, operator.mask(seen)))
-        image = mu_to_hu(full.fbp(full.mask(filled) * filled), MU_WATER)
-        li = (image - CT_CONVENTION.low) / (CT_CONVENTION.high - CT_CONVENTION.low)
-        return replace(problem, classical={**problem.classical, "LI": li})
-
-    return make
-
-
-def _ct(hu: Tensor, operator: Radon, sinogram: Tensor, std: Tensor | None = None) -> Problem:
-    contract = load_prior(prior_path("ct-128")).contract
-    assert contract is not None
-    units = NetworkUnits.of_attenuation(contract, MU_WATER)
-
-    def rate(x: Tensor) -> tuple[float, float]:
-        found = quality(units.to_values(x)[:, 0].numpy(), hu[:, 0].numpy(), CT_CONVENTION)
-        return found.psnr, found.ssim
-
-    mu = operator.fbp(sinogram)
-    classical = {"FBP": (mu - units.shift) / units.unit}
-    y = units.measurements(operator, sinogram)
-    if std is None:
-        return Problem("ct-128", operator, y, 0.0, rate, classical)
-    white = Whitened(operator, std / units.unit)
-    return Problem("ct-128", white, white.white(y), 1.0, rate, classical, (operator, y))
