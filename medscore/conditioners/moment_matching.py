@@ -9,8 +9,9 @@ that follows from the denoiser (second-order Tweedie formula, Song 2022, section
 If x_0 given x_t is Gaussian, D' is the mean of x_0 given x_t and y, so the method is exact for
 Gaussian data. The inverse is approximated by conjugate gradients with one backward pass per step.
 
-A prior with a learned covariance (:mod:`medscore.nets.covariance_head`) gives V_t as diagonal plus
-low rank together with D, in the same evaluation. No backward pass is needed then.
+A prior with a learned covariance (:mod:`medscore.nets.covariance_head`) gives V_t together with D,
+in the same evaluation. No backward pass is needed then. What is learned is the error on training
+images; that on images of other patients is larger, by a factor ``inflation``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch import Tensor
 from medscore.conditioners.base import Conditioner
 from medscore.operators.base import Operator
 from medscore.operators.linalg import conjugate_gradients, wide
-from medscore.parameters import Count, NonNegative
+from medscore.parameters import Count, NonNegative, Positive
 from medscore.priors.base import Prior
 from medscore.priors.derivative import differentiable, pull_back
 from medscore.sdes.base import expand
@@ -45,11 +46,13 @@ class MomentMatching(Conditioner):
         operator: A, acting on images in the prior's range.
         y: measurements on the full grid, one per sample.
         noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
-        iterations: number of conjugate-gradient steps, with one backward pass each unless the
-            covariance is learned.
+        iterations: largest number of conjugate-gradient steps, with one backward pass each unless
+            the covariance is learned.
         floor: smallest sigma_y relative to |A|, used for noise-free measurements.
         covariance: ``denoiser`` for the Jacobian of the denoiser, ``learned`` for the prior's
             second output, or ``auto`` for the latter if the prior has one.
+        inflation: factor on a learned covariance.
+        tolerance: relative residual at which the conjugate gradients end.
     """
 
     operator: Operator
@@ -58,6 +61,8 @@ class MomentMatching(Conditioner):
     iterations: Count = 3
     floor: NonNegative = 1e-2
     covariance: Literal["auto", "denoiser", "learned"] = "auto"
+    inflation: Positive = 1.0
+    tolerance: NonNegative = 1e-6
 
     @cached_property
     def variance(self) -> Tensor:
@@ -82,7 +87,7 @@ class _Moments(Prior):
             return a.forward(covariance(a.adjoint(u))) + wide(c.variance, u) * u
 
         gap = a.mask(c.y) * c.y - a.forward(denoised)
-        solved = conjugate_gradients(innovation, gap, tol=1e-6, max_iter=c.iterations)
+        solved = conjugate_gradients(innovation, gap, tol=c.tolerance, max_iter=c.iterations)
         return denoised + covariance(a.adjoint(solved))
 
     def _moments(self, x: State, t: Times) -> tuple[State, Callable[[State], State]]:
@@ -90,7 +95,7 @@ class _Moments(Prior):
         chosen = self.conditioner.covariance
         if chosen == "learned" or (chosen == "auto" and self.inner.has_covariance):
             denoised, learned = self.inner.denoise_with_covariance(x, t)
-            return denoised, learned.product
+            return denoised, lambda v: self.conditioner.inflation * learned.product(v)
         scale = expand(self.sde.sigma(t) ** 2 / self.sde.alpha(t), x)
         leaf, graph = differentiable(self.inner, x, t)
         return graph.detach(), lambda v: scale * pull_back(graph, leaf, v, keep=True)

@@ -79,3 +79,41 @@ def test_a_prior_without_a_learned_covariance_uses_its_denoiser_or_is_refused() 
     assert torch.equal(found, exact)
     with pytest.raises(MedscoreError, match="has no learned covariance"):
         MomentMatching(operator, y, STD, 9, 0.0, "learned").prior(prior).denoise(x, T)
+
+
+def test_inflation_multiplies_a_learned_covariance_and_no_other() -> None:
+    """With half the covariance and twice the inflation the result is the same."""
+    operator, y, x = problem()
+
+    def found(prior: Prior, covariance: str, inflation: float) -> Tensor:
+        conditioner = MomentMatching(
+            operator,
+            y,
+            STD,
+            9,
+            0.0,
+            covariance,
+            inflation,  # type: ignore[arg-type]
+        )
+        return conditioner.prior(prior).denoise(x, T)
+
+    class Half(Learned):
+        def denoise_with_covariance(self, x: Tensor, t: Tensor) -> tuple[Tensor, DiagonalLowRank]:
+            denoised, covariance = super().denoise_with_covariance(x, t)
+            return denoised, covariance.scaled(torch.full((len(x), 1, 1, 1), 0.5**0.5).to(x))
+
+    whole, half = Learned(SDES[0]), Half(SDES[0])
+    torch.testing.assert_close(found(half, "learned", 2.0), found(whole, "learned", 1.0))
+    assert not torch.allclose(found(half, "learned", 1.0), found(whole, "learned", 1.0))
+    assert torch.equal(found(whole, "denoiser", 2.0), found(whole, "denoiser", 1.0))
+
+
+def test_a_tolerance_ends_the_conjugate_gradients_early() -> None:
+    operator, y, x = problem()
+    calls = []
+    for tolerance in (1e-6, 0.5):
+        before = operator.calls
+        conditioner = MomentMatching(operator, y, STD, 9, 0.0, "learned", tolerance=tolerance)
+        conditioner.prior(Learned(SDES[0])).denoise(x, T)
+        calls.append(operator.calls - before)
+    assert calls[1] < calls[0]
