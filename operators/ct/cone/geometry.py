@@ -19,7 +19,7 @@ columns follow each other at the arc length |u|, and u is the tangent at d.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -67,11 +67,8 @@ class VoxelGrid:
     @property
     def half(self) -> Tensor:
         """Half the lengths of the box along x, y and z in mm, (3,) float64."""
-        return (
-            torch.tensor([n * s / 2 for n, s in zip(self.shape, self.spacing, strict=True)])
-            .flip(0)
-            .double()
-        )
+        half = [n * s / 2 for n, s in zip(self.shape, self.spacing, strict=True)]
+        return torch.tensor(half[::-1], dtype=torch.float64)
 
     @property
     def corners(self) -> Tensor:
@@ -160,7 +157,8 @@ class ConeGeometry:
         radius = ahead.norm(dim=1)[:, None, None]
         angle = step[:, None] * (self.u.norm(dim=1)[:, None, None] / radius)
         along = angle.cos() * ahead[:, None] + angle.sin() * radius * across[:, None]
-        return (self.source + up)[:, None] + along
+        found: Tensor = (self.source + up)[:, None] + along
+        return found
 
     def locate(self, points: Tensor) -> tuple[AnyFloat, AnyFloat, AnyFloat]:
         """Where points are projected.
@@ -199,8 +197,13 @@ class ConeGeometry:
         Args:
             views: their indices, in this order.
         """
-        own = (w[views] for w in (self.source, self.detector, self.u, self.v))
-        return ConeGeometry(self.grid, *own, self.rows, self.columns, self.detector_shape)
+        return replace(
+            self,
+            source=self.source[views],
+            detector=self.detector[views],
+            u=self.u[views],
+            v=self.v[views],
+        )
 
     def _cylinder(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of a curved detector: the vector from its axis to d, the direction of u, and the way
