@@ -19,7 +19,7 @@ columns follow each other at the arc length |u|, and u is the tangent at d.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -48,11 +48,9 @@ class VoxelGrid:
     centre: Triple = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if len(getattr(self, field.name)) != 3:
-                raise OperatorError(
-                    f"`{field.name}` is {getattr(self, field.name)}, expected 3 numbers"
-                )
+        for name in (one.name for one in fields(self)):
+            if len(getattr(self, name)) != 3:
+                raise OperatorError(f"`{name}` is {getattr(self, name)}, expected 3 numbers")
         if any(n != int(n) or n < 1 for n in self.shape):
             raise OperatorError(f"`shape` is {self.shape}, expected 3 positive integers (Z, Y, X)")
         if not all(0 < s < math.inf for s in self.spacing):
@@ -99,10 +97,10 @@ class ConeGeometry:
     """
 
     grid: VoxelGrid
-    source: Tensor
-    detector: Tensor
-    u: Tensor
-    v: Tensor
+    source: Tensor = field(repr=False)
+    detector: Tensor = field(repr=False)
+    u: Tensor = field(repr=False)
+    v: Tensor = field(repr=False)
     rows: int
     columns: int
     detector_shape: str = "flat"

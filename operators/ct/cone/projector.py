@@ -61,6 +61,19 @@ def backproject(
     return linear_map(y, adjoint, forward)
 
 
+def cost(geometry: ConeGeometry, views: Views | None = None) -> float:
+    """The time of a projection in arbitrary units: of seed views with some images each.
+
+    Args:
+        geometry: the scan.
+        views: indices of the views; all by default.
+    """
+    scan = outside(lambda: _projector(geometry, views, MEMORY))
+    if isinstance(scan, Tilted):
+        return 32.0 * len(scan.rays.source)
+    return float(len(scan.plan.seeds) * (8 + scan.channels))
+
+
 def _maps(geometry: ConeGeometry, views: Views | None, memory: int) -> tuple[Map, Map]:
     """The projection and its adjoint on arrays with any number of leading axes."""
     if memory < 1:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from medscore.operators.ct.cone.voxel_rays import VoxelRays
 
-SAME = 1e-7
+SAME = 1e-6
 """Largest difference in voxels, relative to the size of the scan, of equal views."""
 
 

@@ -92,7 +92,7 @@ class Upright:
         upright = x.permute(2, 3, 1, 0).contiguous()  # (Y, X, Z, batch)
         samples = [x.new_zeros(0)] * len(self.plan.seeds)
         for elements, turns in self._tables():
-            for planes in self._slabs(elements, len(x)):
+            for planes in self.slabs(elements, len(x)):
                 table = self._table(upright, elements, planes)
                 for turn, order in turns:
                     for k, seed in enumerate(self.plan.seeds):
@@ -110,11 +110,11 @@ class Upright:
 
     def _backproject(self, y: Tensor, x: Tensor) -> None:
         seeds = range(len(self.plan.seeds))
-        samples = [self._gather(y, k) * self._lengths(self.plan.seeds[k], y) for k in seeds]
+        samples = [self.gather(y, k) * self._lengths(self.plan.seeds[k], y) for k in seeds]
         upright = x.new_zeros(*x.shape[2:], x.shape[1], x.shape[0])
         for elements, turns in self._tables():
-            for planes in self._slabs(elements, len(x)):
-                table = self._empty_table(upright, elements, planes)
+            for planes in self.slabs(elements, len(x)):
+                table = self.empty_table(upright, elements, planes)
                 for turn, order in turns:
                     back = torch.tensor(order).argsort()
                     for k in seeds:
@@ -122,7 +122,7 @@ class Upright:
                         if own is not None:
                             chosen = samples[k].index_select(0, own.columns)[..., back]
                             own.backproject(chosen.flatten(2), table)
-                self._add_table(upright, elements, planes, table)
+                self.add_table(upright, elements, planes, table)
         x += upright.permute(3, 2, 0, 1)
 
     def _tables(self) -> Iterator[tuple[tuple[Element, ...], list[tuple[Element, list[int]]]]]:
@@ -138,7 +138,13 @@ class Upright:
             yield group, [(IDENTITY, same)]
             yield swapped, [(swap, same)]
 
-    def _slabs(self, elements: tuple[Element, ...], batch: int) -> Iterator[range]:
+    def slabs(self, elements: tuple[Element, ...], batch: int) -> Iterator[range]:
+        """Planes whose tables are in memory at the same time.
+
+        Args:
+            elements: the symmetries.
+            batch: number of volumes.
+        """
         _, height, width = self.rays.grid.shape
         planes, across = (width, height) if elements[0].swap else (height, width)
         numbers = across * self.layout.length * self.channels * batch
@@ -147,24 +153,38 @@ class Upright:
         for start in range(0, planes, step):
             yield range(start, min(start + step, planes))
 
-    def _empty_table(self, upright: Tensor, elements: tuple[Element, ...], planes: range) -> Tensor:
+    def empty_table(self, upright: Tensor, elements: tuple[Element, ...], planes: range) -> Tensor:
+        """Zeros for some planes: (planes, across, lines, batch, parts, symmetries).
+
+        Args:
+            upright: the volumes (Y, X, Z, batch).
+            elements: the symmetries.
+            planes: the planes.
+        """
         across = upright.shape[0 if elements[0].swap else 1]
         shape = len(planes), across, self.layout.length, upright.shape[3], self.parts, len(elements)
         return upright.new_zeros(shape)
 
     def _table(self, upright: Tensor, elements: tuple[Element, ...], planes: range) -> Tensor:
         """The planes of all images: (planes, across, lines, batch, parts, symmetries)."""
-        table = self._empty_table(upright, elements, planes)
+        table = self.empty_table(upright, elements, planes)
         for k, g in enumerate(elements):
             for part, (lines, place) in enumerate(self._line_parts(upright, g, planes)):
                 lines = lines.flip(2) if part else lines
                 table[:, :, place, :, part, k] = g.image(lines)
         return table
 
-    def _add_table(
+    def add_table(
         self, upright: Tensor, elements: tuple[Element, ...], planes: range, table: Tensor
     ) -> None:
-        """The adjoint of :meth:`_table`, added to ``upright``."""
+        """Add to volumes what the planes of their images are to them.
+
+        Args:
+            upright: the volumes (Y, X, Z, batch).
+            elements: the symmetries.
+            planes: the planes.
+            table: the planes, as :meth:`empty_table` makes them.
+        """
         for k, g in enumerate(elements):
             for part, (lines, place) in enumerate(self._line_parts(upright, g, planes)):
                 own = g.preimage(table[:, :, place, :, part, k])
@@ -210,8 +230,15 @@ class Upright:
                     own = own if element.rotation else own.flip(-1)
                     y[:, view, theirs] = own.flip(1) if part else own
 
-    def _gather(self, y: Tensor, k: int) -> Tensor:
-        """The adjoint of :meth:`_scatter`."""
+    def gather(self, y: Tensor, k: int) -> Tensor:
+        """The views of a seed under all symmetries: (columns, rows, batch, parts, symmetries).
+
+        It is the adjoint of writing the samples to the views.
+
+        Args:
+            y: projections (batch, views, rows, columns), of any number of columns.
+            k: index of the seed.
+        """
         batch, _, rows, columns = y.shape
         symmetries = len(self.plan.elements)
         moved = y.new_zeros(self.parts, symmetries, batch, len(self.layout.rows), columns)
