@@ -96,7 +96,7 @@ def sparse_metal() -> Radon:
     return Radon(geometry, without_metal(views(32, 2), metal_trace(metal, geometry)))
 
 
-def cone(count: int = 32, **changes: Any) -> ConeGeometry:
+def cone(count: int, **changes: Any) -> ConeGeometry:
     """A circular orbit about three slices of 10 x 10 voxels, which its detector covers."""
     setting = {"source_distance": 50.0, "detector_distance": 80.0, "rows": 10, "columns": 28,
                "pitch": (0.9, 1.0)} | changes  # fmt: skip
@@ -175,10 +175,10 @@ INVERTIBLE: dict[str, Callable[[], Operator]] = {
         ),
         views(60, 2),
     ),
-    "cone beam": lambda: ConeBeam(cone(), views(32)[..., None], PoissonNoise(1e4)),
-    "cone beam, few views": lambda: ConeBeam(cone(40), views(40, 5)[..., None]),
+    "cone beam": lambda: ConeBeam(cone(16), views(16)[..., None], PoissonNoise(1e4)),
+    "cone beam, few views": lambda: ConeBeam(cone(24), views(24, 2)[..., None]),
     "cone beam, mask per sample": lambda: ConeBeam(
-        cone(detector_shape="curved"), bits(2, 1, 32, 1, 1)
+        cone(16, detector_shape="curved"), bits(2, 1, 16, 1, 1)
     ),
     "fourier": lambda: Fourier(equispaced((12, 16), 2.5), ComplexGaussianNoise(0.1)),
     "fourier, odd sizes": lambda: Fourier(

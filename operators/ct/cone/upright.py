@@ -16,13 +16,14 @@ weighted sums of rows of a table, whose columns are the images of the batch unde
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from medscore.operators.ct.cone.sheet import Layout, sheet
+from medscore.operators.ct.cone.sheet import Layout, Sheet, sheet
 from medscore.operators.ct.cone.symmetry import IDENTITY, SWAP, Element, Plan
 from medscore.operators.ct.cone.voxel_rays import VoxelRays
 
@@ -43,6 +44,7 @@ class Upright:
     rays: VoxelRays
     plan: Plan
     memory: int
+    _kept: dict[Hashable, Any] = field(default_factory=dict)
 
     @property
     def parts(self) -> int:
@@ -96,7 +98,7 @@ class Upright:
                 table = self._table(upright, elements, planes)
                 for turn, order in turns:
                     for k, seed in enumerate(self.plan.seeds):
-                        own = sheet(self.rays, self.layout, seed, turn, planes, x)
+                        own = self._sheet(seed, turn, planes, x)
                         if own is None:
                             continue
                         found = own.project(table).unflatten(-1, table.shape[3:])
@@ -118,7 +120,7 @@ class Upright:
                 for turn, order in turns:
                     back = torch.tensor(order).argsort()
                     for k in seeds:
-                        own = sheet(self.rays, self.layout, self.plan.seeds[k], turn, planes, x)
+                        own = self._sheet(self.plan.seeds[k], turn, planes, x)
                         if own is not None:
                             chosen = samples[k].index_select(0, own.columns)[..., back]
                             own.backproject(chosen.flatten(2), table)
@@ -201,6 +203,17 @@ class Upright:
             first = lines.first
             own = block[:, :, : block.shape[2] - first] if part else block[:, :, first:]
             yield own, slice(lines.zeros, lines.length - 2)
+
+    def _sheet(self, view: int, turn: Element, planes: range, like: Tensor) -> Sheet | None:
+        """The rays of some columns; those of a small scan are kept, where they cost most."""
+        key = ("sheet", view, turn, planes, like.dtype, like.device)
+        if key not in self._kept:
+            made = sheet(self.rays, self.layout, view, turn, planes, like)
+            if len(self._kept) * self.rays.first[0].numel() * len(planes) > self.memory // 64:
+                return made
+            self._kept[key] = made
+        found: Sheet | None = self._kept[key]
+        return found
 
     def _lengths(self, view: int, like: Tensor) -> Tensor:
         """The lengths of the rays between two planes, (columns, rows, 1, 1, 1)."""
