@@ -204,8 +204,8 @@ class ConeGeometry:
         )
 
     def _cylinder(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of a curved detector: the vector from its axis to d, the direction of u, and the way
-        from the source along the axis to the height of d; each (views, 3)."""
+        """The vector from the axis of a curved detector to d, the direction of u, and the way from
+        the source along the axis to the height of d; each (views, 3)."""
         axis = self.v / self.v.norm(dim=1, keepdim=True)
         seen = self.detector - self.source
         up = (seen * axis).sum(1, keepdim=True) * axis
