@@ -17,6 +17,12 @@ Images = Float[Tensor, "batch channel height width"]
 Sinogram = Float[Tensor, "batch channel views detectors"]
 """Line integrals on the full grid of views."""
 
+Volumes = Float[Tensor, "batch channel depth height width"]
+"""Real volumes."""
+
+Projections = Float[Tensor, "batch channel views rows columns"]
+"""Line integrals on the detector of a cone beam, in all views."""
+
 AnyFloat = Float[Tensor, "..."]
 """Real numbers of any shape."""
 

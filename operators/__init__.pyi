@@ -2,6 +2,13 @@
 
 from .adapters import from_deepinv as from_deepinv, from_sigpy as from_sigpy
 from .base import Operator as Operator
+from .ct.cone.beam import ConeBeam as ConeBeam
+from .ct.cone.geometry import ConeGeometry as ConeGeometry, VoxelGrid as VoxelGrid
+from .ct.cone.matrices import (
+    from_matrices as from_matrices,
+    projection_matrices as projection_matrices,
+)
+from .ct.cone.orbit import circular_orbit as circular_orbit
 from .ct.geometry import (
     FanBeam as FanBeam,
     ParallelAngles as ParallelAngles,

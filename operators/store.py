@@ -25,6 +25,8 @@ from medscore.io.opening import regular_file
 from medscore.operators import noise
 from medscore.operators.base import Adjoint, Composition, Operator, Scaled, Sum
 from medscore.operators.ct import geometry
+from medscore.operators.ct.cone.beam import ConeBeam
+from medscore.operators.ct.cone.geometry import ConeGeometry, VoxelGrid
 from medscore.operators.ct.radon import Radon
 from medscore.operators.images.blur import Blur
 from medscore.operators.images.colorization import Colorization
@@ -46,6 +48,7 @@ KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         Radon,
+        ConeBeam,
         Fourier,
         Hartley,
         MulticoilFourier,
@@ -69,6 +72,8 @@ KINDS: dict[str, type] = {
         geometry.ParallelBeam,
         geometry.ParallelAngles,
         geometry.FanBeam,
+        ConeGeometry,
+        VoxelGrid,
         noise.Noiseless,
         noise.GaussianNoise,
         noise.ComplexGaussianNoise,

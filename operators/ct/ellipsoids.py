@@ -1,5 +1,5 @@
 """Ellipsoid phantoms: every slice consists of ellipses, so its Radon and Fourier transforms are
-exact (:mod:`medscore.operators.ct.phantoms`).
+exact (:mod:`medscore.operators.ct.phantoms`), and so are line integrals through the volume.
 """
 
 from __future__ import annotations
@@ -7,6 +7,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from medscore.operators.ct.phantoms import SHEPP_LOGAN, Ellipse
 
@@ -60,3 +63,30 @@ def cut(ellipsoids: Sequence[Ellipsoid], z: float, *, factor: float = 1.0) -> tu
         for e in found
         if e is not None
     )
+
+
+def line_integrals(ellipsoids: Sequence[Ellipsoid], start: Tensor, towards: Tensor) -> Tensor:
+    r"""Exact integrals along half lines, (...) float64.
+
+    In coordinates where an ellipsoid is the unit ball the half line is p + l d, l > 0, and it is
+    inside between the roots of :math:`|d|^2 l^2 + 2 (p \cdot d) l + |p|^2 - 1`.
+
+    Args:
+        ellipsoids: the phantom, with lengths in mm.
+        start: a point of each line in mm, (..., 3) along x, y and z.
+        towards: their directions, of any length, (..., 3).
+    """
+    unit = towards.double() / towards.double().norm(dim=-1, keepdim=True)
+    total = torch.zeros(torch.broadcast_shapes(start.shape, unit.shape)[:-1], dtype=torch.float64)
+    for solid in ellipsoids:
+        e = solid.ellipse
+        cos, sin = math.cos(e.angle), math.sin(e.angle)
+        turn = torch.tensor([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], dtype=torch.float64)
+        axes = turn / torch.tensor([e.a, e.b, solid.c], dtype=torch.float64)
+        p = (start.double() - torch.tensor([e.x, e.y, solid.z], dtype=torch.float64)) @ axes
+        d = unit @ axes
+        square, half, rest = (d * d).sum(-1), (p * d).sum(-1), (p * p).sum(-1) - 1
+        root = (half**2 - square * rest).clamp_min(0).sqrt()
+        near, far = ((-half + sign * root) / square for sign in (-1, 1))
+        total += e.value * (far.clamp_min(0) - near.clamp_min(0))
+    return total

@@ -137,8 +137,8 @@ def filtered_backprojection(
     """
     if ramp.adjoint:
         return backproject(ramp(sinogram), geometry, views=views, **backend)
-    extended = _extended(geometry, ramp.margin)
-    return weighted_backprojection(ramp(sinogram), extended, geometry.angles[list(views)])
+    wide = extended(geometry, ramp.margin)
+    return weighted_backprojection(ramp(sinogram), wide, geometry.angles[list(views)])
 
 
 @lru_cache(maxsize=8)
@@ -240,8 +240,13 @@ def _margin(geometry: Geometry) -> tuple[int, int]:
     return (lacking, 0) if geometry.detector_offset > 0 else (0, lacking)
 
 
-def _extended(geometry: Geometry, margin: tuple[int, int]) -> Geometry:
-    """The scan with further detectors on each side."""
+def extended(geometry: Geometry, margin: tuple[int, int]) -> Geometry:
+    """The scan with further detectors on each side.
+
+    Args:
+        geometry: the scan.
+        margin: their number on either side.
+    """
     before, behind = margin
     return replace(
         geometry,

@@ -4,9 +4,10 @@ A new operator joins by one line in OPERATORS, or in WITHOUT_INVERSE if its T_in
 """
 
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from medscore.operators import store
 from medscore.operators.base import Operator
 from medscore.operators.ct.backends.astra import Astra
 from medscore.operators.ct.backends.triton import Triton
+from medscore.operators.ct.cone.beam import ConeBeam
+from medscore.operators.ct.cone.geometry import ConeGeometry, VoxelGrid
+from medscore.operators.ct.cone.orbit import circular_orbit
 from medscore.operators.ct.geometry import FanBeam, ParallelAngles, ParallelBeam
 from medscore.operators.ct.metal import metal_trace, without_metal
 from medscore.operators.ct.radon import Radon
@@ -92,6 +96,22 @@ def sparse_metal() -> Radon:
     return Radon(geometry, without_metal(views(32, 2), metal_trace(metal, geometry)))
 
 
+def cone(count: int, **changes: Any) -> ConeGeometry:
+    """A circular orbit about three slices of 10 x 10 voxels, which its detector covers."""
+    setting = {"source_distance": 50.0, "detector_distance": 80.0, "rows": 10, "columns": 28,
+               "pitch": (0.9, 1.0)} | changes  # fmt: skip
+    angles = torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
+    return circular_orbit(VoxelGrid((3, 10, 10), (1.0, 1.0, 1.0)), angles, **setting)
+
+
+def helical() -> ConeGeometry:
+    """Sources at various heights, with detectors that lean."""
+    g = cone(7, rows=16)
+    lean = torch.tensor([0.0, 0.1, 0.05])
+    up = torch.linspace(-1, 1, 7)[:, None] * torch.tensor([0.0, 0.0, 1.0])
+    return replace(g, source=g.source + up, detector=g.detector + up, v=g.v + lean)
+
+
 def on_other_grid(inner: Operator, shape: tuple[int, int]) -> Resampled:
     """Images with fewer pixels of other sizes, whose interpolation has a left inverse."""
     there = [
@@ -155,6 +175,11 @@ INVERTIBLE: dict[str, Callable[[], Operator]] = {
         ),
         views(60, 2),
     ),
+    "cone beam": lambda: ConeBeam(cone(16), views(16)[..., None], PoissonNoise(1e4)),
+    "cone beam, few views": lambda: ConeBeam(cone(24), views(24, 2)[..., None]),
+    "cone beam, mask per sample": lambda: ConeBeam(
+        cone(16, detector_shape="curved"), bits(2, 1, 16, 1, 1)
+    ),
     "fourier": lambda: Fourier(equispaced((12, 16), 2.5), ComplexGaussianNoise(0.1)),
     "fourier, odd sizes": lambda: Fourier(
         variable_density_2d((9, 11), 2.0, torch.Generator().manual_seed(0))
@@ -208,6 +233,7 @@ WITHOUT_INVERSE: dict[str, Callable[[], Operator]] = {
     "linear operator, mask per sample": lambda: linear(
         SuperResolution(6, 8, 2), mask=bits(2, 1, 6, 8)
     ),
+    "cone beam, any poses": lambda: ConeBeam(helical(), bits(7, 16, 28)),
     "composition with unmeasured entries": lambda: (
         sparse_view(12, 1.0, 5) @ Inpainting(bits(2, 1, 12, 12))
     ),

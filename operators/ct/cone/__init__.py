@@ -1,0 +1,1 @@
+"""Cone-beam CT: geometries, projection matrices, projectors and the algorithm of Feldkamp."""
