@@ -48,7 +48,7 @@ class MomentMatching(Conditioner):
         noise_std: standard deviation sigma_y of each measured number; 0 for noise-free data.
         iterations: largest number of conjugate-gradient steps, with one backward pass each unless
             the covariance is learned.
-        floor: smallest sigma_y relative to |A|, used for noise-free measurements.
+        floor: sigma_y relative to |A| that noise-free measurements are given.
         covariance: ``denoiser`` for the Jacobian of the denoiser, ``learned`` for the prior's
             second output, or ``auto`` for the latter if the prior has one.
         inflation: factor on a learned covariance.
@@ -66,9 +66,10 @@ class MomentMatching(Conditioner):
 
     @cached_property
     def variance(self) -> Tensor:
-        """The noise variance sigma_y^2 for each sample, at least the floor's, (batch,)."""
-        least = self.floor**2 * self.operator.norm_squared(self.y)
-        return torch.clamp_min(least, self.noise_std**2)
+        """The noise variance sigma_y^2 for each sample, without noise the floor's, (batch,)."""
+        if self.noise_std > 0:
+            return torch.full_like(self.y.flatten(1)[:, 0].abs(), self.noise_std**2)
+        return self.floor**2 * self.operator.norm_squared(self.y)
 
     def prior(self, prior: Prior) -> Prior:
         return _Moments(prior, self)

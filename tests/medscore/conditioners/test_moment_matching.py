@@ -117,3 +117,13 @@ def test_a_tolerance_ends_the_conjugate_gradients_early() -> None:
         conditioner.prior(Learned(SDES[0])).denoise(x, T)
         calls.append(operator.calls - before)
     assert calls[1] < calls[0]
+
+
+def test_the_floor_is_for_noise_free_measurements_alone() -> None:
+    operator, y, x = problem()
+
+    def found(std: float, floor: float) -> Tensor:
+        return MomentMatching(operator, y, std, 9, floor).prior(Learned(SDES[0])).denoise(x, T)
+
+    assert torch.equal(found(STD, 1.0), found(STD, 1e-3))
+    assert not torch.allclose(found(0.0, 1.0), found(0.0, 1e-3))
