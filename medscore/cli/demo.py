@@ -22,7 +22,11 @@ def demo(
         typer.Option(help="Rows and columns of the reconstruction. Default: the images', 512."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Number of steps of the time grid. Default: the preset's.")
+        int | None,
+        typer.Option(
+            help="Number of steps of the time grid. Default: the preset's, or fewer on a slow "
+            "machine."
+        ),
     ] = None,
     samples: Annotated[int, typer.Option(help="Number of posterior samples per slice.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
@@ -54,6 +58,11 @@ def demo(
     Console().print(table)
     gains = ", ".join(f"{gain:+.1f} dB over {name}" for name, gain in found.gains().items())
     console.print(f"PSNR of the last method, mean of the images: {gains}", highlight=False)
+    if found.fewer is not None:
+        console.print(
+            f"{found.fewer} steps, because a step takes long on this machine; --steps sets it",
+            highlight=False,
+        )
     console.print(
         f"medscore {medscore.__version__}; {CT_CONVENTION}\n"
         f"{escape(str(output))}/: comparison.png, and for each image recon.nii.gz, std.nii.gz, "

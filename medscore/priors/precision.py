@@ -13,7 +13,7 @@ ones, so that e is smaller and the test is stricter.
 The number of images in the test is fixed, so the choice depends on the machine, the prior and the
 size of its images, but not on the batch size. It is kept in the cache folder, so that later runs on
 the machine repeat it. ``MEDSCORE_PRECISION`` replaces it, for results that are comparable across
-machines.
+machines. Processors that are known to have no units for bfloat16 are not timed: they use float32.
 """
 
 from __future__ import annotations
@@ -149,10 +149,19 @@ def choose_precision(
         return Choice(fixed, VARIABLE)
     if not isinstance(prior, NetworkPrior):
         return Choice("float32", "no network")
+    if torch.device(device).type == "cpu" and emulates_bf16():
+        return Choice("float32", "no bfloat16 units")
     timing = _cached(
         _key(prior, shape, torch.device(device)), lambda: measure(prior, shape, device, clock)
     )
     return Choice(timing.best, "timing", timing)
+
+
+def emulates_bf16() -> bool:
+    """Whether the processor is known to have no units for bfloat16, in which it is then slower."""
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    units = [known[name] for name in ("amx_bf16", "avx512_bf16") if name in known]
+    return bool(units) and not any(units)
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import pydicom
@@ -15,12 +16,14 @@ from medscore.datasets.load import load_image
 from medscore.engine.loop import StepInfo
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_folder
-from medscore.measurements.measurement import write_measurement
+from medscore.measurements.measurement import Measurement, write_measurement
 from medscore.measurements.simulation import simulate
 from medscore.metrics.image_quality import quality
+from medscore.reconstruction.method import Run
 from medscore.reconstruction.outcome import BOUND, Outcome, Row
 from medscore.reconstruction.run import choose_method
 from medscore.reconstruction.saving import reconstruct_file
+from medscore.registry.presets import DEFAULTS
 
 IMAGES = ("693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm")
 """Two head CT slices of 512 x 512 pixels from pydicom's test files."""
@@ -28,8 +31,11 @@ IMAGES = ("693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm")
 NOISE = "poisson:1e5"
 """Noise of the scan: photons per ray."""
 
-TV_WEIGHT, TV_ITERATIONS = 3e-5, 200
+TV_WEIGHT, TV_ITERATIONS = 3e-5, 100
 """Total variation that the reconstruction is compared with; the weight is good for these images."""
+
+SECONDS, FEWEST = 30.0, 14
+"""Time that the steps of a sample may take, and the least number of steps, on a slow machine."""
 
 
 Progress = Callable[[str], AbstractContextManager[Callable[[StepInfo], None] | None]]
@@ -42,9 +48,11 @@ class Demo:
 
     Attributes:
         rows: rows of the results table, by image.
+        fewer: number of steps, if it is smaller than the preset's because the machine is slow.
     """
 
     rows: dict[str, list[Row]]
+    fewer: int | None = None
 
     def gains(self) -> dict[str, float]:
         """Mean gain in PSNR (dB) of the last method over every other, by its name."""
@@ -90,7 +98,8 @@ def demo(
         output: folder to create.
         views: number of views of the sparse scan.
         size: rows and columns of the reconstruction; by default those of the image, 512.
-        steps: number of steps of the time grid; by default the preset's.
+        steps: number of steps of the time grid; by default the preset's, or fewer if these would
+            take longer than ``SECONDS`` for a sample.
         samples: number of posterior samples per slice.
         seed: seed of all random draws.
         progress: shows the progress of an image, given its name.
@@ -98,14 +107,17 @@ def demo(
     Raises:
         MedscoreError: an invalid parameter, or the folder exists.
     """
-    method = choose_method(steps=steps, samples=samples, seed=seed)
-    rows, previews = {}, []
+    rows, previews, fewer = {}, [], None
     with atomic_folder(Path(output)) as folder:
         for path in image_paths():
             target, measurement = folder / path.stem, folder / f"{path.stem}.h5"
             image = load_image(path, modality="CT")
             made = simulate(image, "sparse-ct", views=views, noise=NOISE, seed=seed, size=size)
             write_measurement(measurement, made)
+            if steps is None:
+                steps = affordable_steps(made)
+                fewer = steps if steps < DEFAULTS.steps else None
+            method = choose_method(steps=steps, samples=samples, seed=seed)
             with progress(path.stem) as on_step:
                 outcome = reconstruct_file(
                     measurement, target, method, reference=path, keep_state=False, on_step=on_step
@@ -114,7 +126,21 @@ def demo(
             rows[path.stem] = [first, total_variation(outcome), *others]
             previews.append(np.asarray(Image.open(target / "preview.png")))
         Image.fromarray(np.concatenate(previews)).save(folder / "comparison.png")
-    return Demo(rows)
+    return Demo(rows, fewer)
+
+
+def affordable_steps(measurement: Measurement, clock: Callable[[], float] = perf_counter) -> int:
+    """The preset's number of steps, or fewer on a machine on which these take too long.
+
+    Args:
+        measurement: the scan; two steps of its reconstruction are made, of which one is timed.
+        clock: seconds.
+    """
+    ends: list[float] = []
+    run = Run(on_step=lambda info: ends.append(clock()))
+    choose_method(steps=2).reconstruct(measurement, run)
+    first, second = ends
+    return max(FEWEST, min(DEFAULTS.steps, int(SECONDS / max(second - first, 1e-6))))
 
 
 def total_variation(outcome: Outcome) -> Row:

@@ -59,6 +59,7 @@ class Fussy(Network):
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDSCORE_CACHE", str(tmp_path))
     monkeypatch.delenv(VARIABLE)
+    monkeypatch.setattr(precision, "emulates_bf16", lambda: False)
 
 
 def choose(network: Network, sde: SDE | None = None, shape: tuple[int, ...] = SHAPE) -> Choice:
@@ -237,3 +238,31 @@ def test_the_record_is_plain_json() -> None:
         "used": "bf16", "source": "timing", "ms": {"float32": 20.0, "bf16": 10.0},
         "psnr_change_db": 0.001,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("units", "emulated"),
+    [
+        ({"amx_bf16": False, "avx512_bf16": False, "avx2": True}, True),
+        ({"amx_bf16": True, "avx512_bf16": False}, False),
+        ({"amx_bf16": False, "avx512_bf16": True}, False),
+        ({"neon": True}, False),
+        ({}, False),
+    ],
+)
+def test_processors_without_units_for_bf16_are_known(
+    units: dict[str, bool], emulated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units, raising=False)
+    assert precision.emulates_bf16() is emulated
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # versions of torch that do not tell
+    assert not precision.emulates_bf16()
+
+
+def test_a_processor_without_units_for_bf16_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "emulates_bf16", lambda: True)
+    monkeypatch.setattr(precision, "measure", None)  # would fail if called
+    prior = NetworkPrior(Network(1.0, 1.0), VE())
+    choice = choose_precision("auto", prior, SHAPE)
+    assert (choice.name, choice.source, choice.timing) == ("float32", "no bfloat16 units", None)
