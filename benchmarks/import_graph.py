@@ -13,7 +13,8 @@ BESIDE = ("operators", "datasets", "configs")
 
 LAYERS = (
     ("errors", "types", "numeric", "hounsfield", "configs"),
-    ("white_noise", "io", "metrics", "parameters", "uncertainty.low_rank"),
+    ("white_noise", "io", "metrics", "parameters", "uncertainty.low_rank", "uncertainty.blocks"),
+    ("uncertainty.learned",),
     ("domain", "sdes", "nets", "operators", "datasets"),
     ("measurements", "priors"),
     ("uncertainty",),

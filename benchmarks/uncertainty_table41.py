@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from uncertainty_settings import Settings
 
 from medscore.objectives.score_matching import Score
-from medscore.objectives.second_order import Symmetric, antithetic_loss
+from medscore.objectives.second_order import antithetic_loss
+from medscore.objectives.symmetric import Symmetric
 from medscore.objectives.variance_reduction import denoising_vr
 from medscore.uncertainty.low_rank import DiagonalLowRank
 

@@ -14,9 +14,10 @@ smaller variance where K is small, and is the mean squared error, not below zero
           \left\| K - (z - \hat z)(z - \hat z)^T \right\|_F^2 .
 
 K is the prior's covariance :math:`\operatorname{diag}(a) + \sum_k b_k b_k^T`, so every norm has a
-closed form without a D x D matrix (:class:`Symmetric`). The form ``diagonal`` compares diagonals
-only, with z*z in the place of z z^T (Eq. 4.17 prints the latter). Diagonal and other entries are
-averages, each over its own number: in a sum the D^2 entries drown the D variances of an image.
+closed form without a D x D matrix (:mod:`medscore.objectives.symmetric`). The form ``diagonal``
+compares diagonals only, with z*z in the place of z z^T (Eq. 4.17 prints the latter). Diagonal and
+other entries are averages, each over its own number: in a sum the D^2 entries drown the D variances
+of an image.
 
 Weightings: ``level`` divides by :math:`\kappa^2`, the squared K of white data of the prior's
 deviation d, with :math:`\kappa = d^2 / (d^2 + \sigma^2/\alpha^2)`. ``prediction`` divides the
@@ -41,9 +42,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from medscore.objectives.denoising import EDMWeighting, LogNormalTimes, TimesRule
+from medscore.objectives.symmetric import Symmetric
 from medscore.priors.base import Prior
 from medscore.sdes.base import expand
 from medscore.types import State, Times
@@ -59,67 +60,6 @@ DEFAULT_TIMES = LogNormalTimes(-1.5, 1.8)
 
 Evaluated = tuple[DiagonalLowRank, State]
 """The covariance K and the predicted noise at one noisy image."""
-
-
-@dataclass(frozen=True)
-class Symmetric:
-    r"""Symmetric matrices :math:`\operatorname{diag}(d) + \sum_j c_j u_j u_j^T` of a batch.
-
-    Attributes:
-        diagonal: d, (batch, D).
-        vectors: u_j, (batch, count, D).
-        signs: c_j, (count,).
-    """
-
-    diagonal: Tensor
-    vectors: Tensor
-    signs: Tensor
-
-    @classmethod
-    def of(cls, covariance: DiagonalLowRank, shift: float = 0.0) -> Symmetric:
-        """A covariance plus a multiple of the identity.
-
-        Args:
-            covariance: the covariance.
-            shift: the multiple.
-        """
-        vectors = covariance.factors.flatten(2)
-        return cls(
-            covariance.diagonal.flatten(1) + shift, vectors, vectors.new_ones(covariance.rank)
-        )
-
-    def plus(self, sign: float, vector: State) -> Symmetric:
-        """The matrices with a further term sign v v^T.
-
-        Args:
-            sign: its coefficient.
-            vector: v, (batch, ...).
-        """
-        vectors = torch.cat([self.vectors, vector.flatten(1)[:, None]], dim=1)
-        return Symmetric(
-            self.diagonal, vectors, torch.cat([self.signs, self.signs.new_tensor([sign])])
-        )
-
-    def entries(self) -> Tensor:
-        """The diagonal of the matrices, (batch, D)."""
-        return self.diagonal + torch.einsum("j,bjd->bd", self.signs, self.vectors.square())
-
-    def square(self) -> Times:
-        """The squared Frobenius norm, (batch,)."""
-        forms = torch.einsum("bjd,bd,bjd->bj", self.vectors, self.diagonal, self.vectors)
-        inner = torch.einsum("bjd,bkd->bjk", self.vectors, self.vectors).square()
-        crossed = torch.einsum("j,bjk,k->b", self.signs, inner, self.signs)
-        return self.diagonal.square().sum(1) + 2 * forms @ self.signs + crossed
-
-    def form(self, v: State) -> Times:
-        """The quadratic form v^T M v, (batch,).
-
-        Args:
-            v: vectors, (batch, ...).
-        """
-        flat = v.flatten(1)
-        along = torch.einsum("bjd,bd->bj", self.vectors, flat).square()
-        return (self.diagonal * flat.square()).sum(1) + along @ self.signs
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from medscore.reconstruction.method import Run
 from medscore.reconstruction.outcome import BOUND, Outcome, Row
 from medscore.reconstruction.run import choose_method
 from medscore.reconstruction.saving import reconstruct_file
-from medscore.registry.presets import DEFAULTS
+from medscore.registry.presets import DEFAULTS, choose
 
 IMAGES = ("693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm")
 """Two head CT slices of 512 x 512 pixels from pydicom's test files."""
@@ -107,6 +107,7 @@ def demo(
     Raises:
         MedscoreError: an invalid parameter, or the folder exists.
     """
+    choose(steps=steps, samples=samples, seed=seed).check()  # before anything slow
     rows, previews, fewer = {}, [], None
     with atomic_folder(Path(output)) as folder:
         for path in image_paths():

@@ -131,6 +131,7 @@ def test_the_fit_of_what_was_undone_is_the_same_again(scan: Scan, size: int) -> 
         np.testing.assert_allclose(again[sure], image[sure], atol=2e-3)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(scan=SCANS)
 def test_smaller_pixels_lose_nothing(scan: Scan) -> None:

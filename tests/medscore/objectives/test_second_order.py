@@ -14,11 +14,11 @@ from torch import Tensor
 
 from medscore.objectives.second_order import (
     SecondOrder,
-    Symmetric,
     antithetic_loss,
     likelihood_loss,
     residual_loss,
 )
+from medscore.objectives.symmetric import Symmetric
 from medscore.objectives.variance_reduction import denoising_vr
 from medscore.priors.analytic import GaussianPrior, GMMPrior
 from medscore.priors.base import Prior
