@@ -107,7 +107,7 @@ class Reconstruction:
 
         It is 0 in metal that was put back, of which the samples say nothing.
         """
-        std = deviation(self.samples, 1, pairs=self.pairs)
+        std: NDArray[np.float32] = deviation(self.samples, 1, pairs=self.pairs)
         if (metal := self.measurement.metal_mask) is not None:
             std[metal & self._equal] = 0
         return std

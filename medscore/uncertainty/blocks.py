@@ -38,6 +38,9 @@ COVERED = (SIDE // STRIDE) ** 2
 Coefficients = Float[Tensor, "batch channel coefficient rows columns"]
 """One number for each coefficient of each block of an image."""
 
+Inside = Float[Tensor, "batch channel coefficient inner_rows inner_columns"]
+"""The same of the blocks that the border of the image does not cut."""
+
 
 @dataclass(frozen=True)
 class BlockCovariance:
@@ -86,12 +89,12 @@ class BlockCovariance:
         """
         return BlockCovariance(self.variances * gain[..., None] ** 2, self.shape)
 
-    def of_coefficients(self) -> Coefficients:
+    def of_coefficients(self) -> Inside:
         """The variances u of the coefficients of the blocks that the border does not cut."""
         u = conv2d(self.variances.flatten(0, 1), _overlaps(self.variances), padding=1) / COVERED
         return self.inside(u.unflatten(0, self.variances.shape[:2]))
 
-    def inside(self, coefficients: Coefficients) -> Coefficients:
+    def inside(self, coefficients: Coefficients) -> Inside:
         """The coefficients of the blocks that the border does not cut.
 
         Args:

@@ -59,7 +59,7 @@ def in_pairs(asked: bool, samples: int) -> bool:
     return asked and samples % 2 == 0
 
 
-def deviation(samples: NDArray[Any], axis: int, *, pairs: bool = False) -> NDArray[np.float32]:
+def deviation(samples: NDArray[Any], axis: int, *, pairs: bool = False) -> NDArray[Any]:
     """The standard deviation s of samples.
 
     Args:
@@ -68,15 +68,13 @@ def deviation(samples: NDArray[Any], axis: int, *, pairs: bool = False) -> NDArr
         pairs: whether samples 2j and 2j + 1 are a pair.
     """
     if not pairs:
-        found: NDArray[np.float32] = samples.std(axis=axis, ddof=1)
-        return found
+        return np.asarray(samples.std(axis=axis, ddof=1))
     x = np.moveaxis(samples, axis, 0)
     half, middle = (x[::2] - x[1::2]) / 2, (x[::2] + x[1::2]) / 2
     variance = np.square(half).mean(0)
     if len(middle) > 1:
         variance = variance + middle.var(axis=0, ddof=1)
-    found = np.sqrt(variance)
-    return found
+    return np.asarray(np.sqrt(variance))
 
 
 def check_level(level: Any, name: str = "interval") -> float:
@@ -137,8 +135,7 @@ def predictive_deviation(std: NDArray[Any], samples: int, *, pairs: bool = False
         samples: number of samples K.
         pairs: whether they are pairs.
     """
-    found: NDArray[Any] = np.asarray(std) * (1.0 if pairs else math.sqrt(1 + 1 / samples))
-    return found
+    return np.asarray(np.asarray(std) * (1.0 if pairs else math.sqrt(1 + 1 / samples)))
 
 
 def ratios(

@@ -60,7 +60,7 @@ def test_variances_of_the_coefficients_inside(shape: tuple[int, int]) -> None:
     exact = exact.reshape(covariance.variances.shape[1:])
     found = covariance.of_coefficients()[0]
     assert found.shape[-2:] == ((h - 4) // 2 + 1, (w - 4) // 2 + 1)
-    assert torch.allclose(found, covariance.inside(exact))
+    assert torch.allclose(found, covariance.inside(exact[None])[0])
 
 
 def test_scaling_is_that_of_the_image() -> None:
