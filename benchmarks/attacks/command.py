@@ -24,7 +24,7 @@ from attacks.clock import Clock
 from attacks.forked import fork_scripts
 
 SECONDS = float(os.environ.get("MEDSCORE_ATTACK_SECONDS", "10"))
-"""Time limit of a command, in seconds as attacks.clock counts them; tests allow slow machines more."""
+"""Time limit of a command, in seconds as attacks.clock counts them; the tests allow more."""
 
 PATIENCE = 3.0
 """Seconds after which a command that has shown its progress is stopped by Ctrl-C, as a user would
