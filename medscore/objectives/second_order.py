@@ -33,6 +33,10 @@ so the loss has that likelihood for the diagonal, which a large prediction canno
 
 for the other entries, where m is constant in the gradient, and less the term without K. The
 likelihood of the whole matrix weighs a vector b_k by 1/D against the variances, and hardly sees it.
+
+A K that is diagonal in the cosine transforms of blocks (:mod:`medscore.uncertainty.blocks`, form
+``blocks``) is compared with e e^T in the coefficients of the blocks, by their Gaussian
+log-likelihood as above; the minimiser is that of Eq. 4.11 over such matrices.
 """
 
 from __future__ import annotations

@@ -105,8 +105,8 @@ def sample_posterior(
     """Draw ``plan.samples`` posterior samples of every slice.
 
     Sample k of slice i has its own generator, seeded by (seed, i, k); with ``pairs``, an odd k has
-    the noise of k - 1 times -1. Besides the measurement,
-    memory holds at most two copies of the samples and the working set of one batch.
+    the noise of k - 1 times -1. Besides the measurement, memory holds at most two copies of the
+    samples and the working set of one batch.
 
     Args:
         measurement: the data.
