@@ -28,6 +28,7 @@ from medscore.operators.ct.detector import LEAST_RAYS, rays_per_detector
 from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.metal_simulation import counted_integrals
 from medscore.operators.ct.radon import Radon
+from medscore.operators.ct.views import onto_all_views
 from medscore.operators.ct.xray import Spectrum, tube_spectrum
 from medscore.operators.noise import Noiseless, NoiseModel, PoissonNoise
 
@@ -108,8 +109,7 @@ class ObjectScan:
         Args:
             y: data (1, 1, views, detectors).
         """
-        whole = y.new_zeros(*y.shape[:-2], self.grid_views, y.shape[-1])
-        return whole.index_copy(-2, self.places.to(y.device), y)
+        return onto_all_views(y, self.places, self.grid_views, -2)
 
 
 def object_scan(operator: Radon, grid: Grid, c: Choices, *, every_view: bool = False) -> ObjectScan:

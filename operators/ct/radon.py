@@ -23,6 +23,7 @@ from medscore.operators.ct.fbp import (
 from medscore.operators.ct.geometry import FanBeam, Geometry
 from medscore.operators.ct.projector import MEMORY, backproject, project
 from medscore.operators.ct.ray_gram import ray_gram
+from medscore.operators.ct.views import onto_all_views, seen_views
 from medscore.operators.gram import Gram
 from medscore.operators.linalg import chebyshev, largest_eigenvalue
 from medscore.operators.noise import NoiseModel
@@ -75,8 +76,7 @@ class Radon(Operator):
         _warn_if_truncated(geometry)
         self.geometry = geometry
         self._backend: dict[str, Any] = {"backend": backend, "memory": memory}
-        views = self._mask.any(dim=-1).reshape(-1, self._mask.shape[-2]).any(dim=0)
-        self.measured = views.expand(geometry.views)
+        self.measured = self._views().any(0)
         """Views with any measured ray in any sample, (views,) bool."""
         self._rows = self.measured.nonzero()[:, 0]
         few = 4 * len(self._rows) <= geometry.views
@@ -123,8 +123,7 @@ class Radon(Operator):
             z = self.T(x)
             return self.mask(z) * z
         rays = project(x, self.geometry, views=self._few, **self._backend)
-        z = x.new_zeros(*x.shape[:-2], self.geometry.views, self.geometry.detectors)
-        z = z.index_copy(-2, self._rows.to(x.device), rays)
+        z = onto_all_views(rays, self._rows, self.geometry.views, -2)
         return self.mask(z) * z
 
     def adjoint(self, y: Sinogram) -> Images:
@@ -137,9 +136,7 @@ class Radon(Operator):
     def gram(self, y: Sinogram) -> Gram:
         def make() -> Gram:
             one = y.new_ones(1, 1, *self.image_shape)
-            views = self._mask.any(-1).reshape(-1, self._mask.shape[-2])
-            views = views.expand(-1, self.geometry.views)
-            return ray_gram(self.geometry, self._rays(one), views)
+            return ray_gram(self.geometry, self._rays(one), self._views())
 
         found: Gram = remember(self._cache, ("gram", y.dtype, y.device), make)
         return found
@@ -186,7 +183,7 @@ class Radon(Operator):
                 beam is shorter than half a turn and the fan angle, or a displaced detector leaves
                 out a part of the image that no opposite view shows.
         """
-        seen = self._mask.any(dim=-1).reshape(-1, self._mask.shape[-2])
+        seen = self._views()
         if len(seen) == len(y) and bool((seen != seen[:1]).any()):
             rows = (self.mask(y) * y).split(1)
             return torch.cat(
@@ -200,9 +197,12 @@ class Radon(Operator):
         ramp = outside(lambda: ramp_filter(self.geometry, views, window=window))
         taken = y.index_select(-2, rows.to(y.device))
         if ramp.adjoint and 4 * len(rows) > self.geometry.views:
-            all_rows = torch.zeros_like(y).index_copy(-2, rows.to(y.device), ramp(taken))
-            return self.T_adjoint(all_rows)
+            return self.T_adjoint(onto_all_views(ramp(taken), rows, self.geometry.views, -2))
         return filtered_backprojection(taken, self.geometry, ramp, views, **self._backend)
+
+    def _views(self) -> Tensor:
+        """The views with any measured ray: (samples, views), or (1, views) if they share a mask."""
+        return seen_views(self._mask, self.geometry.views, 1)
 
 
 def _warn_if_truncated(geometry: Geometry) -> None:

@@ -24,6 +24,7 @@ from medscore.operators.ct.cone.geometry import ConeGeometry
 from medscore.operators.ct.cone.orbit import orbit_of
 from medscore.operators.ct.cone.projector import MEMORY, backproject, cost, project
 from medscore.operators.ct.fbp import Filter, Window
+from medscore.operators.ct.views import onto_all_views, seen_views
 from medscore.operators.grid import OperatorError
 from medscore.operators.linalg import chebyshev, largest_eigenvalue
 from medscore.operators.noise import NoiseModel
@@ -108,8 +109,7 @@ class ConeBeam(Operator):
             return super().forward(x)
         self._count[0] += 1
         rays = project(x, self.geometry, views=self._few, memory=self.memory)
-        z = x.new_zeros(*x.shape[:-3], *self.geometry.shape)
-        z = z.index_copy(-3, self._rows.to(x.device), rays)
+        z = onto_all_views(rays, self._rows, self.geometry.views, -3)
         return self.mask(z) * z
 
     def adjoint(self, y: Projections) -> Volumes:
@@ -183,8 +183,7 @@ class ConeBeam(Operator):
 
     def _views(self) -> Tensor:
         """The views with any measured ray: (samples, views), or (1, views) if they share a mask."""
-        mask = self._mask.reshape((1,) * (3 - self._mask.ndim) + tuple(self._mask.shape))
-        return mask.any(-1).any(-1).reshape(-1, mask.shape[-3]).expand(-1, self.geometry.views)
+        return seen_views(self._mask, self.geometry.views, 2)
 
 
 @lru_cache(maxsize=8)
