@@ -149,7 +149,7 @@ def choose_precision(
         return Choice(fixed, VARIABLE)
     if not isinstance(prior, NetworkPrior):
         return Choice("float32", "no network")
-    if torch.device(device).type == "cpu" and emulates_bf16():
+    if emulates_bf16(device):
         return Choice("float32", "no bfloat16 units")
     timing = _cached(
         _key(prior, shape, torch.device(device)), lambda: measure(prior, shape, device, clock)
@@ -157,8 +157,14 @@ def choose_precision(
     return Choice(timing.best, "timing", timing)
 
 
-def emulates_bf16() -> bool:
-    """Whether the processor is known to have no units for bfloat16, in which it is then slower."""
+def emulates_bf16(device: torch.device | str) -> bool:
+    """Whether a device is a processor that is known to have no units for bfloat16, so slower in it.
+
+    Args:
+        device: the device.
+    """
+    if torch.device(device).type != "cpu":
+        return False
     known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     units = [known[name] for name in ("amx_bf16", "avx512_bf16") if name in known]
     return bool(units) and not any(units)

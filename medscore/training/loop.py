@@ -130,7 +130,7 @@ def train_steps(
             loss_of.bf16 = bf16
             return _gradient(fabric, wrapped, trial, plan.accumulate)
 
-        loss_of.bf16 = fabric.broadcast(faster_in_bf16(gradient))
+        loss_of.bf16 = fabric.broadcast(faster_in_bf16(gradient, fabric.device))
 
     def reports() -> Iterator[StepReport]:
         leads, monitor = fabric.is_global_zero, Monitor(folder, memory)

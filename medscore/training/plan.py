@@ -24,7 +24,8 @@ class TrainingPlan:
             memory; their gradients are summed, so the result does not change.
         precision: ``float32``, ``float64``, or ``bf16``: the network runs in bfloat16 autocast,
             while the loss and the weights stay float32. ``auto`` times a step in float32 and bf16
-            whenever the run is started or resumed, and uses the faster one.
+            whenever the run is started or resumed, and uses the faster one; processors without
+            units for bfloat16 use float32.
         optimiser: ``adam``, ``amsgrad`` (Adam with the largest second moment so far;
             appendix B.4.1) or ``sgd``.
         adam_eps: epsilon of Adam.

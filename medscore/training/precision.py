@@ -7,21 +7,29 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import torch
+
+from medscore.priors.precision import emulates_bf16
+
 log = logging.getLogger(__name__)
 
 RUNS = 2
 """Steps that are timed in each precision, after one that is not."""
 
 
-def faster_in_bf16(step: Callable[[bool], object]) -> bool:
+def faster_in_bf16(step: Callable[[bool], object], device: torch.device) -> bool:
     """Whether a training step takes less time in bfloat16 autocast than in float32.
 
-    Processors without matrix units for bfloat16 emulate it and are several times slower in it.
+    Processors that are known to have no units for bfloat16 are not timed: they use float32.
 
     Args:
         step: a step without the update of the weights; its argument says whether the network runs
             in bfloat16 autocast.
+        device: device of the network.
     """
+    if emulates_bf16(device):
+        log.info("the processor has no units for bfloat16: trained in float32")
+        return False
     seconds = {bf16: _fastest(partial(step, bf16)) for bf16 in (False, True)}
     faster = seconds[True] < seconds[False]
     log.info(

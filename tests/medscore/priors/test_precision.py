@@ -59,7 +59,7 @@ class Fussy(Network):
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDSCORE_CACHE", str(tmp_path))
     monkeypatch.delenv(VARIABLE)
-    monkeypatch.setattr(precision, "emulates_bf16", lambda: False)
+    monkeypatch.setattr(precision, "emulates_bf16", lambda device: False)
 
 
 def choose(network: Network, sde: SDE | None = None, shape: tuple[int, ...] = SHAPE) -> Choice:
@@ -255,13 +255,14 @@ def test_processors_without_units_for_bf16_are_known(
 ) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units, raising=False)
-    assert precision.emulates_bf16() is emulated
+    assert precision.emulates_bf16("cpu") is emulated
+    assert not precision.emulates_bf16("cuda")
     monkeypatch.delattr(torch.cpu, "get_capabilities")  # versions of torch that do not tell
-    assert not precision.emulates_bf16()
+    assert not precision.emulates_bf16("cpu")
 
 
 def test_a_processor_without_units_for_bf16_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "emulates_bf16", lambda: True)
+    monkeypatch.setattr(precision, "emulates_bf16", lambda device: True)
     monkeypatch.setattr(precision, "measure", None)  # would fail if called
     prior = NetworkPrior(Network(1.0, 1.0), VE())
     choice = choose_precision("auto", prior, SHAPE)

@@ -171,7 +171,8 @@ def test_precision_auto_is_that_of_the_faster_step(
     """The timed steps leave no trace: the run has the bits of one in the chosen precision."""
     tried = list[tuple[bool, float]]()
 
-    def measure(step: Callable[[bool], float]) -> bool:
+    def measure(step: Callable[[bool], float], device: torch.device) -> bool:
+        assert device.type == "cpu"
         tried.extend((bf16, step(bf16)) for bf16 in (True, False, True))
         return faster
 
@@ -195,9 +196,13 @@ def test_the_least_time_of_a_step_counts_after_the_first(monkeypatch: pytest.Mon
         clock += seconds[bf16].pop(0)
 
     monkeypatch.setattr("medscore.training.precision.time.perf_counter", lambda: clock)
-    assert not faster_in_bf16(step)
+    monkeypatch.setattr("medscore.training.precision.emulates_bf16", lambda device: False)
+    device = torch.device("cpu")
+    assert not faster_in_bf16(step, device)
     seconds = {False: [0.0, 3.0, 2.0], True: [9.0, 8.0, 1.5]}
-    assert faster_in_bf16(step)
+    assert faster_in_bf16(step, device)
+    monkeypatch.setattr("medscore.training.precision.emulates_bf16", lambda device: True)
+    assert not faster_in_bf16(step, device)  # without a step: none is left in `seconds`
 
 
 def test_bf16_runs_the_network_in_autocast_and_keeps_float32_weights(tmp_path: Path) -> None:
