@@ -31,3 +31,9 @@ ComplexImages = Complex[Tensor, "batch channel height width"]
 
 Kspace = Complex[Tensor, "batch coil ky kx"]
 """Centred k-space on the full Cartesian grid; single-coil data have one coil."""
+
+Frequencies = Float[Tensor, " frequencies"]
+"""Frequencies in cycles per pixel."""
+
+Spectra = Float[Tensor, "batch frequencies"]
+"""A power spectrum for each sample."""

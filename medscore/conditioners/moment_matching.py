@@ -11,7 +11,9 @@ Gaussian data. The inverse is approximated by conjugate gradients with one backw
 
 A prior with a learned covariance (:mod:`medscore.nets.covariance_head`) gives V_t together with D,
 in the same evaluation. No backward pass is needed then. What is learned is the error on training
-images; that on images of other patients is larger, by a factor ``inflation``.
+images; that on images of other patients is larger, by a factor ``inflation``. For line integrals,
+A V_t A^H is close to a matrix that is easy to invert (:mod:`medscore.operators.gram`), which
+preconditions the conjugate gradients.
 """
 
 from __future__ import annotations
@@ -19,19 +21,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, final
+from typing import Literal, TypeAlias, final
 
 import torch
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
 from medscore.operators.base import Operator
-from medscore.operators.linalg import conjugate_gradients, wide
+from medscore.operators.gram import Gram, damped_by_rows
 from medscore.parameters import Count, NonNegative, Positive
 from medscore.priors.base import Prior
 from medscore.priors.derivative import differentiable, pull_back
 from medscore.sdes.base import expand
 from medscore.types import State, Times
+from medscore.uncertainty.learned import LearnedCovariance
+
+Product: TypeAlias = Callable[[Tensor], Tensor]
+
+LEAST = 1e-3
+"""The smallest mean variance along a ray, relative to the largest, in the preconditioner."""
 
 
 @final
@@ -71,8 +79,37 @@ class MomentMatching(Conditioner):
             return torch.full_like(self.y.flatten(1)[:, 0].abs(), self.noise_std**2)
         return self.floor**2 * self.operator.norm_squared(self.y)
 
+    @cached_property
+    def gram(self) -> Gram | None:
+        """The approximation of A A^H, if one is known."""
+        return self.operator.gram(self.y)
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """A times an image of ones: the sums of the weights of each measured number."""
+        like = self.operator.adjoint(self.y)
+        return self.operator.forward(torch.ones_like(like))
+
+    def inverse(self, covariance: LearnedCovariance) -> Product:
+        """Approximate products with the inverse of A C A^H + sigma_y^2 I.
+
+        Args:
+            covariance: C.
+        """
+        if self.gram is None:
+            return _same
+        along = self.operator.forward(covariance.marginal.to(self.lengths))
+        mean = torch.where(self.lengths > 0, along / self.lengths, 0.0)
+        least = LEAST * mean.amax(tuple(range(1, mean.ndim)), keepdim=True)
+        coloured = self.gram.coloured(mean.clamp_min(least), covariance.power)
+        return coloured.inverse(self.variance)
+
     def prior(self, prior: Prior) -> Prior:
         return _Moments(prior, self)
+
+
+def _same(r: Tensor) -> Tensor:
+    return r
 
 
 @final
@@ -82,21 +119,25 @@ class _Moments(Prior):
 
     def denoise(self, x: State, t: Times) -> State:
         c, a = self.conditioner, self.conditioner.operator
-        denoised, covariance = self._moments(x, t)
-
-        def innovation(u: Tensor) -> Tensor:
-            return a.forward(covariance(a.adjoint(u))) + wide(c.variance, u) * u
-
+        denoised, covariance, inverse = self._moments(x, t)
         gap = a.mask(c.y) * c.y - a.forward(denoised)
-        solved = conjugate_gradients(innovation, gap, tol=c.tolerance, max_iter=c.iterations)
-        return denoised + covariance(a.adjoint(solved))
+        return denoised + damped_by_rows(
+            a.forward,
+            lambda u: covariance(a.adjoint(u)),
+            gap,
+            c.variance,
+            inverse,
+            tol=c.tolerance,
+            max_iter=c.iterations,
+        )
 
-    def _moments(self, x: State, t: Times) -> tuple[State, Callable[[State], State]]:
-        """The mean D of x_0 given x_t, and products with its covariance V_t."""
-        chosen = self.conditioner.covariance
-        if chosen == "learned" or (chosen == "auto" and self.inner.has_covariance):
+    def _moments(self, x: State, t: Times) -> tuple[State, Product, Product]:
+        """D, products with V_t, and approximate ones with the inverse of A V_t A^H + sigma_y^2."""
+        c = self.conditioner
+        if c.covariance == "learned" or (c.covariance == "auto" and self.inner.has_covariance):
             denoised, learned = self.inner.denoise_with_covariance(x, t)
-            return denoised, lambda v: self.conditioner.inflation * learned.product(v)
+            wider = learned.scaled(c.inflation**0.5 * torch.ones_like(denoised[:, :1, :1, :1]))
+            return denoised, wider.product, c.inverse(wider)
         scale = expand(self.sde.sigma(t) ** 2 / self.sde.alpha(t), x)
         leaf, graph = differentiable(self.inner, x, t)
-        return graph.detach(), lambda v: scale * pull_back(graph, leaf, v, keep=True)
+        return graph.detach(), lambda v: scale * pull_back(graph, leaf, v, keep=True), _same

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, pad
 
-from medscore.types import Images, Times
+from medscore.types import Frequencies, Images, Spectra, Times
 
 SIDE, STRIDE = 4, 2
 """Side of the blocks and their distance in pixels."""
@@ -34,6 +34,9 @@ COEFFICIENTS = SIDE**2
 
 COVERED = (SIDE // STRIDE) ** 2
 """Number r of blocks that a pixel lies in."""
+
+DIRECTIONS = 32
+"""Number of directions that a power spectrum is averaged over."""
 
 Coefficients = Float[Tensor, "batch channel coefficient rows columns"]
 """One number for each coefficient of each block of an image."""
@@ -80,6 +83,19 @@ class BlockCovariance:
         """
         basis = _basis(self.variances)
         return self._synthesis(self.variances * transform(v), basis)
+
+    def power(self, frequency: Frequencies) -> Spectra:
+        """The power spectrum of C over its mean variance, averaged over the image and directions.
+
+        A block moved over the whole image is a filter with the power of its cosine transform.
+
+        Args:
+            frequency: in cycles per pixel.
+        """
+        share = self.variances.mean((1, 3, 4))
+        share = share / share.sum(1, keepdim=True)
+        spectrum: Tensor = share @ _block_power(frequency)
+        return spectrum
 
     def scaled(self, gain: Float[Tensor, "batch 1 1 1"]) -> BlockCovariance:
         """The covariance of the image times a positive number.
@@ -148,6 +164,18 @@ def _overlaps(like: Tensor) -> Tensor:
     basis = _cosines()
     wide = pad(basis, [SIDE - STRIDE] * 4)
     return conv2d(wide, basis, stride=STRIDE).square().to(like)
+
+
+def _block_power(frequency: Tensor) -> Tensor:
+    """The squared Fourier transform of each cosine, averaged over directions, (16, frequencies)."""
+    angle = torch.arange(DIRECTIONS, dtype=torch.float64) * (math.pi / DIRECTIONS)
+    along = torch.stack([torch.sin(angle), torch.cos(angle)])
+    pixel = torch.arange(SIDE, dtype=torch.float64)
+    phase = -2j * math.pi * frequency.double().cpu()[:, None, None] * pixel
+    rows, columns = (torch.exp(phase * axis[:, None]) for axis in along)
+    basis = _cosines()[:, 0].to(rows.dtype)
+    found = torch.einsum("kij,fai,faj->kfa", basis, rows, columns).abs().square().mean(-1)
+    return found.to(frequency)
 
 
 @lru_cache

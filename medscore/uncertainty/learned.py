@@ -8,4 +8,5 @@ from medscore.uncertainty.blocks import BlockCovariance
 from medscore.uncertainty.low_rank import DiagonalLowRank
 
 LearnedCovariance: TypeAlias = DiagonalLowRank | BlockCovariance
-"""Both have ``marginal``, the variance of each value; ``product`` with images; and ``scaled``."""
+"""Both have ``marginal``, the variance of each value; ``product`` with images; ``power``, the mean
+power spectrum relative to the mean variance; and ``scaled``."""

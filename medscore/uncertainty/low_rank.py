@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from medscore.types import State
+from medscore.types import Frequencies, Spectra, State
 
 Factors = Float[Tensor, "batch rank *shape"]
 """The vectors b_k of each sample; a rank of 0 leaves the diagonal alone."""
@@ -55,6 +55,14 @@ class DiagonalLowRank:
         along = torch.einsum("bkd,bd->bk", b, flat)
         low_rank = torch.einsum("bk,bkd->bd", along, b)
         return self.diagonal * v + low_rank.reshape(v.shape)
+
+    def power(self, frequency: Frequencies) -> Spectra:
+        """The power spectrum of diag(a) over the mean of a, which is 1.
+
+        Args:
+            frequency: in cycles per pixel.
+        """
+        return self.diagonal.new_ones(len(self.diagonal), len(frequency))
 
     def solve(self, v: State) -> State:
         """The product C^-1 v, by the Woodbury identity; a must be positive.

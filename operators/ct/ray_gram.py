@@ -34,7 +34,19 @@ def ray_gram(geometry: Geometry, lengths: Tensor, measured: Tensor) -> Gram:
         measured: whether any ray of a view is measured, (batch or 1, views) bool.
     """
     corners = lengths.new_tensor([overlap(geometry, views) for views in measured.cpu()])
-    return Gram(CROSSING * geometry.spacing * lengths, corners[:, None, None, None])
+    norms, pixel = CROSSING * geometry.spacing * lengths, geometry.spacing / pitch(geometry)
+    return Gram(norms, corners[:, None, None, None], pixel)
+
+
+def pitch(geometry: Geometry) -> float:
+    """The distance of two rays of a view in mm at the centre of rotation.
+
+    Args:
+        geometry: the scan.
+    """
+    if isinstance(geometry, FanBeam):
+        return geometry.detector_spacing * geometry.source_distance / geometry.detector_distance
+    return geometry.detector_spacing
 
 
 def overlap(geometry: Geometry, measured: Tensor) -> float:
@@ -46,10 +58,9 @@ def overlap(geometry: Geometry, measured: Tensor) -> float:
     """
     if not bool(measured.any()):
         return 0.0
-    angles, pitch = geometry.angles[measured], geometry.detector_spacing
+    angles = geometry.angles[measured]
     if isinstance(geometry, FanBeam):
-        pitch *= geometry.source_distance / geometry.detector_distance
         arc = min(math.pi, float(turn_arcs(angles).shares.sum()))  # opposite views share a line
     else:
         arc = float(half_turn_shares(angles).sum())
-    return len(angles) * pitch / (arc * geometry.size * geometry.spacing)
+    return len(angles) * pitch(geometry) / (arc * geometry.size * geometry.spacing)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -83,8 +84,10 @@ class Resampled(Operator):
     def gram(self, y: Tensor) -> Gram | None:
         """That of ``inner``, times the ratio of the pixel sizes: a ray crosses fewer pixels."""
         inner = self.inner.gram(y)
+        if inner is None:
+            return None
         ratio = float((self.rows.sum(0).max() * self.columns.sum(0).max()).sqrt())
-        return None if inner is None else inner.times(ratio)
+        return replace(inner.times(ratio), pixel=ratio * inner.pixel)
 
     def T(self, x: Tensor) -> Tensor:
         return self.inner.T(self.there(x))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.uncertainty.blocks import BlockCovariance, transform
+from medscore.uncertainty.blocks import DIRECTIONS, BlockCovariance, transform
 
 SHAPES = [(8, 10), (7, 9), (12, 8)]
 
@@ -88,3 +88,34 @@ def test_surprise_does_not_depend_on_the_batch() -> None:
     covariance, error = drawn((8, 10)), images((8, 10))
     one = BlockCovariance(covariance.variances[1:], covariance.shape)
     assert torch.allclose(covariance.surprise(error)[1:], one.surprise(error[1:]))
+
+
+def test_the_power_spectrum_is_that_of_the_mean_autocovariance() -> None:
+    """Averaged over the positions of the pixels and over directions, relative to the variance.
+
+    Only blocks in the middle have variances, so no block is cut."""
+    shape, found = (20, 20), drawn((20, 20), batch=1, channels=1)
+    inner = torch.zeros_like(found.variances)
+    inner[..., 3:7, 3:7] = found.variances[..., 3:7, 3:7]
+    covariance = BlockCovariance(inner, shape)
+    matrix = dense(covariance, channels=1).reshape(*shape, *shape)
+    rows, columns = torch.meshgrid(torch.arange(20.0), torch.arange(20.0), indexing="ij")
+    apart = rows - rows[:, :, None, None], columns - columns[:, :, None, None]
+    frequency = torch.tensor([0.0, 0.1, 0.3, 0.5], dtype=torch.float64)
+    angles = torch.arange(DIRECTIONS, dtype=torch.float64) * torch.pi / DIRECTIONS
+    exact = [
+        sum(
+            (matrix * torch.cos(2 * torch.pi * f * (a.sin() * apart[0] + a.cos() * apart[1]))).sum()
+            for a in angles
+        )
+        / DIRECTIONS
+        / covariance.marginal.sum()
+        for f in frequency
+    ]
+    torch.testing.assert_close(covariance.power(frequency)[0], torch.stack(exact))
+
+
+def test_the_power_spectrum_of_white_noise_is_one() -> None:
+    ones = BlockCovariance.from_maps(torch.ones(2, 16, 8, 8))
+    frequency = torch.linspace(0, 0.5, 9)
+    torch.testing.assert_close(ones.power(frequency), torch.ones(2, 9))

@@ -38,3 +38,10 @@ def test_a_scaled_image_has_the_squared_scale_as_covariance() -> None:
     gain = torch.tensor([2.0, 0.5], dtype=F64)[:, None, None, None]
     found = covariance.scaled(gain).product(v)
     torch.testing.assert_close(found, gain**2 * covariance.product(v))
+
+
+def test_the_power_spectrum_is_that_of_white_noise() -> None:
+    covariance, *_ = case(2)
+    torch.testing.assert_close(
+        covariance.power(torch.linspace(0, 0.5, 3, dtype=F64)), torch.ones(2, 3, dtype=F64)
+    )
