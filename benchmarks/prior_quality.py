@@ -28,7 +28,7 @@ from medscore.operators.mri.masks import acceleration_of, calibration_region, eq
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
 from medscore.registry.build import build_grid, build_sampler
-from medscore.registry.presets import DEFAULTS
+from medscore.registry.settings import DEFAULTS
 from medscore.training.data import reduced
 from medscore.training.recipe import read_recipe
 from medscore.training.validation import sample

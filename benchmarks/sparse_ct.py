@@ -46,7 +46,7 @@ from medscore.reconstruction.baselines.classical import classical
 from medscore.reconstruction.method import Run
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.sampling import Sampling
-from medscore.registry.presets import DEFAULTS, Settings
+from medscore.registry.settings import DEFAULTS, Settings
 
 VIEWS, SIZE = 23, 128
 PHOTONS, THESIS = "1e5 photons", "thesis protocol"

@@ -22,7 +22,9 @@ from development_data import DATA
 from number import Number, exit_code, finished
 from uncertainty_settings import Settings
 
-PARTS = ("second_order", "table41", "table42", "ozaki", "head", "covariance", "coverage")
+PARTS = (
+    "second_order", "table41", "table42", "ozaki", "head", "covariance", "posterior", "coverage",
+)  # fmt: skip
 """Names of the parts; each is a module with ``numbers(settings)``."""
 
 

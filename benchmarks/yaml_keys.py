@@ -23,7 +23,8 @@ from medscore.datasets.raw.projections import ScanGeometry
 from medscore.evaluation.config import EvaluationSpec
 from medscore.priors.importers.contract import ImportContract
 from medscore.registry.parameters import documented
-from medscore.registry.presets import Preset, Settings
+from medscore.registry.presets import Preset
+from medscore.registry.settings import Settings
 from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
 from medscore.training.head import HeadRecipe

@@ -41,7 +41,8 @@ from medscore.priors.network import NetworkPrior, needs_grid
 from medscore.reconstruction.result import Reconstruction
 from medscore.registry.build import build_sampler, check_owners, given_grid, times_of
 from medscore.registry.checks import check_counts, resolve_device
-from medscore.registry.presets import parsed, split_parameters
+from medscore.registry.presets import parsed
+from medscore.registry.settings import split_parameters
 from medscore.samplers.base import Sampler, sampler_object
 from medscore.samplers.grids import Grid
 from medscore.white_noise import derive_seed

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from jaxtyping import Complex, Float
 from torch import Tensor
+
+Draw: TypeAlias = Callable[[Tensor], Tensor]
+"""Draws white noise in the shape of its argument."""
 
 State = Float[Tensor, "batch *shape"]
 """A batch of states of the diffusion: images (batch, channel, H, W) or vectors (batch, D)."""

@@ -20,7 +20,7 @@ from medscore.operators.base import Operator
 from medscore.reconstruction.baselines.base import BaselineMethod
 from medscore.reconstruction.baselines.total_variation import FISTATV
 from medscore.reconstruction.sampling import Sampling
-from medscore.registry.presets import DEFAULTS
+from medscore.registry.settings import DEFAULTS
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -13,7 +13,7 @@ from medscore.datasets.volume import Source, Volume, centred_affine
 from medscore.hounsfield import hu_to_mu
 from medscore.measurements.measurement import Measurement
 from medscore.reconstruction.result import Reconstruction
-from medscore.registry.presets import DEFAULTS, Settings
+from medscore.registry.settings import DEFAULTS, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))

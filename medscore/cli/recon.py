@@ -30,7 +30,7 @@ def recon(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
     preset: Annotated[
         str,
-        typer.Option(help="fast, thesis, another preset of configs/thesis, or a YAML file."),
+        typer.Option(help="fast, sharpest, thesis, another of configs/thesis, or a YAML file."),
     ] = "fast",
     prior: Annotated[
         str | None,
@@ -42,7 +42,7 @@ def recon(
     ] = None,
     sampler: Annotated[str | None, typer.Option(help=f"Sampler: {', '.join(SAMPLERS)}.")] = None,
     conditioner: Annotated[
-        str | None, typer.Option(help=f"Data-consistency rule: {', '.join(CONDITIONERS)}.")
+        str | None, typer.Option(help=f"Data-consistency rule: auto, {', '.join(CONDITIONERS)}.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps of the time grid.")] = None,
     grid: Annotated[str | None, typer.Option(help=f"Time grid: {', '.join(GRIDS)}.")] = None,
@@ -196,8 +196,10 @@ def recon(
 
     Example: medscore recon meas.h5 -o out --samples 8
 
-    The preset fast is the default; thesis is predictor-corrector sampling with the proximal step
-    and 1000 noise scales. Options override the preset.
+    The preset fast is the default: two samples or more are drawn from the posterior if the prior
+    has a learned covariance. sharpest draws samples close to the posterior mean; thesis is
+    predictor-corrector sampling with the proximal step and 1000 noise scales. Options override the
+    preset.
 
     Example: medscore recon meas.h5 -o out --preset thesis --reference scan.dcm
 

@@ -202,6 +202,16 @@ def corrected(sampler: Sampler, correction: Correction, *, differentiable: bool 
     return sampler.map(lambda part: _Corrected(part, correction, differentiable))
 
 
+def drawing(sampler: Sampler, prior_with: Callable[[Prior, Noise], Prior]) -> Sampler:
+    """A sampler that evaluates, in every elementary step, a prior that draws noise itself.
+
+    Args:
+        sampler: the unconditional sampler.
+        prior_with: the prior of a step, from the prior and the step's source of noise.
+    """
+    return sampler.map(lambda part: _Drawing(part, prior_with))
+
+
 @dataclass(frozen=True)
 class _Wrapped(Sampler):
     """A sampler around another, with the memory of the inner one."""
@@ -247,3 +257,14 @@ class _Corrected(_Wrapped):
         seen = Remembering(prior, differentiable=self.differentiable)
         x_s, memory = self.inner.step(seen, x, t, s, noise, memory)
         return self.correction(prior, seen.first(x, t), x_s, s, noise), memory
+
+
+@final
+@dataclass(frozen=True)
+class _Drawing(_Wrapped):
+    prior_with: Callable[[Prior, Noise], Prior]
+
+    def step(
+        self, prior: Prior, x: State, t: Times, s: Times, noise: Noise, memory: Memory
+    ) -> tuple[State, Memory]:
+        return self.inner.step(self.prior_with(prior, noise), x, t, s, noise, memory)

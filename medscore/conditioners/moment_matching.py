@@ -14,6 +14,11 @@ in the same evaluation. No backward pass is needed then. What is learned is the 
 images; that on images of other patients is larger, by a factor ``inflation``. For line integrals,
 A V_t A^H is close to a matrix that is easy to invert (:mod:`medscore.operators.gram`), which
 preconditions the conjugate gradients.
+
+A step that replaces x_0 by its mean lacks the spread of x_0 given x_t and y, which matters for few
+steps. With ``draws``, x_0 is drawn instead (Papandreou and Yuille 2010): for e from N(0, V_t) and n
+from N(0, sigma_y^2 I), D + e takes the place of D, and y + n that of y, at no further cost. Samples
+of Gaussian data are then exact with any number of steps.
 """
 
 from __future__ import annotations
@@ -26,15 +31,19 @@ from typing import Literal, TypeAlias, final
 import torch
 from torch import Tensor
 
-from medscore.conditioners.base import Conditioner
+from medscore.conditioners.base import Conditioner, drawing
+from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.gram import Gram, damped_by_rows
+from medscore.operators.linalg import wide
 from medscore.parameters import Count, NonNegative, Positive
 from medscore.priors.base import Prior
 from medscore.priors.derivative import differentiable, pull_back
+from medscore.samplers.base import Sampler
 from medscore.sdes.base import expand
 from medscore.types import State, Times
 from medscore.uncertainty.learned import LearnedCovariance
+from medscore.white_noise import Noise
 
 Product: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -61,6 +70,8 @@ class MomentMatching(Conditioner):
             second output, or ``auto`` for the latter if the prior has one.
         inflation: factor on a learned covariance.
         tolerance: relative residual at which the conjugate gradients end.
+        draws: whether each step takes x_0 from the Gaussian of x_0 given x_t and y instead of its
+            mean; needs a covariance that the prior knows, and a sampler with noise, such as DDIM.
     """
 
     operator: Operator
@@ -71,6 +82,7 @@ class MomentMatching(Conditioner):
     covariance: Literal["auto", "denoiser", "learned"] = "auto"
     inflation: Positive = 1.0
     tolerance: NonNegative = 1e-6
+    draws: bool = False
 
     @cached_property
     def variance(self) -> Tensor:
@@ -105,7 +117,12 @@ class MomentMatching(Conditioner):
         return coloured.inverse(self.variance)
 
     def prior(self, prior: Prior) -> Prior:
-        return _Moments(prior, self)
+        return prior if self.draws else _Moments(prior, self)
+
+    def sampler(self, sampler: Sampler) -> Sampler:
+        if not self.draws:
+            return sampler
+        return drawing(sampler, lambda prior, noise: _Moments(prior, self, noise))
 
 
 def _same(r: Tensor) -> Tensor:
@@ -114,30 +131,53 @@ def _same(r: Tensor) -> Tensor:
 
 @final
 class _Moments(Prior):
-    def __init__(self, inner: Prior, conditioner: MomentMatching) -> None:
-        self.inner, self.sde, self.conditioner = inner, inner.sde, conditioner
+    """The mean of x_0 given x_t and y as denoised image; a draw with a source of noise."""
+
+    def __init__(
+        self, inner: Prior, conditioner: MomentMatching, noise: Noise | None = None
+    ) -> None:
+        self.inner, self.sde, self.conditioner, self.noise = inner, inner.sde, conditioner, noise
 
     def denoise(self, x: State, t: Times) -> State:
+        c, prior = self.conditioner, self.inner
+        if c.covariance == "denoiser" or (c.covariance == "auto" and not prior.has_covariance):
+            if self.noise is not None:
+                raise MedscoreError(
+                    "`draws` needs a prior that knows its covariance",
+                    hint="train one (docs/covariance.md), or leave out `draws`",
+                )
+            scale = expand(self.sde.sigma(t) ** 2 / self.sde.alpha(t), x)
+            leaf, graph = differentiable(prior, x, t)
+            return self._given_data(
+                graph.detach(), lambda v: scale * pull_back(graph, leaf, v, keep=True), _same
+            )
+        denoised, learned = prior.denoise_with_covariance(x, t)
+        y = c.y
+        if self.noise is not None:
+            denoised = denoised + learned.draw(self.noise)
+            y = y + wide(c.variance.sqrt(), y) * _white(self.noise, y)
+        wider = learned.scaled(c.inflation**0.5 * torch.ones_like(denoised[:, :1, :1, :1]))
+        return self._given_data(denoised, wider.product, c.inverse(wider), y)
+
+    def _given_data(
+        self, image: State, covariance: Product, inverse: Product, y: Tensor | None = None
+    ) -> State:
+        """image + C A^H (A C A^H + sigma_y^2 I)^-1 (y - A image)."""
         c, a = self.conditioner, self.conditioner.operator
-        denoised, covariance, inverse = self._moments(x, t)
-        gap = a.mask(c.y) * c.y - a.forward(denoised)
-        return denoised + damped_by_rows(
+        data = c.y if y is None else y
+        return image + damped_by_rows(
             a.forward,
             lambda u: covariance(a.adjoint(u)),
-            gap,
+            a.mask(data) * data - a.forward(image),
             c.variance,
             inverse,
             tol=c.tolerance,
             max_iter=c.iterations,
         )
 
-    def _moments(self, x: State, t: Times) -> tuple[State, Product, Product]:
-        """D, products with V_t, and approximate ones with the inverse of A V_t A^H + sigma_y^2."""
-        c = self.conditioner
-        if c.covariance == "learned" or (c.covariance == "auto" and self.inner.has_covariance):
-            denoised, learned = self.inner.denoise_with_covariance(x, t)
-            wider = learned.scaled(c.inflation**0.5 * torch.ones_like(denoised[:, :1, :1, :1]))
-            return denoised, wider.product, c.inverse(wider)
-        scale = expand(self.sde.sigma(t) ** 2 / self.sde.alpha(t), x)
-        leaf, graph = differentiable(self.inner, x, t)
-        return graph.detach(), lambda v: scale * pull_back(graph, leaf, v, keep=True), _same
+
+def _white(noise: Noise, like: Tensor) -> Tensor:
+    """White noise, of the real and the imaginary part each if ``like`` is complex."""
+    if not like.is_complex():
+        return noise(like)
+    return torch.view_as_complex(noise(torch.view_as_real(like)))

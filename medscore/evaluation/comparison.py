@@ -14,7 +14,8 @@ from medscore.evaluation.cells import Store, key_of
 from medscore.evaluation.config import CohortSpec, EvaluationSpec, MethodSpec, TaskSpec
 from medscore.measurements.spec import choices
 from medscore.measurements.tasks import TASKS, measures_finer
-from medscore.registry.presets import OWNERS, choose, parse_parameters
+from medscore.registry.presets import choose, parse_parameters
+from medscore.registry.settings import OWNERS
 
 
 def cohort(

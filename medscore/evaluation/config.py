@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from medscore.io.specs import LARGEST_SIDE, Name, Strict, validated
 from medscore.io.yaml_files import read_yaml
 from medscore.measurements.spec import ScanSpec
-from medscore.registry.presets import MOST_SAMPLES, MOST_STEPS
+from medscore.registry.settings import MOST_SAMPLES, MOST_STEPS
 
 EXAMPLE = "configs/eval/sparse-ct.yaml"
 

@@ -30,7 +30,8 @@ from medscore.priors.precision import Choice
 from medscore.registry.build import build_conditioner, build_grid, build_sampler, times_of
 from medscore.registry.checks import check_counts, check_precision, check_ranges, resolve_device
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
-from medscore.registry.presets import parsed, split_parameters
+from medscore.registry.presets import parsed
+from medscore.registry.settings import split_parameters
 
 CONDITIONER = "diffpir"
 """The default conditioner for observed images."""

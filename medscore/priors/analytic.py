@@ -17,6 +17,7 @@ from torch import Tensor
 from medscore.priors.base import Prior
 from medscore.sdes.base import SDE
 from medscore.types import State, Times
+from medscore.uncertainty.low_rank import DiagonalLowRank
 
 
 class GMMPrior(Prior):
@@ -76,6 +77,23 @@ class GMMPrior(Prior):
         left = self.values * self.sde.sigma(t)[:, None, None] ** 2 / variance
         within = torch.einsum("bk,kde,bke,kfe->bdf", shares, self.vectors, left, self.vectors)
         return within + torch.einsum("bk,bkd,bkf->bdf", shares, apart, apart)
+
+    @property
+    def has_covariance(self) -> bool:
+        return True
+
+    def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, DiagonalLowRank]:
+        """The mean of x_0 given x_t = x, and the exact covariance in factors of rank K (D + 1)."""
+        alpha, variance, centred, logs = self._components(x, t)
+        shares = torch.softmax(logs, 1)
+        gain = alpha * self.values / variance
+        each = self.means + torch.einsum("kde,bke->bkd", self.vectors, gain * centred)
+        mean = torch.einsum("bk,bkd->bd", shares, each)
+        left = self.values * self.sde.sigma(t)[:, None, None] ** 2 / variance
+        within = torch.einsum("bke,kde->bked", (shares[..., None] * left).sqrt(), self.vectors)
+        between = shares.sqrt()[..., None] * (each - mean[:, None])
+        factors = torch.cat([within.flatten(1, 2), between], 1).reshape(len(x), -1, *x.shape[1:])
+        return mean.reshape(x.shape), DiagonalLowRank(torch.zeros_like(x), factors)
 
     def log_density(self, x: State, t: Times) -> Times:
         """The log-density log p_t(x) in nats, (batch,).

@@ -44,11 +44,12 @@ class Prior(ABC):
 
     @property
     def has_covariance(self) -> bool:
-        """Whether the prior has a learned covariance, :meth:`denoise_with_covariance`."""
+        """Whether the prior knows a covariance, learned or exact: that of
+        :meth:`denoise_with_covariance`."""
         return False
 
     def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, LearnedCovariance]:
-        """The mean and the learned covariance of x_0 given x_t = x, in one evaluation.
+        """The mean and the covariance of x_0 given x_t = x, in one evaluation.
 
         Args:
             x: noisy images at time t, (batch, channel, H, W), in the network's range.

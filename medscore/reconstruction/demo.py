@@ -23,7 +23,8 @@ from medscore.reconstruction.method import Run
 from medscore.reconstruction.outcome import BOUND, Outcome, Row
 from medscore.reconstruction.run import choose_method
 from medscore.reconstruction.saving import reconstruct_file
-from medscore.registry.presets import DEFAULTS, choose
+from medscore.registry.presets import choose
+from medscore.registry.settings import DEFAULTS
 
 IMAGES = ("693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm")
 """Two head CT slices of 512 x 512 pixels from pydicom's test files."""

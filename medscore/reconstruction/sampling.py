@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import medscore
 from medscore.conditioners.binding import ConditionerFactory, Unbound
-from medscore.domain import ImageDomain
 from medscore.engine.items import fingerprint_of
 from medscore.engine.precision import settle
 from medscore.engine.resume import resumable
@@ -23,8 +21,8 @@ from medscore.likelihood.typicality import warning
 from medscore.likelihood.unusual import words_of
 from medscore.measurements.measurement import Measurement
 from medscore.priors.base import Prior
-from medscore.priors.catalogue import DEFAULT_PRIORS, is_known, prior_path
-from medscore.priors.checkpoint import read_checkpoint
+from medscore.priors.catalogue import is_known
+from medscore.reconstruction.chosen_prior import ChosenPrior
 from medscore.reconstruction.compatibility import check_compatible
 from medscore.reconstruction.condition import condition_of
 from medscore.reconstruction.contrast import (
@@ -37,7 +35,6 @@ from medscore.reconstruction.contrast import (
 )
 from medscore.reconstruction.grid import grid_of
 from medscore.reconstruction.identity import identity_of
-from medscore.reconstruction.loaded import hash_of, loaded
 from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.posterior import Plan, sample_posterior
 from medscore.reconstruction.result import Reconstruction
@@ -51,10 +48,9 @@ from medscore.registry.build import (
 )
 from medscore.registry.checks import check_counts, resolve_device
 from medscore.registry.noise import noise_std_of
-from medscore.registry.presets import DEFAULTS, Settings
+from medscore.registry.settings import DEFAULTS, Settings
 from medscore.samplers.base import Sampler
 from medscore.samplers.grids import Grid
-from medscore.uncertainty.table import CalibrationTable, table_beside
 
 
 @dataclass(frozen=True)
@@ -93,42 +89,55 @@ class Sampling(Method):
     contrast: str | None = None
     influence: bool = False
 
+    def settled(self, measurement: Measurement) -> Sampling:
+        """The method with the conditioner that ``auto`` stands for with this prior.
+
+        Args:
+            measurement: the measurement, whose modality has a default prior.
+        """
+        known = self.sampler is None and self.conditioner is None
+        known = known and self._chosen(measurement.modality).knows_covariance
+        return replace(self, settings=self.settings.settled(covariance=known))
+
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
         self._check_settings()
         name = self.settings.prior
-        domain = self._domain(measurement)
+        chosen = self._chosen(measurement.modality)
+        domain = chosen.domain
         if not self.allow_mismatch:
             check_compatible(domain, measurement, where=where, prior_name=name, same_grid=False)
         check_contrast(self.contrast, domain)
-        self._table(measurement.modality)
+        _ = chosen.table  # a table that does not fit the prior is refused
         noise_std_of(self._noise(), measurement, where)
-        self._factory()
+        self.settled(measurement)._factory()
 
     @property
     def samples(self) -> int:
         return self.settings.samples
 
     def gives_phase(self, measurement: Measurement) -> bool:
-        return self._domain(measurement).complex_data == "two-channel"
+        return self._chosen(measurement.modality).domain.complex_data == "two-channel"
 
     def identity(self, modality: str) -> str:
-        if self.prior is not None:
-            return getattr(self.prior, "sha256", "")
-        return hash_of(prior_path(self._prior_name(modality)))
+        return self._chosen(modality).sha256
 
     def reconstruct(self, measurement: Measurement, run: Run = QUIET) -> Reconstruction:
         self.check(measurement, run.where)
         if self.contrast == ESTIMATE:
             return self._estimating(measurement, run)
-        grid = grid_of(self._domain(measurement), measurement, allow_mismatch=self.allow_mismatch)
+        return self.settled(measurement)._reconstruct(measurement, run)
+
+    def _reconstruct(self, measurement: Measurement, run: Run) -> Reconstruction:
+        chosen = self._chosen(measurement.modality)
+        grid = grid_of(chosen.domain, measurement, allow_mismatch=self.allow_mismatch)
         domain = grid.domain
         device = resolve_device(self.device)
         noise_std = noise_std_of(self._noise(), measurement, run.where)
         condition = condition_of(measurement, noise_std)
         noise_std = grid.noise(measurement, noise_std)
-        prior = grid.prior(self._told(self._loaded(measurement.modality, device)))
+        prior = grid.prior(self._told(chosen.on(device)))
         shape = domain.channels, *grid.shape
-        sha256, own = self.identity(measurement.modality), own_record(prior)
+        sha256, own = chosen.sha256, own_record(prior)
 
         def fingerprint(precision: str) -> str:
             weights = sha256 + own.get("covariance_sha256", "")
@@ -157,8 +166,7 @@ class Sampling(Method):
         }
         said = None if z is None else warning(z)
         warnings = (*(() if said is None else (said,)), *words_of(judgements))
-        table = self._table(measurement.modality)
-        found = replace(found, record=record, warnings=warnings, calibration=table)
+        found = replace(found, record=record, warnings=warnings, calibration=chosen.table)
         found = grid.onto_measurement(found)
         return with_contrast_checked(prior, found)
 
@@ -167,7 +175,7 @@ class Sampling(Method):
         one = replace(self.settings, samples=1)
         first = replace(self, contrast=None, settings=one, influence=False)
         found = first.reconstruct(measurement, replace(run, state=None))
-        prior = self._loaded(measurement.modality, resolve_device(self.device))
+        prior = self._chosen(measurement.modality).on(resolve_device(self.device))
         losses = estimated_losses(as_network(prior), found)
         name = min(losses, key=lambda each: losses[each])
         told = replace(self, contrast=name).reconstruct(measurement, run)
@@ -190,7 +198,7 @@ class Sampling(Method):
         Raises:
             MedscoreError: an unknown name or parameter, or a value out of range.
         """
-        s = self.settings
+        s = self.settings.settled()
         grid = given_grid(self.grid or s.grid, {} if self.grid else s.parameters_of("grid"))
         return Plan(
             sampler=self.sampler or build_sampler(s.sampler, s.parameters_of("sampler")),
@@ -203,7 +211,7 @@ class Sampling(Method):
             device=device,
             bf16=s.precision == "bf16",
             influence=self.influence,
-            pairs=s.pairs,
+            pairs=bool(s.pairs),
         )
 
     def record(self) -> dict[str, Any]:
@@ -232,7 +240,7 @@ class Sampling(Method):
     def _factory(self) -> ConditionerFactory:
         if self.conditioner is not None:
             return checked_factory(self.conditioner, "conditioner")
-        s = self.settings
+        s = self.settings.settled()
         return build_conditioner(s.conditioner, s.parameters_of("conditioner"))
 
     def _check_settings(self) -> None:
@@ -244,33 +252,8 @@ class Sampling(Method):
                 hint="draw more",
             )
 
-    def _prior_name(self, modality: str) -> str:
-        return self.settings.prior or DEFAULT_PRIORS[modality]
-
-    def _domain(self, m: Measurement) -> ImageDomain:
-        if self.prior is None:
-            return read_checkpoint(prior_path(self._prior_name(m.modality))).contract
-        if self.prior.domain is None:
-            raise MedscoreError(
-                f"the prior {type(self.prior).__name__} has no image domain",
-                hint="set its `domain` to a medscore.ImageDomain(modality=..., quantity=...,"
-                " low=..., high=...)",
-            )
-        return self.prior.domain
-
-    def _loaded(self, modality: str, device: str) -> Prior:
-        if self.prior is not None:
-            if isinstance(self.prior, torch.nn.Module):
-                self.prior.to(device)
-            return self.prior
-        return loaded(prior_path(self._prior_name(modality)), device)
-
-    def _table(self, modality: str) -> CalibrationTable | None:
-        """The calibration table beside the prior."""
-        if self.prior is None:
-            return table_beside(prior_path(self._prior_name(modality)), self.identity(modality))
-        file, sha256 = getattr(self.prior, "file", None), self.identity(modality)
-        return table_beside(file, sha256) if isinstance(file, Path) else None
+    def _chosen(self, modality: str) -> ChosenPrior:
+        return ChosenPrior(self.prior, self.settings.prior, modality)
 
     def _told(self, prior: Prior) -> Prior:
         """The prior of the images of the contrast."""

@@ -6,5 +6,6 @@ from .build import (
     build_sampler as build_sampler,
 )
 from .methods import CONDITIONERS as CONDITIONERS, GRIDS as GRIDS, SAMPLERS as SAMPLERS
-from .presets import Settings as Settings, choose as choose, preset as preset
+from .presets import choose as choose, preset as preset
+from .settings import Settings as Settings
 from .table import Table as Table

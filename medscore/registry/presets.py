@@ -1,14 +1,15 @@
 """Settings of a reconstruction, and presets, which are named settings.
 
-The default preset is ``fast``. The settings of the dissertation are YAML files in
-``configs/thesis/``; users can write their own preset files, with some or all of the settings.
+The default preset is ``fast``. ``sharpest`` is the same with DiffPIR, whose samples are close to
+the mean of the posterior, for every number of samples. The settings of the dissertation are YAML
+files in ``configs/thesis/``; users can write their own preset files, with some or all of the
+settings.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,8 @@ from medscore.errors import MedscoreError
 from medscore.io.opening import is_there
 from medscore.io.specs import Strict, validated
 from medscore.io.yaml_files import read_yaml
-from medscore.registry.checks import check_counts, check_precision
-from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
-from medscore.registry.table import Table
-
-MOST_STEPS, MOST_SAMPLES = 100_000, 10_000
-"""Largest number of steps of a time grid, and of samples per slice."""
+from medscore.registry.methods import SAMPLERS
+from medscore.registry.settings import DEFAULTS, OWNERS, POINT, Parameters, Settings
 
 THESIS = "thesis"
 """Short name of the dissertation's preset for sparse-view CT."""
@@ -32,92 +29,8 @@ THESIS = "thesis"
 RECONSTRUCTION_SNR = 0.45
 """Default signal-to-noise ratio of Langevin correctors; see docs/conditioners.md."""
 
-Parameters = Mapping[str, Any]
-"""Values by dotted name, such as ``{"conditioner.zeta": 0.3}``."""
-
-OWNERS: dict[str, Table] = {"sampler": SAMPLERS, "conditioner": CONDITIONERS, "grid": GRIDS}
-"""Tables of methods by the first part of a dotted name."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings that determine a reconstruction; provenance.json records them.
-
-    The defaults are the preset ``fast``; docs/conditioners.md compares it with others.
-
-    Attributes:
-        prior: name of a shipped prior, or a path; by default the modality's.
-        sampler: name of the sampler.
-        conditioner: name of the data-consistency rule.
-        grid: name of the time grid.
-        steps: number of steps of the time grid.
-        samples: number of posterior samples per slice.
-        seed: seed of all random draws.
-        noise: name of the noise of the measurements; see docs/measurement.md.
-        precision: float32, bf16 for autocast of the network, or auto for the faster one if it
-            changes the images little (:mod:`medscore.priors.precision`).
-        pairs: whether samples are drawn in pairs whose noise has opposite signs, which makes their
-            mean more exact; an odd number of samples is drawn independently.
-        parameters: parameters of the methods by dotted name.
-    """
-
-    prior: str | None = None
-    sampler: str = "ddim"
-    conditioner: str = "diffpir"
-    grid: str = "focused"
-    steps: int = 49
-    samples: int = 1
-    seed: int = 0
-    noise: str = "recorded"
-    precision: str = "auto"
-    pairs: bool = False
-    parameters: Parameters = field(default_factory=dict)
-
-    def check(self) -> None:
-        """Reject unknown names, unknown parameters and numbers out of range.
-
-        Raises:
-            MedscoreError: an invalid setting; the message names it.
-        """
-        check_counts(
-            ("steps", self.steps, 1, MOST_STEPS),
-            ("samples", self.samples, 1, MOST_SAMPLES),
-            ("seed", self.seed, 0, 2**63 - 1),
-        )
-        check_precision(self.precision)
-        if not isinstance(self.pairs, bool):
-            raise MedscoreError(f"`pairs` is {self.pairs!r:.40}", hint="use True or False")
-        split_parameters(self.parameters)
-        for owner in OWNERS:
-            self.parameters_of(owner)
-
-    def parameters_of(self, owner: str) -> dict[str, Any]:
-        """The parameters of the chosen sampler, conditioner or grid, converted and checked.
-
-        Args:
-            owner: "sampler", "conditioner" or "grid".
-
-        Raises:
-            MedscoreError: no such method or parameter, or a value out of range.
-        """
-        name = getattr(self, owner)
-        return OWNERS[owner].convert(name, split_parameters(self.parameters)[owner])
-
-    def record(self) -> dict[str, Any]:
-        """The settings for JSON, with all parameters of the methods, including defaults."""
-        effective = {
-            f"{owner}.{name}": value if value != math.inf else "inf"  # JSON has no infinity
-            for owner, table in OWNERS.items()
-            for name, value in self._effective(owner, table).items()
-        }
-        return {**self.__dict__, "parameters": effective}
-
-    def _effective(self, owner: str, table: Table) -> dict[str, Any]:
-        known = table.parameters(getattr(self, owner))
-        return {name: p.default for name, p in known.items()} | self.parameters_of(owner)
-
-
-DEFAULTS = Settings()
+NAMED = {"fast": DEFAULTS, "sharpest": replace(DEFAULTS, conditioner=POINT)}
+"""Presets that are no files."""
 
 
 class Preset(Strict):
@@ -156,20 +69,20 @@ def preset(name: str) -> Settings:
     """The settings of a preset.
 
     Args:
-        name: ``fast``, ``thesis``, the name of a file in ``configs/thesis``, or the path of a YAML
-            file.
+        name: ``fast``, ``sharpest``, ``thesis``, the name of a file in ``configs/thesis``, or the
+            path of a YAML file.
 
     Raises:
         MedscoreError: no such preset, or a file with unknown keys or values.
     """
-    if name == "fast":
-        return DEFAULTS
+    if name in NAMED:
+        return NAMED[name]
     shipped = thesis_presets()
     path = shipped.get("sparse-ct-lidc" if name == THESIS else name, Path(name))
     if not is_there(path):
         raise MedscoreError(
             f"no preset {name!r}",
-            hint=f"use a YAML file, fast, {THESIS}, or one of: {', '.join(shipped)}",
+            hint=f"use a YAML file, {', '.join(NAMED)}, {THESIS}, or one of: {', '.join(shipped)}",
         )
     like = "configs/thesis/sparse-ct-lidc.yaml"
     stated = validated(Preset, read_yaml(path, like=like) or {}, path).model_dump()
@@ -238,28 +151,6 @@ def parse_parameters(texts: Sequence[str]) -> dict[str, str]:
                 f"`set` {text!r}", hint="use NAME=VALUE, such as conditioner.zeta=0.3"
             )
         found[name.strip()] = value.strip()
-    return found
-
-
-def split_parameters(parameters: Parameters) -> dict[str, dict[str, Any]]:
-    """Parameters by their owner: sampler, conditioner or grid.
-
-    Args:
-        parameters: values by dotted name.
-
-    Raises:
-        MedscoreError: a name that does not begin with an owner.
-    """
-    found: dict[str, dict[str, Any]] = {owner: {} for owner in OWNERS}
-    for dotted, value in parameters.items():
-        owner, dot, name = dotted.partition(".")
-        if owner not in OWNERS or not dot:
-            raise MedscoreError(
-                f"no parameter {dotted!r}",
-                hint=f"begin the name with {' or '.join(f'{o}.' for o in OWNERS)}, such as "
-                "conditioner.zeta; a baseline has parameters without a prefix",
-            )
-        found[owner][name] = value
     return found
 
 

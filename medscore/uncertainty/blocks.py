@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, pad
 
-from medscore.types import Frequencies, Images, Spectra, Times
+from medscore.types import Draw, Frequencies, Images, Spectra, Times
 
 SIDE, STRIDE = 4, 2
 """Side of the blocks and their distance in pixels."""
@@ -83,6 +83,16 @@ class BlockCovariance:
         """
         basis = _basis(self.variances)
         return self._synthesis(self.variances * transform(v), basis)
+
+    def draw(self, noise: Draw) -> Images:
+        r"""Images drawn from N(0, C), :math:`r^{-1/2} \Phi^T \sqrt v \, z`.
+
+        Args:
+            noise: draws white noise in the shape of its argument.
+        """
+        z = noise(self.variances)
+        drawn: Images = COVERED**0.5 * self._synthesis(self.variances.sqrt() * z, _basis(z))
+        return drawn
 
     def power(self, frequency: Frequencies) -> Spectra:
         """The power spectrum of C over its mean variance, averaged over the image and directions.

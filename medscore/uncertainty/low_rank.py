@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from medscore.types import Frequencies, Spectra, State
+from medscore.types import Draw, Frequencies, Spectra, State
 
 Factors = Float[Tensor, "batch rank *shape"]
 """The vectors b_k of each sample; a rank of 0 leaves the diagonal alone."""
@@ -55,6 +55,16 @@ class DiagonalLowRank:
         along = torch.einsum("bkd,bd->bk", b, flat)
         low_rank = torch.einsum("bk,bkd->bd", along, b)
         return self.diagonal * v + low_rank.reshape(v.shape)
+
+    def draw(self, noise: Draw) -> State:
+        """Vectors drawn from N(0, C), (batch, ...).
+
+        Args:
+            noise: draws white noise in the shape of its argument.
+        """
+        along = noise(self.factors.flatten(2).sum(2))
+        low_rank = torch.einsum("bk,bkd->bd", along, self.factors.flatten(2))
+        return self.diagonal.sqrt() * noise(self.diagonal) + low_rank.reshape(self.diagonal.shape)
 
     def power(self, frequency: Frequencies) -> Spectra:
         """The power spectrum of diag(a) over the mean of a, which is 1.

@@ -195,8 +195,8 @@ class SecondOrder:
 def own_covariance(prior: Prior, x: State, t: Times) -> tuple[Tensor, Covariance] | None:
     """The score and the covariance that a prior computes itself; None if it does not.
 
-    Networks with a second output have the method ``denoise_with_covariance``, one evaluation, and
-    Gaussian mixtures the method ``covariance``.
+    Gaussian mixtures have the method ``covariance``, and networks with a second output
+    ``denoise_with_covariance``, one evaluation.
 
     Args:
         prior: the prior.
@@ -204,10 +204,10 @@ def own_covariance(prior: Prior, x: State, t: Times) -> tuple[Tensor, Covariance
         t: times, (batch,).
     """
     known: Any = prior
-    if getattr(known, "has_covariance", False):
-        alpha, sigma = expand(prior.sde.alpha(t), x), expand(prior.sde.sigma(t), x)
-        mean, learned = known.denoise_with_covariance(x, t)
-        return (alpha * mean - x) / sigma**2, learned
-    if getattr(known, "covariance", None) is None:
+    if getattr(known, "covariance", None) is not None:
+        return prior.score(x, t), known.covariance(x, t)
+    if not getattr(known, "has_covariance", False):
         return None
-    return prior.score(x, t), known.covariance(x, t)
+    alpha, sigma = expand(prior.sde.alpha(t), x), expand(prior.sde.sigma(t), x)
+    mean, learned = known.denoise_with_covariance(x, t)
+    return (alpha * mean - x) / sigma**2, learned

@@ -16,7 +16,9 @@ from medscore.io.specs import Strict, validated
 from medscore.io.yaml_files import read_yaml
 from medscore.priors import catalogue
 from medscore.priors.catalogue import prior_folder, shipped_priors
-from medscore.priors.checkpoint import read_checkpoint, verify
+from medscore.priors.checkpoint import load_prior, read_checkpoint, verify
+from medscore.priors.covariance_file import COVARIANCE
+from medscore.priors.file_names import HEAD, prior_files
 from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
 from medscore.training.head import HeadRecipe
@@ -45,13 +47,32 @@ def test_the_list_names_every_shipped_prior(done: Command, shelf: Path) -> None:
 
 def test_what_is_needed_to_rebuild_a_shipped_prior_lies_beside_it() -> None:
     """The recipe is that of the training run, and the loss log ends with its last step."""
-    for path in sorted(prior_folder().glob("*.safetensors")):
+    for path in prior_files(prior_folder()):
         contract, recipe = read_checkpoint(path).contract, path.with_suffix(".yaml").read_bytes()
         assert sha256(recipe).hexdigest() == contract.provenance.config_sha256
         shipped = resources.files("medscore.configs") / "train" / f"{path.stem}.yaml"
         assert shipped.read_bytes() == recipe
         last = path.with_suffix(".jsonl").read_text().splitlines()[-1]
         assert json.loads(last)["step"] == contract.provenance.steps
+
+
+def test_every_shipped_covariance_belongs_to_its_prior_and_can_be_rebuilt() -> None:
+    """Its recipe and the loss log lie beside it, and it is small beside the prior."""
+    heads = {path.name for path in prior_folder().glob(f"*{HEAD}")}
+    assert heads == {f"ct-128{HEAD}", f"mri-128{HEAD}"}
+    for name in heads:
+        path, body = prior_folder() / name, name.removesuffix(HEAD)
+        contract = COVARIANCE.read(path).contract
+        assert contract.body == body
+        assert contract.body_sha256 == read_checkpoint(shipped_priors()[body]).sha256
+        recipe = path.with_suffix(".yaml").read_bytes()
+        assert sha256(recipe).hexdigest() == contract.provenance.config_sha256
+        shipped = resources.files("medscore.configs") / "train" / f"{body}-covariance.yaml"
+        assert shipped.read_bytes() == recipe
+        last = path.with_suffix(".jsonl").read_text().splitlines()[-1]
+        assert json.loads(last)["step"] == contract.provenance.steps
+        assert path.stat().st_size <= 1e5
+        assert load_prior(shipped_priors()[body]).has_covariance
 
 
 def test_every_shipped_prior_is_whole_small_and_has_a_card() -> None:

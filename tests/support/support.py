@@ -86,3 +86,21 @@ def network_of_features(file: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.script(Means()).save(str(file))
+
+
+class Unit:
+    """Takes the place of white noise: of all values of consecutive draws, one is 1, the others 0.
+
+    Args:
+        place: number of that value.
+    """
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+    def __call__(self, like: Tensor) -> Tensor:
+        found = torch.zeros_like(like).flatten()
+        if 0 <= self.place < len(found):
+            found[self.place] = 1
+        self.place -= len(found)
+        return found.reshape(like.shape)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support import Unit
 from torch import Tensor
 
 from medscore.uncertainty.blocks import DIRECTIONS, BlockCovariance, transform
@@ -119,3 +120,13 @@ def test_the_power_spectrum_of_white_noise_is_one() -> None:
     ones = BlockCovariance.from_maps(torch.ones(2, 16, 8, 8))
     frequency = torch.linspace(0, 0.5, 9)
     torch.testing.assert_close(ones.power(frequency), torch.ones(2, 9))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_draws_have_the_covariance(shape: tuple[int, int]) -> None:
+    """A draw is linear in the white noise: its matrix times its transpose is C."""
+    covariance = BlockCovariance(drawn(shape).variances[:1], shape)
+    count = covariance.variances.numel()
+    columns = [covariance.draw(Unit(place)).flatten() for place in range(count)]
+    matrix = torch.stack(columns, 1)
+    torch.testing.assert_close(matrix @ matrix.T, dense(covariance))

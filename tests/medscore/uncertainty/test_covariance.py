@@ -88,6 +88,18 @@ def test_products_are_those_of_the_exact_covariance_of_a_mixture(
 
 
 @all_sdes
+@pytest.mark.parametrize("shape", [(8,), (1, 2, 4)], ids=str)
+def test_a_mixture_knows_its_covariance_in_factors(sde: SDE, shape: tuple[int, ...]) -> None:
+    prior, x = mixture(sde), draws(3, *shape)
+    mean, covariance = prior.denoise_with_covariance(x, TIMES)
+    torch.testing.assert_close(mean, prior.denoise(x, TIMES), rtol=1e-9, atol=1e-12)
+    flat = covariance.factors.flatten(2)
+    assert not covariance.diagonal.any()
+    found = torch.einsum("bkd,bke->bde", flat, flat)
+    torch.testing.assert_close(found, prior.covariance(x, TIMES), rtol=1e-9, atol=1e-12)
+
+
+@all_sdes
 def test_the_covariance_of_a_gaussian_is_the_closed_form(sde: SDE) -> None:
     """(C^-1 + (alpha / sigma)^2 I)^-1 at any x."""
     root = draws(4, 4, seed=3)

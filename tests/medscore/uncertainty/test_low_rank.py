@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support import Unit
 from torch import Tensor
 
 from medscore.uncertainty.low_rank import DiagonalLowRank
@@ -45,3 +46,12 @@ def test_the_power_spectrum_is_that_of_white_noise() -> None:
     torch.testing.assert_close(
         covariance.power(torch.linspace(0, 0.5, 3, dtype=F64)), torch.ones(2, 3, dtype=F64)
     )
+
+
+def test_draws_have_the_covariance() -> None:
+    """A draw is linear in the white noise: its matrix times its transpose is C."""
+    both, matrix, _ = case(2)
+    covariance = DiagonalLowRank(both.diagonal[:1], both.factors[:1])
+    columns = [covariance.draw(Unit(place)).flatten() for place in range(8)]
+    found = torch.stack(columns, 1)
+    torch.testing.assert_close(found @ found.T, matrix[0])

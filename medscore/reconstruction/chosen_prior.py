@@ -1,0 +1,83 @@
+"""The prior of a reconstruction: an object, a file or a name, or that of the modality."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from medscore.domain import ImageDomain
+from medscore.errors import MedscoreError
+from medscore.priors.base import Prior
+from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.priors.checkpoint import read_checkpoint
+from medscore.priors.file_names import head_path
+from medscore.reconstruction.loaded import hash_of, loaded
+from medscore.uncertainty.table import CalibrationTable, table_beside
+
+
+@dataclass(frozen=True)
+class ChosenPrior:
+    """The prior of a reconstruction.
+
+    Attributes:
+        given: a prior object, which takes precedence over ``name``.
+        name: name of a shipped prior, or a path; by default the modality's.
+        modality: modality of the measurement.
+    """
+
+    given: Prior | None
+    name: str | None
+    modality: str
+
+    @cached_property
+    def path(self) -> Path:
+        """The file of a prior that was not given as an object."""
+        return prior_path(self.name or DEFAULT_PRIORS[self.modality])
+
+    @property
+    def domain(self) -> ImageDomain:
+        """Its image domain.
+
+        Raises:
+            MedscoreError: a prior object without one.
+        """
+        if self.given is None:
+            return read_checkpoint(self.path).contract
+        if self.given.domain is None:
+            raise MedscoreError(
+                f"the prior {type(self.given).__name__} has no image domain",
+                hint="set its `domain` to a medscore.ImageDomain(modality=..., quantity=...,"
+                " low=..., high=...)",
+            )
+        return self.given.domain
+
+    @property
+    def sha256(self) -> str:
+        """Hash of its weights; empty for an object without a file."""
+        return hash_of(self.path) if self.given is None else getattr(self.given, "sha256", "")
+
+    @property
+    def knows_covariance(self) -> bool:
+        """Whether it knows the covariance of x_0 given x_t."""
+        return head_path(self.path).exists() if self.given is None else self.given.has_covariance
+
+    @property
+    def table(self) -> CalibrationTable | None:
+        """The calibration table beside it."""
+        file = self.path if self.given is None else getattr(self.given, "file", None)
+        return table_beside(file, self.sha256) if isinstance(file, Path) else None
+
+    def on(self, device: str) -> Prior:
+        """The prior on a device.
+
+        Args:
+            device: device of the network.
+        """
+        if self.given is None:
+            return loaded(self.path, device)
+        if isinstance(self.given, torch.nn.Module):
+            self.given.to(device)
+        return self.given

@@ -1,0 +1,168 @@
+"""Settings of a reconstruction, with the method that ``auto`` stands for.
+
+The conditioner ``auto`` draws samples of the posterior if the prior knows the covariance of x_0
+given x_t, by :mod:`~medscore.conditioners.moment_matching`, and several are asked for: their mean
+is as good as that of DiffPIR, and their differences are the errors that are to be expected. One
+sample alone is an image to look at, for which DiffPIR, close to the mean, is better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from medscore.errors import MedscoreError
+from medscore.registry.checks import check_counts, check_precision
+from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
+from medscore.registry.table import Table
+
+AUTO, POINT, POSTERIOR = "auto", "diffpir", "moment-matching"
+"""The default conditioner, and what it stands for."""
+
+POSTERIOR_PARAMETERS = {
+    "sampler.eta": 1.0,
+    "conditioner.draws": True,
+    "conditioner.inflation": 2.5,
+    "conditioner.tolerance": 0.3,
+    "conditioner.iterations": 40,
+    "conditioner.floor": 1e-3,
+}
+"""Parameters with which ``auto`` draws samples of the posterior; benchmarks/uncertainty.py measures
+them."""
+
+MOST_STEPS, MOST_SAMPLES = 100_000, 10_000
+"""Largest number of steps of a time grid, and of samples per slice."""
+
+Parameters = Mapping[str, Any]
+"""Values by dotted name, such as ``{"conditioner.zeta": 0.3}``."""
+
+OWNERS: dict[str, Table] = {"sampler": SAMPLERS, "conditioner": CONDITIONERS, "grid": GRIDS}
+"""Tables of methods by the first part of a dotted name."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings that determine a reconstruction; provenance.json records them.
+
+    The defaults are the preset ``fast``; docs/conditioners.md compares it with others.
+
+    Attributes:
+        prior: name of a shipped prior, or a path; by default the modality's.
+        sampler: name of the sampler.
+        conditioner: name of the data-consistency rule, or auto; see :meth:`settled`.
+        grid: name of the time grid.
+        steps: number of steps of the time grid.
+        samples: number of posterior samples per slice.
+        seed: seed of all random draws.
+        noise: name of the noise of the measurements; see docs/measurement.md.
+        precision: float32, bf16 for autocast of the network, or auto for the faster one if it
+            changes the images little (:mod:`medscore.priors.precision`).
+        pairs: whether samples are drawn in pairs whose noise has opposite signs, which makes their
+            mean more exact; an odd number of samples is drawn independently. None leaves it to
+            :meth:`settled`.
+        parameters: parameters of the methods by dotted name.
+    """
+
+    prior: str | None = None
+    sampler: str = "ddim"
+    conditioner: str = AUTO
+    grid: str = "focused"
+    steps: int = 49
+    samples: int = 1
+    seed: int = 0
+    noise: str = "recorded"
+    precision: str = "auto"
+    pairs: bool | None = None
+    parameters: Parameters = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Reject unknown names, unknown parameters and numbers out of range.
+
+        Raises:
+            MedscoreError: an invalid setting; the message names it.
+        """
+        check_counts(
+            ("steps", self.steps, 1, MOST_STEPS),
+            ("samples", self.samples, 1, MOST_SAMPLES),
+            ("seed", self.seed, 0, 2**63 - 1),
+        )
+        check_precision(self.precision)
+        if not isinstance(self.pairs, bool | None):
+            raise MedscoreError(f"`pairs` is {self.pairs!r:.40}", hint="use True or False")
+        split_parameters(self.parameters)
+        for owner in OWNERS:
+            self.parameters_of(owner)
+
+    def settled(self, *, covariance: bool = False) -> Settings:
+        """The settings with the conditioner that ``auto`` stands for, and with or without pairs.
+
+        Samples of the posterior in pairs need a prior that knows the covariance of x_0 given x_t,
+        two samples or more, the sampler DDIM, and no parameter that only DiffPIR has; otherwise
+        ``auto`` is DiffPIR. A parameter that only moment matching has chooses that.
+
+        Args:
+            covariance: whether the prior knows that covariance.
+        """
+        if self.conditioner != AUTO:
+            return replace(self, pairs=bool(self.pairs))
+        asked = set(split_parameters(self.parameters)["conditioner"])
+        point, posterior = (asked <= set(CONDITIONERS.parameters(c)) for c in (POINT, POSTERIOR))
+        if posterior and covariance and self.samples > 1 and self.sampler == "ddim":
+            parameters = {**POSTERIOR_PARAMETERS, **self.parameters}
+            pairs = self.pairs is None or self.pairs
+            return replace(self, conditioner=POSTERIOR, pairs=pairs, parameters=parameters)
+        chosen = POSTERIOR if posterior and not point else POINT
+        return replace(self, conditioner=chosen, pairs=bool(self.pairs))
+
+    def parameters_of(self, owner: str) -> dict[str, Any]:
+        """The parameters of the chosen sampler, conditioner or grid, converted and checked.
+
+        Args:
+            owner: "sampler", "conditioner" or "grid".
+
+        Raises:
+            MedscoreError: no such method or parameter, or a value out of range.
+        """
+        name = getattr(self.settled(), owner)
+        return OWNERS[owner].convert(name, split_parameters(self.parameters)[owner])
+
+    def record(self) -> dict[str, Any]:
+        """The settings for JSON, with all parameters of the methods, including defaults."""
+        settled = self.settled()
+        effective = {
+            f"{owner}.{name}": value if value != math.inf else "inf"  # JSON has no infinity
+            for owner, table in OWNERS.items()
+            for name, value in settled._effective(owner, table).items()
+        }
+        return {**settled.__dict__, "parameters": effective}
+
+    def _effective(self, owner: str, table: Table) -> dict[str, Any]:
+        known = table.parameters(getattr(self, owner))
+        return {name: p.default for name, p in known.items()} | self.parameters_of(owner)
+
+
+DEFAULTS = Settings()
+
+
+def split_parameters(parameters: Parameters) -> dict[str, dict[str, Any]]:
+    """Parameters by their owner: sampler, conditioner or grid.
+
+    Args:
+        parameters: values by dotted name.
+
+    Raises:
+        MedscoreError: a name that does not begin with an owner.
+    """
+    found: dict[str, dict[str, Any]] = {owner: {} for owner in OWNERS}
+    for dotted, value in parameters.items():
+        owner, dot, name = dotted.partition(".")
+        if owner not in OWNERS or not dot:
+            raise MedscoreError(
+                f"no parameter {dotted!r}",
+                hint=f"begin the name with {' or '.join(f'{o}.' for o in OWNERS)}, such as "
+                "conditioner.zeta; a baseline has parameters without a prefix",
+            )
+        found[owner][name] = value
+    return found
