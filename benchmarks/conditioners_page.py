@@ -171,8 +171,8 @@ def calibration(found: list[dict[str, Any]]) -> list[str]:
         "Bias: error of the posterior mean in posterior standard deviations, ideally 0. Spread:",
         "standard deviation of the samples relative to that of the posterior, ideally 1. Coverage:",
         "share of the posterior inside the central 90 % of the samples; exact sampling with 200",
-        "samples gives 89 %. An empty cell: the method diverged, or it needs noise. `auto` is the default",
-        "with the exact covariance, in 49 steps.",
+        "samples gives 89 %. An empty cell: the method diverged, or it needs noise. `auto` is the",
+        "default with the exact covariance, in 49 steps.",
         "",
         "| method | "
         + " | ".join(f"{p}, noise {n:g}: bias, spread, coverage" for p, n in columns)

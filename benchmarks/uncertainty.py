@@ -23,7 +23,8 @@ from number import Number, exit_code, finished
 from uncertainty_settings import Settings
 
 PARTS = (
-    "second_order", "table41", "table42", "ozaki", "head", "covariance", "posterior", "coverage",
+    "second_order", "table41", "table42", "ozaki", "head", "covariance", "posterior", "default",
+    "coverage",
 )  # fmt: skip
 """Names of the parts; each is a module with ``numbers(settings)``."""
 

@@ -148,23 +148,28 @@ def rows(name: str, found: Sequence[Judgement]) -> Iterator[Number]:
     yield Number(f"{name}: patients", len(found))
 
 
-def changed_config(name: str, settings: Settings, cohort: dict[str, Any] | None = None) -> Path:
+def changed_config(
+    name: str, settings: Settings, cohort: dict[str, Any] | None = None, preset: str | None = None
+) -> Path:
     """A shipped calibration with another cohort or quicker settings, written beside its run.
 
     Args:
         name: name of the shipped configuration.
         settings: settings of the measurement.
         cohort: keys of the cohort that differ.
+        preset: preset of the method; by default the configuration's.
     """
     content = yaml.safe_load(config_path(name, "eval").read_text())
     content["cohort"] |= cohort or {}
     if settings.limit is not None:
         content["cohort"]["limit"] = settings.limit
-    if settings.steps is not None:
-        for method in content["methods"]:
+    for method in content["methods"]:
+        method["prior"] |= {} if preset is None else {"preset": preset}
+        if settings.steps is not None:
             method["prior"]["steps"] = settings.steps
     settings.runs.mkdir(parents=True, exist_ok=True)
-    path = settings.runs / f"{name}-{'others' if cohort else 'known'}.yaml"
+    sort = "" if preset is None else f"-{preset}"
+    path = settings.runs / f"{name}-{'others' if cohort else 'known'}{sort}.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
 

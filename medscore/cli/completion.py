@@ -59,7 +59,7 @@ NAMES: dict[tuple[str, str], Callable[[], Iterable[str]]] = {
     ("info", "name"): _priors,
     ("verify_", "name"): _priors,
     ("remove", "name"): _fetched,
-    ("", "preset"): lambda: ["fast", "sharpest", "thesis", *_shipped("thesis")],
+    ("", "preset"): lambda: ["fast", "sharpest", "posterior", "thesis", *_shipped("thesis")],
     ("", "sampler"): lambda: _methods("SAMPLERS"),
     ("", "conditioner"): lambda: _methods("CONDITIONERS"),
     ("", "grid"): lambda: _methods("GRIDS"),

@@ -30,7 +30,9 @@ def recon(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
     preset: Annotated[
         str,
-        typer.Option(help="fast, sharpest, thesis, another of configs/thesis, or a YAML file."),
+        typer.Option(
+            help="fast, sharpest, posterior, thesis, another of configs/thesis, or a YAML file."
+        ),
     ] = "fast",
     prior: Annotated[
         str | None,
@@ -196,10 +198,10 @@ def recon(
 
     Example: medscore recon meas.h5 -o out --samples 8
 
-    The preset fast is the default: two samples or more are drawn from the posterior if the prior
-    has a learned covariance. sharpest draws samples close to the posterior mean; thesis is
-    predictor-corrector sampling with the proximal step and 1000 noise scales. Options override the
-    preset.
+    The preset fast is the default: that of posterior for two samples or more of CT if the prior has
+    a learned covariance, else sharpest. posterior draws samples that vary as the posterior does,
+    sharpest samples close to its mean; thesis is predictor-corrector sampling with the proximal
+    step and 1000 noise scales. Options override the preset.
 
     Example: medscore recon meas.h5 -o out --preset thesis --reference scan.dcm
 

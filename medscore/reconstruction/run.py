@@ -61,7 +61,8 @@ def reconstruct(
         method: name of a baseline such as "fista-tv", or a method object; by default posterior
             sampling.
         samples: number of posterior samples per slice; their mean is the reconstruction.
-        preset: "fast", "sharpest", "thesis", another preset of the dissertation, or a YAML file.
+        preset: "fast", "sharpest", "posterior", "thesis", another preset of the dissertation,
+            or a YAML file.
         sampler: name of a sampler, a sampler object or its class; by default the preset's.
         conditioner: name of a conditioner, a class, ``Class.with_settings(...)``, or a function of
             operator, y and noise_std; by default the preset's.

@@ -1,7 +1,8 @@
 """Settings of a reconstruction, and presets, which are named settings.
 
 The default preset is ``fast``. ``sharpest`` is the same with DiffPIR, whose samples are close to
-the mean of the posterior, for every number of samples. The settings of the dissertation are YAML
+the mean of the posterior, and ``posterior`` with moment matching, whatever the prior, the modality
+and the number of samples. The settings of the dissertation are YAML
 files in ``configs/thesis/``; users can write their own preset files, with some or all of the
 settings.
 """
@@ -21,7 +22,15 @@ from medscore.io.opening import is_there
 from medscore.io.specs import Strict, validated
 from medscore.io.yaml_files import read_yaml
 from medscore.registry.methods import SAMPLERS
-from medscore.registry.settings import DEFAULTS, OWNERS, POINT, Parameters, Settings
+from medscore.registry.settings import (
+    DEFAULTS,
+    OWNERS,
+    POINT,
+    POSTERIOR,
+    POSTERIOR_PARAMETERS,
+    Parameters,
+    Settings,
+)
 
 THESIS = "thesis"
 """Short name of the dissertation's preset for sparse-view CT."""
@@ -29,7 +38,13 @@ THESIS = "thesis"
 RECONSTRUCTION_SNR = 0.45
 """Default signal-to-noise ratio of Langevin correctors; see docs/conditioners.md."""
 
-NAMED = {"fast": DEFAULTS, "sharpest": replace(DEFAULTS, conditioner=POINT)}
+NAMED = {
+    "fast": DEFAULTS,
+    "sharpest": replace(DEFAULTS, conditioner=POINT),
+    "posterior": replace(
+        DEFAULTS, conditioner=POSTERIOR, pairs=True, parameters=POSTERIOR_PARAMETERS
+    ),
+}
 """Presets that are no files."""
 
 
@@ -69,8 +84,8 @@ def preset(name: str) -> Settings:
     """The settings of a preset.
 
     Args:
-        name: ``fast``, ``sharpest``, ``thesis``, the name of a file in ``configs/thesis``, or the
-            path of a YAML file.
+        name: ``fast``, ``sharpest``, ``posterior``, ``thesis``, the name of a file in
+            ``configs/thesis``, or the path of a YAML file.
 
     Raises:
         MedscoreError: no such preset, or a file with unknown keys or values.

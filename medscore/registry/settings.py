@@ -1,9 +1,9 @@
 """Settings of a reconstruction, with the method that ``auto`` stands for.
 
-The conditioner ``auto`` draws samples of the posterior if the prior knows the covariance of x_0
-given x_t, by :mod:`~medscore.conditioners.moment_matching`, and several are asked for: their mean
-is as good as that of DiffPIR, and their differences are the errors that are to be expected. One
-sample alone is an image to look at, for which DiffPIR, close to the mean, is better.
+In CT, the conditioner ``auto`` draws samples of the posterior if the prior knows the covariance of
+x_0 given x_t, by :mod:`~medscore.conditioners.moment_matching`, and several are asked for: their
+mean is as good as that of DiffPIR, and their differences are the errors that are to be expected.
+One sample alone is an image to look at, for which DiffPIR, close to the mean, is better.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Settings:
         ``auto`` is DiffPIR. A parameter that only moment matching has chooses that.
 
         Args:
-            covariance: whether the prior knows that covariance.
+            covariance: whether the prior knows that covariance, and the data are of CT.
         """
         if self.conditioner != AUTO:
             return replace(self, pairs=bool(self.pairs))

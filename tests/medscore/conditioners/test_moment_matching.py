@@ -199,9 +199,9 @@ def test_what_is_known_of_line_integrals_saves_iterations_and_changes_nothing() 
 @pytest.mark.parametrize("sde", SDES, ids=["VE", "VP", "sub-VP"])
 @pytest.mark.parametrize("steps", [1, 3])
 def test_draws_of_gaussian_data_are_exact_with_any_number_of_steps(sde: SDE, steps: int) -> None:
-    """From a state drawn from p_1 given y. The mean and the covariance of 4000 samples, whitened by those
-    of the posterior: sums of squares of 9 and of 45 standard normal numbers; false-alarm rate 1e-6
-    for each of the two."""
+    """From a state drawn from p_1 given y. The mean and the covariance of 4000 samples, whitened by
+    those of the posterior: sums of squares of 9 and of 45 standard normal numbers; false-alarm rate
+    1e-6 for each of the two."""
     operator, y, _ = problem()
     prior, count = conditioning.prior(sde), 4000
     rows = y[:1].expand(count, -1)

@@ -59,6 +59,10 @@ def test_a_parameter_that_neither_has_is_refused() -> None:
         Settings(parameters={"conditioner.lam": 0.5}).check()
 
 
+def test_posterior_is_what_auto_stands_for() -> None:
+    assert choose("posterior", samples=8) == EIGHT.settled(covariance=True)
+
+
 def test_sharpest_is_the_default_with_diffpir() -> None:
     assert choose("sharpest", samples=8) == Settings(samples=8, conditioner="diffpir")
     assert choose("fast", samples=8) == EIGHT
