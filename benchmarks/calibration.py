@@ -122,6 +122,50 @@ def parameters(name: str) -> dict[str, dict[str, Any]]:
     return split_parameters(given)
 
 
+def drawn(
+    name: str, kind: str, std: float, images: int, draws: int
+) -> tuple[GMMPrior, Hartley, Tensor, Tensor, Tensor] | None:
+    """Draw images from a prior, measure them, and sample each by a method.
+
+    Args:
+        name: a row of :func:`methods`.
+        kind: a name of ``PRIORS``.
+        std: standard deviation of the measurement noise.
+        images: number of images.
+        draws: number of samples of each.
+
+    Returns:
+        The prior, the operator, the images, the measurements, and the samples (images, draws, D);
+        ``None`` if the method diverged or does not apply.
+    """
+    prior, operator = PRIORS[kind](), Hartley(kspace_mask(mirrored(equispaced((SIDE, SIDE), 2.0))))
+    truth = prior.sample(images, 0.0, torch.Generator().manual_seed(1)).reshape(-1, 1, SIDE, SIDE)
+    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(2))
+    y = operator.forward(truth)
+    y = y + std * operator.mask(y) * noise
+    conditioner, sampler, grid = methods()[name]
+    own, steps = parameters(name), DEFAULTS.steps if name == AUTO else STEPS
+    make, times = build_conditioner(conditioner, own["conditioner"]), grid(SDE, steps)
+    rows = y.repeat_interleave(draws, 0)
+    job = Job(
+        seeds=range(images * draws),
+        shape=(1, SIDE, SIDE),
+        times=times,
+        batches=lambda items: Batch(
+            prior,
+            build_sampler(sampler, own["sampler"]),
+            make(operator, rows[list(items)], std),
+        ),
+        batch_size=images * draws,
+    )
+    try:
+        found = run(job).x.reshape(images, draws, SIDE**2)
+    except MedscoreError as error:
+        print(f"{name}, {kind}, noise {std:g}: {error}", flush=True)
+        return None
+    return prior, operator, truth, y, found
+
+
 def measure(name: str, kind: str, std: float) -> Calibration | None:
     """Sample all images of a problem and compare with the exact posterior.
 
@@ -133,31 +177,10 @@ def measure(name: str, kind: str, std: float) -> Calibration | None:
     Returns:
         The results; ``None`` if the method diverged or does not apply.
     """
-    prior, operator = PRIORS[kind](), Hartley(kspace_mask(mirrored(equispaced((SIDE, SIDE), 2.0))))
-    truth = prior.sample(IMAGES, 0.0, torch.Generator().manual_seed(1)).reshape(-1, 1, SIDE, SIDE)
-    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(2))
-    y = operator.forward(truth)
-    y = y + std * operator.mask(y) * noise
-    conditioner, sampler, grid = methods()[name]
-    own, steps = parameters(name), DEFAULTS.steps if name == AUTO else STEPS
-    make, times = build_conditioner(conditioner, own["conditioner"]), grid(SDE, steps)
-    rows = y.repeat_interleave(DRAWS, 0)
-    job = Job(
-        seeds=range(IMAGES * DRAWS),
-        shape=(1, SIDE, SIDE),
-        times=times,
-        batches=lambda items: Batch(
-            prior,
-            build_sampler(sampler, own["sampler"]),
-            make(operator, rows[list(items)], std),
-        ),
-        batch_size=IMAGES * DRAWS,
-    )
-    try:
-        found = run(job).x.reshape(IMAGES, DRAWS, SIDE**2)
-    except MedscoreError as error:
-        print(f"{name}, {kind}, noise {std:g}: {error}", flush=True)
+    problem = drawn(name, kind, std, IMAGES, DRAWS)
+    if problem is None:
         return None
+    prior, operator, _, y, found = problem
     taken = operator.mask(y).reshape(-1).bool().expand(SIDE**2)
     basis = operator.T(torch.eye(SIDE**2).reshape(-1, 1, SIDE, SIDE)).reshape(SIDE**2, SIDE**2)
     matrix = basis.T[taken].double()

@@ -136,9 +136,9 @@ def _stored_nfe(row: Row) -> int:
 
 
 def digest() -> str:
-    """SHA-256 of the rows of the table, of the trials of their settings and of the calibration."""
+    """SHA-256 of the rows of the table, of the trials of their settings and of the calibrations."""
     found = hashlib.sha256()
-    names = sorted([*(row.name for row in ROWS), "tuned", "calibration"])
+    names = sorted([*(row.name for row in ROWS), "tuned", "calibration", "ranks"])
     for path in (STORE / f"{name}.json" for name in names):
         if path.exists():
             found.update(path.name.encode() + path.read_bytes())

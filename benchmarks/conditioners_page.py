@@ -16,6 +16,7 @@ from methods import RANKED, REFERENCE
 from number import Number, table as number_table
 from numpy.typing import NDArray
 from prior_quality import MRI_METRIC
+from rank_calibration import LEVEL as RANK_LEVEL
 
 from medscore.metrics.image_quality import CONVENTIONS, CT_CONVENTION
 
@@ -131,6 +132,9 @@ def page(store: Path, digest: str) -> str:
     stored = store / "calibration.json"
     if stored.exists():
         lines += ["", "## Calibration", "", *calibration(json.loads(stored.read_text()))]
+    ranked = store / "ranks.json"
+    if ranked.exists():
+        lines += ["", "## Ranks of the truth", "", *ranks(json.loads(ranked.read_text()))]
     return "\n".join(lines) + "\n"
 
 
@@ -190,6 +194,40 @@ def calibration(found: list[dict[str, Any]]) -> list[str]:
             )
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
+
+
+def ranks(found: list[dict[str, Any]]) -> list[str]:
+    """The rank tests of every method, as a Markdown section.
+
+    Args:
+        found: the rows of benchmarks/conditioners/ranks.json.
+    """
+    columns = [(p, n) for p in ("Gaussian", "mixture") for n in (0.0, 0.1)]
+    lines = [
+        "Simulation-based calibration (Talts et al. 2018), by `python",
+        "benchmarks/rank_calibration.py --json benchmarks/conditioners/ranks.json`: the rank of",
+        "one number of the truth among that of 9 samples, for 300 images of each problem above.",
+        "Of exact samples the ranks 0 to 9 are equally frequent, 30 each. p: probability of less",
+        "uniform ranks if the samples are exact. Bold: rejected with a false-alarm rate of 0.25",
+        "% for each problem. Ends: how often the truth lay outside of all samples, ideally 60",
+        "times.",
+        "",
+        "| method | " + " | ".join(f"{p}, noise {n:g}: p, ends" for p, n in columns) + " |",
+        "| --- |" + " --- |" * len(columns),
+    ]
+    for name in dict.fromkeys(f["method"] for f in found):
+        cells = []
+        for p, n in columns:
+            one = [f for f in found if (f["method"], f["prior"], f["noise"]) == (name, p, n)]
+            cells.append(_rank_cell(one[0]) if one else "")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _rank_cell(found: dict[str, Any]) -> str:
+    ends = found["counts"][0] + found["counts"][-1]
+    text = f"{found['p']:.2g}, {ends}"
+    return f"**{text}**" if found["p"] < RANK_LEVEL else text
 
 
 def _one(row: list[dict[str, Any]]) -> tuple[float, float]:
