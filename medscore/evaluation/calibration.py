@@ -17,7 +17,7 @@ from medscore.errors import MedscoreError
 from medscore.evaluation.calibration_table import table_of
 from medscore.evaluation.cells import key_of
 from medscore.evaluation.comparison import check, cohort, with_patterns
-from medscore.evaluation.config import EvaluationSpec, MethodSpec, SamplingSpec, read_evaluation
+from medscore.evaluation.config import EvaluationSpec, SamplingSpec, read_evaluation
 from medscore.evaluation.filling import filled, make_folder
 from medscore.evaluation.methods import parameters
 from medscore.evaluation.slice_errors import ErrorStore, Piece, SliceErrors, errors_of_piece
@@ -25,7 +25,7 @@ from medscore.io.configs import config_path
 from medscore.io.files import working_folder
 from medscore.io.opening import is_there
 from medscore.numeric import is_number
-from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
+from medscore.reconstruction.chosen_prior import ChosenPrior
 from medscore.registry.checks import check_counts
 from medscore.uncertainty.risk import RULES
 from medscore.uncertainty.table import CalibrationTable, write_table
@@ -130,7 +130,10 @@ def calibrate(
     measured = measured_errors(config, output, data=data, patterns=patterns, method=method, run=run)
     table = table_of(measured.cells, measured.spec.cohort.data, rule, confidence, measured.path)
     (sampling,) = measured.spec.methods
-    target = Path(output) / f"{_prior_file(sampling, measured.spec).stem}{ENDING}"
+    assert sampling.prior is not None
+    prior = ChosenPrior(None, sampling.prior.prior, measured.spec.cohort.modality)
+    table = table.model_copy(update={"covariance_sha256": prior.covariance_sha256 or None})
+    target = Path(output) / f"{prior.path.stem}{ENDING}"
     write_table(target, table)
     return Calibration(target, table, measured.cells)
 
@@ -254,8 +257,3 @@ def fill(
         return cell
 
     return filled(cells, pieces, errors_of_piece, keep, spread, on_cell)
-
-
-def _prior_file(method: MethodSpec, spec: EvaluationSpec) -> Path:
-    assert method.prior is not None
-    return prior_path(method.prior.prior or DEFAULT_PRIORS[spec.cohort.modality])

@@ -67,7 +67,7 @@ class Work:
             (self.case.label, self.case.group, self.case.digest, self.number),
             (self.task.name, self.task.scan.model_dump(mode="json")),
             (self.method.name, parameters(self.method, self.task.name)),
-            chosen.identity(self.case.volume.modality),
+            chosen.all_weights(self.case.volume.modality),
             self.metric.model_dump(mode="json"),
             self.seed,
         ]

@@ -123,7 +123,7 @@ class Piece:
             (self.case.label, self.case.group, self.case.digest, self.number),
             (self.task.name, self.task.scan.model_dump(mode="json")),
             methods.parameters(self.method, self.task.name),
-            chosen.identity(self.case.volume.modality), self.seed,
+            chosen.all_weights(self.case.volume.modality), self.seed,
         ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from medscore.priors.base import Prior
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import read_checkpoint
 from medscore.priors.file_names import head_path
-from medscore.reconstruction.loaded import hash_of, loaded
+from medscore.reconstruction.loaded import covariance_hash, hash_of, loaded
 from medscore.uncertainty.table import CalibrationTable, table_beside
 
 
@@ -58,6 +58,14 @@ class ChosenPrior:
     def sha256(self) -> str:
         """Hash of its weights; empty for an object without a file."""
         return hash_of(self.path) if self.given is None else getattr(self.given, "sha256", "")
+
+    @property
+    def covariance_sha256(self) -> str:
+        """Hash of the learned covariance beside it; empty if there is none."""
+        if self.given is not None:
+            return getattr(getattr(self.given, "head", None), "sha256", "")
+        head = head_path(self.path)
+        return covariance_hash(head) if head.exists() else ""
 
     @property
     def knows_covariance(self) -> bool:

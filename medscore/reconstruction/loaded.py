@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from medscore.priors.checkpoint import load_prior, read_checkpoint
+from medscore.priors.covariance_file import COVARIANCE
 from medscore.priors.file_names import head_path
 from medscore.priors.network import NetworkPrior
 
@@ -29,6 +30,16 @@ def hash_of(path: Path) -> str:
         path: the checkpoint.
     """
     return read_checkpoint(path).sha256
+
+
+@lru_cache(maxsize=32)
+def covariance_hash(path: Path) -> str:
+    """The hash of the weights of a learned covariance.
+
+    Args:
+        path: its file.
+    """
+    return COVARIANCE.read(path).sha256
 
 
 @lru_cache(maxsize=4)

@@ -78,6 +78,14 @@ class Method(ABC):
         """
         return False
 
+    def all_weights(self, modality: str) -> str:
+        """The hashes of all weights that results depend on, those of a learned covariance included.
+
+        Args:
+            modality: see :meth:`identity`.
+        """
+        return self.identity(modality)
+
     def identity(self, modality: str) -> str:
         """The hash of the weights that the method uses; empty if it uses none.
 

@@ -156,6 +156,8 @@ def _family(
         return "the prior has no calibration table"
     if record["prior"]["sha256"] != table.prior_sha256:
         return "the calibration table belongs to another prior"
+    if record["prior"].get("covariance_sha256") != table.covariance_sha256:
+        return "the calibration table belongs to another learned covariance of the prior"
     if reason := unlike(record):
         return reason
     condition, method = Condition(**record["condition"]), method_of(record)

@@ -173,6 +173,7 @@ class CalibrationTable(Strict):
         format: version of the format.
         prior: name of the prior.
         prior_sha256: hash of its weights.
+        covariance_sha256: hash of its learned covariance; none if it had none.
         data: patterns of the files that were calibrated on.
         rule: what the widths are chosen for (:mod:`medscore.uncertainty.risk`).
         confidence: probability of the bound, of the rules that have one.
@@ -183,6 +184,7 @@ class CalibrationTable(Strict):
     format: Literal["medscore-calibration-1"] = "medscore-calibration-1"
     prior: str
     prior_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    covariance_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     data: tuple[str, ...]
     rule: Rule = "measured"
     confidence: float = Field(default=0.9, gt=0, lt=1)

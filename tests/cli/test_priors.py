@@ -18,13 +18,16 @@ from medscore.priors import catalogue
 from medscore.priors.catalogue import prior_folder, shipped_priors
 from medscore.priors.checkpoint import load_prior, read_checkpoint, verify
 from medscore.priors.covariance_file import COVARIANCE
-from medscore.priors.file_names import HEAD, prior_files
+from medscore.priors.file_names import HEAD, head_path, prior_files
+from medscore.reconstruction.condition import method_of
+from medscore.registry.settings import Settings
 from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
 from medscore.training.head import HeadRecipe
 from medscore.training.native_recipe import NativeRecipe
 from medscore.training.pictures import PictureRecipe
 from medscore.training.recipe import PriorRecipe
+from medscore.uncertainty.table import table_beside
 
 Command = Callable[..., Any]
 Refused = Callable[..., str]
@@ -73,6 +76,21 @@ def test_every_shipped_covariance_belongs_to_its_prior_and_can_be_rebuilt() -> N
         assert json.loads(last)["step"] == contract.provenance.steps
         assert path.stat().st_size <= 1e5
         assert load_prior(shipped_priors()[body]).has_covariance
+
+
+def test_the_shipped_calibration_is_of_the_default_and_of_these_weights() -> None:
+    """A new default or new weights need a new calibration: `medscore calibrate calibrate-ct`."""
+    path = shipped_priors()["ct-128"]
+    table = table_beside(path, read_checkpoint(path).sha256)
+    assert table is not None
+    assert table.covariance_sha256 == COVARIANCE.read(head_path(path)).sha256
+    settings = Settings(prior="ct-128", samples=8).settled(covariance=True).record()
+    method = method_of({"settings": settings, "grid": {"fitted": False}, "prior": {}})
+    assert {f.name for f in table.families} == {"23 views", "45 views", "low dose", "MAR"}
+    for family in table.families:
+        assert family.method == method
+        assert family.samples == 8
+        assert len(family.patients) == 11
 
 
 def test_every_shipped_prior_is_whole_small_and_has_a_card() -> None:
