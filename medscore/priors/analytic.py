@@ -90,8 +90,8 @@ class GMMPrior(Prior):
         each = self.means + torch.einsum("kde,bke->bkd", self.vectors, gain * centred)
         mean = torch.einsum("bk,bkd->bd", shares, each)
         left = self.values * self.sde.sigma(t)[:, None, None] ** 2 / variance
-        within = torch.einsum("bke,kde->bked", (shares[..., None] * left).sqrt(), self.vectors)
-        between = shares.sqrt()[..., None] * (each - mean[:, None])
+        within = torch.einsum("bke,kde->bked", _root(shares[..., None] * left), self.vectors)
+        between = _root(shares)[..., None] * (each - mean[:, None])
         factors = torch.cat([within.flatten(1, 2), between], 1).reshape(len(x), -1, *x.shape[1:])
         return mean.reshape(x.shape), DiagonalLowRank(torch.zeros_like(x), factors)
 
@@ -199,3 +199,8 @@ class GaussianPrior(GMMPrior):
 
     def __init__(self, sde: SDE, mean: Tensor, covariance: Tensor) -> None:
         super().__init__(sde, mean.new_ones(1), mean[None], covariance[None])
+
+
+def _root(x: Tensor) -> Tensor:
+    """The square root of numbers >= 0, whose derivative is finite at 0 too."""
+    return x.clamp_min(torch.finfo(x.dtype).tiny).sqrt()

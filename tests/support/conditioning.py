@@ -74,7 +74,10 @@ CASES: dict[str, Case] = {
     "mcg": Case(lambda a, y, s: MCG(a, y, 0.5), rules.mcg(0.5)),
     "pigdm": Case(lambda a, y, s: PiGDM(a, y, s, 0.6, 20), rules.pigdm(0.6), (0.0, STD)),
     "moment matching": Case(
-        lambda a, y, s: MomentMatching(a, y, s, 9, 0.0), rules.moment_matching, (STD,)
+        lambda a, y, s: MomentMatching(a, y, s, 9, 0.0, "denoiser"), rules.moment_matching, (STD,)
+    ),
+    "moment matching, known covariance": Case(
+        lambda a, y, s: MomentMatching(a, y, s, 9, 0.0, "learned"), rules.moment_matching, (STD,)
     ),
     "ddnm": Case(lambda a, y, s: DDNM(a, y, s, 20), rules.ddnm, (0.0, STD, 3.0)),
     "dds": Case(lambda a, y, s: DDS(a, y), rules.dds(None)),

@@ -115,7 +115,8 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "class": (_in("prior", "class", value="T1"), "class T1, not None"),
     "prior": (_in("prior", "sha256", value="b" * 64), "belongs to another prior"),
     "covariance": (
-        _in("prior", "covariance_sha256", value="c" * 64), "another learned covariance",
+        _in("prior", "covariance_sha256", value="c" * 64),
+        "another learned covariance",
     ),
     "domain": (_in("grid", "outside_the_domain", value=["pixels are 9 mm"]), "pixels are 9 mm"),
     "z": (_in("z", value=[0.0, -5.0]), "unlike the prior's validation images (z -5.0)"),

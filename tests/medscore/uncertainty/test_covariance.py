@@ -97,6 +97,10 @@ def test_a_mixture_knows_its_covariance_in_factors(sde: SDE, shape: tuple[int, .
     assert not covariance.diagonal.any()
     found = torch.einsum("bkd,bke->bde", flat, flat)
     torch.testing.assert_close(found, prior.covariance(x, TIMES), rtol=1e-9, atol=1e-12)
+    far = (100 * x).requires_grad_(True)  # one component is certain, the others have no share
+    prior.denoise_with_covariance(far, TIMES)[1].factors.square().sum().backward()
+    assert far.grad is not None
+    assert bool(torch.isfinite(far.grad).all())
 
 
 @all_sdes
