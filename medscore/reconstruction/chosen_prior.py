@@ -15,6 +15,7 @@ from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import read_checkpoint
 from medscore.priors.file_names import head_path
 from medscore.reconstruction.loaded import covariance_hash, hash_of, loaded
+from medscore.registry.settings import POSTERIOR, Settings
 from medscore.uncertainty.table import CalibrationTable, table_beside
 
 
@@ -89,3 +90,30 @@ class ChosenPrior:
         if isinstance(self.given, torch.nn.Module):
             self.given.to(device)
         return self.given
+
+
+def check_covariance(settings: Settings, chosen: ChosenPrior) -> None:
+    """Reject moment matching with a covariance that the prior does not know.
+
+    Args:
+        settings: settings of the reconstruction.
+        chosen: the prior.
+
+    Raises:
+        MedscoreError: samples of the posterior, or a learned covariance, of a prior without one.
+    """
+    if settings.conditioner != POSTERIOR:
+        return
+    own = settings.parameters_of("conditioner")
+    drawn, covariance = own.get("draws", False), own.get("covariance", "auto")
+    if drawn and covariance == "denoiser":
+        raise MedscoreError(
+            "`conditioner.draws` needs a covariance that the prior knows, not the denoiser's",
+            hint="leave out one of `draws` and `covariance`",
+        )
+    if (drawn or covariance == "learned") and not chosen.knows_covariance:
+        raise MedscoreError(
+            f"the prior {chosen.domain.name} has no learned covariance, which samples of the "
+            "posterior need",
+            hint="train one (docs/covariance.md), or use the preset sharpest",
+        )

@@ -22,7 +22,7 @@ from medscore.likelihood.unusual import words_of
 from medscore.measurements.measurement import Measurement
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import is_known
-from medscore.reconstruction.chosen_prior import ChosenPrior
+from medscore.reconstruction.chosen_prior import ChosenPrior, check_covariance
 from medscore.reconstruction.compatibility import check_compatible
 from medscore.reconstruction.condition import condition_of
 from medscore.reconstruction.contrast import (
@@ -112,7 +112,10 @@ class Sampling(Method):
         check_contrast(self.contrast, domain)
         _ = chosen.table  # a table that does not fit the prior is refused
         noise_std_of(self._noise(), measurement, where)
-        self.settled(measurement)._factory()
+        settled = self.settled(measurement)
+        settled._factory()
+        if self.conditioner is None:
+            check_covariance(settled.settings, chosen)
 
     @property
     def samples(self) -> int:
