@@ -181,14 +181,12 @@ def measure(name: str, kind: str, std: float) -> Calibration | None:
     if problem is None:
         return None
     prior, operator, _, y, found = problem
-    taken = operator.mask(y).reshape(-1).bool().expand(SIDE**2)
-    basis = operator.T(torch.eye(SIDE**2).reshape(-1, 1, SIDE, SIDE)).reshape(SIDE**2, SIDE**2)
-    matrix = basis.T[taken].double()
-    free = basis.T[~taken]
+    taken, matrix = coordinates(operator, y)
+    known, free = matrix[taken].double(), matrix[~taken]
     exact = GMMPrior(SDE, *(v.double() for v in (prior.weights, prior.means, prior.covariances)))
     bias, spread, covered = [], [], []
     for i in range(IMAGES):
-        posterior = exact.posterior(matrix, y[i].reshape(-1)[taken].double(), max(std, 1e-3))
+        posterior = exact.posterior(known, y[i].reshape(-1)[taken].double(), max(std, 1e-3))
         draws = posterior.sample(4000, 0.0, torch.Generator().manual_seed(3)).float()
         # without noise, only the coordinates that the measurements leave free
         theirs, ours = (draws @ free.T, found[i] @ free.T) if std == 0 else (draws, found[i])
@@ -201,30 +199,46 @@ def measure(name: str, kind: str, std: float) -> Calibration | None:
     return Calibration(name, kind, std, *numbers)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def coordinates(operator: Hartley, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether each coefficient of an image is measured, (D,), and the matrix of all, (D, D).
+
+    Args:
+        operator: the operator.
+        y: measurements.
+    """
+    taken = operator.mask(y).reshape(-1).bool().expand(SIDE**2)
+    basis = operator.T(torch.eye(SIDE**2).reshape(-1, 1, SIDE, SIDE)).reshape(SIDE**2, SIDE**2)
+    return taken, basis.T
+
+
+def measure_all(description: str, measure: Callable[[str, str, float], Any]) -> int:
+    """The command line of a benchmark that measures every method on every problem.
+
+    Args:
+        description: what the command does.
+        measure: measures a row of :func:`methods` with a prior and a noise standard deviation, as
+            a dataclass with ``method``; None if the method diverged or does not apply.
+    """
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, help="add the results to this file")
     parser.add_argument("--only", nargs="*", help="names of methods; all by default")
     args = parser.parse_args()
-    found = []
-    for name in args.only or methods():
+    order = list(methods())
+    for name in args.only or order:
+        found = []
         for kind in PRIORS:
             for std in NOISES:
-                if name == "discrepancy" and std == 0:
-                    continue
-                one = measure(name, kind, std)
+                one = None if name == "discrepancy" and std == 0 else measure(name, kind, std)
                 if one is not None:
                     found.append(asdict(one))
                     print(one, flush=True)
-    if args.json:
-        earlier = json.loads(args.json.read_text()) if args.json.exists() else []
-        again = {f["method"] for f in found}
-        found += [f for f in earlier if f["method"] not in again]
-        order = list(methods())
-        found.sort(key=lambda f: order.index(f["method"]))
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+        if args.json:
+            earlier = json.loads(args.json.read_text()) if args.json.exists() else []
+            kept = [f for f in earlier if f["method"] != name] + found
+            kept.sort(key=lambda f: order.index(f["method"]))
+            args.json.write_text(json.dumps(kept, indent=1) + "\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(measure_all(__doc__.splitlines()[0], measure))

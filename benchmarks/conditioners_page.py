@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -167,8 +168,7 @@ def calibration(found: list[dict[str, Any]]) -> list[str]:
     Args:
         found: the rows of benchmarks/conditioners/calibration.json.
     """
-    columns = [(p, n) for p in ("Gaussian", "mixture") for n in (0.0, 0.1)]
-    lines = [
+    return [
         "Samples against the exact posterior, by `python benchmarks/calibration.py --json",
         "benchmarks/conditioners/calibration.json`: images of 8 x 8 pixels, half of the k-space",
         "lines, 100 steps, two priors known in closed form, noise standard deviations 0 and 0.1.",
@@ -178,22 +178,12 @@ def calibration(found: list[dict[str, Any]]) -> list[str]:
         "samples gives 89 %. An empty cell: the method diverged, or it needs noise. `auto` is the",
         "default with the exact covariance, in 49 steps.",
         "",
-        "| method | "
-        + " | ".join(f"{p}, noise {n:g}: bias, spread, coverage" for p, n in columns)
-        + " |",
-        "| --- |" + " --- |" * len(columns),
+        *_by_problem(
+            found,
+            "bias, spread, coverage",
+            lambda f: f"{f['bias']:.2f}, {f['spread']:.2f}, {100 * f['coverage']:.0f} %",
+        ),
     ]
-    for name in dict.fromkeys(f["method"] for f in found):
-        cells = []
-        for p, n in columns:
-            one = [f for f in found if (f["method"], f["prior"], f["noise"]) == (name, p, n)]
-            cells.append(
-                f"{one[0]['bias']:.2f}, {one[0]['spread']:.2f}, {100 * one[0]['coverage']:.0f} %"
-                if one
-                else ""
-            )
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return lines
 
 
 def ranks(found: list[dict[str, Any]]) -> list[str]:
@@ -202,8 +192,7 @@ def ranks(found: list[dict[str, Any]]) -> list[str]:
     Args:
         found: the rows of benchmarks/conditioners/ranks.json.
     """
-    columns = [(p, n) for p in ("Gaussian", "mixture") for n in (0.0, 0.1)]
-    lines = [
+    return [
         "Simulation-based calibration (Talts et al. 2018), by `python",
         "benchmarks/rank_calibration.py --json benchmarks/conditioners/ranks.json`: the rank of",
         "one number of the truth among that of 9 samples, for 300 images of each problem above.",
@@ -212,14 +201,24 @@ def ranks(found: list[dict[str, Any]]) -> list[str]:
         "0.0025 for each problem. Ends: how often the truth lay outside of all samples, ideally",
         "60 times.",
         "",
-        "| method | " + " | ".join(f"{p}, noise {n:g}: p, ends" for p, n in columns) + " |",
+        *_by_problem(found, "p, ends", _rank_cell),
+    ]
+
+
+def _by_problem(
+    found: list[dict[str, Any]], what: str, cell: Callable[[dict[str, Any]], str]
+) -> list[str]:
+    """A table with a row for each method and a column for each prior and noise."""
+    columns = [(p, n) for p in ("Gaussian", "mixture") for n in (0.0, 0.1)]
+    lines = [
+        "| method | " + " | ".join(f"{p}, noise {n:g}: {what}" for p, n in columns) + " |",
         "| --- |" + " --- |" * len(columns),
     ]
     for name in dict.fromkeys(f["method"] for f in found):
         cells = []
         for p, n in columns:
             one = [f for f in found if (f["method"], f["prior"], f["noise"]) == (name, p, n)]
-            cells.append(_rank_cell(one[0]) if one else "")
+            cells.append(cell(one[0]) if one else "")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 

@@ -12,15 +12,12 @@ uniform on 0 to 9 (Talts et al. 2018). The chi-square test of each problem has a
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from calibration import NOISES, PRIORS, SIDE, drawn, methods
+from calibration import SIDE, coordinates, drawn, measure_all
 
 from medscore.uncertainty.ranks import rank_test, ranks
 
@@ -58,9 +55,8 @@ def measure(name: str, kind: str, std: float) -> Ranked | None:
     if problem is None:
         return None
     _, operator, truth, y, found = problem
-    taken = operator.mask(y).reshape(-1).bool().expand(SIDE**2)
-    basis = operator.T(torch.eye(SIDE**2).reshape(-1, 1, SIDE, SIDE)).reshape(SIDE**2, SIDE**2)
-    free = basis.T[~taken] if std == 0 else torch.eye(SIDE**2)
+    taken, matrix = coordinates(operator, y)
+    free = matrix[~taken] if std == 0 else torch.eye(SIDE**2)
     along = torch.randn(IMAGES, len(free), generator=torch.Generator().manual_seed(4)) @ free
     true = (truth.flatten(1) * along).sum(1)
     ours = torch.einsum("ikd,id->ik", found, along)
@@ -69,27 +65,5 @@ def measure(name: str, kind: str, std: float) -> Ranked | None:
     return Ranked(name, kind, std, test.counts, test.p)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="add the results to this file")
-    parser.add_argument("--only", nargs="*", help="names of methods; all by default")
-    args = parser.parse_args()
-    for name in args.only or methods():
-        found = []
-        for kind in PRIORS:
-            for std in NOISES:
-                one = None if name == "discrepancy" and std == 0 else measure(name, kind, std)
-                if one is not None:
-                    found.append(asdict(one))
-                    print(one, flush=True)
-        if args.json:
-            earlier = json.loads(args.json.read_text()) if args.json.exists() else []
-            kept = [f for f in earlier if f["method"] != name] + found
-            order = list(methods())
-            kept.sort(key=lambda f: order.index(f["method"]))
-            args.json.write_text(json.dumps(kept, indent=1) + "\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(measure_all(__doc__.splitlines()[0], measure))

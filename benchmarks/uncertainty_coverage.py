@@ -174,23 +174,48 @@ def changed_config(
     return path
 
 
+def errors(
+    name: str, settings: Settings, cohort: dict[str, Any] | None = None, preset: str | None = None
+) -> dict[str, list[SliceErrors]]:
+    """The errors of the slices of each family; finished slices are kept.
+
+    Args:
+        name: see :func:`changed_config`.
+        settings: see :func:`changed_config`.
+        cohort: see :func:`changed_config`.
+        preset: see :func:`changed_config`.
+    """
+    config = changed_config(name, settings, cohort, preset)
+    run = CalibrationRun(workers=settings.processes)
+    return measured_errors(config, settings.runs / config.stem, data=settings.data, run=run).cells
+
+
+def are_there(name: str, settings: Settings, cohort: dict[str, Any] | None = None) -> bool:
+    """Whether the data of a calibration, or of another cohort, are in the data folder.
+
+    Args:
+        name: see :func:`changed_config`.
+        settings: see :func:`changed_config`.
+        cohort: see :func:`changed_config`.
+    """
+    wanted = cohort or yaml.safe_load(config_path(name, "eval").read_text())["cohort"]
+    found = any(settings.data.glob(wanted["data"][0]))
+    if not found:
+        print(f"{name}: its data are not in {settings.data}")
+    return found
+
+
 def numbers(settings: Settings) -> Iterator[Number]:
     """All numbers of this part; cohorts that are not in the data folder are left out.
 
     Args:
         settings: settings of the measurement.
     """
-    run = CalibrationRun(workers=settings.processes)
     for name, cohort in COMPARISONS.items():
-        content = yaml.safe_load(config_path(name, "eval").read_text())
-        if not any(settings.data.glob(content["cohort"]["data"][0])):
-            print(f"{name}: its data are not in {settings.data}")
+        if not are_there(name, settings):
             continue
-        found = []
-        for changes in [None] if cohort is None else [None, cohort]:
-            config = changed_config(name, settings, changes)
-            folder = settings.runs / config.stem
-            found.append(measured_errors(config, folder, data=settings.data, run=run).cells)
+        cohorts = [None] if cohort is None else [None, cohort]
+        found = [errors(name, settings, changes) for changes in cohorts]
         for family, known in found[0].items():
             others = None if cohort is None else found[1][family]
             if len(by_patient(known)) < 1 + (others is None) or not by_patient(others or known):

@@ -12,16 +12,13 @@ import statistics
 from collections.abc import Iterator
 
 import numpy as np
-import yaml
 from number import Number
 from pydicom.data import get_testdata_file
-from uncertainty_coverage import COMPARISONS, changed_config
+from uncertainty_coverage import COMPARISONS, are_there, errors
 from uncertainty_settings import Settings
 
 import medscore as ms
-from medscore.evaluation.calibration import CalibrationRun, measured_errors
 from medscore.evaluation.slice_errors import SliceErrors
-from medscore.io.configs import config_path
 
 OURS = {"calibrate-mri": "posterior"}
 """The preset that is compared, where it is not the default: in MRI, whose default is DiffPIR."""
@@ -40,19 +37,11 @@ def numbers(settings: Settings) -> Iterator[Number]:
     Args:
         settings: settings of the measurement.
     """
-    run = CalibrationRun(workers=settings.processes)
     for name, cohort in COMPARISONS.items():
-        shipped = yaml.safe_load(config_path(name, "eval").read_text())
-        wanted = (cohort or shipped["cohort"])["data"][0]
-        if not any(settings.data.glob(wanted)):
-            print(f"{name}: its data are not in {settings.data}")
+        if not are_there(name, settings, cohort):
             continue
-        found: dict[str | None, dict[str, list[SliceErrors]]] = {}
         ours = OURS.get(name)
-        for preset in (ours, "sharpest"):
-            config = changed_config(name, settings, cohort, preset)
-            folder = settings.runs / config.stem
-            found[preset] = measured_errors(config, folder, data=settings.data, run=run).cells
+        found = {each: errors(name, settings, cohort, each) for each in (ours, "sharpest")}
         for family in found[ours]:
             title = f"{name.removeprefix('calibrate-')}, {family}"
             aim = ours is None

@@ -149,26 +149,23 @@ class _Moments(Prior):
             scale = expand(self.sde.sigma(t) ** 2 / self.sde.alpha(t), x)
             leaf, graph = differentiable(prior, x, t)
             return self._given_data(
-                graph.detach(), lambda v: scale * pull_back(graph, leaf, v, keep=True), _same
+                graph.detach(), lambda v: scale * pull_back(graph, leaf, v, keep=True), _same, c.y
             )
         denoised, learned = prior.denoise_with_covariance(x, t)
         y = c.y
         if self.noise is not None:
             denoised = denoised + learned.draw(self.noise)
             y = y + wide(c.variance.sqrt(), y) * _white(self.noise, y)
-        wider = learned.scaled(c.inflation**0.5 * torch.ones_like(denoised[:, :1, :1, :1]))
+        wider = learned.scaled(expand(torch.full_like(t, c.inflation**0.5), denoised))
         return self._given_data(denoised, wider.product, c.inverse(wider), y)
 
-    def _given_data(
-        self, image: State, covariance: Product, inverse: Product, y: Tensor | None = None
-    ) -> State:
+    def _given_data(self, image: State, covariance: Product, inverse: Product, y: Tensor) -> State:
         """image + C A^H (A C A^H + sigma_y^2 I)^-1 (y - A image)."""
         c, a = self.conditioner, self.conditioner.operator
-        data = c.y if y is None else y
         return image + damped_by_rows(
             a.forward,
             lambda u: covariance(a.adjoint(u)),
-            a.mask(data) * data - a.forward(image),
+            a.mask(y) * y - a.forward(image),
             c.variance,
             inverse,
             tol=c.tolerance,

@@ -69,12 +69,7 @@ class GMMPrior(Prior):
             x: states at time t, (batch, ...).
             t: times, (batch,).
         """
-        alpha, variance, centred, logs = self._components(x, t)
-        shares = torch.softmax(logs, 1)
-        gain = alpha * self.values / variance
-        each = self.means + torch.einsum("kde,bke->bkd", self.vectors, gain * centred)
-        apart = each - torch.einsum("bk,bkd->bd", shares, each)[:, None]
-        left = self.values * self.sde.sigma(t)[:, None, None] ** 2 / variance
+        shares, _, apart, left = self._given(x, t)
         within = torch.einsum("bk,kde,bke,kfe->bdf", shares, self.vectors, left, self.vectors)
         return within + torch.einsum("bk,bkd,bkf->bdf", shares, apart, apart)
 
@@ -84,16 +79,24 @@ class GMMPrior(Prior):
 
     def denoise_with_covariance(self, x: State, t: Times) -> tuple[State, DiagonalLowRank]:
         """The mean of x_0 given x_t = x, and the exact covariance in factors of rank K (D + 1)."""
+        shares, mean, apart, left = self._given(x, t)
+        within = torch.einsum("bke,kde->bked", _root(shares[..., None] * left), self.vectors)
+        between = _root(shares)[..., None] * apart
+        factors = torch.cat([within.flatten(1, 2), between], 1).reshape(len(x), -1, *x.shape[1:])
+        return mean.reshape(x.shape), DiagonalLowRank(torch.zeros_like(x), factors)
+
+    def _given(self, x: State, t: Times) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of x_0 given x_t: shares r_k; the mean; the m_k' less that; the eigenvalues of C_k'.
+
+        Their shapes are (batch, K), (batch, D), (batch, K, D) and (batch, K, D).
+        """
         alpha, variance, centred, logs = self._components(x, t)
         shares = torch.softmax(logs, 1)
         gain = alpha * self.values / variance
         each = self.means + torch.einsum("kde,bke->bkd", self.vectors, gain * centred)
         mean = torch.einsum("bk,bkd->bd", shares, each)
         left = self.values * self.sde.sigma(t)[:, None, None] ** 2 / variance
-        within = torch.einsum("bke,kde->bked", _root(shares[..., None] * left), self.vectors)
-        between = _root(shares)[..., None] * (each - mean[:, None])
-        factors = torch.cat([within.flatten(1, 2), between], 1).reshape(len(x), -1, *x.shape[1:])
-        return mean.reshape(x.shape), DiagonalLowRank(torch.zeros_like(x), factors)
+        return shares, mean, each - mean[:, None], left
 
     def log_density(self, x: State, t: Times) -> Times:
         """The log-density log p_t(x) in nats, (batch,).

@@ -2,9 +2,8 @@
 
 The default preset is ``fast``. ``sharpest`` is the same with DiffPIR, whose samples are close to
 the mean of the posterior, and ``posterior`` with moment matching, whatever the prior, the modality
-and the number of samples. The settings of the dissertation are YAML
-files in ``configs/thesis/``; users can write their own preset files, with some or all of the
-settings.
+and the number of samples. The settings of the dissertation are YAML files in ``configs/thesis/``;
+users can write their own preset files, with some or all of the settings.
 """
 
 from __future__ import annotations
