@@ -86,7 +86,7 @@ class GMMPrior(Prior):
         return mean.reshape(x.shape), DiagonalLowRank(torch.zeros_like(x), factors)
 
     def _given(self, x: State, t: Times) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of x_0 given x_t: shares r_k; the mean; the m_k' less that; the eigenvalues of C_k'.
+        """Moments of x_0 given x_t: shares r_k; mean; the m_k' less it; eigenvalues of C_k'.
 
         Their shapes are (batch, K), (batch, D), (batch, K, D) and (batch, K, D).
         """
