@@ -24,7 +24,7 @@ from uncertainty_settings import Settings
 
 PARTS = (
     "second_order", "table41", "table42", "ozaki", "head", "covariance", "posterior", "default",
-    "coverage",
+    "coverage", "dropout",
 )  # fmt: skip
 """Names of the parts; each is a module with ``numbers(settings)``."""
 

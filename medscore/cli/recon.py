@@ -128,8 +128,9 @@ def recon(
         bool,
         typer.Option(
             "--influence",
-            help="Write influence.nii.gz, a map of where the data and where the prior decide, and "
-            "state how much of the structure the data do not determine; takes up to as long again.",
+            help="Write influence.nii.gz, a map of where the data and where the prior decide, "
+            "unseen.nii.gz, the structure that the data do not determine, and evidence.png, a "
+            "picture of both; takes up to as long again.",
         ),
     ] = False,
     phase: Annotated[

@@ -26,11 +26,42 @@ class Evidence:
     Attributes:
         prior_samples: (slices, samples, H, W) samples of the prior about the reconstruction, in its
             unit.
-        null_space: of each slice, how much of its structure the data do not determine.
+        outside: of each slice, the share of the energy of its structure that the data do not
+            determine.
+        disagreement: of each slice, the share of that part on which samples disagree.
+        agreed: (slices, H, W) the mean of that part over the samples, in the unit of the
+            reconstruction: what the prior has put there. It is the modulus of complex images.
+        disputed: (slices, H, W) its standard deviation, where samples disagree on it.
     """
 
     prior_samples: NDArray[np.float32]
-    null_space: tuple[NullSpace, ...]
+    outside: tuple[float, ...]
+    disagreement: tuple[float, ...]
+    agreed: NDArray[np.float32]
+    disputed: NDArray[np.float32]
+
+    @staticmethod
+    def of(
+        prior_samples: NDArray[np.float32], found: Sequence[NullSpace], units: Sequence[float]
+    ) -> Evidence:
+        """The evidence from the null space of every slice.
+
+        Args:
+            prior_samples: see the attribute.
+            found: the part of each slice that the data do not determine, in the prior's range.
+            units: length of the prior's range for each slice, in the unit of the reconstruction.
+        """
+        maps = zip(found, units, strict=True)
+        agreed, disputed = zip(
+            *((unit * _single(n.common), unit * _single(n.own)) for n, unit in maps), strict=True
+        )
+        return Evidence(
+            prior_samples,
+            tuple(each.outside for each in found),
+            tuple(each.disagreement for each in found),
+            np.stack(agreed).astype(np.float32),
+            np.stack(disputed).astype(np.float32),
+        )
 
     def influence(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """The influence of the data on each pixel (slices, H, W), from 0 to 1.
@@ -42,8 +73,7 @@ class Evidence:
 
     def means(self) -> tuple[float, float]:
         """Over the slices, the mean shares outside the data, and of it that samples disagree on."""
-        outside = float(np.mean([each.outside for each in self.null_space]))
-        return outside, float(np.mean([each.disagreement for each in self.null_space]))
+        return float(np.mean(self.outside)), float(np.mean(self.disagreement))
 
     @property
     def words(self) -> str:
@@ -60,9 +90,17 @@ class Evidence:
         return {
             "undetermined": round(outside, 4), "disagreement": round(disagreement, 4),
             "slices": [
-                [round(each.outside, 4), round(each.disagreement, 4)] for each in self.null_space
+                [round(a, 4), round(b, 4)]
+                for a, b in zip(self.outside, self.disagreement, strict=True)
             ],
         }  # fmt: skip
+
+
+def _single(x: Tensor) -> NDArray[np.float32]:
+    """An image (channel, H, W) as (H, W): the modulus of two channels."""
+    image = x[0] if len(x) == 1 else torch.linalg.vector_norm(x, dim=0)
+    found: NDArray[np.float32] = image.float().cpu().numpy()
+    return found
 
 
 @torch.no_grad()

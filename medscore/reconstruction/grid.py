@@ -96,7 +96,10 @@ class PriorGrid:
         evidence = found.evidence
         if evidence is not None:
             drawn = self.fit.undo(evidence.prior_samples, fill_of(m.modality))
-            evidence = replace(evidence, prior_samples=drawn)
+            agreed, disputed = (
+                self.fit.undo(each, 0.0) for each in (evidence.agreed, evidence.disputed)
+            )
+            evidence = replace(evidence, prior_samples=drawn, agreed=agreed, disputed=disputed)
         warnings = () if inside.all() else (_outside(m, inside),)
         return replace(
             found, samples=samples, fit=self.fit, complex_mean=mean, evidence=evidence,

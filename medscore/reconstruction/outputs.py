@@ -20,21 +20,22 @@ from medscore.datasets.nifti import write_nifti
 from medscore.errors import MedscoreError
 from medscore.io.json_files import write_json
 from medscore.reconstruction.error_bars import INTERVAL, coverage, write_error_bars
+from medscore.reconstruction.evidence import Evidence
 from medscore.reconstruction.metal import in_place
 from medscore.reconstruction.outcome import Outcome
-from medscore.reconstruction.preview import picture
+from medscore.reconstruction.preview import Panel, panels, picture
 from medscore.reconstruction.samples_file import write_samples
 
 DEFAULT = "recon.nii.gz"
 """Name of the file with the reconstruction that is always written."""
 
-INFLUENCE = "influence.nii.gz"
+INFLUENCE, UNSEEN = "influence.nii.gz", "unseen.nii.gz"
 """Name of the file with the influence of the data."""
 
 PHASE = "phase.nii.gz"
 """Name of the file with the phase in radians."""
 
-OTHERS = ("std.nii.gz", INTERVAL, INFLUENCE, PHASE, "metal.nii.gz", "field.nii.gz")
+OTHERS = ("std.nii.gz", INTERVAL, INFLUENCE, UNSEEN, PHASE, "metal.nii.gz", "field.nii.gz")
 """Names of other images."""
 
 LONGEST_NAME = 200
@@ -80,6 +81,9 @@ def write_outputs(
             write_nifti(folder / "samples" / f"{k:03d}.nii.gz", r.samples[:, k], m.affine, axes)
     if r.influence is not None and r.evidence is not None:
         write_nifti(folder / INFLUENCE, r.influence, m.affine, axes)
+        unseen = np.stack([r.evidence.agreed, r.evidence.disputed], -1)
+        write_nifti(folder / UNSEEN, unseen, m.affine, axes)
+        evidence_picture(outcome, r.evidence, r.influence).save(folder / "evidence.png")
         errors = {**errors, "evidence": r.evidence.record()}
     if r.field is not None:
         field = np.broadcast_to(r.field, r.mean.shape).astype(np.float32)
@@ -153,6 +157,35 @@ def preview(outcome: Outcome) -> Image.Image:
         m.spacing[0],
         spread=r.std if r.samples.shape[1] > 1 else None,
         unit="HU" if m.modality == "CT" else "",
+    )
+
+
+def evidence_picture(
+    outcome: Outcome, evidence: Evidence, influence: NDArray[np.float32]
+) -> Image.Image:
+    """Up to four slices with what the prior has added: on what samples agree, and on what not.
+
+    Args:
+        outcome: the finished reconstruction.
+        evidence: what the data and what the prior decide.
+        influence: influence of the data on each pixel (slices, H, W).
+    """
+    m = outcome.measurement
+    low, high = outcome.window
+    unit, tenth = "HU" if m.modality == "CT" else "", (high - low) / 20
+    signed = -tenth if evidence.agreed.min() < 0 else 0.0
+    return panels(
+        [
+            Panel(
+                f"medscore  {low:.4g}..{high:.4g} {unit}", outcome.reconstruction.mean, low, high
+            ),
+            Panel(
+                f"not in the data  {signed:.3g}..{tenth:.3g} {unit}", evidence.agreed, signed, tenth
+            ),
+            Panel(f"disputed  0..{tenth:.3g} {unit}", evidence.disputed, 0.0, tenth),
+            Panel("influence of the data  0..1", influence, 0.0, 1.0),
+        ],
+        m.spacing[0],
     )
 
 

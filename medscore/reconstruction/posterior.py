@@ -191,7 +191,12 @@ def _evidence(x: State, prior: Prior, scaled: _Scaled, plan: Plan, fit: Fit | No
             part = prior_samples(prior, centre, plan.times, chunk)
             drawn.append(scaled.units.to_values(part.cpu(), [i])[:, 0])
     values = torch.cat(drawn).unflatten(0, (len(unseen), plan.samples))
-    return Evidence(values.numpy(), tuple(unseen))
+    one = torch.ones(1, 1, 1, 1)
+    lengths = [
+        float(scaled.units.to_values(one, [i]) - scaled.units.to_values(0 * one, [i]))
+        for i in range(len(unseen))
+    ]
+    return Evidence.of(values.numpy(), unseen, lengths)
 
 
 def _complex_mean(x: State, slices: int, units: NetworkUnits) -> NDArray[np.complex64]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,23 @@ def default_window(modality: str, image: NDArray[np.floating]) -> tuple[float, f
     return 0.0, max(float(np.quantile(image, 0.998)), 1e-30)
 
 
+@dataclass(frozen=True)
+class Panel:
+    """One column of a preview.
+
+    Attributes:
+        title: title above the column.
+        image: the slices (slices, H, W).
+        low: value that is shown black.
+        high: value that is shown white.
+    """
+
+    title: str
+    image: NDArray[np.floating]
+    low: float
+    high: float
+
+
 def picture(
     columns: dict[str, NDArray[np.floating]],
     window: tuple[float, float],
@@ -43,26 +62,34 @@ def picture(
         unit: unit of the values.
     """
     low, high = window
-    tenth = (high - low) / 20
-    scaled = {name: (image - low) / (high - low) for name, image in columns.items()}
-    names = list(scaled)
-    titles = {name: name for name in names}
-    titles[names[0]] = f"{names[0]}  {low:.4g}..{high:.4g} {unit}".rstrip()
+    shown = [Panel(name, image, low, high) for name, image in columns.items()]
+    title = f"{shown[0].title}  {low:.4g}..{high:.4g} {unit}".rstrip()
+    shown[0] = replace(shown[0], title=title)
     if spread is not None:
-        last = {name: scaled.pop(name) for name in names[2:]}
-        scaled["std"] = spread / tenth
-        titles["std"] = f"std (white {tenth:.3g} {unit}".rstrip() + ")"
-        scaled.update(last)
-    count, _, width = next(iter(scaled.values())).shape
+        tenth = (high - low) / 20
+        title = f"std (white {tenth:.3g} {unit}".rstrip() + ")"
+        shown.insert(2, Panel(title, spread, 0.0, tenth))
+    return panels(shown, spacing)
+
+
+def panels(shown: Sequence[Panel], spacing: float) -> Image.Image:
+    """An image with one column per panel and one row per slice, for up to four slices.
+
+    Args:
+        shown: the columns.
+        spacing: pixel spacing in mm, for the scale bar in the lower left corner.
+    """
+    count, _, width = shown[0].image.shape
     chosen = np.linspace(0, count - 1, min(4, count)).round().astype(int)
     zoom = max(1, round(256 / width))
-    grid = np.block([[image[i] for image in scaled.values()] for i in chosen])
+    scaled = [(panel.image - panel.low) / (panel.high - panel.low) for panel in shown]
+    grid = np.block([[image[i] for image in scaled] for i in chosen])
     pixels = (np.clip(grid, 0, 1) * 255).astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)
     canvas = Image.new("L", (pixels.shape[1], pixels.shape[0] + TITLE))
     canvas.paste(Image.fromarray(pixels), (0, TITLE))
     draw = ImageDraw.Draw(canvas)
-    for index, name in enumerate(scaled):
-        draw.text((index * width * zoom + 4, 2), titles[name], fill=255)
+    for index, panel in enumerate(shown):
+        draw.text((index * width * zoom + 4, 2), panel.title, fill=255)
     _bar(draw, canvas.height, width * zoom, spacing / zoom)
     return canvas
 

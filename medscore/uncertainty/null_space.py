@@ -39,10 +39,14 @@ class NullSpace:
         outside: share of the energy of the structure that the data do not determine.
         disagreement: share of that part's energy on which samples disagree: 0 if all have the same,
             1 if they have nothing in common.
+        common: that part's mean over the samples, (channel, H, W).
+        own: its standard deviation, (channel, H, W).
     """
 
     outside: float
     disagreement: float
+    common: Tensor
+    own: Tensor
 
 
 def structure(x: Images) -> Images:
@@ -85,12 +89,14 @@ def null_space(
     common, own = energies(details)
     power = (common + own) / details[0].numel()
     if not power > 0:
-        return NullSpace(0.0, 0.0)
+        return NullSpace(0.0, 0.0, torch.zeros_like(details[0]), torch.zeros_like(details[0]))
     variance = torch.full((len(details),), power).to(details) if noisy else None
-    common_unseen, own_unseen = energies(null_part(operator, details, variance))
+    part = null_part(operator, details, variance)
+    common_unseen, own_unseen = energies(part)
     unseen = common_unseen + own_unseen
     share = min(unseen / (common + own), 1.0)
-    return NullSpace(share, own_unseen / unseen if unseen > 0 else 0.0)
+    disagreement = own_unseen / unseen if unseen > 0 else 0.0
+    return NullSpace(share, disagreement, part.mean(0), part.std(0))
 
 
 def energies(x: Tensor) -> tuple[float, float]:

@@ -10,10 +10,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 import medscore as ms
 from medscore.datasets.nifti import read_nifti
 from medscore.reconstruction.difference import difference
+from medscore.reconstruction.preview import TITLE
 from medscore.uncertainty.intervals import student_multiple
 
 Command = Callable[..., Any]
@@ -349,6 +351,17 @@ def test_the_influence_of_the_data_is_written_when_asked(
     assert 0 < record["undetermined"] <= 1
     assert 0 <= record["disagreement"] <= 1
     assert len(record["slices"]) == 2
+    path = tmp_path / "with" / "unseen.nii.gz"
+    unseen = np.stack([read_nifti(path, channel=k).values for k in (0, 1)], -1)
+    assert unseen.shape == (2, 32, 32, 2)
+    assert (unseen[..., 1] >= 0).all()
+    shares = np.array(record["slices"])
+    own, common = np.square(unseen[..., 1]).sum((1, 2)), np.square(unseen[..., 0]).sum((1, 2))
+    draws = len(list((tmp_path / "with" / "samples").iterdir()))
+    np.testing.assert_allclose(own / (common + own * (1 - 1 / draws)), shares[:, 1], rtol=0.02)
+    with Image.open(tmp_path / "with" / "evidence.png") as picture:
+        assert picture.size == (4 * 256, 2 * 256 + TITLE)
+        assert len(np.unique(np.asarray(picture))) > 100
     done(*args, "-o", tmp_path / "without")
     same = [read_nifti(tmp_path / name / "recon.nii.gz").values for name in ("with", "without")]
     assert np.array_equal(*same)

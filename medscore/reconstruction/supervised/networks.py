@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from medscore.errors import MedscoreError
 from medscore.io.specs import Strict
+from medscore.nets.dropout import with_dropout
 from medscore.nets.unet import UNetSpec
 from medscore.operators.base import Operator
 from medscore.operators.linalg import wide
@@ -104,14 +105,18 @@ class PostProcessorSpec(Strict):
     Attributes:
         kind: ``post-processor``.
         network: parameters of the network.
+        dropout: probability that a feature of a residual block is dropped
+            (:mod:`medscore.nets.dropout`).
     """
 
     kind: Literal["post-processor"]
     network: UNetSpec
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self) -> PostProcessor:
         """The untrained network, initialised with torch's global generator."""
-        return PostProcessor(self.network.build(), self.network.image_channels)
+        network = with_dropout(self.network.build(), self.dropout)
+        return PostProcessor(network, self.network.image_channels)
 
 
 class CascadeSpec(Strict):

@@ -7,11 +7,11 @@ import torch
 from medscore.operators.images.inpainting import Inpainting
 from medscore.operators.wrappers.whitened import Whitened
 from medscore.priors.analytic import GaussianPrior
-from medscore.reconstruction.evidence import prior_samples
+from medscore.reconstruction.evidence import Evidence, prior_samples
 from medscore.samplers.grids import log_snr
 from medscore.sdes.linear import VE
 from medscore.uncertainty.influence import influence
-from medscore.uncertainty.null_space import energies, null_part, null_space
+from medscore.uncertainty.null_space import NullSpace, energies, null_part, null_space, structure
 
 SIDE = 4
 SDE = VE(0.01, 5.0)
@@ -104,6 +104,21 @@ def test_the_disagreement_is_the_share_of_each_samples_own_detail(
     assert found.disagreement == pytest.approx(expected, abs=0.08)
     share = float((~mask).float().mean())
     assert found.outside > 0.8 * share
+    details = structure(samples)
+    torch.testing.assert_close(found.common, details.mean(0) * ~mask, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.own, details.std(0) * ~mask, atol=1e-3, rtol=1e-3)
+
+
+def test_what_the_data_do_not_determine_is_given_in_the_unit_of_the_images() -> None:
+    """A slice of one channel and one of two, whose modulus counts."""
+    x = torch.tensor([3.0, -4.0]).reshape(2, 1, 1)
+    real = NullSpace(0.5, 0.25, x[:1], x[:1].abs())
+    modulus = NullSpace(0.3, 0.5, x, x.abs())
+    found = Evidence.of(np.zeros((2, 3, 1, 1), np.float32), [real, modulus], [2.0, 10.0])
+    assert found.agreed.ravel().tolist() == [6.0, 50.0]
+    assert found.disputed.ravel().tolist() == [6.0, 50.0]
+    assert found.means() == (0.4, 0.375)
+    assert found.record()["slices"] == [[0.5, 0.25], [0.3, 0.5]]
 
 
 def test_pixels_that_nothing_sees_do_not_count() -> None:
