@@ -39,7 +39,7 @@ class Number:
     def met(self) -> bool:
         """True if the value lies within the bounds, or if there is no target."""
         low = self.at_least is None or self.value >= self.at_least
-        return low and (self.at_most is None or self.value <= self.at_most)
+        return bool(low and (self.at_most is None or self.value <= self.at_most))
 
     @property
     def target(self) -> str:

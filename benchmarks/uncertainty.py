@@ -4,6 +4,7 @@
     python benchmarks/uncertainty.py --part coverage --runs runs/uncertainty
     python benchmarks/uncertainty.py --check                     # exit 1 if a target is missed
     python benchmarks/uncertainty.py --part coverage --limit 2 --steps 5     # a few minutes
+    python benchmarks/uncertainty.py --json out.json --page docs/benchmarks/uncertainty.md
 
 Every part is a module ``uncertainty_PART`` of this folder, whose docstring says what it measures.
 Finished parts are kept in --json and finished slices in --runs, so an interrupted run continues.
@@ -12,21 +13,43 @@ Finished parts are kept in --json and finished slices in --runs, so an interrupt
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from development_data import DATA
-from number import Number, exit_code, finished
+from number import Number, exit_code, finished, from_json, machine, table
 from uncertainty_settings import Settings
 
-PARTS = (
-    "second_order", "table41", "table42", "ozaki", "head", "covariance", "posterior", "default",
-    "coverage", "dropout",
-)  # fmt: skip
-"""Names of the parts; each is a module with ``numbers(settings)``."""
+PARTS = {
+    "second_order": "Second-order score matching",
+    "table41": "Table 4.1: errors of second-order scores",
+    "table42": "Table 4.2: time of a covariance",
+    "ozaki": "Ozaki's discretisation",
+    "head": "A learned covariance against the exact one",
+    "covariance": "Posterior variances of the shipped priors",
+    "posterior": "The default against known posteriors",
+    "coverage": "Intervals on real slices",
+    "default": "The default against DiffPIR",
+    "dropout": "The default against Monte Carlo dropout",
+}
+"""Names of the parts with their titles; each is a module with ``numbers(settings)``."""
+
+INTRO = """# Error bars
+
+What [error bars](../uncertainty.md), [denoising with uncertainty](../denoising.md) and
+[learned covariances](../covariance.md) rest on: closed forms, costs, and slices of patients on whom neither weights nor
+intervals were fitted.
+
+Written by `python benchmarks/uncertainty.py --json FILE --page docs/benchmarks/uncertainty.md`; do not edit by hand.
+The slices of patients need the development data (`--data`) and about six hours of one core; finished parts are kept in
+the JSON file and finished slices in `--runs`, so an interrupted run continues.
+
+"""
 
 
 def numbers(part: str, settings: Settings) -> Iterator[Number]:
@@ -39,12 +62,28 @@ def numbers(part: str, settings: Settings) -> Iterator[Number]:
     yield from import_module(f"uncertainty_{part}").numbers(settings)
 
 
+def page(kept: Mapping[str, Any]) -> str:
+    """The Markdown page of the results.
+
+    Args:
+        kept: the numbers of the finished parts, as the JSON file holds them.
+    """
+    lines = [machine(), ""]
+    for part, title in PARTS.items():
+        if part not in kept:
+            continue
+        said = str(import_module(f"uncertainty_{part}").__doc__).replace("``", "`").strip()
+        lines += [f"## {title}", "", said, "", *table(from_json(kept[part])), ""]
+    return INTRO + "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=PARTS, action="append", help="part; all by default")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the development data")
     parser.add_argument("--runs", type=Path, default=Path("runs/uncertainty"))
     parser.add_argument("--json", type=Path, help="file of finished parts")
+    parser.add_argument("--page", type=Path, help="Markdown page to write from the JSON file")
     parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
     parser.add_argument("--limit", type=int, help="largest number of slices of a cohort")
     parser.add_argument("--steps", type=int, help="steps of the sampler, for a quick look")
@@ -54,7 +93,12 @@ def main() -> int:
     parts: dict[str, Callable[[], Iterator[Number]]] = {
         part: partial(numbers, part, settings) for part in PARTS
     }
-    return exit_code(finished(parts, args.json, args.part), check=args.check)
+    if args.page and not args.json:
+        parser.error("--page needs --json")
+    found = finished(parts, args.json, args.part)
+    if args.page:
+        args.page.write_text(page(json.loads(args.json.read_text())))
+    return exit_code(found, check=args.check)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The default against DiffPIR, the preset ``sharpest``, on real slices: quality, error bars, time.
 
+In MRI the default is DiffPIR too, but its samples are pairs of opposite noise.
+
 The slices are those on which benchmarks/uncertainty_coverage.py judges the intervals, and both
 methods draw eight samples. The mean squared error is that of their mean over the pixels of the
 body; the continuous ranked probability score (CRPS) judges the samples as a distribution. The time
@@ -20,9 +22,6 @@ from uncertainty_settings import Settings
 import medscore as ms
 from medscore.evaluation.slice_errors import SliceErrors
 
-OURS = {"calibrate-mri": "posterior"}
-"""The preset that is compared, where it is not the default: in MRI, whose default is DiffPIR."""
-
 TIMED = {
     "CT, 23 views": ("693_J2KI.dcm", "ct-128", "sparse-ct", {"views": 23, "noise": "poisson:1e5"}),
 }
@@ -40,35 +39,26 @@ def numbers(settings: Settings) -> Iterator[Number]:
     for name, cohort in COMPARISONS.items():
         if not are_there(name, settings, cohort):
             continue
-        ours = OURS.get(name)
-        found = {each: errors(name, settings, cohort, each) for each in (ours, "sharpest")}
-        for family in found[ours]:
+        ours, theirs = (errors(name, settings, cohort, each) for each in (None, "sharpest"))
+        for family in ours:
             title = f"{name.removeprefix('calibrate-')}, {family}"
-            aim = ours is None
-            yield from compared(title, found[ours][family], found["sharpest"][family], aim)
+            yield from compared(title, ours[family], theirs[family])
     yield from times()
 
 
-def compared(
-    title: str, ours: list[SliceErrors], theirs: list[SliceErrors], aim: bool
-) -> Iterator[Number]:
+def compared(title: str, ours: list[SliceErrors], theirs: list[SliceErrors]) -> Iterator[Number]:
     """The errors of a family, slice by slice.
 
     Args:
         title: name of the family.
         ours: slices of the default.
         theirs: the same slices of DiffPIR.
-        aim: whether the numbers have targets.
     """
     pairs = list(zip(ours, theirs, strict=True))
     gain = np.mean([10 * np.log10(np.mean(b.error**2) / np.mean(a.error**2)) for a, b in pairs])
     score = np.mean([a.crps.mean() / b.crps.mean() for a, b in pairs])
-    yield Number(
-        f"{title}: PSNR of the mean over that of DiffPIR", float(gain), "dB", -0.1 if aim else None
-    )
-    yield Number(
-        f"{title}: CRPS over that of DiffPIR", float(score), "", None, 1.0 if aim else None
-    )
+    yield Number(f"{title}: PSNR of the mean over that of DiffPIR", float(gain), "dB", -0.1)
+    yield Number(f"{title}: CRPS over that of DiffPIR", float(score), "", None, 1.0)
 
 
 def times() -> Iterator[Number]:

@@ -98,9 +98,10 @@ class Settings:
     def settled(self, *, covariance: bool = False) -> Settings:
         """The settings with the conditioner that ``auto`` stands for, and with or without pairs.
 
-        Samples of the posterior in pairs need a prior that knows the covariance of x_0 given x_t,
-        two samples or more, the sampler DDIM, and no parameter that only DiffPIR has; otherwise
-        ``auto`` is DiffPIR. A parameter that only moment matching has chooses that.
+        Samples of the posterior need a prior that knows the covariance of x_0 given x_t, two
+        samples or more, the sampler DDIM, and no parameter that only DiffPIR has; otherwise
+        ``auto`` is DiffPIR. A parameter that only moment matching has chooses that. An even number
+        of samples is drawn in pairs, unless ``pairs`` is given.
 
         Args:
             covariance: whether the prior knows that covariance, and the data are of CT.
@@ -109,12 +110,12 @@ class Settings:
             return replace(self, pairs=bool(self.pairs))
         asked = set(split_parameters(self.parameters)["conditioner"])
         point, posterior = (asked <= set(CONDITIONERS.parameters(c)) for c in (POINT, POSTERIOR))
+        pairs = self.samples % 2 == 0 if self.pairs is None else self.pairs
         if posterior and covariance and self.samples > 1 and self.sampler == "ddim":
             parameters = {**POSTERIOR_PARAMETERS, **self.parameters}
-            pairs = self.pairs is None or self.pairs
             return replace(self, conditioner=POSTERIOR, pairs=pairs, parameters=parameters)
         chosen = POSTERIOR if posterior and not point else POINT
-        return replace(self, conditioner=chosen, pairs=bool(self.pairs))
+        return replace(self, conditioner=chosen, pairs=pairs)
 
     def parameters_of(self, owner: str) -> dict[str, Any]:
         """The parameters of the chosen sampler, conditioner or grid, converted and checked.

@@ -34,7 +34,7 @@ def test_several_samples_of_a_prior_with_a_covariance_are_drawn_from_the_posteri
 def test_otherwise_it_is_diffpir(settings: Settings, covariance: bool) -> None:
     settled = settings.settled(covariance=covariance)
     assert settled.conditioner == "diffpir"
-    assert settled.pairs is False
+    assert settled.pairs is (settings.samples == 8 and settings.conditioner == "auto")
     assert settled.parameters == settings.parameters
     assert settled.record()["parameters"]["conditioner.trust"] == 0.5
 
