@@ -42,12 +42,13 @@ PARTS = {
 INTRO = """# Error bars
 
 What [error bars](../uncertainty.md), [denoising with uncertainty](../denoising.md) and
-[learned covariances](../covariance.md) rest on: closed forms, costs, and slices of patients on whom neither weights nor
-intervals were fitted.
+[learned covariances](../covariance.md) rest on: closed forms, costs, and slices of patients on whom
+neither weights nor intervals were fitted.
 
-Written by `python benchmarks/uncertainty.py --json FILE --page docs/benchmarks/uncertainty.md`; do not edit by hand.
-The slices of patients need the development data (`--data`) and about six hours of one core; finished parts are kept in
-the JSON file and finished slices in `--runs`, so an interrupted run continues.
+Written by `python benchmarks/uncertainty.py --json FILE --page docs/benchmarks/uncertainty.md`; do
+not edit by hand. The slices of patients need the development data (`--data`) and about six hours of
+one core; finished parts are kept in the JSON file and finished slices in `--runs`, so an interrupted
+run continues.
 
 """
 
