@@ -46,9 +46,9 @@ What [error bars](../uncertainty.md), [denoising with uncertainty](../denoising.
 neither weights nor intervals were fitted.
 
 Written by `python benchmarks/uncertainty.py --json FILE --page docs/benchmarks/uncertainty.md`; do
-not edit by hand. The slices of patients need the development data (`--data`) and about six hours of
-one core; finished parts are kept in the JSON file and finished slices in `--runs`, so an interrupted
-run continues.
+not edit by hand. The slices of patients need the development data (`--data`) and about six hours
+of one core; finished parts are kept in the JSON file and finished slices in `--runs`, so an
+interrupted run continues.
 
 """
 
