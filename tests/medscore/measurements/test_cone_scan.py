@@ -12,6 +12,7 @@ import torch
 from medscore.datasets.volume import Source, Volume
 from medscore.errors import MedscoreError, MedscoreWarning
 from medscore.hounsfield import MU_WATER
+from medscore.measurements.custom import make_measurement
 from medscore.measurements.measurement import (
     Measurement,
     check_measurement,
@@ -153,3 +154,21 @@ def test_impossible_scans_are_refused(
     monkeypatch.setattr("medscore.measurements.cone_scan.memory_budget", lambda: 10_000_000)
     with pytest.raises(MedscoreError, match=message):
         simulate(ball(), "cone-ct", **options)
+
+
+@pytest.mark.parametrize("axes", [3, 4, 5])
+def test_own_projections_of_any_poses_become_a_measurement(axes: int) -> None:
+    m = simulate(ball(), "cone-ct", views=4)
+    g = cone(m).geometry
+    up = torch.linspace(-1, 1, 4).double()[:, None] * torch.tensor([0.0, 0.0, 1.0]).double()
+    helix = ConeBeam(replace(g, source=g.source + up), cone(m).diagonal)
+    made = make_measurement(m.data[(0,) * (5 - axes)], helix, image_unit="1/mm", noise="none")
+    assert made.data.shape == m.data.shape
+    assert (made.slices, made.size) == (12, (24, 24))
+    np.testing.assert_allclose(np.linalg.norm(made.affine[:3, :3], axis=0), SPACING)
+
+
+def test_counts_are_no_line_integrals() -> None:
+    m = simulate(ball(), "cone-ct", views=4)
+    with pytest.raises(MedscoreError, match="line integrals"):
+        make_measurement(1e5 * np.exp(-m.data), cone(m), image_unit="1/mm", noise="none")
