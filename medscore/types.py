@@ -21,6 +21,7 @@ Images = Float[Tensor, "batch channel height width"]
 """Real images."""
 
 Sinogram = Float[Tensor, "batch channel views detectors"]
+Readings = Float[Tensor, "batch channel *views detectors"]
 """Line integrals on the full grid of views."""
 
 Volumes = Float[Tensor, "batch channel depth height width"]

@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from medscore.operators.grid import OperatorError
-from medscore.types import Kspace, Sinogram
+from medscore.types import Kspace, Readings
 
 NORMAL_MEDIAN = 0.6744897501960817
 """Median of |z| for standard normal z."""
@@ -87,7 +87,7 @@ def _farthest(kspace: Tensor, taken: Tensor, radius: Tensor, share: float) -> Te
     return torch.stack(levels)
 
 
-def repeated_differences(sinogram: Sinogram, mask: Tensor) -> Tensor:
+def repeated_differences(sinogram: Readings, mask: Tensor) -> Tensor:
     """Noise standard deviation of a ray, the same for all rays of a sample, (batch,).
 
     It is estimated from fourth differences along the detectors of each measured view.
@@ -102,7 +102,7 @@ def repeated_differences(sinogram: Sinogram, mask: Tensor) -> Tensor:
     return _by_sample(_differences(sinogram, mask))
 
 
-def photons(sinogram: Sinogram, mask: Tensor) -> Tensor:
+def photons(sinogram: Readings, mask: Tensor) -> Tensor:
     r"""I_0 of a transmission scan, the number of photons per ray, (batch,).
 
     It is the one that explains the fourth differences along the detectors, if a ray of line
@@ -127,7 +127,7 @@ def photons(sinogram: Sinogram, mask: Tensor) -> Tensor:
     return 1 / level**2
 
 
-def unexplained(sinogram: Sinogram, mask: Tensor, std: Tensor) -> Tensor:
+def unexplained(sinogram: Readings, mask: Tensor, std: Tensor) -> Tensor:
     r"""Standard deviation s of what known noise does not explain, the same for all rays, (batch,).
 
     It makes the upper quartile of :math:`|d| / \sqrt{v + s^2}` that of a normal variable, with the
@@ -165,7 +165,7 @@ def _excess(square: Tensor, variance: Tensor) -> float:
     return math.sqrt(brentq(surplus, 0.0, most, xtol=1e-6 * most))
 
 
-def background(sinogram: Sinogram, mask: Tensor, *, below: float = 0.02) -> Tensor:
+def background(sinogram: Readings, mask: Tensor, *, below: float = 0.02) -> Tensor:
     """Noise standard deviation of rays through air, (batch,); 1 / sqrt(I_0) in a transmission scan.
 
     Args:
@@ -183,11 +183,11 @@ def background(sinogram: Sinogram, mask: Tensor, *, below: float = 0.02) -> Tens
     return torch.stack(levels)
 
 
-def _differences(sinogram: Sinogram, mask: Tensor) -> list[Tensor]:
+def _differences(sinogram: Readings, mask: Tensor) -> list[Tensor]:
     return [values for values, _ in _kept(sinogram, mask)]
 
 
-def _kept(sinogram: Sinogram, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _kept(sinogram: Readings, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
     """The fourth differences of each sample over measured rays only, scaled to the standard
     deviation of one ray, and their positions.
 

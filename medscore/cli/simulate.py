@@ -42,13 +42,20 @@ def simulate(
     views: Annotated[
         int | None,
         typer.Option(
-            help="Equally spaced views over 180 degrees (sparse-ct, sparse-mar).",
+            help="Equally spaced views over 180 degrees (sparse-ct, sparse-mar), or 360 (cone-ct).",
             show_default=_shown("views"),
         ),
     ] = None,
     arc: Annotated[
         float | None,
         typer.Option(help="Angular range in degrees (limited-angle).", show_default=_shown("arc")),
+    ] = None,
+    source_distance: Annotated[
+        float | None,
+        typer.Option(
+            help="Distance from the source to the axis in mm (cone-ct).",
+            show_default=_shown("source_distance"),
+        ),
     ] = None,
     acceleration: Annotated[
         float | None,
@@ -183,9 +190,11 @@ def simulate(
 
     options.check_new(output)
     chosen: dict[str, Any] = {
-        "views": views, "arc": arc, "acceleration": acceleration, "mask": mask, "coils": coils,
-        "factor": factor, "blur": blur, "hidden": hidden, "trajectory": trajectory,
-        "phase": phase, "maps": maps, "finer": finer, "spectrum": spectrum,
+        "views": views, "arc": arc, "source_distance": source_distance,
+        "acceleration": acceleration, "mask": mask,
+        "coils": coils, "factor": factor, "blur": blur, "hidden": hidden,
+        "trajectory": trajectory, "phase": phase, "maps": maps, "finer": finer,
+        "spectrum": spectrum,
         "implants": tuple(_implant(text) for text in implants or []) or None,
     }  # fmt: skip
     volume = load_image(
@@ -231,7 +240,7 @@ def tell(output: Path, m: Measurement) -> None:
     """
     for note in m.source.notes:
         console.print(f"note: {escape(note)}")
-    console.print(f"{escape(str(output))}: {len(m.data)} slice(s), {m.operator}")
+    console.print(f"{escape(str(output))}: {m.slices} slice(s), {m.operator}")
 
 
 def _implant(text: str) -> tuple[float, float, float]:

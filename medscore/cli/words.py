@@ -7,13 +7,14 @@ compares these words with the tables that they repeat.
 from __future__ import annotations
 
 TASKS = (
-    "sparse-ct", "limited-angle", "mar", "sparse-mar", "mri", "mri-multicoil", "inpaint", "sr",
-    "deblur",
+    "sparse-ct", "limited-angle", "cone-ct", "mar", "sparse-mar", "mri", "mri-multicoil",
+    "inpaint", "sr", "deblur",
 )  # fmt: skip
 """Tasks of ``simulate`` (:data:`medscore.measurements.tasks.TASKS`)."""
 
 SCAN = {
-    "views": 23, "arc": 120.0, "acceleration": 4.0, "mask": "equispaced", "coils": 8, "factor": 2,
+    "views": 23, "arc": 120.0, "source_distance": 1000.0,
+    "acceleration": 4.0, "mask": "equispaced", "coils": 8, "factor": 2,
     "blur": 2.0, "hidden": 0.25, "trajectory": "cartesian", "phase": "none", "maps": "known",
 }  # fmt: skip
 """Defaults of simulated scans (:class:`medscore.measurements.choices.Choices`)."""

@@ -31,7 +31,8 @@ class Choices:
     """Parameters of a simulated scan; each task uses those that apply to it.
 
     Attributes:
-        views: number of equally spaced views over 180 degrees (CT).
+        views: number of equally spaced views over 180 degrees, or 360 of a cone beam (CT).
+        source_distance: distance from the source to the axis in mm (cone-beam CT).
         arc: angular range of limited-angle CT in degrees.
         acceleration: k-space lines over measured lines, centre included, or spokes or arms of a
             complete scan over measured ones (MRI).
@@ -61,6 +62,7 @@ class Choices:
 
     views: int = 23
     arc: float = 120.0
+    source_distance: float = 1000.0
     acceleration: float = 4.0
     mask: str = "equispaced"
     trajectory: str = "cartesian"
@@ -101,6 +103,8 @@ class Grid:
         row_spacing: distance between the rows in mm, where pixels are not square.
         matrix: pixels per side of the images to be measured, where they show a square grid's field
             in another number of pixels.
+        slices: number of slices.
+        slice_spacing: distance between the slices in mm.
     """
 
     rows: int
@@ -109,6 +113,8 @@ class Grid:
     modality: str
     row_spacing: float | None = None
     matrix: int | None = None
+    slices: int = 1
+    slice_spacing: float = 1.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -134,6 +140,7 @@ class Scan:
         with_metal: ``measure`` of a patient with implants, with the image in HU that the scanner
             shows and the share of metal in each pixel, both (1, 1, H, W); ``None`` without
             implants.
+        whole: whether ``measure`` takes the whole volume, (1, 1, Z, H, W).
         calibrated: the operator with what is estimated from the data (slices, ...), such as coil
             maps; ``None`` if nothing is.
     """
@@ -144,6 +151,7 @@ class Scan:
     noise: str | None = None
     with_metal: Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor, Tensor]] | None = None
     calibrated: Callable[[Tensor], Operator] | None = None
+    whole: bool = False
 
     def operator_of(self, data: Tensor) -> Operator:
         """The operator that reconstructions of the data use.

@@ -14,6 +14,8 @@ from medscore.datasets.volume import AXES, POSITIONS, Source
 from medscore.datasets.voxel_grid import grid_fault
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
+from medscore.operators.ct.cone.beam import ConeBeam
+from medscore.operators.ct.cone.geometry import VoxelGrid
 from medscore.operators.ct.radon import Radon
 from medscore.operators.linear import LinearOperator
 from medscore.operators.wrappers.padded import Padded
@@ -25,6 +27,9 @@ ATTENUATION, HU, MAGNITUDE = "1/mm", "HU", "magnitude"
 IMAGE_UNITS = {ATTENUATION: "CT", HU: "CT", MAGNITUDE: "MR"}
 """Unit of the images that operators act on, and the modality that has it."""
 
+VOLUME_AXES = 4
+"""Number of axes (channel, Z, Y, X) of the images of operators on volumes."""
+
 Fault = Callable[[str], MedscoreError]
 """The error for a fault, with the place and the hint of the one who checks."""
 
@@ -33,10 +38,13 @@ Fault = Callable[[str], MedscoreError]
 class Measurement:
     """A simulated or imported measurement.
 
+    A scan of separate slices has data for each of them. A scan of a whole volume, such as one with
+    a cone beam, has one item of data, and an operator on volumes (1, Z, Y, X).
+
     Attributes:
         data: (slices, channel or coil, *operator.grid_shape) float32 or complex64, zero where
-            nothing was measured.
-        operator: measurement operator on images in ``image_unit``.
+            nothing was measured; (1, 1, views, rows, columns) of a cone-beam scan.
+        operator: measurement operator on images, or volumes, in ``image_unit``.
         task: name of the task, such as "sparse-ct" or "mri-multicoil".
         modality: "CT" or "MR".
         image_unit: "1/mm" (attenuation), "HU" or "magnitude".
@@ -62,6 +70,16 @@ class Measurement:
     source: Source
     file_sha256: str = ""
     metal: NDArray[np.float32] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """True if the scan is one of a whole volume, and not of separate slices."""
+        return len(self.operator.image_shape) == VOLUME_AXES
+
+    @property
+    def slices(self) -> int:
+        """Number of slices of the image."""
+        return self.operator.image_shape[-3] if self.whole else len(self.data)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -100,6 +118,8 @@ def pixel_of(operator: Operator) -> float | None:
     Args:
         operator: the operator of a measurement.
     """
+    if (grid := voxels_of(operator)) is not None:
+        return grid.spacing[2]
     size = operator.image_shape[-2:]
     for part in parts(operator):
         if isinstance(part, Padded) and part.image_shape[-2:] == size:
@@ -107,6 +127,17 @@ def pixel_of(operator: Operator) -> float | None:
         if isinstance(part, Radon) and part.image_shape == size:
             return float(part.geometry.spacing)
     return None
+
+
+def voxels_of(operator: Operator) -> VoxelGrid | None:
+    """The voxels of a cone-beam scan; ``None`` of other operators.
+
+    Args:
+        operator: the operator of a measurement.
+    """
+    shape = operator.image_shape
+    found = (p.geometry.grid for p in parts(operator) if isinstance(p, ConeBeam))
+    return next((grid for grid in found if (1, *grid.shape) == shape), None)
 
 
 def check_measurement(m: Measurement, fault: Fault) -> None:
@@ -122,6 +153,8 @@ def check_measurement(m: Measurement, fault: Fault) -> None:
     _check_unit(m, fault)
     if m.data.size == 0 or m.data.ndim < 2:
         raise fault(f"data have shape {m.data.shape}, expected (slices, channel, y, x)")
+    if m.whole and len(m.data) != 1:
+        raise fault(f"data of {len(m.data)} volumes, expected one")
     _check_data(m, fault)
     if not _of_a_kind(m):
         raise fault(
@@ -152,11 +185,11 @@ def _check_unit(m: Measurement, fault: Fault) -> None:
     if not isinstance(m.operator, Operator):
         raise fault("operator/ holds a part of an operator, not a whole one")
     kinds = {type(part) for part in parts(m.operator)}
-    rays, unknown = Radon in kinds, LinearOperator in kinds
+    rays, unknown = bool({Radon, ConeBeam} & kinds), LinearOperator in kinds
     if (rays != (m.image_unit == ATTENUATION)) and (rays or not unknown):
         raise fault(f"image_unit is {m.image_unit!r}, which {m.operator} does not measure")
     shape = m.operator.image_shape
-    if len(shape) < 2 or any(n > 2 for n in shape[:-2]):
+    if not 2 <= len(shape) <= VOLUME_AXES or any(n > 2 for n in shape[: -3 if m.whole else -2]):
         raise fault(f"{m.operator} acts on images of shape {shape}, expected one channel")
 
 
@@ -167,9 +200,14 @@ def _check_affine(m: Measurement, fault: Fault) -> None:
         raise fault(f"geometry/affine ends in {m.affine[3].tolist()}, not in 0, 0, 0, 1")
     if found := grid_fault(m.affine):
         raise fault(f"geometry/affine: {found[0]}")
-    pixel = pixel_of(m.operator)
+    pixel = None if m.whole else pixel_of(m.operator)
     if pixel is not None and not np.allclose(m.spacing, pixel, 2e-3):
         raise fault(f"geometry/affine does not have pixels of {pixel:g} mm")
+    if (grid := voxels_of(m.operator)) is not None:
+        voxel = np.linalg.norm(m.affine[:3, :3], axis=0)
+        if not np.allclose(voxel, grid.spacing[::-1], 2e-3):
+            sides = " x ".join(f"{side:g}" for side in grid.spacing[::-1])
+            raise fault(f"geometry/affine does not have voxels of {sides} mm")
 
 
 def _check_metal(m: Measurement, fault: Fault) -> None:
@@ -177,10 +215,10 @@ def _check_metal(m: Measurement, fault: Fault) -> None:
         return
     if m.modality != "CT":
         raise fault(f"metal holds HU, but the modality is {m.modality}")
-    if m.metal.shape != (len(m.data), *m.size) or m.metal.dtype != np.float32:
+    if m.metal.shape != (m.slices, *m.size) or m.metal.dtype != np.float32:
         raise fault(
             f"metal is {m.metal.dtype} of shape {m.metal.shape}, expected float32 of shape "
-            f"{(len(m.data), *m.size)}"
+            f"{(m.slices, *m.size)}"
         )
     if np.isinf(m.metal).any():
         raise fault("metal holds infinity")
@@ -224,8 +262,8 @@ def _of_slices(operator: Operator) -> Iterator[tuple[str, int]]:
 
 def _of_a_kind(m: Measurement) -> bool:
     """True if the data are real or complex as the operator requires."""
-    if isinstance(m.operator, Radon):
-        return m.data.dtype.kind == "f" and m.data.ndim == 4
+    if isinstance(m.operator, Radon | ConeBeam):  # the test below takes a second and more
+        return m.data.dtype.kind == "f" and m.data.ndim == (5 if m.whole else 4)
     operator, first = m.operator.select([0]), torch.from_numpy(m.data[:1])
     try:
         again = operator.forward(operator.adjoint(first))

@@ -20,9 +20,11 @@ from medscore.measurements.contents import (
     Measurement,
     check_measurement,
     pixel_of,
+    voxels_of,
 )
 from medscore.measurements.noise_model import UNIFORM, noise_model, parts_of
 from medscore.operators.base import Operator
+from medscore.operators.ct.cone.beam import ConeBeam
 from medscore.operators.ct.radon import Radon
 from medscore.operators.mri.multicoil import sensitivity_of
 
@@ -85,6 +87,8 @@ def make_measurement(
     check_measurement(made, _fault)
     if isinstance(operator, Radon) and image_unit == ATTENUATION:
         check_line_integrals(values[..., operator.measured.numpy(), :])
+    if isinstance(operator, ConeBeam):
+        check_line_integrals(values[:, :, operator.measured.numpy()])
     return made
 
 
@@ -131,6 +135,8 @@ def _values(
     without_channel = axes == 2 and sensitivity_of(operator) is None
     if without_channel and y.ndim == 3:
         y = y[:, None]
+    if isinstance(operator, ConeBeam) and y.ndim == axes - 1:
+        y = y[None]
     while axes <= y.ndim < axes + 1 + without_channel:
         y = y[None]
     try:
@@ -152,6 +158,9 @@ def _affine(
             raise MedscoreError(
                 f"`affine` is {affine!r}, expected a 4x4 matrix", hint="use that of an image"
             ) from error
+    if spacing_mm is None and (grid := voxels_of(operator)) is not None:
+        z, y, x = grid.spacing
+        return centred_affine(*grid.shape[1:], (x, y, z))
     if spacing_mm is None:
         spacing_mm = pixel_of(operator) or 1.0
     number = isinstance(spacing_mm, int | float | np.number) and not isinstance(spacing_mm, bool)

@@ -126,7 +126,7 @@ def discretization_std(
         images: reconstruction of the slices (slices, H, W), in the unit of A's images.
     """
     found = []
-    for i, image in enumerate(images):
+    for i, image in enumerate(images[None] if m.whole else images):
         chosen = operator.select([i])
         lost = torch.from_numpy(image - fit.undo(fit.apply(image)))[None, None]
         error = chosen.forward(_channels(chosen, lost))

@@ -6,7 +6,8 @@ the rest (:func:`medscore.io.hdf5.sealed`)::
     attributes   format, task, modality, image_unit, mu_water_per_mm (CT), noise, source_sha256,
                  medscore
     data         (slices, channel or coil, *grid) float32 or complex64, zero where nothing was
-                 measured; k-space along a trajectory is (slices, coil, samples)
+                 measured; k-space along a trajectory is (slices, coil, samples), and cone-beam
+                 projections of a volume are (1, 1, views, rows, columns)
     operator     attribute kind, and its arguments (medscore.operators.store)
     metal        (slices, H, W) float32, of patients with implants: HU of the scanner's own image
                  in the metal, NaN elsewhere
@@ -211,9 +212,12 @@ def _taken(attrs: Any) -> Selection:
 
 def _check_file(path: Path, m: Measurement) -> None:
     if isinstance(m.operator, Operator):
-        along = has_a_trajectory(m.operator)
-        if m.data.ndim != (3 if along else 4) or not len(m.data):
-            axes = "(slices, coil, samples)" if along else "(slices, channel, y, x)"
+        axes = "(slices, channel, y, x)"
+        if has_a_trajectory(m.operator):
+            axes = "(slices, coil, samples)"
+        elif m.whole:
+            axes = "(1, 1, views, rows, columns)"
+        if m.data.ndim != axes.count(",") + 1 or not len(m.data):
             raise _broken(path, f"data have shape {m.data.shape}, expected {axes}")
         pixels = math.prod(m.operator.image_shape) * len(m.data)
         check_memory(4 * pixels, path, "images")

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from medscore.operators.base import Operator
+from medscore.operators.linalg import wide
 from medscore.operators.noise import GaussianNoise, Noiseless, NoiseModel, PoissonNoise
 from medscore.operators.noise_level import photons, repeated_differences, unexplained
 from medscore.operators.wrappers.whitened import Whitened
-from medscore.types import Sinogram
+from medscore.types import Readings
 
 
 def std_of(model: NoiseModel, y: Tensor) -> Tensor | None:
@@ -51,11 +52,11 @@ def _with_readout(poisson: Tensor, electronic: float) -> Tensor:
     return poisson * torch.sqrt(1 + (electronic * poisson) ** 2)
 
 
-def photon_std(sinogram: Sinogram, mask: Tensor) -> Tensor:
+def photon_std(sinogram: Readings, mask: Tensor) -> Tensor:
     """Noise standard deviation of photon counting, with photons per ray estimated from the data.
 
     Args:
-        sinogram: (batch, channel, views, detectors) noisy line integrals.
+        sinogram: (batch, channel, ..., detectors) noisy line integrals.
         mask: measured entries of the sinogram.
 
     Returns:
@@ -64,18 +65,18 @@ def photon_std(sinogram: Sinogram, mask: Tensor) -> Tensor:
     Raises:
         ValueError: there are too few rays, or the data show no noise.
     """
-    level = photons(sinogram, mask)[:, None, None, None]
+    level = wide(photons(sinogram, mask), sinogram)
     return torch.exp(sinogram / 2) / level.sqrt()
 
 
-def uniform_std(sinogram: Sinogram, mask: Tensor) -> Tensor:
+def uniform_std(sinogram: Readings, mask: Tensor) -> Tensor:
     """One noise standard deviation for all line integrals of a sample, estimated from the data.
 
     It suits errors that do not grow with the line integral as photon noise does: beam hardening and
     partial volume, in particular in scans of patients with metal.
 
     Args:
-        sinogram: (batch, channel, views, detectors) noisy line integrals.
+        sinogram: (batch, channel, ..., detectors) noisy line integrals.
         mask: measured entries of the sinogram.
 
     Returns:
@@ -84,13 +85,13 @@ def uniform_std(sinogram: Sinogram, mask: Tensor) -> Tensor:
     Raises:
         ValueError: there are too few rays, or the data show no noise.
     """
-    level = repeated_differences(sinogram, mask)[:, None, None, None]
+    level = wide(repeated_differences(sinogram, mask), sinogram)
     if not bool((level > 0).all()):
         raise ValueError("the sinogram shows no noise")
     return level.expand(sinogram.shape)
 
 
-def and_model(known: Tensor, sinogram: Sinogram, mask: Tensor) -> Tensor:
+def and_model(known: Tensor, sinogram: Readings, mask: Tensor) -> Tensor:
     """Known noise and, as one standard deviation for all rays, what it does not explain.
 
     Partial volume, for example, which no image of a coarser grid explains: without it in the
@@ -98,10 +99,10 @@ def and_model(known: Tensor, sinogram: Sinogram, mask: Tensor) -> Tensor:
 
     Args:
         known: standard deviation of the known noise, of the shape of the sinogram.
-        sinogram: (batch, channel, views, detectors) noisy line integrals.
+        sinogram: (batch, channel, ..., detectors) noisy line integrals.
         mask: measured entries of the sinogram.
     """
-    level = unexplained(sinogram, mask, known)[:, None, None, None]
+    level = wide(unexplained(sinogram, mask, known), sinogram)
     return (known.square() + level.square()).sqrt()
 
 

@@ -101,13 +101,18 @@ def simulate_scan(
             own = whole_field(source.values.shape[1:], (row, column))
         else:
             source = image
-    _, rows, columns = image.values.shape
-    column, row, _ = image.spacing
+    count, rows, columns = image.values.shape
+    column, row, between = image.spacing
     matrix = None if own is None else own.side
-    scan = TASKS[task](Grid(rows, columns, column, image.modality, row, matrix), chosen)
+    grid = Grid(rows, columns, column, image.modality, row, matrix, count, between)
+    scan = TASKS[task](grid, chosen)
     data: NDArray[Any] | None = None
     metal = None if scan.with_metal is None else np.empty(image.values.shape, np.float32)
-    for index, slice_ in enumerate(source.values):
+    if scan.whole and count:
+        volume = source.values if own is None else np.stack([own.of(s) for s in source.values])
+        generator = torch.Generator().manual_seed(seed * 1_000_003)
+        data = scan.measure(torch.from_numpy(volume).float()[None, None], generator).numpy()
+    for index, slice_ in enumerate(() if scan.whole else source.values):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
         values = slice_ if own is None else own.of(slice_)
         truth = torch.from_numpy(values).float()[None, None]

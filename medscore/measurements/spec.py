@@ -26,6 +26,7 @@ DEFAULTS = Choices()
 HINTS = {
     "views": "use a whole number, such as 23",
     "arc": "use degrees, such as 120",
+    "source_distance": "use a number of mm, such as 1000",
     "acceleration": "use a number, such as 4",
     "mask": "use a name, such as equispaced",
     "trajectory": "use cartesian, radial or spiral",
@@ -61,6 +62,7 @@ class ScanSpec(Strict):
         task: name of the task.
         views: see :class:`~medscore.measurements.choices.Choices`.
         arc: see :class:`~medscore.measurements.choices.Choices`.
+        source_distance: see :class:`~medscore.measurements.choices.Choices`.
         acceleration: see :class:`~medscore.measurements.choices.Choices`.
         mask: see :class:`~medscore.measurements.choices.Choices`.
         trajectory: see :class:`~medscore.measurements.choices.Choices`.
@@ -81,6 +83,7 @@ class ScanSpec(Strict):
     task: str
     views: int = Field(default=DEFAULTS.views, ge=1, le=MOST_VIEWS)
     arc: float = DEFAULTS.arc
+    source_distance: float = DEFAULTS.source_distance
     acceleration: float = DEFAULTS.acceleration
     mask: str = DEFAULTS.mask
     trajectory: str = DEFAULTS.trajectory

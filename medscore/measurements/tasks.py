@@ -11,6 +11,7 @@ import torch
 
 from medscore.errors import MedscoreError
 from medscore.measurements.choices import MOST_VIEWS, Choices, Grid, Scan
+from medscore.measurements.cone_scan import cone_ct
 from medscore.measurements.measurement import HU, MAGNITUDE
 from medscore.measurements.metal import metal_pixels, metal_scan
 from medscore.measurements.mr_scan import many_coils, one_coil
@@ -158,6 +159,7 @@ def deblur(grid: Grid, c: Choices) -> Scan:
 TASKS: dict[str, Task] = {
     "sparse-ct": sparse_ct,
     "limited-angle": limited_angle_ct,
+    "cone-ct": cone_ct,
     "mar": mar,
     "sparse-mar": sparse_mar,
     "mri": one_coil,
@@ -171,6 +173,7 @@ TASKS: dict[str, Task] = {
 OPTIONS: dict[str, tuple[str, ...]] = {
     "sparse-ct": ("views", "finer", "spectrum"),
     "limited-angle": ("arc", "finer", "spectrum"),
+    "cone-ct": ("views", "source_distance", "finer"),
     "mar": ("implants", "finer", "spectrum"),
     "sparse-mar": ("views", "implants", "finer", "spectrum"),
     "mri": ("acceleration", "mask", "trajectory", "phase"),
@@ -182,7 +185,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 """The parameters in :class:`Choices` that a task uses, besides ``noise`` and ``seed``."""
 
 NEEDS = {
-    "sparse-ct": "CT", "limited-angle": "CT", "mar": "CT", "sparse-mar": "CT",
+    "sparse-ct": "CT", "limited-angle": "CT", "cone-ct": "CT", "mar": "CT", "sparse-mar": "CT",
     "mri": "MR", "mri-multicoil": "MR",
 }  # fmt: skip
 """The modality that a task requires; other tasks take CT and MR."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import final
 
+import torch
+
 from medscore.priors.base import Prior
 from medscore.types import State, Times
 
@@ -14,14 +16,18 @@ class Slicewise(Prior):
 
     Args:
         inner: prior of images (batch, channel, H, W).
+        at_a_time: number of slices that are denoised together; all by default.
     """
 
-    def __init__(self, inner: Prior) -> None:
-        self.inner, self.sde = inner, inner.sde
+    def __init__(self, inner: Prior, at_a_time: int | None = None) -> None:
+        self.inner, self.sde, self.at_a_time = inner, inner.sde, at_a_time
 
     def denoise(self, x: State, t: Times) -> State:
         slices = x.transpose(1, 2)
         images = slices.flatten(0, 1)
-        denoised = self.inner.denoise(images, t.repeat_interleave(x.shape[2]))
+        times = t.repeat_interleave(x.shape[2])
+        size = self.at_a_time or len(images)
+        chunks = zip(images.split(size), times.split(size), strict=True)
+        denoised = torch.cat([self.inner.denoise(*chunk) for chunk in chunks])
         stacked: State = denoised.unflatten(0, (len(x), -1))
         return stacked.transpose(1, 2)

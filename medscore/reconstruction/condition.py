@@ -32,7 +32,7 @@ def condition_of(m: Measurement, noise_std: Tensor | None) -> Condition:
         noise = (power / float(data.abs().double().square().mean())) ** 0.5
     return Condition(
         task=m.task, modality=m.modality, rows=rows, columns=columns, pixel_mm=m.spacing[0],
-        data_per_pixel=measured / (rows * columns), noise=noise,
+        data_per_pixel=measured / (rows * columns * (m.slices if m.whole else 1)), noise=noise,
     )  # fmt: skip
 
 

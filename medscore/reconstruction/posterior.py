@@ -23,6 +23,7 @@ from medscore.measurements.units import NetworkUnits
 from medscore.operators.base import Operator
 from medscore.operators.mri.real_images import one_channel
 from medscore.priors.base import Prior
+from medscore.priors.slicewise import Slicewise
 from medscore.reconstruction.complex_data import seen_by
 from medscore.reconstruction.evidence import Evidence, prior_samples
 from medscore.reconstruction.result import Reconstruction
@@ -102,7 +103,7 @@ def sample_posterior(
     on_step: Callable[[StepInfo], None] = lambda info: None,
     fit: Fit | None = None,
 ) -> Reconstruction:
-    """Draw ``plan.samples`` posterior samples of every slice.
+    """Draw ``plan.samples`` posterior samples of every slice, or of a volume that is scanned whole.
 
     Sample k of slice i has its own generator, seeded by (seed, i, k); with ``pairs``, an odd k has
     the noise of k - 1 times -1. Besides the measurement, memory holds at most two copies of the
@@ -126,11 +127,12 @@ def sample_posterior(
     scaled = _Scaled(data, operator, NetworkUnits.of(domain, measurement, fit), plan)
     slices, k = len(data), plan.samples
     *channels, height, width = operator.image_shape
+    sliced = Slicewise(prior, plan.batch_size) if measurement.whole else prior
 
     def pair(items: Sequence[int]) -> Batch:
         chosen, rows, noise_std = scaled.white([item // k for item in items])
         return Batch(
-            prior,
+            sliced,
             plan.sampler,
             plan.conditioner(chosen, rows, noise_std),
             finish=_identity if noise_std else lambda x: chosen.project_ball(x, rows, tol=EXACT).x,
@@ -143,7 +145,7 @@ def sample_posterior(
         shape=(*(channels or [1]), height, width),
         times=plan.times,
         batches=pair,
-        batch_size=plan.batch_size,
+        batch_size=1 if measurement.whole else plan.batch_size,
         device=plan.device,
         bf16=plan.bf16,
         state=plan.state,
@@ -161,7 +163,7 @@ def sample_posterior(
         residual[i] = float(chosen.residual(x.to(plan.device), rows))
         x[:, :1] = scaled.units.to_values(x, [i // k])  # in place: a volume is large
     return Reconstruction(
-        samples=result.x[:, 0].reshape(slices, k, height, width).numpy(),
+        samples=by_slice(result.x, measurement).numpy(),
         residual=residual.reshape(slices, k),
         nfe=result.nfe,
         operator_calls=result.calls + operator.calls - calls,
@@ -172,6 +174,21 @@ def sample_posterior(
         evidence=evidence,
         pairs=plan.in_pairs,
     )
+
+
+def by_slice(x: State, measurement: Measurement) -> Tensor:
+    """Samples as (slices, samples, H, W).
+
+    Args:
+        x: all samples of the first slice, then of the next, (slices * samples, channel, H, W); or
+            those of a volume, (samples, channel, Z, H, W).
+        measurement: the data.
+    """
+    images: Tensor = x[:, 0]
+    if measurement.whole:
+        return images.transpose(0, 1)
+    slices: Tensor = images.unflatten(0, (len(measurement.data), -1))
+    return slices
 
 
 def _evidence(x: State, prior: Prior, scaled: _Scaled, plan: Plan, fit: Fit | None) -> Evidence:

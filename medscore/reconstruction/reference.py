@@ -62,16 +62,16 @@ def reference_values(
         return None
     if isinstance(reference, str | Path):
         volume = _read(Path(reference), m, choice)
-        return align(volume, m.affine, len(m.data), Path(reference)).values
+        return align(volume, m.affine, m.slices, Path(reference)).values
     if isinstance(reference, Volume):
-        return align(reference, m.affine, len(m.data), Path("reference")).values
+        return align(reference, m.affine, m.slices, Path("reference")).values
     values = np.asarray(reference)
     if values.dtype.kind not in "iuf":
         raise MedscoreError(
             f"`reference` is {reference!r:.80}", hint="use a path, a Volume or an array of numbers"
         )
     values = values.astype(np.float32)
-    expected = (len(m.data), *m.size)
+    expected = (m.slices, *m.size)
     if values.shape != expected:
         raise MedscoreError(
             f"`reference` has shape {values.shape}, the reconstruction {expected}",

@@ -45,7 +45,7 @@ def read_labels(mask: Mask, m: Measurement) -> NDArray[np.int64]:
 def _placed(mask: Volume, m: Measurement, where: str | Path) -> NDArray[Any]:
     """The values of a mask on the slices of the measurement."""
     try:
-        return align(mask, m.affine, len(m.data), where).values
+        return align(mask, m.affine, m.slices, where).values
     except MedscoreError as error:
         raise MedscoreError(
             "the mask does not lie on the grid of the reconstruction", where=where,
@@ -54,7 +54,7 @@ def _placed(mask: Volume, m: Measurement, where: str | Path) -> NDArray[Any]:
 
 
 def _labels(values: NDArray[Any], m: Measurement, where: str | Path) -> NDArray[np.int64]:
-    expected = (len(m.data), *m.size)
+    expected = (m.slices, *m.size)
     if values.shape != expected:
         raise MedscoreError(
             f"the mask has shape {values.shape}, the reconstruction {expected}", where=where,

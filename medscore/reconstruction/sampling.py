@@ -93,12 +93,14 @@ class Sampling(Method):
         """The method with the conditioner that ``auto`` stands for with this prior.
 
         In MRI it is DiffPIR, whose mean of a few samples is better where few lines are measured
-        (benchmarks/uncertainty.py, part default).
+        (benchmarks/uncertainty.py, part default); so it is for volumes that are scanned whole,
+        because a learned covariance is that of separate slices.
 
         Args:
             measurement: the measurement.
         """
         known = self.sampler is None and self.conditioner is None and measurement.modality == "CT"
+        known = known and not measurement.whole
         known = known and self._chosen(measurement.modality).knows_covariance
         return replace(self, settings=self.settings.settled(covariance=known))
 
@@ -112,6 +114,11 @@ class Sampling(Method):
         check_contrast(self.contrast, domain)
         _ = chosen.table  # a table that does not fit the prior is refused
         noise_std_of(self._noise(), measurement, where)
+        if self.influence and measurement.whole:
+            raise MedscoreError(
+                "`influence` is measured of separate slices, and the scan is one of a whole volume",
+                where=where, hint="leave it out",
+            )  # fmt: skip
         settled = self.settled(measurement)
         settled._factory()
         if self.conditioner is None:

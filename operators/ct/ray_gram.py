@@ -14,6 +14,7 @@ import math
 
 from torch import Tensor
 
+from medscore.operators.ct.cone.geometry import VoxelGrid
 from medscore.operators.ct.fan import FanBeam
 from medscore.operators.ct.geometry import Geometry
 from medscore.operators.ct.shares import half_turn_shares, turn_arcs
@@ -36,6 +37,25 @@ def ray_gram(geometry: Geometry, lengths: Tensor, measured: Tensor) -> Gram:
     corners = lengths.new_tensor([overlap(geometry, views) for views in measured.cpu()])
     norms, pixel = CROSSING * geometry.spacing * lengths, geometry.spacing / pitch(geometry)
     return Gram(norms, corners[:, None, None, None], pixel)
+
+
+def cone_gram(fan: FanBeam, grid: VoxelGrid, lengths: Tensor, measured: Tensor) -> Gram:
+    """The approximation of A A^T for a cone beam, whose rows are taken as fan beams.
+
+    In space, Joseph's method interpolates along two axes, so :math:`\\tfrac23` counts twice.
+
+    Args:
+        fan: the fan beam in the middle plane, with its views in the order of their angles.
+        grid: the voxels.
+        lengths: lengths of the rays within the volume in mm, zero where nothing is measured,
+            (batch or 1, 1, views, rows, columns).
+        measured: whether any ray of a view is measured, in the order of the fan, (batch or 1,
+            views) bool.
+    """
+    step = min(grid.spacing[1:])
+    corners = lengths.new_tensor([overlap(fan, views) for views in measured.cpu()])
+    norms = 2 / 3 * CROSSING * step * lengths
+    return Gram(norms, corners[:, None, None, None, None], step / pitch(fan))
 
 
 def pitch(geometry: Geometry) -> float:

@@ -59,7 +59,13 @@ def test_every_task_is_measured_looked_at_and_reconstructed(
     if record["final_exact_step"]:
         assert record["relative_residual"]["max"] <= 1e-3
     assert record["final_exact_step"] == (task not in ("mar", "sparse-mar"))
-    names = {"mar": "LI", "sparse-mar": "LI", "sparse-ct": "FBP", "limited-angle": "FBP"}
+    names = {
+        "mar": "LI",
+        "sparse-mar": "LI",
+        "sparse-ct": "FBP",
+        "limited-angle": "FBP",
+        "cone-ct": "FDK",
+    }
     rows = json.loads((out / "metrics.json").read_text())["rows"]
     assert (out / "metal.nii.gz").is_file() == ("mar" in task)
     assert rows[0]["method"] == names.get(task, "zero-filled")

@@ -2,12 +2,17 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
+from medscore.errors import MedscoreWarning
 from medscore.operators.base import Operator
+from medscore.operators.ct.cone.beam import ConeBeam
+from medscore.operators.ct.cone.geometry import VoxelGrid
+from medscore.operators.ct.cone.orbit import circular_orbit
 from medscore.operators.ct.fan import FanBeam
 from medscore.operators.ct.geometry import ParallelBeam
 from medscore.operators.ct.radon import Radon
@@ -35,6 +40,12 @@ def halved(operator: Operator) -> Resampled:
     return Resampled(operator, up, up, up.T / 2, up.T / 2)
 
 
+def blank(operator: Operator) -> Tensor:
+    """Measurements of zeros."""
+    shape = operator.grid_shape if len(operator.grid_shape) > 2 else (1, *operator.grid_shape)
+    return torch.zeros(1, *shape, dtype=torch.float64)
+
+
 def whitened(operator: Operator) -> Whitened:
     return Whitened(operator, random(1, 1, *operator.grid_shape).exp())
 
@@ -49,7 +60,18 @@ def half() -> Tensor:
     return (torch.arange(rays.grid_shape[-1]) % 2 == 0).expand(rays.grid_shape)
 
 
+def cone() -> ConeBeam:
+    grid = VoxelGrid((6, 12, 12), (2.0, 2.0, 2.0))
+    angles = [2 * math.pi * view / 9 for view in range(9)]
+    scan = circular_orbit(
+        grid, angles, source_distance=200.0, detector_distance=300.0, rows=8, columns=18,
+        pitch=(3.0, 3.0),
+    )  # fmt: skip
+    return ConeBeam(scan, torch.ones(9, 1, 1, dtype=torch.bool))
+
+
 OPERATORS = {
+    "cone": cone,
     "parallel": lambda: sparse_view(SIDE, 2.0, 12),
     "limited arc": lambda: limited_angle(SIDE, 2.0, 0.0, math.pi / 3),
     "fan": fan,
@@ -63,8 +85,10 @@ OPERATORS = {
 
 def rows_of(operator: Operator) -> Tensor:
     """A as a matrix (measurements, pixels), of the measured rows only."""
-    height, width = operator.image_shape[-2:]
-    pixels = torch.eye(height * width, dtype=torch.float64).reshape(-1, 1, height, width)
+    *depth, height, width = operator.image_shape
+    count = height * width * math.prod(depth)
+    shape = (1, *depth[1:], height, width)
+    pixels = torch.eye(count, dtype=torch.float64).reshape(-1, *shape)
     columns = operator.forward(pixels)
     kept = operator.mask(columns).expand(columns[:1].shape).bool()
     return columns.reshape(len(pixels), -1).T[kept.flatten()]
@@ -80,7 +104,7 @@ def measured(operator: Operator, z: Tensor) -> Tensor:
 def test_norms_are_those_of_the_rows(name: str) -> None:
     """Within the variation of Joseph's weights with the direction; short rays vary more."""
     operator = OPERATORS[name]()
-    like = torch.zeros(1, 1, *operator.grid_shape, dtype=torch.float64)
+    like = blank(operator)
     gram = operator.gram(like)
     assert gram is not None
     theirs = rows_of(operator).square().sum(1)
@@ -91,14 +115,15 @@ def test_norms_are_those_of_the_rows(name: str) -> None:
     ratio = (ours / theirs)[long]
     assert float(ratio.max()) < 1.5
     assert float(ratio.min()) > 0.5
-    assert 0.8 < float(ratio.median()) < 1.2
+    least = 0.6 if name == "cone" else 0.8  # rows that see the middles of slices do not interpolate
+    assert least < float(ratio.median()) < 1.2
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("share", [0.0, 0.1, 10.0])
 def test_the_inverse_is_symmetric_and_positive(name: str, share: float) -> None:
     operator = OPERATORS[name]()
-    like = torch.zeros(1, 1, *operator.grid_shape, dtype=torch.float64)
+    like = blank(operator)
     gram = operator.gram(like)
     assert gram is not None
     kept = operator.mask(like).expand(like.shape).bool().flatten()
@@ -190,7 +215,7 @@ def test_a_coloured_gram_makes_posterior_means_of_smooth_images_fast(name: str) 
     def power(frequency: Tensor) -> Tensor:
         return (1 / (0.03 + frequency) ** 3 / (1 / (0.03 + radius) ** 3).mean())[None]
 
-    like = torch.zeros(1, 1, *operator.grid_shape, dtype=torch.float64)
+    like = blank(operator)
     gram = operator.gram(like)
     assert gram is not None
     along = operator.forward(amplitude[None, None] ** 2)
@@ -231,7 +256,7 @@ def test_a_white_covariance_changes_only_the_scale() -> None:
 def test_an_operator_on_larger_pixels_sees_higher_frequencies() -> None:
     """Cycles per pixel of the larger pixels; the size of a detector does not change."""
     operator = sparse_view(SIDE, 2.0, 12)
-    like = torch.zeros(1, 1, *operator.grid_shape, dtype=torch.float64)
+    like = blank(operator)
     assert halved(operator).gram(like).pixel == pytest.approx(2 * operator.gram(like).pixel)
     magnified = fan()
     geometry = magnified.geometry
@@ -258,3 +283,12 @@ def test_operators_without_rows_have_none() -> None:
     gram = Gram(torch.ones(1, 1, 2, 4), torch.zeros(1, 1, 1, 1))
     inverse = gram.inverse(torch.tensor([3.0]))
     torch.testing.assert_close(inverse(torch.ones(1, 1, 2, 4)), torch.full((1, 1, 2, 4), 0.25))
+
+
+def test_poses_that_are_no_circle_have_no_gram() -> None:
+    operator = cone()
+    up = torch.arange(9, dtype=torch.float64)[:, None] * torch.tensor([0.0, 0.0, 1.0]).double()
+    helix = replace(operator.geometry, source=operator.geometry.source + up)
+    with pytest.warns(MedscoreWarning, match="lie outside the detector"):
+        moved = ConeBeam(helix, operator.diagonal)
+    assert moved.gram(blank(moved)) is None

@@ -43,7 +43,7 @@ class Baseline(Strict):
 
     @abstractmethod
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
-        """Reconstruct images (batch, 1, H, W).
+        """Reconstruct images (batch, 1, H, W), or volumes (batch, 1, Z, H, W).
 
         The units are chosen such that image values lie between 0 (air or no signal) and about 1.
 
@@ -68,7 +68,7 @@ class Baseline(Strict):
     def reconstruct(
         self, measurement: Measurement, noise_std: Tensor | None = None
     ) -> Reconstruction:
-        """Reconstruct every slice separately, in HU or as magnitudes.
+        """Reconstruct every slice, or a volume that is scanned whole, in HU or as magnitudes.
 
         Args:
             measurement: the data.
@@ -82,7 +82,7 @@ class Baseline(Strict):
         units = NetworkUnits.of(UNIT_RANGE[measurement.modality], measurement)
         calls = measurement.operator.calls
         slices = len(measurement.data)
-        images = np.empty((slices, 1, *measurement.size), np.float32)
+        images = np.empty((measurement.slices, 1, *measurement.size), np.float32)
         residual = np.empty((slices, 1))
         means: list[NDArray[np.complex64]] = []
         for i in range(slices):
@@ -98,7 +98,7 @@ class Baseline(Strict):
                 parts = (units.of_slices([i], x) * x)[:, 0]
                 means.append(parts.to(torch.complex64).numpy())
             values = units.to_values(x.abs() if x.is_complex() else x, [i])
-            images[i] = values[:, 0].numpy()
+            images[slice(None) if measurement.whole else [i], 0] = values[0].numpy()
         return Reconstruction(
             samples=images,
             residual=residual,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
+from medscore.operators.ct.cone.beam import ConeBeam
 from medscore.operators.ct.metal import interpolate_trace
 from medscore.operators.ct.radon import Radon
 from medscore.operators.wrappers.resampled import unwrapped
@@ -17,8 +18,25 @@ Back = Callable[[Tensor], Tensor]
 """Maps images of the projector's square grid to the grid of the measurement's image."""
 
 
+def rays_of(operator: Operator, kind: str) -> tuple[Radon | ConeBeam, Back]:
+    """Check that an operator measures CT projections of slices or volumes.
+
+    Args:
+        operator: the operator.
+        kind: name of the baseline that needs it.
+
+    Returns:
+        The projector, and the map of its images to those of the operator.
+
+    Raises:
+        MedscoreError: another operator.
+    """
+    found, back = unwrapped(operator)
+    return (found, back) if isinstance(found, ConeBeam) else projections(operator, kind)
+
+
 def projections(operator: Operator, kind: str) -> tuple[Radon, Back]:
-    """Check that an operator measures CT projections, and return its projector.
+    """Check that an operator measures CT projections of slices, and return its projector.
 
     Args:
         operator: the operator.
@@ -33,7 +51,7 @@ def projections(operator: Operator, kind: str) -> tuple[Radon, Back]:
     radon, back = unwrapped(operator)
     if not isinstance(radon, Radon):
         raise MedscoreError(
-            f"{kind} reconstructs CT projections, not measurements of {operator!r}",
+            f"{kind} reconstructs CT projections of slices, not measurements of {operator!r}",
             hint="use zero-filled, cg-sense, fista-tv or l1-wavelet",
         )
     return radon, back
@@ -45,7 +63,7 @@ def measures_rays(operator: Operator) -> bool:
     Args:
         operator: the operator.
     """
-    return isinstance(unwrapped(operator)[0], Radon)
+    return isinstance(unwrapped(operator)[0], Radon | ConeBeam)
 
 
 def misses_rays(operator: Operator) -> bool:
@@ -80,8 +98,8 @@ def direct(operator: Operator, y: Tensor) -> Tensor:
         y: measurements (batch, ...) of images in which air or no signal is 0.
     """
     radon, back = unwrapped(operator)
-    if not isinstance(radon, Radon):
+    if not isinstance(radon, Radon | ConeBeam):
         return ZeroFilled().solve(operator, y)
-    if misses_rays(radon):
+    if isinstance(radon, Radon) and misses_rays(radon):
         radon, y = filled(radon, y)
     return back(radon.fbp(y))

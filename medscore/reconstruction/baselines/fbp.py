@@ -15,11 +15,11 @@ from torch import Tensor
 from medscore.operators.base import Operator
 from medscore.operators.ct.fbp import Window
 from medscore.reconstruction.baselines.base import Baseline
-from medscore.reconstruction.baselines.direct import projections
+from medscore.reconstruction.baselines.direct import rays_of
 
 
 class FBP(Baseline):
-    """Filtered back-projection of the measured views.
+    """Filtered back-projection of the measured views; of a cone beam, the algorithm of Feldkamp.
 
     Single missing rays are taken as zero;
     :class:`~medscore.reconstruction.baselines.interpolation.LI` interpolates them.
@@ -36,5 +36,5 @@ class FBP(Baseline):
     window: Window = "ram-lak"
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
-        radon, back = projections(operator, self.kind)
-        return back(radon.fbp(y, self.window))
+        rays, back = rays_of(operator, self.kind)
+        return back(rays.fbp(y, self.window))

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from medscore.errors import MedscoreWarning
-from medscore.operators.autograd import outside
+from medscore.operators.autograd import outside, remember
 from medscore.operators.base import Operator
 from medscore.operators.ct.cone.feldkamp import (
     cone_cosines,
     cone_filter,
+    fan_of,
     feldkamp,
     filtered_rows,
 )
@@ -24,7 +25,9 @@ from medscore.operators.ct.cone.geometry import ConeGeometry
 from medscore.operators.ct.cone.orbit import orbit_of
 from medscore.operators.ct.cone.projector import MEMORY, backproject, cost, project
 from medscore.operators.ct.fbp import Filter, Window
+from medscore.operators.ct.ray_gram import cone_gram
 from medscore.operators.ct.views import onto_all_views, seen_views
+from medscore.operators.gram import Gram
 from medscore.operators.grid import OperatorError
 from medscore.operators.linalg import chebyshev, largest_eigenvalue
 from medscore.operators.noise import NoiseModel
@@ -118,6 +121,22 @@ class ConeBeam(Operator):
         self._count[0] += 1
         rays = (self.mask(y) * y).index_select(-3, self._rows.to(y.device))
         return backproject(rays, self.geometry, views=self._few, memory=self.memory)
+
+    def gram(self, y: Projections) -> Gram | None:
+        """That of fan beams on a circular orbit; None for other poses."""
+
+        def make() -> Gram | None:
+            try:
+                _, fan, order = fan_of(self.geometry)
+            except OperatorError:
+                return None
+            one = y.new_ones(1, *self.image_shape)
+            lengths = project(one, self.geometry, memory=self.memory)
+            seen = self._views()[:, order]
+            return cone_gram(fan, self.geometry.grid, self.mask(lengths) * lengths, seen)
+
+        found: Gram | None = remember(self._cache, ("gram", y.dtype, y.device), make)
+        return found
 
     def T_inv(self, z: Projections) -> Volumes:
         r"""The algorithm of Feldkamp, refined by a fixed polynomial in the normal operator.

@@ -21,6 +21,7 @@ OTHER: dict[str, Any] = {
     "views": 7, "arc": 60.0, "acceleration": 2.0, "mask": "random", "coils": 3, "factor": 4,
     "blur": 1.0, "hidden": 0.5, "implants": ((3.0, 3.0, 6.0),), "finer": 2, "spectrum": 90.0,
     "phase": "random", "maps": "low-resolution", "trajectory": "radial",
+    "source_distance": 700.0,
 }  # fmt: skip
 """A value of every option other than its default."""
 
