@@ -78,19 +78,29 @@ def test_every_shipped_covariance_belongs_to_its_prior_and_can_be_rebuilt() -> N
         assert load_prior(shipped_priors()[body]).has_covariance
 
 
-def test_the_shipped_calibration_is_of_the_default_and_of_these_weights() -> None:
+@pytest.mark.parametrize(
+    ("prior", "modality", "families", "patients"),
+    [
+        ("ct-128", "CT", {"23 views", "45 views", "low dose", "MAR"}, 11),
+        ("mri-128", "MR", {"4x", "8x"}, 10),
+    ],
+)
+def test_a_shipped_calibration_is_of_the_default_and_of_these_weights(
+    prior: str, modality: str, families: set[str], patients: int
+) -> None:
     """A new default or new weights need a new calibration: `medscore calibrate calibrate-ct`."""
-    path = shipped_priors()["ct-128"]
+    path = shipped_priors()[prior]
     table = table_beside(path, read_checkpoint(path).sha256)
     assert table is not None
     assert table.covariance_sha256 == COVARIANCE.read(head_path(path)).sha256
-    settings = Settings(prior="ct-128", samples=8).settled(covariance=True).record()
+    chosen = Settings(prior=prior, samples=8).settled(covariance=modality == "CT")
+    settings = chosen.record()
     method = method_of({"settings": settings, "grid": {"fitted": False}, "prior": {}})
-    assert {f.name for f in table.families} == {"23 views", "45 views", "low dose", "MAR"}
+    assert {f.name for f in table.families} == families
     for family in table.families:
         assert family.method == method
         assert family.samples == 8
-        assert len(family.patients) == 11
+        assert len(family.patients) == patients
 
 
 def test_every_shipped_prior_is_whole_small_and_has_a_card() -> None:
