@@ -87,10 +87,16 @@ def main() -> int:
     parser.add_argument("--page", type=Path, help="Markdown page to write from the JSON file")
     parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
     parser.add_argument("--limit", type=int, help="largest number of slices of a cohort")
+    parser.add_argument(
+        "--cohort", action="append", default=[], help="calibration whose slices are judged, as "
+        "calibrate-ct; all by default",
+    )  # fmt: skip
     parser.add_argument("--steps", type=int, help="steps of the sampler, for a quick look")
     parser.add_argument("--processes", type=int, default=1, help="number of processes")
     args = parser.parse_args()
-    settings = Settings(args.data, args.runs, args.limit, args.steps, args.processes)
+    settings = Settings(
+        args.data, args.runs, args.limit, args.steps, args.processes, tuple(args.cohort)
+    )
     parts: dict[str, Callable[[], Iterator[Number]]] = {
         part: partial(numbers, part, settings) for part in PARTS
     }

@@ -191,13 +191,15 @@ def errors(
 
 
 def are_there(name: str, settings: Settings, cohort: dict[str, Any] | None = None) -> bool:
-    """Whether the data of a calibration, or of another cohort, are in the data folder.
+    """Whether a calibration is asked for, and its data, or a cohort's, are in the data folder.
 
     Args:
         name: see :func:`changed_config`.
         settings: see :func:`changed_config`.
         cohort: see :func:`changed_config`.
     """
+    if settings.cohorts and name not in settings.cohorts:
+        return False
     wanted = cohort or yaml.safe_load(config_path(name, "eval").read_text())["cohort"]
     found = any(settings.data.glob(wanted["data"][0]))
     if not found:

@@ -16,6 +16,7 @@ class Settings:
         limit: largest number of slices of a cohort; all by default.
         steps: steps of the sampler; the method's by default.
         processes: number of processes.
+        cohorts: names of the calibrations whose slices are judged; all by default.
     """
 
     data: Path
@@ -23,3 +24,4 @@ class Settings:
     limit: int | None = None
     steps: int | None = None
     processes: int = 1
+    cohorts: tuple[str, ...] = ()
