@@ -23,6 +23,7 @@ from medscore.errors import MedscoreError
 from medscore.hounsfield import hu_to_mu
 from medscore.measurements.measurement import ATTENUATION, Measurement
 from medscore.operators.base import Operator
+from medscore.operators.ct.cone.beam import ConeBeam
 from medscore.operators.ct.radon import Radon
 from medscore.operators.mri.masks import calibration_region
 from medscore.operators.mri.real_images import Phased
@@ -81,8 +82,9 @@ def split(m: Measurement, *, fold: int = 0, every: int = EVERY) -> tuple[Measure
         MedscoreError: too few measurements.
     """
     full = m.operator.diagonal
-    plane = m.operator.grid_shape[-2:]
-    seen = full.expand(*full.shape[:-2], *plane)
+    axes = 3 if m.whole else 2
+    plane = m.operator.grid_shape[-axes:]
+    seen = full.expand(*full.shape[:-axes], *plane)
     flat = seen.reshape(-1, *plane)
     out = _chosen(m, flat.any(0), fold, every)
     left_out, remaining = seen & out, flat & ~out
@@ -108,6 +110,11 @@ def restricted(operator: Operator, keep: Tensor) -> Operator:
         if bool((mask == mask[..., :1]).all()):
             mask = mask[..., :1]
         return Radon(operator.geometry, mask, operator.noise_model)
+    if isinstance(operator, ConeBeam):
+        mask = operator.diagonal & keep
+        whole = mask[..., :1, :1]
+        mask = whole if bool((mask == whole).all()) else mask
+        return ConeBeam(operator.geometry, mask, operator.noise_model)
     if isinstance(operator, Padded | Resampled):
         return with_inner(operator, lambda inner: restricted(inner, keep))
     if isinstance(operator, Phased):
@@ -135,15 +142,18 @@ def predicted(m: Measurement, images: Tensor) -> Tensor:
     if m.image_unit == ATTENUATION:
         assert m.mu_water is not None
         images = hu_to_mu(images, m.mu_water)
+    if m.whole:
+        return m.operator.T(images.transpose(0, 1)[None])
     grids = [m.operator.select([i]).T(image[None]) for i, image in enumerate(images)]
     return torch.cat(grids)
 
 
 def _chosen(m: Measurement, seen: Tensor, fold: int, every: int) -> Tensor:
     """The mask of the held-out places, given those measured in any slice or by any coil."""
-    if isinstance(unwrapped(m.operator)[0], Radon):
-        views = seen.any(-1).nonzero()[:, 0]
-        return _every(views, fold, every, seen.shape[0])[:, None].expand(seen.shape)
+    if isinstance(unwrapped(m.operator)[0], Radon | ConeBeam):
+        views = seen.flatten(1).any(1).nonzero()[:, 0]
+        chosen = _every(views, fold, every, seen.shape[0])
+        return chosen.reshape(-1, *(1,) * (seen.ndim - 1)).expand(seen.shape)
     if torch.from_numpy(m.data[:1]).is_complex():
         outside = seen & ~_centre(seen)
         for axis in (0, 1):  # whole lines along the other axis

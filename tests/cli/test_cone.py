@@ -86,6 +86,16 @@ def test_the_algorithm_of_feldkamp_is_the_baseline_fbp(
     assert np.corrcoef(found.ravel(), truth.ravel())[0, 1] > 0.7
 
 
+@pytest.mark.slow
+def test_total_variation_takes_the_volume_as_a_whole(whole: Measurement, scan: Path) -> None:
+    image = ms.load_image(scan)
+    few = {"weight": 1e-4, "iterations": 60}
+    found = ms.reconstruct(whole, method="fista-tv", parameters=few)
+    fdk = ms.reconstruct(whole, method="fbp")
+    assert found.samples.shape == (2, 1, 32, 32)
+    assert ms.quality(found, image).psnr > ms.quality(fdk, image).psnr + 1
+
+
 @pytest.mark.parametrize("name", ["li", "nmar"])
 def test_baselines_of_single_slices_are_refused(refused: Command, meas: Path, name: str) -> None:
     message = refused("recon", meas, "--baseline", name, "-o", meas.parent / "out")

@@ -44,6 +44,7 @@ SCANS = {
     "points": scan("mri", "MR", acceleration=2.0, mask="variable-density-2d"),
     "coils": scan("mri-multicoil", "MR", acceleration=2.0, coils=4),
     "pixels": scan("inpaint", "MR"),
+    "cone": scan("cone-ct", "CT", views=16),
 }
 if find_spec("xraydb") and find_spec("spekpy"):  # metal needs the physics of the extra `metal`
     SCANS["metal"] = scan("sparse-mar", "CT", views=16)
@@ -75,9 +76,12 @@ def test_the_splits_share_nothing(m: Measurement) -> None:
     assert float(out.sum(0).max()) == 1
 
 
-def test_whole_views_are_left_out() -> None:
-    _, out = split(SCANS["views"])
-    assert bool((out == out[..., :1]).all())
+@pytest.mark.parametrize(("name", "axes"), [("views", 1), ("cone", 2)])
+def test_whole_views_are_left_out(name: str, axes: int) -> None:
+    _, out = split(SCANS[name])
+    views = out.flatten(-axes)
+    assert bool((views == views[..., :1]).all())
+    assert 0 < float(views[..., 0].sum()) < 5
 
 
 @pytest.mark.parametrize("name", ["lines", "points", "coils"])

@@ -34,6 +34,33 @@ def test_differences_have_their_adjoint(dtype: torch.dtype) -> None:
     assert dot(differences(x), p) == pytest.approx(dot(x, differences_adjoint(p)))
 
 
+def test_differences_of_volumes_have_their_adjoint() -> None:
+    x, p = noise(2, 1, 4, 5, 7), noise(3, 2, 1, 4, 5, 7, seed=1)
+    assert dot(differences(x), p) == pytest.approx(dot(x, differences_adjoint(p)))
+
+
+def test_a_voxel_of_a_volume_has_six_faces() -> None:
+    x = torch.zeros(2, 1, 5, 5, 5)
+    x[0, :, 2, 2, 2] = 2.0
+    x[1, :, 2:] = 2.0  # a step between two slices
+    torch.testing.assert_close(total_variation(x), torch.tensor([2 * (3 + 3**0.5), 50.0]))
+
+
+def test_the_proximal_map_of_volumes_closes_the_duality_gap() -> None:
+    v = torch.zeros(1, 1, 5, 8, 8, dtype=torch.float64)
+    v[..., 1:4, 2:6, 2:6] = 1.0
+    v, prox = v + 0.2 * noise(*v.shape), TVProx(0.1, 2000)
+    x, p = prox(v), prox.dual
+    assert p is not None
+    assert float(length(p).max()) <= 1 + 1e-12
+    primal = 0.5 * float((x - v).square().sum()) + 0.1 * float(total_variation(x).sum())
+    # with the bound x >= 0 the dual value is that of the projected primal point
+    u = v - 0.1 * differences_adjoint(p)
+    dual = 0.5 * float((x - v).square().sum()) + 0.1 * dot(p, differences(x))
+    assert torch.equal(x, u.clamp_min(0.0))
+    assert 0 <= primal - dual + 1e-12 < 1e-6 * primal
+
+
 def test_total_variation_is_isotropic_and_edges_of_the_image_are_none() -> None:
     x = torch.zeros(3, 1, 9, 9)
     x[0, :, 2:5, 3:] = 2.0  # three rows from column 3 to the right edge
