@@ -92,12 +92,13 @@ class ChosenPrior:
         return self.given
 
 
-def check_covariance(settings: Settings, chosen: ChosenPrior) -> None:
+def check_covariance(settings: Settings, chosen: ChosenPrior, *, whole: bool = False) -> None:
     """Reject moment matching with a covariance that the prior does not know.
 
     Args:
         settings: settings of the reconstruction.
         chosen: the prior.
+        whole: whether the scan is one of a whole volume, of which no covariance is learned.
 
     Raises:
         MedscoreError: samples of the posterior, or a learned covariance, of a prior without one.
@@ -111,7 +112,15 @@ def check_covariance(settings: Settings, chosen: ChosenPrior) -> None:
             "`conditioner.draws` needs a covariance that the prior knows, not the denoiser's",
             hint="leave out one of `draws` and `covariance`",
         )
-    if (drawn or covariance == "learned") and not chosen.knows_covariance:
+    learned = drawn or covariance == "learned"
+    if learned and whole:
+        raise MedscoreError(
+            "learned covariances, which samples of the posterior need, are those of separate "
+            "slices, and the scan is one of a whole volume",
+            hint="use the preset sharpest, or set conditioner.covariance to denoiser and "
+            "conditioner.draws to false",
+        )
+    if learned and not chosen.knows_covariance:
         raise MedscoreError(
             f"the prior {chosen.domain.name} has no learned covariance, which samples of the "
             "posterior need",

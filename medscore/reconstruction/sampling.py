@@ -122,7 +122,7 @@ class Sampling(Method):
         settled = self.settled(measurement)
         settled._factory()
         if self.conditioner is None:
-            check_covariance(settled.settings, chosen)
+            check_covariance(settled.settings, chosen, whole=measurement.whole)
 
     @property
     def samples(self) -> int:

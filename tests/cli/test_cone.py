@@ -102,6 +102,13 @@ def test_baselines_of_single_slices_are_refused(refused: Command, meas: Path, na
     assert f"{name} reconstructs CT projections of slices" in message
 
 
+def test_samples_of_the_posterior_of_whole_volumes_are_refused(
+    refused: Command, meas: Path
+) -> None:
+    args = ("--prior", "ct-128", "--preset", "posterior", "-o", meas.parent / "out")
+    assert "are those of separate slices" in refused("recon", meas, *args)
+
+
 def test_the_influence_is_not_measured_of_whole_volumes(
     refused: Command, meas: Path, prior: Path
 ) -> None:
