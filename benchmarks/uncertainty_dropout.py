@@ -26,8 +26,7 @@ from medscore.measurements.measurement import Measurement
 from medscore.nets.dropout import dropping
 from medscore.operators.base import Operator
 from medscore.reconstruction.result import Reconstruction, body_of_image
-from medscore.reconstruction.supervised.contract import load_reconstructor
-from medscore.reconstruction.supervised.method import Supervised
+from medscore.reconstruction.supervised.method import Supervised, loaded
 from medscore.training.jobs import train
 from medscore.uncertainty.scores import crps
 
@@ -47,10 +46,8 @@ class Dropped(Supervised):
     seed: int
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
-        model, _ = load_reconstructor(self.network)
-        with dropping(model, self.seed):
-            image: Tensor = model(operator, y)
-        return image
+        with dropping(loaded(self.network)[0], self.seed):
+            return super().solve(operator, y)
 
 
 @dataclass(frozen=True)

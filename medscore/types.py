@@ -21,8 +21,10 @@ Images = Float[Tensor, "batch channel height width"]
 """Real images."""
 
 Sinogram = Float[Tensor, "batch channel views detectors"]
-Readings = Float[Tensor, "batch channel *views detectors"]
 """Line integrals on the full grid of views."""
+
+Readings = Float[Tensor, "batch channel *views detectors"]
+"""Line integrals of slices or volumes: a sinogram, or projections of a cone beam."""
 
 Volumes = Float[Tensor, "batch channel depth height width"]
 """Real volumes."""

@@ -162,6 +162,19 @@ class Scan:
         return self.operator if self.calibrated is None else self.calibrated(data)
 
 
+def check_views(views: int) -> None:
+    """Reject an impossible number of views.
+
+    Args:
+        views: number of views.
+
+    Raises:
+        MedscoreError: it is out of range.
+    """
+    if not 1 <= views <= MOST_VIEWS:
+        raise MedscoreError(f"`views` is {views}", hint=f"use 1 to {MOST_VIEWS}")
+
+
 def check_seed(seed: int) -> None:
     """Reject a seed that the random generators cannot take.
 

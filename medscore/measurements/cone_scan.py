@@ -21,16 +21,14 @@ from medscore.datasets.volume import AIR
 from medscore.errors import MedscoreError
 from medscore.hounsfield import hu_to_mu
 from medscore.io.budget import memory_budget
-from medscore.measurements.choices import MOST_VIEWS, Choices, Grid, Scan
+from medscore.measurements.choices import Choices, Grid, Scan, check_views
 from medscore.measurements.measurement import ATTENUATION
-from medscore.measurements.noise_model import and_more
 from medscore.measurements.refined import refined
-from medscore.measurements.square import plain
+from medscore.measurements.square import noise_of_object, plain
 from medscore.operators.ct.cone.beam import ConeBeam
 from medscore.operators.ct.cone.geometry import ConeGeometry, VoxelGrid
 from medscore.operators.ct.cone.orbit import circular_orbit
 from medscore.operators.ct.cone.projector import project
-from medscore.operators.noise import Noiseless
 
 RAYS = 2
 """Thin rays along each side of a detector pixel."""
@@ -63,8 +61,8 @@ def cone_ct(grid: Grid, c: Choices) -> Scan:
     operator = ConeBeam(geometry, torch.ones(c.views, 1, 1, dtype=torch.bool))
     if c.same_rays:
         return Scan(operator, ATTENUATION, plain(operator, c.noise, hu_to_mu), whole=True)
-    noise = "unknown" if isinstance(c.noise, Noiseless) else and_more(c.noise)
-    return Scan(operator, ATTENUATION, _of_object(geometry, grid, c), noise, whole=True)
+    measure = _of_object(geometry, grid, c)
+    return Scan(operator, ATTENUATION, measure, noise_of_object(c), whole=True)
 
 
 def orbit_around(grid: Grid, c: Choices) -> ConeGeometry:
@@ -77,8 +75,7 @@ def orbit_around(grid: Grid, c: Choices) -> ConeGeometry:
     Raises:
         MedscoreError: the number of views or the distance is invalid.
     """
-    if not 1 <= c.views <= MOST_VIEWS:
-        raise MedscoreError(f"`views` is {c.views}", hint=f"use 1 to {MOST_VIEWS}")
+    check_views(c.views)
     spacing = (grid.slice_spacing, grid.row_spacing or grid.spacing, grid.spacing)
     voxels = VoxelGrid((grid.slices, *grid.shape), spacing)
     x, y, z = voxels.half.tolist()

@@ -85,9 +85,7 @@ def make_measurement(
         metal=None if metal is None else np.asarray(metal, dtype=np.float32),
     )
     check_measurement(made, _fault)
-    if isinstance(operator, Radon) and image_unit == ATTENUATION:
-        check_line_integrals(values[..., operator.measured.numpy(), :])
-    if isinstance(operator, ConeBeam):
+    if isinstance(operator, Radon | ConeBeam) and image_unit == ATTENUATION:
         check_line_integrals(values[:, :, operator.measured.numpy()])
     return made
 

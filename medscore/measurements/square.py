@@ -67,10 +67,6 @@ def on_a_square(task: Task) -> Task:
 def ct_scan(operator: Radon, grid: Grid, c: Choices) -> Scan:
     """A scan without metal: of the reconstruction's own pixels, or of a finer object.
 
-    What a finer object does to the data is not known to the operator: beside the noise, its error
-    is to be estimated from the data. The noise of noise-free data, and of photons after the
-    correction of beam hardening, is recorded as unknown.
-
     Args:
         operator: operator on the attenuation in 1/mm.
         grid: the image's grid.
@@ -81,8 +77,20 @@ def ct_scan(operator: Radon, grid: Grid, c: Choices) -> Scan:
     """
     if c.same_rays:
         return Scan(operator, ATTENUATION, plain(operator, c.noise, hu_to_mu))
-    noise = "unknown" if c.spectrum or isinstance(c.noise, Noiseless) else and_more(c.noise)
-    return Scan(operator, ATTENUATION, object_measure(operator, grid, c), noise)
+    return Scan(operator, ATTENUATION, object_measure(operator, grid, c), noise_of_object(c))
+
+
+def noise_of_object(c: Choices) -> str:
+    """The noise to record of the data of an object on a finer grid.
+
+    What a finer object does to the data is not known to the operator: beside the noise, its error
+    is to be estimated from the data. The noise of noise-free data, and of photons after the
+    correction of beam hardening, is recorded as unknown.
+
+    Args:
+        c: parameters of the scan.
+    """
+    return "unknown" if c.spectrum or isinstance(c.noise, Noiseless) else and_more(c.noise)
 
 
 def plain(

@@ -10,7 +10,7 @@ import math
 import torch
 
 from medscore.errors import MedscoreError
-from medscore.measurements.choices import MOST_VIEWS, Choices, Grid, Scan
+from medscore.measurements.choices import Choices, Grid, Scan, check_views
 from medscore.measurements.cone_scan import cone_ct
 from medscore.measurements.measurement import HU, MAGNITUDE
 from medscore.measurements.metal import metal_pixels, metal_scan
@@ -202,8 +202,7 @@ def measures_finer(task: str, c: Choices) -> bool:
 
 
 def _few_views(grid: Grid, c: Choices) -> Radon:
-    if not 1 <= c.views <= MOST_VIEWS:
-        raise MedscoreError(f"`views` is {c.views}", hint=f"use 1 to {MOST_VIEWS}")
+    check_views(c.views)
     return sparse_view(grid.rows, grid.spacing, c.views)
 
 

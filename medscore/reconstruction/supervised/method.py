@@ -39,13 +39,13 @@ class Supervised(Baseline):
     network: Path
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
-        model, _ = _loaded(self.network)
+        model, _ = loaded(self.network)
         with torch.no_grad():
             image: Tensor = model(operator, y)
         return image
 
     def check_measurement(self, measurement: Measurement) -> None:
-        _, contract = _loaded(self.network)
+        _, contract = loaded(self.network)
         ours = UNIT_RANGE[contract.modality]
         sides = (
             ("modality", measurement.modality, contract.modality),
@@ -63,5 +63,10 @@ class Supervised(Baseline):
 
 
 @lru_cache(maxsize=8)
-def _loaded(path: Path) -> tuple[Reconstructor, SupervisedContract]:
+def loaded(path: Path) -> tuple[Reconstructor, SupervisedContract]:
+    """A supervised network, read once.
+
+    Args:
+        path: its file.
+    """
     return load_reconstructor(path)
