@@ -42,7 +42,7 @@ from medscore.reconstruction.result import Reconstruction
 from medscore.registry.build import build_sampler, check_owners, given_grid, times_of
 from medscore.registry.checks import check_counts, resolve_device
 from medscore.registry.presets import parsed
-from medscore.registry.settings import split_parameters
+from medscore.registry.settings import OF_IMAGES, split_parameters
 from medscore.samplers.base import Sampler, sampler_object
 from medscore.samplers.grids import Grid
 from medscore.white_noise import derive_seed
@@ -122,7 +122,7 @@ def sample(
     if not callable(on_step):
         raise MedscoreError(f"`on_step` is {on_step!r:.80}", hint="use a function of a StepInfo")
     parameters = parsed(parameters)
-    own = split_parameters(parameters)
+    own = split_parameters(parameters, OF_IMAGES)
     check_owners(parameters, {"sampler": sampler, "grid": grid, "conditioner": conditioner})
     if isinstance(sampler, str):
         sampler = build_sampler(sampler, own["sampler"])

@@ -63,6 +63,7 @@ NAMES: dict[tuple[str, str], Callable[[], Iterable[str]]] = {
     ("", "sampler"): lambda: _methods("SAMPLERS"),
     ("", "conditioner"): lambda: _methods("CONDITIONERS"),
     ("", "grid"): lambda: _methods("GRIDS"),
+    ("", "across_slices"): lambda: ["auto", *_methods("ACROSS_SLICES")],
     ("", "baseline"): _baselines,
     ("simulate", "task"): lambda: TASKS,
     ("train", "recipe"): lambda: _shipped("train", "supervised"),

@@ -9,10 +9,10 @@ import typer
 
 from medscore.errors import MedscoreError
 from medscore.reconstruction.baselines.methods import BASELINES
-from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
+from medscore.registry.methods import ACROSS_SLICES, CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.table import Table
 
-TABLES = (SAMPLERS, CONDITIONERS, BASELINES, GRIDS)
+TABLES = (SAMPLERS, CONDITIONERS, BASELINES, GRIDS, ACROSS_SLICES)
 
 
 def methods(

@@ -13,7 +13,7 @@ from medscore.cli import options
 from medscore.cli.progress import console, sampling_bar
 from medscore.errors import MedscoreError
 from medscore.reconstruction.baselines.methods import BASELINES
-from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
+from medscore.registry.methods import ACROSS_SLICES, CONDITIONERS, GRIDS, SAMPLERS
 
 if TYPE_CHECKING:
     from medscore.reconstruction.cohort import Outputs
@@ -159,6 +159,14 @@ def recon(
             "more exact. Default: the preset's.",
         ),
     ] = None,
+    across_slices: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Rule that couples the slices of a volume: auto, {', '.join(ACROSS_SLICES)}. "
+            "auto is tv for CT volumes that are sampled with DiffPIR, else none. Default: the "
+            "preset's."
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -232,6 +240,7 @@ def recon(
         "prior": prior, "method": baseline, "samples": samples, "preset": preset,
         "sampler": sampler, "conditioner": conditioner, "steps": steps, "grid": grid,
         "noise": noise, "parameters": set_ or (), "precision": precision, "pairs": pairs,
+        "across_slices": across_slices,
         "snr": snr, "lam": lam, "seed": seed, "batch_size": batch_size, "device": device,
         "allow_mismatch": allow_mismatch, "contrast": contrast, "influence": influence,
     }  # fmt: skip

@@ -71,6 +71,7 @@ class SamplingSpec(Strict):
         noise: noise of the measurements.
         precision: auto, float32 or bf16.
         pairs: see :class:`medscore.registry.presets.Settings`.
+        across_slices: see :class:`medscore.registry.presets.Settings`.
         allow_mismatch: use the prior on the grid of the measurement, even outside its image domain.
         contrast: class of the images that the prior is told, such as the MR contrast T1, or
             ``estimate``; by default none.
@@ -90,6 +91,7 @@ class SamplingSpec(Strict):
     noise: str = "recorded"
     precision: str = "auto"
     pairs: bool | None = None
+    across_slices: str | None = None
     allow_mismatch: bool = False
     contrast: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)

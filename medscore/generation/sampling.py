@@ -31,7 +31,7 @@ from medscore.registry.build import build_conditioner, build_grid, build_sampler
 from medscore.registry.checks import check_counts, check_precision, check_ranges, resolve_device
 from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.presets import parsed
-from medscore.registry.settings import split_parameters
+from medscore.registry.settings import OF_IMAGES, split_parameters
 
 CONDITIONER = "diffpir"
 """The default conditioner for observed images."""
@@ -87,7 +87,7 @@ class GenerationSettings:
         )
         check_ranges(("strength", self.strength, 0, 1000))
         check_precision(self.precision)
-        own = split_parameters(self.parameters)
+        own = split_parameters(self.parameters, OF_IMAGES)
         SAMPLERS.convert(self.sampler, own["sampler"])
         GRIDS.convert(self.grid, own["grid"])
         if self.conditioner is not None:
@@ -100,7 +100,7 @@ class GenerationSettings:
     def rule(self) -> ConditionerFactory:
         """The factory of conditioners for observed images."""
         assert self.conditioner is not None
-        own = split_parameters(self.parameters)["conditioner"]
+        own = split_parameters(self.parameters, OF_IMAGES)["conditioner"]
         return build_conditioner(self.conditioner, own)
 
 
@@ -281,7 +281,7 @@ def draw(
         on_step: called after every sampling step.
         note: a text that is kept with the state.
     """
-    own = split_parameters(settings.parameters)
+    own = split_parameters(settings.parameters, OF_IMAGES)
     times = times_of(build_grid(settings.grid, own["grid"]), prior.sde, settings.steps)
     sampler = build_sampler(settings.sampler, own["sampler"])
     job = Job(

@@ -7,7 +7,7 @@ slice's own measurements: a high quantile of their direct reconstruction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -142,6 +142,17 @@ class NetworkUnits:
             except MedscoreError as error:
                 raise MedscoreError(f"slice {index}: {error.what}", hint=error.hint) from error
         return NetworkUnits(0.0, torch.stack(full)[:, None, None, None] * contract.scale)
+
+    def common(self) -> NetworkUnits:
+        """The units with one length of the range for all slices, the mean of theirs."""
+        if not isinstance(self.unit, Tensor):
+            return self
+        return replace(self, unit=self.unit.mean(0, keepdim=True).expand_as(self.unit))
+
+    @property
+    def each(self) -> Tensor | None:
+        """Length of the range in each slice, (slices,); None if it is one for all."""
+        return self.unit.flatten() if isinstance(self.unit, Tensor) else None
 
     def of_slices(self, slices: list[int] | None, like: Tensor) -> float | Tensor:
         """Unit of some slices, or of all.

@@ -92,13 +92,14 @@ class ChosenPrior:
         return self.given
 
 
-def check_covariance(settings: Settings, chosen: ChosenPrior, *, whole: bool = False) -> None:
+def check_covariance(settings: Settings, chosen: ChosenPrior, *, coupled: bool = False) -> None:
     """Reject moment matching with a covariance that the prior does not know.
 
     Args:
         settings: settings of the reconstruction.
         chosen: the prior.
-        whole: whether the scan is one of a whole volume, of which no covariance is learned.
+        coupled: whether slices are not reconstructed separately, because the scan is one of a
+            whole volume, or a rule couples them; no covariance is learned of volumes.
 
     Raises:
         MedscoreError: samples of the posterior, or a learned covariance, of a prior without one.
@@ -113,10 +114,10 @@ def check_covariance(settings: Settings, chosen: ChosenPrior, *, whole: bool = F
             hint="leave out one of `draws` and `covariance`",
         )
     learned = drawn or covariance == "learned"
-    if learned and whole:
+    if learned and coupled:
         raise MedscoreError(
             "learned covariances, which samples of the posterior need, are those of separate "
-            "slices, and the scan is one of a whole volume",
+            "slices, and these are reconstructed together",
             hint="use the preset sharpest, or set conditioner.covariance to denoiser and "
             "conditioner.draws to false",
         )

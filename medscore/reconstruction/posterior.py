@@ -22,11 +22,12 @@ from medscore.measurements.noise_std import whiten
 from medscore.measurements.units import NetworkUnits
 from medscore.operators.base import Operator
 from medscore.operators.mri.real_images import one_channel
+from medscore.priors.across import Coupling
 from medscore.priors.base import Prior
-from medscore.priors.slicewise import Slicewise
 from medscore.reconstruction.complex_data import seen_by
 from medscore.reconstruction.evidence import Evidence, prior_samples
 from medscore.reconstruction.result import Reconstruction
+from medscore.reconstruction.volumes import arranged
 from medscore.samplers.base import Sampler
 from medscore.types import State
 from medscore.uncertainty.intervals import in_pairs
@@ -64,6 +65,8 @@ class Plan:
             long again; it needs two samples or more.
         pairs: whether samples 2j and 2j + 1 of a slice have the same noise with opposite signs; an
             odd number of samples is drawn independently.
+        across: couples the slices of a volume, which are then reconstructed together; None to
+            reconstruct each by itself.
     """
 
     sampler: Sampler
@@ -80,6 +83,7 @@ class Plan:
     note: str = ""
     influence: bool = False
     pairs: bool = False
+    across: Coupling | None = None
 
     @property
     def in_pairs(self) -> bool:
@@ -127,12 +131,15 @@ def sample_posterior(
     scaled = _Scaled(data, operator, NetworkUnits.of(domain, measurement, fit), plan)
     slices, k = len(data), plan.samples
     *channels, height, width = operator.image_shape
-    sliced = Slicewise(prior, plan.batch_size) if measurement.whole else prior
+    work = arranged(
+        measurement, prior, plan.across, samples=k, batch_size=plan.batch_size,
+        units=scaled.units.each,
+    )  # fmt: skip
 
     def pair(items: Sequence[int]) -> Batch:
-        chosen, rows, noise_std = scaled.white([item // k for item in items])
+        chosen, rows, noise_std = scaled.white([work.items[item][0] for item in items])
         return Batch(
-            sliced,
+            work.prior,
             plan.sampler,
             plan.conditioner(chosen, rows, noise_std),
             finish=_identity if noise_std else lambda x: chosen.project_ball(x, rows, tol=EXACT).x,
@@ -140,12 +147,12 @@ def sample_posterior(
         )
 
     job = Job(
-        seeds=[derive_seed(plan.seed, i, plan.leader(j)) for i in range(slices) for j in range(k)],
-        signs=[1 if plan.leader(j) == j else -1 for _ in range(slices) for j in range(k)],
+        seeds=[derive_seed(plan.seed, i, plan.leader(j)) for i, j in work.items],
+        signs=[1 if plan.leader(j) == j else -1 for _, j in work.items],
         shape=(*(channels or [1]), height, width),
         times=plan.times,
         batches=pair,
-        batch_size=1 if measurement.whole else plan.batch_size,
+        batch_size=work.batch_size,
         device=plan.device,
         bf16=plan.bf16,
         state=plan.state,
@@ -154,16 +161,17 @@ def sample_posterior(
         calls=lambda: operator.calls,
     )
     result = run(job, on_step)
+    found = work.by_slice(result.x)
     start, calls = time.perf_counter(), operator.calls
-    evidence = _evidence(result.x, prior, scaled, plan, fit) if plan.influence else None
+    evidence = _evidence(found, prior, scaled, plan, fit) if plan.influence else None
     residual = np.empty(slices * k)
-    mean = None if result.x.shape[1] == 1 else _complex_mean(result.x, slices, scaled.units)
-    for i, x in enumerate(result.x.split(1)):
+    mean = None if found.shape[1] == 1 else _complex_mean(found, slices, scaled.units)
+    for i, x in enumerate(found.split(1)):
         chosen, rows = scaled.plain([i // k])
         residual[i] = float(chosen.residual(x.to(plan.device), rows))
         x[:, :1] = scaled.units.to_values(x, [i // k])  # in place: a volume is large
     return Reconstruction(
-        samples=by_slice(result.x, measurement).numpy(),
+        samples=by_slice(found, measurement).numpy(),
         residual=residual.reshape(slices, k),
         nfe=result.nfe,
         operator_calls=result.calls + operator.calls - calls,

@@ -43,6 +43,7 @@ def reconstruct(
     parameters: Mapping[str, Any] | Sequence[str] = (),
     precision: str | None = None,
     pairs: bool | None = None,
+    across_slices: str | None = None,
     metal: bool = True,
     seed: int = 0,
     batch_size: int = 8,
@@ -77,6 +78,8 @@ def reconstruct(
             it changes the images little; by default the preset's.
         pairs: whether samples are drawn in pairs whose noise has opposite signs, which makes their
             mean more exact; by default the preset's.
+        across_slices: rule that couples the slices of a volume: "none", "tv" or "auto" (the
+            default), which is total variation for CT volumes that are sampled with DiffPIR.
         metal: whether metal whose rays are left out is put back into the result, with the HU of
             the scanner's own image.
         seed: seed of all random draws.
@@ -103,8 +106,9 @@ def reconstruct(
     chosen = choose_method(
         prior, method=method, samples=samples, preset=preset, sampler=sampler,
         conditioner=conditioner, steps=steps, grid=grid, noise=noise, parameters=parameters,
-        precision=precision, pairs=pairs, seed=seed, batch_size=batch_size, device=device,
-        allow_mismatch=allow_mismatch, contrast=contrast, influence=influence,
+        precision=precision, pairs=pairs, across_slices=across_slices, seed=seed,
+        batch_size=batch_size, device=device, allow_mismatch=allow_mismatch, contrast=contrast,
+        influence=influence,
     )  # fmt: skip
     run = Run(where) if on_step is None else Run(where, on_step)
     if state is None:
@@ -130,6 +134,7 @@ def choose_method(
     parameters: Mapping[str, Any] | Sequence[str] = (),
     precision: str | None = None,
     pairs: bool | None = None,
+    across_slices: str | None = None,
     snr: float | None = None,
     lam: float | None = None,
     seed: int = 0,
@@ -154,6 +159,7 @@ def choose_method(
         parameters: see :func:`reconstruct`.
         precision: see :func:`reconstruct`.
         pairs: see :func:`reconstruct`.
+        across_slices: see :func:`reconstruct`.
         snr: short for the parameter ``sampler.snr``.
         lam: short for the parameter ``conditioner.lam``.
         seed: see :func:`reconstruct`.
@@ -170,7 +176,8 @@ def choose_method(
         sampling = {
             "prior": prior, "samples": samples, "sampler": sampler, "conditioner": conditioner,
             "steps": steps, "grid": grid, "snr": snr, "lam": lam, "precision": precision,
-            "pairs": pairs, "preset": None if preset == "fast" else preset,
+            "pairs": pairs, "across_slices": across_slices,
+            "preset": None if preset == "fast" else preset,
             "device": None if device in ("auto", "cpu") else device,
             "allow_mismatch": allow_mismatch or None, "contrast": contrast,
             "influence": influence or None,
@@ -205,7 +212,8 @@ def choose_method(
         sampler=sampler if isinstance(sampler, str) else None,
         conditioner=conditioner if isinstance(conditioner, str) else None,
         grid=grid if isinstance(grid, str) else None,
-        steps=steps, samples=samples, precision=precision, pairs=pairs, seed=seed, snr=snr, lam=lam,
+        steps=steps, samples=samples, precision=precision, pairs=pairs,
+        across_slices=across_slices, seed=seed, snr=snr, lam=lam,
         noise=noise if isinstance(noise, str) else None,
     )  # fmt: skip
     return Sampling(

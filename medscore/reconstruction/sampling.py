@@ -39,7 +39,9 @@ from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.posterior import Plan, sample_posterior
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.typical import typicality_of
+from medscore.reconstruction.volumes import check_volume
 from medscore.registry.build import (
+    build_across_slices,
     build_conditioner,
     build_sampler,
     checked_factory,
@@ -48,7 +50,7 @@ from medscore.registry.build import (
 )
 from medscore.registry.checks import check_counts, resolve_device
 from medscore.registry.noise import noise_std_of
-from medscore.registry.settings import DEFAULTS, Settings
+from medscore.registry.settings import DEFAULTS, NONE, Settings
 from medscore.samplers.base import Sampler
 from medscore.samplers.grids import Grid
 
@@ -90,11 +92,12 @@ class Sampling(Method):
     influence: bool = False
 
     def settled(self, measurement: Measurement) -> Sampling:
-        """The method with the conditioner that ``auto`` stands for with this prior.
+        """The method with the methods that ``auto`` stands for with this prior.
 
         In MRI it is DiffPIR, whose mean of a few samples is better where few lines are measured
         (benchmarks/uncertainty.py, part default); so it is for volumes that are scanned whole,
-        because a learned covariance is that of separate slices.
+        because a learned covariance is that of separate slices. A rule across slices is the
+        default of CT volumes alone (benchmarks/volumes.py).
 
         Args:
             measurement: the measurement.
@@ -102,7 +105,9 @@ class Sampling(Method):
         known = self.sampler is None and self.conditioner is None and measurement.modality == "CT"
         known = known and not measurement.whole
         known = known and self._chosen(measurement.modality).knows_covariance
-        return replace(self, settings=self.settings.settled(covariance=known))
+        volume = measurement.modality == "CT" and measurement.slices > 1
+        volume = volume and self.conditioner is None and not self.influence
+        return replace(self, settings=self.settings.settled(covariance=known, volume=volume))
 
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
         self._check_settings()
@@ -114,15 +119,12 @@ class Sampling(Method):
         check_contrast(self.contrast, domain)
         _ = chosen.table  # a table that does not fit the prior is refused
         noise_std_of(self._noise(), measurement, where)
-        if self.influence and measurement.whole:
-            raise MedscoreError(
-                "`influence` is measured of separate slices, and the scan is one of a whole volume",
-                where=where, hint="leave it out",
-            )  # fmt: skip
         settled = self.settled(measurement)
         settled._factory()
+        rule = settled.settings.across_slices
+        check_volume(measurement, rule, influence=self.influence, where=where)
         if self.conditioner is None:
-            check_covariance(settled.settings, chosen, whole=measurement.whole)
+            check_covariance(settled.settings, chosen, coupled=measurement.whole or rule != NONE)
 
     @property
     def samples(self) -> int:
@@ -229,6 +231,7 @@ class Sampling(Method):
             bf16=s.precision == "bf16",
             influence=self.influence,
             pairs=bool(s.pairs),
+            across=build_across_slices(s.across_slices, s.parameters_of("across_slices")),
         )
 
     def record(self) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from medscore.conditioners.base import Conditioner
 from medscore.conditioners.binding import ConditionerFactory, Unbound, bind
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
-from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
+from medscore.priors.across import Coupling, Independent
+from medscore.registry.methods import ACROSS_SLICES, CONDITIONERS, GRIDS, SAMPLERS
 from medscore.samplers.base import Sampler
 from medscore.samplers.grids import Grid
 from medscore.sdes.base import SDE
@@ -117,6 +118,20 @@ def build_conditioner(name: str, parameters: Mapping[str, Any]) -> ConditionerFa
     kind: Callable[..., Conditioner] = CONDITIONERS[name]
     values = CONDITIONERS.convert(name, parameters)
     return checked_factory(partial(kind, **values), f"conditioner {name}")
+
+
+def build_across_slices(name: str, parameters: Mapping[str, Any]) -> Coupling | None:
+    """A rule that couples the slices of a volume; None if every slice is by itself.
+
+    Args:
+        name: name of the rule.
+        parameters: its parameters, by name without the owner.
+
+    Raises:
+        MedscoreError: no such rule or parameter, or a value out of range.
+    """
+    made: Coupling = ACROSS_SLICES[name](**ACROSS_SLICES.convert(name, parameters))
+    return None if isinstance(made, Independent) else made
 
 
 def checked_factory(given: Unbound, what: str) -> ConditionerFactory:

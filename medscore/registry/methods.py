@@ -1,4 +1,4 @@
-"""Tables of the parts of posterior sampling by name: samplers, time grids and conditioners.
+"""Tables of the parts of posterior sampling by name.
 
 A new method is a new file and a new line here. The baselines are in
 ``reconstruction/baselines/methods.py``.
@@ -43,6 +43,14 @@ GRIDS = Table(
         "karras": _G + "karras",
         "angular": _G + "angular",
         "focused": _G + "focused",
+    },
+)
+
+ACROSS_SLICES = Table(
+    "across_slices",
+    {
+        "none": "medscore.priors.across:Independent",
+        "tv": "medscore.priors.slice_tv:SliceTV",
     },
 )
 

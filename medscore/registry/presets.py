@@ -60,6 +60,7 @@ class Preset(Strict):
         noise: see :class:`Settings`.
         precision: see :class:`Settings`.
         pairs: see :class:`Settings`.
+        across_slices: see :class:`Settings`.
         snr: short for the parameter ``sampler.snr``.
         lam: short for the parameter ``conditioner.lam``.
         set: parameters of the methods by dotted name.
@@ -74,6 +75,7 @@ class Preset(Strict):
     noise: str | None = None
     precision: str | None = None
     pairs: bool | None = None
+    across_slices: str | None = None
     snr: float | None = None
     lam: float | None = None
     set: dict[str, Any] = Field(default_factory=dict)

@@ -4,18 +4,21 @@ In CT, the conditioner ``auto`` draws samples of the posterior if the prior know
 x_0 given x_t, by :mod:`~medscore.conditioners.moment_matching`, and several are asked for: their
 mean is as good as that of DiffPIR, and their differences are the errors that are to be expected.
 One sample alone is an image to look at, for which DiffPIR, close to the mean, is better.
+
+The rule across slices ``auto`` is total variation for DiffPIR in CT volumes of several slices
+(benchmarks/volumes.py measures it), and none otherwise.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medscore.errors import MedscoreError
 from medscore.registry.checks import check_counts, check_precision
-from medscore.registry.methods import CONDITIONERS, GRIDS, SAMPLERS
+from medscore.registry.methods import ACROSS_SLICES, CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.table import Table
 
 AUTO, POINT, POSTERIOR = "auto", "diffpir", "moment-matching"
@@ -38,8 +41,19 @@ MOST_STEPS, MOST_SAMPLES = 100_000, 10_000
 Parameters = Mapping[str, Any]
 """Values by dotted name, such as ``{"conditioner.zeta": 0.3}``."""
 
-OWNERS: dict[str, Table] = {"sampler": SAMPLERS, "conditioner": CONDITIONERS, "grid": GRIDS}
+NONE, TV = "none", "tv"
+"""What the rule across slices ``auto`` stands for."""
+
+OWNERS: dict[str, Table] = {
+    "sampler": SAMPLERS,
+    "conditioner": CONDITIONERS,
+    "grid": GRIDS,
+    "across_slices": ACROSS_SLICES,
+}
 """Tables of methods by the first part of a dotted name."""
+
+OF_IMAGES = ("sampler", "conditioner", "grid")
+"""Owners of parameters of the generation of images."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,8 @@ class Settings:
         pairs: whether samples are drawn in pairs whose noise has opposite signs, which makes their
             mean more exact; an odd number of samples is drawn independently. None leaves it to
             :meth:`settled`.
+        across_slices: name of the rule that couples the slices of a volume, or auto; see
+            :meth:`settled`.
         parameters: parameters of the methods by dotted name.
     """
 
@@ -75,6 +91,7 @@ class Settings:
     noise: str = "recorded"
     precision: str = "auto"
     pairs: bool | None = None
+    across_slices: str = AUTO
     parameters: Parameters = field(default_factory=dict)
 
     def check(self) -> None:
@@ -95,17 +112,26 @@ class Settings:
         for owner in OWNERS:
             self.parameters_of(owner)
 
-    def settled(self, *, covariance: bool = False) -> Settings:
-        """The settings with the conditioner that ``auto`` stands for, and with or without pairs.
+    def settled(self, *, covariance: bool = False, volume: bool = False) -> Settings:
+        """The settings with the methods that ``auto`` stands for, and with or without pairs.
 
         Samples of the posterior need a prior that knows the covariance of x_0 given x_t, two
         samples or more, the sampler DDIM, and no parameter that only DiffPIR has; otherwise
         ``auto`` is DiffPIR. A parameter that only moment matching has chooses that. An even number
-        of samples is drawn in pairs, unless ``pairs`` is given.
+        of samples is drawn in pairs, unless ``pairs`` is given. A rule across slices that was
+        chosen rules samples of the posterior out, whose covariance is that of separate slices.
 
         Args:
             covariance: whether the prior knows that covariance, and the data are of CT.
+            volume: whether the data are of a CT volume of several slices.
         """
+        found = self._conditioned(covariance and self.across_slices in (AUTO, NONE))
+        if self.across_slices != AUTO:
+            return found
+        return replace(found, across_slices=TV if volume and found.conditioner == POINT else NONE)
+
+    def _conditioned(self, covariance: bool) -> Settings:
+        """The settings with the conditioner that ``auto`` stands for, and with or without pairs."""
         if self.conditioner != AUTO:
             return replace(self, pairs=bool(self.pairs))
         asked = set(split_parameters(self.parameters)["conditioner"])
@@ -118,10 +144,10 @@ class Settings:
         return replace(self, conditioner=chosen, pairs=pairs)
 
     def parameters_of(self, owner: str) -> dict[str, Any]:
-        """The parameters of the chosen sampler, conditioner or grid, converted and checked.
+        """The parameters of the chosen sampler, conditioner, grid or rule, converted and checked.
 
         Args:
-            owner: "sampler", "conditioner" or "grid".
+            owner: a key of ``OWNERS``.
 
         Raises:
             MedscoreError: no such method or parameter, or a value out of range.
@@ -130,14 +156,20 @@ class Settings:
         return OWNERS[owner].convert(name, split_parameters(self.parameters)[owner])
 
     def record(self) -> dict[str, Any]:
-        """The settings for JSON, with all parameters of the methods, including defaults."""
+        """The settings for JSON, with all parameters of the methods, including defaults.
+
+        Without a rule across slices, nothing is said of one.
+        """
         settled = self.settled()
         effective = {
             f"{owner}.{name}": value if value != math.inf else "inf"  # JSON has no infinity
             for owner, table in OWNERS.items()
             for name, value in settled._effective(owner, table).items()
         }
-        return {**settled.__dict__, "parameters": effective}
+        found = {**settled.__dict__, "parameters": effective}
+        if settled.across_slices == NONE:
+            del found["across_slices"]
+        return found
 
     def _effective(self, owner: str, table: Table) -> dict[str, Any]:
         known = table.parameters(getattr(self, owner))
@@ -147,22 +179,25 @@ class Settings:
 DEFAULTS = Settings()
 
 
-def split_parameters(parameters: Parameters) -> dict[str, dict[str, Any]]:
-    """Parameters by their owner: sampler, conditioner or grid.
+def split_parameters(
+    parameters: Parameters, owners: Iterable[str] = OWNERS
+) -> dict[str, dict[str, Any]]:
+    """Parameters by their owner, such as sampler, conditioner or grid.
 
     Args:
         parameters: values by dotted name.
+        owners: the owners there are.
 
     Raises:
         MedscoreError: a name that does not begin with an owner.
     """
-    found: dict[str, dict[str, Any]] = {owner: {} for owner in OWNERS}
+    found: dict[str, dict[str, Any]] = {owner: {} for owner in owners}
     for dotted, value in parameters.items():
         owner, dot, name = dotted.partition(".")
-        if owner not in OWNERS or not dot:
+        if owner not in found or not dot:
             raise MedscoreError(
                 f"no parameter {dotted!r}",
-                hint=f"begin the name with {' or '.join(f'{o}.' for o in OWNERS)}, such as "
+                hint=f"begin the name with {' or '.join(f'{o}.' for o in found)}, such as "
                 "conditioner.zeta; a baseline has parameters without a prefix",
             )
         found[owner][name] = value

@@ -18,6 +18,7 @@ from medscore.errors import Interrupted, MedscoreError
 from medscore.io.files import atomic_write, working_folder
 from medscore.registry.checks import check_counts
 from medscore.registry.presets import choose
+from medscore.registry.settings import AUTO
 from medscore.tuning.objective import Search
 from medscore.tuning.search import (
     FINISHED,
@@ -198,7 +199,9 @@ def _chosen(search: Search, found: dict[str, Any]) -> dict[str, Any]:
     method = search.fixed_method()
     if method.prior is None:
         return {**(method.baseline or {}), **found}
-    fields = method.prior.model_dump(include={"preset", "sampler", "conditioner", "grid", "steps"})
+    names = ("sampler", "conditioner", "grid", "steps")
+    kept = ("pairs", "across_slices")
+    fields = method.prior.model_dump(include={"preset", *names, *kept})
     dotted = {name: value for name, value in found.items() if "." in name}
     plain = {name: value for name, value in found.items() if "." not in name}
     short = {"snr": method.prior.snr, "lam": method.prior.lam}
@@ -207,6 +210,7 @@ def _chosen(search: Search, found: dict[str, Any]) -> dict[str, Any]:
         parameters={**method.prior.set, **dotted},
         **{**fields, **short, **plain},
     )
-    names = ("sampler", "conditioner", "grid", "steps")
     chosen: dict[str, Any] = {name: getattr(settings, name) for name in names}
+    stated = {name: getattr(settings, name) for name in kept}
+    chosen |= {name: value for name, value in stated.items() if value not in (None, AUTO)}
     return {**chosen, "set": dict(settings.parameters)} if settings.parameters else chosen

@@ -42,6 +42,22 @@ class Stack(Operator):
     def settings(self) -> dict[str, Any]:
         return {"inner": self.inner, "slices": self.slices}
 
+    def to_volume(self, slices: Tensor) -> Tensor:
+        """Images or measurements of the slices of one volume, as those of the volume.
+
+        Args:
+            slices: (slices, channel or coil, ...).
+        """
+        return _unfold(slices, slices[:1])
+
+    def to_slices(self, volume: Tensor) -> Tensor:
+        """One volume, or its measurements, as those of its slices.
+
+        Args:
+            volume: (1, channel or coil, slices, ...).
+        """
+        return _fold(volume)
+
     def T(self, x: Tensor) -> Tensor:
         return _unfold(self._inner(x).T(_fold(x)), x)
 

@@ -23,6 +23,7 @@ from medscore.measurements.measurement import Measurement
 from medscore.measurements.noise_std import whiten
 from medscore.measurements.units import UNIT_RANGE, NetworkUnits
 from medscore.operators.base import Operator
+from medscore.operators.wrappers.stack import Stack
 from medscore.reconstruction.complex_data import of_complex_images
 from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.result import Reconstruction
@@ -40,6 +41,11 @@ class Baseline(Strict):
 
     weighted: ClassVar[bool] = True
     real: ClassVar[bool] = False
+
+    @property
+    def together(self) -> bool:
+        """Whether the slices of a volume are reconstructed together, as one volume."""
+        return False
 
     @abstractmethod
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
@@ -80,30 +86,41 @@ class Baseline(Strict):
         start = time.perf_counter()
         self.check_measurement(measurement)
         units = NetworkUnits.of(UNIT_RANGE[measurement.modality], measurement)
-        calls = measurement.operator.calls
+        calls, of_volumes = measurement.operator.calls, 0
         slices = len(measurement.data)
+        if together := self.together and slices > 1:
+            units = units.common()
         images = np.empty((measurement.slices, 1, *measurement.size), np.float32)
         residual = np.empty((slices, 1))
         means: list[NDArray[np.complex64]] = []
-        for i in range(slices):
-            operator = measurement.operator.select([i])
-            y = units.measurements(operator, torch.from_numpy(measurement.data[[i]]), [i])
+        for chosen in [list(range(slices))] if together else [[i] for i in range(slices)]:
+            operator = measurement.operator.select(chosen)
+            y = units.measurements(operator, torch.from_numpy(measurement.data[chosen]), chosen)
             std = None
             if noise_std is not None and self.weighted:
-                own = noise_std if len(noise_std) == 1 else noise_std[[i]]
-                std = own / units.of_slices([i], y)
-            x = self.solve(*whiten(operator, y, std)[:2])
-            residual[i] = float(operator.residual(x, y))
+                own = noise_std if len(noise_std) == 1 else noise_std[chosen]
+                std = own / units.of_slices(chosen, y)
+            white, rows, _ = whiten(operator, y, std)
+            if together:
+                volume = Stack(white, slices)
+                x = volume.to_slices(self.solve(volume, volume.to_volume(rows)))
+                of_volumes = volume.calls
+            else:
+                x = self.solve(white, rows)
+            residual[chosen, 0] = operator.residual(x, y).numpy()
             if x.is_complex():
-                parts = (units.of_slices([i], x) * x)[:, 0]
+                parts = (units.of_slices(chosen, x) * x)[:, 0]
                 means.append(parts.to(torch.complex64).numpy())
-            values = units.to_values(x.abs() if x.is_complex() else x, [i])
-            images[slice(None) if measurement.whole else [i], 0] = values[0].numpy()
+            values = units.to_values(x.abs() if x.is_complex() else x, chosen)
+            if measurement.whole:
+                images[:, 0] = values[0].numpy()
+            else:
+                images[chosen] = values.numpy()
         return Reconstruction(
             samples=images,
             residual=residual,
             nfe=0,
-            operator_calls=measurement.operator.calls - calls,
+            operator_calls=measurement.operator.calls - calls + of_volumes,
             history=(),
             seconds=time.perf_counter() - start,
             measurement=measurement,

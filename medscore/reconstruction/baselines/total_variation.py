@@ -3,10 +3,10 @@ r"""Least squares with total variation, by FISTA (Rudin et al. 1992; Beck and Te
 .. math:: \min_{x \ge 0} \tfrac12 \|y - A x\|^2 / |A|^2 + \mathrm{weight}\;TV(x), \qquad
           TV(x) = \sum_i \sqrt{|\partial_\downarrow x_i|^2 + |\partial_\to x_i|^2},
 
-over real images, or over complex images without the bound. In volumes that are scanned whole the
-differences between slices count too, with voxels taken as cubes. The proximal map of TV with the
-bound is computed from its dual, with the projection P onto the bound and a field p of vectors with
-at most unit length,
+over real images, or over complex images without the bound. In volumes that are scanned whole, and
+with ``across_slices`` in all volumes, the differences between slices count too, with voxels taken
+as cubes. The proximal map of TV with the bound is computed from its dual, with the projection P
+onto the bound and a field p of vectors with at most unit length,
 
 .. math:: x = P(v - w \nabla^T p), \qquad p \leftarrow p + \nabla P(v - w \nabla^T p) / (8 w),
           \quad p_i \leftarrow p_i / \max(1, |p_i|),
@@ -40,6 +40,7 @@ class FISTATV(Baseline):
         inner: number of dual iterations per proximal map; each map starts from the previous dual.
         tolerance: relative change of a sample below which its iteration stops; 0 runs all
             iterations.
+        across_slices: whether the differences between the slices of a volume count too.
     """
 
     kind: Literal["fista-tv"] = "fista-tv"
@@ -47,6 +48,11 @@ class FISTATV(Baseline):
     iterations: int = Field(default=800, ge=1, le=100_000)
     inner: int = Field(default=15, ge=1, le=1000)
     tolerance: float = Field(default=0.0, ge=0)
+    across_slices: bool = False
+
+    @property
+    def together(self) -> bool:
+        return self.across_slices
 
     def solve(self, operator: Operator, y: Tensor) -> Tensor:
         prox = TVProx(STEP * self.weight, self.inner)

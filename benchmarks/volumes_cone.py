@@ -1,0 +1,75 @@
+"""A cone-beam scan: 60 views of 128 x 128 x 95 voxels, photon noise.
+
+The volume is the thin one of a validation patient (95 slices of 0.8 mm; no validation volume has
+128), measured on a grid that is finer in all three axes. The prior `ct-128` denoises its slices,
+of which one sample is drawn, with total variation across slices as by default, and without. FDK
+has the best of its windows, and total variation in three dimensions the best of its weights, on
+this very volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from number import Number
+from volumes_settings import (
+    VALIDATION,
+    Outcome,
+    Settings,
+    jumps,
+    kept,
+    limited,
+    part_of,
+    scanned,
+    with_steps,
+)
+
+import medscore as ms
+
+SLICES, VIEWS = 95, 60
+WINDOWS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
+WEIGHTS = (3e-6, 1e-5, 3e-5)
+ITERATIONS = 150
+
+
+def numbers(settings: Settings) -> Iterator[Number]:
+    """All numbers of this part; none without the development data.
+
+    Args:
+        settings: settings of the measurement.
+    """
+    settings = limited(settings, SLICES)
+    file = settings.data / VALIDATION
+    if not file.exists():
+        return
+    volume = part_of(ms.load_image(file), 0, settings.slices or SLICES)
+    truth, scan = scanned(volume, "cone-ct", VIEWS, 128)
+
+    def best(name: str, key: str, values: tuple[float | str, ...], **fixed: int) -> Outcome:
+        """The outcome of the best value of a parameter of a baseline."""
+        found = []
+        for value in values:
+            parameters = {key: value, **fixed}
+            make = partial(ms.reconstruct, scan, method=name, parameters=parameters)
+            found.append(kept(settings, f"cone-{name}-{value}", make))
+        return max(found, key=lambda each: each.quality(truth)[0])
+
+    make = partial(ms.reconstruct, scan, "ct-128", **with_steps(settings))
+    outcomes = {
+        "default": kept(settings, "cone-default", make),
+        "independent slices": kept(settings, "cone-none", partial(make, across_slices="none")),
+        "FDK": best("fbp", "window", WINDOWS),
+        "3-D total variation": best("fista-tv", "weight", WEIGHTS, iterations=ITERATIONS),
+    }
+    for title, outcome in outcomes.items():
+        psnr, ssim = outcome.quality(truth)
+        yield Number(f"{title}: PSNR", psnr, "dB")
+        yield Number(f"{title}: SSIM", ssim)
+        ratio = jumps(outcome.values) / jumps(truth)
+        yield Number(f"{title}: jumps between slices over the truth's", ratio)
+        yield Number(f"{title}: time", outcome.seconds, "s")
+    ours = outcomes["default"].quality(truth)[0]
+    for title, least in (("FDK", 3.0), ("3-D total variation", 1.0)):
+        gain = ours - outcomes[title].quality(truth)[0]
+        yield Number(f"default over {title}", gain, "dB", least)

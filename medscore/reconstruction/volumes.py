@@ -1,0 +1,103 @@
+"""The slices of a volume, reconstructed each by itself or together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from medscore.errors import MedscoreError
+from medscore.measurements.measurement import Measurement
+from medscore.priors.across import Across, Coupling
+from medscore.priors.base import Prior
+from medscore.priors.slicewise import Slicewise
+from medscore.registry.settings import NONE
+from medscore.types import State
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """The items of a sampling run, each a sample of a slice or of a volume that is scanned whole.
+
+    Attributes:
+        items: number of the slice and of its sample, of each item.
+        batch_size: number of items that are processed together.
+        prior: prior of a batch.
+        volumes: number of volumes whose slices are items that are processed together; 0 if slices
+            are processed each by itself, or volumes are items.
+    """
+
+    items: tuple[tuple[int, int], ...]
+    batch_size: int
+    prior: Prior
+    volumes: int = 0
+
+    def by_slice(self, x: State) -> State:
+        """Finished items with all samples of the first slice first, then of the next.
+
+        Args:
+            x: finished items, (n, channel, ...).
+        """
+        if self.volumes == 0:
+            return x
+        slices: Tensor = x.unflatten(0, (self.volumes, -1)).transpose(0, 1)
+        return slices.flatten(0, 1)
+
+
+def arranged(
+    m: Measurement,
+    prior: Prior,
+    rule: Coupling | None,
+    *,
+    samples: int,
+    batch_size: int,
+    units: Tensor | None = None,
+) -> Arrangement:
+    """The items of a measurement, with a prior of images or of volumes.
+
+    Args:
+        m: the measurement.
+        prior: prior of images.
+        rule: couples the slices of a volume; None if each is reconstructed by itself.
+        samples: number of samples of each slice.
+        batch_size: number of images that the prior denoises together.
+        units: length of the prior's range in each slice, (slices,), if they differ.
+    """
+    count, k = len(m.data), samples
+    if rule is None and not m.whole:
+        return Arrangement(tuple((i, j) for i in range(count) for j in range(k)), batch_size, prior)
+    items = tuple((i, j) for j in range(k) for i in range(count))
+    if rule is None:
+        return Arrangement(items, 1, Slicewise(prior, batch_size))
+    across = Across(prior, rule, at_a_time=batch_size, stacked=not m.whole, units=units)
+    return Arrangement(items, count, across, volumes=0 if m.whole else k)
+
+
+def check_volume(m: Measurement, rule: str, *, influence: bool, where: str | Path) -> None:
+    """Reject what does not go with a volume, or needs one.
+
+    Args:
+        m: the measurement.
+        rule: name of the rule across slices.
+        influence: whether to measure what the data and what the prior decide.
+        where: name of the measurement in error messages.
+
+    Raises:
+        MedscoreError: a rule across slices for one slice, or the influence of coupled slices.
+    """
+    if rule != NONE and m.slices < 2:
+        raise MedscoreError(
+            f"`across_slices` is {rule}, which couples slices, but there is one slice",
+            where=where, hint="leave it out",
+        )  # fmt: skip
+    if influence and m.whole:
+        raise MedscoreError(
+            "`influence` is measured of separate slices, and the scan is one of a whole volume",
+            where=where, hint="leave it out",
+        )  # fmt: skip
+    if influence and rule != NONE:
+        raise MedscoreError(
+            f"`influence` is measured of separate slices, and `across_slices` {rule} couples them",
+            where=where, hint="set `across_slices` to none",
+        )  # fmt: skip

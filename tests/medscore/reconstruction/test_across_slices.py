@@ -1,0 +1,152 @@
+"""Volumes whose slices are reconstructed together: what `across_slices` does, and refuses."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import medscore as ms
+from medscore.datasets.volume import Source, Volume
+from medscore.domain import ImageDomain
+from medscore.engine.loop import StepInfo
+from medscore.errors import Interrupted, MedscoreError
+from medscore.measurements.measurement import Measurement
+from medscore.measurements.simulation import simulate
+from medscore.priors.analytic import GaussianPrior
+from medscore.reconstruction.sampling import Sampling
+from medscore.registry.settings import Settings
+from medscore.sdes.linear import VE
+
+SIDE, SLICES = 8, 5
+
+
+def volume(slices: int = SLICES, modality: str = "CT") -> Volume:
+    z, y, x = np.mgrid[-1 : 1 : slices * 1j, -1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
+    inside = x**2 + y**2 + 0.3 * z**2 < 0.8
+    values = np.where(inside, 40 + 200 * (x > 0.2), -1000).astype(np.float32)
+    values = values if modality == "CT" else (values + 1000) / 1000
+    return Volume(values, np.diag([-2.0, -2.0, 1.0, 1.0]), modality, Source("array", "ab" * 32))
+
+
+def scan(slices: int = SLICES) -> Measurement:
+    return simulate(volume(slices), "sparse-ct", views=5, noise="gaussian:0.01")
+
+
+def prior(modality: str = "CT") -> GaussianPrior:
+    """Independent pixels."""
+    place = torch.arange(SIDE).float()
+    near = torch.exp(-0.5 * ((place[:, None] - place) / 1.5) ** 2)
+    covariance = 0.04 * torch.kron(near, near) + 1e-3 * torch.eye(SIDE**2)
+    own = GaussianPrior(VE(0.01, 20.0), torch.full((SIDE**2,), 0.3), covariance)
+    ct = {"modality": "CT", "low": -1000.0, "high": 1500.0, "quantity": "HU"}
+    mr = {"modality": "MR", "low": 0.0, "high": 1.0, "quantity": "magnitude"}
+    own.domain = ImageDomain(name="g", **(ct if modality == "CT" else mr))  # type: ignore[arg-type]
+    return own
+
+
+def found(m: Measurement, **given: Any) -> ms.Reconstruction:
+    return ms.reconstruct(m, prior(), steps=6, **{"preset": "sharpest", **given})
+
+
+def roughness(r: ms.Reconstruction) -> float:
+    return float(np.abs(np.diff(r.samples[:, 0], axis=0)).mean())
+
+
+def test_total_variation_makes_neighbouring_slices_alike_more_with_more_strength() -> None:
+    m = scan()
+    none, weak, strong = (
+        found(m, across_slices=rule, parameters=parameters)
+        for rule, parameters in (
+            ("none", {}),
+            ("tv", {"across_slices.strength": 0.1}),
+            ("tv", {"across_slices.strength": 1.0}),
+        )
+    )
+    assert roughness(none) > 1.05 * roughness(weak) > 1.05 * roughness(strong)
+    again = found(m, across_slices="tv", parameters={"across_slices.strength": 0.0})
+    np.testing.assert_allclose(again.samples, none.samples, atol=0.05)
+
+
+def test_the_number_of_slices_at_a_time_does_not_matter() -> None:
+    m = scan()
+    one, two, all_ = (
+        found(m, across_slices="tv", samples=2, batch_size=size).samples for size in (1, 2, 8)
+    )
+    np.testing.assert_allclose(one, all_, atol=0.05)
+    np.testing.assert_allclose(two, all_, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({}, "tv"),
+        ({"preset": "fast"}, "tv"),
+        ({"conditioner": "diffpir"}, "tv"),
+        ({"across_slices": "none"}, None),
+        ({"conditioner": "proximal"}, None),
+        ({"influence": True, "samples": 2}, None),
+    ],
+)
+def test_total_variation_is_the_default_of_ct_volumes_with_diffpir(
+    given: dict[str, Any], rule: str | None
+) -> None:
+    record = found(scan(), **given).record
+    assert record["settings"].get("across_slices") == rule
+    strength = record["settings"]["parameters"].get("across_slices.strength")
+    assert (strength is None) == (rule is None)
+
+
+def test_it_is_not_the_default_of_one_slice_or_of_mr() -> None:
+    assert "across_slices" not in found(scan(1)).record["settings"]
+    m = simulate(volume(modality="MR"), "mri", acceleration=2)
+    r = ms.reconstruct(m, prior("MR"), steps=2, preset="sharpest")
+    assert "across_slices" not in r.record["settings"]
+    tv = ms.reconstruct(m, prior("MR"), steps=2, preset="sharpest", across_slices="tv")
+    assert tv.record["settings"]["across_slices"] == "tv"
+
+
+@pytest.mark.parametrize(
+    ("slices", "given", "why"),
+    [
+        (1, {"across_slices": "tv"}, "couples slices, but there is one slice"),
+        (5, {"across_slices": "tv", "influence": True, "samples": 2}, "`influence` is measured"),
+        (5, {"across_slices": "2d"}, "no across_slices '2d' - use one of: none, tv"),
+        (5, {"across_slices": "tv", "preset": "posterior"}, "reconstructed together"),
+        (
+            5,
+            {"parameters": {"across_slices.strength": -1}, "across_slices": "tv"},
+            "strength is -1 - use a number",
+        ),
+        (5, {"parameters": {"across_slices.size": 1}}, "no parameter 'size'"),
+    ],
+)
+def test_refuses_what_does_not_go_with_it(slices: int, given: dict[str, Any], why: str) -> None:
+    with pytest.raises(MedscoreError, match=why) as caught:
+        found(scan(slices), **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_interrupted_volume_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    m, seen = scan(), []
+
+    def stop(info: StepInfo) -> None:
+        seen.append(info.done)
+        if len(seen) == 9:  # in the middle of the second sample
+            raise KeyboardInterrupt
+
+    method = Sampling(Settings(steps=6, samples=2, across_slices="tv"), prior=prior())
+    run = {"prior": prior(), "steps": 6, "samples": 2, "across_slices": "tv"}
+    state = tmp_path / "state"
+    with pytest.raises(Interrupted):
+        ms.reconstruct(m, **run, state=state, on_step=stop)  # type: ignore[arg-type]
+    resumed = ms.reconstruct(m, **run, state=state)  # type: ignore[arg-type]
+    assert not state.exists()
+    np.testing.assert_array_equal(resumed.samples, method.reconstruct(m).samples)
+
+
+def test_volumes_that_are_scanned_whole_are_coupled_too() -> None:
+    m = simulate(volume(), "cone-ct", views=4, noise="gaussian:0.01")
+    assert roughness(found(m, across_slices="tv")) < roughness(found(m, across_slices="none"))
+    assert found(m).record["settings"]["across_slices"] == "tv"
