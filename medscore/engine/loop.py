@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
+from medscore.engine.divergence import watch
 from medscore.engine.items import ItemFolder
 from medscore.engine.resume import (
     Finished,
@@ -33,11 +34,14 @@ from medscore.errors import MedscoreError
 from medscore.priors.base import Prior
 from medscore.priors.counted import Counted, _per_sample
 from medscore.samplers.base import Sampler
-from medscore.sdes.base import SDE
 from medscore.types import State
 from medscore.white_noise import Noise
 
 UNCONDITIONAL = Conditioner()
+
+SAVE_SECONDS = 60.0
+"""Time after which the state of an unfinished batch is saved, also between the steps at which it is
+saved anyway: a step of a large volume takes minutes."""
 
 
 def _unchanged(x: State) -> State:
@@ -103,7 +107,8 @@ class Job:
         state: folder that keeps an interrupted run; None to keep none.
         fingerprint: identifies the job; a state of another job is refused.
         note: a text that is kept with the state.
-        save_every: number of steps between saves of the state, and between entries of the history.
+        save_every: number of steps between saves of the state, which are made once a minute as
+            well, and between entries of the history.
         denoise: whether to end with Tweedie's denoised image, which takes one more evaluation
             (Song 2022, B.5.7); otherwise the result is the state at the last time, which still
             contains the noise of that time.
@@ -149,9 +154,9 @@ class Samples:
 def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Samples:
     """Sample every item of the job.
 
-    Every finished batch is saved, and every ``save_every`` steps and on an interrupt (Ctrl-C) the
-    state of the unfinished one. The same job resumes with identical results. The state is left in
-    place, to be removed after the results were written.
+    Every finished batch is saved, and the state of the unfinished one every ``save_every`` steps,
+    after ``SAVE_SECONDS``, and on an interrupt (Ctrl-C). The same job resumes with identical
+    results. The state is left in place, to be removed after the results were written.
 
     Args:
         job: the sampling run.
@@ -166,6 +171,7 @@ def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Sa
     items = list(range(len(job.seeds)))
     chunks = [items[i : i + job.batch_size] for i in range(0, len(items), job.batch_size)]
     done, point, steps = list(progress.done), progress.point, len(job.times) - 1
+    saved = time.monotonic()
     try:
         with torch.no_grad():
             for number in range(len(done), len(chunks)):
@@ -174,8 +180,10 @@ def run(job: Job, on_step: Callable[[StepInfo], None] = lambda info: None) -> Sa
                     on_step(
                         StepInfo(number * steps + point.step, len(chunks) * steps, walk.counted.nfe)
                     )
-                    if state and point.step % job.save_every == 0:
+                    waited = time.monotonic() - saved > SAVE_SECONDS
+                    if state and (waited or point.step % job.save_every == 0):
                         save_point(state, point)
+                        saved = time.monotonic()
                 assert point is not None
                 done.append(walk.end(point))
                 point = None
@@ -232,7 +240,7 @@ class _Walk:
         for step in range(first, len(self.grid) - 1):
             t, s = (self.grid[i].expand(len(self.items)) for i in (step, step + 1))
             x, memory = sampler.step(self.prior, x, t, s, noise, memory)
-            _watch(self.prior.sde, x, s, step + 1, self.items, history)
+            watch(self.prior.sde, x, s, step + 1, self.items, history)
             if (step + 1) % job.save_every == 0 and self.batch.residual is not None:
                 worst = float(self.batch.residual(x).max())
                 history = (*history, Residual(self.number, step + 1, worst))
@@ -273,26 +281,4 @@ def _check_fits(job: Job, progress: Progress) -> None:
     if not fits or any(shape != job.shape for shape in shapes):
         raise MedscoreError(
             "the saved state does not fit the run", where=job.state or "memory", hint="remove it"
-        )
-
-
-def _watch(
-    sde: SDE,
-    x: Tensor,
-    s: Tensor,
-    step: int,
-    items: Sequence[int],
-    history: Sequence[Residual],
-) -> None:
-    """Stop a batch that is not finite, or 20 times larger than data with noise."""
-    size = x.flatten(1).square().mean(1).sqrt()
-    limit = 20 * torch.sqrt(sde.alpha(s) ** 2 + sde.sigma(s) ** 2)
-    if not bool((size <= limit).all()):
-        worst = int((~(size <= limit)).nonzero()[0, 0])
-        last = f"; last residual {history[-1].value:.3g}" if history else ""
-        raise MedscoreError(
-            f"sample {items[worst]} has root mean square {float(size[worst]):.3g} after step "
-            f"{step}, the limit is {float(limit[worst]):.3g}{last}",
-            hint="the sampler diverged: use more `steps`, another `grid` or `sampler`, or smaller "
-            "steps of the conditioner or corrector",
         )

@@ -14,7 +14,7 @@ total variation across slices, with a weight that is the same for all volumes an
 (:mod:`medscore.conditioners.volume_tv`).
 
 The minimum is computed on the dual problem, D' = D - G^T p with :math:`|p| \le w`, by accelerated
-projected gradients (Beck and Teboulle 2009).
+projected gradients (Beck and Teboulle 2009), some rows of all slices at a time.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ import torch
 from torch import Tensor
 
 from medscore.parameters import Count, NamedParameters, NonNegative, check_fields
+
+AT_A_TIME = 2**22
+"""Number of voxels that are coupled at a time, which bounds the memory."""
 
 
 @final
@@ -58,14 +61,18 @@ class SliceTV(NamedParameters):
             units: length of the prior's range in each slice, (Z,), where slices have scales of
                 their own; differences are taken between values times units over their mean.
         """
-        scales = None if units is None else (units / units.mean()).reshape(-1, 1, 1)
         if denoised.shape[-3] == 1:
             return denoised
-        jump = float(_between(denoised if scales is None else scales * denoised).abs().mean())
-        if jump == 0:
+        scales = None if units is None else (units / units.mean()).reshape(-1, 1, 1)
+        rows = max(1, AT_A_TIME * denoised.shape[-2] // denoised.numel())
+        parts = denoised.split(rows, -2)
+        total = sum(float(_jumps(part, scales).sum(dtype=torch.float64)) for part in parts)
+        if total == 0:
             return denoised
+        jump = total / (denoised.numel() - denoised[..., :1, :, :].numel())
         weight = self.strength / jump * ratio**2
-        return tv_between_slices(denoised, weight, self.iterations, scales)
+        coupled = [tv_between_slices(part, weight, self.iterations, scales) for part in parts]
+        return torch.cat(coupled, -2)
 
 
 def tv_between_slices(
@@ -89,6 +96,11 @@ def tv_between_slices(
         ahead = inside + (momentum - 1) / following * (inside - p)
         p, momentum = inside, following
     return x - c * _adjoint(p)
+
+
+def _jumps(x: Tensor, scales: Tensor | None) -> Tensor:
+    """Absolute differences of neighbouring slices in a common unit."""
+    return _between(x if scales is None else scales.to(x) * x).abs()
 
 
 def _between(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from medscore.engine import loop
 from medscore.engine.items import Item, ItemFolder
 from medscore.engine.loop import Batch, Job, Samples, StepInfo, run
 from medscore.errors import MedscoreError
@@ -106,8 +107,13 @@ def test_a_resumed_run_does_not_repeat_steps(tmp_path: Path) -> None:
     assert steps == list(range(41, 91))
 
 
-def test_a_killed_run_loses_at_most_the_last_interval(tmp_path: Path) -> None:
-    """The state cannot be saved at the end, so only the periodic saves remain."""
+@pytest.mark.parametrize(("seconds", "first"), [(1e9, 21), (-1.0, 23)])
+def test_a_killed_run_loses_at_most_the_last_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, first: int
+) -> None:
+    """The state cannot be saved at the end, so only the periodic saves remain: those of every
+    fourth step, or those after a time, here after every step."""
+    monkeypatch.setattr(loop, "SAVE_SECONDS", seconds)
 
     class Killed(BaseException):
         pass
@@ -121,7 +127,7 @@ def test_a_killed_run_loses_at_most_the_last_interval(tmp_path: Path) -> None:
         run(job(state=state), die)
     resumed = run(job(state=state), lambda info: steps.append(info.done))
     assert torch.equal(resumed.x, run(job()).x)
-    assert steps[0] == 21
+    assert steps[0] == first
 
 
 def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:

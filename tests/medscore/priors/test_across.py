@@ -6,6 +6,7 @@ import torch
 from scipy.optimize import minimize
 
 from medscore.errors import MedscoreError
+from medscore.priors import slice_tv
 from medscore.priors.across import Across, Coupling, Independent
 from medscore.priors.analytic import GaussianPrior
 from medscore.priors.slice_tv import SliceTV, tv_between_slices
@@ -91,6 +92,13 @@ def test_equal_slices_and_one_slice_stay_as_they_are() -> None:
     torch.testing.assert_close(SliceTV().couple(volume(1), 1.0), volume(1))
     with pytest.raises(MedscoreError, match="`strength` is -1"):
         SliceTV(strength=-1)
+
+
+def test_rows_at_a_time_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, units = volume(), torch.tensor([1.0, 2.0, 4.0, 8.0, 1.0])
+    expected = SliceTV(strength=0.5).couple(x, 0.7, units)
+    monkeypatch.setattr(slice_tv, "AT_A_TIME", 1)
+    torch.testing.assert_close(SliceTV(strength=0.5).couple(x, 0.7, units), expected)
 
 
 def gaussian() -> GaussianPrior:
