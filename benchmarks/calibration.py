@@ -30,7 +30,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medscore.engine.loop import Batch, Job, run
+from medscore.engine.job import Batch, Job
+from medscore.engine.loop import run
 from medscore.errors import MedscoreError
 from medscore.operators.mri.hartley import Hartley, kspace_mask
 from medscore.operators.mri.masks import equispaced, mirrored

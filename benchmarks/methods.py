@@ -18,7 +18,8 @@ from medscore.conditioners.diffpir import DiffPIR
 from medscore.conditioners.jalal import Jalal
 from medscore.conditioners.proximal import Proximal
 from medscore.conditioners.score_sde import ScoreSDE
-from medscore.engine.loop import Batch, Job, run
+from medscore.engine.job import Batch, Job
+from medscore.engine.loop import run
 from medscore.operators.base import Operator
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior

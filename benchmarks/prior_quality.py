@@ -19,7 +19,8 @@ from torch import Tensor
 
 from medscore.conditioners.proximal import Proximal
 from medscore.datasets.collections.slices import FULL, load_slices
-from medscore.engine.loop import Batch, Job, run
+from medscore.engine.job import Batch, Job
+from medscore.engine.loop import run
 from medscore.metrics.image_quality import CT_CONVENTION, quality
 from medscore.metrics.memorisation import nearest
 from medscore.operators.mri.fourier import fft2c, ifft2c

@@ -11,7 +11,8 @@ from number import Number
 from sampler_entries import SAMPLERS, walk
 from torch import Tensor
 
-from medscore.engine.loop import Batch, Job, run
+from medscore.engine.job import Batch, Job
+from medscore.engine.loop import run
 from medscore.priors.catalogue import prior_path
 from medscore.priors.checkpoint import load_prior
 from medscore.priors.counted import Counted

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
 from medscore.datasets.volume import Volume
-from medscore.engine.loop import UNCONDITIONAL, Batch, Job, Samples, StepInfo, run
+from medscore.engine.job import UNCONDITIONAL, Batch, Job
+from medscore.engine.loop import Samples, StepInfo, run
 from medscore.errors import MedscoreError
 from medscore.metrics.convention import CONVENTIONS, Convention
 from medscore.metrics.image_quality import Quality, quality as compare

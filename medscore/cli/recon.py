@@ -180,6 +180,13 @@ def recon(
         str | None,
         typer.Option(help="Ray cluster to use instead of processes: its address, auto, or local."),
     ] = None,
+    devices: Annotated[
+        int,
+        typer.Option(
+            help="Processes that share the slices of one measurement, one for each GPU; ignored "
+            "under torchrun."
+        ),
+    ] = 1,
     allow_mismatch: Annotated[
         bool,
         typer.Option(
@@ -250,6 +257,9 @@ def recon(
     outputs = Outputs(choice, shown, hdf5, image, not without_metal, phase, bars)
     spread = {"workers": workers, "threads": threads, "ray": ray}
     if len(measurements) > 1 or measurements[0].is_dir():
+        if devices != 1:
+            what = f"`devices` is {devices}, which share one measurement, but this is a cohort"
+            raise MedscoreError(what, hint="use `processes`, or leave it out")
         if keep_identity is not None:
             what = "`keep_identity` is the source of one measurement, but this is a cohort"
             raise MedscoreError(what, hint="leave it out")
@@ -260,12 +270,12 @@ def recon(
             raise MedscoreError(
                 f"`{name}` is {value}, which applies to several measurements", hint="leave it out"
             )
-    _one(measurements[0], output, settings, reference, outputs, keep_identity)
+    _one(measurements[0], output, settings, reference, outputs, keep_identity, devices)
 
 
 def _one(
     measurement: Path, output: Path, settings: Mapping[str, Any], reference: Path | None,
-    outputs: Outputs, keep_identity: Path | None,
+    outputs: Outputs, keep_identity: Path | None, devices: int,
 ) -> None:  # fmt: skip
     """Reconstruct a measurement, and print a summary of the result."""
     from medscore.reconstruction.run import choose_method
@@ -277,7 +287,7 @@ def _one(
             measurement, output, method, reference=reference, choice=outputs.choice,
             window=outputs.window, hdf5=outputs.hdf5, keep_identity=keep_identity,
             image=outputs.image, metal=outputs.metal, phase=outputs.phase, errors=outputs.errors,
-            on_step=show,
+            devices=devices, on_step=show,
         )  # fmt: skip
     r = outcome.reconstruction
     for note in r.notes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ def watch(
     step: int,
     items: Sequence[int],
     history: Sequence[Residual],
+    gather: Callable[[Tensor], Tensor],
 ) -> None:
     """Stop a batch that is not finite, or 20 times larger than data with noise.
 
@@ -29,12 +30,13 @@ def watch(
         step: number of finished steps.
         items: number of each item of the batch.
         history: residuals so far.
+        gather: the values of the items of all processes, from those of this one.
 
     Raises:
         MedscoreError: a sample is not finite, or too large.
     """
-    size = x.flatten(1).square().mean(1).sqrt()
-    limit = 20 * torch.sqrt(sde.alpha(s) ** 2 + sde.sigma(s) ** 2)
+    size = gather(x.flatten(1).square().mean(1).sqrt())
+    limit = gather(20 * torch.sqrt(sde.alpha(s) ** 2 + sde.sigma(s) ** 2))
     if not bool((size <= limit).all()):
         worst = int((~(size <= limit)).nonzero()[0, 0])
         last = f"; last residual {history[-1].value:.3g}" if history else ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
@@ -17,6 +18,9 @@ from medscore.errors import Interrupted, MedscoreError, WriteError
 from medscore.io.files import forget
 from medscore.samplers.base import Memory
 from medscore.white_noise import Noise
+
+Gather = Callable[[Tensor], Tensor]
+"""The items of all processes, (items, ...), from those of this one."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,15 @@ class Spent:
         counts = int(record["evaluations"]), int(record["calls"])
         return cls(*counts, float(record["seconds"]), history)
 
+    def of_all(self, gather: Gather) -> Spent:
+        """The costs of all processes: all evaluations, and calls and time of this one.
+
+        Args:
+            gather: the items of all processes, from those of this one.
+        """
+        all_ = gather(torch.tensor([self.evaluations]))
+        return replace(self, evaluations=int(all_.sum()))
+
     def record(self) -> dict[str, Any]:
         """The costs as values that JSON can hold."""
         return asdict(self)
@@ -87,6 +100,34 @@ class Point:
     noise: Tensor
     step: int
     spent: Spent
+
+    def part(self, rows: slice) -> Point:
+        """The state of some items, with their share of the evaluations.
+
+        Args:
+            rows: the items.
+        """
+        x, count = self.x[rows], len(self.x)
+        spent = replace(self.spent, evaluations=self.spent.evaluations * len(x) // count)
+        return self._by_items(lambda value: value[rows], spent)
+
+    def of_all(self, gather: Gather) -> Point:
+        """The state of the items of all processes.
+
+        Args:
+            gather: the items of all processes, from those of this one.
+        """
+        return self._by_items(gather, self.spent.of_all(gather))
+
+    def _by_items(self, change: Gather, spent: Spent) -> Point:
+        """The state with what it holds of each item changed."""
+        count = len(self.x)
+        memory = {
+            name: change(value) if value.ndim and len(value) == count else value
+            for name, value in self.memory.items()
+        }
+        x, noise = change(self.x), change(self.noise)
+        return replace(self, x=x, noise=noise, memory=memory, spent=spent)
 
 
 @dataclass(frozen=True)

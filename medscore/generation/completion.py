@@ -10,7 +10,8 @@ from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
 from medscore.conditioners.diffpir import DiffPIR
-from medscore.engine.loop import Batch, Job, Samples, StepInfo, run
+from medscore.engine.job import Batch, Job
+from medscore.engine.loop import Samples, StepInfo, run
 from medscore.operators.base import Operator
 from medscore.operators.images.inpainting import Inpainting
 from medscore.priors.base import Prior

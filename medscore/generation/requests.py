@@ -14,7 +14,7 @@ from torch import Tensor
 from medscore.conditioners.base import Conditioner
 from medscore.conditioners.binding import ConditionerFactory
 from medscore.conditioners.guidance import ClassifierGuidance
-from medscore.engine.loop import Batch
+from medscore.engine.job import Batch
 from medscore.errors import MedscoreError
 from medscore.generation.classifier import NoisyClassifier, load_classifier
 from medscore.generation.completion import Completion

@@ -12,7 +12,8 @@ from typing import Any
 import medscore
 from medscore.conditioners.binding import ConditionerFactory
 from medscore.engine.items import fingerprint_of, state_path
-from medscore.engine.loop import Job, Samples, StepInfo, run
+from medscore.engine.job import Job
+from medscore.engine.loop import Samples, StepInfo, run
 from medscore.engine.precision import settle
 from medscore.engine.resume import resumable
 from medscore.errors import MedscoreError

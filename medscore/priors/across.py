@@ -7,6 +7,7 @@ from typing import Protocol, final, runtime_checkable
 
 from torch import Tensor
 
+from medscore.group import ALONE, Group
 from medscore.parameters import NamedParameters
 from medscore.priors.base import Prior
 from medscore.priors.slicewise import Slicewise
@@ -54,6 +55,7 @@ class Across(Prior):
         at_a_time: number of slices that are denoised together; all by default.
         stacked: whether states are the slices of one volume, (Z, channel, H, W), rather than
             volumes (batch, channel, Z, H, W). All slices have the same time.
+        group: processes that share the slices: each has its own of a stack, or the same volumes.
         units: length of the prior's range in each slice, (Z,), if they differ.
     """
 
@@ -65,13 +67,19 @@ class Across(Prior):
         at_a_time: int | None = None,
         stacked: bool = False,
         units: Tensor | None = None,
+        group: Group = ALONE,
     ) -> None:
-        self.inner, self.sde = Slicewise(inner, at_a_time), inner.sde
-        self.rule, self.stacked, self.units = rule, stacked, units
+        self.inner = Slicewise(inner, at_a_time, ALONE if stacked else group)
+        self.sde, self.rule, self.stacked = inner.sde, rule, stacked
+        self.units, self.group = units, group
 
     def denoise(self, x: State, t: Times) -> State:
-        volumes, times = (x.transpose(0, 1)[None], t[:1]) if self.stacked else (x, t)
-        denoised = self.inner.denoise(volumes, times)
-        ratio = float(self.sde.ratio(times[:1]))
-        coupled = self.rule.couple(denoised, ratio, self.units)
-        return coupled[0].transpose(0, 1) if self.stacked else coupled
+        ratio = float(self.sde.ratio(t[:1]))
+        if not self.stacked:
+            return self.rule.couple(self.inner.denoise(x, t), ratio, self.units)
+        own = self.inner.denoise(x.transpose(0, 1)[None], t[:1])[0].transpose(0, 1)
+        if isinstance(self.rule, Independent):
+            return own
+        slices = self.group.gather(own)
+        coupled = self.rule.couple(slices.transpose(0, 1)[None], ratio, self.units)
+        return coupled[0].transpose(0, 1)[self.group.share(len(slices))]

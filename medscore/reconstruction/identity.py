@@ -108,3 +108,15 @@ def _functions_of(operator: Operator) -> dict[str, Any]:
 
 def _joined(parts: Iterable[str], brackets: str) -> str:
     return brackets[0] + ",".join(parts) + brackets[1]
+
+
+def described(given: Any) -> str | float:
+    """An object in provenance: a number as it is, else a name or ``repr``.
+
+    Args:
+        given: the object.
+    """
+    if isinstance(given, int | float):
+        return float(given)
+    name = getattr(given, "__qualname__", None)
+    return name if isinstance(name, str) else repr(given)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medscore.engine.loop import StepInfo
+from medscore.group import ALONE, Group
 from medscore.measurements.measurement import Measurement
 from medscore.reconstruction.result import Reconstruction
 
@@ -28,11 +29,13 @@ class Run:
         where: name or path of the measurement in error messages.
         on_step: called after every sampling step.
         state: folder that keeps an interrupted run, also after its end; None to keep none.
+        group: processes that share the slices of the measurement, and all get the result.
     """
 
     where: str | Path = "measurement"
     on_step: Callable[[StepInfo], None] = _ignore
     state: Path | None = None
+    group: Group = ALONE
 
 
 QUIET: Run = Run()
@@ -64,6 +67,16 @@ class Method(ABC):
         Raises:
             MedscoreError: as :meth:`check`, or the solver diverged.
         """
+
+    @property
+    def can_share(self) -> bool:
+        """Whether several processes can share the slices of a measurement."""
+        return False
+
+    @property
+    def device_kind(self) -> str:
+        """The kind of device that the method runs on, cpu or cuda."""
+        return "cpu"
 
     @property
     def samples(self) -> int:

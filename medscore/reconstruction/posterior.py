@@ -15,7 +15,9 @@ from torch import Tensor
 from medscore.conditioners.binding import ConditionerFactory
 from medscore.datasets.fit import Fit
 from medscore.domain import ImageDomain
-from medscore.engine.loop import Batch, Job, StepInfo, run
+from medscore.engine.job import Batch, Job
+from medscore.engine.loop import StepInfo, run
+from medscore.group import ALONE, Group
 from medscore.measurements.fitting import Data, inside_data, on_new_grid
 from medscore.measurements.measurement import Measurement
 from medscore.measurements.noise_std import whiten
@@ -67,6 +69,7 @@ class Plan:
             odd number of samples is drawn independently.
         across: couples the slices of a volume, which are then reconstructed together; None to
             reconstruct each by itself.
+        group: processes that share the slices of the measurement, and all get the result.
     """
 
     sampler: Sampler
@@ -84,6 +87,7 @@ class Plan:
     influence: bool = False
     pairs: bool = False
     across: Coupling | None = None
+    group: Group = ALONE
 
     @property
     def in_pairs(self) -> bool:
@@ -133,7 +137,7 @@ def sample_posterior(
     *channels, height, width = operator.image_shape
     work = arranged(
         measurement, prior, plan.across, samples=k, batch_size=plan.batch_size,
-        units=scaled.units.each,
+        units=scaled.units.each, group=plan.group,
     )  # fmt: skip
 
     def pair(items: Sequence[int]) -> Batch:
@@ -159,6 +163,8 @@ def sample_posterior(
         fingerprint=plan.fingerprint,
         note=plan.note,
         calls=lambda: operator.calls,
+        group=plan.group,
+        split=work.split,
     )
     result = run(job, on_step)
     found = work.by_slice(result.x)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 import medscore
@@ -34,7 +34,7 @@ from medscore.reconstruction.contrast import (
     with_contrast_checked,
 )
 from medscore.reconstruction.grid import grid_of
-from medscore.reconstruction.identity import identity_of
+from medscore.reconstruction.identity import described, identity_of
 from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.posterior import Plan, sample_posterior
 from medscore.reconstruction.result import Reconstruction
@@ -95,9 +95,9 @@ class Sampling(Method):
         """The method with the methods that ``auto`` stands for with this prior.
 
         In MRI it is DiffPIR, whose mean of a few samples is better where few lines are measured
-        (benchmarks/uncertainty.py, part default); so it is for volumes that are scanned whole,
-        because a learned covariance is that of separate slices. A rule across slices is the
-        default of CT volumes alone (benchmarks/volumes.py).
+        (benchmarks/uncertainty.py, part default), and for volumes that are scanned whole, because
+        a learned covariance is that of separate slices. A rule across slices is the default of CT
+        volumes alone.
 
         Args:
             measurement: the measurement.
@@ -125,6 +125,14 @@ class Sampling(Method):
         check_volume(measurement, rule, influence=self.influence, where=where)
         if self.conditioner is None:
             check_covariance(settled.settings, chosen, coupled=measurement.whole or rule != NONE)
+
+    @property
+    def can_share(self) -> bool:
+        return True
+
+    @property
+    def device_kind(self) -> str:
+        return torch.device(resolve_device(self.device)).type
 
     @property
     def samples(self) -> int:
@@ -163,8 +171,9 @@ class Sampling(Method):
             return self._with(precision)._fingerprint(measurement, weights)
 
         asked = self.settings.precision
-        used = settle(asked, prior, shape, device, run.state, fingerprint)
+        used = run.group.agreed(settle(asked, prior, shape, device, run.state, fingerprint))
         plan = self._with(used.name).plan(prior, noise_std, device)
+        plan = replace(plan, group=run.group)
         if run.state is not None:
             state, note = fingerprint(used.name), json.dumps(used.record())
             plan = replace(plan, state=run.state, fingerprint=state, note=note)
@@ -245,7 +254,7 @@ class Sampling(Method):
             parameters["prior"] = None
         for name in ("sampler", "conditioner", "grid", "noise_std"):
             if (given := getattr(self, name)) is not None:
-                parameters["noise" if name == "noise_std" else name] = _described(given)
+                parameters["noise" if name == "noise_std" else name] = described(given)
                 parameters["parameters"] = {
                     key: value
                     for key, value in parameters["parameters"].items()
@@ -291,10 +300,3 @@ class Sampling(Method):
         record = {**self.record(), **told}
         run = medscore.__version__, data, record, self.batch_size, self.allow_mismatch
         return fingerprint_of(*run, *parts)
-
-
-def _described(given: Any) -> str | float | Mapping[str, Any]:
-    if isinstance(given, int | float):
-        return float(given)
-    name = getattr(given, "__qualname__", None)
-    return name if isinstance(name, str) else repr(given)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from medscore.datasets.dicom.identity import read_identity
 from medscore.engine.items import state_path
+from medscore.engine.launch import grouped, is_follower
 from medscore.engine.loop import StepInfo
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_folder, check_absent
@@ -24,6 +26,7 @@ from medscore.reconstruction.reference import (
     reference_values,
 )
 from medscore.reconstruction.result import Reconstruction
+from medscore.registry.checks import check_counts
 
 NO_PHASE = "`phase`: the method reconstructs magnitudes, which have no phase"
 COMPLEX = "leave it out, or use a prior of complex images for a measurement of one"
@@ -107,9 +110,13 @@ def reconstruct_file(
     metal: bool = True,
     errors: ErrorBars = PLAIN,
     keep_state: bool = True,
+    devices: int = 1,
     on_step: Callable[[StepInfo], None] | None = None,
 ) -> Outcome:
     """Reconstruct a measurement file into a new folder, after a check of all input.
+
+    With several processes the running script is started again in each of them, and all but the
+    first end here, with :class:`SystemExit`.
 
     Args:
         path: the measurement file.
@@ -125,10 +132,13 @@ def reconstruct_file(
         metal: whether metal whose rays are left out is put back, as :func:`reconstruct` does.
         errors: as for :func:`save`.
         keep_state: whether an interrupted run keeps its state beside ``folder``.
+        devices: number of processes that share the slices, on CUDA one for each GPU; ignored under
+            torchrun.
         on_step: called after every sampling step.
 
     Raises:
         MedscoreError: invalid input or settings, or an output folder that exists.
+        SystemExit: this process is not the first one of the run, whose work is done.
     """
     path, target = Path(path), Path(folder)
     state = state_path(target) if keep_state else None
@@ -136,11 +146,13 @@ def reconstruct_file(
     check_window(window)
     image = check_image(image)
     errors.check()
-    check_absent(target, states)
+    if not is_follower():
+        check_absent(target, states)
     m = read_measurement(path)
     method.check(m, path)
     if phase and not method.gives_phase(m):
         raise MedscoreError(NO_PHASE, where=path, hint=COMPLEX)
+    check_processes(devices, m, method, path)
     truth = reference_values(reference, m, choice)
     bars = errors.plan(m, method.samples, method.identity(m.modality))
     patient = None if keep_identity is None else patient_of(keep_identity, m)
@@ -149,13 +161,45 @@ def reconstruct_file(
     if keep_identity is not None:
         names = {"measurement_file": path.name, "source_file": Path(keep_identity).name}
         record = {**record, **names}
+    if is_follower():
+        with grouped(method.device_kind, devices) as group:
+            method.reconstruct(m, replace(run, group=group))
+        raise SystemExit(0)
     with atomic_folder(target, states) as unfinished:
-        result = with_metal(method.reconstruct(m, run), metal=metal)
+        with grouped(method.device_kind, devices) as group:
+            result = with_metal(method.reconstruct(m, replace(run, group=group)), metal=metal)
         outcome = Outcome(result, classical(m), truth, window, bars)
         write_outputs(
             unfinished, outcome, record, hdf5=hdf5, identity=patient, image=image, phase=phase
         )
     return outcome
+
+
+def check_processes(devices: int, m: Measurement, method: Method, where: Path) -> None:
+    """Reject a number of processes that cannot share a measurement.
+
+    Args:
+        devices: number of processes.
+        m: the measurement.
+        method: the method.
+        where: the measurement file, for error messages.
+
+    Raises:
+        MedscoreError: no positive number, more than slices, or a method that runs in one process.
+    """
+    check_counts(("devices", devices, 1, 1_000_000))
+    if devices == 1:
+        return
+    if not method.can_share:
+        raise MedscoreError(
+            f"`devices` is {devices}, but a baseline runs in one process", where=where,
+            hint="leave it out",
+        )  # fmt: skip
+    if devices > m.slices:
+        raise MedscoreError(
+            f"`devices` is {devices}, but there are {m.slices} slices to share", where=where,
+            hint=f"use at most {m.slices}",
+        )  # fmt: skip
 
 
 def check_window(window: tuple[float, float] | None) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from torch import Tensor
 
 from medscore.errors import MedscoreError
+from medscore.group import ALONE, Group
 from medscore.measurements.measurement import Measurement
-from medscore.priors.across import Across, Coupling
+from medscore.priors.across import Across, Coupling, Independent
 from medscore.priors.base import Prior
-from medscore.priors.slicewise import Slicewise
 from medscore.registry.settings import NONE
 from medscore.types import State
 
@@ -26,12 +26,14 @@ class Arrangement:
         prior: prior of a batch.
         volumes: number of volumes whose slices are items that are processed together; 0 if slices
             are processed each by itself, or volumes are items.
+        split: whether processes share the items of a batch.
     """
 
     items: tuple[tuple[int, int], ...]
     batch_size: int
     prior: Prior
     volumes: int = 0
+    split: bool = True
 
     def by_slice(self, x: State) -> State:
         """Finished items with all samples of the first slice first, then of the next.
@@ -53,6 +55,7 @@ def arranged(
     samples: int,
     batch_size: int,
     units: Tensor | None = None,
+    group: Group = ALONE,
 ) -> Arrangement:
     """The items of a measurement, with a prior of images or of volumes.
 
@@ -63,15 +66,17 @@ def arranged(
         samples: number of samples of each slice.
         batch_size: number of images that the prior denoises together.
         units: length of the prior's range in each slice, (slices,), if they differ.
+        group: processes that share the slices.
     """
     count, k = len(m.data), samples
-    if rule is None and not m.whole:
+    if rule is None and not m.whole and group.size == 1:
         return Arrangement(tuple((i, j) for i in range(count) for j in range(k)), batch_size, prior)
     items = tuple((i, j) for j in range(k) for i in range(count))
-    if rule is None:
-        return Arrangement(items, 1, Slicewise(prior, batch_size))
-    across = Across(prior, rule, at_a_time=batch_size, stacked=not m.whole, units=units)
-    return Arrangement(items, count, across, volumes=0 if m.whole else k)
+    across = Across(
+        prior, rule or Independent(), at_a_time=batch_size, stacked=not m.whole, units=units,
+        group=group,
+    )  # fmt: skip
+    return Arrangement(items, count, across, volumes=0 if m.whole else k, split=not m.whole)
 
 
 def check_volume(m: Measurement, rule: str, *, influence: bool, where: str | Path) -> None:

@@ -92,7 +92,7 @@ def train_steps(
         plan: the numbers of the run.
         folder: existing folder for state and log.
         hooks: validation, samples and the identity of the run.
-        fabric: launched processes (:func:`medscore.training.launch.processes`); by default this
+        fabric: launched processes (:func:`medscore.engine.launch.processes`); by default this
             process on the CPU.
 
     Raises:

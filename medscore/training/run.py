@@ -12,12 +12,12 @@ from typing import Any, Generic, Protocol, runtime_checkable
 
 from torch import nn
 
+from medscore.engine.launch import processes
 from medscore.errors import MedscoreError, WriteError
 from medscore.io.files import atomic_write, working_folder
 from medscore.io.identity import without_folders
 from medscore.io.weights import WeightsFile
 from medscore.training.data import TrainingData
-from medscore.training.launch import processes
 from medscore.training.loop import Hooks, Loss, Model, train_steps
 from medscore.training.monitor import StepReport
 from medscore.training.plan import TrainingPlan
@@ -143,7 +143,7 @@ def execute(
         run: the run.
         output: output folder, made if it does not exist.
         device: ``cpu`` or ``cuda``.
-        devices: number of processes (:func:`medscore.training.launch.processes`).
+        devices: number of processes (:func:`medscore.engine.launch.processes`).
         on_start: is called before the first step, in the first process only.
         on_step: is called after every step, in the first process only.
 

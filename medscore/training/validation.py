@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medscore.engine.loop import Batch, Job, run
+from medscore.engine.job import Batch, Job
+from medscore.engine.loop import run
 from medscore.generation.sheet import contact_sheet
 from medscore.io.files import atomic_path
 from medscore.priors.network import NetworkPrior

@@ -22,7 +22,8 @@ import pytest
 import torch
 from exact import SDES
 
-from medscore.engine.loop import Batch, Job, run
+from medscore.engine.job import Batch, Job
+from medscore.engine.loop import run
 from medscore.priors.analytic import GaussianPrior
 from medscore.samplers.euler_maruyama import EulerMaruyama
 from medscore.samplers.grids import uniform

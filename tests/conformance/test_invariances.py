@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscore.engine.loop import Batch, Job, run
+from medscore.engine.job import Batch, Job
+from medscore.engine.loop import run
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
 from medscore.operators.ct.scans import sparse_view

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from medscore.conditioners.binding import bind
-from medscore.engine.loop import Batch, Job, run
+from medscore.engine.job import Batch, Job
+from medscore.engine.loop import run
 from medscore.errors import MedscoreError
 from medscore.operators import store
 from medscore.operators.base import Operator

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from medscore.engine import loop
 from medscore.engine.items import Item, ItemFolder
-from medscore.engine.loop import Batch, Job, Samples, StepInfo, run
+from medscore.engine.job import Batch, Job
+from medscore.engine.loop import Samples, StepInfo, run
 from medscore.errors import MedscoreError
 from medscore.priors.analytic import GaussianPrior
 from medscore.priors.base import Prior

@@ -6,7 +6,8 @@ from densities import two_modes
 from support import SharedNoise, Square
 
 from medscore.conditioners.proximal import Proximal
-from medscore.engine.loop import Batch, Job, run
+from medscore.engine.job import Batch, Job
+from medscore.engine.loop import run
 from medscore.errors import MedscoreError
 from medscore.priors.analytic import GaussianPrior, GMMPrior
 from medscore.priors.base import Prior

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from training import OBJECTIVE, PLAN, prior, stripes
-from medscore.training.launch import processes
+from medscore.engine.launch import processes
 from medscore.training.loop import train_steps
 plan = replace(PLAN, steps=10, optimiser="sgd", learning_rate=0.1, precision="float64")
 with processes("cpu", int(sys.argv[2])) as engine:

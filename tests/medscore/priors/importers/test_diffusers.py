@@ -19,7 +19,8 @@ from foreign import (
 )
 from safetensors.torch import load_file, save_file
 
-from medscore.engine.loop import Batch, Job, run
+from medscore.engine.job import Batch, Job
+from medscore.engine.loop import run
 from medscore.errors import MedscoreError
 from medscore.nets.diffusers_unet import DiffusersUNetSpec
 from medscore.priors.checkpoint import load_prior, save_prior

@@ -1,9 +1,9 @@
-"""The processes of a training run, one or several, on CPUs or GPUs, by lightning-fabric.
+"""The processes of a run, one or several, on CPUs or GPUs, by lightning-fabric.
 
 Under ``torchrun``, also on several machines, its processes are used; otherwise ``devices``
-processes are started on this machine. Precision is left to the training loop: Fabric's own would
-also cast the images and times of the loss, and its float64 mode changes the default data type while
-another thread draws batches.
+processes are started on this machine. Precision is left to the work: Fabric's own would also cast
+images and times, and its float64 mode changes the default data type while another thread draws
+batches.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from torch import distributed
+
+from medscore.group import ALONE, Group
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -46,3 +48,28 @@ def processes(device: str = "cpu", devices: int = 1) -> Iterator[Fabric]:
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def is_follower() -> bool:
+    """Whether this process was started as another one of a run than the first.
+
+    It is known before :func:`processes` is entered, so that only the first process writes files.
+    """
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0
+
+
+@contextmanager
+def grouped(device: str = "cpu", devices: int = 1) -> Iterator[Group]:
+    """Launch the processes that share a piece of work, and yield their group.
+
+    On CUDA, the default device of each process is its own.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        devices: as for :func:`processes`.
+    """
+    if devices == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield ALONE
+        return
+    with processes(device, devices) as engine:
+        yield Group(engine.global_rank, engine.world_size)
