@@ -13,15 +13,7 @@ BESIDE = ("operators", "datasets", "configs")
 
 LAYERS = (
     ("errors", "types", "numeric", "hounsfield", "configs"),
-    (
-        "white_noise",
-        "group",
-        "io",
-        "metrics",
-        "parameters",
-        "uncertainty.low_rank",
-        "uncertainty.blocks",
-    ),
+    ("white_noise", "io", "metrics", "parameters", "uncertainty.low_rank", "uncertainty.blocks"),
     ("uncertainty.learned",),
     ("domain", "sdes", "nets", "operators", "datasets"),
     ("measurements", "priors"),

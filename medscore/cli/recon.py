@@ -182,10 +182,7 @@ def recon(
     ] = None,
     devices: Annotated[
         int,
-        typer.Option(
-            help="Processes that share the slices of one measurement, one for each GPU; ignored "
-            "under torchrun."
-        ),
+        typer.Option(help="Processes that share the slices of one measurement, one for each GPU."),
     ] = 1,
     allow_mismatch: Annotated[
         bool,
@@ -225,16 +222,12 @@ def recon(
 
     Example: medscore recon meas.h5 -o out --set conditioner.zeta=0.3 --set sampler.eta=1
 
-    Means of regions have intervals from the samples.
-
     Example: medscore recon meas.h5 -o out --samples 8 --roi liver.nii.gz
-
-    Baselines are methods like any other.
 
     Example: medscore recon meas.h5 -o out --baseline fista-tv --set weight=1e-4
 
-    Several measurements, or a folder of them, are a cohort: each has a folder in the output, and
-    summary.csv a line for each one, also for those that fail. The same command resumes it.
+    Several measurements, or a folder of them, are a cohort: each has a folder in the output and a
+    line in summary.csv, also if it fails. The same command resumes it.
 
     Example: medscore recon measurements/ -o results --processes 4
     """
@@ -247,9 +240,9 @@ def recon(
         "prior": prior, "method": baseline, "samples": samples, "preset": preset,
         "sampler": sampler, "conditioner": conditioner, "steps": steps, "grid": grid,
         "noise": noise, "parameters": set_ or (), "precision": precision, "pairs": pairs,
-        "across_slices": across_slices,
-        "snr": snr, "lam": lam, "seed": seed, "batch_size": batch_size, "device": device,
-        "allow_mismatch": allow_mismatch, "contrast": contrast, "influence": influence,
+        "across_slices": across_slices, "snr": snr, "lam": lam, "seed": seed, "device": device,
+        "batch_size": batch_size, "allow_mismatch": allow_mismatch, "contrast": contrast,
+        "influence": influence,
     }  # fmt: skip
     choice = ReferenceChoice(series, resample, channel, tuple(accept or ()))
     shown = None if window is None else options.window_of(window)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from medscore.conditioners.base import Conditioner
-from medscore.group import ALONE, Group
+from medscore.io.group import ALONE, Group
 from medscore.priors.base import Prior
 from medscore.samplers.base import Sampler
 from medscore.types import State

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from torch import distributed
 
-from medscore.group import ALONE, Group
+from medscore.io.group import ALONE, Group
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -7,7 +7,7 @@ from typing import Protocol, final, runtime_checkable
 
 from torch import Tensor
 
-from medscore.group import ALONE, Group
+from medscore.io.group import ALONE, Group
 from medscore.parameters import NamedParameters
 from medscore.priors.base import Prior
 from medscore.priors.slicewise import Slicewise

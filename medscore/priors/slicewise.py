@@ -6,7 +6,7 @@ from typing import final
 
 import torch
 
-from medscore.group import ALONE, Group
+from medscore.io.group import ALONE, Group
 from medscore.priors.base import Prior
 from medscore.types import State, Times
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medscore.engine.loop import StepInfo
-from medscore.group import ALONE, Group
+from medscore.io.group import ALONE, Group
 from medscore.measurements.measurement import Measurement
 from medscore.reconstruction.result import Reconstruction
 

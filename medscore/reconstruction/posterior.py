@@ -17,7 +17,7 @@ from medscore.datasets.fit import Fit
 from medscore.domain import ImageDomain
 from medscore.engine.job import Batch, Job
 from medscore.engine.loop import StepInfo, run
-from medscore.group import ALONE, Group
+from medscore.io.group import ALONE, Group
 from medscore.measurements.fitting import Data, inside_data, on_new_grid
 from medscore.measurements.measurement import Measurement
 from medscore.measurements.noise_std import whiten

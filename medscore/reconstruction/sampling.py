@@ -244,11 +244,8 @@ class Sampling(Method):
         )
 
     def record(self) -> dict[str, Any]:
-        """The settings for provenance.json; objects are recorded by name or ``repr``.
-
-        A prior that was given as a file is recorded by its name and hash beside the settings, and
-        not by its path.
-        """
+        """The settings for provenance.json; objects are recorded by name or ``repr``, and a prior
+        that was given as a file by its name and hash beside the settings, not by its path."""
         parameters = self.settings.record()
         if parameters["prior"] is not None and not is_known(parameters["prior"]):
             parameters["prior"] = None

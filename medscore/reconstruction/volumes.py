@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from medscore.errors import MedscoreError
-from medscore.group import ALONE, Group
+from medscore.io.group import ALONE, Group
 from medscore.measurements.measurement import Measurement
 from medscore.priors.across import Across, Coupling, Independent
 from medscore.priors.base import Prior

@@ -112,7 +112,7 @@ def test_processes_that_cannot_share_a_measurement_are_refused(
     tmp_path: Path, devices: int, given: dict[str, str], why: str
 ) -> None:
     write_measurement(tmp_path / "m.h5", scan())
-    method = choose_method(**({"prior": prior()} if not given else given))  # type: ignore[arg-type]
+    method = choose_method(**(given or {"prior": prior()}))  # type: ignore[arg-type]
     with pytest.raises(MedscoreError, match=why) as caught:
         reconstruct_file(tmp_path / "m.h5", tmp_path / "out", method, devices=devices)
     assert "\n" not in str(caught.value)

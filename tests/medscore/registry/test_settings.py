@@ -1,5 +1,7 @@
 """What the conditioner ``auto`` stands for."""
 
+from dataclasses import replace
+
 import pytest
 
 from medscore.errors import MedscoreError
@@ -60,7 +62,34 @@ def test_a_parameter_that_neither_has_is_refused() -> None:
 
 
 def test_posterior_is_what_auto_stands_for() -> None:
-    assert choose("posterior", samples=8) == EIGHT.settled(covariance=True)
+    assert choose("posterior", samples=8).settled() == EIGHT.settled(covariance=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "volume", "conditioner", "rule"),
+    [
+        ({}, False, "moment-matching", "none"),
+        ({}, True, "moment-matching", "none"),
+        ({"across_slices": "none"}, True, "moment-matching", "none"),
+        ({"across_slices": "tv"}, True, "diffpir", "tv"),
+        ({"conditioner": "diffpir"}, True, "diffpir", "tv"),
+        ({"conditioner": "diffpir"}, False, "diffpir", "none"),
+        ({"conditioner": "diffpir", "across_slices": "none"}, True, "diffpir", "none"),
+        ({"conditioner": "dps"}, True, "dps", "none"),
+    ],
+)
+def test_slices_are_coupled_by_what_auto_stands_for(
+    given: dict[str, str], volume: bool, conditioner: str, rule: str
+) -> None:
+    settled = replace(EIGHT, **given).settled(covariance=True, volume=volume)  # type: ignore[arg-type]
+    assert (settled.conditioner, settled.across_slices) == (conditioner, rule)
+
+
+def test_a_record_says_nothing_of_slices_that_are_not_coupled() -> None:
+    """So that records, and what is stored by them, are as they were."""
+    assert "across_slices" not in EIGHT.record()
+    assert "across_slices" not in replace(EIGHT, across_slices="none").record()
+    assert replace(EIGHT, across_slices="tv").record()["across_slices"] == "tv"
 
 
 def test_sharpest_is_the_default_with_diffpir() -> None:
