@@ -21,6 +21,7 @@ from medscore.operators.gram import by_rows
 from medscore.operators.grid import OperatorError, check_mask, per_sample
 from medscore.operators.linalg import Solution, cgls, damped, largest_eigenvalue, norm, wide
 from medscore.operators.noise import Noiseless, NoiseModel
+from medscore.operators.parts import in_parts
 from medscore.operators.projection import project_onto_ball
 from medscore.operators.structure import Structure, by_images
 
@@ -187,6 +188,7 @@ class Factored(Structure, ABC):
         """
         return x + lam * self.zero_filled(y - self.forward(x))
 
+    @in_parts
     def data_consistency(
         self, x: Tensor, y: Tensor, lam: float, *, iterations: int = 8, tol: float = 1e-3
     ) -> Tensor:
@@ -210,6 +212,7 @@ class Factored(Structure, ABC):
             return x + lam * self.pinv(gap, tol=tol, max_iter=iterations).x
         return x + lam * by_rows(self, gap, gap.new_zeros(len(gap)), gram, tol, iterations)
 
+    @in_parts
     def tikhonov(
         self, x: Tensor, y: Tensor, damping: Tensor, *, iterations: int = 8, tol: float = 1e-8
     ) -> Tensor:

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from stacks import scan
+
+from medscore.measurements.measurement import write_measurement
 
 Command = Callable[..., Any]
 Refused = Callable[..., str]
@@ -132,6 +135,24 @@ def test_stein_chooses_on_noisy_measurements(
     search["search"] = {"weight": {"values": [1e-3, 1.0]}}
     tune("out", "--measurement", noisy, "--score", "sure")
     assert _best(tmp_path / "out")["weight"] == 1e-3
+
+
+@pytest.mark.slow
+def test_the_strength_across_slices_is_chosen_by_held_out_views(
+    done: Command, prior: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "m.h5"
+    write_measurement(file, scan())
+    shipped = Path(__file__).resolve().parents[2] / "configs/tune/volume.yaml"
+    search = yaml.safe_load(shipped.read_text())
+    search["method"]["prior"] |= {"steps": 3, "prior": str(prior), "precision": "float32"}
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
+    done("tune", tmp_path / "search.yaml", "--measurement", file, "-o", tmp_path / "out")
+    best = _best(tmp_path / "out")
+    assert best["across_slices"] == "tv"
+    assert 0.05 <= best["set"]["across_slices.strength"] <= 0.3
+    done("recon", file, "--preset", tmp_path / "out" / "best.yaml", "--prior", prior,
+         "-o", tmp_path / "recon")  # fmt: skip
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from support import Square
 from torch import Tensor
 
 import medscore.operators
-from medscore.operators import store
+from medscore.operators import parts, store
 from medscore.operators.base import Operator
 from medscore.operators.ct.backends.astra import Astra
 from medscore.operators.ct.backends.triton import Triton
@@ -442,6 +442,19 @@ def test_samples_of_a_batch_are_independent(case: Case) -> None:
         together = getattr(operator, name)(a)
         alone = torch.cat([getattr(operator.select([i]), name)(a[i : i + 1]) for i in range(batch)])
         assert relative(together, alone) <= case.tolerance / 10, name
+
+
+@in_float64
+@pytest.mark.parametrize("solver", ["tikhonov", "data_consistency"])
+def test_equations_of_large_batches_are_solved_in_parts(
+    case: Case, solver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = case.operator(3)
+    x, y = case.image(operator, 3), case.measurement(operator, 3)
+    strength = torch.full((3,), 0.5, dtype=torch.float64) if solver == "tikhonov" else 0.5
+    together = getattr(operator, solver)(x, y, strength)
+    monkeypatch.setattr(parts, "AT_A_TIME", 2 * y[0].numel())
+    assert relative(getattr(operator, solver)(x, y, strength), together) <= case.tolerance
 
 
 @every_backend
