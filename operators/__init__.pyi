@@ -4,6 +4,7 @@ from .adapters import from_deepinv as from_deepinv, from_sigpy as from_sigpy
 from .base import Operator as Operator
 from .ct.cone.beam import ConeBeam as ConeBeam
 from .ct.cone.geometry import ConeGeometry as ConeGeometry, VoxelGrid as VoxelGrid
+from .ct.cone.helix import helical_orbit as helical_orbit
 from .ct.cone.matrices import (
     from_matrices as from_matrices,
     projection_matrices as projection_matrices,

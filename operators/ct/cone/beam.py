@@ -237,7 +237,11 @@ def _largest_eigenvalue(geometry: ConeGeometry, memory: int) -> float:
 
 
 def _warn_if_truncated(geometry: ConeGeometry) -> None:
-    """Warn, with their share, if some voxels are not visible in every view."""
+    """Warn, with their share, if some voxels are not visible in every view.
+
+    Where the source moves along z, as on a helix, a voxel may lie above or below the detector in
+    some views, but not in all.
+    """
     grid = geometry.grid
     ends = [torch.linspace(-1, 1, min(2 * n - 1, 15), dtype=torch.float64) for n in grid.shape]
     ends = [(1 - 1 / n) * e if n > 1 else 0 * e for e, n in zip(ends, grid.shape, strict=True)]
@@ -246,9 +250,14 @@ def _warn_if_truncated(geometry: ConeGeometry) -> None:
     points = centre + grid.half * torch.stack([x, y, z], -1).reshape(-1, 3)
     step = max(1, geometry.views // 64)
     row, column, depth = geometry.select(list(range(0, geometry.views, step))).locate(points)
-    seen = (row >= -0.5) & (row <= geometry.rows - 0.5) & (depth > 0)
-    seen &= (column >= -0.5) & (column <= geometry.columns - 0.5)
-    share = 1 - float(seen.all(0).double().mean())
+    level = (row >= -0.5) & (row <= geometry.rows - 0.5)
+    seen = (column >= -0.5) & (column <= geometry.columns - 0.5) & (depth > 0)
+    height = geometry.source[:, 2]
+    if float(height.max() - height.min()) > grid.spacing[0]:
+        whole = (seen | ~level).all(0) & level.any(0)
+    else:
+        whole = (seen & level).all(0)
+    share = 1 - float(whole.double().mean())
     if share >= 5e-4:
         warnings.warn(
             f"about {100 * share:.1f} % of the volume lie outside the detector in some views, and "
