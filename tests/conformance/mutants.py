@@ -209,10 +209,9 @@ MUTANTS = [
            order("edm stochastic")),
     Mutant(S + "ddim", "x + expand(std, x) * noise(x) if self.eta", "x if self.eta",
            order("ddim, eta 1")),
-    Mutant("medscore.engine.loop", "return Finished(self.batch.finish(x).cpu(),",
-           "return Finished(self.batch.finish(x + 0.1 * torch.randn_like(x)).cpu(),",
-           last_step),
-    Mutant("medscore.engine.loop", "x = self.prior.denoise(x, self.grid[-1]",
+    Mutant("medscore.engine.walk", "self.batch.finish(x)",
+           "self.batch.finish(x + 0.1 * torch.randn_like(x))", last_step),
+    Mutant("medscore.engine.walk", "x = self.prior.denoise(x, self.grid[-1]",
            "x = x + 0 * self.prior.denoise(x, self.grid[-1]", last_step),
     # conditioners
     Mutant(C + "proximal", "expand(alpha, self.y) * self.y + expand(sigma, z) * z",
