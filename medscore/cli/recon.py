@@ -163,8 +163,7 @@ def recon(
         str | None,
         typer.Option(
             help=f"Rule that couples the slices of a volume: auto, {', '.join(ACROSS_SLICES)}. "
-            "auto is tv for CT volumes that are sampled with DiffPIR, else none. Default: the "
-            "preset's."
+            "Default: auto, which is tv for CT volumes that are sampled with DiffPIR."
         ),
     ] = None,
     workers: Annotated[

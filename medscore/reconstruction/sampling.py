@@ -13,6 +13,7 @@ from torch import Tensor
 
 import medscore
 from medscore.conditioners.binding import ConditionerFactory, Unbound
+from medscore.conditioners.diffpir import DiffPIR
 from medscore.engine.items import fingerprint_of
 from medscore.engine.precision import settle
 from medscore.engine.resume import resumable
@@ -105,8 +106,8 @@ class Sampling(Method):
         known = self.sampler is None and self.conditioner is None and measurement.modality == "CT"
         known = known and not measurement.whole
         known = known and self._chosen(measurement.modality).knows_covariance
-        volume = measurement.modality == "CT" and measurement.slices > 1
-        volume = volume and self.conditioner is None and not self.influence
+        volume = measurement.modality == "CT" and measurement.slices > 1 and not self.influence
+        volume &= getattr(self.conditioner, "func", self.conditioner) in (None, DiffPIR)
         return replace(self, settings=self.settings.settled(covariance=known, volume=volume))
 
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
