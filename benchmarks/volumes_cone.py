@@ -29,7 +29,7 @@ import medscore as ms
 
 SLICES, VIEWS = 95, 60
 WINDOWS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
-WEIGHTS = (1e-5, 3e-5, 1e-4)
+WEIGHTS = (3e-6, 3e-5, 1e-4)
 ITERATIONS = 150
 
 

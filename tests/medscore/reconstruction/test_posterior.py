@@ -149,7 +149,7 @@ def test_a_resumed_run_counts_the_operator_calls_of_an_uninterrupted_one(
 
         return reconstruct(
             measurement, prior, conditioner=name, sampler="ddim", grid="uniform", steps=12,
-            batch_size=1, state=tmp_path / "state", on_step=stop,
+            batch_size=1, across_slices="none", state=tmp_path / "state", on_step=stop,
         )  # fmt: skip
 
     whole = found()
