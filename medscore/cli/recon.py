@@ -163,7 +163,7 @@ def recon(
         str | None,
         typer.Option(
             help=f"Rule that couples the slices of a volume: auto, {', '.join(ACROSS_SLICES)}. "
-            "Default: auto, which is tv for CT volumes that are sampled with DiffPIR."
+            "Default: auto, which is tv for one sample of a CT volume by DiffPIR."
         ),
     ] = None,
     workers: Annotated[
@@ -207,8 +207,6 @@ def recon(
     metrics.json with --reference. Metal whose rays are left out keeps the HU of the scanner's own
     image, and metal.nii.gz is its mask. No output identifies the patient, except the DICOM series
     with --keep-identity. After Ctrl-C the same command resumes where it stopped.
-
-    Example: medscore recon meas.h5 -o out --samples 8
 
     The preset fast is the default: that of posterior for two samples or more of CT if the prior has
     a learned covariance, else sharpest. posterior draws samples that vary as the posterior does,
@@ -269,10 +267,12 @@ def _one(
     measurement: Path, output: Path, settings: Mapping[str, Any], reference: Path | None,
     outputs: Outputs, keep_identity: Path | None, devices: int,
 ) -> None:  # fmt: skip
-    """Reconstruct a measurement, and print a summary of the result."""
+    """Reconstruct a measurement, and print a summary."""
+    from medscore.engine.launch import is_follower
     from medscore.reconstruction.run import choose_method
     from medscore.reconstruction.saving import reconstruct_file
 
+    console.quiet = is_follower(devices)  # the first process speaks for all
     method = choose_method(**settings)
     with sampling_bar(output.name) as show:
         outcome = reconstruct_file(

@@ -50,12 +50,25 @@ def processes(device: str = "cpu", devices: int = 1) -> Iterator[Fabric]:
             distributed.destroy_process_group()
 
 
-def is_follower() -> bool:
+def process_count(devices: int) -> int:
+    """The number of processes of a run.
+
+    Args:
+        devices: as for :func:`processes`.
+    """
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else devices
+
+
+def is_follower(devices: int) -> bool:
     """Whether this process was started as another one of a run than the first.
 
     It is known before :func:`processes` is entered, so that only the first process writes files.
+
+    Args:
+        devices: as for :func:`processes`.
     """
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0
+    rank = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
+    return process_count(devices) > 1 and rank > 0
 
 
 @contextmanager
@@ -68,7 +81,7 @@ def grouped(device: str = "cpu", devices: int = 1) -> Iterator[Group]:
         device: ``cpu`` or ``cuda``.
         devices: as for :func:`processes`.
     """
-    if devices == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+    if process_count(devices) == 1:
         yield ALONE
         return
     with processes(device, devices) as engine:

@@ -79,7 +79,7 @@ def reconstruct(
         pairs: whether samples are drawn in pairs whose noise has opposite signs, which makes their
             mean more exact; by default the preset's.
         across_slices: rule that couples the slices of a volume: "none", "tv" or "auto" (the
-            default), which is total variation for CT volumes that are sampled with DiffPIR.
+            default), which is total variation for one sample of a CT volume by DiffPIR.
         metal: whether metal whose rays are left out is put back into the result, with the HU of
             the scanner's own image.
         seed: seed of all random draws.

@@ -97,8 +97,8 @@ class Sampling(Method):
 
         In MRI it is DiffPIR, whose mean of a few samples is better where few lines are measured
         (benchmarks/uncertainty.py, part default), and for volumes that are scanned whole, because
-        a learned covariance is that of separate slices. A rule across slices is the default of CT
-        volumes alone.
+        a learned covariance is that of separate slices. A rule across slices is the default of one
+        sample of CT volumes alone.
 
         Args:
             measurement: the measurement.
@@ -106,7 +106,7 @@ class Sampling(Method):
         known = self.sampler is None and self.conditioner is None and measurement.modality == "CT"
         known = known and not measurement.whole
         known = known and self._chosen(measurement.modality).knows_covariance
-        volume = measurement.modality == "CT" and measurement.slices > 1 and not self.influence
+        volume = measurement.modality == "CT" and measurement.slices > 1
         volume &= getattr(self.conditioner, "func", self.conditioner) in (None, DiffPIR)
         return replace(self, settings=self.settings.settled(covariance=known, volume=volume))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medscore.datasets.dicom.identity import read_identity
 from medscore.engine.items import state_path
-from medscore.engine.launch import grouped, is_follower
+from medscore.engine.launch import grouped, is_follower, process_count
 from medscore.engine.loop import StepInfo
 from medscore.errors import MedscoreError
 from medscore.io.files import atomic_folder, check_absent
@@ -146,7 +146,7 @@ def reconstruct_file(
     check_window(window)
     image = check_image(image)
     errors.check()
-    if not is_follower():
+    if not is_follower(devices):
         check_absent(target, states)
     m = read_measurement(path)
     method.check(m, path)
@@ -161,7 +161,7 @@ def reconstruct_file(
     if keep_identity is not None:
         names = {"measurement_file": path.name, "source_file": Path(keep_identity).name}
         record = {**record, **names}
-    if is_follower():
+    if is_follower(devices):
         with grouped(method.device_kind, devices) as group:
             method.reconstruct(m, replace(run, group=group))
         raise SystemExit(0)
@@ -188,6 +188,7 @@ def check_processes(devices: int, m: Measurement, method: Method, where: Path) -
         MedscoreError: no positive number, more than slices, or a method that runs in one process.
     """
     check_counts(("devices", devices, 1, 1_000_000))
+    devices = process_count(devices)
     if devices == 1:
         return
     if not method.can_share:

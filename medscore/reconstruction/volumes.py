@@ -8,12 +8,17 @@ from pathlib import Path
 from torch import Tensor
 
 from medscore.errors import MedscoreError
+from medscore.io.budget import in_gib, machine_memory
 from medscore.io.group import ALONE, Group
 from medscore.measurements.measurement import Measurement
 from medscore.priors.across import Across, Coupling, Independent
 from medscore.priors.base import Prior
 from medscore.registry.settings import NONE
 from medscore.types import State
+
+IMAGES, DATA = 14, 4
+"""Float32 arrays of the size of the volume, and of that of the data, that are in memory while
+coupled slices are reconstructed (benchmarks/volumes.py, part cost)."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,20 @@ def check_volume(m: Measurement, rule: str, *, influence: bool, where: str | Pat
         where: name of the measurement in error messages.
 
     Raises:
-        MedscoreError: a rule across slices for one slice, or the influence of coupled slices.
+        MedscoreError: a rule across slices for one slice, or for more than the machine's memory
+            holds, or the influence of coupled slices.
     """
     if rule != NONE and m.slices < 2:
         raise MedscoreError(
             f"`across_slices` is {rule}, which couples slices, but there is one slice",
             where=where, hint="leave it out",
+        )  # fmt: skip
+    needed = 4 * (IMAGES * m.slices * m.size[0] * m.size[1] + DATA * m.data.size)
+    if rule != NONE and needed > machine_memory():
+        raise MedscoreError(
+            f"`across_slices` {rule} keeps {m.slices} slices in memory at a time, which takes "
+            f"{in_gib(needed)}, and the machine has {in_gib(machine_memory())}",
+            where=where, hint="set it to none, or reconstruct fewer slices at a time",
         )  # fmt: skip
     if influence and m.whole:
         raise MedscoreError(

@@ -5,8 +5,9 @@ x_0 given x_t, by :mod:`~medscore.conditioners.moment_matching`, and several are
 mean is as good as that of DiffPIR, and their differences are the errors that are to be expected.
 One sample alone is an image to look at, for which DiffPIR, close to the mean, is better.
 
-The rule across slices ``auto`` is total variation for DiffPIR in CT volumes of several slices
-(benchmarks/volumes.py measures it), and none otherwise.
+The rule across slices ``auto`` is total variation for one sample by DiffPIR of a CT volume of
+several slices (benchmarks/volumes.py measures it), and none otherwise: several samples are drawn
+slice by slice, as the intervals that they give are calibrated.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ class Settings:
         found = self._conditioned(covariance and self.across_slices in (AUTO, NONE))
         if self.across_slices != AUTO:
             return found
-        return replace(found, across_slices=TV if volume and found.conditioner == POINT else NONE)
+        coupled = volume and found.conditioner == POINT and self.samples == 1
+        return replace(found, across_slices=TV if coupled else NONE)
 
     def _conditioned(self, covariance: bool) -> Settings:
         """The settings with the conditioner that ``auto`` stands for, and with or without pairs."""

@@ -12,6 +12,7 @@ from medscore.engine.loop import StepInfo
 from medscore.errors import Interrupted, MedscoreError
 from medscore.measurements.measurement import Measurement
 from medscore.measurements.simulation import simulate
+from medscore.reconstruction import volumes
 from medscore.reconstruction.sampling import Sampling
 from medscore.registry.settings import Settings
 
@@ -96,6 +97,15 @@ def test_refuses_what_does_not_go_with_it(slices: int, given: dict[str, Any], wh
     with pytest.raises(MedscoreError, match=why) as caught:
         found(scan(slices), **given)
     assert "\n" not in str(caught.value)
+
+
+def test_a_volume_that_the_memory_does_not_hold_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(volumes, "machine_memory", lambda: 20_000)
+    with pytest.raises(MedscoreError, match=r"keeps 5 slices in memory .* set it to none"):
+        found(scan())
+    assert found(scan(), across_slices="none").mean.shape == (5, 8, 8)
 
 
 def test_an_interrupted_volume_goes_on_with_the_same_bits(tmp_path: Path) -> None:

@@ -100,6 +100,28 @@ def test_a_killed_run_of_two_processes_goes_on_with_the_same_bits(tmp_path: Path
             assert np.abs(values(folder) - whole).max() <= 1e-5 * np.ptp(whole)
 
 
+def test_a_process_of_another_launcher_writes_its_own_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Launchers of batch systems number processes that have nothing to do with each other."""
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "3")
+    write_measurement(tmp_path / "m.h5", scan())
+    method = choose_method(prior(), steps=2)
+    reconstruct_file(tmp_path / "m.h5", tmp_path / "out", method)
+    assert (tmp_path / "out/recon.nii.gz").exists()
+
+
+def test_more_processes_of_torchrun_than_slices_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("WORLD_SIZE", "6"), ("RANK", "0")):
+        monkeypatch.setenv(name, value)
+    write_measurement(tmp_path / "m.h5", scan())
+    with pytest.raises(MedscoreError, match="`devices` is 6, but there are 5 slices"):
+        reconstruct_file(tmp_path / "m.h5", tmp_path / "out", choose_method(prior()))
+
+
 @pytest.mark.parametrize(
     ("devices", "given", "why"),
     [

@@ -1,6 +1,7 @@
 """What the conditioner ``auto`` stands for."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -72,16 +73,17 @@ def test_posterior_is_what_auto_stands_for() -> None:
         ({}, True, "moment-matching", "none"),
         ({"across_slices": "none"}, True, "moment-matching", "none"),
         ({"across_slices": "tv"}, True, "diffpir", "tv"),
-        ({"conditioner": "diffpir"}, True, "diffpir", "tv"),
-        ({"conditioner": "diffpir"}, False, "diffpir", "none"),
-        ({"conditioner": "diffpir", "across_slices": "none"}, True, "diffpir", "none"),
+        ({"conditioner": "diffpir"}, True, "diffpir", "none"),
+        ({"samples": 1}, True, "diffpir", "tv"),
+        ({"samples": 1}, False, "diffpir", "none"),
+        ({"samples": 1, "across_slices": "none"}, True, "diffpir", "none"),
         ({"conditioner": "dps"}, True, "dps", "none"),
     ],
 )
 def test_slices_are_coupled_by_what_auto_stands_for(
-    given: dict[str, str], volume: bool, conditioner: str, rule: str
+    given: dict[str, Any], volume: bool, conditioner: str, rule: str
 ) -> None:
-    settled = replace(EIGHT, **given).settled(covariance=True, volume=volume)  # type: ignore[arg-type]
+    settled = replace(EIGHT, **given).settled(covariance=True, volume=volume)
     assert (settled.conditioner, settled.across_slices) == (conditioner, rule)
 
 

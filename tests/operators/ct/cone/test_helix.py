@@ -31,7 +31,7 @@ def volume(seed: int = 0) -> torch.Tensor:
 
 
 def test_without_advance_it_is_the_circle() -> None:
-    helix = helical_orbit(GRID, turns=1, views_per_turn=9, advance=0.0, start=0.3, **DETECTOR)
+    helix = helical_orbit(GRID, turns=1.0, views_per_turn=9, advance=0.0, start=0.3, **DETECTOR)
     angles = [(0.3 + 2 * math.pi * k / 9) % (2 * math.pi) for k in range(9)]
     circle = circular_orbit(GRID, angles, **DETECTOR)
     for name in ("source", "detector", "u", "v"):
@@ -44,7 +44,7 @@ def test_a_volume_that_advances_as_the_helix_does_looks_the_same_a_turn_later(
     advance: float,
 ) -> None:
     """Two slices in a turn; the symmetry of a screw."""
-    helix = helical_orbit(GRID, turns=2, views_per_turn=10, advance=advance, **DETECTOR)
+    helix = helical_orbit(GRID, turns=2.0, views_per_turn=10, advance=advance, **DETECTOR)
     x = volume()
     moved = x.roll(int(advance / GRID.spacing[0]), 2)
     torch.testing.assert_close(
@@ -62,20 +62,20 @@ def test_the_middle_of_the_scan_is_that_of_the_volume() -> None:
 
 def test_voxels_that_no_view_sees_are_warned_of() -> None:
     setting = DETECTOR | {"rows": 4}
-    helix = helical_orbit(GRID, turns=1, views_per_turn=8, advance=4.0, **setting)
+    helix = helical_orbit(GRID, turns=1.0, views_per_turn=8, advance=4.0, **setting)
     with pytest.warns(MedscoreWarning, match="outside the detector"):
         ConeBeam(helix, torch.ones(8, 1, 1, dtype=torch.bool))
 
 
 def test_feldkamp_refuses_it() -> None:
     with pytest.raises(OperatorError, match="not on a circle"):
-        orbit_of(helical_orbit(GRID, turns=2, views_per_turn=8, advance=5.0, **DETECTOR))
+        orbit_of(helical_orbit(GRID, turns=2.0, views_per_turn=8, advance=5.0, **DETECTOR))
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"turns": 0}, "`turns` is 0"),
+        ({"turns": 0.0}, "`turns` is 0.0"),
         ({"turns": math.nan}, "`turns` is nan"),
         ({"views_per_turn": 0}, "`views_per_turn` is 0"),
         ({"advance": math.inf}, "`advance` is inf"),
@@ -83,7 +83,7 @@ def test_feldkamp_refuses_it() -> None:
     ],
 )
 def test_impossible_scans_are_refused(change: dict[str, Any], why: str) -> None:
-    setting = {"turns": 2, "views_per_turn": 8, "advance": 5.0, **DETECTOR} | change
+    setting = {"turns": 2.0, "views_per_turn": 8, "advance": 5.0, **DETECTOR} | change
     with pytest.raises(OperatorError, match=why):
         helical_orbit(GRID, **setting)
 
@@ -92,7 +92,7 @@ def test_impossible_scans_are_refused(change: dict[str, Any], why: str) -> None:
 def test_a_volume_is_reconstructed_from_a_helix() -> None:
     """A detector of six rows, which sees a part of the volume at a time: each slice in turn."""
     setting = DETECTOR | {"rows": 6, "pitch": (3.0, 1.2)}
-    helix = helical_orbit(GRID, turns=4, views_per_turn=24, advance=4.5, **setting)
+    helix = helical_orbit(GRID, turns=4.0, views_per_turn=24, advance=4.5, **setting)
     operator = ConeBeam(helix, torch.ones(helix.views, 1, 1, dtype=torch.bool))
     z, y, x = np.mgrid[-1:1:12j, -1:1:16j, -1:1:16j]
     hu = np.where(x**2 + y**2 + z**2 < 0.7, 40 + 300 * (x > 0.2), -1000).astype(np.float32)
