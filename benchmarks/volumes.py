@@ -16,14 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from development_data import DATA
-from number import Number, exit_code, finished, from_json, machine, table
+from in_parts import numbers, page
+from number import Number, exit_code, finished
 from volumes_settings import Settings
 
 PARTS = {
@@ -44,31 +43,6 @@ four hours of one core; finished parts are kept in the JSON file and finished re
 """
 
 
-def numbers(part: str, settings: Settings) -> Iterator[Number]:
-    """The numbers of a part.
-
-    Args:
-        part: name of the part.
-        settings: settings of the measurement.
-    """
-    yield from import_module(f"volumes_{part}").numbers(settings)
-
-
-def page(kept: Mapping[str, Any]) -> str:
-    """The Markdown page of the results.
-
-    Args:
-        kept: the numbers of the finished parts, as the JSON file holds them.
-    """
-    lines = [machine(), ""]
-    for part, title in PARTS.items():
-        if part not in kept:
-            continue
-        said = str(import_module(f"volumes_{part}").__doc__).replace("``", "`").strip()
-        lines += [f"## {title}", "", said, "", *table(from_json(kept[part])), ""]
-    return INTRO + "\n".join(lines)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=PARTS, action="append", help="part; all by default")
@@ -82,13 +56,14 @@ def main() -> int:
     args = parser.parse_args()
     settings = Settings(args.data, args.runs, args.slices, args.steps)
     parts: dict[str, Callable[[], Iterator[Number]]] = {
-        part: partial(numbers, part, settings) for part in PARTS
+        part: partial(numbers, "volumes", part, settings) for part in PARTS
     }
     if args.page and not args.json:
         parser.error("--page needs --json")
     found = finished(parts, args.json, args.part)
     if args.page:
-        args.page.write_text(page(json.loads(args.json.read_text())))
+        kept = json.loads(args.json.read_text())
+        args.page.write_text(page("volumes", INTRO, PARTS, kept))
     return exit_code(found, check=args.check)
 
 

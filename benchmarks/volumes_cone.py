@@ -17,10 +17,9 @@ from volumes_settings import (
     VALIDATION,
     Outcome,
     Settings,
-    jumps,
     kept,
     limited,
-    part_of,
+    rows,
     scanned,
     with_steps,
 )
@@ -43,7 +42,7 @@ def numbers(settings: Settings) -> Iterator[Number]:
     file = settings.data / VALIDATION
     if not file.exists():
         return
-    volume = part_of(ms.load_image(file), 0, settings.slices or SLICES)
+    volume = ms.load_image(file).select(0, settings.slices or SLICES)
     truth, scan = scanned(volume, "cone-ct", VIEWS, 128)
 
     def best(name: str, key: str, values: tuple[float | str, ...], **fixed: int) -> Outcome:
@@ -63,12 +62,7 @@ def numbers(settings: Settings) -> Iterator[Number]:
         "3-D total variation": best("fista-tv", "weight", WEIGHTS, iterations=ITERATIONS),
     }
     for title, outcome in outcomes.items():
-        psnr, ssim = outcome.quality(truth)
-        yield Number(f"{title}: PSNR", psnr, "dB")
-        yield Number(f"{title}: SSIM", ssim)
-        ratio = jumps(outcome.values) / jumps(truth)
-        yield Number(f"{title}: jumps between slices over the truth's", ratio)
-        yield Number(f"{title}: time", outcome.seconds, "s")
+        yield from rows(title, outcome, truth)
     ours = outcomes["default"].quality(truth)[0]
     for title, least in (("FDK", 3.0), ("3-D total variation", 1.0)):
         gain = ours - outcomes[title].quality(truth)[0]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from number import Number
 from numpy.typing import NDArray
 
 import medscore as ms
@@ -67,17 +68,6 @@ class Outcome:
         """
         found = ms.quality(self.values, reference)
         return found.psnr, found.ssim
-
-
-def part_of(volume: Volume, first: int, count: int) -> Volume:
-    """Some slices of a volume.
-
-    Args:
-        volume: the volume.
-        first: number of the first slice.
-        count: number of slices.
-    """
-    return volume.select(first, first + count)
 
 
 def scanned(
@@ -141,3 +131,22 @@ def limited(settings: Settings, count: int) -> Settings:
         count: largest number of slices.
     """
     return replace(settings, slices=min(count, settings.slices or count))
+
+
+def rows(
+    title: str, outcome: Outcome, truth: NDArray[np.float32], most: float | None = None
+) -> Iterator[Number]:
+    """The quality of a reconstruction, its jumps between slices, and its time.
+
+    Args:
+        title: name of the method.
+        outcome: its reconstruction.
+        truth: ground truth, (slices, H, W).
+        most: largest ratio of the jumps to those of the truth, as a target.
+    """
+    psnr, ssim = outcome.quality(truth)
+    yield Number(f"{title}: PSNR", psnr, "dB")
+    yield Number(f"{title}: SSIM", ssim)
+    ratio = jumps(outcome.values) / jumps(truth)
+    yield Number(f"{title}: jumps between slices over the truth's", ratio, "", None, most)
+    yield Number(f"{title}: time", outcome.seconds, "s")

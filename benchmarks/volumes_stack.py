@@ -15,10 +15,9 @@ from number import Number
 from volumes_settings import (
     VALIDATION,
     Settings,
-    jumps,
     kept,
     limited,
-    part_of,
+    rows,
     scanned,
     with_steps,
 )
@@ -40,7 +39,7 @@ def numbers(settings: Settings) -> Iterator[Number]:
     file = settings.data / VALIDATION
     if not file.exists():
         return
-    volume = part_of(ms.load_image(file), FIRST, settings.slices or SLICES)
+    volume = ms.load_image(file).select(FIRST, FIRST + (settings.slices or SLICES))
     truth, scan = scanned(volume, "sparse-ct", VIEWS, None)
     make = partial(ms.reconstruct, scan, "ct", preset="sharpest", **with_steps(settings))
     default = kept(settings, "stack-default", make)
@@ -56,13 +55,7 @@ def numbers(settings: Settings) -> Iterator[Number]:
         ("independent slices", alone),
         (f"3-D total variation, weight {best:g}", found[best]),
     ):
-        psnr, ssim = outcome.quality(truth)
-        yield Number(f"{title}: PSNR", psnr, "dB")
-        yield Number(f"{title}: SSIM", ssim)
-        ratio = jumps(outcome.values) / jumps(truth)
-        bound = 1.05 if outcome is default else None
-        yield Number(f"{title}: jumps between slices over the truth's", ratio, "", None, bound)
-        yield Number(f"{title}: time", outcome.seconds, "s")
+        yield from rows(title, outcome, truth, 1.05 if outcome is default else None)
     ours = default.quality(truth)[0]
     yield Number("default over independent slices", ours - alone.quality(truth)[0], "dB", 0.5)
     yield Number("default over 3-D TV", ours - found[best].quality(truth)[0], "dB", 2.0)

@@ -16,7 +16,6 @@ from volumes_settings import (
     jumps,
     kept,
     limited,
-    part_of,
     scanned,
     with_steps,
 )
@@ -38,7 +37,7 @@ def numbers(settings: Settings) -> Iterator[Number]:
         file = settings.data / f"ct/train/{name}.nii.gz"
         if not file.exists():
             continue
-        volume = part_of(ms.load_image(file), first, settings.slices or SLICES)
+        volume = ms.load_image(file).select(first, first + (settings.slices or SLICES))
         truth, scan = scanned(volume, "sparse-ct", 23, 128)
         alone = None
         for strength in (0.0, *STRENGTHS):

@@ -35,7 +35,7 @@ def processes(device: str = "cpu", devices: int = 1) -> Iterator[Fabric]:
     nodes = 1
     if "TORCHELASTIC_RUN_ID" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // devices
+        nodes = process_count(devices) // devices
     engine = Fabric(
         accelerator=device,
         devices=devices,

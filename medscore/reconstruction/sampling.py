@@ -173,8 +173,7 @@ class Sampling(Method):
 
         asked = self.settings.precision
         used = run.group.agreed(settle(asked, prior, shape, device, run.state, fingerprint))
-        plan = self._with(used.name).plan(prior, noise_std, device)
-        plan = replace(plan, group=run.group)
+        plan = replace(self._with(used.name).plan(prior, noise_std, device), group=run.group)
         if run.state is not None:
             state, note = fingerprint(used.name), json.dumps(used.record())
             plan = replace(plan, state=run.state, fingerprint=state, note=note)
