@@ -113,7 +113,7 @@ def _in_range(part: _Read, reading: Reading, path: Path) -> tuple[Tensor, float]
     low, high = reading.limits
     scaled = torch.from_numpy((part.values.astype(np.float32) - low) / (high - low))
     if reading.quantity == "HU":
-        _check_square(part.sides_mm, path, SQUARE)
+        check_square(part.sides_mm, path, SQUARE)
         return scaled.clamp(0, 1), part.pixel_mm
     if not np.isfinite(part.values).all():
         raise MedscoreError("NaN or infinity", where=path, hint="correct the file")
@@ -123,7 +123,7 @@ def _in_range(part: _Read, reading: Reading, path: Path) -> tuple[Tensor, float]
             where=path,
             hint="if this is CT, set `quantity` to HU in the recipe",
         )
-    _check_square(part.sides_mm, path, NEARLY)
+    check_square(part.sides_mm, path, NEARLY)
     return squared(scaled.clamp_min(0), part.sides_mm), max(part.sides_mm)
 
 
@@ -186,7 +186,17 @@ def _volumes(files: Sequence[Path], patient: str, modality: str) -> Iterator[_Re
             yield _Read(values, across, (down, across), patient)
 
 
-def _check_square(sides: tuple[float, float], path: Path, most: float) -> None:
+def check_square(sides: tuple[float, float], path: Path, most: float) -> None:
+    """Refuse pixels that are not square.
+
+    Args:
+        sides: distances of the rows and of the columns in mm.
+        path: the file.
+        most: largest deviation from 1 of their ratio.
+
+    Raises:
+        MedscoreError: the ratio deviates more.
+    """
     if max(sides) / min(sides) - 1 > most:
         raise MedscoreError(
             f"pixels of {sides[0]:g} x {sides[1]:g} mm are not square",

@@ -13,18 +13,51 @@ from medscore.priors.base import Prior
 from medscore.priors.slicewise import Slicewise
 from medscore.types import State, Times
 
+WHOLE = slice(None)
+"""All slices."""
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """Volumes whose slices were denoised one by one.
+
+    Attributes:
+        slices: the denoised slices, (batch, channel, Z, H, W).
+        noisy: what was denoised, x_t / alpha, of the same shape.
+        ratio: noise-to-signal ratio sigma~ of all slices.
+        units: length of the prior's range in each slice, (Z,), if they differ.
+    """
+
+    slices: Tensor
+    noisy: Tensor
+    ratio: float
+    units: Tensor | None = None
+
 
 @runtime_checkable
 class Coupling(Protocol):
     """A rule that couples the slices of a denoised volume."""
 
-    def couple(self, denoised: Tensor, ratio: float, units: Tensor | None = None) -> Tensor:
-        """The coupled volume.
+    def couple(self, denoised: Denoised, part: slice = WHOLE) -> Tensor:
+        """The coupled volume, or some of its slices.
 
         Args:
-            denoised: slices that were denoised one by one, (batch, channel, Z, H, W).
-            ratio: noise-to-signal ratio sigma~ of all slices.
-            units: length of the prior's range in each slice, (Z,), if they differ.
+            denoised: the volume.
+            part: the slices that are wanted.
+        """
+        ...
+
+
+@runtime_checkable
+class AcrossSlices(Protocol):
+    """A rule that couples slices, before the prior and the volume are known."""
+
+    def placed(self, prior: Prior, voxel_mm: tuple[float, float]) -> Coupling:
+        """The rule for a prior and a volume.
+
+        Args:
+            prior: prior of the slices.
+            voxel_mm: distance of the slices, and pixel size.
         """
         ...
 
@@ -34,15 +67,23 @@ class Coupling(Protocol):
 class Independent(NamedParameters):
     """Every slice by itself."""
 
-    def couple(self, denoised: Tensor, ratio: float, units: Tensor | None = None) -> Tensor:
-        """The volume as it is.
+    def placed(self, prior: Prior, voxel_mm: tuple[float, float]) -> Independent:
+        """The same rule, which is that of all priors and volumes.
 
         Args:
-            denoised: slices that were denoised one by one, (batch, channel, Z, H, W).
-            ratio: noise-to-signal ratio sigma~ of all slices.
-            units: length of the prior's range in each slice, (Z,), if they differ.
+            prior: prior of the slices.
+            voxel_mm: distance of the slices, and pixel size.
         """
-        return denoised
+        return self
+
+    def couple(self, denoised: Denoised, part: slice = WHOLE) -> Tensor:
+        """The slices as they are.
+
+        Args:
+            denoised: the volume.
+            part: the slices that are wanted.
+        """
+        return denoised.slices[:, :, part]
 
 
 @final
@@ -74,12 +115,19 @@ class Across(Prior):
         self.units, self.group = units, group
 
     def denoise(self, x: State, t: Times) -> State:
-        ratio = float(self.sde.ratio(t[:1]))
+        ratio, alpha = float(self.sde.ratio(t[:1])), float(self.sde.alpha(t[:1]))
+        noisy = x if alpha == 1 else x / alpha
         if not self.stacked:
-            return self.rule.couple(self.inner.denoise(x, t), ratio, self.units)
-        own = self.inner.denoise(x.transpose(0, 1)[None], t[:1])[0].transpose(0, 1)
+            denoised = Denoised(self.inner.denoise(x, t), noisy, ratio, self.units)
+            return self.rule.couple(denoised)
+        own = self.inner.denoise(x.transpose(0, 1)[None], t[:1])
         if isinstance(self.rule, Independent):
-            return own
-        slices = self.group.gather(own)
-        coupled = self.rule.couple(slices.transpose(0, 1)[None], ratio, self.units)
-        return coupled[0].transpose(0, 1)[self.group.share(len(slices))]
+            return own[0].transpose(0, 1)
+        slices = self._gathered(own[0].transpose(0, 1))
+        denoised = Denoised(slices, self._gathered(noisy), ratio, self.units)
+        part = self.group.share(slices.shape[2])
+        return self.rule.couple(denoised, part)[0].transpose(0, 1)
+
+    def _gathered(self, own: Tensor) -> Tensor:
+        """The volume (1, channel, Z, H, W) of which each process has some slices."""
+        return self.group.gather(own).transpose(0, 1)[None]

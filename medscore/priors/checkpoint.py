@@ -12,6 +12,7 @@ from medscore.errors import MedscoreError
 from medscore.io.weights import StoredWeights, WeightsFile, fill_network
 from medscore.priors.contract import PREPROCESSING, DataContract
 from medscore.priors.covariance_file import load_beside
+from medscore.priors.neighbours_file import neighbours_beside
 from medscore.priors.network import NetworkPrior
 
 Checkpoint = StoredWeights[DataContract]
@@ -91,7 +92,7 @@ def verify(path: str | Path) -> Checkpoint:
 
 
 def load_prior(path: str | Path, *, device: torch.device | str = "cpu") -> NetworkPrior:
-    """Load and verify a prior, with the learned covariance beside its file if there is one.
+    """Load and verify a prior, with the learned covariance and the 2.5-D network beside its file.
 
     All weights are in float32 and frozen.
 
@@ -100,12 +101,13 @@ def load_prior(path: str | Path, *, device: torch.device | str = "cpu") -> Netwo
         device: device of the prior.
 
     Raises:
-        MedscoreError: as :func:`verify`, the weights do not fit the network, or the covariance
-            belongs to another prior.
+        MedscoreError: as :func:`verify`, the weights do not fit the network, or one of the files
+            beside it belongs to another prior.
     """
     prior, checkpoint = PRIOR.load(path, build_prior)
     prior.file, prior.sha256 = Path(path), checkpoint.sha256
     load_beside(prior, path)
+    neighbours_beside(prior, path)
     return prior.to(device)
 
 

@@ -13,6 +13,9 @@ ENDING = ".safetensors"
 HEAD = f".covariance{ENDING}"
 """Ending of the name of the learned covariance that belongs to a prior."""
 
+NEIGHBOURS = f".neighbours{ENDING}"
+"""Ending of the name of the 2.5-D network that belongs to a prior."""
+
 CARD = ".md"
 """Ending of the name of a prior's card."""
 
@@ -21,12 +24,13 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 def prior_files(folder: Path) -> list[Path]:
-    """The prior files of a folder, sorted, without the learned covariances.
+    """The prior files of a folder, sorted, without the files that belong to them.
 
     Args:
         folder: the folder.
     """
-    return sorted(p for p in folder.glob(f"*{ENDING}") if not p.name.endswith(HEAD))
+    found = folder.glob(f"*{ENDING}")
+    return sorted(p for p in found if not p.name.endswith((HEAD, NEIGHBOURS)))
 
 
 def head_path(prior: str | Path) -> Path:
@@ -37,3 +41,13 @@ def head_path(prior: str | Path) -> Path:
     """
     path = Path(prior)
     return path.with_name(path.name.removesuffix(ENDING) + HEAD)
+
+
+def neighbours_path(prior: str | Path) -> Path:
+    """The file of the 2.5-D network that lies beside a prior; it need not exist.
+
+    Args:
+        prior: file of the prior.
+    """
+    path = Path(prior)
+    return path.with_name(path.name.removesuffix(ENDING) + NEIGHBOURS)

@@ -14,6 +14,7 @@ from medscore.errors import MedscoreError
 from medscore.nets.any_size import network_on_grid, of_class, with_network, without_grid
 from medscore.nets.covariance_head import CovarianceHead, WithHead
 from medscore.nets.local_unet import NONE
+from medscore.nets.neighbours import NeighboursDenoiser
 from medscore.nets.output import output_of
 from medscore.nets.spec import NetworkSpec
 from medscore.numeric import is_number, is_whole
@@ -74,6 +75,8 @@ class NetworkPrior(Prior, nn.Module):
         """Rows and columns of the grid that the prior was placed on; None if it takes others."""
         self.head: CovarianceHead | None = None
         """The learned covariance, if there is one."""
+        self.neighbours: NeighboursDenoiser | None = None
+        """The 2.5-D network of volumes, if there is one."""
         self.label = 0
         """Number of the class of the images, from 1; 0 for no known class."""
 
@@ -120,7 +123,7 @@ class NetworkPrior(Prior, nn.Module):
             condition=self.condition, data_mean=self.data_mean,
         )  # fmt: skip
         made.file, made.sha256, made.label = self.file, self.sha256, self.label
-        made.head = self.head
+        made.head, made.neighbours = self.head, self.neighbours
         return made
 
     @property

@@ -26,6 +26,8 @@ import torch
 from torch import Tensor
 
 from medscore.parameters import Count, NamedParameters, NonNegative, check_fields
+from medscore.priors.across import WHOLE, Denoised
+from medscore.priors.base import Prior
 
 AT_A_TIME = 2**22
 """Number of voxels that are coupled at a time, which bounds the memory."""
@@ -52,27 +54,38 @@ class SliceTV(NamedParameters):
         """
         check_fields(self)
 
-    def couple(self, denoised: Tensor, ratio: float, units: Tensor | None = None) -> Tensor:
-        """The coupled volume D'.
+    def placed(self, prior: Prior, voxel_mm: tuple[float, float]) -> SliceTV:
+        """The same rule, which is that of all priors and volumes.
 
         Args:
-            denoised: slices D that were denoised one by one, (batch, channel, Z, H, W).
-            ratio: noise-to-signal ratio sigma~.
-            units: length of the prior's range in each slice, (Z,), where slices have scales of
-                their own; differences are taken between values times units over their mean.
+            prior: prior of the slices.
+            voxel_mm: distance of the slices, and pixel size.
         """
-        if denoised.shape[-3] == 1:
-            return denoised
+        return self
+
+    def couple(self, denoised: Denoised, part: slice = WHOLE) -> Tensor:
+        """The slices of the coupled volume D'.
+
+        Differences between slices with scales of their own are taken between values times units
+        over their mean.
+
+        Args:
+            denoised: the slices D that were denoised one by one.
+            part: the slices that are wanted.
+        """
+        x, units = denoised.slices, denoised.units
+        if x.shape[-3] == 1:
+            return x[:, :, part]
         scales = None if units is None else (units / units.mean()).reshape(-1, 1, 1)
-        rows = max(1, AT_A_TIME * denoised.shape[-2] // denoised.numel())
-        parts = denoised.split(rows, -2)
-        total = sum(float(_jumps(part, scales).sum(dtype=torch.float64)) for part in parts)
+        rows = max(1, AT_A_TIME * x.shape[-2] // x.numel())
+        some = x.split(rows, -2)
+        total = sum(float(_jumps(each, scales).sum(dtype=torch.float64)) for each in some)
         if total == 0:
-            return denoised
-        jump = total / (denoised.numel() - denoised[..., :1, :, :].numel())
-        weight = self.strength / jump * ratio**2
-        coupled = [tv_between_slices(part, weight, self.iterations, scales) for part in parts]
-        return torch.cat(coupled, -2)
+            return x[:, :, part]
+        jump = total / (x.numel() - x[..., :1, :, :].numel())
+        weight = self.strength / jump * denoised.ratio**2
+        coupled = [tv_between_slices(each, weight, self.iterations, scales) for each in some]
+        return torch.cat(coupled, -2)[:, :, part]
 
 
 def tv_between_slices(

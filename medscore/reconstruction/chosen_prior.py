@@ -13,9 +13,10 @@ from medscore.errors import MedscoreError
 from medscore.priors.base import Prior
 from medscore.priors.catalogue import DEFAULT_PRIORS, prior_path
 from medscore.priors.checkpoint import read_checkpoint
-from medscore.priors.file_names import head_path
-from medscore.reconstruction.loaded import covariance_hash, hash_of, loaded
-from medscore.registry.settings import POSTERIOR, Settings
+from medscore.priors.file_names import head_path, neighbours_path
+from medscore.priors.neighbours_file import NeighboursContract
+from medscore.reconstruction.loaded import covariance_hash, hash_of, loaded, neighbours_of
+from medscore.registry.settings import NEIGHBOURS, POSTERIOR, TV, Settings
 from medscore.uncertainty.table import CalibrationTable, table_beside
 
 
@@ -72,6 +73,23 @@ class ChosenPrior:
     def knows_covariance(self) -> bool:
         """Whether it knows the covariance of x_0 given x_t."""
         return head_path(self.path).exists() if self.given is None else self.given.has_covariance
+
+    def best_rule(self, slice_mm: float) -> str:
+        """The best rule across slices that it knows for a volume.
+
+        Args:
+            slice_mm: distance of the slices in mm.
+        """
+        known = self.neighbours
+        return TV if known is None or not known.knows(slice_mm) else NEIGHBOURS
+
+    @property
+    def neighbours(self) -> NeighboursContract | None:
+        """The header of the file of its 2.5-D network; None if there is none."""
+        file = self.path if self.given is None else getattr(self.given, "file", None)
+        if not isinstance(file, Path) or not (own := neighbours_path(file)).exists():
+            return None
+        return neighbours_of(own).contract
 
     @property
     def table(self) -> CalibrationTable | None:

@@ -40,9 +40,8 @@ from medscore.reconstruction.method import QUIET, Method, Run
 from medscore.reconstruction.posterior import Plan, sample_posterior
 from medscore.reconstruction.result import Reconstruction
 from medscore.reconstruction.typical import typicality_of
-from medscore.reconstruction.volumes import check_volume
+from medscore.reconstruction.volumes import check_volume, coupling_of, slice_mm
 from medscore.registry.build import (
-    build_across_slices,
     build_conditioner,
     build_sampler,
     checked_factory,
@@ -103,12 +102,13 @@ class Sampling(Method):
         Args:
             measurement: the measurement.
         """
-        known = self.sampler is None and self.conditioner is None and measurement.modality == "CT"
-        known = known and not measurement.whole
-        known = known and self._chosen(measurement.modality).knows_covariance
-        volume = measurement.modality == "CT" and measurement.slices > 1
-        volume &= getattr(self.conditioner, "func", self.conditioner) in (None, DiffPIR)
-        return replace(self, settings=self.settings.settled(covariance=known, volume=volume))
+        ct, chosen = measurement.modality == "CT", self._chosen(measurement.modality)
+        known = ct and self.sampler is None and self.conditioner is None
+        known = known and not measurement.whole and chosen.knows_covariance
+        point = getattr(self.conditioner, "func", self.conditioner) in (None, DiffPIR)
+        volume = ct and point and measurement.slices > 1
+        across = chosen.best_rule(slice_mm(measurement)) if volume else NONE
+        return replace(self, settings=self.settings.settled(covariance=known, across=across))
 
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:
         self._check_settings()
@@ -123,7 +123,7 @@ class Sampling(Method):
         settled = self.settled(measurement)
         settled._factory()
         rule = settled.settings.across_slices
-        check_volume(measurement, rule, influence=self.influence, where=where)
+        check_volume(measurement, rule, chosen, influence=self.influence, where=where)
         if self.conditioner is None:
             check_covariance(settled.settings, chosen, coupled=measurement.whole or rule != NONE)
 
@@ -165,15 +165,17 @@ class Sampling(Method):
         noise_std = grid.noise(measurement, noise_std)
         prior = grid.prior(self._told(chosen.on(device)))
         shape = domain.channels, *grid.shape
-        sha256, own = chosen.sha256, own_record(prior)
+        across, network = coupling_of(self.settings, prior, measurement, grid.pixel_mm)
+        sha256, own = chosen.sha256, own_record(prior) | network
 
         def fingerprint(precision: str) -> str:
-            weights = sha256 + own.get("covariance_sha256", "")
+            weights = sha256 + own.get("covariance_sha256", "") + own.get("neighbours_sha256", "")
             return self._with(precision)._fingerprint(measurement, weights)
 
         asked = self.settings.precision
         used = run.group.agreed(settle(asked, prior, shape, device, run.state, fingerprint))
-        plan = replace(self._with(used.name).plan(prior, noise_std, device), group=run.group)
+        plan = self._with(used.name).plan(prior, noise_std, device)
+        plan = replace(plan, across=across, group=run.group)
         if run.state is not None:
             state, note = fingerprint(used.name), json.dumps(used.record())
             plan = replace(plan, state=run.state, fingerprint=state, note=note)
@@ -240,7 +242,6 @@ class Sampling(Method):
             bf16=s.precision == "bf16",
             influence=self.influence,
             pairs=bool(s.pairs),
-            across=build_across_slices(s.across_slices, s.parameters_of("across_slices")),
         )
 
     def record(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from medscore.errors import MedscoreError
@@ -13,7 +14,11 @@ from medscore.io.group import ALONE, Group
 from medscore.measurements.measurement import Measurement
 from medscore.priors.across import Across, Coupling, Independent
 from medscore.priors.base import Prior
-from medscore.registry.settings import NONE
+from medscore.priors.neighbours import NeighboursOfVolume
+from medscore.priors.neighbours_file import NeighboursContract
+from medscore.reconstruction.chosen_prior import ChosenPrior
+from medscore.registry.build import build_across_slices
+from medscore.registry.settings import NEIGHBOURS, NONE, TV, Settings
 from medscore.types import State
 
 IMAGES, DATA = 14, 4
@@ -84,24 +89,67 @@ def arranged(
     return Arrangement(items, count, across, volumes=0 if m.whole else k, split=not m.whole)
 
 
-def check_volume(m: Measurement, rule: str, *, influence: bool, where: str | Path) -> None:
+def coupling_of(
+    settings: Settings, prior: Prior, m: Measurement, pixel_mm: float
+) -> tuple[Coupling | None, dict[str, str]]:
+    """The rule across slices for a measurement, and what provenance says of its network.
+
+    Args:
+        settings: settings of the reconstruction.
+        prior: prior of images.
+        m: the measurement.
+        pixel_mm: pixel size of the prior's grid in mm.
+
+    Returns:
+        The rule, None if every slice is reconstructed by itself; and the hash of its network, if it
+        has one.
+
+    Raises:
+        MedscoreError: an invalid rule, or a prior that has no network for it.
+    """
+    name = settings.settled().across_slices
+    rule = build_across_slices(name, settings.parameters_of("across_slices"))
+    if rule is None:
+        return None, {}
+    coupling = rule.placed(prior, (slice_mm(m), pixel_mm))
+    if not isinstance(coupling, NeighboursOfVolume):
+        return coupling, {}
+    return coupling, {"neighbours_sha256": coupling.network.sha256}
+
+
+def slice_mm(m: Measurement) -> float:
+    """The distance of the slices of a measurement in mm.
+
+    Args:
+        m: the measurement.
+    """
+    return float(np.linalg.norm(m.affine[:3, 2]))
+
+
+def check_volume(
+    m: Measurement, rule: str, chosen: ChosenPrior, *, influence: bool, where: str | Path
+) -> None:
     """Reject what does not go with a volume, or needs one.
 
     Args:
         m: the measurement.
         rule: name of the rule across slices.
+        chosen: the prior.
         influence: whether to measure what the data and what the prior decide.
         where: name of the measurement in error messages.
 
     Raises:
         MedscoreError: a rule across slices for one slice, or for more than the machine's memory
-            holds, or the influence of coupled slices.
+            holds, or that the prior does not know for slices of that distance, or the influence of
+            coupled slices.
     """
     if rule != NONE and m.slices < 2:
         raise MedscoreError(
             f"`across_slices` is {rule}, which couples slices, but there is one slice",
             where=where, hint="leave it out",
         )  # fmt: skip
+    if rule == NEIGHBOURS:
+        _check_neighbours(chosen.neighbours, chosen.domain.name, m)
     needed = 4 * (IMAGES * m.slices * m.size[0] * m.size[1] + DATA * m.data.size)
     if rule != NONE and needed > machine_memory():
         raise MedscoreError(
@@ -119,3 +167,18 @@ def check_volume(m: Measurement, rule: str, *, influence: bool, where: str | Pat
             f"`influence` is measured of separate slices, and `across_slices` {rule} couples them",
             where=where, hint="set `across_slices` to none",
         )  # fmt: skip
+
+
+def _check_neighbours(known: NeighboursContract | None, prior: str, m: Measurement) -> None:
+    """Reject a 2.5-D prior that there is not, or that knows other slices."""
+    if known is None:
+        raise MedscoreError(
+            f"`across_slices` is {NEIGHBOURS}, and the prior {prior} has no 2.5-D network",
+            hint=f"use {TV}, or train one (docs/volumes.md)",
+        )
+    if not known.knows(slice_mm(m)):
+        raise MedscoreError(
+            f"the slices are {slice_mm(m):g} mm apart, and the 2.5-D network of the prior {prior} "
+            f"knows slices {known.slice_mm[0]:g} to {known.slice_mm[1]:g} mm apart",
+            hint=f"set `across_slices` to {TV}",
+        )

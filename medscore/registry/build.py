@@ -12,7 +12,7 @@ from medscore.conditioners.base import Conditioner
 from medscore.conditioners.binding import ConditionerFactory, Unbound, bind
 from medscore.errors import MedscoreError
 from medscore.operators.base import Operator
-from medscore.priors.across import Coupling, Independent
+from medscore.priors.across import AcrossSlices, Independent
 from medscore.registry.methods import ACROSS_SLICES, CONDITIONERS, GRIDS, SAMPLERS
 from medscore.samplers.base import Sampler
 from medscore.samplers.grids import Grid
@@ -120,8 +120,8 @@ def build_conditioner(name: str, parameters: Mapping[str, Any]) -> ConditionerFa
     return checked_factory(partial(kind, **values), f"conditioner {name}")
 
 
-def build_across_slices(name: str, parameters: Mapping[str, Any]) -> Coupling | None:
-    """A rule that couples the slices of a volume; None if every slice is by itself.
+def build_across_slices(name: str, parameters: Mapping[str, Any]) -> AcrossSlices | None:
+    """A rule that couples the slices of volumes; None if every slice is by itself.
 
     Args:
         name: name of the rule.
@@ -130,7 +130,7 @@ def build_across_slices(name: str, parameters: Mapping[str, Any]) -> Coupling | 
     Raises:
         MedscoreError: no such rule or parameter, or a value out of range.
     """
-    made: Coupling = ACROSS_SLICES[name](**ACROSS_SLICES.convert(name, parameters))
+    made: AcrossSlices = ACROSS_SLICES[name](**ACROSS_SLICES.convert(name, parameters))
     return None if isinstance(made, Independent) else made
 
 

@@ -51,6 +51,7 @@ ACROSS_SLICES = Table(
     {
         "none": "medscore.priors.across:Independent",
         "tv": "medscore.priors.slice_tv:SliceTV",
+        "2.5d": "medscore.priors.neighbours:Neighbours",
     },
 )
 

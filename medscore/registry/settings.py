@@ -5,9 +5,10 @@ x_0 given x_t, by :mod:`~medscore.conditioners.moment_matching`, and several are
 mean is as good as that of DiffPIR, and their differences are the errors that are to be expected.
 One sample alone is an image to look at, for which DiffPIR, close to the mean, is better.
 
-The rule across slices ``auto`` is total variation for one sample by DiffPIR of a CT volume of
-several slices (benchmarks/volumes.py measures it), and none otherwise: several samples are drawn
-slice by slice, as the intervals that they give are calibrated.
+The rule across slices ``auto`` couples one sample by DiffPIR of a CT volume of several slices: by
+the 2.5-D network of the prior where it has one for slices of that distance, else by total variation
+(benchmarks/volumes.py measures both). Otherwise it is none: several samples are drawn slice by
+slice, as the intervals that they give are calibrated.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ MOST_STEPS, MOST_SAMPLES = 100_000, 10_000
 Parameters = Mapping[str, Any]
 """Values by dotted name, such as ``{"conditioner.zeta": 0.3}``."""
 
-NONE, TV = "none", "tv"
+NONE, TV, NEIGHBOURS = "none", "tv", "2.5d"
 """What the rule across slices ``auto`` stands for."""
 
 OWNERS: dict[str, Table] = {
@@ -113,24 +114,28 @@ class Settings:
         for owner in OWNERS:
             self.parameters_of(owner)
 
-    def settled(self, *, covariance: bool = False, volume: bool = False) -> Settings:
+    def settled(self, *, covariance: bool = False, across: str = NONE) -> Settings:
         """The settings with the methods that ``auto`` stands for, and with or without pairs.
 
         Samples of the posterior need a prior that knows the covariance of x_0 given x_t, two
         samples or more, the sampler DDIM, and no parameter that only DiffPIR has; otherwise
         ``auto`` is DiffPIR. A parameter that only moment matching has chooses that. An even number
         of samples is drawn in pairs, unless ``pairs`` is given. A rule across slices that was
-        chosen rules samples of the posterior out, whose covariance is that of separate slices.
+        chosen rules samples of the posterior out, whose covariance is that of separate slices. A
+        parameter of that rule chooses total variation, the only one that has any.
 
         Args:
             covariance: whether the prior knows that covariance, and the data are of CT.
-            volume: whether the data are of a CT volume of several slices.
+            across: the best rule across slices for the prior and the volume.
         """
-        found = self._conditioned(covariance and self.across_slices in (AUTO, NONE))
-        if self.across_slices != AUTO:
-            return found
-        coupled = volume and found.conditioner == POINT and self.samples == 1
-        return replace(found, across_slices=TV if coupled else NONE)
+        rule = self.across_slices
+        if rule == AUTO and split_parameters(self.parameters)["across_slices"]:
+            rule = TV
+        found = self._conditioned(covariance and rule in (AUTO, NONE))
+        if rule == AUTO:
+            coupled = found.conditioner == POINT and self.samples == 1
+            rule = across if coupled else NONE
+        return replace(found, across_slices=rule)
 
     def _conditioned(self, covariance: bool) -> Settings:
         """The settings with the conditioner that ``auto`` stands for, and with or without pairs."""

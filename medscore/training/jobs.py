@@ -15,6 +15,7 @@ from medscore.training.dequantizer import prepare_dequantizer
 from medscore.training.head import prepare_head
 from medscore.training.monitor import StepReport
 from medscore.training.native import prepare_native
+from medscore.training.neighbours import prepare_neighbours
 from medscore.training.pictures import prepare_pictures
 from medscore.training.prior import prepare_prior
 from medscore.training.run import TrainingResult, TrainingRun, execute
@@ -52,6 +53,7 @@ KINDS: dict[str, Preparation] = {
     "pictures": prepare_pictures,
     "sources": prepare_native,
     "head": prepare_head,
+    "volumes": prepare_neighbours,
 }
 """Kinds of recipes by a key that only this kind has; a recipe with none of them is a prior's."""
 

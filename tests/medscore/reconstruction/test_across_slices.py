@@ -83,7 +83,7 @@ def test_it_is_not_the_default_of_one_slice_or_of_mr() -> None:
     [
         (1, {"across_slices": "tv"}, "couples slices, but there is one slice"),
         (5, {"across_slices": "tv", "influence": True, "samples": 2}, "`influence` is measured"),
-        (5, {"across_slices": "2d"}, "no across_slices '2d' - use one of: none, tv"),
+        (5, {"across_slices": "2d"}, "no across_slices '2d' - use one of: none, tv, 2.5d"),
         (5, {"across_slices": "tv", "preset": "posterior"}, "reconstructed together"),
         (
             5,
@@ -91,6 +91,7 @@ def test_it_is_not_the_default_of_one_slice_or_of_mr() -> None:
             "strength is -1 - use a number",
         ),
         (5, {"parameters": {"across_slices.size": 1}}, "no parameter 'size'"),
+        (5, {"across_slices": "2.5d"}, "the prior g has no 2.5-D network - use tv, or train"),
     ],
 )
 def test_refuses_what_does_not_go_with_it(slices: int, given: dict[str, Any], why: str) -> None:

@@ -67,23 +67,25 @@ def test_posterior_is_what_auto_stands_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "volume", "conditioner", "rule"),
+    ("given", "best", "conditioner", "rule"),
     [
-        ({}, False, "moment-matching", "none"),
-        ({}, True, "moment-matching", "none"),
-        ({"across_slices": "none"}, True, "moment-matching", "none"),
-        ({"across_slices": "tv"}, True, "diffpir", "tv"),
-        ({"conditioner": "diffpir"}, True, "diffpir", "none"),
-        ({"samples": 1}, True, "diffpir", "tv"),
-        ({"samples": 1}, False, "diffpir", "none"),
-        ({"samples": 1, "across_slices": "none"}, True, "diffpir", "none"),
-        ({"conditioner": "dps"}, True, "dps", "none"),
+        ({}, "none", "moment-matching", "none"),
+        ({}, "tv", "moment-matching", "none"),
+        ({"across_slices": "none"}, "tv", "moment-matching", "none"),
+        ({"across_slices": "tv"}, "tv", "diffpir", "tv"),
+        ({"conditioner": "diffpir"}, "tv", "diffpir", "none"),
+        ({"samples": 1}, "tv", "diffpir", "tv"),
+        ({"samples": 1}, "2.5d", "diffpir", "2.5d"),
+        ({"parameters": {"across_slices.strength": 0.3}}, "2.5d", "diffpir", "tv"),
+        ({"samples": 1}, "none", "diffpir", "none"),
+        ({"samples": 1, "across_slices": "none"}, "tv", "diffpir", "none"),
+        ({"conditioner": "dps"}, "tv", "dps", "none"),
     ],
 )
 def test_slices_are_coupled_by_what_auto_stands_for(
-    given: dict[str, Any], volume: bool, conditioner: str, rule: str
+    given: dict[str, Any], best: str, conditioner: str, rule: str
 ) -> None:
-    settled = replace(EIGHT, **given).settled(covariance=True, volume=volume)
+    settled = replace(EIGHT, **given).settled(covariance=True, across=best)
     assert (settled.conditioner, settled.across_slices) == (conditioner, rule)
 
 
