@@ -1,10 +1,9 @@
 """A cone-beam scan: 60 views of 128 x 128 x 95 voxels, photon noise.
 
 The volume is the thin one of a validation patient (95 slices of 0.8 mm; no validation volume has
-128), measured on a grid that is finer in all three axes. The prior `ct-128` denoises its slices,
-of which one sample is drawn, with total variation across slices as by default, and without. FDK
-has the best of its windows, and total variation in three dimensions the best of its weights, on
-this very volume.
+128), measured on a grid that is finer in all three axes. The prior `ct` denoises its slices, of
+which one sample is drawn, with each of the rules across slices. FDK has the best of its windows,
+and total variation in three dimensions the best of its weights, on this very volume.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from functools import partial
 
 from number import Number
 from volumes_settings import (
+    RULES,
     VALIDATION,
     Outcome,
     Settings,
@@ -54,16 +54,17 @@ def numbers(settings: Settings) -> Iterator[Number]:
             found.append(kept(settings, f"cone-{name}-{value}", make))
         return max(found, key=lambda each: each.quality(truth)[0])
 
-    make = partial(ms.reconstruct, scan, "ct-128", **with_steps(settings))
+    make = partial(ms.reconstruct, scan, "ct", **with_steps(settings))
     outcomes = {
-        "default": kept(settings, "cone-default", make),
-        "independent slices": kept(settings, "cone-none", partial(make, across_slices="none")),
+        title: kept(settings, f"cone-ct-{rule}", partial(make, across_slices=rule))
+        for rule, title in RULES.items()
+    } | {
         "FDK": best("fbp", "window", WINDOWS),
         "3-D total variation": best("fista-tv", "weight", WEIGHTS, iterations=ITERATIONS),
     }
     for title, outcome in outcomes.items():
         yield from rows(title, outcome, truth)
-    ours = outcomes["default"].quality(truth)[0]
+    ours = outcomes[RULES["2.5d"]].quality(truth)[0]
     for title, least in (("FDK", 3.0), ("3-D total variation", 1.0)):
         gain = ours - outcomes[title].quality(truth)[0]
         yield Number(f"default over {title}", gain, "dB", least)

@@ -29,6 +29,7 @@ from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
 from medscore.training.head import HeadRecipe
 from medscore.training.native_recipe import NativeRecipe
+from medscore.training.neighbours import NeighboursRecipe
 from medscore.training.pictures import PictureRecipe
 from medscore.training.recipe import PriorRecipe
 from medscore.training.supervised import SupervisedRecipe
@@ -46,6 +47,7 @@ FILES: dict[str, tuple[type, str]] = {
     "Recipe of a dequantization flow": (DequantizerRecipe, "Read by `medscore train`."),
     "Recipe of a prior of other images": (PictureRecipe, "Read by `medscore train`."),
     "Recipe of a learned covariance": (HeadRecipe, "Read by `medscore train`."),
+    "Recipe of a 2.5-D network": (NeighboursRecipe, "Read by `medscore train`."),
     "Recipe of a classifier": (ClassifierRecipe, "Read by `medscore train`."),
     "Comparison": (EvaluationSpec, "Read by `medscore evaluate`."),
     "Search": (TuningSpec, "Read by `medscore tune`."),

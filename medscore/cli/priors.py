@@ -74,10 +74,10 @@ def info(name: _Name) -> None:
     """
     from medscore.priors.catalogue import entry_of, prior_path
     from medscore.priors.checkpoint import read_checkpoint
-    from medscore.priors.file_names import head_path
+    from medscore.priors.file_names import head_path, neighbours_path
 
     path, entry = prior_path(name), entry_of(name)
-    contract, head = read_checkpoint(path).contract, head_path(path)
+    contract, head, near = read_checkpoint(path).contract, head_path(path), neighbours_path(path)
     content = {
         **contract.model_dump(mode="json"),
         "complex_data": contract.complex_data,
@@ -86,6 +86,7 @@ def info(name: _Name) -> None:
         "uses_position": contract.uses_position,
         "classes": contract.classes,
         "covariance": head.name if head.is_file() else None,
+        "neighbours": near.name if near.is_file() else None,
     }
     if entry is not None:
         content["manifest"] = entry.model_dump(mode="json", exclude_none=True)

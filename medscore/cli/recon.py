@@ -163,7 +163,7 @@ def recon(
         str | None,
         typer.Option(
             help=f"Rule that couples the slices of a volume: auto, {', '.join(ACROSS_SLICES)}. "
-            "Default: auto, which is tv for one sample of a CT volume by DiffPIR."
+            "Default: auto, 2.5d or tv for one sample of a CT volume by DiffPIR, otherwise none."
         ),
     ] = None,
     workers: Annotated[

@@ -84,6 +84,11 @@ def train(
 
     Example: medscore train ct-128-covariance --data DATA -o runs/ct-128-covariance
 
+    A recipe with `volumes` trains a network beside a prior that improves denoised slices by their
+    neighbours, for `recon --across-slices 2.5d`.
+
+    Example: medscore train ct-neighbours --data DATA -o runs/ct-neighbours
+
     A recipe with `dequantizes` trains a dequantization flow for `medscore likelihood`.
 
     Example: medscore train dequantizer-ct-128-vp --data DATA -o runs/dequantizer

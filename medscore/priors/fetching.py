@@ -27,10 +27,10 @@ from medscore.priors.catalogue import (
     user_manifest,
 )
 from medscore.priors.checkpoint import load_prior
-from medscore.priors.file_names import CARD, ENDING, HEAD, prior_files
+from medscore.priors.file_names import CARD, ENDING, HEAD, NEIGHBOURS, prior_files
 from medscore.priors.manifest import FILE, Entry, Manifest, check_file
 
-BESIDE = (CARD, HEAD, ".typical.json", ".LICENSE")
+BESIDE = (CARD, HEAD, NEIGHBOURS, ".calibration.json", ".typical.json", ".LICENSE")
 """Endings of the names of files that are taken from a folder together with its prior."""
 
 

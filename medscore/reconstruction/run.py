@@ -78,8 +78,9 @@ def reconstruct(
             it changes the images little; by default the preset's.
         pairs: whether samples are drawn in pairs whose noise has opposite signs, which makes their
             mean more exact; by default the preset's.
-        across_slices: rule that couples the slices of a volume: "none", "tv" or "auto" (the
-            default), which is total variation for one sample of a CT volume by DiffPIR.
+        across_slices: rule that couples the slices of a volume: "none", "tv", "2.5d" or "auto" (the
+            default), which is "2.5d" for one sample of a CT volume by DiffPIR with a prior that has
+            such a network, else "tv".
         metal: whether metal whose rays are left out is put back into the result, with the HU of
             the scanner's own image.
         seed: seed of all random draws.
