@@ -80,7 +80,9 @@ def test_the_weight_follows_the_noise_the_jumps_and_the_strength() -> None:
 def test_the_order_of_the_slices_may_be_reversed() -> None:
     x = volume()
     rule = SliceTV(strength=0.5)
-    torch.testing.assert_close(rule.couple(denoised(x.flip(2), 1.0)), rule.couple(denoised(x, 1.0)).flip(2))
+    torch.testing.assert_close(
+        rule.couple(denoised(x.flip(2), 1.0)), rule.couple(denoised(x, 1.0)).flip(2)
+    )
 
 
 def test_slices_with_scales_of_their_own_are_compared_in_the_same_unit() -> None:
