@@ -11,7 +11,9 @@ that a small network can predict a part of the error that is left,
 The scale e is about the error of :math:`D_k`, which is at most the noise, and at most
 :math:`\epsilon` for a slice of noise alone. The network is told the distances :math:`\Delta z` of
 the slices and :math:`\Delta x` of the pixels, as thick slices say less of their neighbours than
-thin ones. It starts with R = 0. Beyond its ends, a volume is continued by its mirror image.
+thin ones. R is the sum of linear filters of all slices, weighted by what it is told, and of a
+residual network on blocks of pixels. It starts with R = 0. Beyond its ends, a volume is continued
+by its mirror image.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ from medscore.nets.spec import Few, Positive
 
 FOLD = 2
 """Side of the blocks of pixels that are channels of the features."""
+
+FILTERS = 8
+"""Number of the linear filters."""
 
 FEATURES = 64
 """Features of the noise level, and of each distance."""
@@ -64,16 +69,19 @@ class NeighboursNet(nn.Module):
 
     def __init__(self, spec: NeighboursSpec) -> None:
         super().__init__()
-        inputs = 2 * (2 * spec.reach + 1) * FOLD**2
+        inputs = 2 * (2 * spec.reach + 1)
         self.embedding = PositionalEmbedding(FEATURES)
         self.condition = nn.Sequential(
             nn.Linear(3 * FEATURES, FEATURES), nn.SiLU(), nn.Linear(FEATURES, FEATURES), nn.SiLU()
         )
-        self.first = nn.Conv2d(inputs, spec.width, 3, padding=1)
+        self.filters = nn.Conv2d(inputs, FILTERS, 3, padding=1)
+        self.weights = nn.Linear(FEATURES, FILTERS)
+        self.first = nn.Conv2d(inputs * FOLD**2, spec.width, 3, padding=1)
         self.blocks = nn.ModuleList(ResidualBlock(spec.width, FEATURES) for _ in range(spec.blocks))
         self.last = nn.Conv2d(spec.width, FOLD**2, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(cast(Tensor, self.last.bias))
+        for layer in (self.weights, self.last):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(cast(Tensor, layer.bias))
 
     def forward(self, images: Tensor, known: Tensor) -> Tensor:
         """The predicted error in units of e, (slices, 1, H, W).
@@ -89,10 +97,13 @@ class NeighboursNet(nn.Module):
         phases = (known * known.new_tensor([100, 200, 200]) + 500).T
         given = torch.cat([self.embedding(phase) for phase in phases], 1).to(dtype)
         condition = self.condition(given)
-        h = self.first(functional.pixel_unshuffle(images.to(dtype), FOLD))
+        images = images.to(dtype)
+        linear = torch.einsum("nkhw,nk->nhw", self.filters(images), self.weights(condition))
+        h = self.first(functional.pixel_unshuffle(images, FOLD))
         for block in self.blocks:
             h = block(h, condition)
-        return functional.pixel_shuffle(self.last(functional.silu(normalised(h))), FOLD)
+        last = self.last(functional.silu(normalised(h)))
+        return linear[:, None] + functional.pixel_shuffle(last, FOLD)
 
 
 class NeighboursDenoiser(nn.Module):

@@ -7,15 +7,19 @@ import torch
 from local_networks import SMALL, randomised, write_prior
 
 from medscore.errors import MedscoreError
+from medscore.io.group import Group
 from medscore.nets.neighbours import NeighboursDenoiser, NeighboursSpec, mirrored
 from medscore.priors import neighbours
-from medscore.priors.across import Denoised
+from medscore.priors.across import Across, Coupling, Denoised, Independent
+from medscore.priors.analytic import GaussianPrior
 from medscore.priors.checkpoint import load_prior
 from medscore.priors.contract import Provenance
 from medscore.priors.file_names import neighbours_path, prior_files
 from medscore.priors.neighbours import Neighbours, NeighboursOfVolume
 from medscore.priors.neighbours_file import NEIGHBOURS, NeighboursContract
 from medscore.priors.network import NetworkPrior
+from medscore.priors.slice_tv import SliceTV
+from medscore.sdes.linear import VE
 
 SPEC = NeighboursSpec(reach=2, width=8, blocks=1)
 
@@ -108,3 +112,25 @@ def test_a_prior_without_the_network_is_refused(tmp_path: Path) -> None:
     assert isinstance(prior, NetworkPrior)
     with pytest.raises(MedscoreError, match=r"no 2\.5-D network"):
         Neighbours().placed(prior, (1.0, 1.0))
+
+
+@pytest.mark.parametrize("rule", [NeighboursOfVolume(network(), 2.0, 0.8), SliceTV(strength=0.5)])
+def test_processes_with_some_slices_each_make_the_volume_of_one(rule: Coupling) -> None:
+    prior = GaussianPrior(VE(0.01, 20.0), torch.zeros(42), 0.3 * torch.eye(42))
+    slices, t = volumes(1, 7).noisy[0].transpose(0, 1), torch.full((7,), 0.5)
+    expected = Across(prior, rule, stacked=True).denoise(slices, t)
+    alone = Across(prior, Independent(), stacked=True).denoise(slices, t)
+
+    class Shared(Group):
+        """One of several processes, which gets the parts of the others as they would send them."""
+
+        def gather(self, part: torch.Tensor) -> torch.Tensor:
+            whole = slices if torch.equal(part, slices[self.share(7)]) else alone
+            torch.testing.assert_close(part, whole[self.share(7)])
+            return whole
+
+    for rank in range(3):
+        group = Shared(rank, 3)
+        own = group.share(7)
+        found = Across(prior, rule, stacked=True, group=group).denoise(slices[own], t[own])
+        torch.testing.assert_close(found, expected[own])
