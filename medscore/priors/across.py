@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, final, runtime_checkable
+from typing import ClassVar, Protocol, final, runtime_checkable
 
 from torch import Tensor
 
@@ -36,7 +36,18 @@ class Denoised:
 
 @runtime_checkable
 class Coupling(Protocol):
-    """A rule that couples the slices of a denoised volume."""
+    """A rule that couples the slices of a denoised volume.
+
+    Attributes:
+        evaluations_of_a_call: network evaluations of a slice, with that of the slice by itself.
+    """
+
+    evaluations_of_a_call: ClassVar[int]
+
+    @property
+    def record(self) -> dict[str, str]:
+        """The hashes of the weights of networks of its own, for provenance."""
+        ...
 
     def couple(self, denoised: Denoised, part: slice = WHOLE) -> Tensor:
         """The coupled volume, or some of its slices.
@@ -66,6 +77,9 @@ class AcrossSlices(Protocol):
 @dataclass(frozen=True)
 class Independent(NamedParameters):
     """Every slice by itself."""
+
+    evaluations_of_a_call: ClassVar[int] = 1
+    record: ClassVar[dict[str, str]] = {}
 
     def placed(self, prior: Prior, voxel_mm: tuple[float, float]) -> Independent:
         """The same rule, which is that of all priors and volumes.
@@ -113,6 +127,7 @@ class Across(Prior):
         self.inner = Slicewise(inner, at_a_time, ALONE if stacked else group)
         self.sde, self.rule, self.stacked = inner.sde, rule, stacked
         self.units, self.group = units, group
+        self.evaluations_of_a_call = rule.evaluations_of_a_call
 
     def denoise(self, x: State, t: Times) -> State:
         ratio, alpha = float(self.sde.ratio(t[:1])), float(self.sde.alpha(t[:1]))

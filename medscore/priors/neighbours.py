@@ -9,7 +9,7 @@ slices that agree with each other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -61,6 +61,13 @@ class NeighboursOfVolume:
     network: NeighboursDenoiser
     slice_mm: float
     pixel_mm: float
+
+    evaluations_of_a_call: ClassVar[int] = 1
+
+    @property
+    def record(self) -> dict[str, str]:
+        """The hash of the weights of the network, for provenance."""
+        return {"neighbours_sha256": self.network.sha256}
 
     def couple(self, denoised: Denoised, part: slice = WHOLE) -> Tensor:
         """The slices D' of the improved volume.

@@ -20,7 +20,7 @@ projected gradients (Beck and Teboulle 2009), some rows of all slices at a time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -42,6 +42,9 @@ class SliceTV(NamedParameters):
         strength: weight lambda times the mean difference of neighbouring slices.
         iterations: number of iterations on the dual problem.
     """
+
+    evaluations_of_a_call: ClassVar[int] = 1
+    record: ClassVar[dict[str, str]] = {}
 
     strength: NonNegative = 0.15
     iterations: Count = 40

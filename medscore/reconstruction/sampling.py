@@ -169,7 +169,7 @@ class Sampling(Method):
         sha256, own = chosen.sha256, own_record(prior) | network
 
         def fingerprint(precision: str) -> str:
-            weights = sha256 + own.get("covariance_sha256", "") + own.get("neighbours_sha256", "")
+            weights = sha256 + own.get("covariance_sha256", "") + "".join(network.values())
             return self._with(precision)._fingerprint(measurement, weights)
 
         asked = self.settings.precision

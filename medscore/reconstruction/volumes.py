@@ -14,11 +14,11 @@ from medscore.io.group import ALONE, Group
 from medscore.measurements.measurement import Measurement
 from medscore.priors.across import Across, Coupling, Independent
 from medscore.priors.base import Prior
-from medscore.priors.neighbours import NeighboursOfVolume
 from medscore.priors.neighbours_file import NeighboursContract
+from medscore.priors.planes import check_cubes
 from medscore.reconstruction.chosen_prior import ChosenPrior
 from medscore.registry.build import build_across_slices
-from medscore.registry.settings import NEIGHBOURS, NONE, TV, Settings
+from medscore.registry.settings import NEIGHBOURS, NONE, PLANES, TV, Settings
 from medscore.types import State
 
 IMAGES, DATA = 14, 4
@@ -92,7 +92,7 @@ def arranged(
 def coupling_of(
     settings: Settings, prior: Prior, m: Measurement, pixel_mm: float
 ) -> tuple[Coupling | None, dict[str, str]]:
-    """The rule across slices for a measurement, and what provenance says of its network.
+    """The rule across slices for a measurement, and what provenance says of its networks.
 
     Args:
         settings: settings of the reconstruction.
@@ -101,8 +101,8 @@ def coupling_of(
         pixel_mm: pixel size of the prior's grid in mm.
 
     Returns:
-        The rule, None if every slice is reconstructed by itself; and the hash of its network, if it
-        has one.
+        The rule, None if every slice is reconstructed by itself; and the hashes of networks of its
+        own.
 
     Raises:
         MedscoreError: an invalid rule, or a prior that has no network for it.
@@ -112,9 +112,7 @@ def coupling_of(
     if rule is None:
         return None, {}
     coupling = rule.placed(prior, (slice_mm(m), pixel_mm))
-    if not isinstance(coupling, NeighboursOfVolume):
-        return coupling, {}
-    return coupling, {"neighbours_sha256": coupling.network.sha256}
+    return coupling, dict(coupling.record)
 
 
 def slice_mm(m: Measurement) -> float:
@@ -148,6 +146,8 @@ def check_volume(
             f"`across_slices` is {rule}, which couples slices, but there is one slice",
             where=where, hint="leave it out",
         )  # fmt: skip
+    if rule == PLANES:
+        check_cubes(slice_mm(m), m.spacing[0])
     if rule == NEIGHBOURS:
         _check_neighbours(chosen.neighbours, chosen.domain.name, m)
     needed = 4 * (IMAGES * m.slices * m.size[0] * m.size[1] + DATA * m.data.size)

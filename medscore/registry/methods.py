@@ -52,6 +52,7 @@ ACROSS_SLICES = Table(
         "none": "medscore.priors.across:Independent",
         "tv": "medscore.priors.slice_tv:SliceTV",
         "2.5d": "medscore.priors.neighbours:Neighbours",
+        "planes": "medscore.priors.planes:Planes",
     },
 )
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medscore.errors import MedscoreError
+from medscore.io.identity import without_folder
 from medscore.registry.checks import check_counts, check_precision
 from medscore.registry.methods import ACROSS_SLICES, CONDITIONERS, GRIDS, SAMPLERS
 from medscore.registry.table import Table
@@ -43,8 +44,8 @@ MOST_STEPS, MOST_SAMPLES = 100_000, 10_000
 Parameters = Mapping[str, Any]
 """Values by dotted name, such as ``{"conditioner.zeta": 0.3}``."""
 
-NONE, TV, NEIGHBOURS = "none", "tv", "2.5d"
-"""What the rule across slices ``auto`` stands for."""
+NONE, TV, NEIGHBOURS, PLANES = "none", "tv", "2.5d", "planes"
+"""Rules across slices; ``auto`` stands for one of the first three."""
 
 OWNERS: dict[str, Table] = {
     "sampler": SAMPLERS,
@@ -122,7 +123,7 @@ class Settings:
         ``auto`` is DiffPIR. A parameter that only moment matching has chooses that. An even number
         of samples is drawn in pairs, unless ``pairs`` is given. A rule across slices that was
         chosen rules samples of the posterior out, whose covariance is that of separate slices. A
-        parameter of that rule chooses total variation, the only one that has any.
+        parameter of a rule across slices chooses total variation.
 
         Args:
             covariance: whether the prior knows that covariance, and the data are of CT.
@@ -169,7 +170,7 @@ class Settings:
         """
         settled = self.settled()
         effective = {
-            f"{owner}.{name}": value if value != math.inf else "inf"  # JSON has no infinity
+            f"{owner}.{name}": _recorded(value)
             for owner, table in OWNERS.items()
             for name, value in settled._effective(owner, table).items()
         }
@@ -181,6 +182,13 @@ class Settings:
     def _effective(self, owner: str, table: Table) -> dict[str, Any]:
         known = table.parameters(getattr(self, owner))
         return {name: p.default for name, p in known.items()} | self.parameters_of(owner)
+
+
+def _recorded(value: Any) -> Any:
+    """A parameter for JSON, which has no infinity; paths are recorded without their folders."""
+    if value == math.inf:
+        return "inf"
+    return without_folder(value) if isinstance(value, str) else value
 
 
 DEFAULTS = Settings()

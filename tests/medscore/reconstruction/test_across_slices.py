@@ -1,10 +1,12 @@
 """Volumes whose slices are reconstructed together: what `across_slices` does, and refuses."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from local_networks import write_prior
 from stacks import prior, scan, volume
 
 import medscore as ms
@@ -83,7 +85,7 @@ def test_it_is_not_the_default_of_one_slice_or_of_mr() -> None:
     [
         (1, {"across_slices": "tv"}, "couples slices, but there is one slice"),
         (5, {"across_slices": "tv", "influence": True, "samples": 2}, "`influence` is measured"),
-        (5, {"across_slices": "2d"}, "no across_slices '2d' - use one of: none, tv, 2.5d"),
+        (5, {"across_slices": "2d"}, "no across_slices '2d' - use one of: none, tv, 2.5d, planes"),
         (5, {"across_slices": "tv", "preset": "posterior"}, "reconstructed together"),
         (
             5,
@@ -131,3 +133,23 @@ def test_volumes_that_are_scanned_whole_are_coupled_too() -> None:
     m = simulate(volume(), "cone-ct", views=4, noise="gaussian:0.01")
     assert roughness(found(m, across_slices="tv")) < roughness(found(m, across_slices="none"))
     assert found(m).record["settings"]["across_slices"] == "tv"
+
+
+def test_slices_of_three_orientations_are_denoised_by_one_prior_or_two(tmp_path: Path) -> None:
+    """Three evaluations for one; the record names the weights, but no folder."""
+    own = write_prior(tmp_path / "any.safetensors")
+    cubes = replace(volume(), affine=np.diag([-1.0, -1.0, 1.0, 1.0]))
+    m = simulate(cubes, "sparse-ct", views=5, noise="gaussian:0.01")
+    alone = ms.reconstruct(m, str(own), steps=3, across_slices="none")
+    parameters = {"across_slices.prior": str(own), "across_slices.share": 0.5}
+    r = ms.reconstruct(m, str(own), steps=3, across_slices="planes", parameters=parameters)
+    assert r.nfe == 3 * alone.nfe
+    assert not np.allclose(r.mean, alone.mean, atol=1.0)
+    assert r.record["prior"]["planes_sha256"] == r.record["prior"]["sha256"]
+    assert str(tmp_path) not in str(r.record)
+    plain = ms.reconstruct(
+        m, str(own), steps=3, across_slices="planes", parameters={"across_slices.share": 0.0}
+    )
+    np.testing.assert_allclose(plain.mean, alone.mean, atol=0.1)
+    with pytest.raises(MedscoreError, match="1 mm apart, and their pixels are 2 mm wide"):
+        ms.reconstruct(scan(), str(own), steps=3, across_slices="planes")
