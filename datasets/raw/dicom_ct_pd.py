@@ -2,42 +2,45 @@
 
 One file is one view: (columns, rows) of the detector, with its geometry in the private groups 7029
 to 7041. The reader takes axial (step-and-shoot) scans: full turns at one table position each, with
-a cylindrical detector around the source, of which it reads the central detector row. Rebinning of
-helical scans is out of scope: they are refused, and can be read as a stack with a geometry file
-once they are rebinned (:mod:`medscore.datasets.raw.projections`).
+a cylindrical detector around the source, of which it reads the central detector row. Helical scans
+are read by :mod:`medscore.datasets.raw.ct_pd_helix`.
 
-The source is at rho (-sin phi, cos phi), with x to the right and y upwards in the image, and
-columns run along the detector axis of ``medscore.operators.ct.geometry``. No file of a real axial
-scan was available to verify this.
+The source is at rho (-sin phi, cos phi), with x to the right and y upwards in the image. The
+direction in which columns are counted is found from the data
+(:mod:`medscore.datasets.raw.redundant_rays`). No file of a real axial scan was available to verify
+this.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from medscore.datasets.dicom.opening import read_file
+from medscore.datasets.raw.ct_pd_tags import (
+    ANGLE,
+    AXIAL,
+    CENTRAL,
+    RADIUS,
+    TO_DETECTOR,
+    TRANSVERSE,
+    check_cylinder,
+    number,
+    numbers,
+    water,
+)
 from medscore.datasets.raw.projections import Projections, checked_geometry
+from medscore.datasets.raw.redundant_rays import Views, signs
 from medscore.datasets.raw.units import check_unit
 from medscore.datasets.volume import Source
 from medscore.errors import MedscoreError, reading
-from medscore.hounsfield import MU_WATER
 from medscore.io.opening import read_bytes
-
-TRANSVERSE, SHAPE = (0x7029, 0x1002), (0x7029, 0x100B)
-ANGLE, AXIAL, RADIUS = (0x7031, 0x1001), (0x7031, 0x1002), (0x7031, 0x1003)
-TO_DETECTOR, CENTRAL = (0x7031, 0x1031), (0x7031, 0x1033)
-WATER = (0x7041, 0x1001)
-KIND = (0x7037, 0x1009)
-"""Tag of the type of projection data: helical or axial."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,23 @@ def is_ct_pd(path: str | Path) -> bool:
     return False
 
 
+def is_helical(path: Path) -> bool:
+    """Whether the table moves during the views, rather than between turns.
+
+    Args:
+        path: folder of DICOM-CT-PD files.
+
+    Raises:
+        MedscoreError: a file is not DICOM, or lacks its table position.
+    """
+    files = sorted(path.glob("*.dcm"))
+    heights = set[float]()
+    for file in files:
+        ds = read_file(file, stop_before_pixels=True, specific_tags=[AXIAL])
+        heights.add(round(number(file, ds, AXIAL), 2))
+    return len(heights) > max(1, len(files) // 16)
+
+
 def read_ct_pd(path: str | Path, *, size: int, spacing: float) -> Projections:
     """Read the projections of a folder.
 
@@ -80,8 +100,8 @@ def read_ct_pd(path: str | Path, *, size: int, spacing: float) -> Projections:
         spacing: its pixel spacing in mm.
 
     Raises:
-        MedscoreError: the files are not DICOM or lack a tag, the scan is helical, the detector is
-            flat, or the views are not equally spaced over full turns.
+        MedscoreError: the files are not DICOM or lack a tag, the detector is flat, or the views are
+            not equally spaced over full turns.
     """
     path = Path(path)
     digest, views = hashlib.sha256(), []
@@ -101,32 +121,27 @@ def read_ct_pd(path: str | Path, *, size: int, spacing: float) -> Projections:
             hint="keep the files of one scan",
         )  # fmt: skip
     turns = _turns(path, views)
-    with reading("DICOM", path):
-        shape = str(first[SHAPE].value).strip() if SHAPE in first else ""
-    if shape and shape.upper() != "CYLINDRICAL":
-        raise MedscoreError(
-            f"the detector is {shape.lower()}",
-            where=path,
-            hint="use a scan with a cylindrical detector",
-        )
+    check_cylinder(path, first)
     centre = float(np.median([view.centre for view in views]))
-    water = _number(path, first, WATER) if WATER in first else MU_WATER
+    data = np.stack([np.stack([_about(view, centre) for view in turn]) for turn in turns])
+    step = number(path, first, TRANSVERSE) / number(path, first, TO_DETECTOR)
+    if _are_reversed(turns[0], data[0], centre, step):
+        data, centre = data[:, :, ::-1], data.shape[2] - 1 - centre
     fields = {
         "beam": "fan",
         "size": size,
         "spacing": spacing,
         "views": len(turns[0]),
-        "detector_spacing": _number(path, first, TRANSVERSE),
+        "detector_spacing": number(path, first, TRANSVERSE),
         "centre_of_rotation": centre,
-        "source_distance": _number(path, first, RADIUS),
-        "detector_distance": _number(path, first, TO_DETECTOR),
+        "source_distance": number(path, first, RADIUS),
+        "detector_distance": number(path, first, TO_DETECTOR),
         "detector_shape": "curved",
         "slice_spacing": abs(turns[1][0].place - turns[0][0].place) if len(turns) > 1 else 1.0,
-        "mu_water": water if 0.01 < water < 0.05 else MU_WATER,
+        "mu_water": water(path, first),
     }
     hint = "use DICOM-CT-PD in mm, and a valid `size` and `spacing`"
     geometry = checked_geometry(fields, path, hint=hint)
-    data = np.stack([np.stack([_about(view, centre) for view in turn]) for turn in turns])
     if np.isfinite(data).all():
         check_unit(data, "line-integrals", path)
     note = "only the central detector row is read"
@@ -142,9 +157,9 @@ def _view(file: Path, ds: Dataset) -> _View:
         raise MedscoreError("is not a single view", where=file, hint="use one file per view")
     row = pixels[:, rows // 2] * slope + intercept
     return _View(
-        angle=_number(file, ds, ANGLE) % (2 * math.pi),
-        place=_number(file, ds, AXIAL),
-        centre=_numbers(file, ds, CENTRAL)[0] - 1,  # counted from 1
+        angle=number(file, ds, ANGLE) % (2 * math.pi),
+        place=number(file, ds, AXIAL),
+        centre=numbers(file, ds, CENTRAL)[0] - 1,  # counted from 1
         row=row.astype(np.float32),
     )
 
@@ -163,17 +178,27 @@ def _about(view: _View, centre: float) -> NDArray[np.float32]:
     return moved
 
 
+def _are_reversed(turn: list[_View], data: NDArray[np.float32], centre: float, step: float) -> bool:
+    """Whether the columns are counted against the detector axis of this package.
+
+    Args:
+        turn: the views of a turn.
+        data: their readings, (views, columns).
+        centre: column on the ray through the axis.
+        step: angle between two columns.
+    """
+    count = len(turn)
+    centres = np.broadcast_to([centre, 0.0], (count, 2))
+    angle = np.array([view.beta for view in turn])
+    views = Views(data[:, None], angle, np.zeros(count), centres, step, 1.0, closed=True)
+    return signs(views, (-1, 1))[0] == 1
+
+
 def _turns(path: Path, views: list[_View]) -> list[list[_View]]:
     """Full turns by table position, each from beta = phi + pi = 0 on, anticlockwise."""
     places: dict[float, list[_View]] = {}
     for view in views:
         places.setdefault(round(view.place, 2), []).append(view)
-    if len(places) > max(1, len(views) // 16):
-        raise MedscoreError(
-            f"the table moves by {max(places) - min(places):.4g} mm during the scan: it is helical",
-            where=path,
-            hint="rebin it to fan beams first, and use these as a stack with `geometry`",
-        )
     turns = [sorted(places[place], key=lambda view: view.beta) for place in sorted(places)]
     counts = {len(turn) for turn in turns}
     if len(counts) > 1:
@@ -189,25 +214,3 @@ def _turns(path: Path, views: list[_View]) -> list[list[_View]]:
                 "views are not equally spaced over a full turn", where=path, hint="complete them"
             )
     return turns
-
-
-def _numbers(where: Path, ds: Dataset, tag: tuple[int, int]) -> tuple[float, ...]:
-    """Values of a tag as floats, even if pydicom does not know that they are floats."""
-    if tag not in ds:
-        raise MedscoreError(
-            f"lacks the tag ({tag[0]:04X},{tag[1]:04X})", where=where, hint="use DICOM-CT-PD"
-        )
-    with reading("DICOM", where):
-        value: Any = ds[tag].value
-        if isinstance(value, bytes):
-            value = struct.unpack(f"<{len(value) // 4}f", value[: len(value) // 4 * 4])
-        found = tuple(float(v) for v in (value if hasattr(value, "__len__") else (value,)))
-    if not found or not all(math.isfinite(v) for v in found):
-        raise MedscoreError(
-            f"({tag[0]:04X},{tag[1]:04X}) is {value!r}", where=where, hint="export it again"
-        )
-    return found
-
-
-def _number(where: Path, ds: Dataset, tag: tuple[int, int]) -> float:
-    return _numbers(where, ds, tag)[0]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medscore.datasets.load import is_image, load_image
 from medscore.datasets.raw.along import read_along
-from medscore.datasets.raw.dicom_ct_pd import is_ct_pd, read_ct_pd
+from medscore.datasets.raw.dicom_ct_pd import is_ct_pd, is_helical, read_ct_pd
 from medscore.datasets.raw.kinds import raw_kind
 from medscore.datasets.raw.kspace_files import read_kspace
 from medscore.datasets.raw.kspace_layout import KspaceLayout, checked_layout
@@ -22,6 +22,7 @@ from medscore.datasets.volume import slice_range
 from medscore.datasets.voxel_grid import check_grid
 from medscore.errors import MedscoreError
 from medscore.measurements.from_ct import from_metal_image, from_projections
+from medscore.measurements.from_helix import from_helix
 from medscore.measurements.from_kspace import from_kspace, target_image
 from medscore.measurements.from_trajectory import from_trajectory
 from medscore.measurements.kspace_grid import to_grid
@@ -77,7 +78,7 @@ def measure(
         slices: range "START:STOP" or (start, stop) of slices; all by default.
         maps: estimator of coil sensitivities: "low-resolution" or "espirit".
         acceleration: drop lines of a fully sampled scan, to this ratio of all to measured lines; of
-            k-space along a trajectory, arms.
+            k-space along a trajectory, arms; of a helical scan, views.
         mask: sampling pattern of the lines that are kept then.
         seed: seed of a random sampling pattern.
         metal: CT number in HU above which a pixel of a CT image is metal.
@@ -169,15 +170,20 @@ def _from_stack(path: Path, given: Mapping[str, Any], where: Path, options: Opti
 
 
 def _from_ct_pd(path: Path, options: Options) -> Measurement:
-    check_used("DICOM-CT-PD", options, path)
+    helical = is_helical(path)
+    check_used(f"{'a helical' if helical else 'an axial'} scan in DICOM-CT-PD", options, path)
     if options.size is None or options.spacing is None:
         raise MedscoreError(
             "projections do not record the image's grid",
             where=path,
             hint="set `size` and `spacing`",
         )
-    projections = read_ct_pd(path, size=options.size, spacing=options.spacing[0])
-    return from_projections(projections, path)
+    size, spacing = options.size, options.spacing[0]
+    if not helical:
+        return from_projections(read_ct_pd(path, size=size, spacing=spacing), path)
+    return from_helix(
+        path, size=size, spacing=spacing, slices=options.slices, every=options.acceleration
+    )
 
 
 def _along_a_trajectory(path: Path, layout: KspaceLayout, options: Options) -> Measurement:

@@ -42,7 +42,8 @@ class Options:
 
 USED = {
     "a stack of CT projections": ("size", "spacing", "slices"),
-    "DICOM-CT-PD": ("size", "spacing"),
+    "an axial scan in DICOM-CT-PD": ("size", "spacing"),
+    "a helical scan in DICOM-CT-PD": ("size", "spacing", "slices", "acceleration"),
     "a CT image": (
         "size",
         "spacing",

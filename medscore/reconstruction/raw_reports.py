@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medscore.datasets.dicom.opening import read_file
-from medscore.datasets.raw.dicom_ct_pd import KIND
+from medscore.datasets.raw.ct_pd_tags import KIND
 from medscore.datasets.raw.kspace import RawKspace
 from medscore.datasets.raw.projections import read_projections
 from medscore.errors import reading
