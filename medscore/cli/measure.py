@@ -51,7 +51,10 @@ def measure(
         str, typer.Option(help=f"Estimator of the coil maps: {', '.join(MAPS)}.")
     ] = "low-resolution",
     acceleration: Annotated[
-        float | None, typer.Option(help="Drop lines of a fully sampled scan, for experiments.")
+        float | None,
+        typer.Option(
+            help="Drop lines of a fully sampled scan, or views of a helical one, for experiments."
+        ),
     ] = None,
     mask: Annotated[
         str, typer.Option(help=f"Sampling pattern of the lines that are kept: {', '.join(MASKS)}.")

@@ -18,6 +18,7 @@ by its mirror image.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, cast
 
 import torch
@@ -118,6 +119,8 @@ class NeighboursDenoiser(nn.Module):
         self.spec, self.network = spec, NeighboursNet(spec)
         self.sha256 = ""
         """SHA-256 hash of the weights in the file that the network was loaded from."""
+        self.ratios = 0.0, math.inf
+        """Smallest and largest noise-to-signal ratio that the network was trained for."""
 
     def improved(
         self, denoised: Tensor, noise: Tensor, ratio: Tensor, slice_mm: float, pixel_mm: float

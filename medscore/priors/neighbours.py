@@ -70,12 +70,15 @@ class NeighboursOfVolume:
         return {"neighbours_sha256": self.network.sha256}
 
     def couple(self, denoised: Denoised, part: slice = WHOLE) -> Tensor:
-        """The slices D' of the improved volume.
+        """The slices D' of the improved volume; D at noise levels that the network does not know.
 
         Args:
             denoised: slices D that were denoised one by one, of one channel.
             part: the slices that are wanted.
         """
+        smallest, largest = self.network.ratios
+        if not smallest <= denoised.ratio <= largest:
+            return denoised.slices[:, :, part]
         count = denoised.slices.shape[2]
         first, last, _ = part.indices(count)
         step = max(1, AT_A_TIME // denoised.slices[0, 0, 0].numel())

@@ -30,6 +30,8 @@ class NeighboursContract(Strict):
         body_sha256: hash of that prior's weights.
         network: parameters of the network.
         slice_mm: smallest and largest distance of the training slices in mm.
+        ratios: smallest and largest noise-to-signal ratio of the training; beyond them slices stay
+            as they are.
         provenance: origin of the weights.
     """
 
@@ -38,6 +40,7 @@ class NeighboursContract(Strict):
     body_sha256: Sha256
     network: NeighboursSpec
     slice_mm: tuple[float, float]
+    ratios: tuple[float, float]
     provenance: Provenance
 
     def knows(self, slice_mm: float) -> bool:
@@ -80,7 +83,7 @@ def load_neighbours(path: str | Path, prior: NetworkPrior) -> None:
             where=path,
             hint="remove it, or train a 2.5-D network for this prior",
         )
-    network.sha256, prior.neighbours = stored.sha256, network
+    network.sha256, network.ratios, prior.neighbours = stored.sha256, contract.ratios, network
 
 
 def neighbours_beside(prior: NetworkPrior, path: str | Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,12 @@ class NeighboursRecipe(TrainingRecipe):
     network: NeighboursSpec = NeighboursSpec()
     log_ratio_mean: float = -2.8
     log_ratio_std: float = Field(default=1.2, gt=0)
+
+    @property
+    def ratios(self) -> tuple[float, float]:
+        """Ratios that the training covers: three standard deviations around the mean logarithm."""
+        mean, most = self.log_ratio_mean, 3 * self.log_ratio_std
+        return math.exp(mean - most), math.exp(mean + most)
 
     @model_validator(mode="after")
     def _stacks_have_an_inside(self) -> NeighboursRecipe:
@@ -216,7 +223,8 @@ def prepare_neighbours(
         objective=objective,
         contract=NeighboursContract(
             name=recipe.name, body=body.name, body_sha256=prior.sha256, network=recipe.network,
-            slice_mm=(min(distances), max(distances)), provenance=provenance,
+            slice_mm=(min(distances), max(distances)), ratios=recipe.ratios,
+            provenance=provenance,
         ),
         file=NEIGHBOURS,
         describe=lambda: f"{slice_summary(data)}, for prior {body.name} ({file.name})",

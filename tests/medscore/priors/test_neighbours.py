@@ -1,5 +1,6 @@
 """The 2.5-D prior of volumes: its parts, and the file beside the prior of slices."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def write(folder: Path) -> Path:
     )
     contract = NeighboursContract(
         name="any.neighbours", body="any", body_sha256=prior.sha256, network=SPEC,
-        slice_mm=(1.0, 5.0), provenance=provenance,
+        slice_mm=(1.0, 5.0), ratios=(0.1, 2.0), provenance=provenance,
     )  # fmt: skip
     NEIGHBOURS.save(neighbours_path(path), contract, network().network.state_dict())
     return path
@@ -95,6 +96,15 @@ def test_a_prior_has_the_network_of_the_file_beside_it_on_any_grid(tmp_path: Pat
     )
     for found, expected in weights:
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)  # float16
+
+
+def test_slices_stay_as_they_are_at_noise_levels_that_it_does_not_know(tmp_path: Path) -> None:
+    prior = load_prior(write(tmp_path))
+    rule = Neighbours().placed(prior, (2.0, 0.8))
+    for ratio, known in ((0.09, False), (0.11, True), (1.9, True), (2.1, False)):
+        given = replace(volumes(), ratio=ratio)
+        assert torch.equal(rule.couple(given), given.slices) != known
+        assert torch.equal(rule.couple(given, slice(1, 3)), given.slices[:, :, 1:3]) != known
 
 
 def test_a_network_of_another_prior_is_refused(tmp_path: Path) -> None:
