@@ -1,10 +1,12 @@
 """What a step costs for each slice, and the peak memory of a whole volume.
 
-Times are CPU seconds of one thread for one slice and one evaluation: of the network, of total
-variation across slices (a volume of 32 slices), and of everything else, which is mostly data
-consistency (DiffPIR, measured with a network that does nothing). Memory is the peak of a process of
-its own that reconstructs one sample of 512 x 512 x 300 voxels from 90 views in two evaluations,
-with the network that does nothing, plus what the network needs for a batch of eight slices.
+Times are CPU seconds of one thread for one slice and one evaluation: of the network, of the rules
+across slices (a volume of 32 slices), and of everything else, which is mostly data consistency
+(DiffPIR, measured with a network that does nothing). Memory is the peak of a process of its own
+that reconstructs one sample of 512 x 512 x 300 voxels from 90 views in two evaluations, with the
+network that does nothing, plus what the network needs for a batch of eight slices.
+
+The predictions for 512 x 512 x 512 voxels follow from these by volumes_model.py; no GPU was used.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ import numpy as np
 import torch
 from number import Number
 from torch.utils.flop_counter import FlopCounterMode
+from volumes_model import Costs, predictions
 from volumes_settings import Settings
 
 import medscore as ms
 from medscore.datasets.volume import Source, Volume
 from medscore.measurements.measurement import Measurement
+from medscore.priors.across import Denoised
 from medscore.priors.base import Prior
+from medscore.priors.neighbours import NeighboursOfVolume
 from medscore.priors.slice_tv import SliceTV
 from medscore.types import State, Times
 
@@ -105,6 +110,13 @@ def numbers(settings: Settings) -> Iterator[Number]:
     yield Number(f"{title}: peak memory", total, "GB", None, 8.0)
 
 
+def copied_per_second() -> float:
+    """Bytes that a thread reads and writes in a second, copying an array of 256 MB."""
+    source = torch.zeros(2**26)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / seconds(lambda: target.copy_(source))
+
+
 def _times(net: Any, side: int) -> Iterator[Number]:
     """The times of a slice of a size."""
     x, t = torch.zeros(4, 1, side, side), torch.full((4,), 0.5)
@@ -114,7 +126,12 @@ def _times(net: Any, side: int) -> Iterator[Number]:
         with FlopCounterMode(display=False) as counter:
             prior.denoise(x[:1], t[:1])
         volume = torch.randn(1, 1, TIMED, side, side)
-        coupling = seconds(lambda: SliceTV().couple(volume, 0.1)) / TIMED
+        denoised = Denoised(volume, volume + 0.1, 0.1)
+        rules = {"tv": SliceTV(), "2.5d": NeighboursOfVolume(net.neighbours, 2.0, FIELD_MM / side)}
+        coupling = {
+            name: seconds(lambda: rule.couple(denoised)) / TIMED  # noqa: B023  # called at once
+            for name, rule in rules.items()
+        }
     scan = measurement(side, TIMED)
 
     def rest(steps: int) -> float:
@@ -128,8 +145,13 @@ def _times(net: Any, side: int) -> Iterator[Number]:
     yield Number(f"{side} x {side}: network", network, "s")
     gigaflops = counter.get_total_flops() / 1e9
     yield Number(f"{side} x {side}: arithmetic of the network, 10^9 operations", gigaflops)
-    yield Number(f"{side} x {side}: total variation across slices", coupling, "s")
+    for name, time_ in coupling.items():
+        yield Number(f"{side} x {side}: across slices, {name}", time_, "s")
     yield Number(f"{side} x {side}: everything else", each, "s")
+    if side == LARGE[0]:
+        speed = copied_per_second()
+        yield Number("speed of copying memory, one thread", speed / 1e9, "GB/s")
+        yield from predictions(Costs(1e9 * gigaflops, coupling["2.5d"], each, speed))
 
 
 def memory(side: int, slices: int) -> dict[str, float]:

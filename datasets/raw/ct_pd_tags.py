@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +83,17 @@ def water(where: Path, ds: Dataset) -> float:
         where: the file, for errors.
         ds: its content.
     """
-    stated: Any = ds[WATER].value if WATER in ds else None
-    if isinstance(stated, bytes) and len(stated) != 4:  # text whose type pydicom does not know
-        stated = stated.decode("ascii", "replace").strip("\0 ")
-    try:
-        found = float(stated) if isinstance(stated, str) else number(where, ds, WATER)
-    except (MedscoreError, ValueError):
-        return MU_WATER
-    return found if 0.01 < found < 0.05 else MU_WATER
+    with reading("DICOM", where):
+        stated: Any = ds[WATER].value if WATER in ds else MU_WATER
+    candidates = [stated]
+    if isinstance(stated, bytes):  # of a type that pydicom does not know: text or a number
+        candidates = [stated.decode("ascii", "replace").strip("\0 ")]
+        candidates += struct.unpack("<f", stated) if len(stated) == 4 else ()
+    for each in candidates:
+        with suppress(TypeError, ValueError):
+            if 0.01 < float(each) < 0.05:
+                return float(each)
+    return MU_WATER
 
 
 def check_cylinder(where: Path, ds: Dataset) -> None:

@@ -149,11 +149,7 @@ def _fields(
 def _from_stack(path: Path, given: Mapping[str, Any], where: Path, options: Options) -> Measurement:
     check_used("a stack of CT projections", options, path)
     fields = dict(given)
-    if options.spacing is not None and options.spacing[0] != options.spacing[1]:
-        raise MedscoreError(
-            f"`spacing` is {options.spacing}, and projections have square pixels", where=path,
-            hint="use one number",
-        )  # fmt: skip
+    _check_square(path, options)
     for name, value in (("size", options.size), ("spacing", (options.spacing or (None,))[0])):
         if value is not None and name in fields:
             raise MedscoreError(
@@ -169,6 +165,15 @@ def _from_stack(path: Path, given: Mapping[str, Any], where: Path, options: Opti
     return from_projections(projections, where)
 
 
+def _check_square(path: Path, options: Options) -> None:
+    """Refuse pixels that are not square."""
+    if options.spacing is not None and options.spacing[0] != options.spacing[1]:
+        raise MedscoreError(
+            f"`spacing` is {options.spacing}, and projections have square pixels", where=path,
+            hint="use one number",
+        )  # fmt: skip
+
+
 def _from_ct_pd(path: Path, options: Options) -> Measurement:
     helical = is_helical(path)
     check_used(f"{'a helical' if helical else 'an axial'} scan in DICOM-CT-PD", options, path)
@@ -178,6 +183,7 @@ def _from_ct_pd(path: Path, options: Options) -> Measurement:
             where=path,
             hint="set `size` and `spacing`",
         )
+    _check_square(path, options)
     size, spacing = options.size, options.spacing[0]
     if not helical:
         return from_projections(read_ct_pd(path, size=size, spacing=spacing), path)

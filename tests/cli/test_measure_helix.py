@@ -16,7 +16,9 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 import medscore as ms
 from medscore.datasets.raw.ct_pd_helix import Poses, read_helix, read_poses
+from medscore.datasets.raw.ct_pd_tags import water
 from medscore.errors import MedscoreError
+from medscore.hounsfield import MU_WATER
 from medscore.measurements.from_helix import cone_geometry
 from medscore.measurements.measurement import read_measurement
 from medscore.operators.ct.cone.beam import ConeBeam
@@ -220,6 +222,7 @@ def test_views_are_in_the_order_of_the_scan(tmp_path: Path) -> None:
         ({"centre": (16.0, 4.0)}, (*GIVEN, "--slices", "0:99"), "slices"),
         ({}, ("--size", SIZE), "--size and --spacing"),
         ({}, (*GIVEN, "--acceleration", 2.5), "every n-th view"),
+        ({}, ("--size", SIZE, "--spacing", "3,2"), "square pixels"),
         ({}, (*GIVEN, "--maps", "espirit"), "--maps"),
         ({}, ("--size", SIZE, "--spacing", 100), "source"),
     ],
@@ -230,6 +233,21 @@ def test_what_cannot_be_measured_is_refused(
     folder = save(tmp_path / "pd", projections(), **changes)
     assert why in refused("measure", folder, *given, "-o", tmp_path / "m.h5")
     assert not (tmp_path / "m.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"0.0192", 0.0192), (b"0.02", 0.02), (struct.pack("<f", 0.021), 0.021),
+        (b"192", MU_WATER), (b"water", MU_WATER), (None, MU_WATER),
+    ],
+)  # fmt: skip
+def test_the_attenuation_of_water_is_text_or_a_number(value: bytes | None, expected: float) -> None:
+    ds = Dataset()
+    ds.add_new((0x7041, 0x0010), "LO", "CTPD")
+    if value is not None:
+        ds.add_new((0x7041, 0x1001), "UN", value)
+    assert water(Path("a.dcm"), ds) == pytest.approx(expected)
 
 
 def test_views_of_several_detectors_are_refused(tmp_path: Path) -> None:

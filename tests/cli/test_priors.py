@@ -13,18 +13,21 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from medscore.io.specs import Strict, validated
+from medscore.io.weights import WeightsFile
 from medscore.io.yaml_files import read_yaml
 from medscore.priors import catalogue
 from medscore.priors.catalogue import prior_folder, shipped_priors
 from medscore.priors.checkpoint import load_prior, read_checkpoint, verify
 from medscore.priors.covariance_file import COVARIANCE
-from medscore.priors.file_names import HEAD, head_path, prior_files
+from medscore.priors.file_names import HEAD, NEIGHBOURS as NEIGHBOURS_ENDING, head_path, prior_files
+from medscore.priors.neighbours_file import NEIGHBOURS
 from medscore.reconstruction.condition import method_of
 from medscore.registry.settings import Settings
 from medscore.training.classifier import ClassifierRecipe
 from medscore.training.dequantizer import DequantizerRecipe
 from medscore.training.head import HeadRecipe
 from medscore.training.native_recipe import NativeRecipe
+from medscore.training.neighbours import NeighboursRecipe
 from medscore.training.pictures import PictureRecipe
 from medscore.training.recipe import PriorRecipe
 from medscore.uncertainty.table import table_beside
@@ -59,23 +62,37 @@ def test_what_is_needed_to_rebuild_a_shipped_prior_lies_beside_it() -> None:
         assert json.loads(last)["step"] == contract.provenance.steps
 
 
-def test_every_shipped_covariance_belongs_to_its_prior_and_can_be_rebuilt() -> None:
+@pytest.mark.parametrize(
+    ("ending", "file", "bodies", "largest"),
+    [
+        (HEAD, COVARIANCE, {"ct-128", "mri-128"}, 1e5),
+        (NEIGHBOURS_ENDING, NEIGHBOURS, {"ct"}, 5e5),
+    ],
+)
+def test_what_is_shipped_beside_a_prior_belongs_to_it_and_can_be_rebuilt(
+    ending: str, file: WeightsFile[Any], bodies: set[str], largest: float
+) -> None:
     """Its recipe and the loss log lie beside it, and it is small beside the prior."""
-    heads = {path.name for path in prior_folder().glob(f"*{HEAD}")}
-    assert heads == {f"ct-128{HEAD}", f"mri-128{HEAD}"}
-    for name in heads:
-        path, body = prior_folder() / name, name.removesuffix(HEAD)
-        contract = COVARIANCE.read(path).contract
+    found = {path.name.removesuffix(ending) for path in prior_folder().glob(f"*{ending}")}
+    assert found == bodies
+    for body in bodies:
+        path = prior_folder() / f"{body}{ending}"
+        contract = file.read(path).contract
         assert contract.body == body
         assert contract.body_sha256 == read_checkpoint(shipped_priors()[body]).sha256
         recipe = path.with_suffix(".yaml").read_bytes()
         assert sha256(recipe).hexdigest() == contract.provenance.config_sha256
-        shipped = resources.files("medscore.configs") / "train" / f"{body}-covariance.yaml"
+        shipped = (
+            resources.files("medscore.configs")
+            / "train"
+            / f"{contract.name.replace('.', '-')}.yaml"
+        )
         assert shipped.read_bytes() == recipe
         last = path.with_suffix(".jsonl").read_text().splitlines()[-1]
         assert json.loads(last)["step"] == contract.provenance.steps
-        assert path.stat().st_size <= 1e5
-        assert load_prior(shipped_priors()[body]).has_covariance
+        assert path.stat().st_size <= largest
+        prior = load_prior(shipped_priors()[body])
+        assert prior.has_covariance if ending == HEAD else prior.neighbours is not None
 
 
 @pytest.mark.parametrize(
@@ -128,6 +145,8 @@ def keyed(path: Path) -> type[Strict]:
         return NativeRecipe
     if "head" in keys:
         return HeadRecipe
+    if "volumes" in keys:
+        return NeighboursRecipe
     return DequantizerRecipe if "dequantizes" in keys else PriorRecipe
 
 
@@ -137,6 +156,9 @@ def test_every_recipe_reads_and_its_network_takes_its_size(path: Path) -> None:
     if isinstance(recipe, HeadRecipe):  # the name of the file beside the prior's
         assert f"{recipe.body}.covariance" == recipe.name == path.stem.replace("-cov", ".cov")
         assert keyed(recipe.images_path(path)) in (NativeRecipe, PriorRecipe)
+        return
+    if isinstance(recipe, NeighboursRecipe):
+        assert f"{recipe.body}.neighbours" == recipe.name == path.stem.replace("-neigh", ".neigh")
         return
     assert recipe.name == path.stem
     if not hasattr(recipe, "network"):
@@ -165,6 +187,7 @@ def test_info_is_the_contract(done: Command, prior: Path) -> None:
     assert shown.pop("uses_position") is False
     assert shown.pop("classes") == []
     assert shown.pop("covariance") is None
+    assert shown.pop("neighbours") is None
     assert shown == contract
 
 
