@@ -10,6 +10,7 @@ from medscore.domain import ImageDomain, check_pixel
 from medscore.errors import MedscoreError
 from medscore.io.specs import LARGEST_SIDE, Strict
 from medscore.nets.known import Network
+from medscore.priors.noise_scales import check_levels
 from medscore.priors.preconditioning import (
     EDM,
     Condition,
@@ -220,6 +221,7 @@ class DataContract(ImageDomain):
             raise ValueError(
                 "size may be null for CT and MR images, and a network with a receptive field"
             )
+        check_levels(self.network, self.prediction.condition, self.prediction.levels)
         its = getattr(self.network, "image_channels", self.channels)
         if its != self.channels:
             raise ValueError(

@@ -20,7 +20,7 @@ from medscore.training.identity import identity_of
 from medscore.training.loop import Batches
 from medscore.training.objective_specs import EDMObjective, ObjectiveSpec, with_levels
 from medscore.training.prior import prior_run
-from medscore.training.recipe import TrainingRecipe, read_recipe
+from medscore.training.recipe import TrainingRecipe, check_scales, read_recipe
 from medscore.training.run import TrainingRun
 
 VALIDATION_COUNT = 256
@@ -118,6 +118,7 @@ class PictureRecipe(PictureData):
     @model_validator(mode="after")
     def _consistent(self) -> PictureRecipe:
         self.network.check_size(self.size)
+        check_scales(self.network, self.prediction, self.objective)
         if self.network.context:
             raise ValueError(f"network {self.network.kind} is for CT images: it needs a pixel size")
         channels = getattr(self.network, "image_channels", 1)

@@ -17,7 +17,9 @@ from medscore.datasets.collections.augment import Augmentation
 from medscore.io.specs import LARGEST_SIDE, Name, Strict, validated
 from medscore.io.yaml_files import read_yaml
 from medscore.nets.known import Network
+from medscore.nets.spec import NetworkSpec
 from medscore.priors.contract import PredictionSpec, SDESpec
+from medscore.priors.noise_scales import check_levels
 from medscore.training.objective_specs import EDMObjective, ObjectiveSpec
 from medscore.training.plan import TrainingPlan
 from medscore.training.split import Split
@@ -92,6 +94,29 @@ class ImageRecipe(TrainingRecipe):
         return self
 
 
+def check_scales(
+    network: NetworkSpec, prediction: PredictionSpec, objective: ObjectiveSpec
+) -> None:
+    """Reject network, prediction and objective of different noise scales.
+
+    Args:
+        network: parameters of the network.
+        prediction: what it predicts and is conditioned on.
+        objective: the loss.
+
+    Raises:
+        ValueError: as :func:`~medscore.priors.noise_scales.check_levels`, or the objective is one
+            of another number of scales.
+    """
+    check_levels(network, prediction.condition, prediction.levels)
+    scales = getattr(objective, "scales", prediction.levels)
+    if prediction.condition == "level" and scales != prediction.levels:
+        raise ValueError(
+            f"objective.scales is {scales}, and prediction.levels {prediction.levels}: set both to "
+            "the same number"
+        )
+
+
 class PriorRecipe(ImageRecipe):
     """The recipe of a prior of CT or MR slices.
 
@@ -131,6 +156,7 @@ class PriorRecipe(ImageRecipe):
     @model_validator(mode="after")
     def _consistent(self) -> PriorRecipe:
         self.network.check_size(self.size)
+        check_scales(self.network, self.prediction, self.objective)
         if self.network.context:
             raise ValueError(
                 f"network {self.network.kind} needs the pixel size: use a recipe with sources"

@@ -58,6 +58,8 @@ def test_a_level_is_rounded_to_the_nearest_scale_and_refused_outside_them() -> N
     network, x = build(NETWORKS[0]), images(1, 1, 8, 8)
     near = network(x, torch.tensor([1.4], dtype=x.dtype))
     assert torch.equal(near, network(x, torch.tensor([1.0], dtype=x.dtype)))
+    above = network(x, torch.tensor([1.6], dtype=x.dtype))
+    assert torch.equal(above, network(x, torch.tensor([2.0], dtype=x.dtype)))
     for level in (-1.0, 3.0):
         with pytest.raises(IndexError):
             network(x, torch.tensor([level], dtype=x.dtype))
