@@ -61,11 +61,11 @@ def from_helix(
     top = bottom + (last - first) * poses.row_mm
     volume = bottom + poses.row_mm / 2, top - poses.row_mm / 2, size * spacing / 2
     both = [inside(poses, sign, *volume) for sign in (1, -1)]  # it is not known yet
-    seen = np.asarray(np.stack(both).any((0, 2)))
-    scan = read_helix(path, _chosen(path, poses, seen, step))
+    seen = _seen(path, np.asarray(np.stack(both).any((0, 2))))
+    scan = read_helix(path, poses.select(seen[::step]))
     mask = inside(scan.poses, scan.rows, *volume)
-    scan = scan.select(np.flatnonzero(mask.any(1)).tolist())
-    mask = mask[mask.any(1)]
+    seen = _seen(path, np.asarray(mask.any(1)))
+    scan, mask = scan.select(seen), mask[seen]
     middle = (bottom + top) / 2
     grid_spacing = (poses.row_mm, spacing, spacing)
     try:
@@ -153,11 +153,11 @@ def inside(poses: Poses, sign: int, bottom: float, top: float, half: float) -> N
     return found
 
 
-def _chosen(path: Path, poses: Poses, seen: NDArray[np.bool_], step: int) -> Poses:
-    """Every n-th of the views that see a volume."""
-    chosen = np.flatnonzero(seen)[::step]
-    if not len(chosen):
+def _seen(path: Path, sees: NDArray[np.bool_]) -> list[int]:
+    """Numbers of the views that see a volume."""
+    found: list[int] = np.flatnonzero(sees).tolist()
+    if not found:
         raise MedscoreError(
             "no detector row sees these slices alone", where=path, hint="use more `slices`"
         )
-    return poses.select(chosen.tolist())
+    return found

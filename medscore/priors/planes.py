@@ -1,11 +1,12 @@
 r"""Slices of three orientations: a 2-D prior of sagittal and coronal slices beside the axial one.
 
-The prior of a volume is a weighted product of experts, one for each orientation of its slices,
+At every noise level, the density of noisy volumes is a weighted product of those of the slices of
+each orientation,
 
-.. math:: p(x) \propto p_{axial}(x)^{1 - w}\, p_{sagittal}(x)^{w/2}\, p_{coronal}(x)^{w/2},
+.. math:: p_t(x) \propto p_{axial}(x)^{1 - w}\, p_{sagittal}(x)^{w/2}\, p_{coronal}(x)^{w/2},
           \qquad D' = (1 - w) D_{axial} + \tfrac{w}2 (D_{sagittal} + D_{coronal}),
 
-with the scores, and so the denoised volumes, averaged (Tweedie's formula). Lee et al. (2023)
+so that the scores, and by Tweedie's formula the denoised volumes, are averaged. Lee et al. (2023)
 proposed the product of two perpendicular orientations for volumes (TPDM), and alternate between
 them at random from step to step; here all three are evaluated in every step, at three times the
 cost. Voxels have to be nearly cubes, as the slices of the other orientations are given to a prior

@@ -137,16 +137,17 @@ class NeighboursLoss:
         """
         x, maps = batch.tensor_split([batch.shape[1] - MAPS], 1)
         t = self.times(model.prior.sde, u)
-        distances = maps[:, :, 0, 0].tolist()
-        stacks = zip(x, z, t, distances, strict=False)
-        return torch.stack([_relative_error(model, *stack) for stack in stacks])
+        stacks = zip(x, z, t, maps[:, :, 0, 0].tolist(), strict=False)
+        return torch.stack(
+            [_relative_error(model, *stack, *distances) for *stack, distances in stacks]
+        )
 
 
 def _relative_error(
-    model: NeighboursOnBody, x: Tensor, z: Tensor, t: Tensor, distances: tuple[float, float]
+    model: NeighboursOnBody, x: Tensor, z: Tensor, t: Tensor, slice_mm: float, pixel_mm: float
 ) -> Tensor:
     """The loss of a stack."""
-    sde, (slice_mm, pixel_mm) = model.prior.sde, distances
+    sde = model.prior.sde
     times, ratio = t.expand(len(x)), sde.ratio(t)
     y = x + ratio * z[: len(x)]
     with torch.no_grad():
@@ -205,9 +206,7 @@ def prepare_neighbours(
     objective = NeighboursLoss(LogNormalTimes(recipe.log_ratio_mean, recipe.log_ratio_std))
     stacks = _stacks(volumes, recipe, body)
     count = sum(len(volume.slices) for volume in volumes)
-    provenance = provenance_of(
-        recipe, path, recipe.volumes, patients=len(patients), images=count
-    )  # fmt: skip
+    provenance = provenance_of(recipe, path, recipe.volumes, patients=len(patients), images=count)
     distances = [volume.slice_mm for volume in volumes]
     data = TrainingData(
         batch=lambda generator, part: stacks.batch(recipe.plan.batch, generator, part),

@@ -35,7 +35,7 @@ ROWS, COLUMNS, RADIUS, DISTANCE = 8, 34, 200.0, 350.0
 PITCH = (1.75, 4.5)
 """A row is 1 mm at the axis."""
 
-TURNS, VIEWS, ADVANCE = 4, 40, 6.0
+TURNS, VIEWS, ADVANCE = 4.0, 40, 6.0
 
 
 def helix(advance: float = ADVANCE, offset: tuple[float, float] = (0.0, 1.1)) -> ConeGeometry:
@@ -223,6 +223,7 @@ def test_views_are_in_the_order_of_the_scan(tmp_path: Path) -> None:
         ({}, ("--size", SIZE), "--size and --spacing"),
         ({}, (*GIVEN, "--acceleration", 2.5), "every n-th view"),
         ({}, ("--size", SIZE, "--spacing", "3,2"), "square pixels"),
+        ({}, (*GIVEN, "--slices", "3:4"), "no detector row sees these slices alone"),
         ({}, (*GIVEN, "--maps", "espirit"), "--maps"),
         ({}, ("--size", SIZE, "--spacing", 100), "source"),
     ],
