@@ -30,8 +30,8 @@ TRAINING = {
 
 NOISE = "poisson:1e5"
 
-RULES = {"2.5d": "default (2.5d)", "tv": "tv", "none": "independent slices"}
-"""Rules across slices, the default first, and what tables call them."""
+RULES = {"2.5d": "2.5d", "tv": "tv", "none": "independent slices"}
+"""Rules across slices, and what tables call them."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 The volume is the middle of a thin one of a validation patient (slices of 0.8 mm), measured on a
 finer grid. All methods reconstruct the same data; of the prior `ct` one sample is drawn, with each
-of the rules across slices. Total variation in three dimensions has the best of its weights on these
-very slices. Jumps are mean absolute differences of neighbouring slices.
+of the rules across slices; 2.5d is the default. Total variation in three dimensions has the best of
+its weights on these very slices. Jumps are mean absolute differences of neighbouring slices.
 """
 
 from __future__ import annotations

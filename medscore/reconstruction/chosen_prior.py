@@ -74,14 +74,16 @@ class ChosenPrior:
         """Whether it knows the covariance of x_0 given x_t."""
         return head_path(self.path).exists() if self.given is None else self.given.has_covariance
 
-    def best_rule(self, slice_mm: float) -> str:
+    def best_rule(self, slice_mm: float, whole: bool) -> str:
         """The best rule across slices that it knows for a volume.
 
         Args:
             slice_mm: distance of the slices in mm.
+            whole: whether the volume is scanned whole, by a cone beam, where total variation is
+                better (benchmarks/volumes.py, part cone).
         """
         known = self.neighbours
-        return TV if known is None or not known.knows(slice_mm) else NEIGHBOURS
+        return TV if whole or known is None or not known.knows(slice_mm) else NEIGHBOURS
 
     @property
     def neighbours(self) -> NeighboursContract | None:

@@ -103,11 +103,11 @@ class Sampling(Method):
             measurement: the measurement.
         """
         ct, chosen = measurement.modality == "CT", self._chosen(measurement.modality)
-        known = ct and self.sampler is None and self.conditioner is None
-        known = known and not measurement.whole and chosen.knows_covariance
+        whole, known = measurement.whole, ct and self.sampler is None and self.conditioner is None
+        known = known and not whole and chosen.knows_covariance
         point = getattr(self.conditioner, "func", self.conditioner) in (None, DiffPIR)
         volume = ct and point and measurement.slices > 1
-        across = chosen.best_rule(slice_mm(measurement)) if volume else NONE
+        across = chosen.best_rule(slice_mm(measurement), whole) if volume else NONE
         return replace(self, settings=self.settings.settled(covariance=known, across=across))
 
     def check(self, measurement: Measurement, where: str | Path = "measurement") -> None:

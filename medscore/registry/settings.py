@@ -6,9 +6,9 @@ mean is as good as that of DiffPIR, and their differences are the errors that ar
 One sample alone is an image to look at, for which DiffPIR, close to the mean, is better.
 
 The rule across slices ``auto`` couples one sample by DiffPIR of a CT volume of several slices: by
-the 2.5-D network of the prior where it has one for slices of that distance, else by total variation
-(benchmarks/volumes.py measures both). Otherwise it is none: several samples are drawn slice by
-slice, as the intervals that they give are calibrated.
+the 2.5-D network of the prior where it has one for slices of that distance and they are scanned one
+by one, else by total variation (benchmarks/volumes.py measures both). Otherwise it is none: several
+samples are drawn slice by slice, as the intervals that they give are calibrated.
 """
 
 from __future__ import annotations

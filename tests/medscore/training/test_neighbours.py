@@ -97,6 +97,19 @@ def test_volumes_are_coupled_by_it_by_default_and_records_say_so(folder: Path) -
 
 
 @pytest.mark.slow
+def test_it_is_not_the_default_of_volumes_that_are_scanned_whole(folder: Path) -> None:
+    prior = str(trained(folder))
+    z, y, x = np.mgrid[-1:1:4j, -1:1:16j, -1:1:16j]
+    values = np.where(x**2 + y**2 < 0.7 + 0.1 * z, 40.0, -1000.0).astype(np.float32)
+    image = ms.Volume(values, np.diag([-0.8, -0.8, 2.0, 1.0]), "CT", Source("array", "ab" * 32))
+    cone = ms.simulate(image, "cone-ct", views=4)
+    found = ms.reconstruct(cone, prior, steps=2)
+    assert found.record["settings"]["across_slices"] == "tv"
+    asked = ms.reconstruct(cone, prior, steps=2, across_slices="2.5d")
+    assert asked.record["settings"]["across_slices"] == "2.5d"
+
+
+@pytest.mark.slow
 def test_it_is_not_the_default_of_slices_that_it_does_not_know(folder: Path) -> None:
     prior = str(trained(folder))
     far = ms.reconstruct(scan(slice_mm=4.0), prior, steps=3)
