@@ -39,8 +39,7 @@ def head_path(prior: str | Path) -> Path:
     Args:
         prior: file of the prior.
     """
-    path = Path(prior)
-    return path.with_name(path.name.removesuffix(ENDING) + HEAD)
+    return _beside(prior, HEAD)
 
 
 def neighbours_path(prior: str | Path) -> Path:
@@ -49,5 +48,10 @@ def neighbours_path(prior: str | Path) -> Path:
     Args:
         prior: file of the prior.
     """
+    return _beside(prior, NEIGHBOURS)
+
+
+def _beside(prior: str | Path, ending: str) -> Path:
+    """The file beside a prior that is called as the prior, with another ending."""
     path = Path(prior)
-    return path.with_name(path.name.removesuffix(ENDING) + NEIGHBOURS)
+    return path.with_name(path.name.removesuffix(ENDING) + ending)
